@@ -1,1 +1,27 @@
+//! The types that Switchboard puts on the wire: what adapters publish, what the router asks them to send, and what they answer.
+//!
+//! Every payload is a JSON object with a version `v` and a `type`. Unknown fields are tolerated, so that an older reader
+//! survives a newer writer; an unknown version is refused, because its meaning may have changed.
 #![forbid(unsafe_code)]
+
+mod command;
+mod content;
+mod inbound;
+mod names;
+mod outbound;
+mod profile;
+#[cfg(feature = "schema")]
+pub mod schema;
+mod time;
+mod wire;
+
+pub use command::{Action, Actor, Command, Destination, Scope};
+pub use content::{Address, Attachment, BlobRef, Choice, Content, Raw, Visibility};
+pub use inbound::{
+    AttemptResult, ConsentChange, ConsentState, Echo, Inbound, Message, Outcome, Receipt, ReceiptStatus, Unparsed,
+};
+pub use names::{event_id, is_id, subject_token, subject_untoken, InvalidId, MAX_EVENT_ID};
+pub use outbound::{Author, Outbound, Reconcile, Send};
+pub use profile::ChannelProfile;
+pub use time::Timestamp;
+pub use wire::{WireError, MAX_ENVELOPE, VERSION};

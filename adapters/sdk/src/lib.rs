@@ -1,1 +1,13 @@
+//! What an adapter author depends on: the [`Adapter`] trait, the vocabulary of requests, calls and answers, signatures,
+//! the HTTP client with its guards, outcome classification, redaction, and the test kit.
+//!
+//! An adapter is a set of pure functions over bytes. The daemon does the waiting, the limits, the claims and the metrics.
 #![forbid(unsafe_code)]
+
+mod adapter;
+mod secret;
+
+pub use adapter::{
+    Adapter, Answer, AttemptOutcome, Call, CallBody, CallError, Polled, RawRequest, Reply, Response, Verdict,
+};
+pub use secret::Secret;

@@ -1,0 +1,240 @@
+use crate::{Address, Command, Content, Raw, Timestamp, Visibility};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A record of IN.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Inbound {
+    Message(Box<Message>),
+    Echo(Box<Echo>),
+    Receipt(Receipt),
+    Consent(ConsentChange),
+    Result(AttemptResult),
+    Command(Box<Command>),
+    Unparsed(Unparsed),
+}
+
+impl Inbound {
+    /// The duplicate key: `<channel>:<type>:<event key>`.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        match self {
+            Inbound::Message(m) => &m.id,
+            Inbound::Echo(e) => &e.id,
+            Inbound::Receipt(r) => &r.id,
+            Inbound::Consent(c) => &c.id,
+            Inbound::Result(r) => &r.id,
+            Inbound::Command(c) => &c.id,
+            Inbound::Unparsed(u) => &u.id,
+        }
+    }
+
+    #[must_use]
+    pub fn channel(&self) -> &str {
+        match self {
+            Inbound::Message(m) => &m.channel,
+            Inbound::Echo(e) => &e.channel,
+            Inbound::Receipt(r) => &r.channel,
+            Inbound::Consent(c) => &c.channel,
+            Inbound::Result(r) => &r.channel,
+            Inbound::Command(c) => &c.channel,
+            Inbound::Unparsed(u) => &u.channel,
+        }
+    }
+
+    /// The `type` on the wire.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Inbound::Message(_) => "message",
+            Inbound::Echo(_) => "echo",
+            Inbound::Receipt(_) => "receipt",
+            Inbound::Consent(_) => "consent",
+            Inbound::Result(_) => "result",
+            Inbound::Command(_) => "command",
+            Inbound::Unparsed(_) => "unparsed",
+        }
+    }
+}
+
+/// Something a customer said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Message {
+    pub id: String,
+    pub channel: String,
+    /// The provider's idea of one conversation partner: a phone number, a visitor, a mail thread.
+    pub thread: String,
+    /// The provider's time, for display only.
+    pub at: Timestamp,
+    pub received_at: Timestamp,
+    pub from: Address,
+    #[serde(default)]
+    pub to: Option<Address>,
+    pub content: Content,
+    /// Provider ids of earlier messages that this one answers.
+    #[serde(default)]
+    pub references: Vec<String>,
+    /// The provider's id of this message, for threading and receipts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_id: Option<String>,
+    #[serde(default)]
+    pub visibility: Visibility,
+    /// A machine wrote it (RFC 3834): rules run, replies do not.
+    #[serde(default)]
+    pub automatic: bool,
+    /// The channel proved who wrote it; `None` where it cannot say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authenticated: Option<bool>,
+    /// What the adapter documents for rules as `meta.<name>`.
+    #[serde(default)]
+    pub meta: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw: Option<Raw>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+}
+
+/// Our own side's message, seen at the provider: sent by us, or written in the provider's native app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Echo {
+    pub id: String,
+    pub channel: String,
+    pub thread: String,
+    pub at: Timestamp,
+    pub provider_id: String,
+    /// Our send token, where the provider carried it.
+    #[serde(default)]
+    pub send: Option<String>,
+    #[serde(default)]
+    pub part: Option<u16>,
+    #[serde(default)]
+    pub n: Option<u32>,
+    pub to: Address,
+    pub content: Content,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ReceiptStatus {
+    /// The provider has it and will try.
+    Accepted,
+    Delivered,
+    Read,
+    /// Final: it will not arrive.
+    Failed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Receipt {
+    pub id: String,
+    pub channel: String,
+    pub provider_id: String,
+    /// Our send token, where the provider carried it back; it ties a receipt that overtakes its result.
+    #[serde(default)]
+    pub send: Option<String>,
+    #[serde(default)]
+    pub part: Option<u16>,
+    #[serde(default)]
+    pub n: Option<u32>,
+    pub status: ReceiptStatus,
+    pub at: Timestamp,
+    #[serde(default)]
+    pub code: Option<String>,
+    #[serde(default)]
+    pub detail: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ConsentState {
+    OptedOut,
+    OptedIn,
+}
+
+/// A provider, or a word that the customer sent, changed whether we may write to an address. It holds for this address on
+/// this channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ConsentChange {
+    pub id: String,
+    pub channel: String,
+    pub address: Address,
+    pub state: ConsentState,
+    pub at: Timestamp,
+    /// What caused it, such as the keyword.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// How one outbound attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The provider took it.
+    Accepted,
+    /// The provider refused it for good; no retry.
+    Rejected,
+    /// Nothing was sent; a retry is safe.
+    NotSent,
+    /// It may have been sent.
+    Unknown,
+}
+
+impl Outcome {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Accepted => "accepted",
+            Outcome::Rejected => "rejected",
+            Outcome::NotSent => "not_sent",
+            Outcome::Unknown => "unknown",
+        }
+    }
+}
+
+/// What became of one claimed attempt. Its id carries the outcome, so that a later, better answer is no duplicate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct AttemptResult {
+    pub id: String,
+    pub channel: String,
+    pub send: String,
+    pub part: u16,
+    pub n: u32,
+    pub at: Timestamp,
+    pub outcome: Outcome,
+    #[serde(default)]
+    pub provider_ids: Vec<String>,
+    /// The provider's code, such as Twilio's 21610.
+    #[serde(default)]
+    pub code: Option<String>,
+    /// A sentence for the person who reads it; never a secret.
+    #[serde(default)]
+    pub detail: Option<String>,
+    #[serde(default)]
+    pub retry_after_ms: Option<u64>,
+    /// Our credentials, permission or sender were refused: the channel pauses until an operator acts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub channel_refused: bool,
+    /// The result answers a `reconcile`, not the call itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reconciled: bool,
+}
+
+/// An authentic delivery that could not be understood. It is quarantined with its bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Unparsed {
+    pub id: String,
+    pub channel: String,
+    pub reason: String,
+    #[serde(default)]
+    pub at: Timestamp,
+    pub raw: Raw,
+}

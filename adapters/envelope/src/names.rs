@@ -1,0 +1,68 @@
+use std::fmt::Write as _;
+use thiserror::Error;
+
+/// The longest accepted event id, in bytes.
+pub const MAX_EVENT_ID: usize = 512;
+
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("`{0}` is not an id: write a-z, 0-9 and `-`, starting with a letter or digit, at most 63 characters")]
+pub struct InvalidId(pub String);
+
+/// Whether `s` may name a channel, desk, queue, agent or workspace: `[a-z0-9][a-z0-9-]{0,62}`.
+#[must_use]
+pub fn is_id(s: &str) -> bool {
+    let b = s.as_bytes();
+    (1..=63).contains(&b.len())
+        && b[0] != b'-'
+        && b.iter().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == b'-')
+}
+
+/// `<channel>:<type>:<event key>`.
+#[must_use]
+pub fn event_id(channel: &str, kind: &str, key: &str) -> String {
+    format!("{channel}:{kind}:{key}")
+}
+
+/// Any text as one token of a subject or of a claim's key: `[A-Za-z0-9_-]` stand for themselves, every other byte is `=XX`.
+/// The empty text is `=`.
+#[must_use]
+pub fn subject_token(s: &str) -> String {
+    if s.is_empty() {
+        return "=".into();
+    }
+    let mut out = String::with_capacity(s.len());
+    for b in s.bytes() {
+        if b.is_ascii_alphanumeric() || b == b'-' || b == b'_' {
+            out.push(char::from(b));
+        } else {
+            let _ = write!(out, "={b:02X}");
+        }
+    }
+    out
+}
+
+/// The inverse of [`subject_token`]; `None` when `t` is not its output.
+#[must_use]
+pub fn subject_untoken(t: &str) -> Option<String> {
+    if t == "=" {
+        return Some(String::new());
+    }
+    let mut out = Vec::with_capacity(t.len());
+    let mut it = t.bytes();
+    while let Some(b) = it.next() {
+        match b {
+            b'=' => {
+                let hex = [it.next()?, it.next()?];
+                let hex = std::str::from_utf8(&hex).ok()?;
+                if hex.bytes().any(|c| !c.is_ascii_hexdigit() || c.is_ascii_lowercase()) {
+                    return None;
+                }
+                out.push(u8::from_str_radix(hex, 16).ok()?);
+            }
+            b if b.is_ascii_alphanumeric() || b == b'-' || b == b'_' => out.push(b),
+            _ => return None,
+        }
+    }
+    let s = String::from_utf8(out).ok()?;
+    (!s.is_empty() && subject_token(&s) == t).then_some(s)
+}

@@ -1,0 +1,166 @@
+//! Reading and writing: the version and the type are looked at first, then the one body that they name.
+
+use crate::{inbound::Inbound, is_id, outbound::Outbound, Address, Content, MAX_EVENT_ID};
+use serde::{de::DeserializeOwned, Deserialize, Serialize};
+use std::borrow::Cow;
+use thiserror::Error;
+
+/// The version that this build reads and writes.
+pub const VERSION: u32 = 1;
+
+/// The largest envelope in bytes; what is longer travels as a blob. A broker refuses records of a mebibyte.
+pub const MAX_ENVELOPE: usize = 900 * 1024;
+
+#[derive(Debug, Error)]
+pub enum WireError {
+    #[error("not a JSON envelope: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("envelope version {found} is not supported: this build reads version {VERSION}")]
+    Version { found: u64 },
+    #[error("unknown envelope type `{0}`")]
+    Type(String),
+    #[error("field `{field}`: {problem}")]
+    Field { field: &'static str, problem: String },
+    #[error("{size} bytes are over the limit of {MAX_ENVELOPE}")]
+    TooLarge { size: usize },
+}
+
+#[derive(Deserialize)]
+struct Head<'a> {
+    v: u64,
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+}
+
+#[derive(Serialize)]
+struct Framed<'a, T> {
+    v: u32,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(flatten)]
+    body: &'a T,
+}
+
+fn head(bytes: &[u8]) -> Result<Head<'_>, WireError> {
+    if bytes.len() > MAX_ENVELOPE {
+        return Err(WireError::TooLarge { size: bytes.len() });
+    }
+    let head: Head<'_> = serde_json::from_slice(bytes)?;
+    if head.v != u64::from(VERSION) {
+        return Err(WireError::Version { found: head.v });
+    }
+    Ok(head)
+}
+
+fn body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
+    Ok(serde_json::from_slice(bytes)?)
+}
+
+fn write<T: Serialize>(kind: &str, body: &T) -> Vec<u8> {
+    // These types hold strings, numbers, lists and string-keyed maps only: writing them into memory cannot fail.
+    serde_json::to_vec(&Framed { v: VERSION, kind, body }).unwrap_or_default()
+}
+
+impl Inbound {
+    /// Reads and validates a record of IN.
+    ///
+    /// # Errors
+    /// When the bytes are no envelope, of another version or an unknown type, or when a field breaks its rule.
+    pub fn from_slice(bytes: &[u8]) -> Result<Inbound, WireError> {
+        let inbound = match head(bytes)?.kind.as_ref() {
+            "message" => Inbound::Message(Box::new(body(bytes)?)),
+            "echo" => Inbound::Echo(Box::new(body(bytes)?)),
+            "receipt" => Inbound::Receipt(body(bytes)?),
+            "consent" => Inbound::Consent(body(bytes)?),
+            "result" => Inbound::Result(body(bytes)?),
+            "command" => Inbound::Command(Box::new(body(bytes)?)),
+            "unparsed" => Inbound::Unparsed(body(bytes)?),
+            other => return Err(WireError::Type(other.to_owned())),
+        };
+        inbound.validate()?;
+        Ok(inbound)
+    }
+
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<u8> {
+        let kind = self.kind();
+        match self {
+            Inbound::Message(b) => write(kind, b),
+            Inbound::Echo(b) => write(kind, b),
+            Inbound::Receipt(b) => write(kind, b),
+            Inbound::Consent(b) => write(kind, b),
+            Inbound::Result(b) => write(kind, b),
+            Inbound::Command(b) => write(kind, b),
+            Inbound::Unparsed(b) => write(kind, b),
+        }
+    }
+
+    /// The rules that types alone do not hold.
+    ///
+    /// # Errors
+    /// With the first field that breaks its rule.
+    pub fn validate(&self) -> Result<(), WireError> {
+        let (id, channel) = (self.id(), self.channel());
+        check(is_id(channel), "channel", || format!("`{channel}` is not an id"))?;
+        let prefix_holds = id
+            .strip_prefix(channel)
+            .and_then(|rest| rest.strip_prefix(':'))
+            .and_then(|rest| rest.strip_prefix(self.kind()))
+            .and_then(|rest| rest.strip_prefix(':'))
+            .is_some_and(|key| !key.is_empty());
+        check(prefix_holds, "id", || format!("must be `{channel}:{}:<event key>`", self.kind()))?;
+        check(id.len() <= MAX_EVENT_ID, "id", || format!("longer than {MAX_EVENT_ID} bytes"))?;
+        check(!id.chars().any(char::is_control), "id", || "holds a control character".into())?;
+        match self {
+            Inbound::Message(m) => {
+                check(!m.thread.is_empty() && m.thread.len() <= 1024, "thread", || "must hold 1 to 1024 bytes".into())?;
+                address("from", &m.from)?;
+                m.to.as_ref().map_or(Ok(()), |to| address("to", to))?;
+                content(&m.content)?;
+                check(m.references.len() <= 100, "references", || "more than 100".into())
+            }
+            Inbound::Echo(e) => address("to", &e.to).and_then(|()| content(&e.content)),
+            Inbound::Consent(c) => address("address", &c.address),
+            Inbound::Result(r) => {
+                check(r.part >= 1, "part", || "counts from 1".into())?;
+                check(r.n >= 1, "n", || "counts from 1".into())
+            }
+            Inbound::Receipt(_) | Inbound::Command(_) | Inbound::Unparsed(_) => Ok(()),
+        }
+    }
+}
+
+impl Outbound {
+    /// Reads a record of OUT.
+    ///
+    /// # Errors
+    /// When the bytes are no envelope, of another version or of an unknown type.
+    pub fn from_slice(bytes: &[u8]) -> Result<Outbound, WireError> {
+        match head(bytes)?.kind.as_ref() {
+            "send" => Ok(Outbound::Send(Box::new(body(bytes)?))),
+            "reconcile" => Ok(Outbound::Reconcile(body(bytes)?)),
+            other => Err(WireError::Type(other.to_owned())),
+        }
+    }
+
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<u8> {
+        match self {
+            Outbound::Send(b) => write("send", b),
+            Outbound::Reconcile(b) => write("reconcile", b),
+        }
+    }
+}
+
+fn check(ok: bool, field: &'static str, problem: impl FnOnce() -> String) -> Result<(), WireError> {
+    if ok { Ok(()) } else { Err(WireError::Field { field, problem: problem() }) }
+}
+
+fn address(field: &'static str, a: &Address) -> Result<(), WireError> {
+    check(!a.kind.is_empty() && a.kind.len() <= 32, field, || "kind must hold 1 to 32 bytes".into())?;
+    check(!a.value.is_empty() && a.value.len() <= 512, field, || "value must hold 1 to 512 bytes".into())
+}
+
+fn content(c: &Content) -> Result<(), WireError> {
+    check(c.attachments.len() <= 100, "content.attachments", || "more than 100".into())
+}

@@ -1,0 +1,191 @@
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use std::time::Duration;
+use switchboard_envelope::{Attachment, ChannelProfile, Inbound, Outcome, Raw, Reconcile, Send as SendRecord, Timestamp};
+
+/// A request from outside, as it came. Nothing in it can be trusted before [`Adapter::verify`].
+#[derive(Clone, Debug)]
+pub struct RawRequest {
+    pub method: Method,
+    /// The path below `/hooks/<channel>`, empty or starting with `/`.
+    pub path: String,
+    /// The query as it was sent, without `?`, still encoded.
+    pub query: String,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// The URL as the provider called it: the configured public URL with the request's path and query, never the `Host`
+    /// header.
+    pub url: String,
+    pub received_at: Timestamp,
+}
+
+/// Whether a request comes from the provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Genuine,
+    /// No signature at all: 401.
+    Missing,
+    /// A signature that does not match: 403. The text is for the log, and holds no secret and no expected value.
+    Forged(String),
+}
+
+/// What we answer the provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    pub status: u16,
+    pub content_type: &'static str,
+    pub body: String,
+}
+
+/// A request to the provider. `Debug` shows neither headers nor body: they hold secrets and customers' text.
+#[derive(Clone)]
+pub struct Call {
+    pub method: Method,
+    pub url: String,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: CallBody,
+    pub timeout: Duration,
+}
+
+#[derive(Clone)]
+pub enum CallBody {
+    Empty,
+    /// Bytes with their content type.
+    Bytes(&'static str, Bytes),
+}
+
+impl std::fmt::Debug for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Call").field("method", &self.method).field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+/// What came of a call.
+pub type Answer = Result<Response, CallError>;
+
+#[derive(Clone, Debug)]
+pub struct Response {
+    pub status: u16,
+    pub headers: HeaderMap,
+    /// Capped by the client; a longer body is cut.
+    pub body: Bytes,
+}
+
+impl Response {
+    /// `Retry-After` in milliseconds, in either of its two forms (RFC 9110 §10.2.3); capped at a day.
+    #[must_use]
+    pub fn retry_after_ms(&self, now: Timestamp) -> Option<u64> {
+        let value = self.headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.trim();
+        let ms = if let Ok(seconds) = value.parse::<u64>() {
+            seconds.saturating_mul(1000)
+        } else {
+            let at = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
+            u64::try_from(at.as_millisecond().saturating_sub(now.0)).unwrap_or(0)
+        };
+        Some(ms.min(86_400_000))
+    }
+}
+
+/// A call without a response.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// DNS, connect or TLS failed: no byte of the request left.
+    #[error("could not connect: {0}")]
+    NotSent(String),
+    /// The request may have arrived: a timeout or a reset after writing.
+    #[error("no answer: {0}")]
+    Lost(String),
+}
+
+/// How an attempt ended, as the provider's answer says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptOutcome {
+    pub outcome: Outcome,
+    pub provider_ids: Vec<String>,
+    pub code: Option<String>,
+    /// A sentence for a person, with the provider's meaning of the code.
+    pub detail: Option<String>,
+    pub retry_after_ms: Option<u64>,
+    /// Credentials, permission or sender refused: pause the channel and tell an operator.
+    pub channel_refused: bool,
+}
+
+impl AttemptOutcome {
+    #[must_use]
+    pub fn new(outcome: Outcome) -> AttemptOutcome {
+        AttemptOutcome { outcome, provider_ids: vec![], code: None, detail: None, retry_after_ms: None, channel_refused: false }
+    }
+}
+
+/// One page of a catch-up poll.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Polled {
+    pub events: Vec<Inbound>,
+    /// Stored once the events are durable; handed to the next poll.
+    pub cursor: String,
+    /// Poll again at once.
+    pub more: bool,
+}
+
+/// One configured channel of a kind. Pure: no clock, no I/O.
+pub trait Adapter: std::marker::Send + Sync + 'static {
+    /// What the router must know of the channel.
+    fn profile(&self) -> ChannelProfile;
+
+    /// Is this really the provider? Over the raw bytes, in constant time, with each of the configured secrets.
+    fn verify(&self, request: &RawRequest) -> Verdict;
+
+    /// Challenges that the provider sends before it trusts the address; answered instead of parsed.
+    fn handshake(&self, _request: &RawRequest) -> Option<Reply> {
+        None
+    }
+
+    /// What was said. Total: one bad event does not spoil its neighbours, and what cannot be understood becomes one
+    /// `unparsed` with the raw body.
+    fn parse(&self, request: &RawRequest) -> Vec<Inbound>;
+
+    /// The answer once everything parsed is durable.
+    fn accepted(&self, _request: &RawRequest) -> Reply {
+        Reply { status: 200, content_type: "text/plain", body: String::new() }
+    }
+
+    /// Reads a quarantined body again, after a fix.
+    fn reparse(&self, raw: &Raw, body: Bytes, received_at: Timestamp) -> Vec<Inbound>;
+
+    /// The provider's request for one attempt; an error is a permanent refusal with its reason.
+    ///
+    /// # Errors
+    /// When the content cannot be expressed on this channel.
+    fn encode(&self, send: &SendRecord) -> Result<Call, AttemptOutcome>;
+
+    /// The outcome of an attempt, from a data table of the provider's codes.
+    fn classify(&self, send: &SendRecord, answer: &Answer, now: Timestamp) -> AttemptOutcome;
+
+    /// How to learn the fate of an `unknown` attempt.
+    fn reconcile(&self, _attempt: &Reconcile) -> Option<Call> {
+        None
+    }
+
+    /// What the provider's list proves. `None`: nothing; absence is no proof.
+    fn reconciled(&self, _attempt: &Reconcile, _answer: &Answer) -> Option<AttemptOutcome> {
+        None
+    }
+
+    /// How to catch up on what webhooks missed. `cursor` is what the last poll returned.
+    fn poll(&self, _cursor: Option<&str>, _now: Timestamp) -> Option<Call> {
+        None
+    }
+
+    /// Reads a poll's answer; an error leaves the cursor and is tried again later.
+    ///
+    /// # Errors
+    /// With a sentence for the log when the answer is not what the provider documents.
+    fn polled(&self, _cursor: Option<&str>, _answer: &Answer, _now: Timestamp) -> Result<Polled, String> {
+        Err("this channel has no list to poll".into())
+    }
+
+    /// How to fetch a file that the provider keeps. Credentials must not follow a redirect to another host.
+    fn fetch(&self, _attachment: &Attachment) -> Option<Call> {
+        None
+    }
+}

@@ -1,0 +1,5 @@
+//! Rule packs: what operators write, validated into what the core uses.
+
+mod types;
+
+pub use types::*;

@@ -1,0 +1,271 @@
+//! The validated pack: every name in it exists, every duration is milliseconds, every pattern is compiled.
+
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Ids of queues, agents, desks, channels and replies are short operator-chosen names.
+pub type Name = String;
+
+/// Capacity, cost and load in hundredths of a unit.
+pub type Units = u32;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    Low,
+    #[default]
+    Normal,
+    High,
+    Urgent,
+}
+
+impl Priority {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Priority::Low => "low",
+            Priority::Normal => "normal",
+            Priority::High => "high",
+            Priority::Urgent => "urgent",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(s: &str) -> Option<Priority> {
+        [Priority::Low, Priority::Normal, Priority::High, Priority::Urgent].into_iter().find(|p| p.as_str() == s)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    RoundRobin,
+    #[default]
+    LeastLoaded,
+    LongestIdle,
+}
+
+/// Wanted or held skills with their level, 1 and up.
+pub type Skills = BTreeMap<Name, u8>;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Queue {
+    pub skills: Skills,
+    pub sla: Sla,
+    /// The clock runs only while these hours are open.
+    pub hours: Option<Name>,
+    pub strategy: Strategy,
+    /// Prefer the contact's last agent this long after the last conversation.
+    pub sticky_ms: Option<i64>,
+    /// Offers time out after this; `None` assigns without asking.
+    pub offer_timeout_ms: Option<i64>,
+    /// Waiting this long is worth one priority level.
+    pub ageing_ms: Option<i64>,
+    pub overflow: Vec<OverflowStep>,
+    /// A new message this long after closing reopens; `None` is the default of 72 hours, `Some(0)` never reopens.
+    pub reopen_ms: Option<i64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sla {
+    pub first_response_ms: Option<i64>,
+    pub next_response_ms: Option<i64>,
+    pub resolution_ms: Option<i64>,
+    /// Percent of the time after which a warning is given.
+    pub warn_percent: u8,
+    pub on_breach: Breach,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Breach {
+    pub priority: Option<Priority>,
+    pub queue: Option<Name>,
+    pub notify: Option<Notify>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Notify {
+    pub desk: Name,
+    pub text: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverflowStep {
+    /// After entering the queue.
+    pub after_ms: i64,
+    pub skills: Option<Skills>,
+    pub queue: Option<Name>,
+    pub priority: Option<Priority>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agent {
+    pub name: String,
+    pub skills: Skills,
+    pub capacity: Units,
+    /// Desk id to the agent's address there; the first written is the default.
+    pub desks: Vec<(Name, String)>,
+}
+
+/// How many automatic replies a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    pub conversation: u32,
+    pub address: u32,
+}
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget { conversation: 5, address: 20 }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConvStatus {
+    Queued,
+    Offered,
+    Assigned,
+    /// Waits for the customer.
+    Pending,
+    Snoozed,
+    Closed,
+}
+
+impl ConvStatus {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ConvStatus::Queued => "queued",
+            ConvStatus::Offered => "offered",
+            ConvStatus::Assigned => "assigned",
+            ConvStatus::Pending => "pending",
+            ConvStatus::Snoozed => "snoozed",
+            ConvStatus::Closed => "closed",
+        }
+    }
+}
+
+/// What the message says, as conditions see it. Kept with the message, not with the facts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SeenMessage {
+    pub channel: Name,
+    pub kind: String,
+    pub public: bool,
+    pub text: String,
+    pub subject: Option<String>,
+    /// Address values that `from` matches: the address itself.
+    pub from: Option<String>,
+    pub to: Option<String>,
+    pub authenticated: Option<bool>,
+    pub language: Option<String>,
+    pub has_attachment: bool,
+    pub automatic: bool,
+    /// The id of the pressed choice.
+    pub choice: Option<String>,
+    pub meta: BTreeMap<String, String>,
+}
+
+/// What conditions see beside the message: the state before it. Kept with the decision, so that it can be explained.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SeenState {
+    pub now: switchboard_envelope::Timestamp,
+    /// The conversation is made by this message.
+    pub new: bool,
+    pub state: Option<ConvStatus>,
+    pub queue: Option<Name>,
+    pub tags: BTreeSet<String>,
+    pub attributes: BTreeMap<String, String>,
+    /// Milliseconds since the conversation opened.
+    pub age_ms: i64,
+    /// Inbound messages of the conversation before this one.
+    pub messages: u32,
+    /// Milliseconds since the contact's previous message in the conversation.
+    pub silence_ms: Option<i64>,
+    pub contact_identities: Vec<String>,
+    pub contact_name: Option<String>,
+    pub contact_tags: BTreeSet<String>,
+    pub contact_attributes: BTreeMap<String, String>,
+    /// `opted_in` or `opted_out` for this address on this channel, once known.
+    pub contact_consent: Option<String>,
+    /// Other open conversations of the contact.
+    pub contact_open: u32,
+    /// Who last answered the contact.
+    pub contact_agent: Option<Name>,
+}
+
+/// Where `set` writes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SetTarget {
+    Conversation(String),
+    Contact(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AgentChoice {
+    Agent(Name),
+    /// The owner of the contact's latest other open conversation, else who last answered.
+    Sticky,
+}
+
+/// What a run of the rules decided, merged by the order of design: `tag` and `notify` add up, for everything else the
+/// first decision stands. Rotations are resolved, captures filled in, replies rendered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunOutcome {
+    /// Names of the rules that matched, in order.
+    pub hits: Vec<String>,
+    /// Whether `default` applies when nothing else placed the conversation: its actions are in `default`.
+    pub queue: Option<Name>,
+    pub agent: Option<AgentChoice>,
+    pub desk: Option<Name>,
+    pub priority: Option<Priority>,
+    /// Added to the queue's.
+    pub skills: Skills,
+    pub overflow: Option<Vec<OverflowStep>>,
+    pub tags: BTreeSet<String>,
+    pub set: BTreeMap<SetTarget, String>,
+    /// Some(true) is opted in.
+    pub consent: Option<bool>,
+    pub notify: Vec<Notify>,
+    pub reply: Option<RunReply>,
+    pub close: bool,
+    pub snooze_ms: Option<i64>,
+    pub block: bool,
+    pub move_: bool,
+    /// Actions that lost to an earlier decision: (rule, action).
+    pub superseded: Vec<(String, String)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunReply {
+    pub rule: String,
+    pub reply: Name,
+    /// The rendered text, or why it could not be rendered.
+    pub text: Result<String, String>,
+}
+
+/// One rule, as the explanation shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RuleTrace {
+    pub rule: String,
+    /// Where the rule is written: `file:line`.
+    pub place: String,
+    pub matched: bool,
+    /// Not looked at, because an earlier rule stopped the run.
+    pub skipped: bool,
+    /// The first condition that failed: the field, what was wanted, what was seen.
+    pub failed: Option<FailedCondition>,
+    /// Actions that took effect, and those that an earlier rule had decided.
+    pub applied: Vec<String>,
+    pub superseded: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FailedCondition {
+    pub field: String,
+    pub wanted: String,
+    pub saw: String,
+    /// One sentence for a person: `text does not contain "refund"`.
+    pub sentence: String,
+}

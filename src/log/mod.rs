@@ -1,0 +1,195 @@
+//! The only truth: three logs behind one narrow trait, which promises only what the weakest backend holds.
+//!
+//! IN holds what came from outside, LOG the router's frames, OUT the attempts to send. Answers can be lost: a caller that
+//! gets [`LogError::Unavailable`] or [`Commit::Unknown`] does not know whether the record landed, and must repeat the same
+//! bytes until it knows.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use switchboard_envelope::{BlobRef, Timestamp};
+use thiserror::Error;
+use tokio::sync::watch;
+
+/// A position in one of the logs, from 1. 0 is before the first record.
+pub type Seq = u64;
+
+/// A record for IN.
+#[derive(Clone, Debug)]
+pub struct InRecord {
+    /// The duplicate key, the envelope's id.
+    pub id: String,
+    pub channel: String,
+    pub class: Class,
+    pub data: Bytes,
+}
+
+/// What may still enter when IN is nearly full: messages are refused at 80 % of its size, so that results and commands
+/// always fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    Message,
+    Vital,
+}
+
+/// A record of IN or LOG as it is stored.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    pub seq: Seq,
+    /// When the log stored it, by the log's clock.
+    pub at: Timestamp,
+    /// The channel for IN and OUT; empty for LOG.
+    pub channel: String,
+    pub data: Bytes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ingested {
+    Stored(Seq),
+    /// The log already holds this id. It may forget ids; the state's memory decides in the end.
+    Duplicate,
+}
+
+/// The answer to a compare-and-swap append.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Commit {
+    Done(Seq),
+    /// LOG's last sequence is not the expected one. The frame at `expected + 1` says whether that was ours.
+    Conflict,
+    /// The answer was lost: repeat the same bytes.
+    Unknown(String),
+}
+
+/// A frame ready to append, with what must be durable with it.
+#[derive(Clone, Debug, Default)]
+pub struct FrameWrite {
+    pub bytes: Bytes,
+    /// New keys, written no later than the frame.
+    pub keys: Vec<(KeyId, [u8; 32])>,
+    /// The OUT sequence of the first send. OUT's last sequence must be one less.
+    pub out_first: Seq,
+    pub sends: Vec<OutRecord>,
+}
+
+#[derive(Clone, Debug)]
+pub struct OutRecord {
+    pub channel: String,
+    /// `<channel>.<send>.<part>.<n>` for a send; empty for a `reconcile`, which is not claimed.
+    pub claim_key: String,
+    pub until: Timestamp,
+    pub data: Bytes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// We own the attempt.
+    Ours,
+    /// Somebody else does, or did.
+    Taken,
+}
+
+/// Names a key: a contact's id in text, or a name of the daemon's own such as `workspace`.
+pub type KeyId = String;
+
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum LogError {
+    /// No room: refuse the provider with 503, so that it retries.
+    #[error("the log is full: {0}")]
+    Full(String),
+    /// It may or may not have happened; repeat the same record.
+    #[error("the log did not answer: {0}")]
+    Unavailable(String),
+    #[error("the log is damaged: {0}")]
+    Damaged(String),
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// The narrow waist of the daemon. Every method can be called from any task.
+#[async_trait]
+pub trait Log: Send + Sync + 'static {
+    /// Durably stores a record under its duplicate key. `Ok` means durable.
+    async fn ingest(&self, record: InRecord) -> Result<Ingested, LogError>;
+
+    /// Records of IN after `after`, in order, at most `max`.
+    async fn read_in(&self, after: Seq, max: usize) -> Result<Vec<Stored>, LogError>;
+
+    /// The record of IN at `seq`, if it is still kept.
+    async fn get_in(&self, seq: Seq) -> Result<Option<Stored>, LogError>;
+
+    /// Changes when IN grew. The number is a hint, never a proof.
+    fn in_tail(&self) -> watch::Receiver<Seq>;
+
+    /// Appends one frame if LOG's last sequence is `expected`. Done means: frame, keys and sends are durable.
+    async fn commit(&self, expected: Seq, frame: FrameWrite) -> Commit;
+
+    async fn read_log(&self, after: Seq, max: usize) -> Result<Vec<Stored>, LogError>;
+
+    fn log_tail(&self) -> watch::Receiver<Seq>;
+
+    /// LOG's first and last sequence; (1, 0) when empty.
+    async fn log_bounds(&self) -> Result<(Seq, Seq), LogError>;
+
+    /// OUT's last sequence.
+    async fn out_last(&self) -> Result<Seq, LogError>;
+
+    /// Delivers a channel's OUT records in order. Records may come again: an acknowledgement is no claim.
+    async fn outbox(&self, channel: &str) -> Result<Box<dyn Outbox>, LogError>;
+
+    /// Creates the claim if it does not exist. Repeating a call whose answer was lost, with the same nonce, answers
+    /// [`Claim::Ours`]. `Ok` means durable.
+    async fn claim(&self, key: &str, nonce: &str) -> Result<Claim, LogError>;
+
+    /// Who holds the claim, if anybody.
+    async fn claimed(&self, key: &str) -> Result<Option<String>, LogError>;
+
+    /// Stores bytes under the hash of themselves, in a scope (channel and thread). Durable before it returns.
+    async fn put_blob(&self, scope: &str, bytes: Bytes) -> Result<BlobRef, LogError>;
+
+    async fn get_blob(&self, scope: &str, blob: &BlobRef) -> Result<Option<Bytes>, LogError>;
+
+    async fn delete_blob(&self, scope: &str, blob: &BlobRef) -> Result<(), LogError>;
+
+    /// Stores a key if there is none, and returns the one in force.
+    async fn put_key(&self, id: &str, key: [u8; 32]) -> Result<[u8; 32], LogError>;
+
+    async fn get_keys(&self, ids: &[KeyId]) -> Result<Vec<Option<[u8; 32]>>, LogError>;
+
+    async fn delete_key(&self, id: &str) -> Result<(), LogError>;
+
+    /// What an edge must remember, such as a poll's cursor.
+    async fn put_cursor(&self, name: &str, value: &str) -> Result<(), LogError>;
+
+    async fn get_cursor(&self, name: &str) -> Result<Option<String>, LogError>;
+
+    /// Keeps a snapshot of the state after frame `at`. The one before it is kept too, until this one was verified.
+    async fn put_snapshot(&self, at: Seq, bytes: Bytes) -> Result<(), LogError>;
+
+    /// Snapshots, newest first.
+    async fn snapshots(&self) -> Result<Vec<(Seq, Bytes)>, LogError>;
+
+    /// Forgets records of IN up to and with `up_to`.
+    async fn trim_in(&self, up_to: Seq) -> Result<(), LogError>;
+
+    async fn trim_log(&self, up_to: Seq) -> Result<(), LogError>;
+
+    /// Forgets OUT records and claims stored before `before`.
+    async fn trim_out(&self, before: Timestamp) -> Result<(), LogError>;
+
+    /// The log's clock.
+    async fn now(&self) -> Result<Timestamp, LogError>;
+
+    /// Only this process uses the log: a claim without a result, found at start, has no live owner.
+    fn exclusive(&self) -> bool;
+
+    /// One sentence: what a power cut can take.
+    fn durability(&self) -> String;
+}
+
+#[async_trait]
+pub trait Outbox: Send {
+    /// Waits for records and returns them, at most `max`, oldest first.
+    async fn next(&mut self, max: usize) -> Result<Vec<Stored>, LogError>;
+
+    /// This record needs no further delivery.
+    async fn ack(&mut self, seq: Seq) -> Result<(), LogError>;
+}
