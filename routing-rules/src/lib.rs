@@ -6,5 +6,6 @@
 //! SQLite.
 #![forbid(unsafe_code)]
 
+pub mod event;
 pub mod ids;
 pub mod pack;

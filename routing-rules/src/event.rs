@@ -1,0 +1,432 @@
+//! What a decision says happened. An event has a public part (ids, names that operators chose, numbers, times) and at most
+//! one private part, which holds all that came from a person and is sealed under the contact's key. No public field depends
+//! on a private one: folding without the key gives the same public state as folding with it.
+
+use crate::ids::{ContactId, ConvId, MessageId, OfferId};
+use crate::pack::{ConvStatus, Name, Notify, OverflowStep, Priority, SeenState, Skills};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use switchboard_envelope::{
+    Address, Author, ChannelProfile, ConsentState, Content, Outcome, ReceiptStatus, Timestamp,
+};
+
+/// A 128-bit keyed hash, of an event id, a provider's id or an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyHash(pub u128);
+
+impl Serialize for KeyHash {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_bytes(&self.0.to_be_bytes())
+    }
+}
+
+impl<'de> Deserialize<'de> for KeyHash {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct V;
+        impl<'de> serde::de::Visitor<'de> for V {
+            type Value = KeyHash;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("16 bytes")
+            }
+            fn visit_bytes<E: serde::de::Error>(self, v: &[u8]) -> Result<KeyHash, E> {
+                v.try_into().map(|b| KeyHash(u128::from_be_bytes(b))).map_err(|_| E::invalid_length(v.len(), &self))
+            }
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<KeyHash, A::Error> {
+                let mut n = 0u128;
+                for i in 0..16 {
+                    let b: u8 = seq.next_element()?.ok_or_else(|| serde::de::Error::invalid_length(i, &self))?;
+                    n = (n << 8) | u128::from(b);
+                }
+                Ok(KeyHash(n))
+            }
+        }
+        d.deserialize_bytes(V)
+    }
+}
+
+/// One event with its private part.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    pub public: Public,
+    pub private: Option<(ContactId, Private)>,
+}
+
+impl From<Public> for Event {
+    fn from(public: Public) -> Event {
+        Event { public, private: None }
+    }
+}
+
+/// Where a conversation was placed, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// A rule, by name.
+    Rule(String),
+    /// The pack's `default`.
+    Default,
+    /// The contact's last agent.
+    Sticky,
+    /// The queue's strategy chose.
+    Strategy,
+    /// An agent accepted an offer.
+    Accepted,
+    /// An agent answered or took it.
+    Taken,
+    /// A person transferred it.
+    Transferred,
+    /// The previous owner left, or gave it back.
+    Returned,
+    /// A timer: the end of a snooze, of a wait, a breached clock.
+    Timer,
+    /// The customer wrote again.
+    CustomerWrote,
+    /// A step of the queue's overflow.
+    Overflow,
+    /// The queue or agent is not in the pack any more.
+    Vanished,
+    /// A reply could not be delivered.
+    NotDelivered,
+}
+
+/// Why an agent was passed over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PassedOver {
+    Away,
+    Offline,
+    /// Load and capacity in hundredths of a unit.
+    Capacity { load: u32, capacity: u32 },
+    MissingSkill(Name),
+    Declined,
+    /// Another agent was preferred by the strategy.
+    LessPreferred,
+}
+
+/// Who was considered for a conversation: at most 20 by name, the rest by number.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Considered {
+    pub chosen: Option<Name>,
+    pub passed: Vec<(Name, PassedOver)>,
+    pub others: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OfferEnd {
+    Accepted,
+    Declined,
+    TimedOut,
+    /// The conversation went elsewhere, or the agent left.
+    Withdrawn,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Presence {
+    Available,
+    Away,
+    #[default]
+    Offline,
+}
+
+impl Presence {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Presence::Available => "available",
+            Presence::Away => "away",
+            Presence::Offline => "offline",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(s: &str) -> Option<Presence> {
+        [Presence::Available, Presence::Away, Presence::Offline].into_iter().find(|p| p.as_str() == s)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClockKind {
+    FirstResponse,
+    NextResponse,
+    /// The default clock of a queue without an SLA.
+    Waiting,
+}
+
+/// Why a send ended without being accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeadReason {
+    /// The provider refused it for good.
+    Rejected,
+    /// It may have been sent; only a person can decide to send it again.
+    Unknown,
+    /// `not_after` passed before the provider took it.
+    Expired,
+    /// The channel left the configuration.
+    ChannelRemoved,
+    /// The provider took it and said later that it will not arrive.
+    Failed,
+}
+
+impl DeadReason {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DeadReason::Rejected => "rejected",
+            DeadReason::Unknown => "unknown",
+            DeadReason::Expired => "expired",
+            DeadReason::ChannelRemoved => "channel_removed",
+            DeadReason::Failed => "failed",
+        }
+    }
+}
+
+/// Why an automatic reply was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoReply {
+    /// A machine wrote the message.
+    Automatic,
+    ConversationBudget,
+    AddressBudget,
+    OptedOut,
+    /// The template needs a value that is missing.
+    Template,
+    TooLong,
+    /// The channel is not configured any more.
+    NoChannel,
+}
+
+/// The router's answer to a command, as the API gives it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// A stable word for programs, such as `owned`; empty on success.
+    #[serde(default)]
+    pub code: String,
+    /// A sentence for people; never a customer's text.
+    #[serde(default)]
+    pub detail: String,
+    /// What was made or touched: `conversation`, `message`, `contact`, `offer`.
+    #[serde(default)]
+    pub ids: BTreeMap<String, String>,
+}
+
+/// The public part. Enum values are written by name, so that a reader meets an unknown one as an error, never as another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Public {
+    /// A router leads. From here the pack and the channel table are these.
+    Led { now: Timestamp, incarnation: u64 },
+    /// An input of IN was decided: the cursor moves, and its id is remembered unless it was a duplicate.
+    Consumed { seq: u64, stored_at: Timestamp, now: Timestamp, id: Option<KeyHash>, duplicate: bool },
+    /// Time moved without an input of IN.
+    Ticked { now: Timestamp },
+    /// A record of IN that could not be understood; its bytes stay readable there.
+    Quarantined { seq: u64, channel: Name, reason: String, at: Timestamp },
+    /// A quarantined record was read again, or given up.
+    QuarantineReleased { seq: u64 },
+    PackInForce { hash: String },
+    ChannelsInForce { channels: BTreeMap<Name, ChannelProfile> },
+    ChannelHealth { channel: Name, failures: u32, probe_at: Option<Timestamp>, paused: Option<String> },
+
+    Opened { conv: ConvId, contact: ContactId, channel: Name, thread: KeyHash, at: Timestamp, ours: bool },
+    /// `provider` is the hash of the provider's id, by which later messages may refer to this one.
+    Received { conv: ConvId, message: MessageId, at: Timestamp, automatic: bool, provider: Option<KeyHash> },
+    /// The rules ran for a message.
+    Decided { conv: ConvId, message: MessageId, pack: String, hits: Vec<String>, place: Option<Why> },
+    Tagged { conv: ConvId, add: BTreeSet<Name>, remove: BTreeSet<Name> },
+    Prioritised { conv: ConvId, priority: Priority },
+    AttributesSet { conv: ConvId },
+    /// Waits in a queue since `since`; `entered` is when it entered this queue. Skills and overflow are what it brings.
+    Queued {
+        conv: ConvId,
+        queue: Name,
+        since: Timestamp,
+        entered: Timestamp,
+        skills: Skills,
+        overflow: Option<Vec<OverflowStep>>,
+        why: Why,
+    },
+    /// An overflow step took effect.
+    Relaxed { conv: ConvId, step: u32, skills: Option<Skills> },
+    Offered { conv: ConvId, offer: OfferId, agent: Name, expires: Timestamp, considered: Considered },
+    OfferEnded { conv: ConvId, offer: OfferId, agent: Name, how: OfferEnd },
+    Assigned { conv: ConvId, agent: Name, why: Why, considered: Considered },
+    Pending { conv: ConvId, until: Timestamp },
+    Snoozed { conv: ConvId, until: Timestamp },
+    Closed { conv: ConvId, by: Option<Name>, reopen_until: Timestamp },
+    Reopened { conv: ConvId, why: Why },
+    /// It leaves the state; history keeps it.
+    Forgotten { conv: ConvId },
+    ClockSet { conv: ConvId, clock: ClockKind, due: Timestamp, warn_at: Option<Timestamp> },
+    ClockStopped { conv: ConvId },
+    ClockWarned { conv: ConvId, clock: ClockKind },
+    /// `again` is when the clock is looked at again, so that a breached conversation keeps one.
+    ClockBreached { conv: ConvId, clock: ClockKind, again: Timestamp },
+    ResolutionDue { conv: ConvId, due: Option<Timestamp> },
+    Notified { conv: ConvId, desk: Name },
+    NoteAdded { conv: ConvId, message: MessageId, agent: Option<Name>, at: Timestamp },
+
+    /// A message of ours was accepted for sending. On a push channel it is sent by being in the log.
+    SendQueued {
+        conv: ConvId,
+        message: MessageId,
+        channel: Name,
+        author: Author,
+        at: Timestamp,
+        not_after: Timestamp,
+        push: bool,
+        /// The send that this one repeats.
+        resends: Option<MessageId>,
+    },
+    /// An attempt goes to OUT.
+    Released { conv: ConvId, message: MessageId, part: u16, n: u32, until: Timestamp },
+    AttemptEnded {
+        conv: ConvId,
+        message: MessageId,
+        part: u16,
+        n: u32,
+        outcome: Outcome,
+        code: Option<String>,
+        /// When the next attempt may be released.
+        retry_at: Option<Timestamp>,
+        /// Hashes of the provider's ids, by which receipts find the message.
+        provider: Vec<KeyHash>,
+    },
+    /// The provider is asked what became of an attempt.
+    Reconciling { conv: ConvId, message: MessageId, part: u16, n: u32, until: Timestamp },
+    /// The last part was accepted.
+    Sent { conv: ConvId, message: MessageId, at: Timestamp },
+    Dead { conv: ConvId, message: MessageId, reason: DeadReason, at: Timestamp },
+    /// A dead letter was given up or replaced.
+    DeadCleared { conv: ConvId, message: MessageId, resent: Option<MessageId> },
+    /// What the channel said later. Statuses only move forward.
+    Receipt { conv: ConvId, message: MessageId, status: ReceiptStatus, code: Option<String>, at: Timestamp },
+    /// A receipt came before the result that names its message; it is held for a while.
+    ReceiptHeld { provider: KeyHash, channel: Name, status: ReceiptStatus, code: Option<String>, at: Timestamp },
+    NotReplied { conv: ConvId, message: MessageId, rule: String, why: NoReply },
+
+    ConsentChanged { contact: ContactId, identity: KeyHash, channel: Name, state: ConsentState },
+    ContactTouched { contact: ContactId, tags: Option<BTreeSet<Name>> },
+    ContactMerged { into: ContactId, from: ContactId },
+    Blocked { identity: KeyHash, channel: Name },
+    BudgetSpent { identity: KeyHash, day: i64 },
+
+    PresenceChanged { agent: Name, presence: Presence, at: Timestamp, lapsed: bool },
+    /// An agent left; what is unanswered goes back at `until`.
+    GraceBegan { agent: Name, until: Timestamp },
+    /// Offers that lapsed in a row.
+    Lapsed { agent: Name, count: u32 },
+
+    /// Customer's client confirmed pushed messages up to this sequence.
+    Confirmed { channel: Name, thread: KeyHash, up_to: u64, read: bool, at: Timestamp },
+    Answered { command: KeyHash, body: Option<String>, reply: Reply },
+    /// An input changed nothing, for this reason.
+    Ignored { reason: String },
+}
+
+/// The private part: everything that came from a person.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Private {
+    Opened { thread: String, address: Address, subject: Option<String> },
+    Received { content: Box<Content>, from: Address, provider_id: Option<String>, client_id: Option<String>, id: String },
+    Decided { seen: Box<SeenState>, message: Box<DecidedMessage> },
+    /// A `None` removes the attribute.
+    Attributes { set: BTreeMap<String, Option<String>> },
+    Notified { notify: Notify },
+    Note { text: String },
+    Send { content: Box<Content>, to: Address, reply_to: Vec<String> },
+    Attempt { provider_ids: Vec<String>, detail: Option<String> },
+    Receipt { detail: Option<String> },
+    Consent { address: Address, reason: Option<String> },
+    Contact { name: Option<String>, attributes: BTreeMap<String, Option<String>>, identity: Option<Address> },
+}
+
+/// What conditions saw of the message beside its content, which history keeps with the message.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DecidedMessage {
+    pub channel: Name,
+    pub kind: String,
+    pub public: bool,
+    pub to: Option<String>,
+    pub authenticated: Option<bool>,
+    pub language: Option<String>,
+    pub automatic: bool,
+    pub meta: BTreeMap<String, String>,
+}
+
+impl Public {
+    /// The conversation that the event belongs to.
+    #[must_use]
+    pub fn conversation(&self) -> Option<ConvId> {
+        use Public as P;
+        match self {
+            P::Opened { conv, .. }
+            | P::Received { conv, .. }
+            | P::Decided { conv, .. }
+            | P::Tagged { conv, .. }
+            | P::Prioritised { conv, .. }
+            | P::AttributesSet { conv }
+            | P::Queued { conv, .. }
+            | P::Relaxed { conv, .. }
+            | P::Offered { conv, .. }
+            | P::OfferEnded { conv, .. }
+            | P::Assigned { conv, .. }
+            | P::Pending { conv, .. }
+            | P::Snoozed { conv, .. }
+            | P::Closed { conv, .. }
+            | P::Reopened { conv, .. }
+            | P::Forgotten { conv }
+            | P::ClockSet { conv, .. }
+            | P::ClockStopped { conv }
+            | P::ClockWarned { conv, .. }
+            | P::ClockBreached { conv, .. }
+            | P::ResolutionDue { conv, .. }
+            | P::Notified { conv, .. }
+            | P::NoteAdded { conv, .. }
+            | P::SendQueued { conv, .. }
+            | P::Released { conv, .. }
+            | P::AttemptEnded { conv, .. }
+            | P::Reconciling { conv, .. }
+            | P::Sent { conv, .. }
+            | P::Dead { conv, .. }
+            | P::DeadCleared { conv, .. }
+            | P::Receipt { conv, .. }
+            | P::NotReplied { conv, .. } => Some(*conv),
+            _ => None,
+        }
+    }
+}
+
+/// The state of a message of ours, as people see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SendStatus {
+    Queued,
+    Sending,
+    Sent,
+    Delivered,
+    Read,
+    Failed,
+    Unknown,
+}
+
+/// A conversation's place after an event, for lists and streams.
+#[must_use]
+pub fn status_after(public: &Public) -> Option<ConvStatus> {
+    match public {
+        Public::Queued { .. } => Some(ConvStatus::Queued),
+        Public::Offered { .. } => Some(ConvStatus::Offered),
+        Public::Assigned { .. } => Some(ConvStatus::Assigned),
+        Public::Pending { .. } => Some(ConvStatus::Pending),
+        Public::Snoozed { .. } => Some(ConvStatus::Snoozed),
+        Public::Closed { .. } => Some(ConvStatus::Closed),
+        _ => None,
+    }
+}
