@@ -5,9 +5,16 @@
 #![forbid(unsafe_code)]
 
 mod adapter;
+pub mod classify;
+pub mod client;
+pub mod redact;
 mod secret;
+pub mod signature;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 
 pub use adapter::{
     Adapter, Answer, AttemptOutcome, Call, CallBody, CallError, Polled, RawRequest, Reply, Response, Verdict,
 };
+pub use client::Client;
 pub use secret::Secret;

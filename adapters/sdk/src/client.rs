@@ -1,0 +1,291 @@
+//! The one HTTP client, with its guards: time limits, size caps, no redirects, nothing but HTTP, and errors that say whether
+//! the request can have arrived.
+
+use crate::{Answer, Call, CallBody, CallError, Response};
+use bytes::{Bytes, BytesMut};
+use http::{header, HeaderMap, HeaderName, HeaderValue, StatusCode};
+use reqwest::{redirect, Url};
+use std::{net::IpAddr, time::Duration};
+use thiserror::Error;
+use url::Host;
+
+/// The longest answer that [`Client::call`] keeps, in bytes.
+pub const BODY_LIMIT: usize = 1024 * 1024;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Shorter than the idle limit of common load balancers, so that a request rarely meets a connection that is being closed:
+/// such a request is lost, and lost means `unknown`.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+const IDLE_PER_HOST: usize = 1024;
+const MAX_REDIRECTS: usize = 3;
+
+/// The client could not be made.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    #[error("cannot start the HTTP client; are CA certificates installed (package `ca-certificates`)?")]
+    Build(#[source] reqwest::Error),
+    #[error("proxy: not an http:// or https:// URL")]
+    Proxy(#[source] reqwest::Error),
+}
+
+/// A file that was fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    pub bytes: Bytes,
+    /// As the host declared it.
+    pub content_type: Option<String>,
+}
+
+/// A file that was not fetched.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum FetchError {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error("the host answered {0}")]
+    Status(u16),
+    #[error("larger than {limit} bytes")]
+    TooLarge { limit: usize },
+    #[error("redirect refused: {0}")]
+    Redirect(&'static str),
+}
+
+/// A handle on a connection pool; cloning it shares the pool.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    loopback_only: bool,
+}
+
+impl Client {
+    /// A client with the system's CA certificates and no proxy.
+    ///
+    /// # Errors
+    /// When the system has no CA certificates.
+    pub fn new() -> Result<Client, ClientError> {
+        let http = builder().build().map_err(ClientError::Build)?;
+        Ok(Client { http, loopback_only: false })
+    }
+
+    /// A client that goes through an HTTP proxy, with a pool of its own.
+    ///
+    /// # Errors
+    /// When the proxy's URL cannot be used, or the system has no CA certificates.
+    pub fn with_proxy(proxy: &str) -> Result<Client, ClientError> {
+        let proxy = reqwest::Proxy::all(proxy).map_err(ClientError::Proxy)?;
+        let http = builder().proxy(proxy).build().map_err(ClientError::Build)?;
+        Ok(Client { http, loopback_only: false })
+    }
+
+    /// A client for tests: whatever is not on this machine is refused before a byte leaves.
+    ///
+    /// # Errors
+    /// When the system has no CA certificates.
+    pub fn loopback_only() -> Result<Client, ClientError> {
+        Ok(Client { loopback_only: true, ..Client::new()? })
+    }
+
+    /// Makes one call. A longer answer than [`BODY_LIMIT`] is cut; redirects are answers, not followed.
+    ///
+    /// # Errors
+    /// [`CallError::NotSent`] only when no byte of the request left; [`CallError::Lost`] otherwise. A request that was put on a
+    /// kept connection which the peer closed before anything was written is sent again on a new one; once a byte was
+    /// written, it never is.
+    pub async fn call(&self, call: Call) -> Answer {
+        let url = self.target(&call.url)?;
+        let headers = headers_of(&call)?;
+        let response = self.send(call, url, headers).await?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let (body, _) = read(response, BODY_LIMIT).await?;
+        Ok(Response { status, headers, body })
+    }
+
+    /// Fetches a file of at most `limit` bytes, following up to three redirects. The call's headers, which hold
+    /// credentials, are left behind for good once a redirect leads to another origin.
+    ///
+    /// # Errors
+    /// When the file is not had whole.
+    pub async fn fetch(&self, call: Call, limit: usize) -> Result<File, FetchError> {
+        let mut url = self.target(&call.url)?;
+        let mut headers = headers_of(&call)?;
+        for _ in 0..=MAX_REDIRECTS {
+            let get = Call { body: CallBody::Empty, ..call.clone() };
+            let response = self.send(get, url.clone(), headers.clone()).await?;
+            let status = response.status();
+            if let Some(location) = location(&response) {
+                let next = self.redirected(&url, &location)?;
+                if next.origin() != url.origin() {
+                    headers.clear();
+                }
+                url = next;
+                continue;
+            }
+            if status != StatusCode::OK {
+                return Err(FetchError::Status(status.as_u16()));
+            }
+            return file(response, limit).await;
+        }
+        Err(FetchError::Redirect("more than three in a row"))
+    }
+
+    async fn send(&self, call: Call, url: Url, headers: HeaderMap) -> Result<reqwest::Response, CallError> {
+        let mut request = reqwest::Request::new(call.method, url);
+        *request.timeout_mut() = Some(call.timeout);
+        *request.headers_mut() = headers;
+        if let CallBody::Bytes(_, bytes) = call.body {
+            *request.body_mut() = Some(bytes.into());
+        }
+        self.http.execute(request).await.map_err(call_error)
+    }
+
+    fn target(&self, url: &str) -> Result<Url, CallError> {
+        let url = Url::parse(url).map_err(|e| CallError::NotSent(format!("not a URL: {e}")))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(CallError::NotSent(format!("refused to use the scheme `{}`", url.scheme())));
+        }
+        if self.loopback_only && !is_loopback(&url) {
+            return Err(CallError::NotSent("refused to leave this machine".into()));
+        }
+        Ok(url)
+    }
+
+    fn redirected(&self, from: &Url, location: &str) -> Result<Url, FetchError> {
+        let next = from.join(location).map_err(|_| FetchError::Redirect("not a URL"))?;
+        let next = self.target(next.as_str()).map_err(|_| FetchError::Redirect("not to be used"))?;
+        if from.scheme() == "https" && next.scheme() == "http" {
+            return Err(FetchError::Redirect("from https to http"));
+        }
+        if is_internal(&next) && !is_internal(from) {
+            return Err(FetchError::Redirect("into a private network"));
+        }
+        Ok(next)
+    }
+}
+
+fn builder() -> reqwest::ClientBuilder {
+    // reqwest takes the process's default provider. Another part of the process may have installed it already: then the
+    // error means that there is nothing to do.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    reqwest::Client::builder()
+        .user_agent(concat!("switchboard/", env!("CARGO_PKG_VERSION")))
+        .http1_only()
+        .no_proxy()
+        .referer(false)
+        .redirect(redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_max_idle_per_host(IDLE_PER_HOST)
+        .tcp_nodelay(true)
+}
+
+fn headers_of(call: &Call) -> Result<HeaderMap, CallError> {
+    let mut headers = HeaderMap::with_capacity(call.headers.len() + 1);
+    let given = call.headers.iter().map(|(name, value)| (*name, value.as_str()));
+    let content_type = match call.body {
+        CallBody::Bytes(content_type, _) => Some(("content-type", content_type)),
+        CallBody::Empty => None,
+    };
+    for (name, value) in given.chain(content_type) {
+        let (name, value) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value));
+        // The value is not named: it may be a secret.
+        let (Ok(name), Ok(mut value)) = (name, value) else {
+            return Err(CallError::NotSent("a header holds what HTTP cannot carry".into()));
+        };
+        value.set_sensitive(name == header::AUTHORIZATION);
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+fn call_error(error: reqwest::Error) -> CallError {
+    // A connect error means that the connector failed, which hands out no stream to write to.
+    let not_sent = error.is_builder() || error.is_connect() || error.is_dns();
+    let text = causes(&error.without_url());
+    if not_sent { CallError::NotSent(text) } else { CallError::Lost(text) }
+}
+
+fn causes(error: &reqwest::Error) -> String {
+    let mut text = if error.is_timeout() { "timed out: ".to_owned() } else { String::new() };
+    text.push_str(&error.to_string());
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// The body up to `limit`, and whether that was all of it.
+async fn read(mut response: reqwest::Response, limit: usize) -> Result<(Bytes, bool), CallError> {
+    // Most answers are one chunk: it is passed on without a copy.
+    let Some(mut first) = response.chunk().await.map_err(lost)? else { return Ok((Bytes::new(), true)) };
+    if first.len() > limit {
+        first.truncate(limit);
+        return Ok((first, false));
+    }
+    let Some(second) = response.chunk().await.map_err(lost)? else { return Ok((first, true)) };
+    let mut body = BytesMut::from(first);
+    let mut next = Some(second);
+    while let Some(chunk) = next {
+        let room = limit.saturating_sub(body.len());
+        if chunk.len() > room {
+            body.extend_from_slice(chunk.get(..room).unwrap_or_default());
+            return Ok((body.freeze(), false));
+        }
+        body.extend_from_slice(&chunk);
+        next = response.chunk().await.map_err(lost)?;
+    }
+    Ok((body.freeze(), true))
+}
+
+fn lost(error: reqwest::Error) -> CallError {
+    CallError::Lost(causes(&error.without_url()))
+}
+
+async fn file(response: reqwest::Response, limit: usize) -> Result<File, FetchError> {
+    let declared = response.content_length().unwrap_or(0);
+    if declared > u64::try_from(limit).unwrap_or(u64::MAX) {
+        return Err(FetchError::TooLarge { limit });
+    }
+    let content_type = response.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    match read(response, limit).await? {
+        (bytes, true) => Ok(File { bytes, content_type }),
+        (_, false) => Err(FetchError::TooLarge { limit }),
+    }
+}
+
+fn location(response: &reqwest::Response) -> Option<String> {
+    matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308)
+        .then(|| response.headers().get(header::LOCATION)?.to_str().ok().map(str::to_owned))
+        .flatten()
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
+/// A literal address that outsiders must not make us visit. A name that resolves to one is not seen here: redirects are
+/// followed for providers only, whose answers came over TLS.
+fn is_internal(url: &Url) -> bool {
+    let ip = match url.host() {
+        Some(Host::Domain(_)) | None => return is_loopback(url),
+        Some(Host::Ipv4(ip)) => IpAddr::V4(ip),
+        Some(Host::Ipv6(ip)) => ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4),
+    };
+    match ip {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified(),
+        IpAddr::V6(ip) => {
+            ip.is_loopback() || ip.is_unspecified() || ip.is_unique_local() || ip.is_unicast_link_local()
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

@@ -1,0 +1,237 @@
+use super::*;
+use http::Method;
+use std::sync::{
+    atomic::{AtomicUsize, Ordering},
+    Arc, Mutex,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+
+/// A server that answers each request with what `answer` makes of its head; `None` closes the connection instead.
+struct Server {
+    url: String,
+    seen: Arc<Mutex<Vec<String>>>,
+    connections: Arc<AtomicUsize>,
+}
+
+async fn serve(answer: impl Fn(usize, &str) -> Option<String> + Send + Sync + 'static) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (seen, connections) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<AtomicUsize>::default());
+    let (heads, count, answer) = (seen.clone(), connections.clone(), Arc::new(answer));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::SeqCst);
+            let (heads, answer) = (heads.clone(), answer.clone());
+            tokio::spawn(async move {
+                while let Some(head) = read_head(&mut stream).await {
+                    let n = {
+                        let mut heads = heads.lock().unwrap();
+                        heads.push(head.clone());
+                        heads.len()
+                    };
+                    let Some(bytes) = answer(n, &head) else { return };
+                    if stream.write_all(bytes.as_bytes()).await.is_err() {
+                        return;
+                    }
+                    if bytes.contains("close\r\n") {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    Server { url, seen, connections }
+}
+
+async fn read_head(stream: &mut TcpStream) -> Option<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+    let length = head.lines().find_map(|l| l.strip_prefix("content-length: ")).map_or(0, |n| n.parse().unwrap());
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.ok()?;
+    Some(head + &String::from_utf8(body).unwrap())
+}
+
+fn ok(body: &str) -> Option<String> {
+    Some(format!("HTTP/1.1 200 OK\r\ncontent-type: text/x\r\ncontent-length: {}\r\n\r\n{body}", body.len()))
+}
+
+fn redirect(to: &str) -> Option<String> {
+    Some(format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n"))
+}
+
+fn get(url: &str) -> Call {
+    Call {
+        method: Method::GET,
+        url: url.into(),
+        headers: vec![("authorization", "Basic c2VjcmV0".into())],
+        body: CallBody::Empty,
+        timeout: Duration::from_secs(10),
+    }
+}
+
+fn post(url: &str, body: &'static str) -> Call {
+    Call { method: Method::POST, body: CallBody::Bytes("text/plain", Bytes::from_static(body.as_bytes())), ..get(url) }
+}
+
+fn client() -> Client {
+    Client::loopback_only().unwrap()
+}
+
+#[tokio::test]
+async fn a_call_carries_its_parts_and_keeps_the_connection() {
+    let server = serve(|_, _| ok("fine")).await;
+    let client = client();
+    for _ in 0..3 {
+        let answer = client.call(post(&server.url, "To=x")).await.unwrap();
+        assert_eq!((answer.status, &answer.body[..]), (200, &b"fine"[..]));
+    }
+    let head = server.seen.lock().unwrap()[0].clone();
+    for part in ["post / http/1.1", "authorization: basic ", "content-type: text/plain", "user-agent: switchboard/", "To=x"] {
+        assert!(head.contains(part), "{part} in {head}");
+    }
+    assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_not_sent() {
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let error = client().call(get(&format!("http://127.0.0.1:{port}/"))).await.unwrap_err();
+    assert!(matches!(&error, CallError::NotSent(_)), "{error}");
+    assert!(!error.to_string().contains(&port.to_string()) || !error.to_string().contains("http://"), "no URL in {error}");
+}
+
+#[tokio::test]
+async fn a_failed_tls_handshake_is_not_sent() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.1 400 this is no TLS\r\n\r\n").await.unwrap();
+    });
+    let error = client().call(post(&url, "x")).await.unwrap_err();
+    assert!(matches!(error, CallError::NotSent(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_connection_closed_after_the_request_is_lost_and_the_request_is_sent_once() {
+    // The first answer leaves a kept connection, on which the second request is read and then dropped.
+    let server = serve(|n, _| if n == 1 { ok("") } else { None }).await;
+    let client = client();
+    client.call(post(&server.url, "one")).await.unwrap();
+    let error = client.call(post(&server.url, "two")).await.unwrap_err();
+    assert!(matches!(error, CallError::Lost(_)), "{error}");
+    assert_eq!(server.seen.lock().unwrap().len(), 2, "a written request is never repeated");
+}
+
+#[tokio::test]
+async fn silence_is_lost_after_the_time_limit() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let call = Call { timeout: Duration::from_millis(50), ..post(&url, "x") };
+    let error = client().call(call).await.unwrap_err();
+    assert!(matches!(&error, CallError::Lost(why) if why.contains("timed out")), "{error}");
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_lost() {
+    let server = serve(|_, _| Some("HTTP/1.1 201 Created\r\ncontent-length: 9\r\nconnection: close\r\n\r\n{\"si".into())).await;
+    let error = client().call(post(&server.url, "x")).await.unwrap_err();
+    assert!(matches!(error, CallError::Lost(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_long_answer_is_cut() {
+    let long = "x".repeat(BODY_LIMIT + 7);
+    let server = serve(move |_, _| ok(&long)).await;
+    assert_eq!(client().call(get(&server.url)).await.unwrap().body.len(), BODY_LIMIT);
+}
+
+#[tokio::test]
+async fn a_redirect_is_an_answer() {
+    let server = serve(|_, _| redirect("/elsewhere")).await;
+    assert_eq!(client().call(post(&server.url, "x")).await.unwrap().status, 302);
+    assert_eq!(server.seen.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn other_schemes_and_other_hosts_are_refused_before_a_byte_leaves() {
+    for url in ["file:///etc/passwd", "ftp://127.0.0.1/", "http://", "nonsense", "https://example.org/", "http://10.0.0.1/"] {
+        let error = client().call(get(url)).await.unwrap_err();
+        assert!(matches!(error, CallError::NotSent(_)), "{url}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_header_that_could_split_the_request_is_refused() {
+    let call = Call { headers: vec![("authorization", "a\r\nx: y".into())], ..get("http://127.0.0.1:1/") };
+    let error = client().call(call).await.unwrap_err();
+    assert!(matches!(&error, CallError::NotSent(why) if !why.contains('a') || !why.contains("x: y")), "{error}");
+}
+
+#[tokio::test]
+async fn a_fetch_keeps_credentials_on_its_origin_only() {
+    let storage = serve(|_, head| if head.starts_with("get /last") { ok("picture") } else { redirect("/last") }).await;
+    let away = storage.url.clone() + "/signed";
+    let provider = serve(move |_, head| if head.starts_with("get /media") { redirect("/moved") } else { redirect(&away) }).await;
+    let file = client().fetch(get(&format!("{}/media", provider.url)), 100).await.unwrap();
+    assert_eq!(file, File { bytes: Bytes::from_static(b"picture"), content_type: Some("text/x".into()) });
+    let with_credentials = |server: &Server| -> Vec<bool> {
+        server.seen.lock().unwrap().iter().map(|head| head.contains("authorization")).collect()
+    };
+    assert_eq!(with_credentials(&provider), [true, true]);
+    assert_eq!(with_credentials(&storage), [false, false], "not even on its second redirect");
+}
+
+#[tokio::test]
+async fn a_fetch_ends_at_the_fourth_redirect_a_bad_status_and_its_size() {
+    let server = serve(|_, head| match head.split(' ').nth(1) {
+        Some("/loop") => redirect("/loop"),
+        Some("/gone") => Some("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".into()),
+        Some("/file") => redirect("file:///etc/passwd"),
+        Some("/chunks") => Some("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n8\r\n12345678\r\n8\r\n12345678\r\n0\r\n\r\n".into()),
+        _ => ok("123456789"),
+    })
+    .await;
+    let client = client();
+    let fetch = async |path: &str, limit| client.fetch(get(&format!("{}{path}", server.url)), limit).await;
+    assert!(matches!(fetch("/loop", 9).await, Err(FetchError::Redirect(_))));
+    assert_eq!(fetch("/gone", 9).await, Err(FetchError::Status(404)));
+    assert!(matches!(fetch("/file", 9).await, Err(FetchError::Redirect(_))));
+    assert_eq!(fetch("/", 8).await, Err(FetchError::TooLarge { limit: 8 }));
+    assert_eq!(fetch("/chunks", 15).await, Err(FetchError::TooLarge { limit: 15 }));
+    assert_eq!(fetch("/chunks", 16).await.unwrap().bytes.len(), 16);
+    assert_eq!(fetch("/", 9).await.unwrap().bytes.len(), 9);
+}
+
+#[test]
+fn a_redirect_never_leads_inside_or_out_of_tls() {
+    let client = Client::new().unwrap();
+    let from = Url::parse("https://api.twilio.com/x").unwrap();
+    for (to, allowed) in [
+        ("https://media.example.org/a?sig=1", true),
+        ("/y", true),
+        ("http://media.example.org/a", false),
+        ("https://127.0.0.1/", false),
+        ("https://localhost/", false),
+        ("https://169.254.169.254/latest", false),
+        ("https://[::ffff:10.0.0.1]/", false),
+        ("https://[fd00::1]/", false),
+        ("https://0.0.0.0/", false),
+        ("gopher://example.org/", false),
+    ] {
+        assert_eq!(client.redirected(&from, to).is_ok(), allowed, "{to}");
+    }
+}
+
+#[test]
+fn a_proxy_must_be_a_url() {
+    assert!(matches!(Client::with_proxy("http://["), Err(ClientError::Proxy(_))));
+    Client::with_proxy("http://127.0.0.1:3128").unwrap();
+}
