@@ -1,0 +1,199 @@
+// Writing: a reply or a note, with what the channel allows shown before a word is typed.
+
+import * as api from "./api.js";
+import * as canned from "./canned.js";
+import { button, fill, h } from "./dom.js";
+import { count } from "./segments.js";
+import { plural, who } from "./format.js";
+import { agentName, isMe, loadDetail, may, putMessage, state } from "./store.js";
+import { myName } from "./store.js";
+
+const DRAFT = "switchboard.draft.";
+const drafts = new Map();
+
+function draftOf(id) {
+  if (!drafts.has(id)) {
+    let kept = null;
+    try { kept = JSON.parse(sessionStorage.getItem(DRAFT + id) ?? "null"); } catch { kept = null; }
+    drafts.set(id, { mode: "reply", text: "", ...kept });
+  }
+  return drafts.get(id);
+}
+
+function keep(id) {
+  const { mode, text } = drafts.get(id);
+  if (text) sessionStorage.setItem(DRAFT + id, JSON.stringify({ mode, text }));
+  else sessionStorage.removeItem(DRAFT + id);
+}
+
+/** Why a reply cannot be sent, in words; undefined when it can. */
+function refusal(c) {
+  if (c.state === "closed") return "This conversation is closed. Reopen it to answer, or leave a note.";
+  if (c.agent && !isMe(c.agent) && !may("supervisor")) return `${agentName(c.agent)} has this conversation. You can leave a note.`;
+  if (c.can_reply && !c.can_reply.ok) return sentence(c.can_reply.reason || "The channel does not allow a reply now");
+  return undefined;
+}
+
+const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+
+/** What sending will do beyond sending. */
+function effect(c) {
+  if (c.state === "queued" && myName()) return "Replying takes it.";
+  if (c.state === "offered" && isMe(c.offer?.agent)) return "Replying accepts it.";
+  if (c.agent && !isMe(c.agent)) return `${agentName(c.agent)} has it.`;
+  return "";
+}
+
+function measure(c, text) {
+  if (c.kind !== "sms") return "";
+  const { segments, unicode, left, culprit } = count(text);
+  if (segments === 0) return "SMS";
+  const why = unicode && segments > 1 ? ` (“${culprit}” makes them short)` : "";
+  return `${plural(segments, "segment")}${why} · ${left} left`;
+}
+
+/** The composer; `actions` are the buttons beside Send. */
+export function mount(root, actions) {
+  let current = null;
+  let sending = false;
+  const tabs = h("div.tabs", { role: "tablist", "aria-label": "What to write" });
+  const area = h("textarea", { rows: 2, dir: "auto" });
+  const notice = h("div.notice", { role: "status" });
+  const info = h("span.info.muted", {});
+  const send = button("Send", { primary: true, run: () => submit() });
+  const cannedButton = button("Canned", { quiet: true, key: "/", title: "Canned replies (/)", run: () => insertCanned() });
+  const bar = h("div.bar", {});
+  fill(root, tabs, notice, area, h("div.under", {}, info), bar);
+
+  const mode = () => draftOf(current.id).mode;
+  const blocked = () => (mode() === "reply" ? refusal(current) : undefined);
+
+  function grow() {
+    area.style.height = "auto";
+    area.style.height = `${Math.min(area.scrollHeight + 2, 240)}px`;
+  }
+
+  function tab(name, label) {
+    const on = mode() === name;
+    return h("button", { type: "button", role: "tab", "aria-selected": String(on), tabindex: on ? 0 : -1, onclick: () => setMode(name) }, label,
+      h("kbd", { "aria-hidden": "true" }, name === "reply" ? "R" : "N"));
+  }
+
+  function draw() {
+    if (!current) return;
+    const why = blocked();
+    fill(tabs, tab("reply", "Reply"), tab("note", "Note"));
+    root.classList.toggle("noting", mode() === "note");
+    area.disabled = Boolean(why);
+    area.readOnly = sending;
+    area.setAttribute("aria-label", mode() === "note" ? "Note for colleagues" : `Reply to ${who(current)}`);
+    area.placeholder = why ?? (mode() === "note" ? "A note that only colleagues see" : `Reply to ${who(current)} …`);
+    send.firstChild.textContent = sending ? "Sending …" : mode() === "note" ? "Add note" : "Send";
+    send.disabled = Boolean(why) || sending;
+    cannedButton.disabled = Boolean(why);
+    fill(bar, send, cannedButton, h("span.spacer"), actions(current));
+    drawInfo();
+  }
+
+  function drawInfo() {
+    const parts = mode() === "reply" && !blocked() ? [measure(current, area.value), effect(current)] : [];
+    fill(info, parts.filter(Boolean).join(" · ") || (blocked() ? "" : "Enter sends · Shift Enter for a new line"));
+  }
+
+  function setMode(name) {
+    draftOf(current.id).mode = name;
+    keep(current.id);
+    draw();
+    area.focus();
+  }
+
+  function warn(text, ...acts) {
+    fill(notice, text && [h("span", {}, text), acts]);
+  }
+
+  async function insertCanned() {
+    if (blocked()) return;
+    const text = await canned.choose(current, area.value.trim());
+    if (text === undefined) return;
+    area.setRangeText(text, area.selectionStart, area.selectionEnd, "end");
+    typed();
+    area.focus();
+  }
+
+  function typed() {
+    draftOf(current.id).text = area.value;
+    keep(current.id);
+    grow();
+    drawInfo();
+  }
+
+  async function submit(extra = {}) {
+    const text = area.value.trim();
+    if (!text || sending || blocked()) return;
+    const target = current;
+    const isNote = mode() === "note";
+    const seen = state.details.get(target.id)?.messages.filter((m) => m.direction !== "event").at(-1)?.id;
+    sending = true;
+    warn("");
+    draw();
+    try {
+      const answer = isNote ? await api.note(target.id, text) : await api.reply(target.id, { text, seen, ...extra });
+      Object.assign(draftOf(target.id), { text: "", mode: "reply" });
+      keep(target.id);
+      if (current.id === target.id) { area.value = ""; grow(); }
+      shown(target.id, answer, text, isNote);
+    } catch (problem) {
+      if (current.id === target.id) refused(problem);
+    } finally {
+      sending = false;
+      draw();
+    }
+  }
+
+  /** Shows at once what was accepted; the event stream brings its true state. */
+  function shown(id, answer, text, isNote) {
+    const message = answer?.id ?? answer?.message?.id;
+    if (!message) { loadDetail(id); return; }
+    if (state.details.get(id)?.messages.some((m) => m.id === message)) return;
+    putMessage(id, {
+      id: message, direction: isNote ? "note" : "out", author: { kind: "agent", id: myName() }, text, attachments: [],
+      at: new Date().toISOString(), status: isNote ? undefined : "queued",
+    });
+  }
+
+  function refused(problem) {
+    if (problem.code === "stale") {
+      loadDetail(current.id);
+      warn("Something new has arrived above. Read it, then decide.", button("Send anyway", { run: () => submit({ seen: undefined }) }));
+    } else if (problem.code === "owned" && may("supervisor")) {
+      warn(sentence(problem.text), button("Take it and send", { run: () => submit({ take: true }) }));
+    } else {
+      warn(sentence(problem.text));
+    }
+  }
+
+  area.addEventListener("input", typed);
+  area.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing && !event.altKey) { event.preventDefault(); submit(); }
+    if (event.key === "Escape") { area.blur(); event.preventDefault(); }
+    if (event.key === "/" && area.value === "") { event.preventDefault(); insertCanned(); }
+  });
+  tabs.addEventListener("keydown", (event) => {
+    if (["ArrowLeft", "ArrowRight"].includes(event.key)) { setMode(mode() === "note" ? "reply" : "note"); tabs.querySelector("[aria-selected=true]").focus(); }
+  });
+
+  return {
+    show(conversation) {
+      const other = current?.id !== conversation.id;
+      current = conversation;
+      if (other) {
+        warn("");
+        area.value = draftOf(conversation.id).text;
+      }
+      draw();
+      if (other) grow();
+    },
+    focus: (name) => current && setMode(name),
+    canned: insertCanned,
+  };
+}

@@ -1,0 +1,98 @@
+// The messages of a conversation, as a plain column: who, when, what, and what became of it.
+
+import { button, h, icon, linked } from "./dom.js";
+import { bytes, day, exact, hourMinute, when, who } from "./format.js";
+import { agentName, state } from "./store.js";
+import { drop, resend } from "./actions.js";
+
+const STATES = {
+  queued: { text: "queued", tone: "muted", title: "waits for its turn to be sent" },
+  sending: { text: "sending …", tone: "muted", title: "the provider has been called" },
+  sent: { text: "sent ✓", tone: "muted", title: "the provider took it" },
+  delivered: { text: "delivered ✓✓", tone: "muted", title: "it is on the customer's device" },
+  read: { text: "read ✓✓", tone: "good", title: "the customer opened it" },
+  failed: { text: "failed ✕", tone: "bad", title: "it did not arrive" },
+  unknown: { text: "may have been sent ?", tone: "warn", title: "the provider never said whether it was sent" },
+  dead: { text: "not sent ✕", tone: "bad", title: "given up" },
+  dropped: { text: "dropped", tone: "muted", title: "somebody decided that it is not sent" },
+};
+
+const heldEntry = (m) => state.deadLetters.find((e) => e.id === m.id || e.message === m.id) ?? m;
+
+function outcome(m) {
+  if (m.direction !== "out" || !m.status) return null;
+  const known = STATES[m.status] ?? { text: m.status, tone: "muted", title: "" };
+  return h("span.state", { class: known.tone, title: known.title }, known.text);
+}
+
+/** What went wrong in words, and what can be done about it. */
+function trouble(m) {
+  if (!["failed", "unknown", "dead"].includes(m.status)) return null;
+  const reason = m.detail || (m.status === "unknown" ? "The connection broke after the text was handed over, so it may or may not have arrived." : "");
+  const acts = m.status === "failed" && !state.deadLetters.some((e) => e.id === m.id || e.message === m.id) ? [] : [
+    button("Send again", { run: () => resend([{ ...heldEntry(m), status: m.status }]) }),
+    button("Drop", { quiet: true, run: () => drop([heldEntry(m)]) }),
+  ];
+  return h("div.trouble", { class: m.status === "unknown" ? "warn" : "bad" }, h("span", {}, reason, m.code && h("code", {}, ` ${m.code}`)), acts);
+}
+
+function author(m, conversation) {
+  const a = m.author ?? {};
+  if (m.direction === "in") return h("span.author", {}, a.name || who(conversation));
+  if (a.kind === "auto") return h("span.author", {}, "auto", a.rule && h("span.muted", {}, ` · “${a.rule}”`));
+  const name = a.kind === "agent" ? agentName(a.id) || a.name : a.name || a.kind || "us";
+  return h("span.author", {}, name, m.direction === "note" && h("span.muted", {}, " · note"));
+}
+
+/** Only our own files are shown in the page; anything else is a link that names its host. */
+function attachment(file) {
+  const label = [file.name || "file", bytes(file.size)].filter(Boolean).join(" · ");
+  const own = /^\/(?!\/)/.test(file.url ?? "");
+  if (own && /^image\/(png|jpeg|gif|webp)$/.test(file.mime ?? "")) {
+    return h("a.picture", { href: file.url, target: "_blank", rel: "noopener" }, h("img", { src: file.url, alt: file.name || "picture", loading: "lazy" }));
+  }
+  if (own || /^https?:\/\//.test(file.url ?? "")) {
+    const host = own ? "" : ` · ${file.url.split("/")[2]}`;
+    return h("a.file", { href: file.url, target: "_blank", rel: "noopener noreferrer" }, icon("clip"), label + host);
+  }
+  return h("span.file", {}, icon("clip"), label);
+}
+
+/** One message; `joined` when the one before is by the same author within a few minutes. */
+function element(m, conversation, joined, onWhy) {
+  if (m.direction === "event") {
+    return h("li.event", {}, h("time", { title: exact(m.at) }, hourMinute(m.at)), h("span", {}, m.text));
+  }
+  const whyButton = m.direction === "in" && h("button.why", { type: "button", title: "Why was it handled like this?", onclick: () => onWhy(m.id) }, "Why?");
+  return h("li.message", { class: [m.direction, joined && "joined"].filter(Boolean).join(" ") },
+    h("time", { title: exact(m.at), datetime: m.at }, hourMinute(m.at)),
+    h("div.body", {},
+      h("div.meta", {}, author(m, conversation), outcome(m), whyButton),
+      m.text && h("div.text", { dir: "auto" }, linked(m.text)),
+      m.attachments?.length > 0 && h("div.files", {}, m.attachments.map(attachment)),
+      trouble(m)));
+}
+
+const authorKey = (m) => `${m.direction} ${m.author?.kind} ${m.author?.id ?? ""} ${m.author?.rule ?? ""}`;
+const joins = (m, before) =>
+  before && before.direction !== "event" && authorKey(m) === authorKey(before) && when(m.at) - when(before.at) < 5 * 60_000
+  && day(m.at) === day(before.at);
+
+/** Keeps `list` showing `messages`: elements of messages that did not change stay as they are. */
+export function draw(list, messages, conversation, onWhy, version) {
+  const known = list.known?.version === version ? list.known.map : new Map();
+  const map = new Map();
+  const elements = [];
+  let last;
+  messages.forEach((m) => {
+    if (!last || day(m.at) !== day(last.at)) elements.push(h("li.day", {}, h("span", {}, day(m.at))));
+    const joined = Boolean(joins(m, last));
+    const old = known.get(m.id);
+    const el = old && old.m === m && old.joined === joined ? old.el : element(m, conversation, joined, onWhy);
+    map.set(m.id, { m, joined, el });
+    elements.push(el);
+    last = m;
+  });
+  list.known = { version, map };
+  list.replaceChildren(...elements);
+}

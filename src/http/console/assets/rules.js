@@ -1,0 +1,58 @@
+// The rule pack in force.
+
+import * as api from "./api.js";
+import { ask, attempt } from "./dialogs.js";
+import { button, fill, h } from "./dom.js";
+import { agoLong, exact, plural } from "./format.js";
+import { current } from "./route.js";
+import { loadRules, may, on, state } from "./store.js";
+
+async function reload() {
+  await attempt(async () => { await api.reloadRules(); await loadRules(); }, "The pack on disk is in force.");
+}
+
+async function rollback() {
+  const text = "The pack that was in force before decides from the next message on. What was decided stays.";
+  if (!(await ask({ title: "Go back to the pack before?", text, go: "Roll back" }))) return;
+  await attempt(async () => { await api.rollbackRules(); await loadRules(); }, "The pack of before is in force again.");
+}
+
+const warning = (w) => (typeof w === "string" ? w : [w.place, w.text ?? w.message ?? w.detail].filter(Boolean).join(": "));
+
+function table(rules) {
+  const most = Math.max(1, ...rules.map((r) => r.hits ?? 0));
+  return h("table.board-table.rules-table", {},
+    h("thead", {}, h("tr", {}, h("th.num", { scope: "col" }, "#"), h("th", { scope: "col" }, "Rule"), h("th.num", { scope: "col" }, "Hits"), h("th.wide", { "aria-hidden": "true" }), h("th.place-col", { scope: "col" }, "Place"))),
+    h("tbody", {}, rules.map((r, i) => {
+      const share = h("i", {});
+      share.style.width = `${((r.hits ?? 0) / most) * 100}%`;
+      return h("tr", { class: [r.name === current.rule && "marked", !r.hits && "off"].filter(Boolean).join(" ") || undefined },
+        h("td.num.muted", {}, i + 1), h("th", { scope: "row" }, r.name),
+        h("td.num", {}, r.hits ? r.hits.toLocaleString() : h("span.muted", {}, "never")), h("td.wide", {}, h("span.bar-track", { "aria-hidden": "true" }, share)),
+        h("td.place-col", {}, h("code", {}, r.place ?? "")));
+    })));
+}
+
+/** Mounts the page; it draws only while it is shown. */
+export function mount(root) {
+  let asked = false;
+  const draw = () => {
+    if (current.area !== "rules") return;
+    if (!asked) { asked = true; loadRules().catch(() => {}); }
+    const pack = state.rules;
+    if (!pack) return fill(root, h("header.page-head", {}, h("h1", {}, "Rules")), h("p.boot", {}, state.problem?.text ?? "Loading …"));
+    const rules = pack.rules ?? [];
+    const never = rules.filter((r) => !r.hits).length;
+    fill(root,
+      h("header.page-head", {}, h("h1", {}, "Rules"), h("span.spacer"),
+        may("supervisor") && [button("Reload from disk", { run: reload }), button("Roll back", { quiet: true, run: rollback })]),
+      h("p.pack", {}, "Pack ", h("code", { title: pack.hash }, String(pack.hash ?? "").slice(0, 12)), pack.loaded_at && [", in force since ", h("time", { title: exact(pack.loaded_at) }, agoLong(pack.loaded_at))],
+        `. ${plural(rules.length, "rule")}${never ? `, ${never} that never matched` : ""}. They are asked from top to bottom for every message.`),
+      pack.warnings?.length > 0 && h("section.warnings", {}, h("h2", {}, plural(pack.warnings.length, "warning")), h("ul", {}, pack.warnings.map((w) => h("li", {}, warning(w))))),
+      rules.length ? table(rules) : h("div.empty", {}, h("h2", {}, "The pack has no rules"), h("p", {}, "Every message goes to the pack’s default.")));
+    root.querySelector("tr.marked")?.scrollIntoView({ block: "center" });
+    return undefined;
+  };
+  on("rules link", draw);
+  return draw;
+}

@@ -1,0 +1,108 @@
+// What is around the pages: the bar on top, the navigation, the state of the live connection.
+
+import * as alert from "./alert.js";
+import * as api from "./api.js";
+import { attempt, pick } from "./dialogs.js";
+import { button, fill, h, icon } from "./dom.js";
+import { find } from "./find.js";
+import { help, label } from "./keys.js";
+import { current, path } from "./route.js";
+import { disconnect, myName, on, state } from "./store.js";
+import { counts } from "./views.js";
+
+const CHOICE = "switchboard.presence";
+const workspace = document.querySelector("meta[name=switchboard-workspace]")?.content ?? "main";
+
+/** What the agent last chose; available unless they said otherwise. */
+export const chosen = () => localStorage.getItem(CHOICE) ?? "available";
+
+async function setPresence(word) {
+  localStorage.setItem(CHOICE, word);
+  await attempt(() => api.presence(myName(), word));
+}
+
+/** Opening the console makes its agent available, unless they chose otherwise; so does coming back after being cut off. */
+export const comeIn = () => myName() && chosen() === "available" && attempt(() => api.presence(myName(), "available"));
+
+export async function choosePresence() {
+  const word = await pick({ title: "Be", items: [
+    { label: "Available", hint: "conversations are offered to you", value: "available" },
+    { label: "Away", hint: "you keep what you have, nothing new comes", value: "away" },
+    { label: "Offline", hint: "unanswered conversations go back to their queues", value: "offline" },
+  ] });
+  if (word) await setPresence(word);
+}
+
+async function menu(signedOut) {
+  const act = await pick({ title: myName() ?? state.me?.token ?? "You", items: [
+    { label: alert.muted() ? "Ring for offers" : "Mute the ring", value: () => alert.mute(!alert.muted()) },
+    { label: "Keyboard", hint: "?", value: help },
+    { label: "Sign out", value: async () => { disconnect(); await attempt(() => api.logout()); signedOut(); } },
+  ] });
+  await act?.();
+}
+
+const PRESENCE = { available: "●", away: "◐", offline: "○" };
+
+function presenceButton() {
+  const agent = state.agents.get(myName());
+  if (!agent) return null;
+  return h("button.presence", { type: "button", "data-presence": agent.presence, title: "Change your presence", onclick: choosePresence },
+    h("span.glyph", { "aria-hidden": "true" }, PRESENCE[agent.presence] ?? "○"), h("span", {}, agent.presence), icon("down"));
+}
+
+/** The bar on top. */
+export function top(root, { toggleNav, signedOut }) {
+  const presence = h("span.presence-slot", {});
+  fill(root,
+    h("button.icon-button.nav-toggle", { type: "button", "aria-label": "Navigation", onclick: toggleNav }, icon("menu")),
+    h("span.brand", {}, "switchboard", h("span.muted", {}, ` ${workspace}`)),
+    h("span.spacer"),
+    h("button.find", { type: "button", onclick: find, "aria-label": "Find" }, icon("search"), h("span", {}, "Find"), h("kbd", { "aria-hidden": "true" }, label("mod+k"))),
+    h("span.spacer"),
+    presence,
+    h("button.who-am-i", { type: "button", onclick: () => menu(signedOut) }, h("span", {}, state.agents.get(myName())?.name ?? myName() ?? state.me?.token ?? ""), icon("down")));
+  const draw = () => fill(presence, presenceButton());
+  on("agents", draw);
+  draw();
+}
+
+function link(label, route, { count, hot, sub, title } = {}) {
+  const here = route.area === current.area && (route.area !== "inbox" || (route.view === current.view && (route.queue ?? null) === (current.queue ?? null)));
+  return h("a", { href: path(route), "data-go": true, class: sub ? "sub" : undefined, "aria-current": here ? "page" : undefined },
+    h("span.nav-label", {}, label), count > 0 && h("span.count", { class: hot ? "hot" : undefined, title }, count.toLocaleString()));
+}
+
+/** The navigation with its counts. */
+export function nav(root) {
+  const draw = () => {
+    const c = counts();
+    const inbox = (view, extra) => ({ area: "inbox", view, ...extra });
+    const held = state.deadLetters.length + state.quarantine.length;
+    // The queues' own depth is right even when not every conversation is loaded.
+    const depth = (q) => (state.truncated ? q.depth : (c.queues.get(q.id) ?? (state.loading ? q.depth : 0)));
+    const names = state.queues.map((q) => q.id);
+    fill(root,
+      h("div.nav-group", {}, h("h2", {}, "Inbox"),
+        link("Mine", inbox("mine"), { count: c.mine, hot: c.needs > 0, title: `${c.mine} yours, ${c.needs} wait for you` }),
+        link("Offered", inbox("offered"), { count: c.offered, hot: true })),
+      names.length > 0 && h("div.nav-group", {}, h("h2", {}, "Queues"),
+        state.queues.map((q) => link(q.id, inbox("queue", { queue: q.id }), { count: depth(q), sub: true, title: "waiting" }))),
+      h("div.nav-group", {}, h("h2", {}, "All"), link("Open", inbox("all"), { count: state.truncated ? 0 : c.open }), link("Closed", inbox("closed"))),
+      h("div.nav-group", {}, h("h2", {}, "Workspace"), link("Board", { area: "board" }, { count: c.breached, hot: true, title: "clocks run out" }), link("Rules", { area: "rules" }),
+        link("Held back", { area: "held", tab: held && !state.deadLetters.length ? "quarantine" : "parked" }, { count: held })),
+      h("div.nav-foot.muted", {}, button("Keyboard", { quiet: true, key: "?", run: help })));
+  };
+  on("conversations queues held link agents", draw);
+  return draw;
+}
+
+/** Says plainly when what is shown may be old. */
+export function linkBar(root) {
+  const draw = () => {
+    root.hidden = state.link !== "lost";
+    fill(root, state.link === "lost" ? "Not live: the connection to the daemon is lost. Trying again …" : null);
+  };
+  on("link", draw);
+  draw();
+}
