@@ -1,0 +1,284 @@
+//! The message list (<https://www.twilio.com/docs/messaging/api/message-resource#read-multiple-message-resources>): what became
+//! of a send whose answer was lost, and what the webhooks missed.
+//!
+//! **Proof of a send.** The list carries nothing of ours, so a message counts as the attempt only if it is the one message
+//! with that text, those files and that address since the attempt was released. Two alike prove nothing. Twilio's dates have
+//! whole seconds and its own clock: an attempt is not proved when the clocks differ by more than [`SKEW_MS`], and a twin that
+//! was sent within that time before the attempt is taken for it. The daemon's lane sends one at a time, so a twin is that
+//! near only if both were released within a second.
+//!
+//! **Catching up.** Each sweep reads the list from five minutes before the last one, and leaves the newest minute to the
+//! webhooks: they say more (names, buttons, media addresses), and Twilio repeats them within that minute. Ids are the
+//! same on both ways, so nothing is said twice.
+
+use super::{
+    is_token,
+    read::{events, unparsed, Heard},
+    send::{recipient, state},
+    Twilio,
+};
+use crate::number;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use switchboard_adapter_sdk::{
+    signature::{sha256_hex, to_base64},
+    Answer, AttemptOutcome, Call, Polled,
+};
+use switchboard_envelope::{Attachment, Inbound, Raw, Reconcile, Timestamp};
+
+/// How records out of the list are marked, in the `source` of their raw form.
+pub(super) const SOURCE: &str = "list";
+
+const SKEW_MS: i64 = 1_000;
+const OVERLAP_MS: i64 = 5 * 60_000;
+const GRACE_MS: i64 = 60_000;
+const PAGE: &str = "100";
+/// The longest raw form of a record out of the list, in bytes; a message of Twilio's has about 2000.
+const MAX_RAW: usize = 128 * 1024;
+/// The most sids that a cursor remembers, so that the overlap is not ingested again and again.
+const MAX_SEEN: usize = 256;
+
+#[derive(Deserialize)]
+struct Page {
+    messages: Vec<Value>,
+    #[serde(default)]
+    next_page_uri: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    sid: String,
+    #[serde(default)]
+    direction: String,
+    #[serde(default)]
+    status: String,
+    from: Option<String>,
+    to: Option<String>,
+    body: Option<String>,
+    /// A number in quotes.
+    num_media: Option<Value>,
+    date_created: Option<String>,
+    date_sent: Option<String>,
+    error_code: Option<Value>,
+    subresource_uris: Option<BTreeMap<String, Value>>,
+}
+
+impl Item {
+    fn of(json: &Value) -> Option<Item> {
+        Item::deserialize(json).ok()
+    }
+
+    /// The time by which the list is sorted.
+    fn at(&self) -> Option<Timestamp> {
+        date(self.date_sent.as_deref()).or_else(|| self.created())
+    }
+
+    fn created(&self) -> Option<Timestamp> {
+        date(self.date_created.as_deref())
+    }
+
+    fn media(&self) -> usize {
+        match &self.num_media {
+            Some(Value::String(n)) => n.parse().unwrap_or(0),
+            Some(Value::Number(n)) => n.as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(0),
+            _ => 0,
+        }
+    }
+}
+
+fn date(text: Option<&str>) -> Option<Timestamp> {
+    jiff::fmt::rfc2822::parse(text?).ok().map(|at| Timestamp::from_jiff(at.timestamp()))
+}
+
+fn query(twilio: &Twilio, pairs: &[(&str, &str)]) -> String {
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    format!("{}?{query}", twilio.messages_url)
+}
+
+pub(super) fn ask(twilio: &Twilio, attempt: &Reconcile) -> Option<Call> {
+    let to = recipient(twilio, &attempt.to).ok()?;
+    // Newest first, so the first page holds everything since the release. No filter by date: it would go by the day on which a
+    // message was sent, which a queued message does not have yet.
+    let mut pairs = vec![("To", to.as_str()), ("PageSize", PAGE)];
+    let (field, sender) = &twilio.sender;
+    if *field == "From" {
+        pairs.push((field, sender));
+    }
+    Some(twilio.get(query(twilio, &pairs)))
+}
+
+pub(super) fn proof(twilio: &Twilio, attempt: &Reconcile, answer: &Answer) -> Option<AttemptOutcome> {
+    let response = answer.as_ref().ok().filter(|response| response.status == 200)?;
+    let page: Page = serde_json::from_slice(&response.body).ok()?;
+    let to = recipient(twilio, &attempt.to).ok()?;
+    let since = attempt.released_at.plus(-SKEW_MS);
+    let mut twins = page
+        .messages
+        .iter()
+        .filter_map(Item::of)
+        .filter(|item| is_attempt(twilio, attempt, &to, item) && item.created().is_none_or(|at| at >= since));
+    let (item, None) = (twins.next()?, twins.next()) else { return None };
+    let is_in_time = item.created().is_some_and(|at| at <= attempt.until);
+    (is_in_time && is_token(&item.sid)).then(|| state(item.sid, &item.status, item.error_code.as_ref()))
+}
+
+fn is_attempt(twilio: &Twilio, attempt: &Reconcile, to: &str, item: &Item) -> bool {
+    let (field, sender) = &twilio.sender;
+    item.direction.starts_with("outbound")
+        && item.to.as_deref() == Some(to)
+        // Twilio fills in the sender that it chose out of a service.
+        && (*field != "From" || item.from.as_deref() == Some(sender.as_str()))
+        && item.body.as_deref().unwrap_or_default().trim_end() == attempt.content.text.trim_end()
+        && item.media() == attempt.content.attachments.len()
+}
+
+/// Where the catch-up is. It is stored between polls as JSON.
+#[derive(Debug, Serialize, Deserialize)]
+struct Cursor {
+    /// When the last whole sweep began.
+    since: Timestamp,
+    /// What the overlap would tell again.
+    #[serde(default)]
+    seen: Vec<String>,
+    /// A sweep of several pages that is not finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sweep: Option<Sweep>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Sweep {
+    began: Timestamp,
+    next: String,
+    /// What the next sweep will see again.
+    #[serde(default)]
+    seen: Vec<String>,
+}
+
+impl Cursor {
+    /// A cursor that cannot be read begins anew.
+    fn read(text: Option<&str>, now: Timestamp) -> Cursor {
+        text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Cursor { since: now, seen: vec![], sweep: None })
+    }
+
+    fn window(&self) -> Timestamp {
+        self.since.plus(-OVERLAP_MS)
+    }
+}
+
+pub(super) fn poll(twilio: &Twilio, cursor: Option<&str>, now: Timestamp) -> Option<Call> {
+    // Without a number of our own the list would be the whole account's.
+    let ours = twilio.from.as_ref().map(number::written)?;
+    let cursor = Cursor::read(cursor, now);
+    let url = match &cursor.sweep {
+        Some(sweep) => format!("{}{}", twilio.base.as_str().trim_end_matches('/'), page_path(twilio, &sweep.next)?),
+        None => {
+            // The filter knows days only.
+            let day = cursor.window().to_string();
+            let day = day.split('T').next().unwrap_or_default();
+            query(twilio, &[("To", &ours), ("DateSent>", day), ("PageSize", PAGE)])
+        }
+    };
+    Some(twilio.get(url))
+}
+
+/// The path of a further page, if it is one of our list: the credentials go nowhere else.
+fn page_path<'a>(twilio: &Twilio, uri: &'a str) -> Option<&'a str> {
+    let list = format!("/2010-04-01/Accounts/{}/Messages.json?", twilio.account_sid);
+    (uri.len() <= 2048 && uri.starts_with(&list) && !uri.chars().any(|c| c.is_control() || c == ' ')).then_some(uri)
+}
+
+pub(super) fn polled(twilio: &Twilio, cursor: Option<&str>, answer: &Answer, now: Timestamp) -> Result<Polled, String> {
+    let response = answer.as_ref().map_err(ToString::to_string)?;
+    if response.status != 200 {
+        return Err(format!("the message list answered {}", response.status));
+    }
+    let page: Page =
+        serde_json::from_slice(&response.body).map_err(|e| format!("the message list is not the documented JSON: {e}"))?;
+    let mut cursor = Cursor::read(cursor, now);
+    let mut sweep = cursor.sweep.take().unwrap_or(Sweep { began: now, next: String::new(), seen: vec![] });
+    let (window, newest, next_window) = (cursor.window(), now.plus(-GRACE_MS), sweep.began.plus(-OVERLAP_MS));
+    let mut found = vec![];
+    let mut reached_window = page.messages.is_empty();
+    for json in &page.messages {
+        let item = Item::of(json);
+        let at = item.as_ref().and_then(Item::at);
+        if at.is_some_and(|at| at < window) {
+            reached_window = true;
+        }
+        let is_due = at.is_none_or(|at| (window..=newest).contains(&at));
+        let Some(key) = key(json, item.as_ref()).filter(|_| is_due) else { continue };
+        if !cursor.seen.contains(&key) {
+            found.push(tell(twilio, json, item.as_ref(), now));
+        }
+        if at.is_none_or(|at| at >= next_window) && sweep.seen.len() < MAX_SEEN {
+            sweep.seen.push(key);
+        }
+    }
+    let next = page.next_page_uri.filter(|_| !reached_window);
+    let more = next.is_some();
+    if let Some(next) = next {
+        page_path(twilio, &next).ok_or("the message list's next page is not of this list")?;
+        cursor.sweep = Some(Sweep { next, ..sweep });
+    } else {
+        cursor = Cursor { since: sweep.began, seen: sweep.seen, sweep: None };
+    }
+    let cursor = serde_json::to_string(&cursor).map_err(|e| e.to_string())?;
+    // The list is newest first.
+    Ok(Polled { events: found.into_iter().rev().flatten().collect(), cursor, more })
+}
+
+/// What a record of the list is remembered by; `None` for our own messages.
+fn key(json: &Value, item: Option<&Item>) -> Option<String> {
+    match item {
+        Some(item) if item.direction != "inbound" && !item.direction.is_empty() => None,
+        Some(item) if is_token(&item.sid) => Some(item.sid.clone()),
+        _ => Some(sha256_hex(json.to_string().as_bytes())),
+    }
+}
+
+/// Reads a record out of the list again.
+pub(super) fn again(twilio: &Twilio, body: &[u8], received_at: Timestamp) -> Vec<Inbound> {
+    let json = serde_json::from_slice(body).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned()));
+    tell(twilio, &json, Item::of(&json).as_ref(), received_at)
+}
+
+fn tell(twilio: &Twilio, json: &Value, item: Option<&Item>, now: Timestamp) -> Vec<Inbound> {
+    let json = json.to_string();
+    let raw = Raw {
+        content_type: "application/json".into(),
+        blob: None,
+        // There is no request whose body could become a blob: what is longer is cut.
+        inline: Some(to_base64(json.as_bytes().get(..MAX_RAW).unwrap_or(json.as_bytes()))),
+        meta: BTreeMap::from([("source".to_owned(), SOURCE.to_owned())]),
+    };
+    let heard = item.and_then(|item| {
+        Some(Heard {
+            sid: Some(item.sid.as_str()).filter(|sid| is_token(sid))?,
+            from: item.from.as_deref()?,
+            to: item.to.as_deref(),
+            text: item.body.clone().unwrap_or_default(),
+            name: None,
+            attachments: files(twilio, item),
+            choice: None,
+            opt_out: None,
+            meta: vec![],
+            at: item.at().unwrap_or(now),
+            received_at: now,
+        })
+    });
+    let read = heard.ok_or("not a message of the list").and_then(|heard| events(twilio, heard, raw.clone()));
+    read.unwrap_or_else(|reason| vec![unparsed(twilio, &sha256_hex(json.as_bytes()), reason, now, raw)])
+}
+
+/// The list does not say what the files are, only how many and where they are listed: that address is passed on.
+fn files(twilio: &Twilio, item: &Item) -> Vec<Attachment> {
+    let prefix = format!("/2010-04-01/Accounts/{}/Messages/", twilio.account_sid);
+    let uri = item.subresource_uris.as_ref().and_then(|uris| uris.get("media")?.as_str());
+    let uri = uri.filter(|uri| uri.starts_with(&prefix) && uri.len() <= 1024);
+    if item.media() == 0 {
+        return vec![];
+    }
+    let url = uri.map(|uri| format!("{}{uri}", twilio.base.as_str().trim_end_matches('/')));
+    vec![Attachment { name: "files.json".into(), mime: "application/json".into(), size: 0, blob: None, url }]
+}
