@@ -4,6 +4,10 @@
 //! gets [`LogError::Unavailable`] or [`Commit::Unknown`] does not know whether the record landed, and must repeat the same
 //! bytes until it knows.
 
+#[cfg(test)]
+pub(crate) mod conformance;
+pub mod sqlite;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use switchboard_envelope::{BlobRef, Timestamp};

@@ -1,0 +1,201 @@
+//! Blobs and snapshots: large, so they are files beside the database, durable before anybody hears of them.
+
+use crate::log::{LogError, Seq};
+use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
+use siphasher::sip128::{Hasher128, SipHasher24};
+use std::{
+    fmt::Write as _,
+    fs::{self, File},
+    hash::Hasher,
+    io::{self, ErrorKind, Write as _},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+use switchboard_envelope::BlobRef;
+
+const BLOB_PREFIX: &str = "blob:sha256:";
+const HASH_BYTES: usize = 32;
+
+pub(super) struct Files {
+    blobs: PathBuf,
+    snapshots: PathBuf,
+    /// Files that are being written; what is found here at start was not finished.
+    unfinished: PathBuf,
+    next: AtomicU64,
+    /// Scopes hold addresses of people; a directory's name must not.
+    hash_key: [u8; 16],
+}
+
+impl Files {
+    pub(super) fn open(dir: &Path, hash_key: [u8; 16]) -> io::Result<Files> {
+        let files = Files {
+            blobs: dir.join("blobs"),
+            snapshots: dir.join("snapshots"),
+            unfinished: dir.join("unfinished"),
+            next: AtomicU64::new(0),
+            hash_key,
+        };
+        if files.unfinished.exists() {
+            fs::remove_dir_all(&files.unfinished)?;
+        }
+        for path in [&files.blobs, &files.snapshots, &files.unfinished] {
+            fs::create_dir_all(path)?;
+        }
+        sync_dir(dir)?;
+        Ok(files)
+    }
+
+    pub(super) fn put_blob(&self, scope: &str, bytes: &[u8]) -> Result<BlobRef, LogError> {
+        let name = hex(digest(&SHA256, bytes).as_ref());
+        let dir = self.scope_dir(scope);
+        // Whoever put the same bytes there may not have come to syncing the directory yet.
+        let there = dir.join(&name).exists() && sync_dir(&dir).is_ok();
+        if !there {
+            self.place(&dir, &name, &[bytes]).map_err(|e| write_error("a blob", &e))?;
+        }
+        Ok(BlobRef(format!("{BLOB_PREFIX}{name}")))
+    }
+
+    pub(super) fn get_blob(&self, scope: &str, blob: &BlobRef) -> Result<Option<Bytes>, LogError> {
+        let name = blob_name(blob)?;
+        let path = self.scope_dir(scope).join(name);
+        let Some(bytes) = read(&path)? else { return Ok(None) };
+        if hex(digest(&SHA256, &bytes).as_ref()) != name {
+            return Err(LogError::Damaged(format!("blob file {} does not hold what it is named after", path.display())));
+        }
+        Ok(Some(Bytes::from(bytes)))
+    }
+
+    pub(super) fn delete_blob(&self, scope: &str, blob: &BlobRef) -> Result<(), LogError> {
+        let dir = self.scope_dir(scope);
+        let failed = |e: &io::Error| write_error("a blob", e);
+        match fs::remove_file(dir.join(blob_name(blob)?)) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+            other => other.map_err(|e| failed(&e))?,
+        }
+        // The last one takes the directory with it; one that is not empty stays.
+        if fs::remove_dir(&dir).is_ok() {
+            return sync_dir(&self.blobs).map_err(|e| failed(&e));
+        }
+        sync_dir(&dir).map_err(|e| failed(&e))
+    }
+
+    /// Keeps this snapshot and the newest other one.
+    pub(super) fn put_snapshot(&self, at: Seq, bytes: &[u8]) -> Result<(), LogError> {
+        let failed = |e: &io::Error| write_error("a snapshot", e);
+        let hash = digest(&SHA256, bytes);
+        self.place(&self.snapshots, &snapshot_name(at), &[hash.as_ref(), bytes]).map_err(|e| failed(&e))?;
+        let others = self.snapshot_seqs()?.into_iter().filter(|seq| *seq != at);
+        for old in others.skip(1) {
+            fs::remove_file(self.snapshots.join(snapshot_name(old))).map_err(|e| failed(&e))?;
+        }
+        Ok(())
+    }
+
+    /// Newest first. A damaged one is left out: the one before it, or the whole log, takes its place.
+    pub(super) fn snapshots(&self) -> Result<Vec<(Seq, Bytes)>, LogError> {
+        let mut found = Vec::new();
+        for seq in self.snapshot_seqs()? {
+            let path = self.snapshots.join(snapshot_name(seq));
+            let Some(mut bytes) = read(&path)?.map(Bytes::from) else { continue };
+            if bytes.len() >= HASH_BYTES {
+                let hash = bytes.split_to(HASH_BYTES);
+                if digest(&SHA256, &bytes).as_ref() == &hash[..] {
+                    found.push((seq, bytes));
+                    continue;
+                }
+            }
+            tracing::error!(file = %path.display(), "a snapshot is damaged and is not used");
+        }
+        Ok(found)
+    }
+
+    fn snapshot_seqs(&self) -> Result<Vec<Seq>, LogError> {
+        let failed = |e: io::Error| LogError::Unavailable(format!("cannot list {}: {e}", self.snapshots.display()));
+        let mut seqs = Vec::new();
+        for entry in fs::read_dir(&self.snapshots).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            seqs.extend(name.to_str().and_then(|n| n.parse::<Seq>().ok()));
+        }
+        seqs.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(seqs)
+    }
+
+    fn scope_dir(&self, scope: &str) -> PathBuf {
+        let mut hasher = SipHasher24::new_with_key(&self.hash_key);
+        hasher.write(scope.as_bytes());
+        self.blobs.join(format!("{:032x}", u128::from(hasher.finish128())))
+    }
+
+    /// Writes a file under another name, syncs it, gives it its name, and syncs that.
+    fn place(&self, dir: &Path, name: &str, parts: &[&[u8]]) -> io::Result<()> {
+        let unfinished = self.unfinished.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
+        let placed = write_synced(&unfinished, parts).and_then(|()| move_into(&unfinished, dir, name));
+        if placed.is_err() {
+            let _ = fs::remove_file(&unfinished);
+        }
+        placed
+    }
+}
+
+fn write_synced(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    parts.iter().try_for_each(|part| file.write_all(part))?;
+    file.sync_all()
+}
+
+fn move_into(from: &Path, dir: &Path, name: &str) -> io::Result<()> {
+    loop {
+        match fs::create_dir(dir) {
+            Ok(()) => dir.parent().map_or(Ok(()), sync_dir)?,
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(e),
+        }
+        match fs::rename(from, dir.join(name)) {
+            // Deleting the scope's last blob removed the directory in between; the file is still ours.
+            Err(e) if e.kind() == ErrorKind::NotFound && from.exists() => {}
+            Err(e) => return Err(e),
+            Ok(()) => return sync_dir(dir),
+        }
+    }
+}
+
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>, LogError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(LogError::Unavailable(format!("cannot read {}: {e}", path.display()))),
+    }
+}
+
+fn write_error(what: &str, error: &io::Error) -> LogError {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            LogError::Full(format!("no room for {what}: {error}"))
+        }
+        _ => LogError::Unavailable(format!("cannot write {what}: {error}")),
+    }
+}
+
+/// The hash in a reference. It becomes a file's name, so nothing else may pass.
+fn blob_name(blob: &BlobRef) -> Result<&str, LogError> {
+    let is_hash = |s: &&str| s.len() == 2 * HASH_BYTES && s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let refused = || LogError::Refused(format!("`{}` is not `{BLOB_PREFIX}<64 hex digits>`", blob.0));
+    blob.0.strip_prefix(BLOB_PREFIX).filter(is_hash).ok_or_else(refused)
+}
+
+fn snapshot_name(at: Seq) -> String {
+    format!("{at:020}")
+}
+
+pub(in crate::log) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, b| {
+        let _ = write!(text, "{b:02x}");
+        text
+    })
+}

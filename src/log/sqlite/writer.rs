@@ -1,0 +1,216 @@
+//! The one writer: a thread that takes what is queued, writes it in one transaction, and answers after COMMIT.
+//!
+//! It never waits for more to come: under light load a record costs one sync, under heavy load many share one.
+
+use super::{
+    checkpoint::Checkpointer,
+    ops::{Indexes, Op, Turn},
+    schema::Counters,
+    tail::{Fresh, Shared, lock},
+};
+use crate::log::{LogError, Seq};
+use rusqlite::{Connection, ErrorCode};
+use std::{collections::VecDeque, mem, sync::Arc, time::SystemTime};
+use switchboard_envelope::Timestamp;
+use tokio::sync::mpsc;
+
+/// Operations in one transaction, at most.
+const BATCH_OPS: usize = 1024;
+/// And roughly their bytes, so that a few large frames do not make everybody wait.
+const BATCH_BYTES: usize = 8 << 20;
+
+pub(super) struct Writer {
+    pub conn: Connection,
+    pub indexes: Indexes,
+    pub counters: Counters,
+    pub shared: Arc<Shared>,
+    pub checkpointer: Checkpointer,
+}
+
+/// Why a transaction did not happen, or may not have.
+enum Failure {
+    /// There is no room. Nothing was stored.
+    Full(String),
+    /// Something else failed. Nothing was stored.
+    Again(String),
+    /// Nobody knows what was stored, or the file is damaged: only a new start finds out.
+    Fatal(LogError),
+}
+
+impl Failure {
+    fn at_statement(error: &rusqlite::Error) -> Failure {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Failure::Full(full_text(error)),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Failure::Fatal(LogError::Damaged(error.to_string()))
+            }
+            _ => Failure::Again(error.to_string()),
+        }
+    }
+
+    /// At COMMIT, a full disk is known to have torn the last page of the transaction, which recovery drops. After any
+    /// other error its pages may be on the disk, whole.
+    fn at_commit(error: &rusqlite::Error) -> Failure {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Failure::Full(full_text(error)),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Failure::Again(error.to_string()),
+            _ => Failure::Fatal(LogError::Unavailable(format!("COMMIT failed: {error}"))),
+        }
+    }
+
+    fn answer(&self) -> LogError {
+        match self {
+            Failure::Full(text) => LogError::Full(text.clone()),
+            Failure::Again(text) => LogError::Unavailable(text.clone()),
+            Failure::Fatal(error) => error.clone(),
+        }
+    }
+}
+
+fn full_text(error: &rusqlite::Error) -> String {
+    format!("no room for the log database: {error}")
+}
+
+/// The wall clock, in milliseconds.
+pub(super) fn clock() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)).min(Timestamp::MAX)
+}
+
+impl Writer {
+    /// Runs until the last sender is gone and everything queued is answered.
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Op>) {
+        let (mut batch, mut ops) = (Vec::with_capacity(BATCH_OPS), VecDeque::with_capacity(BATCH_OPS));
+        while queue.blocking_recv_many(&mut batch, BATCH_OPS) > 0 {
+            ops.extend(batch.drain(..));
+            while !ops.is_empty() {
+                self.transaction(slice(&mut ops));
+                let fatal = self.shared.fatal.borrow().clone();
+                if let Some(reason) = fatal {
+                    return self.refuse_all(ops, queue, &reason);
+                }
+            }
+        }
+        if !lock(&self.shared.acks).is_empty() {
+            self.transaction(Vec::new());
+        }
+        self.shared.closed.send_replace(true);
+        self.checkpointer.stop();
+        if let Err((_, error)) = self.conn.close() {
+            tracing::warn!(%error, "the log database was not closed cleanly; it recovers at the next start");
+        }
+    }
+
+    fn refuse_all(self, ops: VecDeque<Op>, mut queue: mpsc::Receiver<Op>, reason: &str) {
+        self.shared.closed.send_replace(true);
+        self.checkpointer.stop();
+        let refuse = |op: Op| op.fail(LogError::Unavailable(format!("the log has stopped: {reason}")));
+        ops.into_iter().for_each(refuse);
+        while let Some(op) = queue.blocking_recv() {
+            refuse(op);
+        }
+    }
+
+    fn transaction(&mut self, mut ops: Vec<Op>) {
+        let acks = mem::take(&mut *lock(&self.shared.acks));
+        match self.write(&mut ops, &acks) {
+            Ok((counters, fresh)) => {
+                self.indexes.in_ids.committed();
+                self.indexes.out_keys.committed();
+                self.counters = counters;
+                self.shared.publish(counters, fresh);
+                self.answer(ops);
+            }
+            Err(failure) => {
+                let failure = self.undo(failure);
+                lock(&self.shared.acks).extend(acks);
+                let answer = failure.answer();
+                ops.into_iter().for_each(|op| op.fail(answer.clone()));
+            }
+        }
+    }
+
+    fn write(&mut self, ops: &mut [Op], acks: &[(String, Seq)]) -> Result<(Counters, Fresh), Failure> {
+        let statement = |error: rusqlite::Error| Failure::at_statement(&error);
+        self.run_sql("BEGIN IMMEDIATE").map_err(statement)?;
+        let mut turn = Turn {
+            conn: &self.conn,
+            indexes: &mut self.indexes,
+            counters: self.counters,
+            fresh: Fresh::default(),
+            now: clock(),
+        };
+        for op in ops {
+            turn.apply(op).map_err(statement)?;
+        }
+        turn.finish(acks, self.counters).map_err(statement)?;
+        let (counters, fresh) = (turn.counters, turn.fresh);
+        self.run_sql("COMMIT").map_err(|error| Failure::at_commit(&error))?;
+        Ok((counters, fresh))
+    }
+
+    fn run_sql(&self, sql: &str) -> rusqlite::Result<()> {
+        self.conn.prepare_cached(sql)?.execute([]).map(drop)
+    }
+
+    /// Makes a failed transaction one that never happened, or the failure a fatal one.
+    fn undo(&mut self, mut failure: Failure) -> Failure {
+        self.indexes.in_ids.rolled_back();
+        self.indexes.out_keys.rolled_back();
+        if !self.conn.is_autocommit()
+            && let Err(error) = self.run_sql("ROLLBACK")
+        {
+            failure = Failure::Fatal(LogError::Unavailable(format!("ROLLBACK failed: {error}")));
+        }
+        match &failure {
+            Failure::Fatal(error) => {
+                tracing::error!(%error, "the log cannot go on; it must be opened again");
+                self.shared.fatal.send_replace(Some(error.to_string()));
+            }
+            Failure::Full(error) | Failure::Again(error) => tracing::warn!(error, "nothing was stored"),
+        }
+        failure
+    }
+
+    fn answer(&mut self, ops: Vec<Op>) {
+        let mut bytes = 0;
+        let mut erased = Vec::new();
+        for op in ops {
+            bytes += op.bytes();
+            match op {
+                Op::DeleteKey(..) => erased.push(op),
+                op => op.send(),
+            }
+        }
+        if !erased.is_empty() {
+            self.answer_erased(erased);
+        }
+        self.checkpointer.after_write(&self.conn, bytes);
+    }
+
+    /// A key is gone only when the write-ahead log no longer holds its page.
+    fn answer_erased(&self, erased: Vec<Op>) {
+        match self.checkpointer.truncate(&self.conn) {
+            Ok(true) => erased.into_iter().for_each(Op::send),
+            outcome => {
+                let why = outcome.err().map_or_else(|| "a reader holds it".to_owned(), |e| e.to_string());
+                let text = format!("the key is deleted, but still in the write-ahead log: {why}");
+                erased.into_iter().for_each(|op| op.fail(LogError::Unavailable(text.clone())));
+            }
+        }
+    }
+}
+
+/// The next operations that fit one transaction; at least one.
+fn slice(ops: &mut VecDeque<Op>) -> Vec<Op> {
+    let mut bytes = 0;
+    let mut count = 0;
+    for op in ops.iter() {
+        bytes += op.bytes();
+        if count > 0 && bytes > BATCH_BYTES {
+            break;
+        }
+        count += 1;
+    }
+    ops.drain(..count).collect()
+}
