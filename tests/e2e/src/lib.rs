@@ -1,0 +1,49 @@
+//! What the end-to-end tests are made of: a [`Shop`] (a folder with a configuration and a rule pack, and free ports), the real
+//! [`Daemon`] over it, its API, signed webhooks, and a browser.
+//!
+//! Nothing here waits a fixed time: [`eventually`] looks at a condition until it holds or its deadline passes.
+#![forbid(unsafe_code)]
+
+mod api;
+mod browser;
+mod daemon;
+mod dice;
+mod provider;
+mod shop;
+mod wait;
+mod webhook;
+pub mod wire;
+
+pub use api::{Answer, Api, message};
+pub use browser::{Browser, Tab, screenshots};
+pub use daemon::{Daemon, binary};
+pub use dice::Dice;
+pub use provider::{Fault, Provider, Sent};
+pub use shop::{ACCOUNT_SID, AUTH_TOKEN, OUR_NUMBER, Pack, Shop, ShopBuilder};
+pub use wait::{eventually, eventually_within, poll_until};
+pub use webhook::{Delivered, Sms, post_form, sid};
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// The client of all tests: short timeouts, no proxies, no redirects.
+pub fn http() -> &'static reqwest::Client {
+    static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
+    CLIENT.get_or_init(|| {
+        // The client wants a TLS provider even when it only talks to loopback. Somebody else in this process may have been first.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        client()
+    })
+}
+
+fn client() -> reqwest::Client {
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(2))
+        .timeout(Duration::from_secs(20))
+        // A killed daemon leaves dead connections in the pool, and the next request on one of them would fail for that alone.
+        .pool_max_idle_per_host(0)
+        .build()
+        .expect("a client for loopback")
+}

@@ -1,0 +1,90 @@
+//! The two pages in a real browser, over the quickstart: a customer types in the widget, an agent answers in the console. The
+//! pictures in `target/screenshots` are for people to look at.
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+use switchboard_e2e::{Browser, Daemon, Shop, screenshots};
+
+const ENTER: &str = "\u{e007}";
+const SIZES: [(u32, u32); 3] = [(1440, 900), (1024, 768), (390, 844)];
+
+/// A link that the quickstart printed, the newest that starts so.
+fn printed(daemon: &Daemon<'_>, starts: &str) -> String {
+    let said = daemon.said();
+    let mut links = said.split_whitespace().filter(|word| word.starts_with(starts));
+    links
+        .next_back()
+        .unwrap_or_else(|| panic!("the quickstart printed no link to {starts}:\n{said}"))
+        .trim_matches(['`', '.', ','])
+        .to_owned()
+}
+
+async fn pictures(browser: &Browser, name: &str) {
+    for theme in ["light", "dark"] {
+        for (width, height) in SIZES {
+            browser.look(width, height, theme).await;
+            browser.screenshot(&screenshots().join(format!("{name}-{theme}-{width}.png"))).await;
+            let wide = browser.script("return document.documentElement.scrollWidth - innerWidth", &[]).await.unwrap();
+            assert!(wide.as_i64() <= Some(0), "{name} is {wide} pixels wider than a window of {width}");
+        }
+    }
+    browser.look(1440, 900, "light").await;
+}
+
+async fn say(browser: &Browser, text: &str) {
+    browser.keys("textarea", text).await;
+    browser.keys("textarea", ENTER).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customer_and_an_agent_talk_through_the_pages() {
+    let shop = Shop::quickstart();
+    let mut daemon = Daemon::start(&shop).await;
+    let browser = Browser::start().await;
+    browser.look(1440, 900, "light").await;
+
+    // The customer's page, and a question that no rule answers.
+    let customer = browser.tab().await;
+    browser.open(&printed(&daemon, &format!("{}/chat/site", shop.public()))).await;
+    browser.click("[aria-haspopup], .launcher, button").await;
+    say(&browser, "Do you open on Sunday?").await;
+    browser.sees("Do you open on Sunday?").await;
+
+    // The agent's page: the conversation rings, is opened, is answered.
+    let agent = browser.new_tab().await;
+    browser.open(&printed(&daemon, &format!("{}/console#login=", shop.admin()))).await;
+    browser.sees("Do you open on Sunday?").await;
+    assert!(!browser.url().await.contains("login="), "the one-time code stays in the address");
+    browser.click("[role=option]").await;
+    say(&browser, "Yes, from ten to four.").await;
+    browser.sees("Yes, from ten to four.").await;
+
+    browser.switch(&customer).await;
+    browser.sees("Yes, from ten to four.").await;
+
+    // A rule answers by itself.
+    say(&browser, "I want a refund").await;
+    browser.switch(&agent).await;
+    browser.sees("I want a refund").await;
+
+    pictures(&browser, "console").await;
+    browser.switch(&customer).await;
+    pictures(&browser, "widget").await;
+
+    // A reload keeps the conversation, and so does a new daemon over the same data.
+    browser.reload().await;
+    browser.sees("Yes, from ten to four.").await;
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    daemon.kill();
+    daemon.restart().await;
+    say(&browser, "Are you still there?").await;
+    browser.switch(&agent).await;
+    browser.open(&printed(&daemon, &format!("{}/console#login=", shop.admin()))).await;
+    browser.sees("Are you still there?").await;
+    browser.click("[role=option]").await;
+    say(&browser, "Still here.").await;
+    browser.switch(&customer).await;
+    browser.sees("Still here.").await;
+    let status = daemon.terminate(Duration::from_secs(40)).await;
+    assert_eq!(status.code(), Some(0));
+}

@@ -1,0 +1,177 @@
+//! What the provider does to a send, and what becomes of it: the outcome table, end to end.
+#![forbid(unsafe_code)]
+
+use serde_json::{Value, json};
+use std::time::Duration;
+use switchboard_e2e::{Api, Daemon, Fault, Provider, Shop, eventually, eventually_within, message, sid};
+
+const ANN: &str = "+15551230001";
+const REPLY: &str = "Your refund A-1 is on its way.";
+
+/// A customer writes, the rule answers, and the provider's first answer is `fault`.
+async fn answered_under(shop: &Shop, provider: &Provider, fault: Fault) {
+    provider.next(fault);
+    shop.sms(ANN, "refund A-1", &sid("1")).deliver(&shop.hook("support-sms")).await.unwrap();
+}
+
+/// Waits until the reply has that status.
+async fn reply_is(api: &Api, status: &str) -> Value {
+    let conversation = api
+        .conversation(&format!("phone:{ANN}"), &format!("to have its reply {status}"), |c| {
+            message(c, REPLY).is_some_and(|m| m["status"] == status)
+        })
+        .await;
+    message(&conversation, REPLY).unwrap().clone()
+}
+
+async fn dead_letter(api: &Api) -> Value {
+    eventually("a dead letter", || async {
+        let list = api.get("/dead-letters").await;
+        list.body["dead_letters"].as_array().and_then(|d| d.first().cloned()).ok_or(list.text)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_many_requests_is_retried_after_what_the_provider_asks() {
+    let provider = Provider::start().await;
+    let shop = Shop::with(&provider.base_url()).open();
+    let _daemon = Daemon::start(&shop).await;
+    let began = std::time::Instant::now();
+    answered_under(&shop, &provider, Fault::TooMany { retry_after: Some(2) }).await;
+    eventually_within(Duration::from_secs(40), "the second attempt", || async {
+        if provider.sent().len() == 1 { Ok(()) } else { Err(provider.requests().to_string()) }
+    })
+    .await;
+    assert!(
+        began.elapsed() >= Duration::from_secs(2),
+        "retried after {:?}, before the two seconds it asked for",
+        began.elapsed()
+    );
+    reply_is(&shop.api(), "accepted").await;
+    assert_eq!(provider.requests(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_is_down_gets_the_reply_when_it_is_back() {
+    let provider = Provider::start().await;
+    let shop = Shop::with(&provider.base_url()).open();
+    let _daemon = Daemon::start(&shop).await;
+    provider.down().await;
+    shop.sms(ANN, "refund A-1", &sid("1")).deliver(&shop.hook("support-sms")).await.unwrap();
+    let waiting =
+        shop.api().conversation(&format!("phone:{ANN}"), "to hold its reply", |c| message(c, REPLY).is_some()).await;
+    assert_ne!(message(&waiting, REPLY).unwrap()["status"], "accepted");
+    provider.up().await;
+    eventually_within(Duration::from_secs(90), "the reply after the outage", || async {
+        if provider.sent().len() == 1 { Ok(()) } else { Err("not yet") }
+    })
+    .await;
+    reply_is(&shop.api(), "accepted").await;
+    assert_eq!(provider.sent().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_permanent_refusal_is_shown_with_the_providers_code_and_never_retried() {
+    let provider = Provider::start().await;
+    let shop = Shop::with(&provider.base_url()).open();
+    let _daemon = Daemon::start(&shop).await;
+    answered_under(&shop, &provider, Fault::Refused { status: 400, code: 21211 }).await;
+    let reply = reply_is(&shop.api(), "rejected").await;
+    assert!(reply.to_string().contains("21211"), "{reply}");
+    assert_eq!(provider.requests(), 1);
+}
+
+/// Each of these leaves it open whether the customer got the reply: it must not be sent again by itself, and a person decides.
+async fn parks_what_may_have_been_sent(fault: Fault) {
+    let provider = Provider::start().await;
+    let shop = Shop::with(&provider.base_url()).sms("send_timeout = \"2s\"").open();
+    let mut daemon = Daemon::start(&shop).await;
+    let api = shop.api();
+    answered_under(&shop, &provider, fault).await;
+    let parked = eventually_within(Duration::from_secs(60), "the parked send", || async {
+        let list = api.get("/dead-letters").await;
+        list.body["dead_letters"].as_array().and_then(|d| d.first().cloned()).ok_or(list.text)
+    })
+    .await;
+    assert_eq!(parked["reason"], "unknown", "{parked}");
+    reply_is(&api, "unknown").await;
+
+    // Not even a restart sends it again.
+    daemon.kill();
+    daemon.restart().await;
+    assert_eq!(dead_letter(&api).await["id"], parked["id"]);
+    let attempts = provider.requests();
+
+    // A person can.
+    let id = parked["id"].as_str().unwrap();
+    let resent = api.post(&format!("/dead-letters/{id}/resend"), json!({})).await;
+    assert!((200..300).contains(&resent.status), "{resent}");
+    eventually("the resend", || async {
+        if provider.requests() == attempts + 1 { Ok(()) } else { Err(provider.requests().to_string()) }
+    })
+    .await;
+    eventually("the dead letters to be empty", || async {
+        let list = api.all("/dead-letters", "dead_letters").await;
+        if list.is_empty() { Ok(()) } else { Err(format!("{list:?}")) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undocumented_500_is_parked_and_resent_by_a_person_only() {
+    parks_what_may_have_been_sent(Fault::Status(500)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_after_the_request_is_parked_and_resent_by_a_person_only() {
+    parks_what_may_have_been_sent(Fault::ResetAfterRequest).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_never_comes_is_parked_and_resent_by_a_person_only() {
+    parks_what_may_have_been_sent(Fault::Silence).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_garbage_answer_is_parked_and_resent_by_a_person_only() {
+    parks_what_may_have_been_sent(Fault::Garbage).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_credentials_pause_the_channel_and_resume_sends_what_waited() {
+    let provider = Provider::start().await;
+    let shop = Shop::with(&provider.base_url()).open();
+    let _daemon = Daemon::start(&shop).await;
+    let api = shop.api();
+    answered_under(&shop, &provider, Fault::Refused { status: 401, code: 20003 }).await;
+    eventually("the channel to be paused", || async {
+        let channels = api.get("/channels").await;
+        let sms =
+            channels.body["channels"].as_array().and_then(|c| c.iter().find(|c| c["id"] == "support-sms").cloned());
+        sms.filter(|c| c["paused"] == true || c["state"] == "paused").ok_or(channels.text)
+    })
+    .await;
+    assert_eq!(provider.sent().len(), 0);
+    api.post("/channels/support-sms/resume", json!({})).await.ok();
+    provider.sent_to(ANN, 1).await;
+    reply_is(&api, "accepted").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_channel_sends_nothing_until_it_is_resumed() {
+    let provider = Provider::start().await;
+    let shop = Shop::with(&provider.base_url()).open();
+    let mut daemon = Daemon::start(&shop).await;
+    let api = shop.api();
+    api.post("/channels/support-sms/pause", json!({})).await.ok();
+    shop.sms(ANN, "refund A-1", &sid("1")).deliver(&shop.hook("support-sms")).await.unwrap();
+    api.conversation(&format!("phone:{ANN}"), "to hold its reply", |c| message(c, REPLY).is_some()).await;
+    // A pause is a decision: it survives a restart.
+    daemon.kill();
+    daemon.restart().await;
+    api.conversation(&format!("phone:{ANN}"), "to be there", |c| message(c, REPLY).is_some()).await;
+    assert_eq!(provider.requests(), 0);
+    api.post("/channels/support-sms/resume", json!({})).await.ok();
+    provider.sent_to(ANN, 1).await;
+}
