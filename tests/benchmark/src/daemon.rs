@@ -1,0 +1,208 @@
+use crate::Options;
+use crate::load::{Text, Webhooks};
+use crate::provider::{MARK, Provider};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::error::Error;
+use std::time::{Duration, Instant};
+use switchboard_e2e::{Daemon, Shop};
+use tokio::sync::mpsc;
+
+type Failure = Box<dyn Error>;
+
+/// How long without any progress before the benchmark gives up.
+const STALLED: Duration = Duration::from_secs(30);
+
+pub struct Throughput {
+    pub per_second: f64,
+    pub accepted_per_second: f64,
+    pub refused: u64,
+    pub memory_mb: f64,
+}
+
+pub struct Latency {
+    pub messages: usize,
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+    pub max_ms: f64,
+}
+
+pub struct Memory {
+    idle_mb: f64,
+    open_mb: f64,
+    starts_ms: Vec<f64>,
+    restart_ms: f64,
+}
+
+impl Memory {
+    pub fn json(&self, conversations: u64) -> Value {
+        json!({ "idle_mb": self.idle_mb, "open_conversations": conversations, "with_open_conversations_mb": self.open_mb })
+    }
+
+    pub fn starts_json(&self) -> Value {
+        json!({ "empty": self.starts_ms, "with_open_conversations": self.restart_ms })
+    }
+}
+
+/// Answers everything that carries a mark; the rest waits for an agent who never comes.
+fn pack() -> String {
+    format!(
+        r#"
+zone: UTC
+budget: {{ conversation: 1000000, address: 1000000 }}
+queues:
+  everyone: {{}}
+agents:
+  ann: {{ name: Ann, capacity: 5 }}
+replies:
+  refund: "Thanks, your refund is on its way. Your reference is {MARK}{{{{ match.number }}}}."
+rules:
+  - name: VIPs first
+    when: {{ contact.tags: vip }}
+    then: {{ priority: high }}
+    continue: true
+  - name: Lost parcels
+    when: {{ text: {{ contains: [parcel, delivery] }} }}
+    then: {{ tag: parcel, queue: everyone }}
+  - name: Refunds
+    when: {{ text: {{ matches: '(?i)\brefund {MARK}(?<number>\d+)' }} }}
+    then: {{ tag: refund, reply: refund }}
+default: {{ queue: everyone }}
+"#
+    )
+}
+
+fn shop(provider: &Provider) -> Shop {
+    Shop::with(&provider.base_url()).pack(&pack()).more("[logging]\nlevel = \"warn\"\n").open()
+}
+
+/// Webhooks as fast as they are accepted, until every result is in LOG.
+pub async fn throughput(options: &Options) -> Result<Throughput, Failure> {
+    let provider = Provider::start(None).await?;
+    let shop = shop(&provider);
+    let daemon = Daemon::start(&shop).await;
+    // A first round opens connections and conversations, as a shop that is open has them.
+    let warm = options.senders.min(options.messages / 10);
+    Webhooks::sign(&shop, Text::Answered, 0, warm, options.senders).flood(options.connections).await?;
+    settled(&daemon, warm).await?;
+    let webhooks = Webhooks::sign(&shop, Text::Answered, warm, options.messages, options.senders);
+    let flooded = webhooks.flood(options.connections).await?;
+    settled(&daemon, warm + options.messages).await?;
+    let took = flooded.began.elapsed();
+    if provider.answered() != warm + options.messages {
+        return Err(format!("{} replies for {} messages", provider.answered(), warm + options.messages).into());
+    }
+    Ok(Throughput {
+        per_second: options.messages as f64 / took.as_secs_f64(),
+        accepted_per_second: options.messages as f64 / flooded.accepted_in.as_secs_f64(),
+        refused: flooded.refused,
+        memory_mb: resident_mb(daemon.pid())?,
+    })
+}
+
+/// Waits until the daemon has counted that many results in LOG.
+async fn settled(daemon: &Daemon<'_>, wanted: u64) -> Result<(), Failure> {
+    wait_for_counter(daemon, "switchboard_results_total", wanted).await
+}
+
+async fn wait_for_counter(daemon: &Daemon<'_>, name: &str, wanted: u64) -> Result<(), Failure> {
+    let (mut best, mut moved) = (0.0, Instant::now());
+    loop {
+        let seen = daemon.counter(name).await;
+        if seen >= wanted as f64 {
+            return Ok(());
+        }
+        if seen > best {
+            (best, moved) = (seen, Instant::now());
+        }
+        if moved.elapsed() > STALLED {
+            return Err(format!("{name} stopped at {seen} of {wanted}").into());
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// From the moment a webhook is due to the moment the provider has the whole request of its reply.
+pub async fn latency(options: &Options) -> Result<Latency, Failure> {
+    let (hear, mut arrivals) = mpsc::unbounded_channel();
+    let provider = Provider::start(Some(hear)).await?;
+    let shop = shop(&provider);
+    let _daemon = Daemon::start(&shop).await;
+    let warm = u64::from(options.rate);
+    let count = u64::from(options.rate) * u64::from(options.seconds);
+    let whole = Webhooks::sign(&shop, Text::Answered, 0, warm + count, options.senders);
+    let due = whole.pace(options.rate, options.connections).await?;
+    let mut arrived = HashMap::new();
+    while arrived.len() < due.len() {
+        let (number, at) = tokio::time::timeout(STALLED, arrivals.recv()).await?.ok_or("the provider is gone")?;
+        if arrived.insert(number, at).is_some() {
+            return Err(format!("message {number} was answered twice").into());
+        }
+    }
+    let mut delays: Vec<f64> = Vec::with_capacity(due.len());
+    for (number, due) in due.iter().enumerate().skip(warm as usize) {
+        let at = arrived.get(&(number as u64)).ok_or_else(|| format!("message {number} was never answered"))?;
+        delays.push(at.duration_since(*due).as_secs_f64() * 1000.0);
+    }
+    delays.sort_by(f64::total_cmp);
+    let at = |share: f64| round(delays[((delays.len() - 1) as f64 * share) as usize]);
+    Ok(Latency { messages: delays.len(), p50_ms: at(0.5), p99_ms: at(0.99), max_ms: at(1.0) })
+}
+
+/// Resident memory when idle and with many open conversations, and the time from start to ready.
+pub async fn memory(options: &Options) -> Result<Memory, Failure> {
+    let provider = Provider::start(None).await?;
+    let shop = shop(&provider);
+    let mut starts_ms = Vec::new();
+    let mut daemon = Daemon::start(&shop).await;
+    for _ in 0..options.starts {
+        daemon.terminate(Duration::from_secs(40)).await;
+        let began = Instant::now();
+        daemon.restart().await;
+        starts_ms.push(round(began.elapsed().as_secs_f64() * 1000.0));
+    }
+    // Idle is after what a start leaves behind has settled.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let idle_mb = resident_mb(daemon.pid())?;
+    let count = options.conversations;
+    Webhooks::sign(&shop, Text::Waits, 0, count, count).flood(options.connections).await?;
+    wait_for_depth(&shop, count).await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let open_mb = resident_mb(daemon.pid())?;
+    daemon.terminate(Duration::from_secs(60)).await;
+    let began = Instant::now();
+    daemon.restart().await;
+    let restart_ms = round(began.elapsed().as_secs_f64() * 1000.0);
+    Ok(Memory { idle_mb, open_mb, starts_ms, restart_ms })
+}
+
+/// Waits until that many conversations stand in the queue.
+async fn wait_for_depth(shop: &Shop, wanted: u64) -> Result<(), Failure> {
+    let api = shop.api();
+    let (mut best, mut moved) = (0, Instant::now());
+    loop {
+        let queues = api.get("/queues").await.ok();
+        let depth = queues["queues"].as_array().into_iter().flatten().filter_map(|q| q["depth"].as_u64()).sum::<u64>();
+        if depth >= wanted {
+            return Ok(());
+        }
+        if depth > best {
+            (best, moved) = (depth, Instant::now());
+        }
+        if moved.elapsed() > STALLED {
+            return Err(format!("the queue stopped at {depth} of {wanted} conversations").into());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn resident_mb(pid: u32) -> Result<f64, Failure> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS in /proc")?;
+    let kilobytes: f64 = line.split_whitespace().nth(1).ok_or("no number in VmRSS")?.parse()?;
+    Ok(round(kilobytes / 1024.0))
+}
+
+fn round(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}

@@ -1,0 +1,122 @@
+use crate::Options;
+use bytes::Bytes;
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+use switchboard::log::sqlite::{SqliteLog, SqliteOptions};
+use switchboard::log::{Class, Commit, FrameWrite, InRecord, Log, OutRecord};
+
+/// What the embedded log alone does on this machine, in this run.
+pub struct Floor {
+    /// Records a second that 64 producers store, one each at a time.
+    pub ingests: f64,
+    /// Messages a second when every message costs what it costs the daemon: a message and a result in IN, a frame and a send in a
+    /// commit of many, a claim.
+    pub same_records: f64,
+}
+
+const PRODUCERS: u64 = 64;
+/// About what one SMS weighs as an envelope, and what its decision weighs in a frame.
+const RECORD: usize = 900;
+
+/// Measures over fresh logs.
+pub async fn measure(options: &Options) -> Result<Floor, Box<dyn Error>> {
+    let count = if options.smoke { 5_000 } else { 200_000 };
+    Ok(Floor { ingests: ingests(count).await?, same_records: same_records(count / 2).await? })
+}
+
+async fn ingests(count: u64) -> Result<f64, Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let log = SqliteLog::open(folder.path(), &SqliteOptions::default())?;
+    let began = Instant::now();
+    produce(count, move |n| {
+        let log = log.clone();
+        async move { log.ingest(record(n, "message")).await.map(drop).map_err(|e| e.to_string()) }
+    })
+    .await?;
+    Ok(count as f64 / began.elapsed().as_secs_f64())
+}
+
+async fn same_records(count: u64) -> Result<f64, Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let log = SqliteLog::open(folder.path(), &SqliteOptions::default())?;
+    let began = Instant::now();
+    let writer = tokio::spawn(frames(log.clone(), count));
+    produce(count, move |n| {
+        let log = log.clone();
+        async move {
+            let step = |e: switchboard::log::LogError| e.to_string();
+            log.ingest(record(n, "message")).await.map_err(step)?;
+            log.claim(&format!("support-sms.{n:032x}.1.1"), &format!("{n:032x}")).await.map_err(step)?;
+            log.ingest(record(n, "result")).await.map_err(step).map(drop)
+        }
+    })
+    .await?;
+    writer.await??;
+    Ok(count as f64 / began.elapsed().as_secs_f64())
+}
+
+/// The router's part: frames of as many messages as came meanwhile, each with one send.
+async fn frames(log: Arc<SqliteLog>, count: u64) -> Result<(), String> {
+    const BATCH: u64 = 64;
+    let (mut seq, mut out) = (0, 1);
+    for batch in 0..count.div_ceil(BATCH) {
+        let size = BATCH.min(count - batch * BATCH);
+        let until = log.now().await.map_err(|e| e.to_string())?.plus(600_000);
+        let sends = (0..size).map(|i| OutRecord {
+            channel: "support-sms".into(),
+            claim_key: format!("support-sms.{:032x}.1.1", batch * BATCH + i),
+            until,
+            data: Bytes::from(vec![b'x'; RECORD]),
+        });
+        let frame = FrameWrite {
+            bytes: Bytes::from(vec![b'x'; RECORD * size as usize]),
+            keys: vec![],
+            out_first: out,
+            sends: sends.collect(),
+        };
+        match log.commit(seq, frame).await {
+            Commit::Done(at) => seq = at,
+            other => return Err(format!("a commit to a log of our own ended as {other:?}")),
+        }
+        out += size;
+    }
+    Ok(())
+}
+
+fn record(number: u64, kind: &str) -> InRecord {
+    InRecord {
+        id: format!("support-sms:{kind}:{number:032x}"),
+        channel: "support-sms".into(),
+        class: Class::Message,
+        data: Bytes::from(vec![b'x'; RECORD]),
+    }
+}
+
+/// Runs `work` for every number below `count`, by 64 producers that each wait for their last one.
+async fn produce<F, W>(count: u64, work: W) -> Result<(), Box<dyn Error>>
+where
+    W: Fn(u64) -> F + Clone + Send + 'static,
+    F: Future<Output = Result<(), String>> + Send,
+{
+    let next = Arc::new(AtomicU64::new(0));
+    let mut producers = tokio::task::JoinSet::new();
+    for _ in 0..PRODUCERS {
+        let (next, work) = (next.clone(), work.clone());
+        producers.spawn(async move {
+            loop {
+                let n = next.fetch_add(1, Ordering::Relaxed);
+                if n >= count {
+                    return Ok(());
+                }
+                work(n).await?;
+            }
+        });
+    }
+    while let Some(done) = producers.join_next().await {
+        let ended: Result<(), String> = done?;
+        ended?;
+    }
+    Ok(())
+}

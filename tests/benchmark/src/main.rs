@@ -1,0 +1,116 @@
+//! Measures the real program on this machine, with its load generator and a stub provider beside it, and prints one JSON object.
+//!
+//! `cargo run --release -p switchboard-benchmark` builds the program too. The job: a signed SMS webhook comes in, a rule answers it,
+//! the provider's call is claimed, made and answered; it counts when its result is in LOG. Nothing is turned off for it: every step
+//! is durable, as in production.
+#![forbid(unsafe_code)]
+
+mod daemon;
+mod floor;
+mod load;
+mod provider;
+
+use clap::Parser;
+use serde_json::{Value, json};
+use std::error::Error;
+
+/// Measures Switchboard and prints one JSON object.
+#[derive(Debug, Parser)]
+pub struct Options {
+    /// Messages of the throughput run
+    #[arg(long, default_value_t = 300_000)]
+    messages: u64,
+    /// Customers who write them, in turn
+    #[arg(long, default_value_t = 10_000)]
+    senders: u64,
+    /// Connections of the load generator
+    #[arg(long, default_value_t = 128)]
+    connections: usize,
+    /// Messages a second of the latency run
+    #[arg(long, default_value_t = 500)]
+    rate: u32,
+    /// Length of the latency run
+    #[arg(long, default_value_t = 20)]
+    seconds: u32,
+    /// Open conversations of the memory run
+    #[arg(long, default_value_t = 100_000)]
+    conversations: u64,
+    /// Starts of the start-up run
+    #[arg(long, default_value_t = 5)]
+    starts: usize,
+    /// A short run that only shows that the benchmark works
+    #[arg(long)]
+    smoke: bool,
+    /// The program to measure; built from this checkout when absent
+    #[arg(long, env = "SWITCHBOARD_BIN")]
+    program: Option<std::path::PathBuf>,
+}
+
+impl Options {
+    fn shortened(self) -> Options {
+        if !self.smoke {
+            return self;
+        }
+        Options { messages: 5_000, senders: 500, seconds: 3, conversations: 2_000, starts: 2, ..self }
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let options = Options::parse().shortened();
+    if options.program.is_none() {
+        build()?;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let report = runtime.block_on(measure(&options))?;
+    println!("{report:#}");
+    Ok(())
+}
+
+/// The program is built with the profile of this benchmark, which finds it in this checkout's target folder.
+fn build() -> Result<(), Box<dyn Error>> {
+    let mut command = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(["build", "--locked", "-p", "switchboard", "--bin", "switchboard"]);
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    if command.status()?.success() { Ok(()) } else { Err("the program does not build".into()) }
+}
+
+async fn measure(options: &Options) -> Result<Value, Box<dyn Error>> {
+    let floor = floor::measure(options).await?;
+    let throughput = daemon::throughput(options).await?;
+    let latency = daemon::latency(options).await?;
+    let memory = daemon::memory(options).await?;
+    let ratio = |of: f64| (throughput.per_second / of * 1000.0).round() / 1000.0;
+    Ok(json!({
+        "machine": {
+            "processors": std::thread::available_parallelism().map_or(0, |n| n.get()),
+            "profile": if cfg!(debug_assertions) { "debug" } else { "release" },
+        },
+        "job": "signed SMS webhook, rules, auto-reply, claimed provider call answered, result in the log",
+        "throughput": {
+            "messages_per_second": throughput.per_second.round(),
+            "accepted_per_second": throughput.accepted_per_second.round(),
+            "messages": options.messages,
+            "senders": options.senders,
+            "asked_to_come_back": throughput.refused,
+            "memory_after_mb": throughput.memory_mb,
+        },
+        "log_underneath": {
+            "ingests_per_second": floor.ingests.round(),
+            "same_records_per_second": floor.same_records.round(),
+            "throughput_to_ingests": ratio(floor.ingests),
+            "throughput_to_same_records": ratio(floor.same_records),
+        },
+        "latency_webhook_to_provider_ms": {
+            "rate_per_second": options.rate,
+            "messages": latency.messages,
+            "p50": latency.p50_ms,
+            "p99": latency.p99_ms,
+            "max": latency.max_ms,
+        },
+        "memory": memory.json(options.conversations),
+        "start_to_ready_ms": memory.starts_json(),
+    }))
+}
