@@ -9,4 +9,3 @@
 pub mod event;
 pub mod ids;
 pub mod pack;
-mod rules;

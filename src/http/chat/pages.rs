@@ -1,0 +1,97 @@
+use super::state::ChatState;
+use aws_lc_rs::digest;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use base64::{engine::general_purpose::URL_SAFE_NO_PAD, Engine as _};
+use bytes::Bytes;
+use http::{header, HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde_json::json;
+use switchboard_webchat::{Settings, MAX_ATTACHMENTS};
+
+const WIDGET: &str = include_str!("assets/widget.js");
+const DEMO: &str = include_str!("assets/demo.html");
+const DEMO_CSS: &str = include_str!("assets/demo.css");
+/// Where the widget's source takes its channel's settings.
+const SLOT: &str = "/*{settings}*/ {}";
+
+/// Only what this daemon serves: no inline script, no foreign host, no frame around the page.
+const DEMO_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
+    connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// The widget with one channel's settings in it, ready to be sent.
+pub(super) struct Widget {
+    script: Bytes,
+    etag: HeaderValue,
+}
+
+impl Widget {
+    pub fn new(settings: &Settings) -> Widget {
+        let limits = settings.limits;
+        let values = json!({
+            "title": settings.title,
+            "greeting": settings.greeting,
+            "color": settings.color,
+            "side": settings.side,
+            "lang": settings.language,
+            "uploads": settings.uploads,
+            "maxText": limits.text,
+            "maxFile": limits.file_bytes,
+            "maxFiles": MAX_ATTACHMENTS,
+        });
+        // JSON is JavaScript but for `<`, which could end a script element if somebody inlines the file.
+        let script = WIDGET.replacen(SLOT, &values.to_string().replace('<', "\\u003c"), 1);
+        let hash = digest::digest(&digest::SHA256, script.as_bytes());
+        let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(hash.as_ref().get(..12).unwrap_or_default()));
+        let etag = HeaderValue::from_str(&etag).unwrap_or(HeaderValue::from_static("\"0\""));
+        Widget { script: script.into(), etag }
+    }
+}
+
+/// `GET /chat/<channel>/widget.js`, for any page: what it may do is decided by the socket's origin check.
+pub(super) async fn widget(
+    State(state): State<ChatState>,
+    Path(channel): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let Some(channel) = state.channel(&channel) else { return StatusCode::NOT_FOUND.into_response() };
+    let common = [
+        (header::ETAG, channel.widget.etag.clone()),
+        (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300")),
+        (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("cross-origin")),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    ];
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok()).is_some_and(|list| {
+        list.split(',').map(|t| t.trim().trim_start_matches("W/")).any(|t| t == "*" || channel.widget.etag == t)
+    });
+    if known {
+        return (StatusCode::NOT_MODIFIED, common).into_response();
+    }
+    let content_type = [(header::CONTENT_TYPE, "text/javascript; charset=utf-8")];
+    (common, content_type, channel.widget.script.clone()).into_response()
+}
+
+/// `GET /chat/<channel>`: a small shop in which to be the customer.
+pub(super) async fn demo(State(state): State<ChatState>, Path(channel): Path<String>) -> Response {
+    let Some(channel) = state.channel(&channel).filter(|c| c.settings.demo) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    page("text/html; charset=utf-8", DEMO.replace("{channel}", channel.id()))
+}
+
+pub(super) async fn demo_css(State(state): State<ChatState>, Path(channel): Path<String>) -> Response {
+    if !state.channel(&channel).is_some_and(|c| c.settings.demo) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    page("text/css; charset=utf-8", DEMO_CSS.to_owned())
+}
+
+fn page(content_type: &'static str, body: String) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CONTENT_SECURITY_POLICY, DEMO_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "strict-origin-when-cross-origin"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    (headers, body).into_response()
+}
