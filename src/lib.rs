@@ -1,5 +1,6 @@
 //! The daemon: one log, one writer, stateless edges. `main` is thin; everything is here so that tests can reach it.
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod http;
 pub mod log;

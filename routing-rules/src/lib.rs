@@ -9,3 +9,4 @@
 pub mod event;
 pub mod ids;
 pub mod pack;
+mod rules;

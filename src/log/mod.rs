@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 pub(crate) mod conformance;
+pub mod memory;
 pub mod sqlite;
 
 use async_trait::async_trait;
@@ -196,4 +197,41 @@ pub trait Outbox: Send {
 
     /// This record needs no further delivery.
     async fn ack(&mut self, seq: Seq) -> Result<(), LogError>;
+}
+
+/// A stored time more than this ahead of the clock was taken while the clock was wrong.
+const CLOCK_WAS_SET_MS: i64 = 60_000;
+
+/// The time to store with a record of IN: never before the last one, unless that one was taken by a clock that was wrong by
+/// more than a minute, which must not hold for ever.
+pub(crate) fn stored_at(last: Timestamp, now: Timestamp) -> Timestamp {
+    if last.since(now) > CLOCK_WAS_SET_MS { now } else { last.max(now) }
+}
+
+/// How much of `in_max_bytes` may be used before a record of this class is refused.
+pub(crate) fn in_limit(class: Class, in_max_bytes: u64) -> u64 {
+    match class {
+        Class::Message => in_max_bytes / 5 * 4,
+        Class::Vital => in_max_bytes,
+    }
+}
+
+/// What a refusal for lack of room says.
+pub(crate) fn in_full(bytes: u64, in_max_bytes: u64) -> LogError {
+    LogError::Full(format!(
+        "IN holds {bytes} of {in_max_bytes} bytes: see why the router is behind, or raise `log.in_max_bytes`"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_wrong_for_a_moment_does_not_hold_for_ever() {
+        let (now, second, year) = (Timestamp(1_000_000_000), 1000, 365 * 86_400_000);
+        assert_eq!(stored_at(now, now.plus(second)), now.plus(second));
+        assert_eq!(stored_at(now.plus(second), now), now.plus(second), "a small step back is not shown");
+        assert_eq!(stored_at(now.plus(year), now), now, "a year ahead was an accident");
+    }
 }

@@ -6,19 +6,21 @@ use crate::{
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Value, json};
 
+/// The schema of everything that travels, as `switchboard schema envelope` prints it. Unknown fields are allowed, because a
+/// reader tolerates them.
+#[must_use]
+pub fn envelope_schema() -> Value {
+    let mut generator = SchemaSettings::draft2020_12().into_generator();
+    let mut one_of = inbound_types(&mut generator);
+    one_of.extend(outbound_types(&mut generator));
+    document("Switchboard envelope", one_of, generator)
+}
+
 /// The schema of a record of IN: one of the inbound types, told apart by `type`.
 #[must_use]
 pub fn inbound() -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
-    let one_of = vec![
-        framed::<Message>(&mut generator, "message"),
-        framed::<Echo>(&mut generator, "echo"),
-        framed::<Receipt>(&mut generator, "receipt"),
-        framed::<ConsentChange>(&mut generator, "consent"),
-        framed::<AttemptResult>(&mut generator, "result"),
-        framed::<Command>(&mut generator, "command"),
-        framed::<Unparsed>(&mut generator, "unparsed"),
-    ];
+    let one_of = inbound_types(&mut generator);
     document("Switchboard inbound envelope", one_of, generator)
 }
 
@@ -26,8 +28,24 @@ pub fn inbound() -> Value {
 #[must_use]
 pub fn outbound() -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
-    let one_of = vec![framed::<Send>(&mut generator, "send"), framed::<Reconcile>(&mut generator, "reconcile")];
+    let one_of = outbound_types(&mut generator);
     document("Switchboard outbound envelope", one_of, generator)
+}
+
+fn inbound_types(generator: &mut SchemaGenerator) -> Vec<Value> {
+    vec![
+        framed::<Message>(generator, "message"),
+        framed::<Echo>(generator, "echo"),
+        framed::<Receipt>(generator, "receipt"),
+        framed::<ConsentChange>(generator, "consent"),
+        framed::<AttemptResult>(generator, "result"),
+        framed::<Command>(generator, "command"),
+        framed::<Unparsed>(generator, "unparsed"),
+    ]
+}
+
+fn outbound_types(generator: &mut SchemaGenerator) -> Vec<Value> {
+    vec![framed::<Send>(generator, "send"), framed::<Reconcile>(generator, "reconcile")]
 }
 
 /// A body's schema with the two fields that every envelope has.
@@ -63,6 +81,14 @@ mod tests {
     fn kinds(document: &Value) -> Vec<String> {
         let of = |variant: &Value| variant["properties"]["type"]["const"].as_str().unwrap_or_default().to_owned();
         document["oneOf"].as_array().map(|all| all.iter().map(of).collect()).unwrap_or_default()
+    }
+
+    #[test]
+    fn the_committed_schema_is_the_one_that_is_printed() {
+        let printed = format!("{:#}\n", envelope_schema());
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schema/envelope.schema.json");
+        let committed = std::fs::read_to_string(path).expect("the committed schema");
+        assert!(committed == printed, "run `switchboard schema envelope > adapters/envelope/schema/envelope.schema.json`");
     }
 
     #[test]

@@ -1,5 +1,149 @@
 //! Rule packs: what operators write, validated into what the core uses.
 
+mod blob;
+mod check;
+pub mod files;
+pub(crate) mod hours;
+mod load;
+pub(crate) mod people_read;
+pub(crate) mod problem;
+pub(crate) mod read;
+pub(crate) mod refs;
+mod schema;
+pub(crate) mod template;
+mod testing;
 mod types;
+pub(crate) mod yaml;
 
+pub use check::{Actual, Expect};
+pub use hours::{Hours, Rotation};
+pub use problem::{Place, Problem};
+pub use schema::json_schema;
+pub use testing::{Given, GivenAgent, PackTest};
 pub use types::*;
+
+use crate::rules::{Actions, Rule, RuleIndex};
+use jiff::tz::TimeZone;
+use std::collections::{BTreeMap, BTreeSet};
+use switchboard_envelope::Timestamp;
+
+/// The pack that is in force when nothing is configured: `refund` is answered automatically, anything else rings in the
+/// console. A list of (path, text).
+pub const QUICKSTART: &[(&str, &str)] = &[
+    ("pack.yaml", include_str!("../../packs/quickstart/pack.yaml")),
+    ("pack_test.yaml", include_str!("../../packs/quickstart/pack_test.yaml")),
+];
+
+/// What the configuration says that a pack may name. `None` is not known, as when a pack is tested without one.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    /// Channel ids with their kinds.
+    pub channels: Option<BTreeMap<Name, String>>,
+    /// Desk ids; `console` is always there.
+    pub desks: Option<BTreeSet<Name>>,
+}
+
+/// A pack in the form in which it decides. It is loaded whole or not at all; the same files give the same pack with the
+/// same hash on every machine.
+#[derive(Clone, Debug)]
+pub struct RulePack {
+    pub(crate) hash: String,
+    pub(crate) sources: Vec<(String, String)>,
+    pub(crate) zone: TimeZone,
+    pub(crate) queues: BTreeMap<Name, Queue>,
+    pub(crate) agents: BTreeMap<Name, Agent>,
+    pub(crate) hours: BTreeMap<Name, Hours>,
+    pub(crate) rotations: BTreeMap<Name, Rotation>,
+    pub(crate) replies: BTreeMap<Name, template::Template>,
+    pub(crate) budget: Budget,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) index: RuleIndex,
+    pub(crate) default: Actions,
+}
+
+/// A pack that loaded, and what its author should look at.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub pack: RulePack,
+    pub warnings: Vec<Problem>,
+}
+
+impl RulePack {
+    /// The hash of the content: SHA-256 in hexadecimal.
+    #[must_use]
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// The files that it was made of, as (path, text).
+    #[must_use]
+    pub fn sources(&self) -> &[(String, String)] {
+        &self.sources
+    }
+
+    #[must_use]
+    pub fn queues(&self) -> &BTreeMap<Name, Queue> {
+        &self.queues
+    }
+
+    #[must_use]
+    pub fn queue(&self, id: &str) -> Option<&Queue> {
+        self.queues.get(id)
+    }
+
+    #[must_use]
+    pub fn agents(&self) -> &BTreeMap<Name, Agent> {
+        &self.agents
+    }
+
+    #[must_use]
+    pub fn agent(&self, id: &str) -> Option<&Agent> {
+        self.agents.get(id)
+    }
+
+    #[must_use]
+    pub fn hours(&self, id: &str) -> Option<&Hours> {
+        self.hours.get(id)
+    }
+
+    #[must_use]
+    pub fn rotation(&self, id: &str) -> Option<&Rotation> {
+        self.rotations.get(id)
+    }
+
+    /// Ids of the reply templates.
+    pub fn replies(&self) -> impl Iterator<Item = &str> {
+        self.replies.keys().map(String::as_str)
+    }
+
+    #[must_use]
+    pub fn budget(&self) -> Budget {
+        self.budget
+    }
+
+    /// The rules in order, as (name, place).
+    pub fn rules(&self) -> impl Iterator<Item = (&str, &Place)> {
+        self.rules.iter().map(|r| (r.name.as_str(), &r.at))
+    }
+
+    /// Whether these hours are open; `None` when the pack does not know them.
+    #[must_use]
+    pub fn hours_open(&self, hours: &str, now: Timestamp) -> Option<bool> {
+        self.hours.get(hours).map(|h| h.open(now))
+    }
+
+    /// The moment at which `ms` milliseconds of open time have passed since `from`. Hours that the pack does not know
+    /// are always open.
+    #[must_use]
+    pub fn add_open_time(&self, hours: &str, from: Timestamp, ms: i64) -> Timestamp {
+        match self.hours.get(hours) {
+            Some(h) => h.add_open_time(from, ms),
+            None => from.plus(ms.max(0)),
+        }
+    }
+
+    /// The wall clock in the pack's zone.
+    pub(crate) fn local(&self, at: Timestamp) -> jiff::civil::DateTime {
+        self.zone.to_datetime(at.to_jiff())
+    }
+}

@@ -6,15 +6,15 @@ use super::{
     tail::Fresh,
     trim,
 };
-use crate::log::{Claim, Class, Commit, FrameWrite, InRecord, Ingested, LogError, OutRecord, Seq, Stored};
+use crate::log::{
+    Claim, Commit, FrameWrite, InRecord, Ingested, LogError, OutRecord, Seq, Stored, in_full, in_limit, stored_at,
+};
 use rusqlite::{Connection, OptionalExtension, params};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::hash::Hasher;
 use switchboard_envelope::Timestamp;
 use tokio::sync::oneshot;
 
-/// A stored time more than this ahead of the clock was taken while the clock was wrong.
-const CLOCK_WAS_SET_MS: i64 = 60_000;
 /// What a record of IN costs beside its data, roughly.
 const IN_OVERHEAD: usize = 128;
 
@@ -156,37 +156,23 @@ impl Turn<'_> {
         if self.counters == before { Ok(()) } else { self.counters.save(self.conn) }
     }
 
-    /// The time to store with a record of IN: never before the last one, unless that one was taken by a clock that was
-    /// wrong by more than a minute, which must not hold for ever.
-    fn stamp(&mut self) -> Timestamp {
-        let last = self.counters.in_at;
-        self.counters.in_at = if last.since(self.now) > CLOCK_WAS_SET_MS { self.now } else { last.max(self.now) };
-        self.counters.in_at
-    }
-
     fn ingest(&mut self, record: &InRecord) -> rusqlite::Result<Result<Ingested, LogError>> {
         let hash = self.indexes.hash(&record.id);
         if self.indexes.in_ids.get(self.conn, hash, self.counters.in_first)?.is_some() {
             return Ok(Ok(Ingested::Duplicate));
         }
         let max = self.indexes.in_max_bytes;
-        let limit = match record.class {
-            Class::Message => max / 5 * 4,
-            Class::Vital => max,
-        };
         let bytes = self.counters.in_bytes.saturating_add(in_bytes(record.data.len()));
-        if bytes > limit {
-            return Ok(Err(LogError::Full(format!(
-                "IN holds {} of {max} bytes: see why the router is behind, or raise `log.in_max_bytes`",
-                self.counters.in_bytes
-            ))));
+        if bytes > in_limit(record.class, max) {
+            return Ok(Err(in_full(self.counters.in_bytes, max)));
         }
-        let (seq, at) = (self.counters.in_last + 1, self.stamp());
+        let (seq, at) = (self.counters.in_last + 1, stored_at(self.counters.in_at, self.now));
         self.conn
             .prepare_cached("INSERT INTO in_records VALUES (?1, ?2, ?3, ?4, ?5)")?
             .execute(params![sql(seq), at.0, hash.to_be_bytes(), record.channel, &record.data[..]])?;
         self.indexes.in_ids.insert(hash, seq);
         self.counters.in_last = seq;
+        self.counters.in_at = at;
         self.counters.in_bytes = bytes;
         self.fresh.inn.push(Stored { seq, at, channel: record.channel.clone(), data: record.data.clone() });
         Ok(Ok(Ingested::Stored(seq)))

@@ -1,0 +1,268 @@
+//! Loading: files to trees, trees to one pack, and the checks that need all of it.
+
+use super::hours::{Hours, Rotation};
+use super::people_read::PeopleReader;
+use super::problem::{Place, Problem, Sink};
+use super::read::{check_id, keys, list, named, short};
+use super::refs::{Known, Refs};
+use super::template::{self, Template};
+use super::yaml::{self, Node};
+use super::{Agent, Budget, Environment, Loaded, Name, Queue, RulePack, blob};
+use crate::rules::{Actions, Rule, RuleIndex, link, read_default, read_rule, warnings};
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Sizes that a pack may have; each is far above what people write.
+const MAX_FILES: usize = 500;
+const MAX_FILE: usize = 1024 * 1024;
+const MAX_PACK: usize = 8 * 1024 * 1024;
+const MAX_RULES: usize = 10_000;
+const MAX_NAMED: usize = 5_000;
+const MAX_PATTERNS: usize = 2_000;
+
+pub(crate) const TOP: &[&str] =
+    &["zone", "queues", "agents", "hours", "rotations", "replies", "budget", "rules", "default"];
+
+/// The trees of all files, joined.
+#[derive(Default)]
+struct Merged<'a> {
+    zone: Option<&'a Node>,
+    budget: Option<&'a Node>,
+    default: Option<&'a Node>,
+    queues: Vec<(&'a Place, &'a str, &'a Node)>,
+    agents: Vec<(&'a Place, &'a str, &'a Node)>,
+    hours: Vec<(&'a Place, &'a str, &'a Node)>,
+    rotations: Vec<(&'a Place, &'a str, &'a Node)>,
+    replies: Vec<(&'a Place, &'a str, &'a Node)>,
+    rules: Vec<&'a Node>,
+}
+
+/// A reply with the place of its text.
+pub(crate) type Replies = BTreeMap<Name, (Place, Template)>;
+
+pub(super) fn is_yaml(path: &str) -> bool {
+    [".yaml", ".yml"].iter().any(|e| path.ends_with(e))
+}
+
+pub(super) fn is_test(path: &str) -> bool {
+    ["_test.yaml", "_test.yml"].iter().any(|e| path.ends_with(e))
+}
+
+impl RulePack {
+    /// Loads a pack from its files, as (path, bytes). Tests of the pack and files that are not YAML are left aside.
+    ///
+    /// # Errors
+    /// Every problem of every file, in the order of files and lines.
+    pub fn load(files: &[(String, Vec<u8>)], env: &Environment) -> Result<Loaded, Vec<Problem>> {
+        let mut sink = Sink::default();
+        let sources = sources(files, |p| is_yaml(p) && !is_test(p), &mut sink);
+        let trees: Vec<Node> =
+            sources.iter().filter_map(|(path, text)| yaml::parse(&Arc::from(path.as_str()), text, &mut sink)).collect();
+        let mut merged = Merged::default();
+        for tree in &trees {
+            merged.join(tree, &mut sink);
+        }
+        let here = Place { file: Arc::from(sources.first().map_or("pack.yaml", |(p, _)| p)), line: 1, column: 1 };
+        let (pack, warnings) = merged.compile(&here, env, &mut sink);
+        match pack {
+            Some(mut pack) if sink.is_empty() => {
+                pack.hash = blob::hash(&sources);
+                pack.sources = sources;
+                Ok(Loaded { pack, warnings })
+            }
+            _ => Err(sink.into_problems()),
+        }
+    }
+}
+
+/// The wanted files as text, in byte order of their path.
+pub(super) fn sources(
+    files: &[(String, Vec<u8>)],
+    wanted: impl Fn(&str) -> bool,
+    sink: &mut Sink,
+) -> Vec<(String, String)> {
+    let mut sources: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut total = 0usize;
+    for (path, bytes) in files.iter().filter(|(p, _)| wanted(p)) {
+        let at = Place { file: Arc::from(path.as_str()), line: 1, column: 1 };
+        total = total.saturating_add(bytes.len());
+        if bytes.len() > MAX_FILE || total > MAX_PACK || sources.len() >= MAX_FILES {
+            let hint = format!("at most {MAX_FILES} files, {MAX_FILE} bytes each, {MAX_PACK} together");
+            sink.error(&at, "the pack is too large", hint);
+            sink.unreadable = true;
+            continue;
+        }
+        match std::str::from_utf8(bytes) {
+            Ok(text) => {
+                if sources.insert(path, text).is_some() {
+                    sink.error(&at, "the same path twice", "give each file once");
+                }
+            }
+            Err(e) => {
+                let line = bytes.iter().take(e.valid_up_to()).filter(|b| **b == b'\n').count();
+                let at = Place { line: u32::try_from(line + 1).unwrap_or(u32::MAX), ..at };
+                sink.error(&at, "not UTF-8", "save the file as UTF-8");
+                sink.unreadable = true;
+            }
+        }
+    }
+    sources.into_iter().map(|(p, t)| (p.to_owned(), t.to_owned())).collect()
+}
+
+impl<'a> Merged<'a> {
+    fn join(&mut self, tree: &'a Node, sink: &mut Sink) {
+        let Some(keys) = keys(tree, "a pack", TOP, sink) else { return };
+        for (key, slot) in
+            [("zone", &mut self.zone), ("budget", &mut self.budget), ("default", &mut self.default)]
+        {
+            let Some(node) = keys.get(key) else { continue };
+            if let Some(first) = slot {
+                let hint = format!("it is already at {}; keep one", first.at);
+                sink.error(&node.at, format!("a second `{key}`"), hint);
+                continue;
+            }
+            *slot = Some(node);
+        }
+        let maps = [
+            ("queues", "a queue", &mut self.queues),
+            ("agents", "an agent", &mut self.agents),
+            ("hours", "opening hours", &mut self.hours),
+            ("rotations", "a rotation", &mut self.rotations),
+            ("replies", "a reply", &mut self.replies),
+        ];
+        for (key, what, all) in maps {
+            let Some(node) = keys.get(key) else { continue };
+            for (at, id, value) in named(node, &format!("`{key}`"), sink) {
+                if !check_id(at, id, &format!("the id of {what}"), sink) {
+                    continue;
+                }
+                // `agent: sticky` would mean either.
+                if key == "agents" && id == "sticky" {
+                    sink.error(at, "an agent cannot be called `sticky`", "it is what `agent: sticky` means; choose another id");
+                }
+                all.push((at, id, value));
+            }
+        }
+        if let Some(node) = keys.get("rules") {
+            self.rules.extend(list(node, "`rules`", sink).unwrap_or_default());
+        }
+    }
+
+    fn compile(&self, here: &Place, env: &Environment, sink: &mut Sink) -> (Option<RulePack>, Vec<Problem>) {
+        let zones = TimeZoneDatabase::bundled();
+        let mut refs = Refs::default();
+        let mut people = PeopleReader { sink, refs: &mut refs };
+        let zone = self.zone.and_then(|n| people.zone(n, &zones)).unwrap_or(TimeZone::UTC);
+        let queues: BTreeMap<Name, Queue> = unique(&self.queues, &mut people, |p, _, n| Some(p.queue(n)));
+        let agents: BTreeMap<Name, Agent> = unique(&self.agents, &mut people, |p, id, n| Some(p.agent(id, n)));
+        let hours: BTreeMap<Name, Hours> = unique(&self.hours, &mut people, |p, _, n| p.hours(n, &zone, &zones));
+        let rotations: BTreeMap<Name, Rotation> = unique(&self.rotations, &mut people, |p, _, n| p.rotation(n, &zone));
+        let replies: Replies = unique(&self.replies, &mut people, |p, _, n| {
+            template::read(n, "a reply", p.sink, p.refs).map(|t| (n.at.clone(), t))
+        });
+        let budget = self.budget.map_or_else(Budget::default, |n| people.budget(n));
+        let rules = self.rules(sink, &mut refs);
+        let default = self.default_actions(here, sink, &mut refs);
+        if !sink.unreadable {
+            refs.check(&self.known(), env, sink);
+        }
+        let pack = RulePack {
+            hash: String::new(),
+            sources: Vec::new(),
+            zone,
+            queues,
+            agents,
+            hours,
+            rotations,
+            replies: replies.iter().map(|(id, (_, t))| (id.clone(), t.clone())).collect(),
+            budget,
+            index: RuleIndex::new(&rules),
+            rules,
+            default: default.unwrap_or_default(),
+        };
+        let places: BTreeMap<&str, &Place> = self.queues.iter().map(|(at, id, _)| (*id, *at)).collect();
+        link(&pack, &replies, &places, self.default.map_or(here, |n| &n.at), sink);
+        let mut warned = warnings(&pack);
+        warned.extend(self.no_zone());
+        (Some(pack), warned)
+    }
+
+    fn rules(&self, sink: &mut Sink, refs: &mut Refs) -> Vec<Rule> {
+        let mut patterns_left = MAX_PATTERNS;
+        let mut names: BTreeMap<String, Place> = BTreeMap::new();
+        let mut rules: Vec<Rule> = Vec::new();
+        for node in &self.rules {
+            if rules.len() >= MAX_RULES {
+                sink.error(&node.at, format!("more than {MAX_RULES} rules"), "use lists in fewer rules");
+                break;
+            }
+            let Some(rule) = read_rule(node, sink, refs, &mut patterns_left) else { continue };
+            if let Some(first) = names.insert(rule.name.clone(), rule.at.clone()) {
+                let hint = format!("the first is at {first}; give each its own name");
+                sink.error(&rule.at, format!("two rules are called `{}`", short(&rule.name)), hint);
+            }
+            rules.push(rule);
+        }
+        rules
+    }
+
+    fn default_actions(&self, here: &Place, sink: &mut Sink, refs: &mut Refs) -> Option<Actions> {
+        match self.default {
+            Some(node) => Some(read_default(node, sink, refs)),
+            None if sink.unreadable => None,
+            None => {
+                let hint = "write `default: { queue: everyone }`, so that every conversation has a place";
+                sink.error(here, "the pack has no `default`", hint);
+                None
+            }
+        }
+    }
+
+    fn known(&self) -> Known<'a> {
+        let ids = |list: &[(&'a Place, &'a str, &'a Node)]| list.iter().map(|(_, id, _)| *id).collect();
+        Known {
+            queues: ids(&self.queues),
+            agents: ids(&self.agents),
+            replies: ids(&self.replies),
+            rotations: ids(&self.rotations),
+            hours: ids(&self.hours),
+        }
+    }
+
+    /// Times without a zone are read in UTC, which is seldom what a shop means.
+    fn no_zone(&self) -> Option<Problem> {
+        let (at, ..) = self.hours.first().or_else(|| self.rotations.first()).filter(|_| self.zone.is_none())?;
+        Some(Problem {
+            file: at.file.to_string(),
+            line: at.line,
+            column: at.column,
+            message: "these times are read in UTC, because the pack has no `zone`".into(),
+            hint: "write `zone: Europe/Paris`, or `zone: UTC` if that is meant".into(),
+        })
+    }
+}
+
+/// Reads every named thing once; a repeated id names both places.
+fn unique<T>(
+    entries: &[(&Place, &str, &Node)],
+    people: &mut PeopleReader<'_>,
+    mut read: impl FnMut(&mut PeopleReader<'_>, &str, &Node) -> Option<T>,
+) -> BTreeMap<Name, T> {
+    let mut places: BTreeMap<&str, &Place> = BTreeMap::new();
+    let mut all = BTreeMap::new();
+    for (at, id, node) in entries.iter().take(MAX_NAMED) {
+        if let Some(first) = places.insert(id, at) {
+            let hint = format!("the first is at {first}; keep one");
+            people.sink.error(at, format!("`{id}` is defined twice"), hint);
+            continue;
+        }
+        if let Some(value) = read(people, id, node) {
+            all.insert((*id).to_owned(), value);
+        }
+    }
+    if let Some((at, ..)) = entries.get(MAX_NAMED) {
+        people.sink.error(at, format!("more than {MAX_NAMED} ids"), "remove what is not used");
+    }
+    all
+}

@@ -1,0 +1,373 @@
+//! Reading queues and agents.
+
+use super::problem::{Place, Sink};
+use super::read::{
+    DAYS, check_id, days, duration, filled, id, keys, list, map, named, one_or_many, percent, plain, shape, short, spell,
+    text, time_range, units, whole, word,
+};
+use super::refs::{Kind, Refs};
+use super::yaml::{Node, Value};
+use super::{Agent, Breach, Budget, Notify, OverflowStep, Priority, Queue, Skills, Sla, Strategy};
+use crate::pack::hours::{Hours, Members, Opening, Rotation};
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+
+pub(crate) const PRIORITIES: &[&str] = &["low", "normal", "high", "urgent"];
+const STRATEGIES: &[&str] = &["round_robin", "least_loaded", "longest_idle"];
+const QUEUE_KEYS: &[&str] =
+    &["skills", "sla", "hours", "strategy", "sticky", "offer", "ageing", "overflow", "reopen"];
+const SLA_KEYS: &[&str] = &["first_response", "next_response", "resolution", "warn", "on_breach"];
+/// The share of the time after which a warning is given when the queue does not say.
+const DEFAULT_WARN: u8 = 80;
+/// Capacity of an agent who does not say, in hundredths.
+const DEFAULT_CAPACITY: u32 = 500;
+const SECOND: i64 = 1_000;
+
+/// Reads what the rest of a pack is made of.
+pub(crate) struct PeopleReader<'k> {
+    pub sink: &'k mut Sink,
+    pub refs: &'k mut Refs,
+}
+
+impl PeopleReader<'_> {
+    pub(crate) fn queue(&mut self, node: &Node) -> Queue {
+        let mut queue = Queue { sla: Sla { warn_percent: DEFAULT_WARN, ..Sla::default() }, ..Queue::default() };
+        let Some(keys) = keys(node, "a queue", QUEUE_KEYS, self.sink) else { return queue };
+        if let Some(n) = keys.get("skills") {
+            queue.skills = self.skills(n).unwrap_or_default();
+        }
+        if let Some(n) = keys.get("sla") {
+            queue.sla = self.sla(n);
+        }
+        queue.hours = keys.get("hours").and_then(|n| self.name(n, Kind::Hours, "hours"));
+        if let Some(n) = keys.get("strategy") {
+            queue.strategy = match word(n, "a strategy", STRATEGIES, self.sink) {
+                Some("round_robin") => Strategy::RoundRobin,
+                Some("longest_idle") => Strategy::LongestIdle,
+                _ => Strategy::LeastLoaded,
+            };
+        }
+        queue.sticky_ms = keys.get("sticky").and_then(|n| duration(n, "`sticky`", SECOND, self.sink));
+        queue.offer_timeout_ms = keys.get("offer").and_then(|n| self.offer(n));
+        queue.ageing_ms = keys.get("ageing").and_then(|n| duration(n, "`ageing`", SECOND, self.sink));
+        if let Some(n) = keys.get("overflow") {
+            queue.overflow = self.overflow(n);
+        }
+        queue.reopen_ms = keys.get("reopen").and_then(|n| duration(n, "`reopen`", 0, self.sink));
+        queue
+    }
+
+    /// An id that must exist.
+    pub(crate) fn name(&mut self, node: &Node, kind: Kind, what: &str) -> Option<String> {
+        let t = id(node, &format!("the id of {what}"), self.sink)?;
+        self.refs.add(&node.at, kind, t);
+        Some(t.to_owned())
+    }
+
+    /// A list means level 1.
+    pub(crate) fn skills(&mut self, node: &Node) -> Option<Skills> {
+        let mut skills = Skills::new();
+        match &node.value {
+            Value::Map(_) => {
+                for (at, name, level) in named(node, "skills", self.sink) {
+                    check_id(at, name, "a skill", self.sink);
+                    let level = whole(level, "a level", 1..=100, self.sink).and_then(|l| u8::try_from(l).ok());
+                    skills.insert(name.to_owned(), level.unwrap_or(1));
+                }
+            }
+            Value::List(items) => {
+                for item in items {
+                    if let Some(name) = id(item, "a skill", self.sink)
+                        && skills.insert(name.to_owned(), 1).is_some()
+                    {
+                        self.sink.error(&item.at, format!("`{name}` is listed twice"), "remove one");
+                    }
+                }
+            }
+            Value::Bad => return None,
+            Value::Text(_) => {
+                let hint = "write [billing, french], or { french: 2 } for a level";
+                self.sink.error(&node.at, "skills must be a list or a map", hint);
+                return None;
+            }
+        }
+        Some(skills)
+    }
+
+    fn sla(&mut self, node: &Node) -> Sla {
+        let mut sla = Sla { warn_percent: DEFAULT_WARN, ..Sla::default() };
+        let Some(keys) = keys(node, "an sla", SLA_KEYS, self.sink) else { return sla };
+        let mut time = |key: &str| keys.get(key).and_then(|n| duration(n, &format!("`{key}`"), SECOND, self.sink));
+        sla.first_response_ms = time("first_response");
+        sla.next_response_ms = time("next_response");
+        sla.resolution_ms = time("resolution");
+        if let Some(n) = keys.get("warn") {
+            sla.warn_percent = percent(n, "a share of the time", self.sink).unwrap_or(DEFAULT_WARN);
+        }
+        if let Some(n) = keys.get("on_breach") {
+            sla.on_breach = self.breach(n);
+        }
+        if !["first_response", "next_response", "resolution"].iter().any(|k| keys.has(k)) {
+            let hint = "write `first_response: 15m`, `next_response: 1h` or `resolution: 8h`";
+            self.sink.error(keys.at, "an sla without a time", hint);
+        }
+        sla
+    }
+
+    fn breach(&mut self, node: &Node) -> Breach {
+        let Some(keys) = keys(node, "on_breach", &["priority", "queue", "notify"], self.sink) else {
+            return Breach::default();
+        };
+        Breach {
+            priority: keys.get("priority").and_then(|n| self.priority(n)),
+            queue: keys.get("queue").and_then(|n| self.name(n, Kind::Queue, "a queue")),
+            notify: keys.get("notify").and_then(|n| self.notify(n)),
+        }
+    }
+
+    fn notify(&mut self, node: &Node) -> Option<Notify> {
+        let keys = keys(node, "notify", &["desk", "text"], self.sink)?;
+        let Some(desk) = keys.get("desk") else {
+            self.sink.error(keys.at, "notify without a desk", "write `notify: { desk: team-slack }`");
+            return None;
+        };
+        Some(Notify {
+            desk: self.name(desk, Kind::Desk, "a desk")?,
+            text: keys.get("text").and_then(|n| plain(n, "the text of this notice", self.sink)).map(str::to_owned),
+        })
+    }
+
+    pub(crate) fn priority(&mut self, node: &Node) -> Option<Priority> {
+        word(node, "a priority", PRIORITIES, self.sink).and_then(Priority::parse)
+    }
+
+    fn offer(&mut self, node: &Node) -> Option<i64> {
+        let keys = keys(node, "an offer", &["timeout"], self.sink)?;
+        match keys.get("timeout") {
+            Some(n) => duration(n, "`timeout`", SECOND, self.sink),
+            None => {
+                self.sink.error(keys.at, "an offer without a timeout", "write `offer: { timeout: 60s }`");
+                None
+            }
+        }
+    }
+
+    pub(crate) fn overflow(&mut self, node: &Node) -> Vec<OverflowStep> {
+        let mut steps: Vec<OverflowStep> = Vec::new();
+        for item in list(node, "overflow", self.sink).unwrap_or_default() {
+            let Some(step) = self.step(item) else { continue };
+            if let Some(last) = steps.last()
+                && step.after_ms <= last.after_ms
+            {
+                let hint = "all steps count from entering the queue; write them in order of time";
+                self.sink.error(&item.at, format!("this step comes at {}, not after the one before", spell(step.after_ms)), hint);
+            }
+            steps.push(step);
+        }
+        steps
+    }
+
+    fn step(&mut self, node: &Node) -> Option<OverflowStep> {
+        let keys = keys(node, "an overflow step", &["after", "skills", "queue", "priority"], self.sink)?;
+        let Some(after) = keys.get("after") else {
+            self.sink.error(keys.at, "an overflow step without `after`", "write `{ after: 5m, queue: everyone }`");
+            return None;
+        };
+        if !["skills", "queue", "priority"].iter().any(|k| keys.has(k)) {
+            self.sink.error(keys.at, "an overflow step that does nothing", "add `skills`, `queue` or `priority`");
+        }
+        Some(OverflowStep {
+            after_ms: duration(after, "`after`", SECOND, self.sink)?,
+            skills: keys.get("skills").and_then(|n| self.skills(n)),
+            queue: keys.get("queue").and_then(|n| self.name(n, Kind::Queue, "a queue")),
+            priority: keys.get("priority").and_then(|n| self.priority(n)),
+        })
+    }
+
+    pub(crate) fn agent(&mut self, own_id: &str, node: &Node) -> Agent {
+        let mut agent =
+            Agent { name: own_id.to_owned(), skills: Skills::new(), capacity: DEFAULT_CAPACITY, desks: Vec::new() };
+        let Some(keys) = keys(node, "an agent", &["name", "skills", "capacity", "desks"], self.sink) else {
+            return agent;
+        };
+        if let Some(name) = keys.get("name").and_then(|n| plain(n, "the name of an agent", self.sink)) {
+            agent.name = name.to_owned();
+        }
+        if let Some(n) = keys.get("skills") {
+            agent.skills = self.skills(n).unwrap_or_default();
+        }
+        if let Some(n) = keys.get("capacity") {
+            agent.capacity = units(n, "a capacity", self.sink).unwrap_or(DEFAULT_CAPACITY);
+        }
+        if let Some(n) = keys.get("desks") {
+            for (at, desk, address) in named(n, "desks", self.sink) {
+                if !check_id(at, desk, "the id of a desk", self.sink) {
+                    continue;
+                }
+                self.refs.add(at, Kind::Desk, desk);
+                if let Some(address) = filled(address, "an address at a desk", self.sink) {
+                    agent.desks.push((desk.to_owned(), address.to_owned()));
+                }
+            }
+        }
+        agent
+    }
+
+    pub(crate) fn budget(&mut self, node: &Node) -> Budget {
+        let mut budget = Budget::default();
+        let Some(keys) = keys(node, "the budget", &["conversation", "address"], self.sink) else { return budget };
+        let mut count = |key: &str| keys.get(key).and_then(|n| whole(n, "a number of replies a day", 0..=10_000, self.sink));
+        budget.conversation = count("conversation").unwrap_or(budget.conversation);
+        budget.address = count("address").unwrap_or(budget.address);
+        budget
+    }
+
+    pub(crate) fn zone(&mut self, node: &Node, zones: &TimeZoneDatabase) -> Option<TimeZone> {
+        let name = filled(node, "a time zone", self.sink)?;
+        let zone = zones.get(name).ok();
+        if zone.is_none() {
+            let hint = "write a name of the tz database, such as Europe/Paris or UTC";
+            self.sink.error(&node.at, format!("`{}` is not a time zone", short(name)), hint);
+        }
+        zone
+    }
+
+    pub(crate) fn hours(&mut self, node: &Node, zone: &TimeZone, zones: &TimeZoneDatabase) -> Option<Hours> {
+        let keys = keys(node, "hours", &["zone", "week", "closed"], self.sink)?;
+        let own = keys.get("zone").and_then(|n| self.zone(n, zones));
+        let mut hours = Hours {
+            zone: own.unwrap_or_else(|| zone.clone()),
+            week: Default::default(),
+            closed: std::collections::BTreeSet::new(),
+        };
+        match keys.get("week") {
+            Some(week) => self.week(week, &mut hours),
+            None => {
+                let hint = "write `week: { mon-fri: [\"09:00-17:00\"] }`";
+                self.sink.error(keys.at, "hours without a week", hint);
+            }
+        }
+        for day in keys.get("closed").map(one_or_many).unwrap_or_default() {
+            let Some(t) = text(day, "a closed day", self.sink) else { continue };
+            match t.parse::<jiff::civil::Date>() {
+                Ok(date) if t.len() == 10 => {
+                    hours.closed.insert(date);
+                }
+                _ => self.sink.error(&day.at, format!("`{}` is not a date", short(t)), "write it as 2026-12-25"),
+            }
+        }
+        Some(hours)
+    }
+
+    fn week(&mut self, node: &Node, hours: &mut Hours) {
+        let mut written: [Option<Place>; 7] = Default::default();
+        let mut open = false;
+        for (at, name, value) in named(node, "week", self.sink) {
+            let openings: Vec<Opening> = one_or_many(value)
+                .iter()
+                .filter_map(|n| time_range(n, "an opening", self.sink))
+                .map(|(start, end)| Opening { start, end })
+                .collect();
+            open |= !openings.is_empty();
+            for day in days(at, name, self.sink) {
+                let (Some(before), Some(slot)) = (written.get_mut(day), hours.week.get_mut(day)) else { continue };
+                if let Some(first) = before {
+                    let day = DAYS.get(day).copied().unwrap_or_default();
+                    self.sink.error(at, format!("`{day}` is written twice"), format!("it is already at {first}; remove one"));
+                    continue;
+                }
+                *before = Some(at.clone());
+                slot.clone_from(&openings);
+                slot.sort();
+            }
+        }
+        if !open && self.sink.is_empty() {
+            self.sink.error(&node.at, "a week without an opening", "write `mon-fri: [\"09:00-17:00\"]`");
+        }
+        self.overlaps(node, hours);
+    }
+
+    /// Openings that overlap would count open time twice.
+    fn overlaps(&mut self, node: &Node, hours: &Hours) {
+        let mut all: Vec<(u32, u32)> = Vec::new();
+        for (day, openings) in (0u32..).zip(&hours.week) {
+            all.extend(openings.iter().map(|o| (day * 1440 + u32::from(o.start), day * 1440 + u32::from(o.end))));
+        }
+        all.sort_unstable();
+        let wrapped = all.first().map(|(s, e)| (s + 7 * 1440, e + 7 * 1440));
+        let following = all.iter().skip(1).copied().chain(wrapped);
+        if all.iter().zip(following).any(|((_, end), (start, _))| start < *end) {
+            self.sink.error(&node.at, "two openings overlap", "write each hour of the week once");
+        }
+    }
+
+    pub(crate) fn rotation(&mut self, node: &Node, zone: &TimeZone) -> Option<Rotation> {
+        let keys = keys(node, "a rotation", &["start", "every", "agents", "queues"], self.sink)?;
+        for key in ["start", "every"] {
+            if !keys.has(key) {
+                let hint = "write `{ start: \"2026-11-23T09:00\", every: 1w, agents: [ann] }`";
+                self.sink.error(keys.at, format!("a rotation without `{key}`"), hint);
+            }
+        }
+        let (kind, node) = match (keys.get("agents"), keys.get("queues")) {
+            (Some(n), None) => (Kind::Agent, n),
+            (None, Some(n)) => (Kind::Queue, n),
+            _ => {
+                self.sink.error(keys.at, "a rotation needs either `agents` or `queues`", "write one of them");
+                return None;
+            }
+        };
+        let items = list(node, "a rotation", self.sink)?;
+        if items.is_empty() {
+            self.sink.error(&node.at, "a rotation without members", "list at least one");
+        }
+        let what = if kind == Kind::Agent { "an agent" } else { "a queue" };
+        let names: Vec<String> = items.iter().filter_map(|n| self.name(n, kind, what)).collect();
+        Some(Rotation {
+            zone: zone.clone(),
+            start: self.start(keys.get("start")?)?,
+            every_ms: duration(keys.get("every")?, "`every`", 60 * SECOND, self.sink)?,
+            members: if kind == Kind::Agent { Members::Agents(names) } else { Members::Queues(names) },
+        })
+    }
+
+    fn start(&mut self, node: &Node) -> Option<jiff::civil::DateTime> {
+        let t = text(node, "the start of a rotation", self.sink)?;
+        // An offset would say a second time what the pack's zone says.
+        let start = t.parse::<jiff::civil::DateTime>().ok().filter(|_| t.len() >= 16 && !t.ends_with('Z'));
+        if start.is_none() {
+            let hint = "write the wall-clock time in the pack's zone, such as \"2026-11-23T09:00\"";
+            self.sink.error(&node.at, format!("`{}` is not a start", short(t)), hint);
+        }
+        start
+    }
+}
+
+/// `{ rotation: id }` or an id.
+pub(crate) enum IdOrRotation {
+    Id(String),
+    Rotation(String),
+}
+
+impl PeopleReader<'_> {
+    pub(crate) fn id_or_rotation(&mut self, node: &Node, what: &str) -> Option<IdOrRotation> {
+        match &node.value {
+            Value::Text(t) => check_id(&node.at, t, &format!("the id of {what}"), self.sink)
+                .then(|| IdOrRotation::Id(t.clone())),
+            Value::Map(_) => {
+                let keys = keys(node, what, &["rotation"], self.sink)?;
+                let Some(n) = keys.get("rotation") else {
+                    map(node, what, self.sink)?;
+                    self.sink.error(keys.at, format!("{what} without a name"), "write an id, or { rotation: id }");
+                    return None;
+                };
+                self.name(n, Kind::Rotation, "a rotation").map(IdOrRotation::Rotation)
+            }
+            Value::Bad => None,
+            Value::List(_) => {
+                let message = format!("{what} must be an id, not {}", shape(node));
+                self.sink.error(&node.at, message, "write one id, or { rotation: id }");
+                None
+            }
+        }
+    }
+}

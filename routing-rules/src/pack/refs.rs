@@ -1,0 +1,86 @@
+//! Names that must exist somewhere else, collected while reading and checked once everything has been read.
+
+use super::problem::{Place, Sink, nearest};
+use super::{Environment, Name};
+use std::collections::BTreeSet;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Queue,
+    Agent,
+    Reply,
+    Rotation,
+    Hours,
+    Desk,
+    Channel,
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Kind::Queue => "queue",
+            Kind::Agent => "agent",
+            Kind::Reply => "reply",
+            Kind::Rotation => "rotation",
+            Kind::Hours => "hours",
+            Kind::Desk => "desk",
+            Kind::Channel => "channel",
+        }
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Refs(Vec<(Place, Kind, Name)>);
+
+/// What the pack itself defines.
+pub(crate) struct Known<'a> {
+    pub queues: BTreeSet<&'a str>,
+    pub agents: BTreeSet<&'a str>,
+    pub replies: BTreeSet<&'a str>,
+    pub rotations: BTreeSet<&'a str>,
+    pub hours: BTreeSet<&'a str>,
+}
+
+impl Refs {
+    pub(crate) fn add(&mut self, at: &Place, kind: Kind, name: &str) {
+        self.0.push((at.clone(), kind, name.to_owned()));
+    }
+
+    pub(crate) fn check(&self, known: &Known<'_>, env: &Environment, sink: &mut Sink) {
+        for (at, kind, name) in &self.0 {
+            let names: BTreeSet<&str> = match kind {
+                Kind::Queue => known.queues.clone(),
+                Kind::Agent => known.agents.clone(),
+                Kind::Reply => known.replies.clone(),
+                Kind::Rotation => known.rotations.clone(),
+                Kind::Hours => known.hours.clone(),
+                Kind::Desk => match &env.desks {
+                    Some(d) => d.iter().map(String::as_str).chain(["console"]).collect(),
+                    None => continue,
+                },
+                Kind::Channel => match &env.channels {
+                    Some(c) => c.keys().map(String::as_str).collect(),
+                    None => continue,
+                },
+            };
+            if !names.contains(name.as_str()) {
+                let is = if *kind == Kind::Hours { "are" } else { "is" };
+                sink.error(at, format!("there {is} no {} `{name}`", kind.word()), define(*kind, name, &names));
+            }
+        }
+    }
+}
+
+fn define(kind: Kind, name: &str, names: &BTreeSet<&str>) -> String {
+    let near = nearest(name, names.iter().copied());
+    match (near, kind) {
+        (Some(n), _) => format!("did you mean `{n}`"),
+        (None, Kind::Desk) => format!("add [desks.{name}] to the configuration, or correct the name"),
+        (None, Kind::Channel) => format!("add [channels.{name}] to the configuration, or correct the name"),
+        (None, Kind::Queue) => format!("add `{name}: {{}}` under `queues:`, or correct the name"),
+        (None, Kind::Agent) => format!("add `{name}` under `agents:`, or correct the name"),
+        (None, Kind::Reply) => format!("add `{name}` under `replies:`, or correct the name"),
+        (None, Kind::Rotation) => format!("add `{name}` under `rotations:`, or correct the name"),
+        (None, Kind::Hours) => format!("add `{name}` under `hours:`, or correct the name"),
+    }
+}

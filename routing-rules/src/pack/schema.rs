@@ -1,0 +1,238 @@
+//! The JSON Schema of a pack's files, for editors. It is built from the tables that the reader uses, so that both know
+//! the same fields, operators and actions.
+
+use super::load::TOP;
+use super::people_read::PRIORITIES;
+use super::read::DAYS;
+use crate::rules::field::{Class, FIELDS, Field};
+use crate::rules::{ACTIONS, operators};
+use serde_json::{Map, Value, json};
+
+const ID: &str = "^[a-z0-9][a-z0-9-]{0,62}$";
+const DURATION: &str = "^([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$";
+const TIMES: &str = "^[0-2][0-9]:[0-5][0-9]-[0-2][0-9]:[0-5][0-9]$";
+
+/// The schema of one file of a pack.
+#[must_use]
+pub fn json_schema() -> Value {
+    let mut properties = Map::new();
+    for key in TOP {
+        properties.insert((*key).to_owned(), top(key));
+    }
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Switchboard rule pack",
+        "description": "One file of a rule pack. Lists append and maps join over the files of the directory.",
+        "type": "object",
+        "additionalProperties": false,
+        "properties": properties,
+        "$defs": definitions(),
+    })
+}
+
+fn reference(name: &str) -> Value {
+    json!({ "$ref": format!("#/$defs/{name}") })
+}
+
+fn named(of: &str) -> Value {
+    json!({ "type": "object", "propertyNames": reference("id"), "additionalProperties": reference(of) })
+}
+
+fn top(key: &str) -> Value {
+    match key {
+        "zone" => json!({ "type": "string", "description": "a name of the tz database, such as Europe/Paris" }),
+        "queues" => named("queue"),
+        "agents" => named("agent"),
+        "hours" => named("hours"),
+        "rotations" => named("rotation"),
+        "replies" => named("template"),
+        "budget" => closed(&[("conversation", reference("number")), ("address", reference("number"))], &[]),
+        "rules" => json!({ "type": "array", "items": reference("rule") }),
+        _ => reference("actions"),
+    }
+}
+
+fn closed(properties: &[(&str, Value)], required: &[&str]) -> Value {
+    let properties: Map<String, Value> = properties.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
+    json!({ "type": "object", "additionalProperties": false, "properties": properties, "required": required })
+}
+
+fn one_or_many(of: &Value) -> Value {
+    json!({ "oneOf": [of, { "type": "array", "items": of }] })
+}
+
+fn definitions() -> Value {
+    let mut d = Map::new();
+    let mut add = |name: &str, schema: Value| d.insert(name.to_owned(), schema);
+    // Scalars are text as written, whatever an editor takes them for.
+    add("text", json!({ "type": ["string", "number", "boolean"] }));
+    add("number", json!({ "type": ["integer", "string"], "pattern": "^[0-9]+$" }));
+    add("flag", json!({ "enum": [true, false, "true", "false"] }));
+    add("id", json!({ "type": ["string", "integer"], "pattern": ID }));
+    add("duration", json!({ "type": "string", "pattern": DURATION, "minLength": 2 }));
+    add("times", json!({ "type": "string", "pattern": TIMES }));
+    add("priority", json!({ "enum": PRIORITIES }));
+    add("template", json!({ "type": "string", "minLength": 1, "description": "text with {{ names }}" }));
+    add("skills", json!({ "oneOf": [
+        { "type": "array", "items": reference("id") },
+        { "type": "object", "propertyNames": reference("id"), "additionalProperties": reference("number") },
+    ] }));
+    add("notify", closed(&[("desk", reference("id")), ("text", reference("template"))], &["desk"]));
+    add("overflow", json!({ "type": "array", "items": closed(&[
+        ("after", reference("duration")), ("skills", reference("skills")), ("queue", reference("id")),
+        ("priority", reference("priority")),
+    ], &["after"]) }));
+    add("sla", sla());
+    add("queue", queue());
+    add("agent", closed(&[
+        ("name", reference("text")), ("skills", reference("skills")), ("capacity", reference("text")),
+        ("desks", json!({ "type": "object", "propertyNames": reference("id"), "additionalProperties": reference("text") })),
+    ], &[]));
+    add("hours", hours());
+    add("rotation", closed(&[
+        ("start", json!({ "type": "string" })), ("every", reference("duration")),
+        ("agents", json!({ "type": "array", "items": reference("id") })),
+        ("queues", json!({ "type": "array", "items": reference("id") })),
+    ], &["start", "every"]));
+    add("rule", closed(&[
+        ("name", json!({ "type": "string", "minLength": 1 })), ("when", reference("conditions")),
+        ("then", reference("actions")), ("continue", reference("flag")),
+    ], &["name", "then"]));
+    for (_, _, class) in &FIELDS {
+        if let Some(name) = shared(*class) {
+            add(name, field(*class));
+        }
+    }
+    add("free_condition", field(Field::Meta(String::new()).class()));
+    add("conditions", conditions());
+    add("action", actions());
+    add("actions", one_or_many(&reference("action")));
+    Value::Object(d)
+}
+
+fn sla() -> Value {
+    let breach =
+        closed(&[("priority", reference("priority")), ("queue", reference("id")), ("notify", reference("notify"))], &[]);
+    closed(
+        &[
+            ("first_response", reference("duration")),
+            ("next_response", reference("duration")),
+            ("resolution", reference("duration")),
+            ("warn", json!({ "type": "string", "pattern": "^[0-9]{1,3}%$" })),
+            ("on_breach", breach),
+        ],
+        &[],
+    )
+}
+
+fn queue() -> Value {
+    closed(
+        &[
+            ("skills", reference("skills")),
+            ("sla", reference("sla")),
+            ("hours", reference("id")),
+            ("strategy", json!({ "enum": ["round_robin", "least_loaded", "longest_idle"] })),
+            ("sticky", reference("duration")),
+            ("offer", closed(&[("timeout", reference("duration"))], &["timeout"])),
+            ("ageing", reference("duration")),
+            ("overflow", reference("overflow")),
+            ("reopen", reference("duration")),
+        ],
+        &[],
+    )
+}
+
+fn hours() -> Value {
+    let day = DAYS.join("|");
+    let days = format!("^({day})(-({day}))?$");
+    let week = json!({
+        "type": "object",
+        "propertyNames": { "pattern": days },
+        "additionalProperties": one_or_many(&reference("times")),
+    });
+    let date = json!({ "type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$" });
+    closed(&[("zone", json!({ "type": "string" })), ("week", week), ("closed", one_or_many(&date))], &["week"])
+}
+
+fn conditions() -> Value {
+    let mut properties = Map::new();
+    for (name, _, class) in &FIELDS {
+        properties.insert((*name).to_owned(), shared(*class).map_or_else(|| field(*class), reference));
+    }
+    let lists = json!({ "type": "array", "minItems": 1, "items": reference("conditions") });
+    properties.insert("any".into(), lists.clone());
+    properties.insert("all".into(), lists);
+    properties.insert("not".into(), json!({ "$ref": "#/$defs/conditions", "minProperties": 1, "maxProperties": 1 }));
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "properties": properties,
+        "patternProperties": { "^(meta|attributes|contact\\.attributes)\\..+$": reference("free_condition") },
+    })
+}
+
+/// The definition that fields of one class share.
+fn shared(class: Class) -> Option<&'static str> {
+    match class {
+        Class::Text => Some("text_condition"),
+        Class::Many => Some("many_condition"),
+        Class::Flag => Some("flag_condition"),
+        Class::Number => Some("number_condition"),
+        Class::Duration => Some("duration_condition"),
+        _ => None,
+    }
+}
+
+fn field(class: Class) -> Value {
+    let value = match class {
+        Class::Flag => reference("flag"),
+        Class::Number => reference("number"),
+        Class::Duration => reference("duration"),
+        Class::Words(words) => json!({ "enum": words }),
+        Class::Weekday => json!({ "type": "string" }),
+        Class::Time => reference("times"),
+        Class::Hours => {
+            return json!({
+                "type": "object", "propertyNames": reference("id"), "additionalProperties": { "enum": ["open", "closed"] }
+            });
+        }
+        Class::Text | Class::Free | Class::Many => reference("text"),
+    };
+    let list = json!({ "type": "array", "minItems": 1, "items": value });
+    let operators = operators(class);
+    if operators.is_empty() {
+        return json!({ "oneOf": [value, list] });
+    }
+    let operand = |op: &str| match (op, class) {
+        ("exists", _) => reference("flag"),
+        ("gt" | "gte" | "lt" | "lte", Class::Free | Class::Time) => reference("text"),
+        ("gt" | "gte" | "lt" | "lte", _) => value.clone(),
+        _ => json!({ "oneOf": [value, list] }),
+    };
+    let properties: Vec<(&str, Value)> = operators.iter().map(|op| (*op, operand(op))).collect();
+    json!({ "anyOf": [value, list, closed(&properties, &[])] })
+}
+
+fn actions() -> Value {
+    let rotation = closed(&[("rotation", reference("id"))], &["rotation"]);
+    let properties: Vec<(&str, Value)> = ACTIONS
+        .iter()
+        .map(|name| {
+            let schema = match *name {
+                "queue" | "agent" => json!({ "oneOf": [reference("id"), rotation] }),
+                "desk" | "reply" => reference("id"),
+                "priority" => reference("priority"),
+                "skills" => reference("skills"),
+                "overflow" => reference("overflow"),
+                "tag" => one_or_many(&reference("text")),
+                "set" => json!({ "type": "object", "additionalProperties": reference("text") }),
+                "consent" => json!({ "enum": ["opted_in", "opted_out"] }),
+                "notify" => one_or_many(&reference("notify")),
+                "snooze" => reference("duration"),
+                _ => json!({ "enum": [true, "true"] }),
+            };
+            (*name, schema)
+        })
+        .collect();
+    closed(&properties, &[])
+}

@@ -1,0 +1,376 @@
+//! Reading the tests of a pack (`*_test.yaml`).
+
+use super::check::Expect;
+use super::load::{is_test, sources};
+use super::people_read::PRIORITIES;
+use super::problem::{Place, Problem, Sink};
+use super::read::{duration, filled, flag, keys, list, named, one_or_many, short, text, units, whole, word};
+use super::refs::{Kind, Refs};
+use super::yaml::{self, Node};
+use super::{ConvStatus, Environment, Name, Priority, RulePack, SeenMessage, SeenState, Units};
+use crate::rules::field::{FIELDS, Field, is_key};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use switchboard_envelope::Timestamp;
+
+/// A test that does not say when it happens is at noon of a Wednesday, UTC.
+const NOON: Timestamp = Timestamp(1_767_787_200_000);
+const MAX_TESTS: usize = 10_000;
+
+/// One test of a pack: a message, what was there before, and what must follow.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PackTest {
+    pub at: Place,
+    pub name: String,
+    pub now: Timestamp,
+    pub message: SeenMessage,
+    pub given: Given,
+    pub expect: Expect,
+}
+
+/// What was there before the message.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Given {
+    /// As conditions see it, with `now` set; `new` unless the test gives a conversation.
+    pub seen: SeenState,
+    /// Who has the conversation.
+    pub agent: Option<Name>,
+    pub priority: Priority,
+    pub agents: BTreeMap<Name, GivenAgent>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GivenAgent {
+    /// `available`, `away` or `offline`.
+    pub presence: Option<String>,
+    pub load: Units,
+}
+
+struct TestReader<'k> {
+    pack: &'k RulePack,
+    env: &'k Environment,
+    sink: &'k mut Sink,
+    refs: &'k mut Refs,
+}
+
+impl RulePack {
+    /// Reads the tests among the files of a pack; names are checked against this pack.
+    ///
+    /// # Errors
+    /// Every problem of every test file.
+    pub fn tests(&self, files: &[(String, Vec<u8>)], env: &Environment) -> Result<Vec<PackTest>, Vec<Problem>> {
+        let (mut sink, mut refs) = (Sink::default(), Refs::default());
+        let mut tests = Vec::new();
+        for (path, source) in sources(files, is_test, &mut sink) {
+            let Some(tree) = yaml::parse(&Arc::from(path.as_str()), &source, &mut sink) else { continue };
+            let mut reader = TestReader { pack: self, env, sink: &mut sink, refs: &mut refs };
+            reader.file(&tree, &mut tests);
+        }
+        refs.check(&self.known(), env, &mut sink);
+        if sink.is_empty() { Ok(tests) } else { Err(sink.into_problems()) }
+    }
+
+    fn known(&self) -> super::refs::Known<'_> {
+        super::refs::Known {
+            queues: self.queues.keys().map(String::as_str).collect(),
+            agents: self.agents.keys().map(String::as_str).collect(),
+            replies: self.replies.keys().map(String::as_str).collect(),
+            rotations: self.rotations.keys().map(String::as_str).collect(),
+            hours: self.hours.keys().map(String::as_str).collect(),
+        }
+    }
+}
+
+impl TestReader<'_> {
+    fn file(&mut self, tree: &Node, tests: &mut Vec<PackTest>) {
+        let Some(keys) = keys(tree, "a test file", &["tests"], self.sink) else { return };
+        let items = keys.get("tests").and_then(|n| list(n, "`tests`", self.sink)).unwrap_or_default();
+        for node in items {
+            if tests.len() >= MAX_TESTS {
+                self.sink.error(&node.at, format!("more than {MAX_TESTS} tests"), "split the pack");
+                return;
+            }
+            let Some(test) = self.test(node) else { continue };
+            if let Some(first) = tests.iter().find(|t| t.name == test.name) {
+                let hint = format!("the first is at {}; give each its own name", first.at);
+                self.sink.error(&node.at, format!("two tests are called `{}`", short(&test.name)), hint);
+            }
+            tests.push(test);
+        }
+    }
+
+    fn test(&mut self, node: &Node) -> Option<PackTest> {
+        let keys = keys(node, "a test", &["name", "at", "message", "given", "expect"], self.sink)?;
+        for key in ["name", "message", "expect"] {
+            if !keys.has(key) {
+                self.sink.error(keys.at, format!("a test without `{key}`"), "write `name`, `message` and `expect`");
+            }
+        }
+        let name = keys.get("name").and_then(|n| filled(n, "the name of a test", self.sink))?.to_owned();
+        let now = keys.get("at").and_then(|n| self.moment(n)).unwrap_or(NOON);
+        let message = self.message(keys.get("message")?);
+        let mut given = Given { seen: SeenState { now, new: true, ..SeenState::default() }, ..Given::default() };
+        if let Some(n) = keys.get("given") {
+            self.given(n, &mut given);
+        }
+        if given.seen.contact_identities.is_empty() {
+            given.seen.contact_identities = identity(message.from.as_deref()).into_iter().collect();
+        }
+        let expect = self.expect(keys.get("expect")?);
+        Some(PackTest { at: keys.at.clone(), name, now, message, given, expect })
+    }
+
+    /// With an offset a moment; without, the wall clock of the pack's zone.
+    fn moment(&mut self, node: &Node) -> Option<Timestamp> {
+        let t = text(node, "a time", self.sink)?;
+        let moment = t.parse::<Timestamp>().ok().or_else(|| {
+            let local = t.parse::<jiff::civil::DateTime>().ok().filter(|_| t.len() >= 16)?;
+            self.pack.zone.to_ambiguous_timestamp(local).compatible().ok().map(Timestamp::from_jiff)
+        });
+        if moment.is_none() {
+            let hint = "write it as 2026-11-22T10:00:00+01:00, or 2026-11-22T10:00 in the pack's zone";
+            self.sink.error(&node.at, format!("`{}` is not a time", short(t)), hint);
+        }
+        moment
+    }
+
+    fn message(&mut self, node: &Node) -> SeenMessage {
+        let mut m = SeenMessage::default();
+        for (at, name, value) in named(node, "a message", self.sink) {
+            match Field::parse(name) {
+                Some(field) if is_message(&field) => self.message_field(&mut m, at, &field, value),
+                None if name == "meta" => {
+                    for (at, key, v) in named(value, "`meta`", self.sink) {
+                        self.message_field(&mut m, at, &Field::Meta(key.to_owned()), v);
+                    }
+                }
+                _ => {
+                    let known: Vec<&str> =
+                        FIELDS.iter().filter(|(_, f, _)| is_message(f)).map(|(n, ..)| *n).chain(["meta"]).collect();
+                    let hint = super::problem::suggestion(name, &known);
+                    self.sink.error(at, format!("unknown field `{}` of a message", short(name)), hint);
+                }
+            }
+        }
+        self.complete(node, &mut m);
+        m
+    }
+
+    fn message_field(&mut self, m: &mut SeenMessage, at: &Place, field: &Field, node: &Node) {
+        let Some(value) = text(node, &format!("`{}`", field.name()), self.sink) else { return };
+        let owned = value.to_owned();
+        match field {
+            Field::Channel => {
+                self.refs.add(&node.at, Kind::Channel, value);
+                m.channel = owned;
+            }
+            Field::Kind => m.kind = owned,
+            Field::Text => m.text = owned,
+            Field::Subject => m.subject = Some(owned),
+            Field::From => m.from = Some(owned),
+            Field::To => m.to = Some(owned),
+            Field::Language => m.language = Some(owned),
+            Field::Choice => m.choice = Some(owned),
+            Field::Visibility => {
+                m.public = word(node, "a visibility", &["private", "public"], self.sink) == Some("public");
+            }
+            Field::Authenticated => m.authenticated = flag(node, "a value for `authenticated`", self.sink),
+            Field::HasAttachment => m.has_attachment = flag(node, "a value here", self.sink) == Some(true),
+            Field::Automatic => m.automatic = flag(node, "a value here", self.sink) == Some(true),
+            Field::Meta(key) if is_key(key) => {
+                m.meta.insert(key.clone(), owned);
+            }
+            _ => self.sink.error(at, format!("unknown field `{}` of a message", field.name()), ""),
+        }
+    }
+
+    /// A channel stands for its kind where the configuration is known, and a kind for a channel of it.
+    fn complete(&mut self, node: &Node, m: &mut SeenMessage) {
+        let channels = self.env.channels.as_ref();
+        if m.channel.is_empty() && m.kind.is_empty() {
+            self.sink.error(&node.at, "a message without a channel", "write `channel: …`, or just `kind: sms`");
+        } else if m.channel.is_empty() {
+            let of_kind = channels.and_then(|c| c.iter().find(|(_, k)| **k == m.kind));
+            m.channel = of_kind.map_or(m.kind.clone(), |(id, _)| id.clone());
+        } else if m.kind.is_empty() {
+            m.kind = channels.and_then(|c| c.get(&m.channel)).cloned().unwrap_or_default();
+        }
+    }
+
+    fn given(&mut self, node: &Node, given: &mut Given) {
+        let Some(keys) = keys(node, "`given`", &["conversation", "contact", "agents"], self.sink) else { return };
+        if let Some(n) = keys.get("conversation") {
+            self.conversation(n, given);
+        }
+        if let Some(n) = keys.get("contact") {
+            self.contact(n, &mut given.seen);
+        }
+        let Some(agents) = keys.get("agents") else { return };
+        for (at, id, value) in named(agents, "`agents`", self.sink) {
+            self.refs.add(at, Kind::Agent, id);
+            let Some(keys) = self::keys(value, "a given agent", &["presence", "load"], self.sink) else { continue };
+            let states = &["available", "away", "offline"];
+            let presence = keys.get("presence").and_then(|n| word(n, "a presence", states, self.sink));
+            let load = keys.get("load").and_then(|n| units(n, "a load", self.sink)).unwrap_or(0);
+            given.agents.insert(id.to_owned(), GivenAgent { presence: presence.map(str::to_owned), load });
+        }
+    }
+
+    fn conversation(&mut self, node: &Node, given: &mut Given) {
+        let known =
+            ["state", "queue", "agent", "priority", "tags", "attributes", "age", "messages", "silence"];
+        let Some(keys) = keys(node, "a given conversation", &known, self.sink) else { return };
+        given.agent = keys.get("agent").and_then(|n| self.name(n, Kind::Agent));
+        let seen = &mut given.seen;
+        seen.new = false;
+        seen.queue = keys.get("queue").and_then(|n| self.name(n, Kind::Queue));
+        seen.tags = self.tags(keys.get("tags"));
+        seen.attributes = self.attributes(keys.get("attributes"));
+        let implied = if given.agent.is_some() { ConvStatus::Assigned } else { ConvStatus::Queued };
+        seen.state = Some(keys.get("state").and_then(|n| self.state(n)).unwrap_or(implied));
+        seen.age_ms = keys.get("age").and_then(|n| duration(n, "`age`", 0, self.sink)).unwrap_or(0);
+        seen.silence_ms = keys.get("silence").and_then(|n| duration(n, "`silence`", 0, self.sink));
+        let count = |n| whole(n, "a number of messages", 0..=1_000_000, self.sink);
+        seen.messages = keys.get("messages").and_then(count).unwrap_or(1);
+        if let Some(n) = keys.get("priority") {
+            given.priority = self.priority(n).unwrap_or_default();
+        }
+    }
+
+    fn contact(&mut self, node: &Node, seen: &mut SeenState) {
+        let known = ["name", "identities", "tags", "attributes", "consent", "open", "agent"];
+        let Some(keys) = keys(node, "a given contact", &known, self.sink) else { return };
+        seen.contact_name = keys.get("name").and_then(|n| filled(n, "a name", self.sink)).map(str::to_owned);
+        seen.contact_identities = self.tags(keys.get("identities")).into_iter().collect();
+        seen.contact_tags = self.tags(keys.get("tags"));
+        seen.contact_attributes = self.attributes(keys.get("attributes"));
+        seen.contact_consent = keys.get("consent").and_then(|n| self.consent(n));
+        let count = |n| whole(n, "a number of conversations", 0..=1_000_000, self.sink);
+        seen.contact_open = keys.get("open").and_then(count).unwrap_or(0);
+        seen.contact_agent = keys.get("agent").and_then(|n| self.name(n, Kind::Agent));
+    }
+
+    fn expect(&mut self, node: &Node) -> Expect {
+        let known =
+            ["queue", "agent", "priority", "tags", "attributes", "replies", "state", "consent", "rules"];
+        let Some(keys) = keys(node, "`expect`", &known, self.sink) else { return Expect::default() };
+        Expect {
+            queue: keys.get("queue").and_then(|n| self.maybe(n, Kind::Queue)),
+            agent: keys.get("agent").and_then(|n| self.maybe(n, Kind::Agent)),
+            priority: keys.get("priority").and_then(|n| self.priority(n)),
+            tags: keys.get("tags").map(|n| self.tags(Some(n))),
+            attributes: keys.get("attributes").map(|n| self.attributes(Some(n))),
+            replies: keys.get("replies").map(|n| self.replies(n)),
+            state: keys.get("state").and_then(|n| self.state(n)),
+            consent: keys.get("consent").and_then(|n| self.consent(n)),
+            rules: keys.get("rules").map(|n| self.rules(n)),
+        }
+    }
+
+    fn name(&mut self, node: &Node, kind: Kind) -> Option<Name> {
+        let t = filled(node, "an id", self.sink)?;
+        self.refs.add(&node.at, kind, t);
+        Some(t.to_owned())
+    }
+
+    /// '' expects that there is none.
+    fn maybe(&mut self, node: &Node, kind: Kind) -> Option<Option<Name>> {
+        match text(node, "an id", self.sink)? {
+            "" => Some(None),
+            _ => self.name(node, kind).map(Some),
+        }
+    }
+
+    fn replies(&mut self, node: &Node) -> Vec<Name> {
+        one_or_many(node).iter().filter_map(|n| self.name(n, Kind::Reply)).collect()
+    }
+
+    fn rules(&mut self, node: &Node) -> Vec<String> {
+        let mut rules = Vec::new();
+        for item in one_or_many(node) {
+            let Some(name) = filled(item, "the name of a rule", self.sink) else { continue };
+            if !self.pack.rules.iter().any(|r| r.name == name) {
+                let known: Vec<&str> = self.pack.rules.iter().map(|r| r.name.as_str()).collect();
+                let hint = super::problem::suggestion(name, &known);
+                self.sink.error(&item.at, format!("there is no rule `{}`", short(name)), hint);
+            }
+            rules.push(name.to_owned());
+        }
+        rules
+    }
+
+    fn tags(&mut self, node: Option<&Node>) -> BTreeSet<String> {
+        let items = node.map(one_or_many).unwrap_or_default();
+        items.iter().filter_map(|n| filled(n, "a value", self.sink)).map(str::to_owned).collect()
+    }
+
+    fn attributes(&mut self, node: Option<&Node>) -> BTreeMap<String, String> {
+        let Some(node) = node else { return BTreeMap::new() };
+        let mut all = BTreeMap::new();
+        for (at, name, value) in named(node, "attributes", self.sink) {
+            if !is_key(name.strip_prefix("contact.").unwrap_or(name)) {
+                let hint = "write letters, digits, `-` or `_`";
+                self.sink.error(at, format!("`{}` cannot be the name of an attribute", short(name)), hint);
+            }
+            if let Some(v) = text(value, "an attribute", self.sink) {
+                all.insert(name.to_owned(), v.to_owned());
+            }
+        }
+        all
+    }
+
+    fn priority(&mut self, node: &Node) -> Option<Priority> {
+        word(node, "a priority", PRIORITIES, self.sink).and_then(Priority::parse)
+    }
+
+    fn consent(&mut self, node: &Node) -> Option<String> {
+        word(node, "a consent", &["opted_in", "opted_out"], self.sink).map(str::to_owned)
+    }
+
+    fn state(&mut self, node: &Node) -> Option<ConvStatus> {
+        let all = [
+            ConvStatus::Queued,
+            ConvStatus::Offered,
+            ConvStatus::Assigned,
+            ConvStatus::Pending,
+            ConvStatus::Snoozed,
+            ConvStatus::Closed,
+        ];
+        let words = all.map(ConvStatus::as_str);
+        let t = word(node, "a state", &words, self.sink)?;
+        all.into_iter().find(|s| s.as_str() == t)
+    }
+}
+
+/// Fields that the message itself has.
+fn is_message(field: &Field) -> bool {
+    matches!(
+        field,
+        Field::Channel
+            | Field::Kind
+            | Field::Visibility
+            | Field::Text
+            | Field::Subject
+            | Field::From
+            | Field::To
+            | Field::Authenticated
+            | Field::Language
+            | Field::HasAttachment
+            | Field::Automatic
+            | Field::Choice
+            | Field::Meta(_)
+    )
+}
+
+/// The identity that a written address has.
+fn identity(from: Option<&str>) -> Option<String> {
+    let from = from?;
+    let kind = if from.contains('@') {
+        "email"
+    } else if from.starts_with('+') {
+        "phone"
+    } else {
+        return None;
+    };
+    Some(format!("{kind}:{from}"))
+}

@@ -1,0 +1,173 @@
+//! Reading `then` and `default`.
+
+use super::action::{Actions, AgentPick, NotifyAction, QueuePick};
+use super::field::is_key;
+use crate::pack::people_read::{IdOrRotation, PeopleReader};
+use crate::pack::problem::{Place, Sink, suggestion};
+use crate::pack::read::{duration, filled, keys, named, one_or_many, only_true, plain, short, word};
+use crate::pack::refs::{Kind, Refs};
+use crate::pack::template::{Captured, read as read_template};
+use crate::pack::yaml::{Node, Value};
+use crate::pack::{AgentChoice, SetTarget};
+use std::collections::BTreeMap;
+
+pub(crate) const ACTIONS: &[&str] = &[
+    "queue", "agent", "desk", "priority", "skills", "overflow", "tag", "set", "consent", "notify", "reply", "close",
+    "snooze", "block", "move",
+];
+
+/// The longest tag, in letters.
+const MAX_TAG: usize = 64;
+
+/// Reads actions; `captured` is what the rule's patterns capture.
+pub(crate) struct ActionReader<'k> {
+    pub sink: &'k mut Sink,
+    pub refs: &'k mut Refs,
+    pub captured: Captured<'k>,
+}
+
+impl ActionReader<'_> {
+    /// One map of actions, or a list of maps read as one.
+    pub(crate) fn actions(&mut self, node: &Node, what: &str) -> Actions {
+        let mut actions = Actions::default();
+        let mut written: BTreeMap<String, Place> = BTreeMap::new();
+        let mut empty = !matches!(node.value, Value::Bad);
+        for item in one_or_many(node) {
+            for (at, name, value) in named(item, what, self.sink) {
+                empty = false;
+                if !ACTIONS.contains(&name) {
+                    let hint = suggestion(name, ACTIONS);
+                    self.sink.error(at, format!("unknown action `{}`", short(name)), hint);
+                    continue;
+                }
+                let adds_up = matches!(name, "tag" | "notify" | "set");
+                if let Some(first) = written.insert(name.to_owned(), at.clone()).filter(|_| !adds_up) {
+                    let hint = format!("it is already at {first}; remove one");
+                    self.sink.error(at, format!("`{name}` is written twice in one rule"), hint);
+                }
+                self.action(&mut actions, name, at, value);
+            }
+        }
+        if empty && matches!(node.value, Value::Map(_) | Value::List(_)) {
+            self.sink.error(&node.at, format!("{what} has no action"), "write one, such as `queue: everyone`");
+        }
+        actions
+    }
+
+    fn people(&mut self) -> PeopleReader<'_> {
+        PeopleReader { sink: self.sink, refs: self.refs }
+    }
+
+    fn action(&mut self, actions: &mut Actions, name: &str, at: &Place, node: &Node) {
+        match name {
+            "queue" => actions.queue = self.queue(node),
+            "agent" => actions.agent = self.agent(node),
+            "desk" => actions.desk = self.people().name(node, Kind::Desk, "a desk"),
+            "priority" => actions.priority = self.people().priority(node),
+            "skills" => actions.skills = self.people().skills(node),
+            "overflow" => actions.overflow = Some(self.people().overflow(node)),
+            "tag" => self.tags(actions, node),
+            "set" => self.set(actions, node),
+            "consent" => {
+                let state = word(node, "a consent", &["opted_in", "opted_out"], self.sink);
+                actions.consent = state.map(|s| s == "opted_in");
+            }
+            "notify" => {
+                for item in one_or_many(node) {
+                    let notice = self.notify(item);
+                    actions.notify.extend(notice);
+                }
+            }
+            "reply" => actions.reply = self.people().name(node, Kind::Reply, "a reply").map(|r| (at.clone(), r)),
+            "close" => actions.close = only_true(node, name, self.sink).is_some(),
+            "snooze" => actions.snooze_ms = duration(node, "`snooze`", 1_000, self.sink),
+            "block" => actions.block = only_true(node, name, self.sink).is_some(),
+            _ => actions.move_ = only_true(node, name, self.sink).is_some(),
+        }
+    }
+
+    fn queue(&mut self, node: &Node) -> Option<QueuePick> {
+        match self.people().id_or_rotation(node, "a queue")? {
+            IdOrRotation::Id(id) => {
+                self.refs.add(&node.at, Kind::Queue, &id);
+                Some(QueuePick::Queue(id))
+            }
+            IdOrRotation::Rotation(id) => Some(QueuePick::Rotation(id)),
+        }
+    }
+
+    fn agent(&mut self, node: &Node) -> Option<AgentPick> {
+        match self.people().id_or_rotation(node, "an agent")? {
+            IdOrRotation::Id(id) if id == "sticky" => Some(AgentPick::Choice(AgentChoice::Sticky)),
+            IdOrRotation::Id(id) => {
+                self.refs.add(&node.at, Kind::Agent, &id);
+                Some(AgentPick::Choice(AgentChoice::Agent(id)))
+            }
+            IdOrRotation::Rotation(id) => Some(AgentPick::Rotation(id)),
+        }
+    }
+
+    fn tags(&mut self, actions: &mut Actions, node: &Node) {
+        for item in one_or_many(node) {
+            let Some(tag) = plain(item, "a tag", self.sink) else { continue };
+            if tag.chars().count() > MAX_TAG || tag.contains('\n') {
+                self.sink.error(&item.at, "a tag that is too long", format!("at most {MAX_TAG} letters on one line"));
+                continue;
+            }
+            actions.tags.push(tag.to_owned());
+        }
+    }
+
+    fn set(&mut self, actions: &mut Actions, node: &Node) {
+        for (at, name, value) in named(node, "`set`", self.sink) {
+            let target = match name.strip_prefix("contact.") {
+                Some(n) => SetTarget::Contact(n.to_owned()),
+                None => SetTarget::Conversation(name.to_owned()),
+            };
+            let (SetTarget::Contact(key) | SetTarget::Conversation(key)) = &target;
+            if !is_key(key) {
+                let hint = "write letters, digits, `-` or `_`, or `contact.<name>` for the contact";
+                self.sink.error(at, format!("`{}` cannot be the name of an attribute", short(name)), hint);
+                continue;
+            }
+            if actions.set.iter().any(|(t, _)| *t == target) {
+                self.sink.error(at, format!("`{name}` is set twice in one rule"), "remove one");
+            }
+            // Unlike other values, an attribute may be set to the empty text.
+            let empty = matches!(&value.value, Value::Text(t) if t.is_empty());
+            let template = if empty {
+                crate::pack::template::Template::parse("").ok()
+            } else {
+                read_template(value, "a value", self.sink, self.refs)
+            };
+            if let Some(template) = template {
+                template.check_captures(&value.at, self.captured, self.sink);
+                actions.set.push((target, template));
+            }
+        }
+    }
+
+    fn notify(&mut self, node: &Node) -> Option<NotifyAction> {
+        let keys = keys(node, "notify", &["desk", "text"], self.sink)?;
+        let Some(desk) = keys.get("desk") else {
+            self.sink.error(keys.at, "notify without a desk", "write `notify: { desk: team-slack, text: … }`");
+            return None;
+        };
+        let text = keys.get("text").and_then(|n| {
+            let template = read_template(n, "the text of a notice", self.sink, self.refs)?;
+            template.check_captures(&n.at, self.captured, self.sink);
+            Some(template)
+        });
+        Some(NotifyAction { desk: self.people().name(desk, Kind::Desk, "a desk")?, text })
+    }
+}
+
+/// The name of a rule: what a person reads in an explanation.
+pub(crate) fn rule_name<'a>(node: &'a Node, sink: &mut Sink) -> Option<&'a str> {
+    let name = filled(node, "the name of a rule", sink)?;
+    if name.chars().count() > 120 || name.contains('\n') {
+        sink.error(&node.at, "the name of a rule is too long", "at most 120 letters on one line");
+        return None;
+    }
+    Some(name)
+}

@@ -1,0 +1,134 @@
+//! Checks that need the whole pack: captures of replies, members of rotations, and circles of overflow.
+
+use super::action::{Actions, AgentPick, QueuePick};
+use super::rule_read::captured;
+use crate::pack::hours::Members;
+use crate::pack::problem::{Place, Sink};
+use crate::pack::template::{Captured, Template, Var};
+use crate::pack::{Name, OverflowStep, RulePack};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(crate) fn link(
+    pack: &RulePack,
+    replies: &BTreeMap<Name, (Place, Template)>,
+    queues: &BTreeMap<&str, &Place>,
+    default_at: &Place,
+    sink: &mut Sink,
+) {
+    for rule in &pack.rules {
+        let (certain, possible) = captured(&rule.when);
+        reply(&rule.then, replies, Captured { certain: &certain, possible: &possible }, sink);
+        rotations(pack, &rule.then, &rule.at, sink);
+        rule_overflow(pack, &rule.then, &rule.at, sink);
+    }
+    reply(&pack.default, replies, Captured::default(), sink);
+    rotations(pack, &pack.default, default_at, sink);
+    rule_overflow(pack, &pack.default, default_at, sink);
+    reply_names(pack, replies, sink);
+    circles(pack, queues, sink);
+}
+
+fn reply(actions: &Actions, replies: &BTreeMap<Name, (Place, Template)>, captured: Captured<'_>, sink: &mut Sink) {
+    if let Some((at, id)) = &actions.reply
+        && let Some((_, template)) = replies.get(id)
+    {
+        template.check_captures(at, captured, sink);
+    }
+}
+
+/// A reply that no rule sends must not need what only a rule has.
+fn reply_names(pack: &RulePack, replies: &BTreeMap<Name, (Place, Template)>, sink: &mut Sink) {
+    let used: BTreeSet<&str> = pack
+        .rules
+        .iter()
+        .map(|r| &r.then)
+        .chain([&pack.default])
+        .filter_map(|a| a.reply.as_ref().map(|(_, id)| id.as_str()))
+        .collect();
+    for (id, (at, template)) in replies.iter().filter(|(id, _)| !used.contains(id.as_str())) {
+        for (var, defaulted, written) in template.vars() {
+            if matches!(var, Var::Match(_)) && !defaulted {
+                let hint = format!("write {{{{ {written} | default('') }}}}, or send it from a rule that captures it");
+                sink.error(at, format!("the reply `{id}` needs `{written}`, and no rule sends it"), hint);
+            }
+        }
+    }
+}
+
+fn rotations(pack: &RulePack, actions: &Actions, at: &Place, sink: &mut Sink) {
+    let members = |id: &str| pack.rotations.get(id).map(|r| &r.members);
+    if let Some(QueuePick::Rotation(id)) = &actions.queue
+        && let Some(Members::Agents(_)) = members(id)
+    {
+        sink.error(at, format!("the rotation `{id}` has agents, not queues"), format!("write `agent: {{ rotation: {id} }}`"));
+    }
+    if let Some(AgentPick::Rotation(id)) = &actions.agent
+        && let Some(Members::Queues(_)) = members(id)
+    {
+        sink.error(at, format!("the rotation `{id}` has queues, not agents"), format!("write `queue: {{ rotation: {id} }}`"));
+    }
+}
+
+/// Where a queue's conversations may move by themselves.
+fn next<'a>(pack: &'a RulePack, queue: &str) -> Vec<&'a str> {
+    let Some(q) = pack.queues.get(queue) else { return Vec::new() };
+    targets(&q.overflow).chain(q.sla.on_breach.queue.as_deref()).collect()
+}
+
+fn targets(steps: &[OverflowStep]) -> impl Iterator<Item = &str> {
+    steps.iter().filter_map(|s| s.queue.as_deref())
+}
+
+/// Whether `from` leads to `to`, and over which queues.
+fn path(pack: &RulePack, from: &str, to: &str) -> Option<Vec<String>> {
+    let mut reached: BTreeMap<String, String> = BTreeMap::new();
+    let mut open = vec![from.to_owned()];
+    while let Some(at) = open.pop() {
+        if at == to {
+            let mut way = vec![at.clone()];
+            let mut here = at;
+            while let Some(before) = reached.get(&here).filter(|_| way.len() <= pack.queues.len()) {
+                way.push(before.clone());
+                if before == from {
+                    break;
+                }
+                here.clone_from(before);
+            }
+            way.reverse();
+            return Some(way);
+        }
+        for n in next(pack, &at) {
+            if n != from && !reached.contains_key(n) {
+                reached.insert(n.to_owned(), at.clone());
+                open.push(n.to_owned());
+            }
+        }
+    }
+    None
+}
+
+fn rule_overflow(pack: &RulePack, actions: &Actions, at: &Place, sink: &mut Sink) {
+    let (Some(steps), Some(QueuePick::Queue(queue))) = (&actions.overflow, &actions.queue) else { return };
+    for target in targets(steps) {
+        if target == queue || path(pack, target, queue).is_some() {
+            let hint = "let overflow end in a queue that keeps what it gets";
+            sink.error(at, format!("overflow from `{queue}` to `{target}` comes back to `{queue}`"), hint);
+        }
+    }
+}
+
+/// One problem for each circle, at the first queue of it by name.
+fn circles(pack: &RulePack, places: &BTreeMap<&str, &Place>, sink: &mut Sink) {
+    let mut told: BTreeSet<String> = BTreeSet::new();
+    for queue in pack.queues.keys() {
+        if told.contains(queue) {
+            continue;
+        }
+        let Some(way) = next(pack, queue).into_iter().find_map(|n| path(pack, n, queue)) else { continue };
+        let Some(at) = places.get(queue.as_str()) else { continue };
+        let circle: Vec<&str> = std::iter::once(queue.as_str()).chain(way.iter().map(String::as_str)).collect();
+        let hint = "let overflow end in a queue that keeps what it gets";
+        sink.error(at, format!("overflow goes in a circle: {}", circle.join(" → ")), hint);
+        told.extend(way);
+    }
+}

@@ -1,0 +1,298 @@
+//! Running the rules over one message, and explaining a run: the same code, with or without a trace.
+
+use super::Rule;
+use super::action::{Actions, AgentPick, QueuePick};
+use super::seen::{Filling, Seen, Texts};
+use super::sentence::failed;
+use crate::pack::{
+    AgentChoice, Notify, RuleTrace, RulePack, RunOutcome, RunReply, SeenMessage, SeenState, SetTarget,
+};
+use std::collections::BTreeMap;
+use switchboard_envelope::Timestamp;
+
+/// What the superseded list calls the actions of `default`.
+const DEFAULT: &str = "default";
+
+/// What one rule did, by the name of the action.
+#[derive(Default)]
+struct Did {
+    applied: Vec<String>,
+    superseded: Vec<String>,
+}
+
+impl RulePack {
+    /// Runs the rules in order over one message: what they decide together. `default` is not in it; whether it applies
+    /// depends on what becomes of the conversation, and [`RulePack::default_place`] has its actions.
+    #[must_use]
+    pub fn run(&self, message: &SeenMessage, state: &SeenState) -> RunOutcome {
+        let texts = Texts::default();
+        let mut out = RunOutcome::default();
+        for rule in self.index.candidates(&message.channel).iter().filter_map(|i| self.rules.get(*i)) {
+            if self.matches(rule, message, state, &texts, &out) {
+                self.hit(rule, message, state, &texts, &mut out);
+                if !rule.continues {
+                    break;
+                }
+            }
+        }
+        out
+    }
+
+    /// What [`RulePack::run`] did with each rule, and for each that did not match, the first condition that failed.
+    #[must_use]
+    pub fn explain(&self, message: &SeenMessage, state: &SeenState) -> Vec<RuleTrace> {
+        let texts = Texts::default();
+        let mut out = RunOutcome::default();
+        let mut stopped = false;
+        let mut traces = Vec::with_capacity(self.rules.len());
+        for rule in &self.rules {
+            let mut trace = RuleTrace {
+                rule: rule.name.clone(),
+                place: format!("{}:{}", rule.at.file, rule.at.line),
+                matched: false,
+                skipped: stopped,
+                failed: None,
+                applied: Vec::new(),
+                superseded: Vec::new(),
+            };
+            if !stopped && self.matches(rule, message, state, &texts, &out) {
+                let did = self.hit(rule, message, state, &texts, &mut out);
+                trace = RuleTrace { matched: true, applied: did.applied, superseded: did.superseded, ..trace };
+                stopped = !rule.continues;
+            } else if !stopped {
+                trace.failed = failed(&rule.when, &Seen { pack: self, message, state, so_far: &out, texts: &texts });
+            }
+            traces.push(trace);
+        }
+        traces
+    }
+
+    /// The actions of `default`, for a conversation that nothing else has placed.
+    #[must_use]
+    pub fn default_place(&self, message: &SeenMessage, state: &SeenState) -> RunOutcome {
+        let texts = Texts::default();
+        let mut out = RunOutcome::default();
+        self.apply(DEFAULT, &self.default, &BTreeMap::new(), (message, state, &texts), &mut out);
+        out
+    }
+
+    /// The queue of `default`, for conversations that lose theirs; `None` when `default` closes instead.
+    #[must_use]
+    pub fn default_queue(&self, now: Timestamp) -> Option<&str> {
+        match self.default.queue.as_ref()? {
+            QueuePick::Queue(q) => Some(q),
+            QueuePick::Rotation(r) => self.rotations.get(r)?.member(now).map(String::as_str),
+        }
+    }
+
+    /// A reply template filled in, as for an agent who sends it by hand: nothing is captured.
+    ///
+    /// # Errors
+    /// When the pack has no such reply, or a value is missing.
+    pub fn render(&self, reply: &str, message: &SeenMessage, state: &SeenState) -> Result<String, String> {
+        let (texts, out, captures) = (Texts::default(), RunOutcome::default(), BTreeMap::new());
+        let seen = Seen { pack: self, message, state, so_far: &out, texts: &texts };
+        self.fill_reply(reply, &seen, &captures)
+    }
+
+    fn fill_reply(&self, id: &str, seen: &Seen<'_>, captures: &BTreeMap<String, String>) -> Result<String, String> {
+        let template = self.replies.get(id).ok_or_else(|| format!("the pack has no reply `{id}`"))?;
+        template.render(&Filling { seen, captures })
+    }
+
+    fn matches(
+        &self,
+        rule: &Rule,
+        message: &SeenMessage,
+        state: &SeenState,
+        texts: &Texts,
+        so_far: &RunOutcome,
+    ) -> bool {
+        let seen = Seen { pack: self, message, state, so_far, texts };
+        rule.cheapest.iter().filter_map(|i| rule.when.get(*i)).all(|c| c.holds(&seen))
+    }
+
+    fn hit(
+        &self,
+        rule: &Rule,
+        message: &SeenMessage,
+        state: &SeenState,
+        texts: &Texts,
+        out: &mut RunOutcome,
+    ) -> Did {
+        let mut captures = BTreeMap::new();
+        if rule.captures {
+            let seen = Seen { pack: self, message, state, so_far: out, texts };
+            rule.when.iter().for_each(|c| c.captures(&seen, &mut captures));
+        }
+        out.hits.push(rule.name.clone());
+        self.apply(&rule.name, &rule.then, &captures, (message, state, texts), out)
+    }
+
+    /// Merges one rule's actions: tags and notices add up, for everything else the first decision stands.
+    fn apply(
+        &self,
+        rule: &str,
+        then: &Actions,
+        captures: &BTreeMap<String, String>,
+        (message, state, texts): (&SeenMessage, &SeenState, &Texts),
+        out: &mut RunOutcome,
+    ) -> Did {
+        let mut merge = Merge { out, did: Did::default() };
+        merge.tags(&then.tags);
+        for (target, template) in &then.set {
+            let seen = Seen { pack: self, message, state, so_far: merge.out, texts };
+            // Values may be missing only where a default stands, so this fails for a text that grew too long.
+            if let Ok(value) = template.render(&Filling { seen: &seen, captures }) {
+                merge.set(target, value);
+            }
+        }
+        self.merge_place(then, state.now, &mut merge);
+        merge.flag("close", then.close, |o| &mut o.close);
+        merge.flag("block", then.block, |o| &mut o.block);
+        merge.flag("move", then.move_, |o| &mut o.move_);
+        merge.first("snooze", then.snooze_ms, |o| &mut o.snooze_ms);
+        merge.first("consent", then.consent, |o| &mut o.consent);
+        for notice in &then.notify {
+            let seen = Seen { pack: self, message, state, so_far: merge.out, texts };
+            let text = notice.text.as_ref().and_then(|t| t.render(&Filling { seen: &seen, captures }).ok());
+            merge.did.applied.push(format!("notify {}", notice.desk));
+            merge.out.notify.push(Notify { desk: notice.desk.clone(), text });
+        }
+        if let Some((_, reply)) = &then.reply {
+            if merge.out.reply.is_some() {
+                merge.did.superseded.push(format!("reply {reply}"));
+            } else {
+                let seen = Seen { pack: self, message, state, so_far: merge.out, texts };
+                let text = self.fill_reply(reply, &seen, captures);
+                merge.did.applied.push(format!("reply {reply}"));
+                merge.out.reply = Some(RunReply { rule: rule.to_owned(), reply: reply.clone(), text });
+            }
+        }
+        let did = merge.did;
+        out.superseded.extend(did.superseded.iter().map(|a| (rule.to_owned(), a.clone())));
+        did
+    }
+
+    /// Where the conversation goes and how it waits there.
+    fn merge_place(&self, then: &Actions, now: Timestamp, merge: &mut Merge<'_>) {
+        let member = |id: &String| self.rotations.get(id).and_then(|r| r.member(now)).cloned();
+        let queue = then.queue.as_ref().and_then(|q| match q {
+            QueuePick::Queue(q) => Some(q.clone()),
+            QueuePick::Rotation(id) => member(id),
+        });
+        merge.first("queue", queue, |o| &mut o.queue);
+        let agent = then.agent.as_ref().and_then(|a| match a {
+            AgentPick::Choice(c) => Some(c.clone()),
+            AgentPick::Rotation(id) => member(id).map(AgentChoice::Agent),
+        });
+        merge.first("agent", agent, |o| &mut o.agent);
+        merge.first("desk", then.desk.clone(), |o| &mut o.desk);
+        merge.first("priority", then.priority, |o| &mut o.priority);
+        if let Some(skills) = &then.skills {
+            if merge.out.skills.is_empty() {
+                merge.did.applied.push("skills".into());
+                merge.out.skills.clone_from(skills);
+            } else {
+                merge.did.superseded.push("skills".into());
+            }
+        }
+        merge.first("overflow", then.overflow.clone(), |o| &mut o.overflow);
+    }
+}
+
+struct Merge<'a> {
+    out: &'a mut RunOutcome,
+    did: Did,
+}
+
+/// How an action's value is shown in a trace.
+trait Shown {
+    fn shown(&self, action: &str) -> String;
+}
+
+impl Merge<'_> {
+    fn first<T: Shown>(&mut self, action: &str, value: Option<T>, slot: impl Fn(&mut RunOutcome) -> &mut Option<T>) {
+        let Some(value) = value else { return };
+        let shown = value.shown(action);
+        let slot = slot(self.out);
+        if slot.is_some() {
+            self.did.superseded.push(shown);
+        } else {
+            self.did.applied.push(shown);
+            *slot = Some(value);
+        }
+    }
+
+    fn flag(&mut self, action: &str, wanted: bool, slot: impl Fn(&mut RunOutcome) -> &mut bool) {
+        if !wanted {
+            return;
+        }
+        let slot = slot(self.out);
+        if *slot {
+            self.did.superseded.push(action.to_owned());
+        } else {
+            self.did.applied.push(action.to_owned());
+            *slot = true;
+        }
+    }
+
+    fn tags(&mut self, tags: &[String]) {
+        for tag in tags {
+            self.did.applied.push(format!("tag {tag}"));
+            self.out.tags.insert(tag.clone());
+        }
+    }
+
+    fn set(&mut self, target: &SetTarget, value: String) {
+        let shown = match target {
+            SetTarget::Conversation(n) => format!("set {n}"),
+            SetTarget::Contact(n) => format!("set contact.{n}"),
+        };
+        if self.out.set.contains_key(target) {
+            self.did.superseded.push(shown);
+        } else {
+            self.did.applied.push(shown);
+            self.out.set.insert(target.clone(), value);
+        }
+    }
+}
+
+impl Shown for String {
+    fn shown(&self, action: &str) -> String {
+        format!("{action} {self}")
+    }
+}
+
+impl Shown for AgentChoice {
+    fn shown(&self, action: &str) -> String {
+        match self {
+            AgentChoice::Agent(id) => format!("{action} {id}"),
+            AgentChoice::Sticky => format!("{action} sticky"),
+        }
+    }
+}
+
+impl Shown for crate::pack::Priority {
+    fn shown(&self, action: &str) -> String {
+        format!("{action} {}", self.as_str())
+    }
+}
+
+impl Shown for i64 {
+    fn shown(&self, action: &str) -> String {
+        format!("{action} {}", crate::pack::read::spell(*self))
+    }
+}
+
+impl Shown for bool {
+    fn shown(&self, action: &str) -> String {
+        format!("{action} {}", if *self { "opted_in" } else { "opted_out" })
+    }
+}
+
+impl Shown for Vec<crate::pack::OverflowStep> {
+    fn shown(&self, action: &str) -> String {
+        action.to_owned()
+    }
+}

@@ -1,0 +1,110 @@
+//! The shipped packs load without a warning, and their tests hold as far as the rules alone decide.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use switchboard_routing_rules::pack::{
+    Actual, AgentChoice, Environment, PackTest, Priority, QUICKSTART, RulePack, RunOutcome, SetTarget, files, json_schema,
+};
+
+fn pack_dir(name: &str) -> Vec<(String, Vec<u8>)> {
+    files::read_dir(&Path::new(env!("CARGO_MANIFEST_DIR")).join("packs").join(name)).unwrap()
+}
+
+fn load(files: &[(String, Vec<u8>)]) -> RulePack {
+    let loaded = RulePack::load(files, &Environment::default())
+        .unwrap_or_else(|p| panic!("{}", p.iter().map(|p| format!("{p}\n")).collect::<String>()));
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    loaded.pack
+}
+
+/// What the rules decide, with `default` for a conversation that they placed nowhere.
+fn rules_only(pack: &RulePack, test: &PackTest) -> Actual {
+    let out = pack.run(&test.message, &test.given.seen);
+    let default = pack.default_place(&test.message, &test.given.seen);
+    let queue = out.queue.clone().or(test.given.seen.queue.clone()).or(default.queue);
+    let RunOutcome { hits, agent, priority, tags, set, consent, reply, .. } = out;
+    let tags: BTreeSet<String> = tags.into_iter().chain(test.given.seen.tags.clone()).collect();
+    let mut actual = Actual {
+        queue,
+        agent: match agent {
+            Some(AgentChoice::Agent(a)) => Some(a),
+            _ => None,
+        },
+        priority: priority.unwrap_or(test.given.priority).max(Priority::Low),
+        tags,
+        attributes: test.given.seen.attributes.clone(),
+        contact_attributes: test.given.seen.contact_attributes.clone(),
+        replies: reply.iter().map(|r| r.reply.clone()).collect(),
+        state: None,
+        consent: consent.map(|c| if c { "opted_in" } else { "opted_out" }.to_owned()),
+        rules: hits,
+    };
+    for (target, value) in set {
+        match target {
+            SetTarget::Conversation(n) => actual.attributes.insert(n, value),
+            SetTarget::Contact(n) => actual.contact_attributes.insert(n, value),
+        };
+    }
+    actual
+}
+
+fn check(name: &str, at_least: usize) {
+    let files = pack_dir(name);
+    let pack = load(&files);
+    let tests = pack.tests(&files, &Environment::default()).unwrap();
+    assert!(tests.len() >= at_least, "{name} lost its tests");
+    for test in &tests {
+        let wrong = test.expect.check(&rules_only(&pack, test));
+        assert!(wrong.is_empty(), "{}: {}: {wrong:#?}", test.at, test.name);
+        let reply = pack.run(&test.message, &test.given.seen).reply;
+        assert!(reply.is_none_or(|r| r.text.is_ok()), "{}", test.name);
+    }
+}
+
+#[test]
+fn the_quickstart_pack_does_what_its_tests_say() {
+    check("quickstart", 3);
+}
+
+#[test]
+fn the_shop_pack_does_what_its_tests_say() {
+    check("shop", 9);
+}
+
+#[test]
+fn the_built_in_quickstart_is_the_shipped_directory() {
+    let built_in: Vec<(String, Vec<u8>)> =
+        QUICKSTART.iter().map(|(p, t)| ((*p).to_owned(), t.as_bytes().to_vec())).collect();
+    assert_eq!(built_in, pack_dir("quickstart"));
+}
+
+#[test]
+fn a_pack_travels_as_a_blob_and_keeps_its_name() {
+    let pack = load(&pack_dir("shop"));
+    let again = RulePack::from_blob(&pack.to_blob()).unwrap();
+    assert_eq!((again.hash(), again.sources()), (pack.hash(), pack.sources()));
+    assert_eq!(pack.hash().len(), 64);
+    assert!(RulePack::from_blob(b"\xc1").is_err());
+    assert!(RulePack::from_blob(&[]).is_err());
+    let mut other = pack_dir("shop");
+    other[0].1.push(b'\n');
+    assert_ne!(load(&other).hash(), pack.hash(), "a byte more is another pack");
+    let mut moved = pack_dir("shop");
+    moved[0].0.insert(0, 'a');
+    assert_ne!(load(&moved).hash(), pack.hash(), "another path is another pack");
+    let tested: Vec<_> = pack_dir("shop").into_iter().filter(|(p, _)| !p.ends_with("_test.yaml")).collect();
+    assert_eq!(load(&tested).hash(), pack.hash(), "tests are no part of what decides");
+}
+
+/// After a change that was meant, write the schema anew: `SWITCHBOARD_WRITE_SCHEMA=1 cargo test -p
+/// switchboard-routing-rules --test packs`.
+#[test]
+fn the_committed_schema_is_the_one_in_force() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/pack.schema.json");
+    let schema = serde_json::to_string_pretty(&json_schema()).unwrap() + "\n";
+    if std::env::var_os("SWITCHBOARD_WRITE_SCHEMA").is_some() {
+        std::fs::write(&path, &schema).unwrap();
+    }
+    // Not assert_eq: it would print both.
+    assert!(std::fs::read_to_string(&path).unwrap_or_default() == schema, "{} is stale", path.display());
+}

@@ -1,0 +1,320 @@
+//! Channels: what every kind takes, then what each kind takes.
+
+use super::problem::{Place, nearest};
+use super::reader::{Reader, Section};
+use super::values::{
+    Rate, base_url, colour, duration, duration_within, is_loopback, line, origin, proxy, rate, sender, size_within,
+    twilio_sid,
+};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use switchboard_adapter_sdk::Secret;
+use switchboard_webchat::{Limits, Side, WebchatConfig};
+
+/// The kinds of channel that this version has.
+pub const KINDS: [&str; 2] = ["sms", "webchat"];
+/// The kinds that the documentation names and a later version will have.
+const LATER: [&str; 7] = ["email", "twitter", "facebook", "slack", "mattermost", "webhook", "external"];
+/// Names under which the daemon itself writes records.
+const RESERVED: [&str; 2] = ["api", "router"];
+
+/// What is done about a webhook whose signature does not match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signatures {
+    /// It is refused.
+    Enforce,
+    /// It is accepted and counted: for finding out what a proxy changes, never for good.
+    Report,
+}
+
+/// One channel. What is not written is the adapter's own default.
+#[derive(Clone, Debug)]
+pub struct ChannelConfig {
+    pub enabled: bool,
+    pub rate: Option<Rate>,
+    /// How long one call to the provider may take.
+    pub send_timeout: Option<Duration>,
+    /// How long after its acceptance a reply may still be sent.
+    pub not_after: Option<Duration>,
+    /// Time between catch-up polls; `None` when the channel is not polled.
+    pub poll: Option<Duration>,
+    pub signatures: Signatures,
+    /// Send again what may have been sent: it leaves the promise that nothing is sent twice.
+    pub resend_unknown: bool,
+    /// The proxy's address for calls to the provider; it may hold a password.
+    pub proxy: Option<Secret>,
+    pub kind: ChannelKind,
+}
+
+/// What a kind takes beside that.
+#[derive(Clone, Debug)]
+pub enum ChannelKind {
+    Sms(SmsConfig),
+    Webchat(WebchatConfig),
+}
+
+impl ChannelKind {
+    /// What configuration and rules call it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            ChannelKind::Sms(_) => "sms",
+            ChannelKind::Webchat(_) => "webchat",
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct SmsConfig {
+    pub provider: SmsProvider,
+}
+
+#[derive(Clone, Debug)]
+pub enum SmsProvider {
+    Twilio(TwilioConfig),
+}
+
+#[derive(Clone, Debug)]
+pub struct TwilioConfig {
+    pub account_sid: String,
+    /// The first signs our calls; each may sign a webhook, so that tokens can be rotated.
+    pub auth_tokens: Vec<Secret>,
+    /// An API key's SID and secret, used for calls instead of the account's token.
+    pub api_key: Option<(String, Secret)>,
+    /// A number in E.164, a short code, a name, or `whatsapp:` and a number.
+    pub from: Option<String>,
+    pub messaging_service_sid: Option<String>,
+    /// Without a slash at its end.
+    pub base_url: String,
+    /// How long Twilio may try to deliver.
+    pub validity: Option<Duration>,
+    /// Twilio replaces characters that would need the longer encoding.
+    pub smart_encoding: bool,
+}
+
+pub(super) fn read(
+    r: &mut Reader<'_>,
+    root: &mut Section,
+    public_url: Option<&str>,
+) -> BTreeMap<String, ChannelConfig> {
+    let mut channels = BTreeMap::new();
+    for (id, mut section) in root.by_id(r, "channels") {
+        if RESERVED.contains(&id.as_str()) {
+            r.error(&section.place, format!("`channels.{id}`: the daemon uses the name `{id}` itself: choose another"));
+        }
+        let Some(kind) = kind(r, &mut section) else {
+            section.ignore_rest();
+            continue;
+        };
+        section.variant(kind);
+        if let Some(channel) = channel(r, &mut section, kind, public_url) {
+            channels.insert(id, channel);
+        }
+        section.finish(r);
+    }
+    channels
+}
+
+fn kind(r: &mut Reader<'_>, s: &mut Section) -> Option<&'static str> {
+    s.required(r, "kind", "\"webchat\"", |written| {
+        let has = "this version has `sms` and `webchat`";
+        if let Some(kind) = KINDS.iter().find(|k| **k == written) {
+            Ok(*kind)
+        } else if LATER.contains(&written) {
+            Err(format!("kind `{written}` is not built into this version yet: {has}"))
+        } else if let Some(near) = nearest(written, KINDS) {
+            Err(format!("unknown kind `{written}`: did you mean `{near}`?"))
+        } else {
+            Err(format!("unknown kind `{written}`: {has}"))
+        }
+    })
+}
+
+fn channel(r: &mut Reader<'_>, s: &mut Section, kind: &'static str, public_url: Option<&str>) -> Option<ChannelConfig> {
+    let enabled = s.boolean(r, "enabled").unwrap_or(true);
+    let rate = s.get(r, "rate", rate);
+    let send_timeout = s.get(r, "send_timeout", duration_within("1s", "2m"));
+    let not_after = s.get(r, "not_after", duration_within("1m", "30d"));
+    let poll = s.get(r, "poll", |v| match v {
+        "off" => Ok(None),
+        other => match duration_within("10s", "1d")(other) {
+            Ok(d) => Ok(Some(d)),
+            Err(e) if duration(other).is_ok() => Err(e),
+            Err(_) => Err(format!("`{other}` is not a time between polls: write `5m`, or `off`")),
+        },
+    });
+    let signatures = s.choice(r, "signatures", &[("enforce", Signatures::Enforce), ("report", Signatures::Report)]);
+    let resend_unknown = s.boolean(r, "resend_unknown").unwrap_or(false);
+    let proxy = proxy_secret(r, s);
+    let (kind, usual_poll) = match kind {
+        "sms" => {
+            (ChannelKind::Sms(sms(r, s, public_url.filter(|_| enabled), enabled)?), Some(Duration::from_secs(300)))
+        }
+        _ => (ChannelKind::Webchat(webchat(r, s)), None),
+    };
+    Some(ChannelConfig {
+        enabled,
+        rate,
+        send_timeout,
+        not_after,
+        poll: poll.unwrap_or(usual_poll),
+        signatures: signatures.unwrap_or(Signatures::Enforce),
+        resend_unknown,
+        proxy,
+        kind,
+    })
+}
+
+/// A proxy's address is written plainly, unless it holds a password.
+fn proxy_secret(r: &mut Reader<'_>, s: &mut Section) -> Option<Secret> {
+    let Some(place) = s.place_of("proxy") else {
+        return s.secret(r, "proxy");
+    };
+    let secret = if s.is_plain("proxy") {
+        let url = s.get(r, "proxy", |v| Ok(v.to_owned()))?;
+        if url.contains('@') {
+            r.warn(&place, format!("{} holds a password: write `{{ env = \"NAME\" }}`, `{{ file = \"path\" }}` or `{{ credential = \"name\" }}`", s.name("proxy")));
+        }
+        Secret::new(url)
+    } else {
+        s.secret(r, "proxy")?
+    };
+    match proxy(secret.expose()) {
+        Ok(()) => Some(secret),
+        Err(e) => {
+            r.error(&place, format!("{} {e}", s.name("proxy")));
+            None
+        }
+    }
+}
+
+fn sms(r: &mut Reader<'_>, s: &mut Section, public_url: Option<&str>, enabled: bool) -> Option<SmsConfig> {
+    let provider = s.required(r, "provider", "\"twilio\"", |v| match v {
+        "twilio" => Ok(()),
+        "vonage" | "kannel" | "http" => {
+            Err(format!("provider `{v}` is not built into this version yet: this version has `twilio`"))
+        }
+        other => Err(format!("unknown provider `{other}`: this version has `twilio`")),
+    });
+    let twilio = twilio(r, s);
+    if provider.is_some() && enabled {
+        callbacks(r, &s.place.clone(), &s.path.clone(), public_url);
+    }
+    provider?;
+    Some(SmsConfig { provider: SmsProvider::Twilio(twilio?) })
+}
+
+fn twilio(r: &mut Reader<'_>, s: &mut Section) -> Option<TwilioConfig> {
+    let account_sid = s.required(r, "account_sid", "\"AC…\"", twilio_sid("AC", "an account SID"));
+    let auth_tokens = s.required_secrets(r, "auth_token");
+    let half = s.has("api_key") != s.has("api_secret");
+    if half {
+        let missing = if s.has("api_key") { "api_secret" } else { "api_key" };
+        r.error(&s.place, format!("{} is missing: `api_key` and `api_secret` go together", s.name(missing)));
+    }
+    let api_key = s.get(r, "api_key", twilio_sid("SK", "an API key's SID"));
+    let api_secret = s.secret(r, "api_secret");
+    if !s.has("from") && !s.has("messaging_service_sid") {
+        r.error(&s.place, format!("{} is missing: write the number to send from, as `from = \"+15005550006\"`, or a `messaging_service_sid`", s.name("from")));
+    }
+    let from = s.get(r, "from", sender);
+    let messaging_service_sid = s.get(r, "messaging_service_sid", twilio_sid("MG", "a messaging service's SID"));
+    let base = s.placed(r, "base_url", base_url);
+    if let Some(b) = base.as_ref().filter(|b| b.value.starts_with("http:") && !is_loopback(&b.value)) {
+        r.warn(
+            &b.place,
+            format!(
+                "{} is `{}`: credentials and customers' messages would travel unencrypted; write `https`",
+                s.name("base_url"),
+                b.value
+            ),
+        );
+    }
+    let validity = s.get(r, "validity", duration_within("1s", "10h"));
+    let smart_encoding = s.boolean(r, "smart_encoding").unwrap_or(false);
+    if auth_tokens.is_empty() {
+        return None;
+    }
+    Some(TwilioConfig {
+        account_sid: account_sid?,
+        auth_tokens,
+        api_key: api_key.zip(api_secret),
+        from,
+        messaging_service_sid,
+        base_url: base.map_or_else(|| "https://api.twilio.com".into(), |b| b.value),
+        validity,
+        smart_encoding,
+    })
+}
+
+/// Twilio signs over the public address and reports deliveries to it.
+fn callbacks(r: &mut Reader<'_>, place: &Place, path: &str, public_url: Option<&str>) {
+    let Some(url) = public_url else {
+        r.error(place, format!("`http.public_url` is missing: Twilio signs its webhooks over the address that it calls, so `{path}` needs `[http] public_url = \"https://hooks.shop.example\"`"));
+        return;
+    };
+    let host = url::Url::parse(url).ok().and_then(|u| u.host_str().map(str::to_owned)).unwrap_or_default();
+    if host.contains('_') {
+        r.error(place, format!("`http.public_url` has an `_` in its host `{host}`: Twilio refuses such an address for the status callbacks of `{path}`"));
+    }
+}
+
+fn webchat(r: &mut Reader<'_>, s: &mut Section) -> WebchatConfig {
+    let usual = WebchatConfig::default();
+    let origins = origins(r, s);
+    let limits = if s.has("limits") { s.section(r, "limits") } else { None };
+    let limits = limits.unwrap_or_else(|| s.absent("limits"));
+    WebchatConfig {
+        origins,
+        title: s.get(r, "title", line(60)),
+        greeting: s.get(r, "greeting", line(400)),
+        color: s.get(r, "color", colour).unwrap_or(usual.color),
+        side: s.choice(r, "side", &[("right", Side::Right), ("left", Side::Left)]).unwrap_or(usual.side),
+        language: s.choice(r, "language", &["en", "de", "fr", "es", "pl"].map(|l| (l, l))).map(str::to_owned),
+        demo: s.boolean(r, "demo").unwrap_or(usual.demo),
+        uploads: s.boolean(r, "uploads").unwrap_or(usual.uploads),
+        cost: s.number(r, "cost", 0.0, 100.0).unwrap_or(usual.cost),
+        token_days: s
+            .integer(r, "token_days", 1..=3650)
+            .and_then(|n| u32::try_from(n).ok())
+            .unwrap_or(usual.token_days),
+        limits: chat_limits(r, limits),
+        identity_secrets: s.secrets(r, "identity_secret"),
+    }
+}
+
+fn origins(r: &mut Reader<'_>, s: &mut Section) -> Vec<String> {
+    let mut origins: Vec<String> = vec![];
+    for o in s.list(r, "origins", origin).unwrap_or_default() {
+        if origins.contains(&o.value) {
+            r.warn(&o.place, format!("{}: `{}` is listed twice", s.name("origins"), o.value));
+            continue;
+        }
+        if o.value.starts_with("http:") && !is_loopback(&o.value) {
+            r.warn(
+                &o.place,
+                format!("{}: `{}` is unencrypted: write `https` if the site has it", s.name("origins"), o.value),
+            );
+        }
+        origins.push(o.value);
+    }
+    origins
+}
+
+/// What one visitor, and all of them, may use.
+fn chat_limits(r: &mut Reader<'_>, mut s: Section) -> Limits {
+    let usual = Limits::default();
+    let mut count = |key: &'static str, most: u64, usual: u32| {
+        s.integer(r, key, 1..=most).and_then(|n| u32::try_from(n).ok()).unwrap_or(usual)
+    };
+    let (rate, burst) = (count("rate", 1000, usual.rate), count("burst", 10_000, usual.burst));
+    let text = count("text", 4000, usual.text);
+    let sockets_per_visitor = count("sockets_per_visitor", 100, usual.sockets_per_visitor);
+    let sockets = count("sockets", 1_000_000, usual.sockets);
+    let file_bytes = s
+        .get(r, "file_bytes", size_within("1KiB", "10MiB"))
+        .and_then(|n| u32::try_from(n).ok())
+        .unwrap_or(usual.file_bytes);
+    s.finish(r);
+    Limits { rate, burst, text, file_bytes, sockets_per_visitor, sockets }
+}

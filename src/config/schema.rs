@@ -1,0 +1,218 @@
+//! The JSON Schema of the configuration file, for editors. It is written by hand, because what a file may hold is wider
+//! than any type that a deserializer would use; a test compares its keys with those that the reader asks for.
+
+use serde_json::{Map, Value, json};
+
+/// The schema, as `switchboard schema config` prints it and `schema/config.schema.json` holds it.
+#[must_use]
+pub fn config_schema() -> Value {
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Switchboard configuration",
+        "description": "The daemon's TOML file. Environment variables SWITCHBOARD__<TABLE>__<KEY> override it.",
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "workspace": { "$ref": "#/$defs/id", "default": "main", "description": "one routing domain: its conversations, agents, queues" },
+            "log": log(),
+            "http": http(),
+            "admin": admin(),
+            "rules": table("The rule pack; the one that is compiled in when this is left out.", json!({ "path": text("a directory of YAML files") })),
+            "logging": table("What the daemon tells of itself.", json!({
+                "format": { "enum": ["text", "json"], "default": "text" },
+                "level": { "type": "string", "default": "info", "description": "`info`, or `info,switchboard::router=debug`" },
+            })),
+            "retention": table("How long things are kept.", json!({
+                "messages": duration("365d", "transcripts"),
+                "raw": duration("30d", "what providers sent, byte for byte"),
+            })),
+            "shutdown": table("How the daemon stops.", json!({ "drain": duration("30s", "how long work in hand may take after the signal") })),
+            "limits": table("What may pile up.", json!({
+                "inbox": size("1GiB", "what may wait to be routed; messages are refused at 80 % of it"),
+                "duplicates": { "type": "integer", "minimum": 10_000, "maximum": 1_000_000_000, "default": 5_000_000, "description": "remembered event ids" },
+            })),
+            "channels": by_id("Where customers write.", json!({ "oneOf": [sms(), webchat()] })),
+            "desks": { "type": "object", "maxProperties": 0, "description": "this version has no desks: agents answer in the console and through the API" },
+        },
+        "$defs": {
+            "id": { "type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,62}$" },
+            "duration": { "type": "string", "pattern": "^([0-9]+(ms|s|m|min|h|d|w))+$", "examples": ["30s", "1h30m", "365d"] },
+            "size": { "type": "string", "pattern": "^[0-9]+ ?([kKmMgGtT]i?[bB]|[bB])?$", "examples": ["64KiB", "1MiB"] },
+            "secret": {
+                "description": "a literal is accepted with a warning",
+                "oneOf": [
+                    source("env", "an environment variable"),
+                    source("file", "a file, from this file's directory; the line end is cut"),
+                    source("credential", "a systemd credential"),
+                    { "type": "string", "minLength": 1 },
+                ],
+            },
+        },
+    })
+}
+
+fn table(description: &str, properties: Value) -> Value {
+    json!({ "type": "object", "additionalProperties": false, "description": description, "properties": properties })
+}
+
+fn by_id(description: &str, each: Value) -> Value {
+    json!({ "type": "object", "description": description, "propertyNames": { "$ref": "#/$defs/id" }, "additionalProperties": each })
+}
+
+fn text(description: &str) -> Value {
+    json!({ "type": "string", "minLength": 1, "description": description })
+}
+
+fn secret(description: &str) -> Value {
+    json!({ "$ref": "#/$defs/secret", "description": description })
+}
+
+fn duration(default: &str, description: &str) -> Value {
+    json!({ "$ref": "#/$defs/duration", "default": default, "description": description })
+}
+
+fn size(default: &str, description: &str) -> Value {
+    json!({ "$ref": "#/$defs/size", "default": default, "description": description })
+}
+
+fn source(key: &str, description: &str) -> Value {
+    json!({ "type": "object", "additionalProperties": false, "required": [key], "properties": { key: text(description) } })
+}
+
+fn log() -> Value {
+    table(
+        "The only truth: an embedded log in a directory of data.",
+        json!({
+            "backend": { "const": "embedded", "default": "embedded" },
+            "path": { "type": "string", "minLength": 1, "default": "data", "description": "the data directory" },
+        }),
+    )
+}
+
+fn http() -> Value {
+    let mut tls = table(
+        "TLS on the public listener.",
+        json!({
+            "cert": text("a PEM file with the certificate and its chain"),
+            "key": secret("the private key in PEM"),
+        }),
+    );
+    require(&mut tls, &["cert", "key"]);
+    table(
+        "The public listener: webhooks and chat.",
+        json!({
+            "listen": { "type": "string", "default": "127.0.0.1:8080" },
+            "public_url": { "type": "string", "format": "uri", "description": "what providers call; signatures are computed over it" },
+            "tls": tls,
+            "trusted_proxies": { "type": "array", "items": { "type": "string" }, "description": "whose X-Forwarded-For is believed", "examples": [["127.0.0.1/32"]] },
+            "max_body": size("1MiB", "a longer request is answered 413"),
+            "read_timeout": duration("15s", "how long a request may take to arrive"),
+            "max_connections": { "type": "integer", "minimum": 16, "maximum": 1_000_000, "default": 10_000 },
+        }),
+    )
+}
+
+fn admin() -> Value {
+    let mut token = table(
+        "A bearer token.",
+        json!({
+            "token": secret("at least 16 characters"),
+            "scopes": { "type": "array", "minItems": 1, "items": { "enum": ["admin", "supervisor", "agent", "read"] } },
+            "agent": { "$ref": "#/$defs/id", "description": "for whom a token of scope `agent` speaks" },
+        }),
+    );
+    require(&mut token, &["token", "scopes"]);
+    table(
+        "The private listener: API, console, metrics, health.",
+        json!({
+            "listen": { "type": "string", "default": "127.0.0.1:8081" },
+            "tokens": by_id("Tokens for the API.", token),
+        }),
+    )
+}
+
+fn require(table: &mut Value, keys: &[&str]) {
+    if let Some(t) = table.as_object_mut() {
+        t.insert("required".into(), json!(keys));
+    }
+}
+
+/// A kind of channel: its own keys and those of every channel.
+fn channel(kind: &str, description: &str, own: Value, required: &[&str]) -> Value {
+    let common = json!({
+        "kind": { "const": kind },
+        "enabled": { "type": "boolean", "default": true },
+        "rate": { "type": "string", "pattern": "^[0-9]+ */ *(s|m|min|h|d)$", "description": "the most sends in a time; none by default", "examples": ["10/s"] },
+        "send_timeout": duration("20s", "how long one call to the provider may take"),
+        "not_after": duration("1d", "how long after its acceptance a reply may still be sent"),
+        "poll": { "type": "string", "description": "time between catch-up polls, or `off`", "examples": ["5m", "off"] },
+        "signatures": { "enum": ["enforce", "report"], "default": "enforce" },
+        "resend_unknown": { "type": "boolean", "default": false, "description": "send again what may have been sent: a customer may get it twice" },
+        "proxy": secret("`http://host:port`, for calls to the provider"),
+    });
+    let mut properties = Map::new();
+    for part in [common, own] {
+        if let Value::Object(part) = part {
+            properties.extend(part);
+        }
+    }
+    let mut channel = table(description, Value::Object(properties));
+    require(&mut channel, &[&["kind"], required].concat());
+    channel
+}
+
+fn sms() -> Value {
+    let own = json!({
+        "provider": { "const": "twilio" },
+        "account_sid": { "type": "string", "pattern": "^AC[0-9a-fA-F]{32}$" },
+        "auth_token": one_or_more("signs webhooks, and authenticates calls"),
+        "api_key": { "type": "string", "pattern": "^SK[0-9a-fA-F]{32}$", "description": "an API key's SID, for calls instead of the account's token" },
+        "api_secret": secret("the API key's secret"),
+        "from": { "type": "string", "minLength": 1, "description": "a number in E.164, a short code, a name, or `whatsapp:` and a number", "examples": ["+15005550006"] },
+        "messaging_service_sid": { "type": "string", "pattern": "^MG[0-9a-fA-F]{32}$" },
+        "base_url": { "type": "string", "format": "uri", "default": "https://api.twilio.com" },
+        "validity": { "$ref": "#/$defs/duration", "description": "how long Twilio may try to deliver, up to 10h" },
+        "smart_encoding": { "type": "boolean", "default": false, "description": "Twilio replaces characters that would need the longer encoding" },
+    });
+    let mut sms = channel("sms", "Text messages, through Twilio.", own, &["provider", "account_sid", "auth_token"]);
+    if let Some(s) = sms.as_object_mut() {
+        s.insert("anyOf".into(), json!([{ "required": ["from"] }, { "required": ["messaging_service_sid"] }]));
+        s.insert("dependentRequired".into(), json!({ "api_key": ["api_secret"], "api_secret": ["api_key"] }));
+    }
+    sms
+}
+
+fn webchat() -> Value {
+    let count = |most: u32, usual: u32, description: &str| json!({ "type": "integer", "minimum": 1, "maximum": most, "default": usual, "description": description });
+    let limits = table(
+        "What one visitor, and all of them, may use.",
+        json!({
+            "rate": count(1000, 10, "frames a second from one visitor"),
+            "burst": count(10_000, 20, "frames at once after a pause"),
+            "text": count(4000, 4000, "characters of one message"),
+            "file_bytes": size("10MiB", "one file"),
+            "sockets_per_visitor": count(100, 8, "sockets and waiting polls of one visitor"),
+            "sockets": count(1_000_000, 20_000, "sockets and waiting polls of the channel"),
+        }),
+    );
+    let own = json!({
+        "origins": { "type": "array", "items": { "type": "string" }, "description": "sites that may embed the widget, without a path", "examples": [["https://shop.example"]] },
+        "title": { "type": "string", "maxLength": 60 },
+        "greeting": { "type": "string", "maxLength": 400, "description": "what stands above an empty conversation" },
+        "color": { "type": "string", "pattern": "^#[0-9a-fA-F]{6}$", "default": "#0b57d0" },
+        "side": { "enum": ["right", "left"], "default": "right" },
+        "language": { "enum": ["en", "de", "fr", "es", "pl"], "description": "by default the page's, then the browser's" },
+        "demo": { "type": "boolean", "default": true, "description": "serve a page of its own at /chat/<channel>" },
+        "uploads": { "type": "boolean", "default": true, "description": "visitors may send files" },
+        "cost": { "type": "number", "minimum": 0, "maximum": 100, "default": 1, "description": "load of one chat on an agent, in capacity units" },
+        "token_days": count(3650, 365, "how long a browser is known again"),
+        "identity_secret": one_or_more("with which your server vouches for its users"),
+        "limits": limits,
+    });
+    channel("webchat", "The chat widget, on our own page and on yours.", own, &[])
+}
+
+fn one_or_more(description: &str) -> Value {
+    let many = json!({ "type": "array", "minItems": 1, "items": { "$ref": "#/$defs/secret" } });
+    json!({ "description": format!("{description}; one, or a list while it is rotated"), "oneOf": [{ "$ref": "#/$defs/secret" }, many] })
+}

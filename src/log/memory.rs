@@ -1,0 +1,349 @@
+//! The log in memory, for the simulator: it holds no more than the trait promises.
+//!
+//! It forgets duplicates, loses answers, lands appends late and delivers OUT again, all by a seed. It has no thread, no
+//! timer and no clock of its own: everything that happens, happens inside a call, so that a single-threaded executor that
+//! repeats its calls repeats the story. What was acknowledged stays, also after [`MemoryLog::crash`].
+
+mod faults;
+mod outbox;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use faults::{Fate, Faults, Room};
+
+use super::{Claim, Commit, FrameWrite, InRecord, Ingested, KeyId, Log, LogError, Outbox, Seq, Stored};
+use async_trait::async_trait;
+use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
+use faults::Dice;
+use std::{
+    collections::VecDeque,
+    fmt::Write as _,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use store::{Answer, Store, Write};
+use switchboard_envelope::{BlobRef, Timestamp};
+use tokio::sync::watch;
+
+/// How a log in memory behaves.
+#[derive(Clone, Debug)]
+pub struct MemoryOptions {
+    /// What IN may hold, in bytes, as for the embedded log.
+    pub in_max_bytes: u64,
+    /// What [`Log::exclusive`] answers.
+    pub exclusive: bool,
+    /// Every chance is drawn from this.
+    pub seed: u64,
+    pub faults: Faults,
+}
+
+impl Default for MemoryOptions {
+    fn default() -> MemoryOptions {
+        MemoryOptions { in_max_bytes: 1 << 30, exclusive: true, seed: 0, faults: Faults::default() }
+    }
+}
+
+/// A handle; clones share one log.
+#[derive(Clone)]
+pub struct MemoryLog {
+    shared: Arc<Shared>,
+    exclusive: bool,
+}
+
+struct Shared {
+    inner: Mutex<Inner>,
+    in_tail: watch::Sender<Seq>,
+    log_tail: watch::Sender<Seq>,
+    out_tail: watch::Sender<Seq>,
+    /// Raised by a crash; an outbox of before is dead.
+    epoch: watch::Sender<u64>,
+}
+
+struct Inner {
+    store: Store,
+    faults: Faults,
+    room: Room,
+    dice: Dice,
+    forced: VecDeque<Fate>,
+    /// Calls so far, by which late writes know their moment.
+    calls: u64,
+    late: Vec<(u64, Write)>,
+}
+
+impl MemoryLog {
+    #[must_use]
+    pub fn new(options: &MemoryOptions) -> MemoryLog {
+        let inner = Inner {
+            store: Store::new(options.in_max_bytes),
+            faults: options.faults,
+            room: Room::Enough,
+            dice: Dice::new(options.seed),
+            forced: VecDeque::new(),
+            calls: 0,
+            late: Vec::new(),
+        };
+        let shared = Shared {
+            inner: Mutex::new(inner),
+            in_tail: watch::Sender::new(0),
+            log_tail: watch::Sender::new(0),
+            out_tail: watch::Sender::new(0),
+            epoch: watch::Sender::new(0),
+        };
+        MemoryLog { shared: Arc::new(shared), exclusive: options.exclusive }
+    }
+
+    /// Sets the log's clock.
+    pub fn set_now(&self, now: Timestamp) {
+        self.shared.lock().store.now = now;
+    }
+
+    /// Changes the chances from here on.
+    pub fn set_faults(&self, faults: Faults) {
+        self.shared.lock().faults = faults;
+    }
+
+    /// Fills the disk, or makes room.
+    pub fn set_room(&self, room: Room) {
+        self.shared.lock().room = room;
+    }
+
+    /// The next write meets this fate, whatever the chances are. Several wait in order.
+    pub fn force(&self, fate: Fate) {
+        self.shared.lock().forced.push_back(fate);
+    }
+
+    /// Writes that were not answered and will still land.
+    #[must_use]
+    pub fn late(&self) -> usize {
+        self.shared.lock().late.len()
+    }
+
+    /// Lands every late write now.
+    pub fn land_late(&self) {
+        let mut inner = self.shared.lock();
+        let late = std::mem::take(&mut inner.late);
+        late.into_iter().for_each(|(_, write)| drop(inner.apply(write)));
+        self.shared.show(inner);
+    }
+
+    /// The process that uses the log is killed: what it had sent and was not answered lands or does not, its outboxes
+    /// answer no more, and everything that was acknowledged is there.
+    pub fn crash(&self) {
+        let mut inner = self.shared.lock();
+        let late = std::mem::take(&mut inner.late);
+        for (_, write) in late {
+            if inner.dice.chance(500) {
+                let _ = inner.apply(write);
+            }
+        }
+        inner.forced.clear();
+        self.shared.show(inner);
+        self.shared.epoch.send_modify(|epoch| *epoch += 1);
+    }
+
+    fn write(&self, write: Write) -> Result<Answer, LogError> {
+        let mut inner = self.shared.begin();
+        let answer = inner.write(write);
+        self.shared.show(inner);
+        answer
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Store) -> T) -> Result<T, LogError> {
+        let mut inner = self.shared.begin();
+        let lost = inner.faults.lost_read;
+        let answer = if inner.dice.chance(lost) { Err(no_answer()) } else { Ok(read(&inner.store)) };
+        self.shared.show(inner);
+        answer
+    }
+}
+
+fn no_answer() -> LogError {
+    LogError::Unavailable("the answer was lost".into())
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a call: what is due lands first.
+    fn begin(&self) -> MutexGuard<'_, Inner> {
+        let mut inner = self.lock();
+        inner.calls += 1;
+        let now = inner.calls;
+        let (due, later) = std::mem::take(&mut inner.late).into_iter().partition(|(at, _)| *at <= now);
+        inner.late = later;
+        let due: Vec<(u64, Write)> = due;
+        due.into_iter().for_each(|(_, write)| drop(inner.apply(write)));
+        inner
+    }
+
+    /// Ends a call, and wakes those who wait for what it brought.
+    fn show(&self, inner: MutexGuard<'_, Inner>) {
+        let lasts = [inner.store.in_last, inner.store.log_last, inner.store.out_last];
+        drop(inner);
+        for (tail, last) in [&self.in_tail, &self.log_tail, &self.out_tail].into_iter().zip(lasts) {
+            tail.send_if_modified(|seen| std::mem::replace(seen, last) != last);
+        }
+    }
+}
+
+impl Inner {
+    fn apply(&mut self, write: Write) -> Result<Answer, LogError> {
+        let forget = self.faults.forget_duplicate;
+        self.store.apply(write, || self.dice.chance(forget))
+    }
+
+    fn write(&mut self, write: Write) -> Result<Answer, LogError> {
+        if self.room.refuses(&write) {
+            return Err(LogError::Full("the disk is full".into()));
+        }
+        let fate = self.forced.pop_front().unwrap_or_else(|| self.faults.fate(&mut self.dice));
+        match fate {
+            Fate::Answered => self.apply(write),
+            Fate::AnswerLost => self.apply(write).and(Err(no_answer())),
+            Fate::RequestLost => Err(no_answer()),
+            Fate::Late => {
+                let at = self.calls + 1 + self.dice.below(8);
+                self.late.push((at, write));
+                Err(no_answer())
+            }
+        }
+    }
+}
+
+fn blob_ref(bytes: &[u8]) -> BlobRef {
+    let text = digest(&SHA256, bytes).as_ref().iter().fold(String::from("blob:sha256:"), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
+    BlobRef(text)
+}
+
+fn checked(blob: &BlobRef) -> Result<BlobRef, LogError> {
+    let hash = blob.0.strip_prefix("blob:sha256:").unwrap_or_default();
+    if hash.len() == 64 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        return Ok(blob.clone());
+    }
+    Err(LogError::Refused(format!("`{}` is not `blob:sha256:<64 hex digits>`", blob.0)))
+}
+
+#[async_trait]
+impl Log for MemoryLog {
+    async fn ingest(&self, record: InRecord) -> Result<Ingested, LogError> {
+        self.write(Write::Ingest(record)).map(Answer::ingested)
+    }
+
+    async fn read_in(&self, after: Seq, max: usize) -> Result<Vec<Stored>, LogError> {
+        self.read(|store| Store::after(&store.inn, after, max))
+    }
+
+    async fn get_in(&self, seq: Seq) -> Result<Option<Stored>, LogError> {
+        self.read(|store| store.inn.get(&seq).cloned())
+    }
+
+    fn in_tail(&self) -> watch::Receiver<Seq> {
+        self.shared.in_tail.subscribe()
+    }
+
+    async fn commit(&self, expected: Seq, frame: FrameWrite) -> Commit {
+        let answer = self.write(Write::Commit(expected, frame));
+        answer.map_or_else(|error| Commit::Unknown(error.to_string()), Answer::committed)
+    }
+
+    async fn read_log(&self, after: Seq, max: usize) -> Result<Vec<Stored>, LogError> {
+        self.read(|store| Store::after(&store.log, after, max))
+    }
+
+    fn log_tail(&self) -> watch::Receiver<Seq> {
+        self.shared.log_tail.subscribe()
+    }
+
+    async fn log_bounds(&self) -> Result<(Seq, Seq), LogError> {
+        self.read(|store| (store.log.keys().next().copied().unwrap_or(store.log_last + 1), store.log_last))
+    }
+
+    async fn out_last(&self) -> Result<Seq, LogError> {
+        self.read(|store| store.out_last)
+    }
+
+    async fn outbox(&self, channel: &str) -> Result<Box<dyn Outbox>, LogError> {
+        Ok(Box::new(outbox::MemoryOutbox::new(Arc::clone(&self.shared), channel)))
+    }
+
+    async fn claim(&self, key: &str, nonce: &str) -> Result<Claim, LogError> {
+        self.write(Write::Claim { key: key.into(), nonce: nonce.into() }).map(Answer::claimed)
+    }
+
+    async fn claimed(&self, key: &str) -> Result<Option<String>, LogError> {
+        self.read(|store| store.holder(key).cloned())
+    }
+
+    async fn put_blob(&self, scope: &str, bytes: Bytes) -> Result<BlobRef, LogError> {
+        let blob = blob_ref(&bytes);
+        self.write(Write::PutBlob { scope: scope.into(), blob: blob.clone(), bytes }).map(|_| blob)
+    }
+
+    async fn get_blob(&self, scope: &str, blob: &BlobRef) -> Result<Option<Bytes>, LogError> {
+        let key = (scope.to_owned(), checked(blob)?);
+        self.read(|store| store.blobs.get(&key).cloned())
+    }
+
+    async fn delete_blob(&self, scope: &str, blob: &BlobRef) -> Result<(), LogError> {
+        let blob = checked(blob)?;
+        self.write(Write::DeleteBlob { scope: scope.into(), blob }).map(drop)
+    }
+
+    async fn put_key(&self, id: &str, key: [u8; 32]) -> Result<[u8; 32], LogError> {
+        self.write(Write::PutKey(id.into(), key)).map(Answer::key)
+    }
+
+    async fn get_keys(&self, ids: &[KeyId]) -> Result<Vec<Option<[u8; 32]>>, LogError> {
+        self.read(|store| ids.iter().map(|id| store.keys.get(id).copied()).collect())
+    }
+
+    async fn delete_key(&self, id: &str) -> Result<(), LogError> {
+        self.write(Write::DeleteKey(id.into())).map(drop)
+    }
+
+    async fn put_cursor(&self, name: &str, value: &str) -> Result<(), LogError> {
+        self.write(Write::PutCursor(name.into(), value.into())).map(drop)
+    }
+
+    async fn get_cursor(&self, name: &str) -> Result<Option<String>, LogError> {
+        self.read(|store| store.cursors.get(name).cloned())
+    }
+
+    async fn put_snapshot(&self, at: Seq, bytes: Bytes) -> Result<(), LogError> {
+        self.write(Write::PutSnapshot(at, bytes)).map(drop)
+    }
+
+    async fn snapshots(&self) -> Result<Vec<(Seq, Bytes)>, LogError> {
+        self.read(|store| store.snapshots.iter().rev().map(|(at, bytes)| (*at, bytes.clone())).collect())
+    }
+
+    async fn trim_in(&self, up_to: Seq) -> Result<(), LogError> {
+        self.write(Write::TrimIn(up_to)).map(drop)
+    }
+
+    async fn trim_log(&self, up_to: Seq) -> Result<(), LogError> {
+        self.write(Write::TrimLog(up_to)).map(drop)
+    }
+
+    async fn trim_out(&self, before: Timestamp) -> Result<(), LogError> {
+        self.write(Write::TrimOut(before)).map(drop)
+    }
+
+    async fn now(&self) -> Result<Timestamp, LogError> {
+        self.read(|store| store.now)
+    }
+
+    fn exclusive(&self) -> bool {
+        self.exclusive
+    }
+
+    fn durability(&self) -> String {
+        "everything is gone when the process ends: this log is for simulations".into()
+    }
+}
