@@ -1,0 +1,385 @@
+//! What readers ask.
+
+use super::rows::{
+    Contact, Conversation, ConversationFilter, DeadLetter, Facts, Message, OfferRow,
+};
+use super::writer::column;
+use super::{History, HistoryError};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use serde::de::DeserializeOwned;
+use switchboard_envelope::Timestamp;
+use switchboard_routing_rules::event::{DeadReason, KeyHash, Reply};
+use switchboard_routing_rules::ids::{ContactId, ConvId};
+
+/// Part of a list, newest first, and where the next part starts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    /// Ask for what is before this.
+    pub next: Option<u64>,
+}
+
+/// The first answer that a command got.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answered {
+    pub at: Timestamp,
+    /// The hash of the request's body.
+    pub body: Option<String>,
+    pub reply: Reply,
+}
+
+/// A record of IN that could not be understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Its place in IN.
+    pub seq: u64,
+    pub channel: String,
+    pub reason: String,
+    pub at: Timestamp,
+}
+
+/// How often a rule matched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleHits {
+    pub rule: String,
+    pub hits: u64,
+    pub last_at: Timestamp,
+}
+
+type Read<T> = Result<T, HistoryError>;
+
+fn doc<T: DeserializeOwned>(bytes: &[u8]) -> Read<T> {
+    Ok(rmp_serde::from_slice(bytes)?)
+}
+
+fn docs<T: DeserializeOwned>(db: &Connection, sql: &str, args: Vec<Value>) -> Read<Vec<T>> {
+    let mut find = db.prepare_cached(sql)?;
+    let mut rows = find.query(params_from_iter(args))?;
+    let mut out = vec![];
+    while let Some(row) = rows.next()? {
+        out.push(doc(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)?);
+    }
+    Ok(out)
+}
+
+fn one<T: DeserializeOwned>(db: &Connection, sql: &str, args: Vec<Value>) -> Read<Option<T>> {
+    Ok(docs(db, sql, args)?.into_iter().next())
+}
+
+fn unsigned(n: i64) -> u64 {
+    u64::try_from(n).unwrap_or(0)
+}
+
+fn text(s: impl ToString) -> Value {
+    Value::Text(s.to_string())
+}
+
+/// Cuts a list that was read one longer than asked, and says where it goes on.
+fn page<T>(mut items: Vec<T>, limit: usize, place: impl Fn(&T) -> u64) -> Page<T> {
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = if more { items.last().map(place) } else { None };
+    Page { items, next }
+}
+
+fn limit_value(limit: usize) -> Value {
+    Value::Integer(i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX))
+}
+
+fn before_value(before: Option<u64>) -> Value {
+    Value::Integer(before.map_or(i64::MAX, column))
+}
+
+fn contact_of(db: &Connection, id: ContactId) -> Read<Option<Contact>> {
+    let find = "SELECT doc FROM contacts WHERE id = ?1";
+    let contact: Option<Contact> = one(db, find, vec![text(id)])?;
+    match contact.as_ref().and_then(|c| c.merged_into) {
+        Some(into) if into != id => Ok(one(db, find, vec![text(into)])?.or(contact)),
+        _ => Ok(contact),
+    }
+}
+
+fn with_contacts(db: &Connection, items: Vec<Conversation>) -> Read<Vec<(Conversation, Option<Contact>)>> {
+    items.into_iter().map(|c| contact_of(db, c.contact).map(|p| (c, p))).collect()
+}
+
+/// A part of a query that may be absent. Every combination is its own statement, so that each uses its index.
+fn conversations_sql(filter: &ConversationFilter, before: Option<u64>, limit: usize) -> (String, Vec<Value>) {
+    let mut sql = String::from("SELECT doc FROM conversations WHERE seq < ?");
+    let mut args = vec![before_value(before)];
+    if !filter.states.is_empty() {
+        sql.push_str(" AND state IN (");
+        for (i, s) in filter.states.iter().enumerate() {
+            sql.push_str(if i == 0 { "?" } else { ", ?" });
+            args.push(text(s.as_str()));
+        }
+        sql.push(')');
+    }
+    let equal = [
+        (" AND queue = ?", filter.queue.clone()),
+        (" AND agent = ?", filter.agent.clone()),
+        (" AND channel = ?", filter.channel.clone()),
+        (" AND contact = ?", filter.contact.map(|c| c.to_string())),
+    ];
+    for (clause, value) in equal {
+        if let Some(v) = value {
+            sql.push_str(clause);
+            args.push(Value::Text(v));
+        }
+    }
+    sql.push_str(" ORDER BY seq DESC LIMIT ?");
+    args.push(limit_value(limit));
+    (sql, args)
+}
+
+impl History {
+    /// Conversations with their contacts, by the time of opening, newest first. A row that changes while a reader pages
+    /// keeps its place.
+    ///
+    /// # Errors
+    /// When the file cannot be read; so for every query here.
+    pub async fn conversations(
+        &self,
+        filter: ConversationFilter,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Read<Page<(Conversation, Option<Contact>)>> {
+        self.read(move |db| {
+            let (sql, args) = conversations_sql(&filter, before, limit);
+            let found: Vec<Conversation> = docs(db, &sql, args)?;
+            let p = page(found, limit, |c| c.seq);
+            Ok(Page { items: with_contacts(db, p.items)?, next: p.next })
+        })
+        .await
+    }
+
+    pub async fn conversation(&self, id: ConvId) -> Read<Option<(Conversation, Option<Contact>)>> {
+        self.read(move |db| {
+            let found = one(db, "SELECT doc FROM conversations WHERE id = ?1", vec![text(id)])?;
+            Ok(with_contacts(db, found.into_iter().collect())?.into_iter().next())
+        })
+        .await
+    }
+
+    /// A conversation's messages, newest first.
+    pub async fn messages(&self, conversation: u64, before: Option<u64>, limit: usize) -> Read<Page<Message>> {
+        self.read(move |db| {
+            let sql = "SELECT doc FROM messages WHERE conv = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3";
+            let args = vec![Value::Integer(column(conversation)), before_value(before), limit_value(limit)];
+            Ok(page(docs(db, sql, args)?, limit, |m: &Message| m.seq))
+        })
+        .await
+    }
+
+    /// What a visitor of a thread may see, after a place, oldest first: what they wrote and what we sent, no notes.
+    pub async fn transcript(&self, channel: String, thread: KeyHash, after: u64, limit: usize) -> Read<Vec<Message>> {
+        self.read(move |db| {
+            let sql = "SELECT m.doc FROM conversations c JOIN messages m ON m.conv = c.seq AND m.seq > ?3
+                       WHERE c.thread = ?1 AND c.channel = ?2 AND m.dir IN (0, 1) ORDER BY m.seq LIMIT ?4";
+            let args = vec![
+                Value::Blob(thread.0.to_be_bytes().to_vec()),
+                Value::Text(channel),
+                Value::Integer(column(after)),
+                Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX)),
+            ];
+            docs(db, sql, args)
+        })
+        .await
+    }
+
+    /// The newest conversation of a thread.
+    pub async fn thread_conversation(&self, channel: String, thread: KeyHash) -> Read<Option<Conversation>> {
+        self.read(move |db| {
+            let sql = "SELECT doc FROM conversations WHERE thread = ?1 AND channel = ?2 ORDER BY seq DESC LIMIT 1";
+            one(db, sql, vec![Value::Blob(thread.0.to_be_bytes().to_vec()), Value::Text(channel)])
+        })
+        .await
+    }
+
+    pub async fn message(&self, id: String) -> Read<Option<Message>> {
+        self.read(move |db| one(db, "SELECT doc FROM messages WHERE id = ?1", vec![Value::Text(id)])).await
+    }
+
+    /// The newest message of a customer, on any channel.
+    pub async fn last_inbound(&self) -> Read<Option<Message>> {
+        self.read(move |db| {
+            let sql = "SELECT m.doc FROM decisions d JOIN messages m ON m.seq = d.seq ORDER BY d.seq DESC LIMIT 1";
+            one(db, sql, vec![])
+        })
+        .await
+    }
+
+    /// What the decision about a message saw.
+    pub async fn facts(&self, message_place: u64) -> Read<Option<Facts>> {
+        self.read(move |db| {
+            one(db, "SELECT doc FROM decisions WHERE seq = ?1", vec![Value::Integer(column(message_place))])
+        })
+        .await
+    }
+
+    /// A contact; one that was merged answers as what it was merged into.
+    pub async fn contact(&self, id: ContactId) -> Read<Option<Contact>> {
+        self.read(move |db| contact_of(db, id)).await
+    }
+
+    pub async fn contacts(&self, identity: Option<String>, before: Option<u64>, limit: usize) -> Read<Page<Contact>> {
+        self.read(move |db| {
+            let (sql, args) = match identity {
+                Some(i) => (
+                    "SELECT c.doc, c.seq FROM contacts c JOIN identities i ON i.contact = c.id
+                     WHERE i.identity = ?3 AND c.seq < ?1 ORDER BY c.seq DESC LIMIT ?2",
+                    vec![before_value(before), limit_value(limit), Value::Text(i)],
+                ),
+                None => (
+                    "SELECT doc, seq FROM contacts WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2",
+                    vec![before_value(before), limit_value(limit)],
+                ),
+            };
+            let mut find = db.prepare_cached(sql)?;
+            let mut rows = find.query(params_from_iter(args))?;
+            let mut out: Vec<(Contact, u64)> = vec![];
+            while let Some(r) = rows.next()? {
+                out.push((doc(&r.get::<_, Vec<u8>>(0)?)?, unsigned(r.get(1)?)));
+            }
+            let p = page(out, limit, |c| c.1);
+            let items = p.items.into_iter().map(|c| c.0).filter(|c| c.merged_into.is_none()).collect();
+            Ok(Page { items, next: p.next })
+        })
+        .await
+    }
+
+    /// Offers that stand, newest first; of one agent or of all.
+    pub async fn offers(&self, agent: Option<String>, before: Option<u64>, limit: usize) -> Read<Page<OfferRow>> {
+        self.read(move |db| {
+            let sql = "SELECT doc, seq FROM offers WHERE seq < ?1 AND (?3 IS NULL OR agent = ?3) ORDER BY seq DESC LIMIT ?2";
+            let mut find = db.prepare_cached(sql)?;
+            let mut rows = find.query(params_from_iter([
+                before_value(before),
+                limit_value(limit),
+                agent.map_or(Value::Null, Value::Text),
+            ]))?;
+            let mut out: Vec<(OfferRow, u64)> = vec![];
+            while let Some(r) = rows.next()? {
+                out.push((doc(&r.get::<_, Vec<u8>>(0)?)?, unsigned(r.get(1)?)));
+            }
+            let p = page(out, limit, |o| o.1);
+            Ok(Page { items: p.items.into_iter().map(|o| o.0).collect(), next: p.next })
+        })
+        .await
+    }
+
+    pub async fn dead_letters(&self, channel: Option<String>, before: Option<u64>, limit: usize) -> Read<Page<DeadLetter>> {
+        self.read(move |db| {
+            let sql = "SELECT d.seq, d.channel, d.reason, d.at, m.doc FROM dead d JOIN messages m ON m.id = d.message
+                       WHERE d.seq < ?1 AND (?3 IS NULL OR d.channel = ?3) ORDER BY d.seq DESC LIMIT ?2";
+            let mut find = db.prepare_cached(sql)?;
+            let args = [before_value(before), limit_value(limit), channel.map_or(Value::Null, Value::Text)];
+            let mut rows = find.query(params_from_iter(args))?;
+            let mut out = vec![];
+            while let Some(r) = rows.next()? {
+                out.push(dead_letter(r)?);
+            }
+            Ok(page(out, limit, |d| d.seq))
+        })
+        .await
+    }
+
+    /// The dead letter of a message.
+    pub async fn dead_letter(&self, message: String) -> Read<Option<DeadLetter>> {
+        self.read(move |db| {
+            let sql = "SELECT d.seq, d.channel, d.reason, d.at, m.doc FROM dead d JOIN messages m ON m.id = d.message
+                       WHERE d.message = ?1";
+            let mut find = db.prepare_cached(sql)?;
+            let mut rows = find.query([message])?;
+            rows.next()?.map(dead_letter).transpose()
+        })
+        .await
+    }
+
+    pub async fn quarantine(&self, before: Option<u64>, limit: usize) -> Read<Page<Quarantined>> {
+        self.read(move |db| {
+            let sql = "SELECT seq, channel, reason, at FROM quarantine WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
+            let mut find = db.prepare_cached(sql)?;
+            let rows = find.query_map(params_from_iter([before_value(before), limit_value(limit)]), quarantined)?;
+            Ok(page(rows.collect::<Result<Vec<_>, _>>()?, limit, |q| q.seq))
+        })
+        .await
+    }
+
+    pub async fn quarantined(&self, seq: u64) -> Read<Option<Quarantined>> {
+        self.read(move |db| {
+            let sql = "SELECT seq, channel, reason, at FROM quarantine WHERE seq = ?1";
+            Ok(db.prepare_cached(sql)?.query_row([column(seq)], quarantined).optional()?)
+        })
+        .await
+    }
+
+    /// The first answer of a command, for seven days.
+    pub async fn answered(&self, command: KeyHash) -> Read<Option<Answered>> {
+        self.read(move |db| {
+            let found = db
+                .prepare_cached("SELECT at, body, reply FROM answers WHERE command = ?1")?
+                .query_row(params![command.0.to_be_bytes()], |r| {
+                    Ok((r.get::<_, i64>(0)?, r.get::<_, Option<String>>(1)?, r.get::<_, Vec<u8>>(2)?))
+                })
+                .optional()?;
+            let Some((at, body, reply)) = found else { return Ok(None) };
+            Ok(Some(Answered { at: Timestamp(at), body, reply: doc(&reply)? }))
+        })
+        .await
+    }
+
+    pub async fn rule_hits(&self) -> Read<Vec<RuleHits>> {
+        self.read(move |db| {
+            let mut find = db.prepare_cached("SELECT rule, hits, last_at FROM rule_hits ORDER BY rule")?;
+            let rows = find.query_map([], |r| {
+                Ok(RuleHits { rule: r.get(0)?, hits: unsigned(r.get(1)?), last_at: Timestamp(r.get(2)?) })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// The pack in force, and since when.
+    pub async fn pack_in_force(&self) -> Read<Option<(String, Timestamp)>> {
+        self.read(move |db| {
+            let (hash, at): (Option<String>, Option<i64>) =
+                db.query_row("SELECT pack, pack_at FROM meta WHERE id = 1", [], |r| Ok((r.get(0)?, r.get(1)?)))?;
+            Ok(hash.zip(at.map(Timestamp)))
+        })
+        .await
+    }
+
+    /// Conversations by state.
+    pub async fn counts(&self) -> Read<Vec<(String, u64)>> {
+        self.read(move |db| {
+            let mut find = db.prepare_cached("SELECT state, count(*) FROM conversations GROUP BY state")?;
+            let rows = find.query_map([], |r| Ok((r.get(0)?, unsigned(r.get(1)?))))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+}
+
+fn quarantined(r: &Row<'_>) -> rusqlite::Result<Quarantined> {
+    Ok(Quarantined { seq: unsigned(r.get(0)?), channel: r.get(1)?, reason: r.get(2)?, at: Timestamp(r.get(3)?) })
+}
+
+fn dead_letter(r: &Row<'_>) -> Read<DeadLetter> {
+    let word: String = r.get(2)?;
+    let reasons = [
+        DeadReason::Rejected,
+        DeadReason::Unknown,
+        DeadReason::Expired,
+        DeadReason::ChannelRemoved,
+        DeadReason::Failed,
+    ];
+    Ok(DeadLetter {
+        seq: unsigned(r.get(0)?),
+        channel: r.get(1)?,
+        reason: reasons.into_iter().find(|d| d.as_str() == word).unwrap_or(DeadReason::Failed),
+        at: Timestamp(r.get(3)?),
+        message: doc(&r.get::<_, Vec<u8>>(4)?)?,
+    })
+}

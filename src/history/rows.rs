@@ -1,0 +1,341 @@
+//! What history keeps of each thing. Rows are stored as MessagePack without field names, since the file's version says what
+//! they are; columns beside them exist only for what lists filter and sort by.
+
+use crate::log::Seq;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use switchboard_envelope::{Address, Attachment, Choice, ConsentState, Timestamp};
+use switchboard_routing_rules::event::{ClockKind, Considered, DeadReason, DecidedMessage, KeyHash, NoReply, Why};
+use switchboard_routing_rules::ids::{ContactId, ConvId, MessageId, OfferId};
+use switchboard_routing_rules::pack::{ConvStatus, Name, Priority, SeenState};
+
+/// The clock that runs for a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clock {
+    pub kind: ClockKind,
+    pub due: Timestamp,
+    pub warned: bool,
+    pub breached: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastMessage {
+    /// At most [`LAST_TEXT`] characters.
+    pub text: String,
+    pub inbound: bool,
+    pub at: Timestamp,
+}
+
+/// How much of the newest message a list shows.
+pub const LAST_TEXT: usize = 280;
+
+/// An offer that stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferRow {
+    pub id: OfferId,
+    pub conversation: ConvId,
+    pub agent: Name,
+    pub expires: Timestamp,
+}
+
+/// A conversation as it is now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Conversation {
+    /// The place of its opening in the transcript numbering; lists are sorted by it.
+    pub seq: u64,
+    pub id: ConvId,
+    pub contact: ContactId,
+    pub channel: Name,
+    pub kind: String,
+    pub thread_hash: KeyHash,
+    /// The provider's thread; absent once erased.
+    pub thread: Option<String>,
+    pub address: Option<Address>,
+    pub subject: Option<String>,
+    pub ours: bool,
+    pub opened_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub state: ConvStatus,
+    pub queue: Option<Name>,
+    pub agent: Option<Name>,
+    pub priority: Priority,
+    pub tags: BTreeSet<Name>,
+    pub attributes: BTreeMap<String, String>,
+    pub queued_at: Option<Timestamp>,
+    pub clock: Option<Clock>,
+    pub resolution_due: Option<Timestamp>,
+    pub offer: Option<OfferRow>,
+    pub last: Option<LastMessage>,
+    /// It is our side's turn to answer.
+    pub ours_to_answer: bool,
+    pub snoozed_until: Option<Timestamp>,
+    pub pending_until: Option<Timestamp>,
+    pub closed_at: Option<Timestamp>,
+    pub messages: u32,
+    /// The customer's newest message, and its place.
+    pub last_inbound: Option<(MessageId, u64)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    In,
+    Out,
+    Note,
+    Event,
+}
+
+impl Direction {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Direction::In => "in",
+            Direction::Out => "out",
+            Direction::Note => "note",
+            Direction::Event => "event",
+        }
+    }
+
+    pub(super) fn column(self) -> i64 {
+        match self {
+            Direction::In => 0,
+            Direction::Out => 1,
+            Direction::Note => 2,
+            Direction::Event => 3,
+        }
+    }
+}
+
+/// Who wrote a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Who {
+    Contact,
+    Agent(Name),
+    /// An automatic reply, by rule.
+    Auto(String),
+    System,
+}
+
+/// The state of a message. A late, older status never overwrites a newer one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Received,
+    Queued,
+    Sending,
+    /// It may have been sent.
+    Unknown,
+    Sent,
+    Delivered,
+    Read,
+    Failed,
+    Dead,
+}
+
+impl Status {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Received => "received",
+            Status::Queued => "queued",
+            Status::Sending => "sending",
+            Status::Unknown => "unknown",
+            Status::Sent => "sent",
+            Status::Delivered => "delivered",
+            Status::Read => "read",
+            Status::Failed => "failed",
+            Status::Dead => "dead",
+        }
+    }
+
+    /// How far a message is on its way. Attempts may go back and forth below `Sent`; from there statuses only grow.
+    pub(super) fn rank(self) -> u8 {
+        match self {
+            Status::Received | Status::Queued => 0,
+            Status::Sending | Status::Unknown => 1,
+            Status::Sent => 2,
+            Status::Delivered => 3,
+            Status::Read => 4,
+            Status::Failed | Status::Dead => 5,
+        }
+    }
+}
+
+/// Something that happened to a conversation, as a line of its transcript.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventLine {
+    /// `assigned`, `queued`, `closed`, `reopened`, `snoozed`, `breached`, `not_replied`.
+    pub what: String,
+    pub agent: Option<Name>,
+    pub queue: Option<Name>,
+    pub why: Option<Why>,
+    pub until: Option<Timestamp>,
+}
+
+/// One item of a transcript.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    /// Its place in the transcript: [`super::message_seq`] of its event.
+    pub seq: u64,
+    /// A message's id, or `e` with the place for an event line.
+    pub id: String,
+    pub conversation: ConvId,
+    /// The place of the conversation's opening.
+    pub conversation_seq: u64,
+    pub direction: Direction,
+    pub author: Who,
+    /// Absent for event lines, and once erased.
+    pub text: Option<String>,
+    pub subject: Option<String>,
+    #[serde(with = "files")]
+    pub attachments: Vec<Attachment>,
+    pub choice: Option<Choice>,
+    pub at: Timestamp,
+    pub status: Option<Status>,
+    pub code: Option<String>,
+    pub detail: Option<String>,
+    pub to: Option<Address>,
+    /// The id that the customer's client gave it (web chat).
+    pub client_id: Option<String>,
+    pub resends: Option<MessageId>,
+    pub event: Option<EventLine>,
+}
+
+/// Who was considered for a conversation, and when.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Considering {
+    pub at: Timestamp,
+    pub agent: Name,
+    pub offered: bool,
+    pub why: Option<Why>,
+    pub considered: Considered,
+}
+
+/// What a decision did, as its events say.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FactsOutcome {
+    pub queue: Option<Name>,
+    pub agent: Option<Name>,
+    pub priority: Option<Priority>,
+    pub tags: BTreeSet<Name>,
+    /// Ids of the automatic replies, with their rule.
+    pub replies: Vec<(String, String)>,
+    pub closed: bool,
+    pub snoozed_until: Option<Timestamp>,
+}
+
+/// What a decision saw, from which it can be explained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    pub pack: String,
+    pub at: Timestamp,
+    pub hits: Vec<String>,
+    pub place: Option<Why>,
+    /// Absent once erased.
+    pub seen: Option<SeenState>,
+    pub message: Option<DecidedMessage>,
+    pub from: Option<Address>,
+    pub considering: Vec<Considering>,
+    pub not_replied: Vec<(String, NoReply)>,
+    pub outcome: FactsOutcome,
+}
+
+/// A customer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Contact {
+    pub id: ContactId,
+    pub name: Option<String>,
+    pub identities: BTreeSet<String>,
+    pub tags: BTreeSet<Name>,
+    pub attributes: BTreeMap<String, String>,
+    /// By channel.
+    pub consent: BTreeMap<Name, ConsentState>,
+    pub merged_into: Option<ContactId>,
+}
+
+/// A contact beside a conversation.
+pub type ContactBrief = Contact;
+
+/// A message of ours that was not accepted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeadLetter {
+    pub seq: u64,
+    pub reason: DeadReason,
+    pub at: Timestamp,
+    pub message: Message,
+    pub channel: Name,
+}
+
+/// What a list of conversations is narrowed by.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ConversationFilter {
+    /// Any of these; empty is all.
+    pub states: Vec<ConvStatus>,
+    pub queue: Option<Name>,
+    pub agent: Option<Name>,
+    pub channel: Option<Name>,
+    pub contact: Option<ContactId>,
+}
+
+impl Contact {
+    pub(super) fn new(id: ContactId) -> Contact {
+        Contact {
+            id,
+            name: None,
+            identities: BTreeSet::new(),
+            tags: BTreeSet::new(),
+            attributes: BTreeMap::new(),
+            consent: BTreeMap::new(),
+            merged_into: None,
+        }
+    }
+}
+
+impl Message {
+    pub(super) fn new(seq: u64, id: String, conversation: ConvId, direction: Direction, author: Who, at: Timestamp) -> Message {
+        Message {
+            seq,
+            id,
+            conversation,
+            conversation_seq: 0,
+            direction,
+            author,
+            text: None,
+            subject: None,
+            attachments: vec![],
+            choice: None,
+            at,
+            status: None,
+            code: None,
+            detail: None,
+            to: None,
+            client_id: None,
+            resends: None,
+            event: None,
+        }
+    }
+
+    /// The frame that made it.
+    #[must_use]
+    pub fn frame(&self) -> Seq {
+        self.seq / super::PLACES_PER_FRAME
+    }
+}
+
+/// Attachments by position: their own form leaves absent fields out, which only a form with names can bear.
+mod files {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use switchboard_envelope::{Attachment, BlobRef};
+
+    type Row = (String, String, u64, Option<BlobRef>, Option<String>);
+
+    pub fn serialize<S: Serializer>(list: &[Attachment], s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(list.iter().map(|a| (&a.name, &a.mime, a.size, &a.blob, &a.url)))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Attachment>, D::Error> {
+        let rows = Vec::<Row>::deserialize(d)?;
+        Ok(rows.into_iter().map(|(name, mime, size, blob, url)| Attachment { name, mime, size, blob, url }).collect())
+    }
+}

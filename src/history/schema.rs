@@ -1,0 +1,113 @@
+//! The file: its tables, its version, and making it again when it is no use.
+
+use super::HistoryError;
+use rusqlite::{Connection, OpenFlags};
+use std::path::Path;
+use std::time::Duration;
+
+/// Raised whenever a table, a row or what the projection keeps changes: an older file is then made again from LOG.
+pub(super) const VERSION: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE meta(
+  id INTEGER PRIMARY KEY CHECK (id = 1), cursor INTEGER NOT NULL, now INTEGER NOT NULL, last_message INTEGER NOT NULL,
+  pack TEXT, pack_at INTEGER, kinds BLOB NOT NULL);
+CREATE TABLE conversations(
+  seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, contact TEXT NOT NULL, channel TEXT NOT NULL, thread BLOB NOT NULL,
+  state TEXT NOT NULL, queue TEXT, agent TEXT, doc BLOB NOT NULL);
+CREATE INDEX conversations_state ON conversations(state, seq);
+CREATE INDEX conversations_contact ON conversations(contact, seq);
+CREATE INDEX conversations_thread ON conversations(thread, seq);
+CREATE INDEX conversations_agent ON conversations(agent, seq) WHERE agent IS NOT NULL;
+CREATE INDEX conversations_queue ON conversations(queue, seq) WHERE queue IS NOT NULL;
+CREATE TABLE messages(
+  seq INTEGER PRIMARY KEY, id TEXT UNIQUE, conv INTEGER NOT NULL, dir INTEGER NOT NULL, doc BLOB NOT NULL);
+CREATE INDEX messages_conv ON messages(conv, seq);
+CREATE TABLE decisions(seq INTEGER PRIMARY KEY, doc BLOB NOT NULL);
+CREATE TABLE contacts(seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, doc BLOB NOT NULL);
+CREATE TABLE identities(identity TEXT PRIMARY KEY, contact TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE offers(seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, agent TEXT NOT NULL, doc BLOB NOT NULL);
+CREATE TABLE dead(seq INTEGER PRIMARY KEY, message TEXT NOT NULL UNIQUE, channel TEXT NOT NULL, reason TEXT NOT NULL,
+  at INTEGER NOT NULL);
+CREATE TABLE quarantine(seq INTEGER PRIMARY KEY, channel TEXT NOT NULL, reason TEXT NOT NULL, at INTEGER NOT NULL);
+CREATE TABLE answers(command BLOB PRIMARY KEY, at INTEGER NOT NULL, body TEXT, reply BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE rule_hits(rule TEXT PRIMARY KEY, hits INTEGER NOT NULL, last_at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE presence(seq INTEGER PRIMARY KEY, agent TEXT NOT NULL, presence TEXT NOT NULL, at INTEGER NOT NULL,
+  lapsed INTEGER NOT NULL);
+";
+
+/// Opens the file, or makes it (again).
+pub(super) fn open(path: &Path) -> Result<Connection, HistoryError> {
+    match try_open(path) {
+        Ok(Some(db)) => Ok(db),
+        Ok(None) => {
+            tracing::info!(path = %path.display(), "history is missing or of another version: it is made again");
+            create(path)
+        }
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "history cannot be used: it is made again");
+            create(path)
+        }
+    }
+}
+
+fn pragmas(db: &Connection) -> Result<(), HistoryError> {
+    db.busy_timeout(Duration::from_secs(5))?;
+    // What a power cut takes is read from LOG again; NORMAL keeps the file itself whole.
+    db.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 4000;
+         PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY;
+         PRAGMA secure_delete = OFF;",
+    )?;
+    db.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+fn try_open(path: &Path) -> Result<Option<Connection>, HistoryError> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let version: i64 = db.query_row("PRAGMA user_version", [], |r| r.get(0))?;
+    if version != VERSION {
+        return Ok(None);
+    }
+    pragmas(&db)?;
+    // Tables that are missing or cut show here.
+    db.query_row("SELECT cursor FROM meta WHERE id = 1", [], |r| r.get::<_, i64>(0))?;
+    Ok(Some(db))
+}
+
+/// Makes an empty file in the place of whatever is there.
+pub(super) fn create(path: &Path) -> Result<Connection, HistoryError> {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        match std::fs::remove_file(&name) {
+            Ok(()) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    let db = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    pragmas(&db)?;
+    let kinds = rmp_serde::to_vec(&std::collections::BTreeMap::<String, String>::new())?;
+    db.execute_batch("BEGIN")?;
+    db.execute_batch(TABLES)?;
+    db.execute("INSERT INTO meta(id, cursor, now, last_message, kinds) VALUES (1, 0, 0, 0, ?1)", [kinds])?;
+    // The version comes last, so that a file cut short while it was made is made again.
+    db.execute_batch(&format!("PRAGMA user_version = {VERSION}; COMMIT"))?;
+    Ok(db)
+}
+
+/// A connection that can only read.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, HistoryError> {
+    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    db.busy_timeout(Duration::from_secs(5))?;
+    db.execute_batch("PRAGMA cache_size = -1024; PRAGMA query_only = ON;")?;
+    db.set_prepared_statement_cache_capacity(48);
+    Ok(db)
+}
