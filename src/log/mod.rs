@@ -6,7 +6,9 @@
 
 #[cfg(test)]
 pub(crate) mod conformance;
+pub mod frame;
 pub mod memory;
+pub mod seal;
 pub mod sqlite;
 
 use async_trait::async_trait;
