@@ -6,9 +6,7 @@ use crate::ids::{ContactId, ConvId, MessageId, OfferId};
 use crate::pack::{ConvStatus, Name, Notify, OverflowStep, Priority, SeenState, Skills};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use switchboard_envelope::{
-    Address, Author, ChannelProfile, ConsentState, Content, Outcome, ReceiptStatus, Timestamp,
-};
+use switchboard_envelope::{Address, Author, ChannelProfile, ConsentState, Content, Outcome, ReceiptStatus, Timestamp};
 
 /// A 128-bit keyed hash, of an event id, a provider's id or an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,7 +94,10 @@ pub enum PassedOver {
     Away,
     Offline,
     /// Load and capacity in hundredths of a unit.
-    Capacity { load: u32, capacity: u32 },
+    Capacity {
+        load: u32,
+        capacity: u32,
+    },
     MissingSkill(Name),
     Declined,
     /// Another agent was preferred by the strategy.
@@ -221,27 +222,82 @@ pub struct Reply {
 #[serde(rename_all = "snake_case")]
 pub enum Public {
     /// A router leads. From here the pack and the channel table are these.
-    Led { now: Timestamp, incarnation: u64 },
+    Led {
+        now: Timestamp,
+        incarnation: u64,
+    },
     /// An input of IN was decided: the cursor moves, and its id is remembered unless it was a duplicate.
-    Consumed { seq: u64, stored_at: Timestamp, now: Timestamp, id: Option<KeyHash>, duplicate: bool },
+    Consumed {
+        seq: u64,
+        stored_at: Timestamp,
+        now: Timestamp,
+        id: Option<KeyHash>,
+        duplicate: bool,
+    },
     /// Time moved without an input of IN.
-    Ticked { now: Timestamp },
+    Ticked {
+        now: Timestamp,
+    },
     /// A record of IN that could not be understood; its bytes stay readable there.
-    Quarantined { seq: u64, channel: Name, reason: String, at: Timestamp },
+    Quarantined {
+        seq: u64,
+        channel: Name,
+        reason: String,
+        at: Timestamp,
+    },
     /// A quarantined record was read again, or given up.
-    QuarantineReleased { seq: u64 },
-    PackInForce { hash: String },
-    ChannelsInForce { channels: BTreeMap<Name, ChannelProfile> },
-    ChannelHealth { channel: Name, failures: u32, probe_at: Option<Timestamp>, paused: Option<String> },
+    QuarantineReleased {
+        seq: u64,
+    },
+    PackInForce {
+        hash: String,
+    },
+    ChannelsInForce {
+        channels: BTreeMap<Name, ChannelProfile>,
+    },
+    ChannelHealth {
+        channel: Name,
+        failures: u32,
+        probe_at: Option<Timestamp>,
+        paused: Option<String>,
+    },
 
-    Opened { conv: ConvId, contact: ContactId, channel: Name, thread: KeyHash, at: Timestamp, ours: bool },
+    Opened {
+        conv: ConvId,
+        contact: ContactId,
+        channel: Name,
+        thread: KeyHash,
+        at: Timestamp,
+        ours: bool,
+    },
     /// `provider` is the hash of the provider's id, by which later messages may refer to this one.
-    Received { conv: ConvId, message: MessageId, at: Timestamp, automatic: bool, provider: Option<KeyHash> },
+    Received {
+        conv: ConvId,
+        message: MessageId,
+        at: Timestamp,
+        automatic: bool,
+        provider: Option<KeyHash>,
+    },
     /// The rules ran for a message.
-    Decided { conv: ConvId, message: MessageId, pack: String, hits: Vec<String>, place: Option<Why> },
-    Tagged { conv: ConvId, add: BTreeSet<Name>, remove: BTreeSet<Name> },
-    Prioritised { conv: ConvId, priority: Priority },
-    AttributesSet { conv: ConvId },
+    Decided {
+        conv: ConvId,
+        message: MessageId,
+        pack: String,
+        hits: Vec<String>,
+        place: Option<Why>,
+    },
+    Tagged {
+        conv: ConvId,
+        add: BTreeSet<Name>,
+        remove: BTreeSet<Name>,
+    },
+    Prioritised {
+        conv: ConvId,
+        priority: Priority,
+    },
+    AttributesSet {
+        conv: ConvId,
+    },
     /// Waits in a queue since `since`; `entered` is when it entered this queue. Skills and overflow are what it brings.
     Queued {
         conv: ConvId,
@@ -249,28 +305,101 @@ pub enum Public {
         since: Timestamp,
         entered: Timestamp,
         skills: Skills,
-        overflow: Option<Vec<OverflowStep>>,
+        /// The steps that take effect while it waits here, counted from `entered`.
+        overflow: Vec<OverflowStep>,
+        /// Waiting this long is worth one priority level.
+        ageing: Option<i64>,
         why: Why,
     },
     /// An overflow step took effect.
-    Relaxed { conv: ConvId, step: u32, skills: Option<Skills> },
-    Offered { conv: ConvId, offer: OfferId, agent: Name, expires: Timestamp, considered: Considered },
-    OfferEnded { conv: ConvId, offer: OfferId, agent: Name, how: OfferEnd },
-    Assigned { conv: ConvId, agent: Name, why: Why, considered: Considered },
-    Pending { conv: ConvId, until: Timestamp },
-    Snoozed { conv: ConvId, until: Timestamp },
-    Closed { conv: ConvId, by: Option<Name>, reopen_until: Timestamp },
-    Reopened { conv: ConvId, why: Why },
+    Relaxed {
+        conv: ConvId,
+        step: u32,
+        skills: Option<Skills>,
+    },
+    Offered {
+        conv: ConvId,
+        offer: OfferId,
+        agent: Name,
+        expires: Timestamp,
+        considered: Considered,
+    },
+    OfferEnded {
+        conv: ConvId,
+        offer: OfferId,
+        agent: Name,
+        how: OfferEnd,
+    },
+    Assigned {
+        conv: ConvId,
+        agent: Name,
+        why: Why,
+        considered: Considered,
+    },
+    /// Nobody could take it when it came to wait; why is part of the explanation.
+    NobodyFree {
+        conv: ConvId,
+        considered: Considered,
+    },
+    /// Agents who declined it some time ago may be asked again.
+    DeclinesForgotten {
+        conv: ConvId,
+        before: Timestamp,
+    },
+    Pending {
+        conv: ConvId,
+        until: Timestamp,
+    },
+    Snoozed {
+        conv: ConvId,
+        until: Timestamp,
+    },
+    Closed {
+        conv: ConvId,
+        by: Option<Name>,
+        reopen_until: Timestamp,
+    },
+    Reopened {
+        conv: ConvId,
+        why: Why,
+    },
     /// It leaves the state; history keeps it.
-    Forgotten { conv: ConvId },
-    ClockSet { conv: ConvId, clock: ClockKind, due: Timestamp, warn_at: Option<Timestamp> },
-    ClockStopped { conv: ConvId },
-    ClockWarned { conv: ConvId, clock: ClockKind },
+    Forgotten {
+        conv: ConvId,
+    },
+    ClockSet {
+        conv: ConvId,
+        clock: ClockKind,
+        due: Timestamp,
+        warn_at: Option<Timestamp>,
+    },
+    ClockStopped {
+        conv: ConvId,
+    },
+    ClockWarned {
+        conv: ConvId,
+        clock: ClockKind,
+    },
     /// `again` is when the clock is looked at again, so that a breached conversation keeps one.
-    ClockBreached { conv: ConvId, clock: ClockKind, again: Timestamp },
-    ResolutionDue { conv: ConvId, due: Option<Timestamp> },
-    Notified { conv: ConvId, desk: Name },
-    NoteAdded { conv: ConvId, message: MessageId, agent: Option<Name>, at: Timestamp },
+    ClockBreached {
+        conv: ConvId,
+        clock: ClockKind,
+        again: Timestamp,
+    },
+    ResolutionDue {
+        conv: ConvId,
+        due: Option<Timestamp>,
+    },
+    Notified {
+        conv: ConvId,
+        desk: Name,
+    },
+    NoteAdded {
+        conv: ConvId,
+        message: MessageId,
+        agent: Option<Name>,
+        at: Timestamp,
+    },
 
     /// A message of ours was accepted for sending. On a push channel it is sent by being in the log.
     SendQueued {
@@ -285,7 +414,13 @@ pub enum Public {
         resends: Option<MessageId>,
     },
     /// An attempt goes to OUT.
-    Released { conv: ConvId, message: MessageId, part: u16, n: u32, until: Timestamp },
+    Released {
+        conv: ConvId,
+        message: MessageId,
+        part: u16,
+        n: u32,
+        until: Timestamp,
+    },
     AttemptEnded {
         conv: ConvId,
         message: MessageId,
@@ -298,54 +433,170 @@ pub enum Public {
         /// Hashes of the provider's ids, by which receipts find the message.
         provider: Vec<KeyHash>,
     },
+    /// The wait before a retry is over.
+    RetryDue {
+        conv: ConvId,
+        message: MessageId,
+    },
     /// The provider is asked what became of an attempt.
-    Reconciling { conv: ConvId, message: MessageId, part: u16, n: u32, until: Timestamp },
+    Reconciling {
+        conv: ConvId,
+        message: MessageId,
+        part: u16,
+        n: u32,
+        until: Timestamp,
+    },
     /// The last part was accepted.
-    Sent { conv: ConvId, message: MessageId, at: Timestamp },
-    Dead { conv: ConvId, message: MessageId, reason: DeadReason, at: Timestamp },
+    Sent {
+        conv: ConvId,
+        message: MessageId,
+        at: Timestamp,
+    },
+    Dead {
+        conv: ConvId,
+        message: MessageId,
+        reason: DeadReason,
+        at: Timestamp,
+    },
     /// A dead letter was given up or replaced.
-    DeadCleared { conv: ConvId, message: MessageId, resent: Option<MessageId> },
+    DeadCleared {
+        conv: ConvId,
+        message: MessageId,
+        resent: Option<MessageId>,
+    },
     /// What the channel said later. Statuses only move forward.
-    Receipt { conv: ConvId, message: MessageId, status: ReceiptStatus, code: Option<String>, at: Timestamp },
+    Receipt {
+        conv: ConvId,
+        message: MessageId,
+        status: ReceiptStatus,
+        code: Option<String>,
+        at: Timestamp,
+    },
     /// A receipt came before the result that names its message; it is held for a while.
-    ReceiptHeld { provider: KeyHash, channel: Name, status: ReceiptStatus, code: Option<String>, at: Timestamp },
-    NotReplied { conv: ConvId, message: MessageId, rule: String, why: NoReply },
+    ReceiptHeld {
+        provider: KeyHash,
+        channel: Name,
+        status: ReceiptStatus,
+        code: Option<String>,
+        at: Timestamp,
+    },
+    NotReplied {
+        conv: ConvId,
+        message: MessageId,
+        rule: String,
+        why: NoReply,
+    },
 
-    ConsentChanged { contact: ContactId, identity: KeyHash, channel: Name, state: ConsentState },
-    ContactTouched { contact: ContactId, tags: Option<BTreeSet<Name>> },
-    ContactMerged { into: ContactId, from: ContactId },
-    Blocked { identity: KeyHash, channel: Name },
-    BudgetSpent { identity: KeyHash, day: i64 },
+    ConsentChanged {
+        contact: ContactId,
+        identity: KeyHash,
+        channel: Name,
+        state: ConsentState,
+    },
+    ContactTouched {
+        contact: ContactId,
+        tags: Option<BTreeSet<Name>>,
+    },
+    ContactMerged {
+        into: ContactId,
+        from: ContactId,
+    },
+    Blocked {
+        identity: KeyHash,
+        channel: Name,
+    },
+    BudgetSpent {
+        identity: KeyHash,
+        day: i64,
+    },
 
-    PresenceChanged { agent: Name, presence: Presence, at: Timestamp, lapsed: bool },
+    PresenceChanged {
+        agent: Name,
+        presence: Presence,
+        at: Timestamp,
+        lapsed: bool,
+    },
     /// An agent left; what is unanswered goes back at `until`.
-    GraceBegan { agent: Name, until: Timestamp },
+    GraceBegan {
+        agent: Name,
+        until: Timestamp,
+    },
     /// Offers that lapsed in a row.
-    Lapsed { agent: Name, count: u32 },
+    Lapsed {
+        agent: Name,
+        count: u32,
+    },
 
     /// Customer's client confirmed pushed messages up to this sequence.
-    Confirmed { channel: Name, thread: KeyHash, up_to: u64, read: bool, at: Timestamp },
-    Answered { command: KeyHash, body: Option<String>, reply: Reply },
+    Confirmed {
+        channel: Name,
+        thread: KeyHash,
+        up_to: u64,
+        read: bool,
+        at: Timestamp,
+    },
+    Answered {
+        command: KeyHash,
+        body: Option<String>,
+        reply: Reply,
+    },
     /// An input changed nothing, for this reason.
-    Ignored { reason: String },
+    Ignored {
+        reason: String,
+    },
 }
 
 /// The private part: everything that came from a person.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Private {
-    Opened { thread: String, address: Address, subject: Option<String> },
-    Received { content: Box<Content>, from: Address, provider_id: Option<String>, client_id: Option<String>, id: String },
-    Decided { seen: Box<SeenState>, message: Box<DecidedMessage> },
+    Opened {
+        thread: String,
+        address: Address,
+        subject: Option<String>,
+    },
+    Received {
+        content: Box<Content>,
+        from: Address,
+        provider_id: Option<String>,
+        client_id: Option<String>,
+        id: String,
+    },
+    Decided {
+        seen: Box<SeenState>,
+        message: Box<DecidedMessage>,
+    },
     /// A `None` removes the attribute.
-    Attributes { set: BTreeMap<String, Option<String>> },
-    Notified { notify: Notify },
-    Note { text: String },
-    Send { content: Box<Content>, to: Address, reply_to: Vec<String> },
-    Attempt { provider_ids: Vec<String>, detail: Option<String> },
-    Receipt { detail: Option<String> },
-    Consent { address: Address, reason: Option<String> },
-    Contact { name: Option<String>, attributes: BTreeMap<String, Option<String>>, identity: Option<Address> },
+    Attributes {
+        set: BTreeMap<String, Option<String>>,
+    },
+    Notified {
+        notify: Notify,
+    },
+    Note {
+        text: String,
+    },
+    Send {
+        content: Box<Content>,
+        to: Address,
+        reply_to: Vec<String>,
+    },
+    Attempt {
+        provider_ids: Vec<String>,
+        detail: Option<String>,
+    },
+    Receipt {
+        detail: Option<String>,
+    },
+    Consent {
+        address: Address,
+        reason: Option<String>,
+    },
+    Contact {
+        name: Option<String>,
+        attributes: BTreeMap<String, Option<String>>,
+        identity: Option<Address>,
+    },
 }
 
 /// What conditions saw of the message beside its content, which history keeps with the message.
@@ -378,6 +629,8 @@ impl Public {
             | P::Offered { conv, .. }
             | P::OfferEnded { conv, .. }
             | P::Assigned { conv, .. }
+            | P::NobodyFree { conv, .. }
+            | P::DeclinesForgotten { conv, .. }
             | P::Pending { conv, .. }
             | P::Snoozed { conv, .. }
             | P::Closed { conv, .. }
@@ -393,6 +646,7 @@ impl Public {
             | P::SendQueued { conv, .. }
             | P::Released { conv, .. }
             | P::AttemptEnded { conv, .. }
+            | P::RetryDue { conv, .. }
             | P::Reconciling { conv, .. }
             | P::Sent { conv, .. }
             | P::Dead { conv, .. }

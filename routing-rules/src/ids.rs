@@ -61,6 +61,11 @@ macro_rules! id {
         pub struct $name(u128);
 
         impl $name {
+            #[allow(dead_code, reason = "not every kind of id is ranged over")]
+            pub(crate) const MIN: $name = $name(0);
+            #[allow(dead_code, reason = "not every kind of id is ranged over")]
+            pub(crate) const MAX: $name = $name(u128::MAX);
+
             /// Derived from its cause.
             #[must_use]
             pub fn derive(salt: &Salt, fields: &[&[u8]]) -> $name {

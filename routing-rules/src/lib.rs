@@ -6,7 +6,15 @@
 //! SQLite.
 #![forbid(unsafe_code)]
 
+pub mod decide;
 pub mod event;
 pub mod ids;
+pub mod invariants;
 pub mod pack;
 mod rules;
+pub mod state;
+
+pub use decide::{Decision, Input, Verdict, decide};
+pub use event::Event;
+pub use pack::RulePack;
+pub use state::State;

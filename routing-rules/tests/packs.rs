@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use switchboard_routing_rules::pack::{
-    Actual, AgentChoice, Environment, PackTest, Priority, QUICKSTART, RulePack, RunOutcome, SetTarget, files, json_schema,
+    Actual, AgentChoice, Environment, PackTest, Priority, QUICKSTART, RulePack, RunOutcome, SetTarget, files,
+    json_schema,
 };
 
 fn pack_dir(name: &str) -> Vec<(String, Vec<u8>)> {

@@ -113,9 +113,7 @@ pub(super) fn sources(
 impl<'a> Merged<'a> {
     fn join(&mut self, tree: &'a Node, sink: &mut Sink) {
         let Some(keys) = keys(tree, "a pack", TOP, sink) else { return };
-        for (key, slot) in
-            [("zone", &mut self.zone), ("budget", &mut self.budget), ("default", &mut self.default)]
-        {
+        for (key, slot) in [("zone", &mut self.zone), ("budget", &mut self.budget), ("default", &mut self.default)] {
             let Some(node) = keys.get(key) else { continue };
             if let Some(first) = slot {
                 let hint = format!("it is already at {}; keep one", first.at);
@@ -139,7 +137,11 @@ impl<'a> Merged<'a> {
                 }
                 // `agent: sticky` would mean either.
                 if key == "agents" && id == "sticky" {
-                    sink.error(at, "an agent cannot be called `sticky`", "it is what `agent: sticky` means; choose another id");
+                    sink.error(
+                        at,
+                        "an agent cannot be called `sticky`",
+                        "it is what `agent: sticky` means; choose another id",
+                    );
                 }
                 all.push((at, id, value));
             }

@@ -2,8 +2,8 @@
 
 use super::problem::{Place, Sink};
 use super::read::{
-    DAYS, check_id, days, duration, filled, id, keys, list, map, named, one_or_many, percent, plain, shape, short, spell,
-    text, time_range, units, whole, word,
+    DAYS, check_id, days, duration, filled, id, keys, list, map, named, one_or_many, percent, plain, shape, short,
+    spell, text, time_range, units, whole, word,
 };
 use super::refs::{Kind, Refs};
 use super::yaml::{Node, Value};
@@ -13,8 +13,7 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 pub(crate) const PRIORITIES: &[&str] = &["low", "normal", "high", "urgent"];
 const STRATEGIES: &[&str] = &["round_robin", "least_loaded", "longest_idle"];
-const QUEUE_KEYS: &[&str] =
-    &["skills", "sla", "hours", "strategy", "sticky", "offer", "ageing", "overflow", "reopen"];
+const QUEUE_KEYS: &[&str] = &["skills", "sla", "hours", "strategy", "sticky", "offer", "ageing", "overflow", "reopen"];
 const SLA_KEYS: &[&str] = &["first_response", "next_response", "resolution", "warn", "on_breach"];
 /// The share of the time after which a warning is given when the queue does not say.
 const DEFAULT_WARN: u8 = 80;
@@ -159,7 +158,11 @@ impl PeopleReader<'_> {
                 && step.after_ms <= last.after_ms
             {
                 let hint = "all steps count from entering the queue; write them in order of time";
-                self.sink.error(&item.at, format!("this step comes at {}, not after the one before", spell(step.after_ms)), hint);
+                self.sink.error(
+                    &item.at,
+                    format!("this step comes at {}, not after the one before", spell(step.after_ms)),
+                    hint,
+                );
             }
             steps.push(step);
         }
@@ -215,7 +218,8 @@ impl PeopleReader<'_> {
     pub(crate) fn budget(&mut self, node: &Node) -> Budget {
         let mut budget = Budget::default();
         let Some(keys) = keys(node, "the budget", &["conversation", "address"], self.sink) else { return budget };
-        let mut count = |key: &str| keys.get(key).and_then(|n| whole(n, "a number of replies a day", 0..=10_000, self.sink));
+        let mut count =
+            |key: &str| keys.get(key).and_then(|n| whole(n, "a number of replies a day", 0..=10_000, self.sink));
         budget.conversation = count("conversation").unwrap_or(budget.conversation);
         budget.address = count("address").unwrap_or(budget.address);
         budget
@@ -272,7 +276,11 @@ impl PeopleReader<'_> {
                 let (Some(before), Some(slot)) = (written.get_mut(day), hours.week.get_mut(day)) else { continue };
                 if let Some(first) = before {
                     let day = DAYS.get(day).copied().unwrap_or_default();
-                    self.sink.error(at, format!("`{day}` is written twice"), format!("it is already at {first}; remove one"));
+                    self.sink.error(
+                        at,
+                        format!("`{day}` is written twice"),
+                        format!("it is already at {first}; remove one"),
+                    );
                     continue;
                 }
                 *before = Some(at.clone());
@@ -351,8 +359,9 @@ pub(crate) enum IdOrRotation {
 impl PeopleReader<'_> {
     pub(crate) fn id_or_rotation(&mut self, node: &Node, what: &str) -> Option<IdOrRotation> {
         match &node.value {
-            Value::Text(t) => check_id(&node.at, t, &format!("the id of {what}"), self.sink)
-                .then(|| IdOrRotation::Id(t.clone())),
+            Value::Text(t) => {
+                check_id(&node.at, t, &format!("the id of {what}"), self.sink).then(|| IdOrRotation::Id(t.clone()))
+            }
             Value::Map(_) => {
                 let keys = keys(node, what, &["rotation"], self.sink)?;
                 let Some(n) = keys.get("rotation") else {

@@ -194,7 +194,11 @@ pub(crate) fn percent(node: &Node, what: &str, sink: &mut Sink) -> Option<u8> {
     let t = text(node, what, sink)?;
     let n = t.strip_suffix('%').and_then(|n| n.trim().parse::<u8>().ok()).filter(|n| (1..=100).contains(n));
     if n.is_none() {
-        sink.error(&node.at, format!("`{}` is not {what}", short(t)), "write a percentage from 1% to 100%, such as 80%");
+        sink.error(
+            &node.at,
+            format!("`{}` is not {what}", short(t)),
+            "write a percentage from 1% to 100%, such as 80%",
+        );
     }
     n
 }
@@ -278,7 +282,8 @@ pub(crate) fn time_range(node: &Node, what: &str, sink: &mut Sink) -> Option<(u1
         // The day after; a shift that ends when it begins would be empty or a whole day, and nobody could tell which.
         Some((a, b)) if b < a && a < 1440 => Some((a, b + 1440)),
         _ => {
-            let hint = "write 24-hour times with two digits, such as \"09:00-17:30\", \"22:00-06:00\" or \"00:00-24:00\"";
+            let hint =
+                "write 24-hour times with two digits, such as \"09:00-17:30\", \"22:00-06:00\" or \"00:00-24:00\"";
             sink.error(&node.at, format!("`{}` is not {what}", short(t)), hint);
             None
         }
@@ -322,7 +327,11 @@ pub(crate) fn short(t: &str) -> String {
 pub(crate) fn plain<'a>(node: &'a Node, what: &str, sink: &mut Sink) -> Option<&'a str> {
     let t = filled(node, what, sink)?;
     if t.contains("{{") || t.contains("{%") {
-        sink.error(&node.at, format!("{what} is not a template"), format!("write a fixed text instead of {}", quoted(&short(t))));
+        sink.error(
+            &node.at,
+            format!("{what} is not a template"),
+            format!("write a fixed text instead of {}", quoted(&short(t))),
+        );
         return None;
     }
     Some(t)

@@ -73,31 +73,63 @@ fn definitions() -> Value {
     add("times", json!({ "type": "string", "pattern": TIMES }));
     add("priority", json!({ "enum": PRIORITIES }));
     add("template", json!({ "type": "string", "minLength": 1, "description": "text with {{ names }}" }));
-    add("skills", json!({ "oneOf": [
+    add(
+        "skills",
+        json!({ "oneOf": [
         { "type": "array", "items": reference("id") },
         { "type": "object", "propertyNames": reference("id"), "additionalProperties": reference("number") },
-    ] }));
+    ] }),
+    );
     add("notify", closed(&[("desk", reference("id")), ("text", reference("template"))], &["desk"]));
-    add("overflow", json!({ "type": "array", "items": closed(&[
+    add(
+        "overflow",
+        json!({ "type": "array", "items": closed(&[
         ("after", reference("duration")), ("skills", reference("skills")), ("queue", reference("id")),
         ("priority", reference("priority")),
-    ], &["after"]) }));
+    ], &["after"]) }),
+    );
     add("sla", sla());
     add("queue", queue());
-    add("agent", closed(&[
-        ("name", reference("text")), ("skills", reference("skills")), ("capacity", reference("text")),
-        ("desks", json!({ "type": "object", "propertyNames": reference("id"), "additionalProperties": reference("text") })),
-    ], &[]));
+    add(
+        "agent",
+        closed(
+            &[
+                ("name", reference("text")),
+                ("skills", reference("skills")),
+                ("capacity", reference("text")),
+                (
+                    "desks",
+                    json!({ "type": "object", "propertyNames": reference("id"), "additionalProperties": reference("text") }),
+                ),
+            ],
+            &[],
+        ),
+    );
     add("hours", hours());
-    add("rotation", closed(&[
-        ("start", json!({ "type": "string" })), ("every", reference("duration")),
-        ("agents", json!({ "type": "array", "items": reference("id") })),
-        ("queues", json!({ "type": "array", "items": reference("id") })),
-    ], &["start", "every"]));
-    add("rule", closed(&[
-        ("name", json!({ "type": "string", "minLength": 1 })), ("when", reference("conditions")),
-        ("then", reference("actions")), ("continue", reference("flag")),
-    ], &["name", "then"]));
+    add(
+        "rotation",
+        closed(
+            &[
+                ("start", json!({ "type": "string" })),
+                ("every", reference("duration")),
+                ("agents", json!({ "type": "array", "items": reference("id") })),
+                ("queues", json!({ "type": "array", "items": reference("id") })),
+            ],
+            &["start", "every"],
+        ),
+    );
+    add(
+        "rule",
+        closed(
+            &[
+                ("name", json!({ "type": "string", "minLength": 1 })),
+                ("when", reference("conditions")),
+                ("then", reference("actions")),
+                ("continue", reference("flag")),
+            ],
+            &["name", "then"],
+        ),
+    );
     for (_, _, class) in &FIELDS {
         if let Some(name) = shared(*class) {
             add(name, field(*class));
@@ -111,8 +143,10 @@ fn definitions() -> Value {
 }
 
 fn sla() -> Value {
-    let breach =
-        closed(&[("priority", reference("priority")), ("queue", reference("id")), ("notify", reference("notify"))], &[]);
+    let breach = closed(
+        &[("priority", reference("priority")), ("queue", reference("id")), ("notify", reference("notify"))],
+        &[],
+    );
     closed(
         &[
             ("first_response", reference("duration")),

@@ -216,7 +216,10 @@ fn variable(name: &str) -> Result<Var, (String, String)> {
         _ => {
             let hint = match nearest(name, VARIABLES) {
                 Some(v) => format!("did you mean `{v}`"),
-                None => format!("{}, `contact.attributes.<name>`, `conversation.attributes.<name>` or `match.<name>`", suggestion("", &VARIABLES)),
+                None => format!(
+                    "{}, `contact.attributes.<name>`, `conversation.attributes.<name>` or `match.<name>`",
+                    suggestion("", &VARIABLES)
+                ),
             };
             return Err((format!("unknown name `{}` in a template", short(name)), hint));
         }
@@ -361,8 +364,17 @@ mod tests {
     #[test]
     fn what_is_no_name_is_refused_at_load() {
         for bad in [
-            "{% if x %}", "{# x #}", "{{ contact.nam }}", "{{ a + b }}", "{{ range(9) }}", "{{ contact.name", "{{}}",
-            "{{ contact.name | shout }}", "{{ hours.office.shut }}", "{{ contact.name | default(x) }}", "{{ 'a }}",
+            "{% if x %}",
+            "{# x #}",
+            "{{ contact.nam }}",
+            "{{ a + b }}",
+            "{{ range(9) }}",
+            "{{ contact.name",
+            "{{}}",
+            "{{ contact.name | shout }}",
+            "{{ hours.office.shut }}",
+            "{{ contact.name | default(x) }}",
+            "{{ 'a }}",
         ] {
             assert!(Template::parse(bad).is_err(), "{bad}");
         }

@@ -217,8 +217,7 @@ impl TestReader<'_> {
     }
 
     fn conversation(&mut self, node: &Node, given: &mut Given) {
-        let known =
-            ["state", "queue", "agent", "priority", "tags", "attributes", "age", "messages", "silence"];
+        let known = ["state", "queue", "agent", "priority", "tags", "attributes", "age", "messages", "silence"];
         let Some(keys) = keys(node, "a given conversation", &known, self.sink) else { return };
         given.agent = keys.get("agent").and_then(|n| self.name(n, Kind::Agent));
         let seen = &mut given.seen;
@@ -251,8 +250,7 @@ impl TestReader<'_> {
     }
 
     fn expect(&mut self, node: &Node) -> Expect {
-        let known =
-            ["queue", "agent", "priority", "tags", "attributes", "replies", "state", "consent", "rules"];
+        let known = ["queue", "agent", "priority", "tags", "attributes", "replies", "state", "consent", "rules"];
         let Some(keys) = keys(node, "`expect`", &known, self.sink) else { return Expect::default() };
         Expect {
             queue: keys.get("queue").and_then(|n| self.maybe(n, Kind::Queue)),

@@ -49,8 +49,13 @@ pub(crate) fn parse(file: &Arc<str>, source: &str, sink: &mut Sink) -> Option<No
     };
     options.set_emit_comments(false);
     let source = source.strip_prefix('\u{feff}').unwrap_or(source);
-    let mut reader =
-        Reader { file: file.clone(), source, parser: Parser::new_from_str_with_options(source, options), sink, muted: false };
+    let mut reader = Reader {
+        file: file.clone(),
+        source,
+        parser: Parser::new_from_str_with_options(source, options),
+        sink,
+        muted: false,
+    };
     match reader.document() {
         Ok(node) => node,
         Err(Stop) => {
@@ -173,11 +178,7 @@ impl<'s> Reader<'s, '_> {
     fn refuse_properties(&mut self, event: &Event<'_>, at: &Place) {
         if let Some(tag) = event.tag() {
             let written = tag.original();
-            self.error(
-                at,
-                format!("the YAML tag `{written}` is not taken"),
-                "remove it, or put the value in quotes",
-            );
+            self.error(at, format!("the YAML tag `{written}` is not taken"), "remove it, or put the value in quotes");
         }
         if event.anchor_id().is_some_and(|id| id > 0) && !event.is_alias() {
             self.error(at, "a value that begins with `&` unquoted is a YAML anchor", "put the value in quotes");
@@ -297,7 +298,10 @@ mod tests {
             ]
         );
         assert_eq!(problems("a: @ann\n"), ["a.yaml:1:4: a value may not begin with `@` unquoted; write '@ann'"]);
-        assert_eq!(problems("a: 1\na: 2\n"), ["a.yaml:2:1: `a` is written twice; it is already at a.yaml:1:1; remove one"]);
+        assert_eq!(
+            problems("a: 1\na: 2\n"),
+            ["a.yaml:2:1: `a` is written twice; it is already at a.yaml:1:1; remove one"]
+        );
         assert_eq!(problems("a: !!str x\n").len(), 1);
         assert_eq!(problems("a: &x y\n").len(), 1);
         assert_eq!(problems("a: 1\n---\nb: 2\n").len(), 1);

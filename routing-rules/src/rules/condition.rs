@@ -108,7 +108,8 @@ impl Condition {
             Condition::Field(c) => c.certain_captures(),
             Condition::All(lists) => lists.iter().flatten().flat_map(Condition::certain_captures).collect(),
             Condition::Any(lists) => {
-                let mut branches = lists.iter().map(|l| l.iter().flat_map(Condition::certain_captures).collect::<Vec<_>>());
+                let mut branches =
+                    lists.iter().map(|l| l.iter().flat_map(Condition::certain_captures).collect::<Vec<_>>());
                 let mut certain = branches.next().unwrap_or_default();
                 for branch in branches {
                     certain.retain(|n| branch.contains(n));

@@ -128,7 +128,11 @@ impl ConditionReader<'_> {
         let known = operators(field.class());
         let entries = named(node, "operators", self.sink);
         if entries.is_empty() {
-            self.sink.error(&node.at, format!("`{}` has no operator", field.name()), format!("write one of {}", listed(known)));
+            self.sink.error(
+                &node.at,
+                format!("`{}` has no operator", field.name()),
+                format!("write one of {}", listed(known)),
+            );
         }
         let mut tests = Vec::new();
         for (at, name, value) in entries {
@@ -241,7 +245,11 @@ impl ConditionReader<'_> {
                 let t = filled(node, &what, self.sink)?;
                 let n = t.parse::<f64>().ok().filter(|n| n.is_finite());
                 if n.is_none() {
-                    self.sink.error(&node.at, format!("`{}` is not a number", short(t)), "write digits, such as 1000 or 2.5");
+                    self.sink.error(
+                        &node.at,
+                        format!("`{}` is not a number", short(t)),
+                        "write digits, such as 1000 or 2.5",
+                    );
                 }
                 n
             }
@@ -269,7 +277,8 @@ impl ConditionReader<'_> {
             return None;
         };
         *self.patterns_left = left;
-        let built = RegexBuilder::new(written).size_limit(MAX_COMPILED).dfa_size_limit(MAX_SEARCH).nest_limit(50).build();
+        let built =
+            RegexBuilder::new(written).size_limit(MAX_COMPILED).dfa_size_limit(MAX_SEARCH).nest_limit(50).build();
         match built {
             Ok(r) => Some(r),
             Err(regex::Error::CompiledTooBig(_)) => {

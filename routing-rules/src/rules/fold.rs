@@ -33,9 +33,8 @@ pub(crate) fn has_word(hay: &str, needle: &str) -> bool {
         let before = hay.get(..start).and_then(|h| h.chars().next_back());
         let after = hay.get(end..).and_then(|h| h.chars().next());
         // A needle that itself begins or ends with a sign needs no border there.
-        let border = |inner: Option<char>, outer: Option<char>| {
-            !(inner.is_some_and(letter) && outer.is_some_and(letter))
-        };
+        let border =
+            |inner: Option<char>, outer: Option<char>| !(inner.is_some_and(letter) && outer.is_some_and(letter));
         if border(needle.chars().next(), before) && border(needle.chars().next_back(), after) {
             return true;
         }

@@ -60,12 +60,20 @@ fn rotations(pack: &RulePack, actions: &Actions, at: &Place, sink: &mut Sink) {
     if let Some(QueuePick::Rotation(id)) = &actions.queue
         && let Some(Members::Agents(_)) = members(id)
     {
-        sink.error(at, format!("the rotation `{id}` has agents, not queues"), format!("write `agent: {{ rotation: {id} }}`"));
+        sink.error(
+            at,
+            format!("the rotation `{id}` has agents, not queues"),
+            format!("write `agent: {{ rotation: {id} }}`"),
+        );
     }
     if let Some(AgentPick::Rotation(id)) = &actions.agent
         && let Some(Members::Queues(_)) = members(id)
     {
-        sink.error(at, format!("the rotation `{id}` has queues, not agents"), format!("write `queue: {{ rotation: {id} }}`"));
+        sink.error(
+            at,
+            format!("the rotation `{id}` has queues, not agents"),
+            format!("write `queue: {{ rotation: {id} }}`"),
+        );
     }
 }
 

@@ -4,9 +4,7 @@ use super::Rule;
 use super::action::{Actions, AgentPick, QueuePick};
 use super::seen::{Filling, Seen, Texts};
 use super::sentence::failed;
-use crate::pack::{
-    AgentChoice, Notify, RuleTrace, RulePack, RunOutcome, RunReply, SeenMessage, SeenState, SetTarget,
-};
+use crate::pack::{AgentChoice, Notify, RulePack, RuleTrace, RunOutcome, RunReply, SeenMessage, SeenState, SetTarget};
 use std::collections::BTreeMap;
 use switchboard_envelope::Timestamp;
 
@@ -112,14 +110,7 @@ impl RulePack {
         rule.cheapest.iter().filter_map(|i| rule.when.get(*i)).all(|c| c.holds(&seen))
     }
 
-    fn hit(
-        &self,
-        rule: &Rule,
-        message: &SeenMessage,
-        state: &SeenState,
-        texts: &Texts,
-        out: &mut RunOutcome,
-    ) -> Did {
+    fn hit(&self, rule: &Rule, message: &SeenMessage, state: &SeenState, texts: &Texts, out: &mut RunOutcome) -> Did {
         let mut captures = BTreeMap::new();
         if rule.captures {
             let seen = Seen { pack: self, message, state, so_far: out, texts };

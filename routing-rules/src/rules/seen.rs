@@ -81,7 +81,10 @@ impl<'a> Seen<'a> {
             Field::ContactTags => return s.contact_tags.iter().any(|v| holds(v)),
             Field::ContactIdentities => return s.contact_identities.iter().any(|v| holds(v)),
             Field::Content => {
-                return [filled(&m.text), m.subject.as_deref()].into_iter().flatten().any(|v| !v.is_empty() && holds(v));
+                return [filled(&m.text), m.subject.as_deref()]
+                    .into_iter()
+                    .flatten()
+                    .any(|v| !v.is_empty() && holds(v));
             }
             Field::Channel => Some(m.channel.as_str()),
             Field::Kind => Some(m.kind.as_str()),

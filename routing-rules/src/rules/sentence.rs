@@ -19,7 +19,9 @@ pub(super) fn failed(when: &[Condition], seen: &Seen<'_>) -> Option<FailedCondit
 fn explain(condition: &Condition, seen: &Seen<'_>) -> FailedCondition {
     match condition {
         Condition::Field(c) => field(c, seen),
-        Condition::All(lists) => lists.iter().find_map(|l| failed(l, seen)).unwrap_or_else(|| whole("all", "every list holds", "")),
+        Condition::All(lists) => {
+            lists.iter().find_map(|l| failed(l, seen)).unwrap_or_else(|| whole("all", "every list holds", ""))
+        }
         Condition::Any(lists) => {
             let why: Vec<String> =
                 lists.iter().filter_map(|l| failed(l, seen)).take(MAX_LISTED).map(|f| f.sentence).collect();
@@ -112,7 +114,9 @@ fn wanted(c: &FieldCondition) -> String {
             let one = |(id, open): &(String, bool)| format!("{id} {}", if *open { "open" } else { "closed" });
             l.iter().map(one).collect::<Vec<_>>().join(" and ")
         }
-        Test::Weekday(set) => DAYS.iter().zip(set).filter(|(_, on)| **on).map(|(d, _)| *d).collect::<Vec<_>>().join(" or "),
+        Test::Weekday(set) => {
+            DAYS.iter().zip(set).filter(|(_, on)| **on).map(|(d, _)| *d).collect::<Vec<_>>().join(" or ")
+        }
         Test::Time(l) => {
             l.iter().map(|(a, b)| format!("{}-{}", clock(*a), clock(*b % 1441))).collect::<Vec<_>>().join(" or ")
         }

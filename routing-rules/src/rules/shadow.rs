@@ -15,11 +15,18 @@ pub(crate) fn warnings(pack: &RulePack) -> Vec<Problem> {
     let mut stops: Vec<&Rule> = Vec::new();
     for rule in &pack.rules {
         if let Some(why) = contradiction(&rule.when) {
-            found.push(warning(rule, format!("the rule `{}` can never match: {why}", rule.name), "correct or remove one of them"));
+            found.push(warning(
+                rule,
+                format!("the rule `{}` can never match: {why}", rule.name),
+                "correct or remove one of them",
+            ));
             continue;
         }
         if let Some(first) = stops.iter().find(|s| implies_all(&rule.when, &s.when)) {
-            let message = format!("the rule `{}` is never reached: `{}` at {} always stops first", rule.name, first.name, first.at);
+            let message = format!(
+                "the rule `{}` is never reached: `{}` at {} always stops first",
+                rule.name, first.name, first.at
+            );
             found.push(warning(rule, message, "move it up, or add `continue: true` to the other"));
             continue;
         }
@@ -66,12 +73,21 @@ fn test_implies(from: &Test, to: &Test) -> bool {
         | (Test::Prefix(a), Test::Prefix(b))
         | (Test::Suffix(a), Test::Suffix(b)) => subset(a, b),
         (Test::All(a), Test::All(b)) | (Test::None(a), Test::None(b)) => subset(b, a),
-        (Test::Word(a) | Test::Equals(a), Test::Contains(b)) => a.iter().all(|x| b.iter().any(|y| x.contains(y.as_str()))),
+        (Test::Word(a) | Test::Equals(a), Test::Contains(b)) => {
+            a.iter().all(|x| b.iter().any(|y| x.contains(y.as_str())))
+        }
         (Test::Matches(a), Test::Matches(b)) => a.iter().all(|x| b.iter().any(|y| x.as_str() == y.as_str())),
         (Test::Exists(a), Test::Exists(b)) => a == b,
         (
-            Test::Equals(_) | Test::All(_) | Test::Contains(_) | Test::Word(_) | Test::Prefix(_) | Test::Suffix(_)
-            | Test::Matches(_) | Test::NumberIs(_) | Test::Compare(..),
+            Test::Equals(_)
+            | Test::All(_)
+            | Test::Contains(_)
+            | Test::Word(_)
+            | Test::Prefix(_)
+            | Test::Suffix(_)
+            | Test::Matches(_)
+            | Test::NumberIs(_)
+            | Test::Compare(..),
             Test::Exists(true),
         ) => true,
         (Test::NumberIs(a), Test::NumberIs(b)) => a.iter().all(|x| b.contains(x)),
@@ -129,9 +145,10 @@ fn excludes(a: &FieldCondition, b: &FieldCondition) -> bool {
         (Test::Equals(x), Test::None(y)) => x.iter().all(|v| y.contains(v)),
         (Test::NumberIs(x), Test::NumberIs(y)) => !x.iter().any(|v| y.contains(v)),
         (Test::NumberIs(x), Test::Compare(order, n)) => !x.iter().any(|v| order.holds(*v, *n)),
-        (Test::Compare(lo @ (Order::Greater | Order::AtLeast), x), Test::Compare(hi @ (Order::Less | Order::AtMost), y)) => {
-            x > y || (x == y && (*lo == Order::Greater || *hi == Order::Less))
-        }
+        (
+            Test::Compare(lo @ (Order::Greater | Order::AtLeast), x),
+            Test::Compare(hi @ (Order::Less | Order::AtMost), y),
+        ) => x > y || (x == y && (*lo == Order::Greater || *hi == Order::Less)),
         (Test::Weekday(x), Test::Weekday(y)) => !x.iter().zip(y).any(|(p, q)| *p && *q),
         _ => false,
     }

@@ -1,0 +1,562 @@
+//! What people and operators' tools tell the router to do. Every command gets exactly one answer.
+
+use super::Draft;
+use super::assign::Entry;
+use crate::event::{Considered, DeadReason, KeyHash, OfferEnd, Presence, Private, Public, Reply, Why};
+use crate::ids::{ContactId, ConvId, MessageId, OfferId};
+use crate::pack::{ConvStatus, Priority, RulePack};
+use crate::state::{Conversation, Phase};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use switchboard_envelope::{
+    Action, Actor, Address, Attachment, Author, Command, ConsentState, Content, Destination, Scope,
+};
+
+/// The reason with which an operator pauses a channel; other reasons end when the configuration is read again.
+pub const PAUSED_BY_OPERATOR: &str = "paused by an operator";
+
+/// What a refused command says.
+struct Refusal {
+    status: u16,
+    code: &'static str,
+    detail: String,
+}
+
+type Answer = Result<Reply, Refusal>;
+
+fn refuse(status: u16, code: &'static str, detail: impl Into<String>) -> Refusal {
+    Refusal { status, code, detail: detail.into() }
+}
+
+fn not_found(what: &str) -> Refusal {
+    refuse(404, "not_found", format!("there is no such {what}"))
+}
+
+fn done<const N: usize>(status: u16, ids: [(&str, String); N]) -> Reply {
+    let ids = ids.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+    Reply { status, code: String::new(), detail: String::new(), ids }
+}
+
+/// The author of what a tool says that names no agent.
+const ADMIN: &str = "admin";
+
+impl<'a> Draft<'a> {
+    pub(super) fn command(&mut self, c: &Command, id: KeyHash, candidate: Option<&'a RulePack>) {
+        let answer = self.act_on(&c.actor, &c.action, candidate);
+        let reply = answer.unwrap_or_else(|r| Reply {
+            status: r.status,
+            code: r.code.to_owned(),
+            detail: r.detail,
+            ids: BTreeMap::new(),
+        });
+        self.answer(id, c.body_hash.clone(), reply);
+    }
+
+    fn act_on(&mut self, actor: &Actor, action: &Action, candidate: Option<&'a RulePack>) -> Answer {
+        match action {
+            Action::Reply { conversation, text, attachments, take, seen } => {
+                self.reply(actor, conversation, text, attachments, *take, seen.as_deref())
+            }
+            Action::Note { conversation, text } => self.note(actor, conversation, text),
+            Action::Take { conversation } => self.take(actor, conversation),
+            Action::Close { conversation } => self.close_by(actor, conversation),
+            Action::Reopen { conversation } => self.reopen(conversation),
+            Action::Transfer { conversation, to } => self.transfer(actor, conversation, to),
+            Action::Snooze { conversation, until } => self.snooze(actor, conversation, *until),
+            Action::Update { conversation, tags, priority, attributes } => {
+                self.update(conversation, tags.as_ref(), priority.as_deref(), attributes)
+            }
+            Action::Presence { agent, presence } => self.presence(actor, agent, presence),
+            Action::AcceptOffer { offer } => self.accept_offer(actor, offer),
+            Action::DeclineOffer { offer } => self.decline_offer(actor, offer),
+            Action::UpdateContact { contact, tags, attributes, consent } => {
+                self.update_contact(contact, tags.as_ref(), attributes, consent)
+            }
+            Action::MergeContact { into, from } => self.merge(into, from),
+            Action::Start { to_channel, to, text, destination } => {
+                self.start(actor, to_channel, to, text, destination.as_ref())
+            }
+            Action::Resend { send } => self.resend(send),
+            Action::Drop { send } => self.drop_dead(send),
+            Action::PauseChannel { target } => self.pause(target, Some(PAUSED_BY_OPERATOR.to_owned())),
+            Action::ResumeChannel { target } => self.pause(target, None),
+            Action::ReloadPack { hash } => self.reload(hash, candidate),
+            Action::RollbackPack => self.rollback(candidate),
+            Action::Channels { .. } => {
+                Err(refuse(422, "not_supported", "the channel table is read from the configuration at start"))
+            }
+            Action::Confirmed { target, thread, up_to, read } => {
+                let (channel, thread) = (target.clone(), self.state.thread_hash(target, thread));
+                let at = self.now();
+                self.emit(Public::Confirmed { channel, thread, up_to: *up_to, read: *read, at });
+                Ok(done(202, []))
+            }
+            Action::Released { quarantined } => {
+                if !self.state.quarantine.contains(quarantined) {
+                    return Err(not_found("quarantined record"));
+                }
+                self.emit(Public::QuarantineReleased { seq: *quarantined });
+                Ok(done(200, []))
+            }
+        }
+    }
+
+    fn find(&self, id: &str) -> Result<Arc<Conversation>, Refusal> {
+        ConvId::parse(id).and_then(|id| self.conv(id)).ok_or_else(|| {
+            refuse(404, "not_found", "there is no such conversation, or it closed too long ago to be acted on")
+        })
+    }
+
+    /// Who speaks: the agent that the command names, or the only one that there is.
+    fn speaker(&self, actor: &Actor) -> Result<Option<String>, Refusal> {
+        match &actor.agent {
+            Some(a) if self.pack.agents.contains_key(a) => Ok(Some(a.clone())),
+            Some(a) => Err(refuse(422, "unknown_agent", format!("the pack has no agent `{a}`"))),
+            None if self.pack.agents.len() == 1 => Ok(self.pack.agents.keys().next().cloned()),
+            None => Ok(None),
+        }
+    }
+
+    /// Another's conversation is not touched, unless a supervisor insists.
+    fn may_touch(&self, c: &Conversation, actor: &Actor, who: Option<&str>, take: bool) -> Result<(), Refusal> {
+        let owner = match c.status {
+            ConvStatus::Assigned | ConvStatus::Pending | ConvStatus::Snoozed => c.agent.as_deref(),
+            ConvStatus::Offered => c.offer.as_ref().map(|o| o.agent.as_str()),
+            ConvStatus::Queued | ConvStatus::Closed => None,
+        };
+        let Some(owner) = owner.filter(|o| Some(*o) != who) else { return Ok(()) };
+        if take && actor.scope >= Scope::Supervisor {
+            return Ok(());
+        }
+        let hint = if actor.scope >= Scope::Supervisor { "; add `\"take\": true` to take it" } else { "" };
+        Err(refuse(409, "owned", format!("the conversation is with `{owner}`{hint}")))
+    }
+
+    fn supervises(&self, actor: &Actor) -> Result<(), Refusal> {
+        if actor.scope >= Scope::Supervisor {
+            return Ok(());
+        }
+        Err(refuse(403, "forbidden", "this needs a token of scope `supervisor`"))
+    }
+
+    /// Why a text cannot be sent on a channel to an address now.
+    fn may_send(&self, channel: &str, to: &Address, text: &str, attachments: &[Attachment]) -> Result<(), Refusal> {
+        let Some(profile) = self.profile(channel) else {
+            return Err(refuse(422, "no_channel", format!("channel `{channel}` is not in the configuration")));
+        };
+        if text.trim().is_empty() && attachments.is_empty() {
+            return Err(refuse(422, "empty", "the message has neither text nor attachments"));
+        }
+        let length = text.chars().count();
+        if let Some(max) = profile.max_text.filter(|max| length > *max as usize) {
+            let detail = format!("the text has {length} characters, channel `{channel}` takes {max}");
+            return Err(refuse(422, "too_long", detail));
+        }
+        if profile.max_attachments.is_some_and(|max| attachments.len() > max as usize) {
+            let detail =
+                format!("channel `{channel}` takes at most {} attachments", profile.max_attachments.unwrap_or(0));
+            return Err(refuse(422, "attachments", detail));
+        }
+        let identity = self.state.identity_hash(to);
+        if self.state.consent.get(&(identity, channel.to_owned())) == Some(&ConsentState::OptedOut) {
+            return Err(refuse(422, "opted_out", "the customer opted out of messages on this channel"));
+        }
+        Ok(())
+    }
+
+    fn reply(
+        &mut self,
+        actor: &Actor,
+        conversation: &str,
+        text: &str,
+        attachments: &[Attachment],
+        take: bool,
+        seen: Option<&str>,
+    ) -> Answer {
+        let c = self.find(conversation)?;
+        let who = self.speaker(actor)?;
+        self.may_touch(&c, actor, who.as_deref(), take)?;
+        if let Some(seen) = seen {
+            let known = [c.last_message, c.last_sent.filter(|_| c.last_out >= c.last_in)];
+            if !known.iter().flatten().any(|id| id.to_string() == seen) {
+                return Err(refuse(409, "stale", "something newer was said; read it first"));
+            }
+        }
+        let Some(to) = c.private.as_ref().and_then(|p| p.address.clone()) else {
+            return Err(refuse(422, "no_address", "the customer's address was erased"));
+        };
+        self.may_send(&c.channel, &to, text, attachments)?;
+        if c.status == ConvStatus::Closed {
+            self.may_reopen(&c)?;
+            self.emit(Public::Reopened { conv: c.id, why: Why::Taken });
+        }
+        self.take_for(&c, who.as_deref());
+        let author = Author::Agent { id: who.unwrap_or_else(|| ADMIN.to_owned()) };
+        let content = Content { text: text.to_owned(), attachments: attachments.to_vec(), ..Content::default() };
+        let Some(message) = self.send(c.id, author, content, None) else {
+            return Err(refuse(422, "no_address", "the customer's address was erased"));
+        };
+        self.wait_for_customer(c.id);
+        Ok(done(202, [("conversation", c.id.to_string()), ("message", message.to_string())]))
+    }
+
+    /// Makes the speaker the owner. Whoever answers has taken it, whatever their capacity says.
+    fn take_for(&mut self, c: &Arc<Conversation>, who: Option<&str>) {
+        let Some(agent) = who else { return self.withdraw_offer(c) };
+        if let Some(o) = c.offer.clone().filter(|o| o.agent == agent) {
+            self.emit(Public::OfferEnded { conv: c.id, offer: o.id, agent: o.agent, how: OfferEnd::Accepted });
+            return self.assign(c.id, agent, Why::Accepted, Considered::default());
+        }
+        if c.status != ConvStatus::Assigned || c.agent.as_deref() != Some(agent) {
+            self.assign(c.id, agent, Why::Taken, Considered::default());
+        }
+    }
+
+    fn note(&mut self, actor: &Actor, conversation: &str, text: &str) -> Answer {
+        let c = self.find(conversation)?;
+        if text.trim().is_empty() {
+            return Err(refuse(422, "empty", "the note has no text"));
+        }
+        let agent = self.speaker(actor)?;
+        let (message, at) = (self.new_message_id(), self.now());
+        let public = Public::NoteAdded { conv: c.id, message, agent, at };
+        self.emit_private(public, c.contact, Private::Note { text: text.to_owned() });
+        Ok(done(201, [("conversation", c.id.to_string()), ("message", message.to_string())]))
+    }
+
+    fn take(&mut self, actor: &Actor, conversation: &str) -> Answer {
+        let c = self.find(conversation)?;
+        let Some(who) = self.speaker(actor)? else {
+            return Err(refuse(422, "no_agent", "say which agent takes it: add `agent`"));
+        };
+        self.may_touch(&c, actor, Some(&who), true)?;
+        if c.status == ConvStatus::Closed {
+            self.may_reopen(&c)?;
+            self.emit(Public::Reopened { conv: c.id, why: Why::Taken });
+        }
+        self.has_room(&c, &who)?;
+        self.take_for(&c, Some(&who));
+        Ok(done(200, [("conversation", c.id.to_string())]))
+    }
+
+    fn has_room(&self, c: &Conversation, agent: &str) -> Result<(), Refusal> {
+        let capacity = self.pack.agents.get(agent).map_or(0, |a| a.capacity);
+        let load = self.state.agents.get(agent).map_or(0, |a| a.load);
+        let own = c.bearer().is_some_and(|b| b == agent);
+        if !own && load.saturating_add(c.cost) > capacity {
+            let units = |u: u32| f64::from(u) / 100.0;
+            let detail = format!("`{agent}` has no room: {} of {} units are taken", units(load), units(capacity));
+            return Err(refuse(409, "capacity", detail));
+        }
+        Ok(())
+    }
+
+    fn close_by(&mut self, actor: &Actor, conversation: &str) -> Answer {
+        let c = self.find(conversation)?;
+        let who = self.speaker(actor)?;
+        self.may_touch(&c, actor, who.as_deref(), true)?;
+        self.close(c.id, who);
+        Ok(done(200, [("conversation", c.id.to_string())]))
+    }
+
+    /// Only the latest conversation of a thread can be open.
+    fn may_reopen(&self, c: &Conversation) -> Result<(), Refusal> {
+        match self.state.conversation_of_thread(c.thread) {
+            Some(latest) if latest.id != c.id => {
+                let detail = format!("the customer has a newer conversation on this thread: {}", latest.id);
+                Err(refuse(409, "superseded", detail))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn reopen(&mut self, conversation: &str) -> Answer {
+        let c = self.find(conversation)?;
+        if c.is_open() {
+            return Ok(done(200, [("conversation", c.id.to_string())]));
+        }
+        self.may_reopen(&c)?;
+        self.emit(Public::Reopened { conv: c.id, why: Why::Transferred });
+        self.back_to_us(c.id, Why::Transferred);
+        Ok(done(200, [("conversation", c.id.to_string())]))
+    }
+
+    fn transfer(&mut self, actor: &Actor, conversation: &str, to: &Destination) -> Answer {
+        let c = self.find(conversation)?;
+        let who = self.speaker(actor)?;
+        self.may_touch(&c, actor, who.as_deref(), true)?;
+        match to {
+            Destination::Queue(q) if !self.pack.queues.contains_key(q) => {
+                return Err(refuse(422, "unknown_queue", format!("the pack has no queue `{q}`")));
+            }
+            Destination::Agent(a) if !self.pack.agents.contains_key(a) => {
+                return Err(refuse(422, "unknown_agent", format!("the pack has no agent `{a}`")));
+            }
+            Destination::Agent(a) => self.has_room(&c, a)?,
+            Destination::Queue(_) => {}
+        }
+        if c.status == ConvStatus::Closed {
+            self.may_reopen(&c)?;
+            self.emit(Public::Reopened { conv: c.id, why: Why::Transferred });
+        }
+        match to {
+            Destination::Queue(q) => {
+                self.enqueue(c.id, Entry::new(q.clone(), Why::Transferred));
+                self.agent_freed("");
+            }
+            Destination::Agent(a) => self.assign(c.id, a, Why::Transferred, Considered::default()),
+        }
+        Ok(done(200, [("conversation", c.id.to_string())]))
+    }
+
+    fn snooze(&mut self, actor: &Actor, conversation: &str, until: switchboard_envelope::Timestamp) -> Answer {
+        let c = self.find(conversation)?;
+        let who = self.speaker(actor)?;
+        self.may_touch(&c, actor, who.as_deref(), true)?;
+        let now = self.now();
+        if until <= now || until.since(now) > 366 * 86_400_000 {
+            return Err(refuse(422, "until", "`until` must lie in the future, within a year"));
+        }
+        if c.status == ConvStatus::Closed {
+            return Err(refuse(409, "closed", "the conversation is closed"));
+        }
+        self.withdraw_offer(&c);
+        self.emit(Public::Snoozed { conv: c.id, until });
+        self.agent_freed("");
+        Ok(done(200, [("conversation", c.id.to_string())]))
+    }
+
+    fn update(
+        &mut self,
+        conversation: &str,
+        tags: Option<&Vec<String>>,
+        priority: Option<&str>,
+        attributes: &BTreeMap<String, Option<String>>,
+    ) -> Answer {
+        let c = self.find(conversation)?;
+        let priority = priority.map(|p| {
+            Priority::parse(p).ok_or_else(|| refuse(422, "priority", "priority is low, normal, high or urgent"))
+        });
+        let priority = priority.transpose()?;
+        if let Some(tags) = tags {
+            let wanted: BTreeSet<String> = tags.iter().cloned().collect();
+            let add: BTreeSet<String> = wanted.difference(&c.tags).cloned().collect();
+            let remove: BTreeSet<String> = c.tags.difference(&wanted).cloned().collect();
+            if !add.is_empty() || !remove.is_empty() {
+                self.emit(Public::Tagged { conv: c.id, add, remove });
+            }
+        }
+        if let Some(priority) = priority.filter(|p| *p != c.priority) {
+            self.emit(Public::Prioritised { conv: c.id, priority });
+        }
+        if !attributes.is_empty() {
+            let set = attributes.clone();
+            self.emit_private(Public::AttributesSet { conv: c.id }, c.contact, Private::Attributes { set });
+        }
+        Ok(done(200, [("conversation", c.id.to_string())]))
+    }
+
+    fn presence(&mut self, actor: &Actor, agent: &str, presence: &str) -> Answer {
+        if actor.agent.as_deref() != Some(agent) {
+            self.supervises(actor)?;
+        }
+        if !self.pack.agents.contains_key(agent) {
+            return Err(refuse(404, "not_found", format!("the pack has no agent `{agent}`")));
+        }
+        let Some(presence) = Presence::parse(presence) else {
+            return Err(refuse(422, "presence", "presence is available, away or offline"));
+        };
+        self.set_presence(agent, presence, false);
+        Ok(done(200, [("agent", agent.to_owned())]))
+    }
+
+    fn find_offer(&self, actor: &Actor, offer: &str) -> Result<(Arc<Conversation>, String), Refusal> {
+        let c = OfferId::parse(offer)
+            .and_then(|o| self.state.offer(o).cloned())
+            .ok_or_else(|| refuse(404, "not_found", "there is no such offer; it may have timed out"))?;
+        let agent = c.offer.as_ref().map(|o| o.agent.clone()).unwrap_or_default();
+        if self.speaker(actor)?.is_some_and(|who| who != agent) && actor.scope < Scope::Supervisor {
+            return Err(refuse(403, "forbidden", format!("the offer is for `{agent}`")));
+        }
+        Ok((c, agent))
+    }
+
+    fn accept_offer(&mut self, actor: &Actor, offer: &str) -> Answer {
+        let (c, agent) = self.find_offer(actor, offer)?;
+        self.take_for(&c, Some(&agent));
+        Ok(done(200, [("conversation", c.id.to_string())]))
+    }
+
+    fn decline_offer(&mut self, actor: &Actor, offer: &str) -> Answer {
+        let (c, _) = self.find_offer(actor, offer)?;
+        self.end_offer(&c, OfferEnd::Declined);
+        Ok(done(200, [("conversation", c.id.to_string())]))
+    }
+
+    fn update_contact(
+        &mut self,
+        contact: &str,
+        tags: Option<&Vec<String>>,
+        attributes: &BTreeMap<String, Option<String>>,
+        consent: &BTreeMap<String, ConsentState>,
+    ) -> Answer {
+        let id = ContactId::parse(contact).map(|id| self.state.resolve(id)).ok_or_else(|| not_found("contact"))?;
+        for (channel, state) in consent {
+            let address = self
+                .state
+                .conversations_of(id)
+                .find(|c| c.channel == *channel)
+                .and_then(|c| c.private.as_ref().and_then(|p| p.address.clone()));
+            let Some(address) = address else {
+                let detail = format!("the contact has no recent conversation on channel `{channel}`");
+                return Err(refuse(422, "no_address", detail));
+            };
+            self.set_consent(id, &address, channel, *state, Some("set by hand".into()));
+        }
+        if tags.is_some() || !attributes.is_empty() {
+            self.touch_contact(id, tags.map(|t| t.iter().cloned().collect()), attributes.clone(), None);
+        }
+        Ok(done(200, [("contact", id.to_string())]))
+    }
+
+    fn merge(&mut self, into: &str, from: &str) -> Answer {
+        let parse = |s: &str| ContactId::parse(s).ok_or_else(|| not_found("contact"));
+        let (into, from) = (self.state.resolve(parse(into)?), self.state.resolve(parse(from)?));
+        if into == from {
+            return Err(refuse(409, "same", "these are the same contact"));
+        }
+        self.emit(Public::ContactMerged { into, from });
+        Ok(done(200, [("contact", into.to_string())]))
+    }
+
+    fn start(
+        &mut self,
+        actor: &Actor,
+        channel: &str,
+        to: &Address,
+        text: &str,
+        destination: Option<&Destination>,
+    ) -> Answer {
+        let who = self.speaker(actor)?;
+        self.may_send(channel, to, text, &[])?;
+        let Some(profile) = self.profile(channel).cloned() else { return Err(not_found("channel")) };
+        if !profile.proactive {
+            let detail = format!("channel `{channel}` cannot start a conversation from our side");
+            return Err(refuse(422, "not_proactive", detail));
+        }
+        if profile.address_kind != to.kind {
+            let detail = format!("channel `{channel}` writes to `{}`, not to `{}`", profile.address_kind, to.kind);
+            return Err(refuse(422, "address", detail));
+        }
+        let (queue, agent) = match destination {
+            Some(Destination::Queue(q)) if !self.pack.queues.contains_key(q) => {
+                return Err(refuse(422, "unknown_queue", format!("the pack has no queue `{q}`")));
+            }
+            Some(Destination::Agent(a)) if !self.pack.agents.contains_key(a) => {
+                return Err(refuse(422, "unknown_agent", format!("the pack has no agent `{a}`")));
+            }
+            Some(Destination::Queue(q)) => (Some(q.clone()), None),
+            Some(Destination::Agent(a)) => (None, Some(a.clone())),
+            None => (self.default_queue(), who.clone()),
+        };
+        let thread = self.state.thread_hash(channel, &to.value);
+        let open = self.state.conversation_of_thread(thread).filter(|c| c.is_open()).map(|c| c.id);
+        let conv = match open {
+            Some(conv) => conv,
+            None => {
+                let contact = self.state.contact_of(to);
+                let conv = self.open(contact, channel, thread, &to.value, to, None, true);
+                // Where the customer's answer will wait.
+                if let Some(queue) = queue {
+                    self.enqueue(conv, Entry::new(queue, Why::Transferred));
+                    self.arrived.remove(&conv);
+                }
+                if let Some(agent) = &agent {
+                    self.assign(conv, agent, Why::Taken, Considered::default());
+                }
+                conv
+            }
+        };
+        let author = Author::Agent { id: who.unwrap_or_else(|| ADMIN.to_owned()) };
+        let message = self.send(conv, author, Content::text(text), None);
+        let message = message.ok_or_else(|| refuse(422, "no_address", "the customer's address was erased"))?;
+        if open.is_none() {
+            self.wait_for_customer(conv);
+        }
+        Ok(done(202, [("conversation", conv.to_string()), ("message", message.to_string())]))
+    }
+
+    fn resend(&mut self, send: &str) -> Answer {
+        let dead = MessageId::parse(send).and_then(|id| self.state.sends.get(&id).cloned()).filter(|s| s.is_dead());
+        let Some(s) = dead else { return Err(not_found("dead letter")) };
+        let Some(p) = s.private.clone() else {
+            return Err(refuse(422, "no_address", "the message was erased"));
+        };
+        self.may_send(&s.channel, &p.to, &p.content.text, &p.content.attachments)?;
+        if self.conv(s.conv).is_none() {
+            return Err(refuse(409, "closed", "its conversation closed too long ago; start a new one"));
+        }
+        let Some(message) = self.send(s.conv, s.author.clone(), p.content.clone(), Some(s.id)) else {
+            return Err(refuse(422, "no_address", "the customer's address was erased"));
+        };
+        self.emit(Public::DeadCleared { conv: s.conv, message: s.id, resent: Some(message) });
+        Ok(done(202, [("conversation", s.conv.to_string()), ("message", message.to_string())]))
+    }
+
+    fn drop_dead(&mut self, send: &str) -> Answer {
+        let dead = MessageId::parse(send).and_then(|id| self.state.sends.get(&id).cloned());
+        let Some(s) = dead.filter(|s| matches!(s.phase, Phase::Dead { reason, .. } if reason != DeadReason::Failed))
+        else {
+            return Err(not_found("dead letter"));
+        };
+        self.emit(Public::DeadCleared { conv: s.conv, message: s.id, resent: None });
+        Ok(done(200, [("message", s.id.to_string())]))
+    }
+
+    fn pause(&mut self, channel: &str, paused: Option<String>) -> Answer {
+        if self.profile(channel).is_none() {
+            return Err(refuse(404, "not_found", format!("channel `{channel}` is not in the configuration")));
+        }
+        self.emit(Public::ChannelHealth { channel: channel.to_owned(), failures: 0, probe_at: None, paused });
+        self.release.insert(channel.to_owned());
+        Ok(done(200, [("channel", channel.to_owned())]))
+    }
+
+    fn reload(&mut self, hash: &str, candidate: Option<&'a RulePack>) -> Answer {
+        let Some(pack) = candidate.filter(|p| p.hash == hash) else {
+            return Err(refuse(422, "bad_pack", "the pack could not be loaded; the running one stays in force"));
+        };
+        self.put_in_force(pack);
+        Ok(done(200, [("pack", pack.hash.clone())]))
+    }
+
+    fn rollback(&mut self, candidate: Option<&'a RulePack>) -> Answer {
+        let previous = self.state.previous_pack.clone();
+        match (previous, candidate) {
+            (Some(hash), Some(pack)) if pack.hash == hash => {
+                self.put_in_force(pack);
+                Ok(done(200, [("pack", hash)]))
+            }
+            _ => Err(refuse(409, "no_previous", "no other pack was in force before this one")),
+        }
+    }
+
+    fn put_in_force(&mut self, pack: &'a RulePack) {
+        if self.state.pack != pack.hash {
+            self.emit(Public::PackInForce { hash: pack.hash.clone() });
+        }
+        self.pack = pack;
+        // An operator reads the rules again after mending what a provider refused.
+        let refused: Vec<String> = self
+            .state
+            .channels
+            .iter()
+            .filter(|(_, c)| c.paused.as_deref().is_some_and(|p| p != PAUSED_BY_OPERATOR))
+            .map(|(n, _)| n.clone())
+            .collect();
+        for channel in refused {
+            self.emit(Public::ChannelHealth { channel, failures: 0, probe_at: None, paused: None });
+        }
+        self.after_pack_change();
+    }
+}

@@ -1,0 +1,54 @@
+//! Contacts: who they are, and whether we may write to them.
+
+use super::Draft;
+use crate::event::{Private, Public};
+use crate::ids::ContactId;
+use std::collections::{BTreeMap, BTreeSet};
+use switchboard_envelope::{Address, ConsentChange, ConsentState};
+
+impl Draft<'_> {
+    pub(super) fn consent(&mut self, c: &ConsentChange) {
+        let identity = self.state.identity_hash(&c.address);
+        let current = self.state.consent.get(&(identity, c.channel.clone())).copied();
+        // A bare "yes" answers many questions; it opts in only who had opted out.
+        let is_yes = c.reason.as_deref().is_some_and(|r| r.eq_ignore_ascii_case("yes"));
+        if is_yes && current != Some(ConsentState::OptedOut) {
+            return self.ignore("`yes` opts in only after an opt-out");
+        }
+        let contact = self.state.contact_of(&c.address);
+        self.set_consent(contact, &c.address, &c.channel, c.state, c.reason.clone());
+    }
+
+    pub(super) fn set_consent(
+        &mut self,
+        contact: ContactId,
+        address: &Address,
+        channel: &str,
+        state: ConsentState,
+        reason: Option<String>,
+    ) {
+        let identity = self.state.identity_hash(address);
+        if self.state.consent.get(&(identity, channel.to_owned())) == Some(&state) {
+            return;
+        }
+        self.emit_private(
+            Public::ConsentChanged { contact, identity, channel: channel.to_owned(), state },
+            contact,
+            Private::Consent { address: address.clone(), reason },
+        );
+    }
+
+    pub(super) fn touch_contact(
+        &mut self,
+        contact: ContactId,
+        tags: Option<BTreeSet<String>>,
+        attributes: BTreeMap<String, Option<String>>,
+        name: Option<String>,
+    ) {
+        self.emit_private(
+            Public::ContactTouched { contact, tags },
+            contact,
+            Private::Contact { name, attributes, identity: None },
+        );
+    }
+}

@@ -1,0 +1,411 @@
+//! A customer wrote.
+
+use super::assign::Entry;
+use super::{Draft, PENDING_MS, REOPEN_MS};
+use crate::event::{DecidedMessage, NoReply, Private, Public, Why};
+use crate::ids::{ConvId, MessageId};
+use crate::pack::{AgentChoice, ConvStatus, Notify, RunOutcome, RunReply, SeenMessage, SeenState, SetTarget};
+use crate::state::{Conversation, day};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use switchboard_envelope::{Author, ConsentState, Content, Message, Visibility};
+
+/// How a message found its conversation.
+#[derive(Clone, Copy)]
+struct Came {
+    before: Option<ConvStatus>,
+    reopened: bool,
+    automatic: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Placed {
+    Done,
+    /// Nothing holds it: the pack's default takes it.
+    ByDefault,
+}
+
+impl Draft<'_> {
+    pub(super) fn message(&mut self, m: &Message) {
+        let contact = self.state.contact_of(&m.from);
+        let thread = self.state.thread_hash(&m.channel, &m.thread);
+        let identity = self.state.identity_hash(&m.from);
+        let blocked = self.state.blocked.contains(&(identity, m.channel.clone()));
+        let existing = self.state.conversation_of_thread(thread).cloned();
+        let now = self.now();
+        let reopens = |c: &Conversation| c.is_open() || (!m.automatic && c.wait_until.is_some_and(|t| now <= t));
+        let appends = existing.as_ref().is_some_and(|c| reopens(c) || m.automatic || blocked);
+        let kept = existing.filter(|_| appends);
+        let before = kept.as_ref().map(|c| c.status);
+        let seen = self.seen_state(m, kept.as_deref());
+        let conv = match &kept {
+            Some(c) => c.id,
+            None => self.open(contact, &m.channel, thread, &m.thread, &m.from, m.content.subject.clone(), false),
+        };
+        let reopened = before == Some(ConvStatus::Closed) && !m.automatic && !blocked;
+        if reopened {
+            self.emit(Public::Reopened { conv, why: Why::CustomerWrote });
+        }
+        let message = self.received(conv, m);
+        if blocked {
+            if kept.is_none() {
+                self.close(conv, None);
+            }
+            return self.ignore("the sender is blocked on this channel");
+        }
+        let (outcome, default) = self.run_rules(conv, message, m, seen);
+        self.act(conv, message, m, &outcome);
+        let came = Came { before, reopened, automatic: m.automatic };
+        if self.place(conv, came, &outcome) == Placed::ByDefault {
+            self.act(conv, message, m, &default);
+            self.place_by_rules(conv, &default);
+        }
+        if let Some(notifies) = Some(&outcome.notify).filter(|n| !n.is_empty()) {
+            if let Some(c) = self.conv(conv) {
+                notifies.iter().for_each(|n| self.notify(&c, n.clone()));
+            }
+        }
+        if let Some(reply) = &outcome.reply {
+            self.auto_reply(conv, message, m, reply);
+        }
+        if outcome.close {
+            self.close(conv, None);
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one event")]
+    pub(super) fn open(
+        &mut self,
+        contact: crate::ids::ContactId,
+        channel: &str,
+        thread: crate::event::KeyHash,
+        thread_text: &str,
+        address: &switchboard_envelope::Address,
+        subject: Option<String>,
+        ours: bool,
+    ) -> ConvId {
+        let conv = self.new_conv_id();
+        let at = self.now();
+        self.emit_private(
+            Public::Opened { conv, contact, channel: channel.to_owned(), thread, at, ours },
+            contact,
+            Private::Opened { thread: thread_text.to_owned(), address: address.clone(), subject },
+        );
+        conv
+    }
+
+    fn received(&mut self, conv: ConvId, m: &Message) -> MessageId {
+        // Not an ordinal: the message's id must be found from the envelope's id alone.
+        let message = MessageId::derive(&self.state.salt, &[m.id.as_bytes()]);
+        let contact = self.conv(conv).map(|c| c.contact).unwrap_or_else(|| self.state.contact_of(&m.from));
+        let provider = m.provider_id.as_deref().map(|p| self.state.hash("provider", &[&m.channel, p]));
+        let at = self.now();
+        self.emit_private(
+            Public::Received { conv, message, at, automatic: m.automatic, provider },
+            contact,
+            Private::Received {
+                content: Box::new(m.content.clone()),
+                from: m.from.clone(),
+                provider_id: m.provider_id.clone(),
+                client_id: m.meta.get("client_id").cloned(),
+                id: m.id.clone(),
+            },
+        );
+        message
+    }
+
+    /// What conditions see: the state before the message.
+    fn seen_state(&self, m: &Message, c: Option<&Conversation>) -> SeenState {
+        let now = self.now();
+        let contact_id = self.state.contact_of(&m.from);
+        let contact = self.state.contacts.get(&contact_id);
+        let consent = self.state.consent.get(&(self.state.identity_hash(&m.from), m.channel.clone()));
+        let others = || self.state.conversations_of(contact_id).filter(|o| c.is_none_or(|c| c.id != o.id));
+        let last_agent = c.and_then(|c| c.agent.clone()).or_else(|| {
+            others().filter(|o| o.agent.is_some()).max_by_key(|o| o.last_out).and_then(|o| o.agent.clone())
+        });
+        SeenState {
+            now,
+            new: c.is_none(),
+            state: c.map(|c| c.status),
+            queue: c.and_then(|c| c.queue.clone()),
+            tags: c.map(|c| c.tags.clone()).unwrap_or_default(),
+            attributes: c.and_then(|c| c.private.as_ref()).map(|p| p.attributes.clone()).unwrap_or_default(),
+            age_ms: c.map_or(0, |c| now.since(c.opened_at)),
+            messages: c.map_or(0, |c| c.messages),
+            silence_ms: c.and_then(|c| c.last_in).map(|t| now.since(t)),
+            contact_identities: vec![m.from.identity()],
+            contact_name: contact
+                .and_then(|c| c.private.as_ref())
+                .and_then(|p| p.name.clone())
+                .or_else(|| m.from.name.clone()),
+            contact_tags: contact.map(|c| c.tags.clone()).unwrap_or_default(),
+            contact_attributes: contact
+                .and_then(|c| c.private.as_ref())
+                .map(|p| p.attributes.clone())
+                .unwrap_or_default(),
+            contact_consent: consent.map(|s| match s {
+                ConsentState::OptedIn => "opted_in".to_owned(),
+                ConsentState::OptedOut => "opted_out".to_owned(),
+            }),
+            contact_open: u32::try_from(others().filter(|o| o.is_open()).count()).unwrap_or(u32::MAX),
+            contact_agent: last_agent,
+        }
+    }
+
+    /// What the rules say, and what the pack's default says should they place nothing.
+    fn run_rules(
+        &mut self,
+        conv: ConvId,
+        message: MessageId,
+        m: &Message,
+        seen: SeenState,
+    ) -> (RunOutcome, RunOutcome) {
+        let kind = self.profile(&m.channel).map(|p| p.kind.clone()).unwrap_or_default();
+        let said = seen_message(m, kind);
+        let outcome = self.pack.run(&said, &seen);
+        let placed = outcome.queue.is_some() || outcome.agent.is_some();
+        let default = if placed { RunOutcome::default() } else { self.pack.default_place(&said, &seen) };
+        let contact = self.conv(conv).map(|c| c.contact).unwrap_or_else(|| self.state.contact_of(&m.from));
+        self.emit_private(
+            Public::Decided { conv, message, pack: self.pack.hash.clone(), hits: outcome.hits.clone(), place: None },
+            contact,
+            Private::Decided { seen: Box::new(seen), message: Box::new(decided_message(said)) },
+        );
+        (outcome, default)
+    }
+
+    /// Everything a run decided but the place, the reply and the close.
+    fn act(&mut self, conv: ConvId, message: MessageId, m: &Message, outcome: &RunOutcome) {
+        let Some(c) = self.conv(conv) else { return };
+        let fresh: BTreeSet<_> = outcome.tags.difference(&c.tags).cloned().collect();
+        if !fresh.is_empty() {
+            self.emit(Public::Tagged { conv, add: fresh, remove: BTreeSet::new() });
+        }
+        let mut of_conv = BTreeMap::new();
+        let mut of_contact = BTreeMap::new();
+        for (target, value) in &outcome.set {
+            match target {
+                SetTarget::Conversation(name) => of_conv.insert(name.clone(), Some(value.clone())),
+                SetTarget::Contact(name) => of_contact.insert(name.clone(), Some(value.clone())),
+            };
+        }
+        if !of_conv.is_empty() {
+            self.emit_private(Public::AttributesSet { conv }, c.contact, Private::Attributes { set: of_conv });
+        }
+        if !of_contact.is_empty() {
+            self.touch_contact(c.contact, None, of_contact, m.from.name.clone());
+        }
+        if let Some(priority) = outcome.priority.filter(|p| *p != c.priority) {
+            self.emit(Public::Prioritised { conv, priority });
+        }
+        if let Some(opted_in) = outcome.consent {
+            let state = if opted_in { ConsentState::OptedIn } else { ConsentState::OptedOut };
+            self.set_consent(c.contact, &m.from, &m.channel, state, Some(format!("rule, message {message}")));
+        }
+        if outcome.block {
+            let identity = self.state.identity_hash(&m.from);
+            self.emit(Public::Blocked { identity, channel: m.channel.clone() });
+        }
+    }
+
+    /// Where the conversation goes: what had it keeps it, then what the rules say, then the pack's default.
+    fn place(&mut self, conv: ConvId, came: Came, outcome: &RunOutcome) -> Placed {
+        let Came { before, reopened, automatic } = came;
+        let Some(c) = self.conv(conv).filter(|c| c.is_open()) else { return Placed::Done };
+        let held = matches!(
+            before,
+            Some(ConvStatus::Assigned | ConvStatus::Offered | ConvStatus::Pending | ConvStatus::Snoozed)
+        ) && !reopened;
+        let placeless = before == Some(ConvStatus::Pending) && c.agent.is_none() && c.queue.is_none();
+        if (outcome.queue.is_some() || outcome.agent.is_some()) && (outcome.move_ || !held || placeless) {
+            self.place_by_rules(conv, outcome);
+            return Placed::Done;
+        }
+        if outcome.close {
+            return Placed::Done;
+        }
+        if let Some(ms) = outcome.snooze_ms {
+            let until = self.now().plus(ms.max(1000));
+            self.withdraw_offer(&c);
+            self.emit(Public::Snoozed { conv, until });
+            self.agent_freed("");
+            return Placed::Done;
+        }
+        match before {
+            // It keeps its owner, its offer or its place; the customer now waits for us.
+            Some(ConvStatus::Assigned | ConvStatus::Offered | ConvStatus::Queued) if !reopened => {
+                self.start_clock(conv)
+            }
+            Some(ConvStatus::Pending | ConvStatus::Snoozed) if automatic && !reopened => {}
+            Some(_) if !placeless => self.back_to_us(conv, Why::CustomerWrote),
+            _ => return Placed::ByDefault,
+        }
+        Placed::Done
+    }
+
+    fn place_by_rules(&mut self, conv: ConvId, outcome: &RunOutcome) {
+        let Some(c) = self.conv(conv) else { return };
+        let why = match outcome.hits.last() {
+            Some(rule) => Why::Rule(rule.clone()),
+            None => Why::Default,
+        };
+        let agent = match &outcome.agent {
+            Some(AgentChoice::Agent(a)) => Some(a.clone()),
+            Some(AgentChoice::Sticky) => self.sticky_agent(&c),
+            None => None,
+        };
+        if let Some(agent) = agent {
+            if self.assign_if_room(conv, &agent, why.clone()) {
+                return;
+            }
+        }
+        let queue = outcome.queue.clone().or_else(|| c.queue.clone()).or_else(|| self.default_queue());
+        let Some(queue) = queue else { return self.enqueue_default(conv, Why::Default) };
+        let entry =
+            Entry { queue, skills: outcome.skills.clone(), overflow: outcome.overflow.clone(), since: None, why };
+        self.enqueue(conv, entry);
+    }
+
+    /// The owner of the contact's latest other open conversation on any channel, else who last answered.
+    fn sticky_agent(&self, c: &Conversation) -> Option<String> {
+        let others = || self.state.conversations_of(c.contact).filter(|o| o.id != c.id && o.agent.is_some());
+        others()
+            .filter(|o| o.is_open())
+            .max_by_key(|o| (o.last_in, o.opened_by))
+            .or_else(|| others().max_by_key(|o| (o.last_out, o.opened_by)))
+            .and_then(|o| o.agent.clone())
+            .or_else(|| c.agent.clone())
+    }
+
+    /// After a wait: to its owner if there is room, else to the head of its queue.
+    pub(super) fn back_to_us(&mut self, conv: ConvId, why: Why) {
+        let Some(c) = self.conv(conv) else { return };
+        if let Some(agent) = c.agent.clone() {
+            if self.assign_if_room(conv, &agent, why.clone()) {
+                return;
+            }
+        }
+        match c.queue.clone() {
+            Some(queue) => {
+                let mut entry = Entry::new(queue, why);
+                entry.skills.clone_from(&c.skills);
+                self.enqueue(conv, entry);
+            }
+            None => self.enqueue_default(conv, why),
+        }
+    }
+
+    pub(super) fn notify(&mut self, c: &Arc<Conversation>, notify: Notify) {
+        self.emit_private(
+            Public::Notified { conv: c.id, desk: notify.desk.clone() },
+            c.contact,
+            Private::Notified { notify },
+        );
+    }
+
+    pub(super) fn close(&mut self, conv: ConvId, by: Option<String>) {
+        let Some(c) = self.conv(conv).filter(|c| c.is_open()) else { return };
+        self.withdraw_offer(&c);
+        let reopen =
+            c.queue.as_ref().and_then(|q| self.pack.queues.get(q)).and_then(|q| q.reopen_ms).unwrap_or(REOPEN_MS);
+        let reopen_until = self.now().plus(reopen);
+        self.emit(Public::Closed { conv, by, reopen_until });
+        self.agent_freed("");
+    }
+
+    pub(super) fn wait_for_customer(&mut self, conv: ConvId) {
+        let until = self.now().plus(PENDING_MS);
+        self.emit(Public::Pending { conv, until });
+        self.agent_freed("");
+    }
+
+    fn auto_reply(&mut self, conv: ConvId, message: MessageId, m: &Message, reply: &RunReply) {
+        let refused = self.auto_reply_refused(conv, m, reply);
+        if let Some(why) = refused {
+            return self.emit(Public::NotReplied { conv, message, rule: reply.rule.clone(), why });
+        }
+        let Ok(text) = &reply.text else { return };
+        let identity = self.state.identity_hash(&m.from);
+        let today = day(self.now());
+        self.emit(Public::BudgetSpent { identity, day: today });
+        self.send(conv, Author::Auto { rule: reply.rule.clone() }, Content::text(text.clone()), None);
+    }
+
+    fn auto_reply_refused(&self, conv: ConvId, m: &Message, reply: &RunReply) -> Option<NoReply> {
+        if m.automatic {
+            return Some(NoReply::Automatic);
+        }
+        let Some(profile) = self.profile(&m.channel) else { return Some(NoReply::NoChannel) };
+        let Ok(text) = &reply.text else { return Some(NoReply::Template) };
+        if profile.max_text.is_some_and(|max| text.chars().count() > max as usize) {
+            return Some(NoReply::TooLong);
+        }
+        let identity = self.state.identity_hash(&m.from);
+        if self.state.consent.get(&(identity, m.channel.clone())) == Some(&ConsentState::OptedOut) {
+            return Some(NoReply::OptedOut);
+        }
+        let today = day(self.now());
+        let c = self.conv(conv)?;
+        if c.auto_day == today && c.auto_replies >= self.pack.budget.conversation {
+            return Some(NoReply::ConversationBudget);
+        }
+        let spent = self.state.budgets.get(&(today, identity)).copied().unwrap_or(0);
+        (spent >= self.pack.budget.address).then_some(NoReply::AddressBudget)
+    }
+}
+
+/// The message as conditions see it.
+#[must_use]
+pub fn seen_message(m: &Message, kind: String) -> SeenMessage {
+    SeenMessage {
+        channel: m.channel.clone(),
+        kind,
+        public: m.visibility == Visibility::Public,
+        text: m.content.text.clone(),
+        subject: m.content.subject.clone(),
+        from: Some(m.from.value.clone()),
+        to: m.to.as_ref().map(|a| a.value.clone()),
+        authenticated: m.authenticated,
+        language: m.meta.get("language").cloned(),
+        has_attachment: !m.content.attachments.is_empty(),
+        automatic: m.automatic,
+        choice: m.content.choice.as_ref().map(|c| c.id.clone()),
+        meta: m.meta.clone(),
+    }
+}
+
+fn decided_message(said: SeenMessage) -> DecidedMessage {
+    DecidedMessage {
+        channel: said.channel,
+        kind: said.kind,
+        public: said.public,
+        to: said.to,
+        authenticated: said.authenticated,
+        language: said.language,
+        automatic: said.automatic,
+        meta: said.meta,
+    }
+}
+
+impl DecidedMessage {
+    /// What conditions saw, put together again from the facts and the message in history.
+    #[must_use]
+    pub fn seen(&self, content: &Content, from: Option<&str>) -> SeenMessage {
+        SeenMessage {
+            channel: self.channel.clone(),
+            kind: self.kind.clone(),
+            public: self.public,
+            text: content.text.clone(),
+            subject: content.subject.clone(),
+            from: from.map(str::to_owned),
+            to: self.to.clone(),
+            authenticated: self.authenticated,
+            language: self.language.clone(),
+            has_attachment: !content.attachments.is_empty(),
+            automatic: self.automatic,
+            choice: content.choice.as_ref().map(|c| c.id.clone()),
+            meta: self.meta.clone(),
+        }
+    }
+}

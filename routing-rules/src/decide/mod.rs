@@ -1,0 +1,284 @@
+//! What should happen: from the state, one input, the time and the rule pack, to events.
+//!
+//! A decision is worked out on a copy of the state (copies are cheap): each event is folded as it is made, so that the next
+//! step sees it. Nothing of the copy is needed by the caller, but it is returned, since folding the events again would only
+//! give the same.
+
+mod assign;
+mod command;
+mod contact;
+mod message;
+mod sends;
+mod settle;
+mod timers;
+
+use crate::event::{Event, KeyHash, Presence, Private, Public, Reply};
+use crate::ids::{ContactId, ConvId, MessageId, OfferId};
+use crate::pack::{Name, RulePack};
+use crate::state::{Conversation, State};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use switchboard_envelope::{ChannelProfile, Inbound, Timestamp};
+
+/// A customer who does not answer: the conversation closes after this.
+pub(crate) const PENDING_MS: i64 = 14 * 86_400_000;
+/// The clock of a queue without an SLA.
+pub(crate) const DEFAULT_CLOCK_MS: i64 = 4 * 3_600_000;
+/// A breached clock is looked at again after this.
+pub(crate) const BREACH_AGAIN_MS: i64 = 86_400_000;
+/// A closed conversation reopens within this, unless its queue says otherwise.
+pub(crate) const REOPEN_MS: i64 = 72 * 3_600_000;
+/// An agent who went offline may come back within this before conversations are given back.
+pub(crate) const GRACE_MS: i64 = 60_000;
+/// Offers that may lapse in a row before the agent is away.
+pub(crate) const MAX_LAPSES: u32 = 3;
+/// Timers fired, and conversations moved, by one decision at most.
+pub(crate) const STEP: usize = 64;
+
+/// What the router learned about an attempt whose `until` passed without a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The router took the claim itself: nothing was sent, and nothing will be.
+    NotSent,
+    /// Somebody had claimed it.
+    Unknown,
+}
+
+/// One input of a decision.
+#[derive(Clone)]
+pub enum Input<'a> {
+    /// A record of IN. `candidate` is the pack that a reload command names, when it could be loaded.
+    Record {
+        seq: u64,
+        stored_at: Timestamp,
+        inbound: &'a Inbound,
+        candidate: Option<&'a RulePack>,
+    },
+    /// A record of IN that cannot be decided: undecodable, on a foreign subject, or it made `decide` panic.
+    Poison {
+        seq: u64,
+        stored_at: Timestamp,
+        channel: &'a str,
+        reason: &'a str,
+    },
+    /// Timers that are due.
+    Timers {
+        now: Timestamp,
+    },
+    Verdict {
+        now: Timestamp,
+        message: MessageId,
+        part: u16,
+        n: u32,
+        verdict: Verdict,
+    },
+    /// This router leads, with this pack and these channels.
+    Lead {
+        now: Timestamp,
+        incarnation: u64,
+        channels: &'a BTreeMap<Name, ChannelProfile>,
+    },
+}
+
+/// What follows from an input.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    pub events: Vec<Event>,
+    /// The state after them.
+    pub after: State,
+}
+
+/// Decides one input. Pure and total: no clock, no randomness, no I/O.
+#[must_use]
+pub fn decide(state: &State, input: &Input<'_>, pack: &RulePack) -> Decision {
+    let mut d = Draft::new(state, pack);
+    match input {
+        Input::Record { seq, stored_at, inbound, candidate } => d.record(*seq, *stored_at, inbound, *candidate),
+        Input::Poison { seq, stored_at, channel, reason } => d.poison(*seq, *stored_at, channel, reason),
+        Input::Timers { now } => d.timers(*now),
+        Input::Verdict { now, message, part, n, verdict } => d.verdict(*now, *message, *part, *n, *verdict),
+        Input::Lead { now, incarnation, channels } => d.lead(*now, *incarnation, channels),
+    }
+    d.settle_effects();
+    Decision { events: d.events, after: d.state }
+}
+
+/// A decision in the making.
+pub(crate) struct Draft<'a> {
+    pub state: State,
+    pub pack: &'a RulePack,
+    pub events: Vec<Event>,
+    /// Names the input or timer, for the ids that derive from it.
+    cause: String,
+    ordinal: u32,
+    /// Channels in which something may be released now.
+    release: BTreeSet<Name>,
+    /// Queues in which somebody may be assigned now.
+    assign: BTreeSet<Name>,
+    /// Conversations that came to wait in this decision.
+    arrived: BTreeSet<ConvId>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(state: &State, pack: &'a RulePack) -> Draft<'a> {
+        Draft {
+            state: state.clone(),
+            pack,
+            events: Vec::new(),
+            cause: String::new(),
+            ordinal: 0,
+            release: BTreeSet::new(),
+            assign: BTreeSet::new(),
+            arrived: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.state.now
+    }
+
+    pub(crate) fn emit(&mut self, public: Public) {
+        let event = Event::from(public);
+        self.state.apply(&event);
+        self.events.push(event);
+    }
+
+    pub(crate) fn emit_private(&mut self, public: Public, contact: ContactId, private: Private) {
+        let event = Event { public, private: Some((contact, private)) };
+        self.state.apply(&event);
+        self.events.push(event);
+    }
+
+    fn next_ordinal(&mut self) -> String {
+        self.ordinal += 1;
+        self.ordinal.to_string()
+    }
+
+    pub(crate) fn new_message_id(&mut self) -> MessageId {
+        let n = self.next_ordinal();
+        MessageId::derive(&self.state.salt, &[self.cause.as_bytes(), n.as_bytes()])
+    }
+
+    pub(crate) fn new_conv_id(&mut self) -> ConvId {
+        let n = self.next_ordinal();
+        ConvId::derive(&self.state.salt, &[self.cause.as_bytes(), n.as_bytes()])
+    }
+
+    pub(crate) fn new_offer_id(&mut self) -> OfferId {
+        let n = self.next_ordinal();
+        OfferId::derive(&self.state.salt, &[self.cause.as_bytes(), n.as_bytes()])
+    }
+
+    pub(crate) fn conv(&self, id: ConvId) -> Option<Arc<Conversation>> {
+        self.state.conversation(id).cloned()
+    }
+
+    pub(crate) fn profile(&self, channel: &str) -> Option<&ChannelProfile> {
+        self.state.channels.get(channel).filter(|c| !c.removed).map(|c| &c.profile)
+    }
+
+    fn record(&mut self, seq: u64, stored_at: Timestamp, inbound: &Inbound, candidate: Option<&'a RulePack>) {
+        let id = self.state.hash("input", &[inbound.id()]);
+        let now = self.state.now.max(stored_at);
+        let duplicate = self.state.dups.contains(id);
+        self.emit(Public::Consumed { seq, stored_at, now, id: Some(id), duplicate });
+        if duplicate {
+            return;
+        }
+        inbound.id().clone_into(&mut self.cause);
+        match inbound {
+            Inbound::Command(c) => self.command(c, id, candidate),
+            // A provider may still tell us of a channel that left the configuration: its results settle what is unsettled.
+            Inbound::Result(r) => self.result(r),
+            Inbound::Receipt(r) => self.receipt(r),
+            other if self.profile(other.channel()).is_none() => {
+                self.quarantine(seq, other.channel(), "the channel is not in the configuration");
+            }
+            Inbound::Message(m) => self.message(m),
+            Inbound::Consent(c) => self.consent(c),
+            Inbound::Echo(e) => self.echo(e),
+            Inbound::Unparsed(u) => self.quarantine(seq, &u.channel, &u.reason),
+        }
+    }
+
+    fn poison(&mut self, seq: u64, stored_at: Timestamp, channel: &str, reason: &str) {
+        let now = self.state.now.max(stored_at);
+        self.emit(Public::Consumed { seq, stored_at, now, id: None, duplicate: false });
+        self.quarantine(seq, channel, reason);
+    }
+
+    fn quarantine(&mut self, seq: u64, channel: &str, reason: &str) {
+        let at = self.now();
+        let reason: String = reason.chars().take(300).collect();
+        self.emit(Public::Quarantined { seq, channel: channel.to_owned(), reason, at });
+    }
+
+    pub(crate) fn ignore(&mut self, reason: impl Into<String>) {
+        self.emit(Public::Ignored { reason: reason.into() });
+    }
+
+    fn lead(&mut self, now: Timestamp, incarnation: u64, channels: &BTreeMap<Name, ChannelProfile>) {
+        let now = self.state.now.max(now);
+        self.cause = format!("lead:{incarnation}");
+        self.emit(Public::Led { now, incarnation });
+        if self.state.pack != self.pack.hash {
+            self.emit(Public::PackInForce { hash: self.pack.hash.clone() });
+        }
+        let live: BTreeMap<&Name, &ChannelProfile> =
+            self.state.channels.iter().filter(|(_, c)| !c.removed).map(|(n, c)| (n, &c.profile)).collect();
+        if !live.iter().map(|(n, p)| (*n, *p)).eq(channels.iter()) {
+            self.emit(Public::ChannelsInForce { channels: channels.clone() });
+        }
+        // The configuration was read again: what the provider refused may be allowed now.
+        let refused: Vec<Name> = self
+            .state
+            .channels
+            .iter()
+            .filter(|(_, c)| c.paused.as_deref().is_some_and(|p| p != command::PAUSED_BY_OPERATOR))
+            .map(|(n, _)| n.clone())
+            .collect();
+        for channel in refused {
+            self.emit(Public::ChannelHealth { channel, failures: 0, probe_at: None, paused: None });
+        }
+        self.after_pack_change();
+    }
+
+    /// Conversations of queues and agents that the pack does not have move; and everything may be assigned anew.
+    pub(crate) fn after_pack_change(&mut self) {
+        self.release.extend(self.state.channels.keys().cloned());
+        let queues: Vec<Name> = self.state.queues_in_use().cloned().collect();
+        for queue in queues {
+            if !self.pack.queues.contains_key(&queue) {
+                let stranded: Vec<ConvId> = self.state.waiting(&queue).take(STEP).map(|k| k.conv).collect();
+                for conv in stranded {
+                    self.enqueue_default(conv, crate::event::Why::Vanished);
+                }
+            }
+            self.assign.insert(queue);
+        }
+        let gone: Vec<Name> =
+            self.state.agents.keys().filter(|a| !self.pack.agents.contains_key(*a)).cloned().collect();
+        for agent in gone {
+            if self.state.agents.get(&agent).is_some_and(|a| a.presence != Presence::Offline || a.load > 0) {
+                let at = self.now();
+                self.emit(Public::PresenceChanged {
+                    agent: agent.clone(),
+                    presence: Presence::Offline,
+                    at,
+                    lapsed: false,
+                });
+                self.give_back(&agent);
+            }
+        }
+    }
+
+    /// What every decision ends with: assignments and releases that it made possible.
+    fn settle_effects(&mut self) {
+        self.assign_pass();
+        self.release_pass();
+    }
+
+    pub(crate) fn answer(&mut self, command: KeyHash, body: Option<String>, reply: Reply) {
+        self.emit(Public::Answered { command, body, reply });
+    }
+}

@@ -1,0 +1,283 @@
+//! Our messages on their way out: lanes, releases, results.
+
+use super::{Draft, Verdict};
+use crate::event::{DeadReason, Private, Public, Why};
+use crate::ids::{ConvId, MessageId};
+use crate::pack::ConvStatus;
+use crate::state::{Channel, Phase, SendState};
+use std::sync::Arc;
+use switchboard_envelope::{AttemptResult, Author, Content, Outcome, Timestamp};
+
+/// An attempt must start within this after its release.
+const UNTIL_MS: i64 = 120_000;
+/// Releases of one decision at most, per channel.
+const RELEASES: usize = 256;
+/// Failures in a row after which a channel admits one probe a minute.
+const FAILING: u32 = 5;
+const PROBE_MS: i64 = 60_000;
+const BACKOFF_MIN_MS: i64 = 2_000;
+const BACKOFF_MAX_MS: i64 = 15 * 60_000;
+
+impl Draft<'_> {
+    /// Accepts a message of ours. What must not be sent was refused before.
+    pub(super) fn send(
+        &mut self,
+        conv: ConvId,
+        author: Author,
+        content: Content,
+        resends: Option<MessageId>,
+    ) -> Option<MessageId> {
+        let c = self.conv(conv)?;
+        let profile = self.profile(&c.channel)?.clone();
+        let message = self.new_message_id();
+        let at = self.now();
+        let public = Public::SendQueued {
+            conv,
+            message,
+            channel: c.channel.clone(),
+            author,
+            at,
+            not_after: at.plus(profile.not_after_ms),
+            push: profile.push,
+            resends,
+        };
+        match c.private.as_ref().and_then(|p| p.address.clone().map(|to| (to, p.reply_to.clone()))) {
+            Some((to, reply_to)) => {
+                let reply_to = reply_to.into_iter().collect();
+                self.emit_private(public, c.contact, Private::Send { content: Box::new(content), to, reply_to });
+            }
+            // The person was erased: there is no address to send to.
+            None => return None,
+        }
+        self.release.insert(c.channel.clone());
+        Some(message)
+    }
+
+    /// Releases what the touched channels have room for.
+    pub(super) fn release_pass(&mut self) {
+        for channel in std::mem::take(&mut self.release) {
+            for _ in 0..RELEASES {
+                if !self.release_one(&channel) {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn release_one(&mut self, channel: &str) -> bool {
+        let Some(c) = self.state.channels.get(channel).cloned() else { return false };
+        let now = self.now();
+        if c.removed || c.paused.is_some() || c.in_flight >= c.profile.in_flight.max(1) {
+            return false;
+        }
+        let failing = c.failures >= FAILING;
+        if failing && (c.in_flight > 0 || c.probe_at.is_some_and(|at| at > now)) {
+            return false;
+        }
+        let Some(send) = self.state.next_ready(channel).and_then(|id| self.state.sends.get(&id).cloned()) else {
+            return false;
+        };
+        if failing {
+            let probe_at = Some(now.plus(PROBE_MS));
+            self.emit(Public::ChannelHealth {
+                channel: channel.to_owned(),
+                failures: c.failures,
+                probe_at,
+                paused: None,
+            });
+        }
+        let until =
+            now.plus(UNTIL_MS.max(c.profile.send_timeout_ms.saturating_mul(2)).min(600_000)).min(send.not_after);
+        self.emit(Public::Released { conv: send.conv, message: send.id, part: send.part, n: send.n + 1, until });
+        !failing
+    }
+
+    /// An edge says how an attempt ended.
+    pub(super) fn result(&mut self, r: &AttemptResult) {
+        let Some(send) = MessageId::parse(&r.send).and_then(|id| self.state.sends.get(&id).cloned()) else {
+            return self.ignore("the send is settled, or not ours");
+        };
+        if send.channel != r.channel || send.part != r.part {
+            return self.ignore("the result is of a part that is settled");
+        }
+        let current = send.n == r.n;
+        let waits = matches!(send.phase, Phase::InFlight { .. } | Phase::Reconciling { .. });
+        let unknown = matches!(send.phase, Phase::Dead { reason: DeadReason::Unknown, .. });
+        match r.outcome {
+            Outcome::Accepted if (current && (waits || unknown)) || matches!(send.phase, Phase::Backoff { .. }) => {
+                self.accepted(&send, r);
+            }
+            Outcome::Rejected if current && (waits || unknown) => self.rejected(&send, r),
+            Outcome::NotSent if current && (waits || unknown) => self.not_sent(&send, r),
+            Outcome::Unknown if current && matches!(send.phase, Phase::InFlight { .. }) => self.unknown(&send, Some(r)),
+            _ => self.ignore("the attempt was settled before"),
+        }
+    }
+
+    fn attempt_ended(
+        &mut self,
+        send: &SendState,
+        r: Option<&AttemptResult>,
+        outcome: Outcome,
+        retry_at: Option<Timestamp>,
+    ) {
+        let provider = r
+            .map(|r| r.provider_ids.iter().map(|p| self.state.hash("provider", &[&send.channel, p])).collect())
+            .unwrap_or_default();
+        let public = Public::AttemptEnded {
+            conv: send.conv,
+            message: send.id,
+            part: send.part,
+            n: send.n,
+            outcome,
+            code: r.and_then(|r| r.code.clone()),
+            retry_at,
+            provider,
+        };
+        match r {
+            Some(r) if !r.provider_ids.is_empty() || r.detail.is_some() => {
+                let private = Private::Attempt { provider_ids: r.provider_ids.clone(), detail: r.detail.clone() };
+                self.emit_private(public, send.contact, private);
+            }
+            _ => self.emit(public),
+        }
+        self.release.insert(send.channel.clone());
+    }
+
+    fn accepted(&mut self, send: &Arc<SendState>, r: &AttemptResult) {
+        self.healthy(&send.channel);
+        let last = send.part >= send.parts;
+        let freed = send.is_dead();
+        self.attempt_ended(send, Some(r), Outcome::Accepted, None);
+        if last {
+            self.sent(send.conv, send.id);
+        } else if freed {
+            // The lane went on without it: further parts would come out of order.
+            let at = self.now();
+            self.emit(Public::Dead { conv: send.conv, message: send.id, reason: DeadReason::Unknown, at });
+        }
+    }
+
+    pub(super) fn sent(&mut self, conv: ConvId, message: MessageId) {
+        let at = self.now();
+        self.emit(Public::Sent { conv, message, at });
+        self.apply_held(conv, message);
+    }
+
+    fn rejected(&mut self, send: &Arc<SendState>, r: &AttemptResult) {
+        self.healthy(&send.channel);
+        self.attempt_ended(send, Some(r), Outcome::Rejected, None);
+        self.dead(send, DeadReason::Rejected);
+    }
+
+    fn not_sent(&mut self, send: &Arc<SendState>, r: &AttemptResult) {
+        if r.channel_refused {
+            let paused = Some(r.detail.clone().unwrap_or_else(|| "the provider refused our credentials".into()));
+            let failures = self.failures(&send.channel);
+            self.emit(Public::ChannelHealth { channel: send.channel.clone(), failures, probe_at: None, paused });
+            let now = self.now();
+            return self.attempt_ended(send, Some(r), Outcome::NotSent, Some(now));
+        }
+        self.failed(&send.channel);
+        self.retry(send, Some(r), Outcome::NotSent, r.retry_after_ms);
+    }
+
+    fn retry(&mut self, send: &Arc<SendState>, r: Option<&AttemptResult>, outcome: Outcome, after: Option<u64>) {
+        let wait = self.backoff(send).max(after.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(0));
+        let at = self.now().plus(wait);
+        if at >= send.not_after {
+            self.attempt_ended(send, r, outcome, None);
+            return self.dead(send, DeadReason::Expired);
+        }
+        self.attempt_ended(send, r, outcome, Some(at));
+    }
+
+    /// Doubling from two seconds to a quarter of an hour, with a fifth of jitter either way, from the send's id.
+    fn backoff(&self, send: &SendState) -> i64 {
+        let base = BACKOFF_MIN_MS.saturating_mul(1 << send.retries.min(20)).min(BACKOFF_MAX_MS);
+        let spread = base / 5;
+        let draw = self.state.hash("jitter", &[&send.id.to_string(), &send.n.to_string()]).0 % 1000;
+        base - spread + (2 * spread * i64::try_from(draw).unwrap_or(500)) / 1000
+    }
+
+    fn unknown(&mut self, send: &Arc<SendState>, r: Option<&AttemptResult>) {
+        self.failed(&send.channel);
+        let profile = self.state.channels.get(&send.channel).map(|c| c.profile.clone());
+        if profile.as_ref().is_some_and(|p| p.same_id_retry || p.resend_unknown) {
+            return self.retry(send, r, Outcome::Unknown, r.and_then(|r| r.retry_after_ms));
+        }
+        self.attempt_ended(send, r, Outcome::Unknown, None);
+        match profile.filter(|p| p.reconciles && p.reconcile_ms > 0) {
+            Some(p) => {
+                let until = self.now().plus(p.reconcile_ms);
+                let (conv, message) = (send.conv, send.id);
+                self.emit(Public::Reconciling { conv, message, part: send.part, n: send.n, until });
+            }
+            None => self.dead(send, DeadReason::Unknown),
+        }
+    }
+
+    pub(super) fn verdict(&mut self, now: Timestamp, message: MessageId, part: u16, n: u32, verdict: Verdict) {
+        let now = self.state.now.max(now);
+        self.cause = format!("verdict:{message}.{part}.{n}");
+        self.emit(Public::Ticked { now });
+        let Some(send) = self.state.sends.get(&message).cloned() else { return };
+        if send.part != part || send.n != n || !matches!(send.phase, Phase::InFlight { .. }) {
+            return;
+        }
+        match verdict {
+            Verdict::Unknown => self.unknown(&send, None),
+            Verdict::NotSent if self.state.channels.get(&send.channel).is_none_or(|c| c.removed) => {
+                self.attempt_ended(&send, None, Outcome::NotSent, None);
+                self.dead(&send, DeadReason::ChannelRemoved);
+            }
+            Verdict::NotSent if now >= send.not_after => {
+                self.attempt_ended(&send, None, Outcome::NotSent, None);
+                self.dead(&send, DeadReason::Expired);
+            }
+            // Nobody even tried, so there is nothing to back off from.
+            Verdict::NotSent => self.attempt_ended(&send, None, Outcome::NotSent, Some(now)),
+        }
+    }
+
+    /// A dead letter: the lane goes on, and the conversation returns to a person.
+    pub(super) fn dead(&mut self, send: &SendState, reason: DeadReason) {
+        let at = self.now();
+        self.emit(Public::Dead { conv: send.conv, message: send.id, reason, at });
+        self.release.insert(send.channel.clone());
+        self.tell_owner(send.conv);
+    }
+
+    /// A conversation that waited for the customer waits for us again.
+    pub(super) fn tell_owner(&mut self, conv: ConvId) {
+        if self.conv(conv).is_some_and(|c| matches!(c.status, ConvStatus::Pending)) {
+            self.back_to_us(conv, Why::NotDelivered);
+        }
+    }
+
+    fn failures(&self, channel: &str) -> u32 {
+        self.state.channels.get(channel).map_or(0, |c| c.failures)
+    }
+
+    fn healthy(&mut self, channel: &str) {
+        let Some(c) = self.state.channels.get(channel).cloned() else { return };
+        if c.failures > 0 || c.probe_at.is_some() {
+            self.emit(Public::ChannelHealth {
+                channel: channel.to_owned(),
+                failures: 0,
+                probe_at: None,
+                paused: c.paused.clone(),
+            });
+        }
+    }
+
+    fn failed(&mut self, channel: &str) {
+        let Some(Channel { failures, probe_at, paused, .. }) = self.state.channels.get(channel).map(|c| (**c).clone())
+        else {
+            return;
+        };
+        let failures = failures.saturating_add(1);
+        let probe_at = if failures >= FAILING { probe_at.or(Some(self.now().plus(PROBE_MS))) } else { None };
+        self.emit(Public::ChannelHealth { channel: channel.to_owned(), failures, probe_at, paused });
+    }
+}

@@ -1,0 +1,124 @@
+//! What channels say after the send: receipts and echoes. Statuses only move forward.
+
+use super::Draft;
+use crate::event::{DeadReason, Private, Public};
+use crate::ids::{ConvId, MessageId};
+use crate::state::{Phase, SendState};
+use std::sync::Arc;
+use switchboard_envelope::{Echo, Outcome, Receipt, ReceiptStatus};
+
+/// Whether a status may follow another: forward, and `failed` only before delivery.
+fn follows(new: ReceiptStatus, old: ReceiptStatus) -> bool {
+    match new {
+        ReceiptStatus::Failed => old == ReceiptStatus::Accepted,
+        _ => old != ReceiptStatus::Failed && new > old,
+    }
+}
+
+impl Draft<'_> {
+    pub(super) fn receipt(&mut self, r: &Receipt) {
+        let provider = self.state.hash("provider", &[&r.channel, &r.provider_id]);
+        let named = r.send.as_deref().and_then(MessageId::parse);
+        let Some(message) = named.or_else(|| self.state.message_of_provider(provider)) else {
+            return self.hold(provider, r);
+        };
+        if let Some(send) = self.state.sends.get(&message).cloned() {
+            return self.receipt_before_result(&send, r);
+        }
+        match self.state.settled.get(&message).cloned() {
+            Some(s) if s.channel != r.channel => self.ignore("the receipt names another channel's message"),
+            Some(s) if follows(r.status, s.status) => self.apply_receipt(s.conv, message, r.status, r),
+            Some(_) => self.ignore("a newer status is known"),
+            None => self.hold(provider, r),
+        }
+    }
+
+    fn hold(&mut self, provider: crate::event::KeyHash, r: &Receipt) {
+        if self.state.held.get(&provider).is_some_and(|h| !follows(r.status, h.status)) {
+            return self.ignore("a newer status is held");
+        }
+        let (channel, at) = (r.channel.clone(), self.now());
+        self.emit(Public::ReceiptHeld { provider, channel, status: r.status, code: r.code.clone(), at });
+    }
+
+    /// A receipt that names an attempt proves that the provider took it.
+    fn receipt_before_result(&mut self, send: &Arc<SendState>, r: &Receipt) {
+        if send.channel != r.channel {
+            return self.ignore("the receipt names another channel's message");
+        }
+        let lost = matches!(send.phase, Phase::Reconciling { .. } | Phase::Dead { reason: DeadReason::Unknown, .. });
+        let names_attempt = r.part == Some(send.part) && r.n == Some(send.n);
+        if lost && names_attempt && send.part >= send.parts {
+            let provider = vec![self.state.hash("provider", &[&send.channel, &r.provider_id])];
+            self.emit_private(
+                Public::AttemptEnded {
+                    conv: send.conv,
+                    message: send.id,
+                    part: send.part,
+                    n: send.n,
+                    outcome: Outcome::Accepted,
+                    code: None,
+                    retry_at: None,
+                    provider,
+                },
+                send.contact,
+                Private::Attempt { provider_ids: vec![r.provider_id.clone()], detail: None },
+            );
+            self.release.insert(send.channel.clone());
+            self.sent(send.conv, send.id);
+            if follows(r.status, ReceiptStatus::Accepted) {
+                self.apply_receipt(send.conv, send.id, r.status, r);
+            }
+            return;
+        }
+        let key = self.state.held_key(send.id);
+        self.hold(key, r);
+    }
+
+    /// Receipts that overtook the result of their message.
+    pub(super) fn apply_held(&mut self, conv: ConvId, message: MessageId) {
+        let Some(settled) = self.state.settled.get(&message).cloned() else { return };
+        let keys = settled.provider.iter().copied().chain([self.state.held_key(message)]);
+        let held = keys.filter_map(|k| self.state.held.get(&k).cloned()).max_by_key(|h| h.status);
+        if let Some(h) = held.filter(|h| follows(h.status, settled.status)) {
+            self.emit(Public::Receipt { conv, message, status: h.status, code: h.code.clone(), at: h.at });
+            if h.status == ReceiptStatus::Failed {
+                self.tell_owner(conv);
+            }
+        }
+    }
+
+    fn apply_receipt(&mut self, conv: ConvId, message: MessageId, status: ReceiptStatus, r: &Receipt) {
+        let public = Public::Receipt { conv, message, status, code: r.code.clone(), at: self.now() };
+        match (self.state.settled.get(&message).map(|s| s.contact), r.detail.clone()) {
+            (Some(contact), Some(detail)) => {
+                self.emit_private(public, contact, Private::Receipt { detail: Some(detail) });
+            }
+            _ => self.emit(public),
+        }
+        if status == ReceiptStatus::Failed {
+            self.tell_owner(conv);
+        }
+    }
+
+    /// Our own message, seen at the provider: proof of a send whose answer was lost.
+    pub(super) fn echo(&mut self, e: &Echo) {
+        let receipt = Receipt {
+            id: e.id.clone(),
+            channel: e.channel.clone(),
+            provider_id: e.provider_id.clone(),
+            send: e.send.clone(),
+            part: e.part,
+            n: e.n,
+            status: ReceiptStatus::Accepted,
+            at: e.at,
+            code: None,
+            detail: None,
+        };
+        if e.send.is_some() {
+            self.receipt(&receipt);
+        } else {
+            self.ignore("an echo without our token: no channel of this version writes in a provider's own app");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Deadlines that passed. Every timer that fires changes the state so that it does not fire again.
+
+use super::assign::Entry;
+use super::{Draft, MAX_LAPSES, STEP};
+use crate::event::{DeadReason, OfferEnd, Presence, Public, Why};
+use crate::ids::{ConvId, MessageId};
+use crate::pack::ConvStatus;
+use crate::state::{Conversation, DECLINE_MEMORY_MS, Phase, Timer};
+use std::sync::Arc;
+use switchboard_envelope::Timestamp;
+
+impl Draft<'_> {
+    pub(super) fn timers(&mut self, now: Timestamp) {
+        let now = self.state.now.max(now);
+        self.emit(Public::Ticked { now });
+        let due: Vec<(Timestamp, Timer)> = self.state.due(now).take(STEP).cloned().collect();
+        for (at, timer) in due {
+            match timer {
+                Timer::Conv(id) => {
+                    self.cause = format!("timer:{id}:{}", at.0);
+                    self.ordinal = 0;
+                    self.conversation_due(id);
+                }
+                Timer::Send(id) => self.send_due(id),
+                Timer::Agent(agent) => {
+                    self.cause = format!("timer:{agent}:{}", at.0);
+                    self.ordinal = 0;
+                    self.give_back(&agent);
+                }
+                Timer::Channel(channel) => self.probe_due(&channel),
+            }
+        }
+    }
+
+    fn probe_due(&mut self, channel: &str) {
+        let Some(c) = self.state.channels.get(channel).cloned() else { return };
+        self.emit(Public::ChannelHealth {
+            channel: channel.to_owned(),
+            failures: c.failures,
+            probe_at: None,
+            paused: c.paused.clone(),
+        });
+        self.release.insert(channel.to_owned());
+    }
+
+    fn send_due(&mut self, id: MessageId) {
+        let Some(send) = self.state.sends.get(&id).cloned() else { return };
+        let (now, conv, message) = (self.now(), send.conv, send.id);
+        match send.phase {
+            Phase::Waiting | Phase::Ready { .. } | Phase::Backoff { .. } if send.not_after <= now => {
+                let removed = self.state.channels.get(&send.channel).is_none_or(|c| c.removed);
+                let reason = if removed { DeadReason::ChannelRemoved } else { DeadReason::Expired };
+                self.dead(&send, reason);
+            }
+            Phase::Backoff { until } if until <= now => {
+                self.emit(Public::RetryDue { conv, message });
+                self.release.insert(send.channel.clone());
+            }
+            Phase::Reconciling { until } if until <= now => self.dead(&send, DeadReason::Unknown),
+            // The router asks the claim; its verdict is an input of its own.
+            _ => {}
+        }
+    }
+
+    fn conversation_due(&mut self, id: ConvId) {
+        let now = self.now();
+        let Some(c) = self.conv(id) else { return };
+        if let Some(until) = c.wait_until.filter(|t| *t <= now) {
+            return self.wait_over(&c, until);
+        }
+        if c.offer.as_ref().is_some_and(|o| o.expires <= now) {
+            self.offer_lapsed(&c);
+        }
+        self.clock_due(id, now);
+        self.overflow_due(id, now);
+        let Some(c) = self.conv(id) else { return };
+        if c.status == ConvStatus::Queued && c.declined.values().any(|at| at.plus(DECLINE_MEMORY_MS) <= now) {
+            self.emit(Public::DeclinesForgotten { conv: id, before: now.plus(-DECLINE_MEMORY_MS) });
+            self.assign.extend(c.queue.clone());
+        }
+        if c.resolution_due.is_some_and(|t| t <= now) {
+            self.emit(Public::ResolutionDue { conv: id, due: None });
+            self.breach(&c, c.clock.as_ref().map_or(crate::event::ClockKind::Waiting, |k| k.kind));
+        }
+    }
+
+    fn wait_over(&mut self, c: &Arc<Conversation>, _until: Timestamp) {
+        match c.status {
+            ConvStatus::Pending => self.close(c.id, None),
+            ConvStatus::Snoozed => self.back_to_us(c.id, Why::Timer),
+            ConvStatus::Closed if !c.lane.is_empty() => {
+                // Something of it is still on its way out.
+                let reopen_until = self.now().plus(3_600_000);
+                self.emit(Public::Closed { conv: c.id, by: None, reopen_until });
+            }
+            ConvStatus::Closed => self.emit(Public::Forgotten { conv: c.id }),
+            ConvStatus::Queued | ConvStatus::Offered | ConvStatus::Assigned => {}
+        }
+    }
+
+    fn offer_lapsed(&mut self, c: &Arc<Conversation>) {
+        let Some(offer) = c.offer.clone() else { return };
+        self.end_offer(c, OfferEnd::TimedOut);
+        let count = self.state.agents.get(&offer.agent).map_or(0, |a| a.lapses) + 1;
+        self.emit(Public::Lapsed { agent: offer.agent.clone(), count });
+        if count >= MAX_LAPSES {
+            self.set_presence(&offer.agent, Presence::Away, true);
+        }
+    }
+
+    /// The conversation keeps its place in the queue, and the next agent is asked.
+    pub(super) fn end_offer(&mut self, c: &Arc<Conversation>, how: OfferEnd) {
+        let Some(offer) = c.offer.clone() else { return };
+        self.emit(Public::OfferEnded { conv: c.id, offer: offer.id, agent: offer.agent.clone(), how });
+        self.agent_freed(&offer.agent);
+        self.arrived.insert(c.id);
+        self.assign.extend(c.queue.clone());
+    }
+
+    fn clock_due(&mut self, id: ConvId, now: Timestamp) {
+        let Some(c) = self.conv(id) else { return };
+        let Some(clock) = c.clock.clone().filter(|k| c.is_ours() && k.next <= now) else { return };
+        if clock.due <= now {
+            self.breach(&c, clock.kind);
+        } else {
+            self.emit(Public::ClockWarned { conv: id, clock: clock.kind });
+        }
+    }
+
+    fn overflow_due(&mut self, id: ConvId, now: Timestamp) {
+        let Some(c) = self.conv(id).filter(|c| c.status == ConvStatus::Queued) else { return };
+        let Some(step) = c.overflow.get(c.step as usize).cloned() else { return };
+        if c.entered_at.is_none_or(|at| at.plus(step.after_ms) > now) {
+            return;
+        }
+        self.emit(Public::Relaxed { conv: id, step: c.step, skills: step.skills.clone() });
+        if let Some(priority) = step.priority.filter(|p| *p != c.priority) {
+            self.emit(Public::Prioritised { conv: id, priority });
+        }
+        match step.queue {
+            Some(queue) if c.queue.as_ref() != Some(&queue) => self.enqueue(id, Entry::new(queue, Why::Overflow)),
+            _ => self.assign.extend(c.queue.clone()),
+        }
+    }
+}

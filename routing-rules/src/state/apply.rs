@@ -1,0 +1,419 @@
+//! Folding one event into the state. Infallible and total: an event about something unknown changes nothing.
+
+use super::fold::fold_conversation;
+use super::{
+    Channel, ContactPrivate, ConvPrivate, Conversation, Cursor, HeldReceipt, Phase, SendPrivate, SendState, Settled,
+    State, day, merge_attributes,
+};
+use crate::event::{DeadReason, Event, KeyHash, Private, Public};
+use crate::ids::{ContactId, ConvId, MessageId};
+use crate::pack::{ConvStatus, Name, Priority};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use switchboard_envelope::{Author, Outcome, ReceiptStatus, Timestamp};
+
+impl State {
+    /// Folds one event.
+    pub fn apply(&mut self, event: &Event) {
+        let private = event.private.as_ref().map(|(_, p)| p);
+        match &event.public {
+            Public::Led { .. }
+            | Public::Consumed { .. }
+            | Public::Ticked { .. }
+            | Public::Quarantined { .. }
+            | Public::QuarantineReleased { .. }
+            | Public::PackInForce { .. }
+            | Public::ChannelsInForce { .. }
+            | Public::ChannelHealth { .. } => self.apply_router(&event.public),
+            Public::SendQueued { .. }
+            | Public::Released { .. }
+            | Public::AttemptEnded { .. }
+            | Public::RetryDue { .. }
+            | Public::Reconciling { .. }
+            | Public::Sent { .. }
+            | Public::Dead { .. }
+            | Public::DeadCleared { .. }
+            | Public::Receipt { .. }
+            | Public::ReceiptHeld { .. } => self.apply_send(&event.public, private),
+            Public::ConsentChanged { .. }
+            | Public::ContactTouched { .. }
+            | Public::ContactMerged { .. }
+            | Public::Blocked { .. }
+            | Public::BudgetSpent { .. } => self.apply_contact(&event.public, private),
+            Public::PresenceChanged { agent, presence, at, lapsed } => {
+                let (presence, at, lapsed) = (*presence, *at, *lapsed);
+                self.edit_agent(agent, |a| {
+                    a.presence = presence;
+                    a.since = at;
+                    a.grace_until = None;
+                    if !lapsed {
+                        a.lapses = 0;
+                    }
+                });
+            }
+            Public::GraceBegan { agent, until } => self.edit_agent(agent, |a| a.grace_until = Some(*until)),
+            Public::Lapsed { agent, count } => self.edit_agent(agent, |a| a.lapses = *count),
+            Public::Answered { .. }
+            | Public::Ignored { .. }
+            | Public::Confirmed { .. }
+            | Public::NotReplied { .. }
+            | Public::NoteAdded { .. }
+            | Public::NobodyFree { .. }
+            | Public::Notified { .. } => {}
+            Public::Opened { .. } => self.apply_opened(&event.public, event.private.as_ref()),
+            Public::Forgotten { conv } => self.forget(*conv),
+            _ => self.apply_conversation(&event.public, private),
+        }
+    }
+
+    fn apply_router(&mut self, event: &Public) {
+        match event {
+            Public::Led { now, incarnation } => {
+                self.now = *now;
+                self.incarnation = *incarnation;
+            }
+            Public::Consumed { seq, stored_at, now, id, duplicate } => {
+                self.now = *now;
+                self.cursor = Cursor { seq: *seq, at: *stored_at };
+                if let (Some(id), false) = (id, duplicate) {
+                    self.dups.insert(*id, *now, self.limits.duplicates);
+                }
+                self.forget_old(*now);
+            }
+            Public::Ticked { now } => {
+                self.now = *now;
+                self.forget_old(*now);
+            }
+            Public::Quarantined { seq, .. } => {
+                self.quarantine.insert(*seq);
+            }
+            Public::QuarantineReleased { seq } => {
+                self.quarantine.remove(seq);
+            }
+            Public::PackInForce { hash } => {
+                if self.pack != *hash {
+                    self.previous_pack =
+                        Some(std::mem::replace(&mut self.pack, hash.clone())).filter(|p| !p.is_empty());
+                }
+            }
+            Public::ChannelsInForce { channels } => {
+                for (name, profile) in channels {
+                    self.edit_channel(name, |c| match c {
+                        Some(c) => {
+                            c.profile = profile.clone();
+                            c.removed = false;
+                        }
+                        None => {
+                            *c = Some(Channel {
+                                profile: profile.clone(),
+                                failures: 0,
+                                probe_at: None,
+                                paused: None,
+                                removed: false,
+                                in_flight: 0,
+                            })
+                        }
+                    });
+                }
+                let gone: Vec<Name> = self.channels.keys().filter(|n| !channels.contains_key(*n)).cloned().collect();
+                for name in gone {
+                    self.edit_channel(&name, |c| {
+                        if let Some(c) = c {
+                            c.removed = true;
+                        }
+                    });
+                }
+            }
+            Public::ChannelHealth { channel, failures, probe_at, paused } => self.edit_channel(channel, |c| {
+                if let Some(c) = c {
+                    c.failures = *failures;
+                    c.probe_at = *probe_at;
+                    c.paused.clone_from(paused);
+                }
+            }),
+            _ => {}
+        }
+    }
+
+    fn apply_opened(&mut self, event: &Public, private: Option<&(ContactId, Private)>) {
+        let Public::Opened { conv, contact, channel, thread, at, ours } = event else { return };
+        let private = match private {
+            Some((_, Private::Opened { thread, address, subject })) => Some(Arc::new(ConvPrivate {
+                thread: thread.clone(),
+                address: Some(address.clone()),
+                subject: subject.clone(),
+                ..ConvPrivate::default()
+            })),
+            _ => None,
+        };
+        let cost = self.channels.get(channel).map_or(100, |c| c.profile.cost);
+        let new = Conversation {
+            id: *conv,
+            contact: *contact,
+            channel: channel.clone(),
+            thread: *thread,
+            status: ConvStatus::Pending,
+            queue: None,
+            agent: None,
+            offer: None,
+            priority: Priority::Normal,
+            skills: BTreeMap::new(),
+            relaxed: None,
+            overflow: vec![],
+            step: 0,
+            ageing: None,
+            tags: Default::default(),
+            opened_at: *at,
+            opened_by: self.cursor.seq,
+            queued_at: None,
+            entered_at: None,
+            last_in: None,
+            last_out: ours.then_some(*at),
+            messages: 0,
+            last_message: None,
+            last_sent: None,
+            clock: None,
+            resolution_due: None,
+            wait_until: None,
+            cost,
+            declined: BTreeMap::new(),
+            auto_day: 0,
+            auto_replies: 0,
+            lane: vec![],
+            private,
+        };
+        self.threads.insert(*thread, *conv);
+        self.by_contact.insert((*contact, *conv));
+        self.conversations.insert(*conv, Arc::new(new));
+    }
+
+    fn apply_conversation(&mut self, event: &Public, private: Option<&Private>) {
+        let Some(conv) = event.conversation() else { return };
+        let now = self.now;
+        self.edit_conversation(conv, |c| fold_conversation(c, event, private, now));
+        if let Public::Assigned { agent, .. } = event {
+            self.edit_agent(agent, |a| {
+                a.last_assigned = now;
+                a.lapses = 0;
+            });
+        }
+    }
+
+    fn apply_send(&mut self, event: &Public, private: Option<&Private>) {
+        match event {
+            Public::SendQueued { .. } => self.apply_queued_send(event, private),
+            Public::Released { message, part, n, until, .. } => {
+                let now = self.now;
+                self.edit_send(*message, |s| {
+                    s.part = *part;
+                    s.n = *n;
+                    s.released = Some(now);
+                    s.phase = Phase::InFlight { until: *until };
+                });
+            }
+            Public::AttemptEnded { message, outcome, retry_at, provider, .. } => {
+                self.attempt_ended(*message, *outcome, *retry_at, provider);
+            }
+            Public::RetryDue { message, .. } => {
+                let now = self.now;
+                self.edit_send(*message, |s| s.phase = Phase::Ready { since: now });
+            }
+            Public::Reconciling { message, until, .. } => {
+                self.edit_send(*message, |s| s.phase = Phase::Reconciling { until: *until });
+            }
+            Public::Sent { message, at, .. } => self.settle(*message, *at),
+            Public::Dead { conv, message, reason, at } => self.bury(*conv, *message, *reason, *at),
+            Public::DeadCleared { message, .. } => self.remove_send(*message),
+            Public::Receipt { message, status, .. } => {
+                let held = self.held_key(*message);
+                self.drop_held(held);
+                if let Some(s) = self.settled.get_mut(message) {
+                    Arc::make_mut(s).status = *status;
+                }
+            }
+            Public::ReceiptHeld { provider, channel, status, code, at } => {
+                let held = HeldReceipt { channel: channel.clone(), status: *status, code: code.clone(), at: *at };
+                if let Some(old) = self.held.insert(*provider, Arc::new(held)) {
+                    self.held_order.remove(&(old.at, *provider));
+                }
+                self.held_order.insert((*at, *provider));
+                while self.held.len() > self.limits.held {
+                    let Some((_, oldest)) = self.held_order.get_min().copied() else { break };
+                    self.drop_held(oldest);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn apply_queued_send(&mut self, event: &Public, private: Option<&Private>) {
+        let Public::SendQueued { conv, message, channel, author, at, not_after, push, .. } = event else { return };
+        let Some(c) = self.conversations.get(conv).cloned() else { return };
+        if !push {
+            let thread = c.private.as_ref().map(|p| p.thread.clone()).unwrap_or_default();
+            let body = match private {
+                Some(Private::Send { content, to, reply_to }) => Some(Arc::new(SendPrivate {
+                    content: (**content).clone(),
+                    to: to.clone(),
+                    thread,
+                    reply_to: reply_to.clone(),
+                })),
+                _ => None,
+            };
+            let phase = if c.lane.is_empty() { Phase::Ready { since: *at } } else { Phase::Waiting };
+            self.put_send(SendState {
+                id: *message,
+                conv: *conv,
+                contact: c.contact,
+                channel: channel.clone(),
+                author: author.clone(),
+                at: *at,
+                not_after: *not_after,
+                parts: 1,
+                part: 1,
+                n: 0,
+                retries: 0,
+                phase,
+                released: None,
+                provider: vec![],
+                private: body,
+            });
+        }
+        let (auto, today) = (matches!(author, Author::Auto { .. }), day(*at));
+        self.edit_conversation(*conv, |c| {
+            c.last_out = Some(*at);
+            c.last_sent = Some(*message);
+            if auto {
+                c.auto_replies = if c.auto_day == today { c.auto_replies.saturating_add(1) } else { 1 };
+                c.auto_day = today;
+            }
+            if !push {
+                c.lane.push(*message);
+            }
+        });
+    }
+
+    fn attempt_ended(
+        &mut self,
+        message: MessageId,
+        outcome: Outcome,
+        retry_at: Option<Timestamp>,
+        provider: &[KeyHash],
+    ) {
+        let now = self.now;
+        self.edit_send(message, |s| {
+            s.provider.extend(provider.iter().copied());
+            match (outcome, retry_at) {
+                (Outcome::Accepted, _) if s.part < s.parts && !s.is_dead() => {
+                    s.part += 1;
+                    s.n = 0;
+                    s.retries = 0;
+                    s.phase = Phase::Ready { since: now };
+                }
+                (_, Some(at)) => {
+                    s.retries = s.retries.saturating_add(1);
+                    s.phase = Phase::Backoff { until: at };
+                }
+                _ => {}
+            }
+        });
+        let revived = self.sends.get(&message).filter(|s| !s.is_dead()).map(|s| s.conv);
+        if let Some(conv) = revived {
+            self.edit_conversation(conv, |c| {
+                if !c.lane.contains(&message) {
+                    c.lane.push(message);
+                }
+            });
+        }
+    }
+
+    /// The lane is free for the next send, and the message waits for receipts only.
+    fn settle(&mut self, message: MessageId, at: Timestamp) {
+        let Some(s) = self.sends.get(&message).cloned() else { return };
+        self.leave_lane(s.conv, message);
+        self.remove_send(message);
+        for p in &s.provider {
+            self.providers.insert(*p, message);
+        }
+        let settled = Settled {
+            conv: s.conv,
+            contact: s.contact,
+            channel: s.channel.clone(),
+            status: ReceiptStatus::Accepted,
+            at,
+            provider: s.provider.clone(),
+        };
+        self.settled.insert(message, Arc::new(settled));
+        self.settled_order.insert((at, message));
+        while self.settled.len() > self.limits.settled {
+            let Some((_, oldest)) = self.settled_order.get_min().copied() else { break };
+            self.drop_settled(oldest);
+        }
+    }
+
+    fn bury(&mut self, conv: ConvId, message: MessageId, reason: DeadReason, at: Timestamp) {
+        self.edit_send(message, |s| s.phase = Phase::Dead { reason, at });
+        self.leave_lane(conv, message);
+    }
+
+    fn leave_lane(&mut self, conv: ConvId, message: MessageId) {
+        self.edit_conversation(conv, |c| c.lane.retain(|m| *m != message));
+        let head = self.conversations.get(&conv).and_then(|c| c.lane.first().copied());
+        let now = self.now;
+        if let Some(head) = head {
+            self.edit_send(head, |s| {
+                if s.phase == Phase::Waiting {
+                    s.phase = Phase::Ready { since: now };
+                }
+            });
+        }
+    }
+
+    fn apply_contact(&mut self, event: &Public, private: Option<&Private>) {
+        match event {
+            Public::ConsentChanged { identity, channel, state, .. } => {
+                self.consent.insert((*identity, channel.clone()), *state);
+            }
+            Public::ContactTouched { contact, tags } => {
+                let mut entry = self.contacts.get(contact).map(|c| (**c).clone()).unwrap_or_default();
+                if let Some(tags) = tags {
+                    entry.tags.clone_from(tags);
+                }
+                if let Some(Private::Contact { name, attributes, .. }) = private {
+                    let p = Arc::make_mut(entry.private.get_or_insert_with(|| Arc::new(ContactPrivate::default())));
+                    if name.is_some() {
+                        p.name.clone_from(name);
+                    }
+                    merge_attributes(&mut p.attributes, attributes);
+                }
+                self.contacts.insert(*contact, Arc::new(entry));
+            }
+            Public::ContactMerged { into, from } => self.merge_contacts(*into, *from),
+            Public::Blocked { identity, channel } => {
+                self.blocked.insert((*identity, channel.clone()));
+            }
+            Public::BudgetSpent { identity, day } => {
+                *self.budgets.entry((*day, *identity)).or_insert(0) += 1;
+            }
+            _ => {}
+        }
+    }
+
+    fn merge_contacts(&mut self, into: ContactId, from: ContactId) {
+        if self.resolve(into) == self.resolve(from) {
+            return;
+        }
+        let mut gone = self.contacts.get(&from).map(|c| (**c).clone()).unwrap_or_default();
+        let mut kept = self.contacts.get(&into).map(|c| (**c).clone()).unwrap_or_default();
+        kept.tags.append(&mut gone.tags);
+        if let Some(old) = gone.private.take() {
+            let p = Arc::make_mut(kept.private.get_or_insert_with(|| Arc::new(ContactPrivate::default())));
+            for (k, v) in &old.attributes {
+                p.attributes.entry(k.clone()).or_insert_with(|| v.clone());
+            }
+        }
+        gone.merged_into = Some(into);
+        self.contacts.insert(from, Arc::new(gone));
+        self.contacts.insert(into, Arc::new(kept));
+    }
+}

@@ -1,0 +1,145 @@
+//! What one event does to one conversation.
+
+use super::{Clock, Conversation, Offer};
+use crate::event::{OfferEnd, Private, Public};
+use crate::pack::ConvStatus;
+use std::sync::Arc;
+use switchboard_envelope::Timestamp;
+
+pub(super) fn fold_conversation(c: &mut Conversation, event: &Public, private: Option<&Private>, now: Timestamp) {
+    match event {
+        Public::Received { message, at, .. } => {
+            c.messages = c.messages.saturating_add(1);
+            c.last_in = Some(*at);
+            c.last_message = Some(*message);
+            if let (Some(Private::Received { from, provider_id, .. }), Some(p)) = (private, c.private.as_mut()) {
+                let p = Arc::make_mut(p);
+                p.address = Some(from.clone());
+                p.reply_to.clone_from(provider_id);
+            }
+        }
+        Public::Tagged { add, remove, .. } => {
+            c.tags.retain(|t| !remove.contains(t));
+            c.tags.extend(add.iter().cloned());
+        }
+        Public::Prioritised { priority, .. } => c.priority = *priority,
+        Public::AttributesSet { .. } => {
+            if let (Some(Private::Attributes { set }), Some(p)) = (private, c.private.as_mut()) {
+                super::merge_attributes(&mut Arc::make_mut(p).attributes, set);
+            }
+        }
+        Public::Queued { .. }
+        | Public::Relaxed { .. }
+        | Public::Offered { .. }
+        | Public::OfferEnded { .. }
+        | Public::Assigned { .. }
+        | Public::DeclinesForgotten { .. }
+        | Public::Pending { .. }
+        | Public::Snoozed { .. }
+        | Public::Closed { .. }
+        | Public::Reopened { .. } => fold_place(c, event, now),
+        Public::ClockSet { clock, due, warn_at, .. } => {
+            let next = warn_at.unwrap_or(*due).min(*due);
+            c.clock = Some(Clock { kind: *clock, due: *due, warned: warn_at.is_none(), breached: false, next });
+        }
+        Public::ClockStopped { .. } => c.clock = None,
+        Public::ClockWarned { .. } => {
+            if let Some(clock) = &mut c.clock {
+                clock.warned = true;
+                clock.next = clock.due;
+            }
+        }
+        Public::ClockBreached { again, .. } => {
+            if let Some(clock) = &mut c.clock {
+                clock.warned = true;
+                clock.breached = true;
+                clock.next = *again;
+            }
+        }
+        Public::ResolutionDue { due, .. } => c.resolution_due = *due,
+        _ => {}
+    }
+}
+
+fn fold_place(c: &mut Conversation, event: &Public, now: Timestamp) {
+    match event {
+        Public::Queued { queue, since, entered, skills, overflow, ageing, .. } => {
+            if c.queue.as_ref() != Some(queue) || c.entered_at != Some(*entered) {
+                c.step = 0;
+                c.relaxed = None;
+                c.declined.clear();
+            }
+            c.status = ConvStatus::Queued;
+            c.queue = Some(queue.clone());
+            c.offer = None;
+            c.queued_at = Some(*since);
+            c.entered_at = Some(*entered);
+            c.skills.clone_from(skills);
+            c.overflow.clone_from(overflow);
+            c.ageing = *ageing;
+            c.wait_until = None;
+        }
+        Public::Relaxed { step, skills, .. } => {
+            c.step = step.saturating_add(1);
+            if skills.is_some() {
+                c.relaxed.clone_from(skills);
+            }
+            c.declined.clear();
+        }
+        Public::Offered { offer, agent, expires, .. } => {
+            c.status = ConvStatus::Offered;
+            c.offer = Some(Offer { id: *offer, agent: agent.clone(), expires: *expires });
+        }
+        Public::OfferEnded { agent, how, .. } => {
+            c.offer = None;
+            if c.status == ConvStatus::Offered {
+                // Back in its place until the next event of the same decision says where it goes.
+                c.status = ConvStatus::Queued;
+            }
+            if matches!(how, OfferEnd::Declined | OfferEnd::TimedOut) {
+                c.declined.insert(agent.clone(), now);
+            }
+        }
+        Public::DeclinesForgotten { before, .. } => c.declined.retain(|_, at| *at > *before),
+        Public::Assigned { agent, .. } => {
+            c.status = ConvStatus::Assigned;
+            c.agent = Some(agent.clone());
+            leave_queue(c);
+        }
+        Public::Pending { until, .. } => {
+            c.status = ConvStatus::Pending;
+            leave_queue(c);
+            c.clock = None;
+            c.wait_until = Some(*until);
+        }
+        Public::Snoozed { until, .. } => {
+            c.status = ConvStatus::Snoozed;
+            leave_queue(c);
+            c.clock = None;
+            c.wait_until = Some(*until);
+        }
+        Public::Closed { reopen_until, .. } => {
+            c.status = ConvStatus::Closed;
+            leave_queue(c);
+            c.clock = None;
+            c.resolution_due = None;
+            c.wait_until = Some(*reopen_until);
+        }
+        Public::Reopened { .. } => {
+            // Its place follows in the same decision.
+            c.status = ConvStatus::Pending;
+            c.wait_until = None;
+        }
+        _ => {}
+    }
+}
+
+fn leave_queue(c: &mut Conversation) {
+    c.offer = None;
+    c.queued_at = None;
+    c.entered_at = None;
+    c.step = 0;
+    c.relaxed = None;
+    c.declined.clear();
+    c.wait_until = None;
+}

@@ -1,0 +1,321 @@
+//! The indexes: each is a function of one entity, so an edit removes what the old entity gave and adds what the new one
+//! gives. [`State::rebuild_indexes`] makes them from nothing, and the invariants compare.
+
+use super::{AgentState, Channel, Conversation, Phase, SendState, State, Timer, WaitKey, day};
+use crate::event::KeyHash;
+use crate::ids::{ConvId, MessageId, OfferId};
+use crate::pack::Name;
+use imbl::{OrdMap, OrdSet};
+use std::sync::Arc;
+use switchboard_envelope::Timestamp;
+
+/// How long a sent message waits for receipts, and a held receipt for its message.
+const RECEIPT_MS: i64 = 3 * 86_400_000;
+const HELD_MS: i64 = 3_600_000;
+
+/// What a conversation contributes to the indexes.
+#[derive(PartialEq)]
+struct ConvIndex {
+    wait: Option<(Name, WaitKey)>,
+    bearer: Option<Name>,
+    cost: u32,
+    offer: Option<OfferId>,
+    timer: Option<Timestamp>,
+}
+
+fn conv_index(c: &Conversation) -> ConvIndex {
+    ConvIndex {
+        wait: c.queue.clone().zip(WaitKey::of(c)),
+        bearer: c.bearer().cloned(),
+        cost: c.cost,
+        offer: c.offer.as_ref().map(|o| o.id),
+        timer: c.next_deadline(),
+    }
+}
+
+/// What a send contributes.
+#[derive(PartialEq)]
+struct SendIndex {
+    timer: Option<Timestamp>,
+    ready: Option<Timestamp>,
+    in_flight: bool,
+}
+
+fn send_index(s: &SendState) -> SendIndex {
+    SendIndex {
+        timer: s.next_deadline(),
+        ready: match s.phase {
+            Phase::Ready { since } => Some(since),
+            _ => None,
+        },
+        in_flight: matches!(s.phase, Phase::InFlight { .. }),
+    }
+}
+
+impl State {
+    pub(super) fn edit_conversation(&mut self, id: ConvId, edit: impl FnOnce(&mut Conversation)) {
+        let Some(entry) = self.conversations.get_mut(&id) else { return };
+        let old = conv_index(entry);
+        let c = Arc::make_mut(entry);
+        edit(c);
+        let new = conv_index(c);
+        if old != new {
+            self.unindex_conv(id, &old);
+            self.index_conv(id, &new);
+        }
+    }
+
+    fn unindex_conv(&mut self, id: ConvId, i: &ConvIndex) {
+        if let Some((queue, key)) = &i.wait {
+            let empty = self.waiting.get_mut(queue).is_some_and(|set| {
+                set.remove(key);
+                set.is_empty()
+            });
+            if empty {
+                self.waiting.remove(queue);
+            }
+        }
+        if let Some(agent) = &i.bearer {
+            self.borne.remove(&(agent.clone(), id));
+            let cost = i.cost;
+            self.edit_agent(agent, |a| a.load = a.load.saturating_sub(cost));
+        }
+        if let Some(offer) = i.offer {
+            self.offers.remove(&offer);
+        }
+        if let Some(at) = i.timer {
+            self.timers.remove(&(at, Timer::Conv(id)));
+        }
+    }
+
+    fn index_conv(&mut self, id: ConvId, i: &ConvIndex) {
+        if let Some((queue, key)) = &i.wait {
+            self.waiting.entry(queue.clone()).or_default().insert(*key);
+        }
+        if let Some(agent) = &i.bearer {
+            self.borne.insert((agent.clone(), id));
+            let cost = i.cost;
+            self.edit_agent(agent, |a| a.load = a.load.saturating_add(cost));
+        }
+        if let Some(offer) = i.offer {
+            self.offers.insert(offer, id);
+        }
+        if let Some(at) = i.timer {
+            self.timers.insert((at, Timer::Conv(id)));
+        }
+    }
+
+    /// A closed conversation leaves the state, unless something of it is unsettled.
+    pub(super) fn forget(&mut self, id: ConvId) {
+        let Some(c) = self.conversations.get(&id).cloned() else { return };
+        self.unindex_conv(id, &conv_index(&c));
+        self.conversations.remove(&id);
+        self.by_contact.remove(&(c.contact, id));
+        if self.threads.get(&c.thread) == Some(&id) {
+            let before = self.conversations_of(c.contact).filter(|o| o.thread == c.thread).max_by_key(|o| o.opened_by);
+            match before.map(|o| o.id) {
+                Some(before) => self.threads.insert(c.thread, before),
+                None => self.threads.remove(&c.thread),
+            };
+        }
+    }
+
+    pub(super) fn edit_agent(&mut self, name: &str, edit: impl FnOnce(&mut AgentState)) {
+        let mut a = self.agents.get(name).map(|a| (**a).clone()).unwrap_or_default();
+        if let Some(at) = a.grace_until {
+            self.timers.remove(&(at, Timer::Agent(name.to_owned())));
+        }
+        edit(&mut a);
+        if let Some(at) = a.grace_until {
+            self.timers.insert((at, Timer::Agent(name.to_owned())));
+        }
+        self.agents.insert(name.to_owned(), Arc::new(a));
+    }
+
+    pub(super) fn edit_channel(&mut self, name: &str, edit: impl FnOnce(&mut Option<Channel>)) {
+        let mut c = self.channels.get(name).map(|c| (**c).clone());
+        if let Some(at) = c.as_ref().and_then(|c| c.probe_at) {
+            self.timers.remove(&(at, Timer::Channel(name.to_owned())));
+        }
+        edit(&mut c);
+        let Some(c) = c else { return };
+        if let Some(at) = c.probe_at {
+            self.timers.insert((at, Timer::Channel(name.to_owned())));
+        }
+        self.channels.insert(name.to_owned(), Arc::new(c));
+    }
+
+    pub(super) fn put_send(&mut self, s: SendState) {
+        self.index_send(&s.channel, s.id, &send_index(&s));
+        self.sends.insert(s.id, Arc::new(s));
+    }
+
+    pub(super) fn edit_send(&mut self, id: MessageId, edit: impl FnOnce(&mut SendState)) {
+        let Some(entry) = self.sends.get_mut(&id) else { return };
+        let old = send_index(entry);
+        let s = Arc::make_mut(entry);
+        edit(s);
+        let new = send_index(s);
+        if old != new {
+            let channel = s.channel.clone();
+            self.unindex_send(&channel, id, &old);
+            self.index_send(&channel, id, &new);
+        }
+    }
+
+    pub(super) fn remove_send(&mut self, id: MessageId) {
+        if let Some(s) = self.sends.remove(&id) {
+            self.unindex_send(&s.channel, id, &send_index(&s));
+        }
+    }
+
+    fn unindex_send(&mut self, channel: &str, id: MessageId, i: &SendIndex) {
+        if let Some(at) = i.timer {
+            self.timers.remove(&(at, Timer::Send(id)));
+        }
+        if let Some(at) = i.ready {
+            self.ready.remove(&(channel.to_owned(), at, id));
+        }
+        if i.in_flight {
+            self.count_in_flight(channel, -1);
+        }
+    }
+
+    fn index_send(&mut self, channel: &str, id: MessageId, i: &SendIndex) {
+        if let Some(at) = i.timer {
+            self.timers.insert((at, Timer::Send(id)));
+        }
+        if let Some(at) = i.ready {
+            self.ready.insert((channel.to_owned(), at, id));
+        }
+        if i.in_flight {
+            self.count_in_flight(channel, 1);
+        }
+    }
+
+    fn count_in_flight(&mut self, channel: &str, by: i32) {
+        if let Some(c) = self.channels.get_mut(channel) {
+            let c = Arc::make_mut(c);
+            c.in_flight = c.in_flight.saturating_add_signed(by);
+        }
+    }
+
+    pub(super) fn drop_settled(&mut self, id: MessageId) {
+        if let Some(s) = self.settled.remove(&id) {
+            self.settled_order.remove(&(s.at, id));
+            for p in &s.provider {
+                self.providers.remove(p);
+            }
+        }
+    }
+
+    pub(super) fn drop_held(&mut self, provider: KeyHash) {
+        if let Some(h) = self.held.remove(&provider) {
+            self.held_order.remove(&(h.at, provider));
+        }
+    }
+
+    /// Forgets what is only kept for a while. Bounded work per event: the rest goes with the next ones.
+    pub(super) fn forget_old(&mut self, now: Timestamp) {
+        for _ in 0..8 {
+            match self.settled_order.get_min() {
+                Some((at, id)) if at.plus(RECEIPT_MS) <= now => {
+                    let id = *id;
+                    self.drop_settled(id);
+                }
+                _ => break,
+            }
+        }
+        for _ in 0..8 {
+            match self.held_order.get_min() {
+                Some((at, provider)) if at.plus(HELD_MS) <= now => {
+                    let provider = *provider;
+                    self.drop_held(provider);
+                }
+                _ => break,
+            }
+        }
+        let today = day(now);
+        for _ in 0..8 {
+            match self.budgets.get_min() {
+                Some(((d, _), _)) if *d < today => self.budgets = self.budgets.without_min().1,
+                _ => break,
+            }
+        }
+    }
+
+    pub(crate) fn has_conversation_timer(&self, at: Timestamp, id: ConvId) -> bool {
+        self.timers.contains(&(at, Timer::Conv(id)))
+    }
+
+    pub(crate) fn offers_of(&self, agent: &str) -> usize {
+        self.offers
+            .values()
+            .filter_map(|c| self.conversations.get(c))
+            .filter(|c| c.bearer().is_some_and(|b| b == agent))
+            .count()
+    }
+
+    /// Which indexes differ, for a failing check.
+    pub(crate) fn index_difference(&self, other: &State) -> String {
+        let pairs = [
+            ("threads", self.threads == other.threads),
+            ("by_contact", self.by_contact == other.by_contact),
+            ("waiting", self.waiting == other.waiting),
+            ("borne", self.borne == other.borne),
+            ("offers", self.offers == other.offers),
+            ("ready", self.ready == other.ready),
+            ("settled_order", self.settled_order == other.settled_order),
+            ("providers", self.providers == other.providers),
+            ("held_order", self.held_order == other.held_order),
+            ("timers", self.timers == other.timers),
+            ("agents", self.agents == other.agents),
+            ("channels", self.channels == other.channels),
+        ];
+        pairs.iter().filter(|(_, same)| !same).map(|(n, _)| *n).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Makes every index from the entities.
+    pub(crate) fn rebuild_indexes(&mut self) {
+        self.threads = OrdMap::new();
+        self.by_contact = OrdSet::new();
+        self.waiting = OrdMap::new();
+        self.borne = OrdSet::new();
+        self.offers = OrdMap::new();
+        self.ready = OrdSet::new();
+        self.settled_order = OrdSet::new();
+        self.providers = OrdMap::new();
+        self.held_order = OrdSet::new();
+        self.timers = OrdSet::new();
+        for name in self.agents.keys().cloned().collect::<Vec<_>>() {
+            self.edit_agent(&name, |a| a.load = 0);
+        }
+        for name in self.channels.keys().cloned().collect::<Vec<_>>() {
+            self.edit_channel(&name, |c| {
+                if let Some(c) = c {
+                    c.in_flight = 0;
+                }
+            });
+        }
+        // The latest conversation of a thread wins.
+        let mut all: Vec<Arc<Conversation>> = self.conversations.values().cloned().collect();
+        all.sort_by_key(|c| c.opened_by);
+        for c in all {
+            self.threads.insert(c.thread, c.id);
+            self.by_contact.insert((c.contact, c.id));
+            self.index_conv(c.id, &conv_index(&c));
+        }
+        for s in self.sends.values().cloned().collect::<Vec<_>>() {
+            self.index_send(&s.channel, s.id, &send_index(&s));
+        }
+        for (id, s) in self.settled.clone() {
+            self.settled_order.insert((s.at, id));
+            for p in &s.provider {
+                self.providers.insert(*p, id);
+            }
+        }
+        for (p, h) in self.held.clone() {
+            self.held_order.insert((h.at, p));
+        }
+    }
+}

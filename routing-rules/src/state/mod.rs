@@ -1,0 +1,254 @@
+//! The state: exactly the fold of the events. Everything that can be derived from the entities (who waits where, loads,
+//! timers) is an index that this module keeps; nothing else writes them.
+//!
+//! The maps are persistent: cloning the state is cheap, so a decision works on a copy and a snapshot never stalls routing.
+
+mod apply;
+mod dups;
+mod fold;
+mod index;
+mod model;
+mod snapshot;
+
+pub use dups::{Dups, day};
+pub use model::*;
+pub use snapshot::{SnapshotError, SnapshotParts};
+
+use crate::event::KeyHash;
+use crate::ids::{ContactId, ConvId, MessageId, OfferId, Salt};
+use crate::pack::Name;
+use imbl::{OrdMap, OrdSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use switchboard_envelope::{Address, ConsentState, Timestamp};
+
+/// Bounds on what is remembered for convenience; what goes is said in ARCHITECTURE.md.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Ids in the memory of duplicates.
+    pub duplicates: usize,
+    /// Sent messages that still wait for receipts.
+    pub settled: usize,
+    /// Receipts that came before their message was known.
+    pub held: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { duplicates: 4_000_000, settled: 50_000, held: 10_000 }
+    }
+}
+
+/// Where the next input of IN is read: after this record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    pub seq: u64,
+    pub at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    pub salt: Salt,
+    pub limits: Limits,
+    pub now: Timestamp,
+    pub cursor: Cursor,
+    pub incarnation: u64,
+    /// The pack in force and the one before.
+    pub pack: String,
+    pub previous_pack: Option<String>,
+    pub channels: OrdMap<Name, Arc<Channel>>,
+    pub conversations: OrdMap<ConvId, Arc<Conversation>>,
+    pub contacts: OrdMap<ContactId, Arc<Contact>>,
+    pub consent: OrdMap<(KeyHash, Name), ConsentState>,
+    pub blocked: OrdSet<(KeyHash, Name)>,
+    pub agents: OrdMap<Name, Arc<AgentState>>,
+    pub sends: OrdMap<MessageId, Arc<SendState>>,
+    pub settled: OrdMap<MessageId, Arc<Settled>>,
+    pub held: OrdMap<KeyHash, Arc<HeldReceipt>>,
+    pub quarantine: OrdSet<u64>,
+    pub dups: Dups,
+    /// Automatic replies a day and address.
+    pub budgets: OrdMap<(i64, KeyHash), u32>,
+
+    threads: OrdMap<KeyHash, ConvId>,
+    by_contact: OrdSet<(ContactId, ConvId)>,
+    waiting: OrdMap<Name, OrdSet<WaitKey>>,
+    borne: OrdSet<(Name, ConvId)>,
+    offers: OrdMap<OfferId, ConvId>,
+    ready: OrdSet<(Name, Timestamp, MessageId)>,
+    settled_order: OrdSet<(Timestamp, MessageId)>,
+    providers: OrdMap<KeyHash, MessageId>,
+    held_order: OrdSet<(Timestamp, KeyHash)>,
+    timers: OrdSet<(Timestamp, Timer)>,
+}
+
+impl State {
+    #[must_use]
+    pub fn new(salt: Salt) -> State {
+        State {
+            salt,
+            limits: Limits::default(),
+            now: Timestamp(0),
+            cursor: Cursor::default(),
+            incarnation: 0,
+            pack: String::new(),
+            previous_pack: None,
+            channels: OrdMap::new(),
+            conversations: OrdMap::new(),
+            contacts: OrdMap::new(),
+            consent: OrdMap::new(),
+            blocked: OrdSet::new(),
+            agents: OrdMap::new(),
+            sends: OrdMap::new(),
+            settled: OrdMap::new(),
+            held: OrdMap::new(),
+            quarantine: OrdSet::new(),
+            dups: Dups::default(),
+            budgets: OrdMap::new(),
+            threads: OrdMap::new(),
+            by_contact: OrdSet::new(),
+            waiting: OrdMap::new(),
+            borne: OrdSet::new(),
+            offers: OrdMap::new(),
+            ready: OrdSet::new(),
+            settled_order: OrdSet::new(),
+            providers: OrdMap::new(),
+            held_order: OrdSet::new(),
+            timers: OrdSet::new(),
+        }
+    }
+
+    /// The hash under which an id, a provider's id or an identity is remembered.
+    #[must_use]
+    pub fn hash(&self, domain: &str, fields: &[&str]) -> KeyHash {
+        let bytes: Vec<&[u8]> = fields.iter().map(|f| f.as_bytes()).collect();
+        KeyHash(self.salt.hash(domain, &bytes))
+    }
+
+    #[must_use]
+    pub fn thread_hash(&self, channel: &str, thread: &str) -> KeyHash {
+        self.hash("thread", &[channel, thread])
+    }
+
+    #[must_use]
+    pub fn identity_hash(&self, address: &Address) -> KeyHash {
+        self.hash("identity", &[&address.kind, &address.value])
+    }
+
+    /// The contact that an address belongs to, after merges.
+    #[must_use]
+    pub fn contact_of(&self, address: &Address) -> ContactId {
+        self.resolve(ContactId::derive(&self.salt, &[address.kind.as_bytes(), address.value.as_bytes()]))
+    }
+
+    /// Follows merges; merges never form a circle.
+    #[must_use]
+    pub fn resolve(&self, contact: ContactId) -> ContactId {
+        let mut id = contact;
+        for _ in 0..16 {
+            match self.contacts.get(&id).and_then(|c| c.merged_into) {
+                Some(next) => id = next,
+                None => break,
+            }
+        }
+        id
+    }
+
+    #[must_use]
+    pub fn conversation(&self, id: ConvId) -> Option<&Arc<Conversation>> {
+        self.conversations.get(&id)
+    }
+
+    /// The latest conversation of a thread.
+    #[must_use]
+    pub fn conversation_of_thread(&self, thread: KeyHash) -> Option<&Arc<Conversation>> {
+        self.threads.get(&thread).and_then(|id| self.conversations.get(id))
+    }
+
+    pub fn conversations_of(&self, contact: ContactId) -> impl Iterator<Item = &Arc<Conversation>> {
+        let low = (contact, ConvId::MIN);
+        let high = (contact, ConvId::MAX);
+        self.by_contact.range(low..=high).filter_map(|(_, id)| self.conversations.get(id))
+    }
+
+    /// Conversations that wait in a queue, in order.
+    pub fn waiting(&self, queue: &str) -> impl Iterator<Item = &WaitKey> {
+        self.waiting.get(queue).into_iter().flat_map(OrdSet::iter)
+    }
+
+    #[must_use]
+    pub fn depth(&self, queue: &str) -> usize {
+        self.waiting.get(queue).map_or(0, OrdSet::len)
+    }
+
+    pub fn queues_in_use(&self) -> impl Iterator<Item = &Name> {
+        self.waiting.keys()
+    }
+
+    /// Conversations that an agent owns or is offered.
+    pub fn borne_by(&self, agent: &str) -> impl Iterator<Item = ConvId> + '_ {
+        let low = (agent.to_owned(), ConvId::MIN);
+        let high = (agent.to_owned(), ConvId::MAX);
+        self.borne.range(low..=high).map(|(_, id)| *id)
+    }
+
+    #[must_use]
+    pub fn offer(&self, id: OfferId) -> Option<&Arc<Conversation>> {
+        self.offers.get(&id).and_then(|c| self.conversations.get(c))
+    }
+
+    pub fn offers(&self) -> impl Iterator<Item = (&OfferId, &ConvId)> {
+        self.offers.iter()
+    }
+
+    /// The next send of a channel that may be released.
+    #[must_use]
+    pub fn next_ready(&self, channel: &str) -> Option<MessageId> {
+        let low = (channel.to_owned(), Timestamp(i64::MIN), MessageId::MIN);
+        self.ready.range(low..).next().filter(|(c, _, _)| c == channel).map(|(_, _, id)| *id)
+    }
+
+    /// Under which a receipt is held that names our message before its result came.
+    #[must_use]
+    pub fn held_key(&self, message: MessageId) -> KeyHash {
+        self.hash("held", &[&message.to_string()])
+    }
+
+    #[must_use]
+    pub fn message_of_provider(&self, provider: KeyHash) -> Option<MessageId> {
+        self.providers.get(&provider).copied()
+    }
+
+    /// When something must happen next.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<Timestamp> {
+        self.timers.get_min().map(|(at, _)| *at)
+    }
+
+    /// Timers due at `now`, in order.
+    pub fn due(&self, now: Timestamp) -> impl Iterator<Item = &(Timestamp, Timer)> {
+        self.timers.iter().take_while(move |(at, _)| *at <= now)
+    }
+
+    /// Attempts whose `until` has passed without a result; the router must ask the claims.
+    pub fn overdue_attempts(&self, now: Timestamp) -> impl Iterator<Item = &Arc<SendState>> {
+        self.due(now).filter_map(|(_, t)| match t {
+            Timer::Send(id) => self.sends.get(id).filter(|s| matches!(s.phase, Phase::InFlight { .. })),
+            _ => None,
+        })
+    }
+}
+
+/// Sets and, where the value is `None`, removes.
+pub(crate) fn merge_attributes(into: &mut BTreeMap<String, String>, set: &BTreeMap<String, Option<String>>) {
+    for (name, value) in set {
+        match value {
+            Some(v) => {
+                into.insert(name.clone(), v.clone());
+            }
+            None => {
+                into.remove(name);
+            }
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! The entities of the state.
+
+use crate::event::{ClockKind, DeadReason, KeyHash, Presence};
+use crate::ids::{ContactId, ConvId, MessageId, OfferId};
+use crate::pack::{ConvStatus, Name, OverflowStep, Priority, Skills};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use switchboard_envelope::{Address, Author, ChannelProfile, Content, ReceiptStatus, Timestamp};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Offer {
+    pub id: OfferId,
+    pub agent: Name,
+    pub expires: Timestamp,
+}
+
+/// A deadline that somebody has to meet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Clock {
+    pub kind: ClockKind,
+    pub due: Timestamp,
+    pub warned: bool,
+    pub breached: bool,
+    /// When it is looked at next: to warn, at the breach, and regularly after it.
+    pub next: Timestamp,
+}
+
+/// What came from the person, absent once erased.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConvPrivate {
+    pub thread: String,
+    pub address: Option<Address>,
+    pub subject: Option<String>,
+    pub attributes: BTreeMap<String, String>,
+    /// The provider's id of the customer's latest message, to answer to.
+    pub reply_to: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Conversation {
+    pub id: ConvId,
+    pub contact: ContactId,
+    pub channel: Name,
+    /// Hash of channel and thread.
+    pub thread: KeyHash,
+    pub status: ConvStatus,
+    pub queue: Option<Name>,
+    /// The owner; while pending, snoozed or closed, whom it returns to.
+    pub agent: Option<Name>,
+    pub offer: Option<Offer>,
+    pub priority: Priority,
+    /// Wanted beside the queue's.
+    pub skills: Skills,
+    /// Wanted instead of both, since an overflow step.
+    pub relaxed: Option<Skills>,
+    pub overflow: Vec<OverflowStep>,
+    /// The next overflow step.
+    pub step: u32,
+    pub ageing: Option<i64>,
+    pub tags: BTreeSet<Name>,
+    pub opened_at: Timestamp,
+    /// The input that opened it, by its sequence in IN.
+    pub opened_by: u64,
+    /// Since when it waits, over all queues of this wait.
+    pub queued_at: Option<Timestamp>,
+    pub entered_at: Option<Timestamp>,
+    pub last_in: Option<Timestamp>,
+    pub last_out: Option<Timestamp>,
+    /// Inbound messages.
+    pub messages: u32,
+    pub last_message: Option<MessageId>,
+    /// Our latest message.
+    pub last_sent: Option<MessageId>,
+    pub clock: Option<Clock>,
+    pub resolution_due: Option<Timestamp>,
+    /// The end of a pending wait, of a snooze, or of the time in which a closed conversation reopens.
+    pub wait_until: Option<Timestamp>,
+    /// Load on its bearer, in hundredths of a unit.
+    pub cost: u32,
+    /// Who declined it lately, and when.
+    pub declined: BTreeMap<Name, Timestamp>,
+    pub auto_day: i64,
+    /// Automatic replies on `auto_day`.
+    pub auto_replies: u32,
+    /// Unsettled sends in order; the first is the only one that may be in flight.
+    pub lane: Vec<MessageId>,
+    pub private: Option<Arc<ConvPrivate>>,
+}
+
+/// An agent who declined is passed over this long.
+pub const DECLINE_MEMORY_MS: i64 = 120_000;
+
+impl Conversation {
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.status != ConvStatus::Closed
+    }
+
+    /// The agent whose capacity it takes: its owner, or the one it is offered to.
+    #[must_use]
+    pub fn bearer(&self) -> Option<&Name> {
+        match self.status {
+            ConvStatus::Assigned => self.agent.as_ref(),
+            ConvStatus::Offered => self.offer.as_ref().map(|o| &o.agent),
+            _ => None,
+        }
+    }
+
+    /// Somebody of ours is expected to act, so a clock runs.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        matches!(self.status, ConvStatus::Queued | ConvStatus::Offered | ConvStatus::Assigned)
+    }
+
+    /// The next moment at which something must happen to it.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let queued = self.status == ConvStatus::Queued;
+        let clock = self.clock.as_ref().filter(|_| self.is_ours()).map(|c| c.next);
+        let offer = self.offer.as_ref().map(|o| o.expires);
+        let step = self
+            .entered_at
+            .filter(|_| queued)
+            .and_then(|at| self.overflow.get(self.step as usize).map(|s| at.plus(s.after_ms)));
+        let declined = self.declined.values().min().filter(|_| queued).map(|at| at.plus(DECLINE_MEMORY_MS));
+        let resolution = self.resolution_due.filter(|_| self.is_open());
+        [clock, offer, step, declined, resolution, self.wait_until].into_iter().flatten().min()
+    }
+}
+
+/// Only contacts with something to remember are kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Contact {
+    pub tags: BTreeSet<Name>,
+    pub merged_into: Option<ContactId>,
+    pub private: Option<Arc<ContactPrivate>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ContactPrivate {
+    pub name: Option<String>,
+    pub attributes: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AgentState {
+    pub presence: Presence,
+    pub since: Timestamp,
+    /// Unanswered conversations go back then.
+    pub grace_until: Option<Timestamp>,
+    /// Offers that lapsed in a row.
+    pub lapses: u32,
+    pub last_assigned: Timestamp,
+    /// Derived: hundredths of units borne.
+    pub load: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Channel {
+    pub profile: ChannelProfile,
+    /// Attempts in a row that did not get through.
+    pub failures: u32,
+    /// While failing: when the next single probe may be released.
+    pub probe_at: Option<Timestamp>,
+    pub paused: Option<String>,
+    /// It left the configuration.
+    pub removed: bool,
+    /// Derived: attempts released and unsettled.
+    pub in_flight: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Behind another send of its lane.
+    Waiting,
+    /// May be released as soon as the channel has room.
+    Ready {
+        since: Timestamp,
+    },
+    InFlight {
+        until: Timestamp,
+    },
+    /// A retry is due at `until`.
+    Backoff {
+        until: Timestamp,
+    },
+    /// The provider was asked; the lane is held until then.
+    Reconciling {
+        until: Timestamp,
+    },
+    /// A dead letter.
+    Dead {
+        reason: DeadReason,
+        at: Timestamp,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SendPrivate {
+    pub content: Content,
+    pub to: Address,
+    pub thread: String,
+    pub reply_to: Vec<String>,
+}
+
+/// A message of ours that is not settled, or is a dead letter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SendState {
+    pub id: MessageId,
+    pub conv: ConvId,
+    pub contact: ContactId,
+    pub channel: Name,
+    pub author: Author,
+    pub at: Timestamp,
+    pub not_after: Timestamp,
+    pub parts: u16,
+    /// The part that is being sent, from 1.
+    pub part: u16,
+    /// The latest attempt at it; 0 before the first.
+    pub n: u32,
+    /// Retries so far, for the back-off.
+    pub retries: u32,
+    pub phase: Phase,
+    /// When the latest attempt was released.
+    pub released: Option<Timestamp>,
+    /// Hashes of the provider's ids for it.
+    pub provider: Vec<KeyHash>,
+    pub private: Option<Arc<SendPrivate>>,
+}
+
+impl SendState {
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        match self.phase {
+            Phase::Waiting | Phase::Ready { .. } => Some(self.not_after),
+            Phase::InFlight { until } | Phase::Reconciling { until } => Some(until),
+            Phase::Backoff { until } => Some(until.min(self.not_after)),
+            Phase::Dead { .. } => None,
+        }
+    }
+
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        matches!(self.phase, Phase::Dead { .. })
+    }
+}
+
+/// A message that was sent; kept for a while so that receipts find it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settled {
+    pub conv: ConvId,
+    pub contact: ContactId,
+    pub channel: Name,
+    pub status: ReceiptStatus,
+    pub at: Timestamp,
+    pub provider: Vec<KeyHash>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HeldReceipt {
+    pub channel: Name,
+    pub status: ReceiptStatus,
+    pub code: Option<String>,
+    pub at: Timestamp,
+}
+
+/// The order in a queue: effective priority first, then age, then id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WaitKey {
+    rank: i64,
+    since: Timestamp,
+    pub conv: ConvId,
+}
+
+/// Without ageing a priority level outweighs any wait.
+const STRICT: i64 = 100_000_000_000_000;
+
+impl WaitKey {
+    /// A level of priority counts like `ageing` milliseconds of waiting, so the order of two never changes with time.
+    #[must_use]
+    pub fn of(c: &Conversation) -> Option<WaitKey> {
+        let since = c.queued_at.filter(|_| c.status == ConvStatus::Queued)?;
+        let level = c.priority as i64;
+        let rank = since.0.saturating_sub(level.saturating_mul(c.ageing.unwrap_or(STRICT)));
+        Some(WaitKey { rank, since, conv: c.id })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Timer {
+    Conv(ConvId),
+    Send(MessageId),
+    Agent(Name),
+    Channel(Name),
+}
