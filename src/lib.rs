@@ -1,7 +1,13 @@
 //! The daemon: one log, one writer, stateless edges. `main` is thin; everything is here so that tests can reach it.
 #![forbid(unsafe_code)]
 
+pub mod clock;
 pub mod config;
 pub mod history;
 pub mod http;
+pub mod inbound;
 pub mod log;
+pub mod metrics;
+pub mod outbound;
+pub mod packs;
+pub mod router;

@@ -1,0 +1,62 @@
+//! Catching up on what webhooks missed: the provider's list is read from a cursor that is stored after what it covers.
+
+use super::ingest::Ingest;
+use crate::clock;
+use std::sync::Arc;
+use std::time::Duration;
+use crate::outbound::Caller;
+use switchboard_adapter_sdk::Adapter;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Pages read in one go before the interval is waited for again.
+const PAGES: usize = 50;
+
+pub struct Poller {
+    pub channel: String,
+    pub adapter: Arc<dyn Adapter>,
+    pub client: Arc<dyn Caller>,
+    pub ingest: Ingest,
+    pub every: Duration,
+}
+
+/// Polls at once and then at the interval, until `stop`.
+pub fn spawn(poller: Poller, mut stop: watch::Receiver<bool>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        while !*stop.borrow() {
+            tokio::select! {
+                result = poller.catch_up() => if let Err(error) = result {
+                    tracing::warn!(channel = %poller.channel, error, "catching up failed; it is tried again");
+                    poller.ingest.metrics.poll_failed(&poller.channel);
+                },
+                _ = stop.changed() => break,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(poller.every) => {}
+                _ = stop.changed() => break,
+            }
+        }
+    })
+}
+
+impl Poller {
+    async fn catch_up(&self) -> Result<(), String> {
+        let name = format!("poll.{}", self.channel);
+        let mut cursor = self.ingest.log.get_cursor(&name).await.map_err(|e| e.to_string())?;
+        for _ in 0..PAGES {
+            let now = clock::now();
+            let Some(call) = self.adapter.poll(cursor.as_deref(), now) else { return Ok(()) };
+            let answer = self.client.call(call).await;
+            let polled = self.adapter.polled(cursor.as_deref(), &answer, now)?;
+            for inbound in polled.events {
+                self.ingest.one(inbound).await.map_err(|e| e.to_string())?;
+            }
+            self.ingest.log.put_cursor(&name, &polled.cursor).await.map_err(|e| e.to_string())?;
+            cursor = Some(polled.cursor);
+            if !polled.more {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}

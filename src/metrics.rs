@@ -1,0 +1,235 @@
+//! What the daemon counts. Label values are names that operators chose, never an address or a text.
+
+use crate::log::Seq;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use switchboard_envelope::{Outcome, Timestamp};
+use switchboard_routing_rules::State;
+use switchboard_routing_rules::event::{Event, Public};
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct One {
+    channel: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Verdict {
+    channel: String,
+    verdict: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Kind {
+    channel: String,
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Ended {
+    channel: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Operation {
+    operation: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct InState {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfQueue {
+    queue: String,
+}
+
+/// Every metric of the daemon, with its registry.
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    webhooks: Family<Verdict, Counter>,
+    ingested: Family<Kind, Counter>,
+    duplicates: Family<One, Counter>,
+    attempts: Family<Ended, Counter>,
+    attempt_seconds: Histogram,
+    results: Counter,
+    frames: Counter,
+    commit_seconds: Histogram,
+    log_errors: Family<Operation, Counter>,
+    poll_failures: Family<One, Counter>,
+    dead: Counter,
+    auto_replies: Counter,
+    conversations: Family<InState, Gauge>,
+    queue_depth: Family<OfQueue, Gauge>,
+    queue_oldest: Family<OfQueue, Gauge>,
+    channel_up: Family<One, Gauge>,
+    unsettled: Gauge,
+    frame: Gauge,
+    cursor: Gauge,
+    /// Inputs decided.
+    pub decided: Counter,
+    pub quarantined: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        let seconds = || Histogram::new(exponential_buckets(0.0001, 2.0, 18));
+        let mut m = Metrics {
+            registry: Mutex::new(Registry::with_prefix("switchboard")),
+            webhooks: Family::default(),
+            ingested: Family::default(),
+            duplicates: Family::default(),
+            attempts: Family::default(),
+            attempt_seconds: seconds(),
+            results: Counter::default(),
+            frames: Counter::default(),
+            commit_seconds: seconds(),
+            log_errors: Family::default(),
+            poll_failures: Family::default(),
+            dead: Counter::default(),
+            auto_replies: Counter::default(),
+            conversations: Family::default(),
+            queue_depth: Family::default(),
+            queue_oldest: Family::default(),
+            channel_up: Family::default(),
+            unsettled: Gauge::default(),
+            frame: Gauge::default(),
+            cursor: Gauge::default(),
+            decided: Counter::default(),
+            quarantined: Counter::default(),
+        };
+        m.register();
+        m
+    }
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        let r = self.registry.get_mut().unwrap_or_else(PoisonError::into_inner);
+        r.register("webhooks", "Deliveries from providers, by what the signature says", self.webhooks.clone());
+        r.register("ingested", "Records that IN took", self.ingested.clone());
+        r.register("duplicates", "Records that IN held already", self.duplicates.clone());
+        r.register("attempts", "Calls to providers, by outcome", self.attempts.clone());
+        r.register("attempt_seconds", "Duration of calls to providers", self.attempt_seconds.clone());
+        r.register("results", "Results of attempts in LOG", self.results.clone());
+        r.register("frames", "Frames in LOG, by this process", self.frames.clone());
+        r.register("commit_seconds", "Duration of commits", self.commit_seconds.clone());
+        r.register("log_errors", "Operations that the log refused or did not answer", self.log_errors.clone());
+        r.register("poll_failures", "Catch-up polls that failed", self.poll_failures.clone());
+        r.register("dead_letters", "Messages of ours that became dead letters", self.dead.clone());
+        r.register("auto_replies", "Automatic replies accepted for sending", self.auto_replies.clone());
+        r.register("decided", "Inputs decided", self.decided.clone());
+        r.register("quarantined", "Records that could not be decided", self.quarantined.clone());
+        r.register("conversations", "Conversations in the state", self.conversations.clone());
+        r.register("queue_depth", "Conversations that wait in a queue", self.queue_depth.clone());
+        r.register("queue_oldest_seconds", "Longest wait in a queue", self.queue_oldest.clone());
+        r.register("channel_up", "1 while a channel sends; 0 while it is paused or failing", self.channel_up.clone());
+        r.register("unsettled_sends", "Messages of ours that are not settled", self.unsettled.clone());
+        r.register("log_frame", "Sequence of the last frame", self.frame.clone());
+        r.register("in_cursor", "Sequence of the last input decided", self.cursor.clone());
+    }
+
+    /// Adds the metrics of a part that keeps its own.
+    pub fn extend(&self, add: impl FnOnce(&mut Registry)) {
+        add(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub fn webhook(&self, channel: &str, verdict: &'static str) {
+        self.webhooks.get_or_create(&Verdict { channel: channel.to_owned(), verdict }).inc();
+    }
+
+    pub fn ingested(&self, channel: &str, kind: &'static str) {
+        self.ingested.get_or_create(&Kind { channel: channel.to_owned(), kind }).inc();
+    }
+
+    pub fn duplicate(&self, channel: &str) {
+        self.duplicates.get_or_create(&One { channel: channel.to_owned() }).inc();
+    }
+
+    /// A call to a provider ended after `ms` milliseconds.
+    pub fn sent(&self, channel: &str, outcome: Outcome, ms: i64) {
+        self.attempts.get_or_create(&Ended { channel: channel.to_owned(), outcome: outcome.as_str() }).inc();
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds of one call")]
+        self.attempt_seconds.observe(ms as f64 / 1000.0);
+    }
+
+    pub fn log_error(&self, operation: &'static str) {
+        self.log_errors.get_or_create(&Operation { operation }).inc();
+    }
+
+    pub fn poll_failed(&self, channel: &str) {
+        self.poll_failures.get_or_create(&One { channel: channel.to_owned() }).inc();
+    }
+
+    pub fn committed(&self, took: Duration) {
+        self.frames.inc();
+        self.commit_seconds.observe(took.as_secs_f64());
+    }
+
+    /// What durable events say.
+    pub fn observe(&self, events: &[Event]) {
+        for event in events {
+            match &event.public {
+                Public::AttemptEnded { .. } => drop(self.results.inc()),
+                Public::Dead { .. } => drop(self.dead.inc()),
+                Public::SendQueued { author: switchboard_envelope::Author::Auto { .. }, .. } => {
+                    drop(self.auto_replies.inc());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The text that Prometheus reads, with the gauges of this state.
+    #[must_use]
+    pub fn text(&self, seq: Seq, state: &State, now: Timestamp) -> String {
+        self.gauges(seq, state, now);
+        let mut out = String::new();
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        // Writing into memory cannot fail.
+        let _ = encode(&mut out, &registry);
+        out
+    }
+
+    fn gauges(&self, seq: Seq, state: &State, now: Timestamp) {
+        use switchboard_routing_rules::pack::ConvStatus as S;
+        let mut counts = [0i64; 6];
+        const STATES: [S; 6] = [S::Queued, S::Offered, S::Assigned, S::Pending, S::Snoozed, S::Closed];
+        for c in state.conversations.values() {
+            for (count, _) in counts.iter_mut().zip(STATES).filter(|(_, s)| *s == c.status) {
+                *count += 1;
+            }
+        }
+        for (count, s) in counts.iter().zip(STATES) {
+            self.conversations.get_or_create(&InState { state: s.as_str() }).set(*count);
+        }
+        self.queue_depth.clear();
+        self.queue_oldest.clear();
+        for queue in state.queues_in_use() {
+            let of = OfQueue { queue: queue.clone() };
+            self.queue_depth.get_or_create(&of).set(i64::try_from(state.depth(queue)).unwrap_or(i64::MAX));
+            let oldest = state
+                .waiting(queue)
+                .filter_map(|k| state.conversation(k.conv).and_then(|c| c.queued_at))
+                .min()
+                .map_or(0, |at| now.since(at) / 1000);
+            self.queue_oldest.get_or_create(&of).set(oldest);
+        }
+        for (channel, c) in &state.channels {
+            let up = !c.removed && c.paused.is_none() && c.probe_at.is_none();
+            self.channel_up.get_or_create(&One { channel: channel.clone() }).set(i64::from(up));
+        }
+        let unsettled = state.sends.values().filter(|s| !s.is_dead()).count();
+        self.unsettled.set(i64::try_from(unsettled).unwrap_or(i64::MAX));
+        self.frame.set(i64::try_from(seq).unwrap_or(i64::MAX));
+        self.cursor.set(i64::try_from(state.cursor.seq).unwrap_or(i64::MAX));
+    }
+}

@@ -1,0 +1,182 @@
+//! One OUT record: claim, call, result.
+
+use super::worker::Lane;
+use crate::clock;
+use crate::log::{Claim, Class, InRecord, LogError};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use switchboard_adapter_sdk::AttemptOutcome;
+use switchboard_envelope::{AttemptResult, Inbound, Outbound, Outcome, Reconcile, Send as SendRecord, event_id};
+
+/// How long a log that did not answer is left alone.
+const RETRY: Duration = Duration::from_millis(100);
+/// A result that cannot be stored is kept and tried for this long; after that the claim says `unknown`.
+const RESULT_TRIES: u32 = 6000;
+
+/// What one channel may do at once and per second.
+pub type Limits = governor::DefaultDirectRateLimiter;
+
+fn process() -> &'static str {
+    static PROCESS: OnceLock<String> = OnceLock::new();
+    PROCESS.get_or_init(|| {
+        let mut bytes = [0u8; 12];
+        // Without randomness the clock still tells two processes of one machine apart.
+        if aws_lc_rs::rand::fill(&mut bytes).is_err() {
+            return format!("t{}", clock::now().0);
+        }
+        bytes.iter().map(|b| format!("{b:02x}")).collect()
+    })
+}
+
+/// Fresh for each delivery: who creates the claim with it owns the attempt.
+fn nonce() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    format!("{}.{}", process(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Whether this process made the nonce, so that the attempt may still be running.
+#[must_use]
+pub fn is_own_nonce(nonce: &str) -> bool {
+    nonce.strip_prefix(process()).is_some_and(|rest| rest.starts_with('.'))
+}
+
+impl Lane {
+    /// Handles one record; the caller acknowledged nothing yet.
+    pub(super) async fn handle(&self, record: Outbound) {
+        match record {
+            Outbound::Send(send) => self.send(&send).await,
+            Outbound::Reconcile(question) => self.reconcile(&question).await,
+        }
+    }
+
+    async fn send(&self, send: &SendRecord) {
+        // Waiting for the rate happens before the claim: a claim without a call would read as `unknown`.
+        if let Some(limits) = &self.limits {
+            limits.until_ready().await;
+        }
+        if clock::now() > send.until {
+            return;
+        }
+        if !self.claim(send).await {
+            return;
+        }
+        let now = clock::now();
+        let timeout = i64::try_from(self.send_timeout.as_millis()).unwrap_or(i64::MAX);
+        let outcome = if now.plus(timeout) > send.until {
+            let mut o = AttemptOutcome::new(Outcome::NotSent);
+            o.detail = Some("too late for an answer before the attempt's end".into());
+            o
+        } else {
+            self.call(send).await
+        };
+        self.metrics.sent(&self.channel, outcome.outcome, clock::now().since(now));
+        self.result(send, outcome, false).await;
+    }
+
+    /// The claim is durable before the first byte leaves.
+    async fn claim(&self, send: &SendRecord) -> bool {
+        let key = send.claim_key();
+        let nonce = nonce();
+        loop {
+            match self.log.claim(&key, &nonce).await {
+                Ok(Claim::Ours) => return true,
+                Ok(Claim::Taken) => return false,
+                Err(LogError::Refused(why)) => {
+                    tracing::warn!(channel = %self.channel, send = %send.send, why, "a claim was refused; nothing is sent");
+                    return false;
+                }
+                Err(error) => {
+                    tracing::warn!(channel = %self.channel, %error, "cannot claim; trying again");
+                    self.metrics.log_error("claim");
+                    tokio::time::sleep(RETRY).await;
+                    if clock::now() > send.until {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn call(&self, send: &SendRecord) -> AttemptOutcome {
+        match self.adapter.encode(send) {
+            Ok(call) => {
+                let answer = self.client.call(call.clone()).await;
+                self.adapter.classify(send, &answer, clock::now())
+            }
+            Err(refused) => refused,
+        }
+    }
+
+    async fn reconcile(&self, question: &Reconcile) {
+        let Some(call) = self.adapter.reconcile(question) else { return };
+        // The provider may list a message a little later than it took it: ask until the time is over.
+        let mut wait = Duration::from_secs(1);
+        loop {
+            let answer = self.client.call(call.clone()).await;
+            if let Some(outcome) = self.adapter.reconciled(question, &answer) {
+                let send = as_send(question);
+                return self.result(&send, outcome, true).await;
+            }
+            if clock::now().plus(i64::try_from(wait.as_millis()).unwrap_or(1000)) >= question.until {
+                return;
+            }
+            tokio::time::sleep(wait).await;
+            wait = wait.saturating_mul(2).min(Duration::from_secs(10));
+        }
+    }
+
+    async fn result(&self, send: &SendRecord, o: AttemptOutcome, reconciled: bool) {
+        let key = format!("{}.{}.{}:{}", send.send, send.part, send.n, o.outcome.as_str());
+        let result = AttemptResult {
+            id: event_id(&self.channel, "result", &key),
+            channel: self.channel.clone(),
+            send: send.send.clone(),
+            part: send.part,
+            n: send.n,
+            at: clock::now(),
+            outcome: o.outcome,
+            provider_ids: o.provider_ids,
+            code: o.code,
+            detail: o.detail,
+            retry_after_ms: o.retry_after_ms,
+            channel_refused: o.channel_refused,
+            reconciled,
+        };
+        let inbound = Inbound::Result(result);
+        let record = InRecord {
+            id: inbound.id().to_owned(),
+            channel: self.channel.clone(),
+            class: Class::Vital,
+            data: inbound.to_vec().into(),
+        };
+        for _ in 0..RESULT_TRIES {
+            match self.log.ingest(record.clone()).await {
+                Ok(_) => return,
+                Err(error) => {
+                    tracing::warn!(channel = %self.channel, %error, "cannot store a result; trying again");
+                    self.metrics.log_error("result");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+        tracing::error!(channel = %self.channel, send = %send.send, "a result could not be stored; the attempt becomes unknown");
+    }
+}
+
+fn as_send(q: &Reconcile) -> SendRecord {
+    SendRecord {
+        send: q.send.clone(),
+        part: q.part,
+        n: q.n,
+        until: q.until,
+        channel: q.channel.clone(),
+        conversation: q.conversation.clone(),
+        thread: q.thread.clone(),
+        to: q.to.clone(),
+        content: q.content.clone(),
+        author: switchboard_envelope::Author::Agent { id: String::new() },
+        reply_to: vec![],
+        traceparent: None,
+    }
+}

@@ -1,0 +1,105 @@
+//! A channel's worker: takes OUT records as they come and runs many attempts at once. The order within a conversation is
+//! the router's: it releases one at a time.
+
+use super::attempt::Limits;
+use crate::log::{Log, LogError};
+use crate::metrics::Metrics;
+use std::sync::Arc;
+use std::time::Duration;
+use async_trait::async_trait;
+use switchboard_adapter_sdk::{Adapter, Answer, Call, Client};
+use switchboard_envelope::Outbound;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+
+/// Records taken at once.
+const BATCH: usize = 256;
+
+/// Who makes the calls: the shared HTTP client, or a provider in memory.
+#[async_trait]
+pub trait Caller: Send + Sync + 'static {
+    async fn call(&self, call: Call) -> Answer;
+}
+
+#[async_trait]
+impl Caller for Client {
+    async fn call(&self, call: Call) -> Answer {
+        Client::call(self, call).await
+    }
+}
+
+/// What a channel needs to send.
+pub struct Lane {
+    pub channel: String,
+    pub adapter: Arc<dyn Adapter>,
+    pub log: Arc<dyn Log>,
+    pub client: Arc<dyn Caller>,
+    pub limits: Option<Limits>,
+    pub send_timeout: Duration,
+    pub metrics: Arc<Metrics>,
+    /// Attempts that run at once.
+    pub parallel: usize,
+}
+
+/// Starts a channel's worker. It takes no new records once `stop` is true, and ends when what it took is settled.
+pub fn spawn(lane: Lane, mut stop: watch::Receiver<bool>) -> JoinHandle<()> {
+    let lane = Arc::new(lane);
+    tokio::spawn(async move {
+        let room = Arc::new(Semaphore::new(lane.parallel.max(1)));
+        while !*stop.borrow() {
+            let mut outbox = match lane.log.outbox(&lane.channel).await {
+                Ok(outbox) => outbox,
+                Err(error) => {
+                    complain(&lane, &error).await;
+                    continue;
+                }
+            };
+            loop {
+                let records = tokio::select! {
+                    records = outbox.next(BATCH) => records,
+                    _ = stop.changed() => break,
+                };
+                match records {
+                    Ok(records) => {
+                        for record in records {
+                            run(&lane, &room, record.data.as_ref()).await;
+                            if let Err(error) = outbox.ack(record.seq).await {
+                                // It will come again, and its claim will be taken.
+                                tracing::debug!(%error, "an acknowledgement was lost");
+                            }
+                        }
+                    }
+                    Err(error) => {
+                        complain(&lane, &error).await;
+                        break;
+                    }
+                }
+            }
+        }
+        // Whoever holds a permit is still settling.
+        let all = u32::try_from(lane.parallel.max(1)).unwrap_or(u32::MAX);
+        let _ = room.acquire_many(all).await;
+    })
+}
+
+async fn run(lane: &Arc<Lane>, room: &Arc<Semaphore>, data: &[u8]) {
+    let record = match Outbound::from_slice(data) {
+        Ok(record) => record,
+        Err(error) => {
+            // Nothing is sent; at `until` the router finds the claim free.
+            return tracing::error!(channel = %lane.channel, %error, "an outbound record cannot be read");
+        }
+    };
+    let Ok(permit) = room.clone().acquire_owned().await else { return };
+    let lane = lane.clone();
+    tokio::spawn(async move {
+        lane.handle(record).await;
+        drop(permit);
+    });
+}
+
+async fn complain(lane: &Lane, error: &LogError) {
+    tracing::warn!(channel = %lane.channel, %error, "cannot read the outbound log; trying again");
+    lane.metrics.log_error("outbox");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+}

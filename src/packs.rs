@@ -1,0 +1,138 @@
+//! Rule packs: read from disk, kept in the log as blobs, and found again by their hash.
+
+use crate::config::Config;
+use crate::log::{Log, LogError};
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use switchboard_envelope::BlobRef;
+use switchboard_routing_rules::pack::{Environment, Loaded, Problem, QUICKSTART, files};
+use switchboard_routing_rules::{RulePack, State};
+
+/// The scope of pack blobs.
+const SCOPE: &str = "packs";
+/// Compiled packs kept in memory.
+const KEPT: usize = 8;
+
+/// A pack that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PackError {
+    #[error("{path}: cannot be read: {source}")]
+    Read { path: String, source: std::io::Error },
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Problems(Vec<Problem>),
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// The packs of a workspace.
+pub struct Packs {
+    /// `None` is the pack that is compiled in.
+    path: Option<PathBuf>,
+    environment: Environment,
+    compiled: Mutex<HashMap<String, Arc<RulePack>>>,
+}
+
+/// What a pack may name, as the configuration says.
+#[must_use]
+pub fn environment(config: &Config) -> Environment {
+    let channels = config.channels.iter().map(|(id, c)| (id.clone(), c.kind.name().to_owned()));
+    Environment { channels: Some(channels.collect::<BTreeMap<_, _>>()), desks: Some(Default::default()) }
+}
+
+/// Reads and compiles the pack of a path; `None` is the pack that is compiled in.
+///
+/// # Errors
+/// With everything that is wrong with it.
+pub fn load(path: Option<&PathBuf>, environment: &Environment) -> Result<Loaded, PackError> {
+    let files = match path {
+        Some(path) => files::read_dir(path)
+            .map_err(|source| PackError::Read { path: path.display().to_string(), source })?,
+        None => QUICKSTART.iter().map(|(p, text)| ((*p).to_owned(), text.as_bytes().to_vec())).collect(),
+    };
+    RulePack::load(&files, environment).map_err(PackError::Problems)
+}
+
+impl Packs {
+    #[must_use]
+    pub fn new(path: Option<PathBuf>, environment: Environment) -> Packs {
+        Packs { path, environment, compiled: Mutex::default() }
+    }
+
+    fn keep(&self, pack: Arc<RulePack>) -> Arc<RulePack> {
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        if compiled.len() >= KEPT {
+            compiled.clear();
+        }
+        compiled.insert(pack.hash().to_owned(), pack.clone());
+        pack
+    }
+
+    /// The pack on disk, durable in the log, so that a command may name it.
+    ///
+    /// # Errors
+    /// With everything that is wrong with it, or when the log cannot store it.
+    pub async fn stage(&self, log: &Arc<dyn Log>) -> Result<(Arc<RulePack>, Vec<Problem>), PackError> {
+        let (path, environment) = (self.path.clone(), self.environment.clone());
+        let loaded = tokio::task::spawn_blocking(move || load(path.as_ref(), &environment)).await;
+        let Loaded { pack, warnings } = loaded.map_err(|e| LogError::Unavailable(e.to_string()))??;
+        let pack = Arc::new(pack);
+        let blob = log.put_blob(SCOPE, pack.to_blob().into()).await?;
+        log.put_cursor(&cursor_name(pack.hash()), &blob.0).await?;
+        Ok((self.keep(pack), warnings))
+    }
+
+    /// A pack that the log knows.
+    pub async fn by_hash(&self, log: &Arc<dyn Log>, hash: &str) -> Option<Arc<RulePack>> {
+        if let Some(pack) = self.cached(hash) {
+            return Some(pack);
+        }
+        let blob = BlobRef(log.get_cursor(&cursor_name(hash)).await.ok()??);
+        let bytes = log.get_blob(SCOPE, &blob).await.ok()??;
+        match RulePack::from_blob(&bytes) {
+            Ok(pack) if pack.hash() == hash => Some(self.keep(Arc::new(pack))),
+            Ok(_) => None,
+            Err(problems) => {
+                tracing::error!(hash, problem = %problems.first().map(ToString::to_string).unwrap_or_default(),
+                    "a stored rule pack cannot be read");
+                None
+            }
+        }
+    }
+
+    /// A pack that is in memory.
+    #[must_use]
+    pub fn cached(&self, hash: &str) -> Option<Arc<RulePack>> {
+        self.compiled.lock().unwrap_or_else(PoisonError::into_inner).get(hash).cloned()
+    }
+
+    /// The pack with which a router begins to lead: the one on disk if the log never knew it, else the one that was in
+    /// force, so that a roll-back or a reload survives a restart.
+    ///
+    /// # Errors
+    /// When neither can be loaded.
+    pub async fn at_lead(&self, log: &Arc<dyn Log>, state: &State) -> Result<Arc<RulePack>, PackError> {
+        let in_force = if state.pack.is_empty() { None } else { self.by_hash(log, &state.pack).await };
+        let (path, environment) = (self.path.clone(), self.environment.clone());
+        let on_disk = tokio::task::spawn_blocking(move || load(path.as_ref(), &environment)).await;
+        let on_disk = on_disk.map_err(|e| PackError::Log(LogError::Unavailable(e.to_string())))?;
+        match (on_disk, in_force) {
+            (Ok(loaded), in_force) => {
+                let known = log.get_cursor(&cursor_name(loaded.pack.hash())).await?.is_some();
+                match in_force {
+                    Some(pack) if known => Ok(pack),
+                    _ => Ok(self.stage(log).await?.0),
+                }
+            }
+            (Err(error), Some(pack)) => {
+                tracing::error!(%error, "the rule pack on disk cannot be used; the one in force stays");
+                Ok(pack)
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+}
+
+fn cursor_name(hash: &str) -> String {
+    format!("pack.{hash}")
+}
