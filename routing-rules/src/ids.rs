@@ -38,7 +38,8 @@ fn write_id(prefix: char, id: u128) -> String {
     s.push(prefix);
     for i in (0..16).rev() {
         let five = (id >> (i * 5)) & 31;
-        s.push(char::from(ALPHABET[usize::try_from(five).unwrap_or(0)]));
+        let letter = usize::try_from(five).ok().and_then(|five| ALPHABET.get(five));
+        s.push(char::from(*letter.unwrap_or(&b'0')));
     }
     s
 }

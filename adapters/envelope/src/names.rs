@@ -13,7 +13,7 @@ pub struct InvalidId(pub String);
 pub fn is_id(s: &str) -> bool {
     let b = s.as_bytes();
     (1..=63).contains(&b.len())
-        && b[0] != b'-'
+        && b.first() != Some(&b'-')
         && b.iter().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == b'-')
 }
 

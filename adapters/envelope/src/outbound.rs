@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 
 /// A record of OUT.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a question is rare, and lives for one call")]
 pub enum Outbound {
     Send(Box<Send>),
     Reconcile(Reconcile),

@@ -161,6 +161,7 @@ impl Client {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is the one place where clients are built, with the guards")]
 fn builder() -> reqwest::ClientBuilder {
     // reqwest takes the process's default provider. Another part of the process may have installed it already: then the
     // error means that there is nothing to do.

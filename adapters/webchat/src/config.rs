@@ -135,7 +135,6 @@ impl WebchatConfig {
             return Err(problems);
         }
         // In range: checked above.
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let cost = (self.cost * 100.0).round() as u32;
         Ok(Settings {
             channel: channel.into(),

@@ -72,6 +72,7 @@ fn full_text(error: &rusqlite::Error) -> String {
 }
 
 /// The wall clock, in milliseconds.
+#[expect(clippy::disallowed_methods, reason = "this is the log's clock, by which everything else goes")]
 pub(super) fn clock() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)).min(Timestamp::MAX)
