@@ -17,6 +17,7 @@ export function mute(yes) {
 
 /** Two quiet notes. Browsers allow sound only after the first click or key; until then nothing is heard. */
 function chime() {
+  if (navigator.userActivation && !navigator.userActivation.hasBeenActive) return;
   audio ??= new AudioContext();
   if (audio.state === "suspended") audio.resume().catch(() => {});
   [[660, 0], [880, 0.18]].forEach(([frequency, delay]) => {

@@ -53,7 +53,7 @@ function build() {
     side.hidden = !shown;
     if (!shown) return;
     side.dataset.panel = route.current.why ? "why" : "contact";
-    if (route.current.why) why.draw(side); else contact.draw(side);
+    if (route.current.why) why.draw(side); else contact.draw(side, toggleSide);
   };
 
   let lastPlace = "";
@@ -72,7 +72,7 @@ function build() {
     pages[area]?.();
   };
   route.onRoute(follow);
-  on("detail conversations", () => { if (!route.current.why) drawSide(); });
+  on("detail conversations", drawSide);
   bindKeys({ rows, pane, toggleSide });
   follow();
 }
@@ -138,5 +138,8 @@ async function start() {
   shell.comeIn();
   return undefined;
 }
+
+// The login link, opened in a tab that shows the console already, changes only the fragment.
+window.addEventListener("hashchange", () => { if (window.location.hash.startsWith("#login=")) window.location.reload(); });
 
 start();

@@ -82,7 +82,7 @@ export function mount(root, actions) {
   function draw() {
     if (!current) return;
     const why = blocked();
-    fill(tabs, tab("reply", "Reply"), tab("note", "Note"));
+    fill(tabs, tab("reply", "Reply"), tab("note", "Note"), h("span.spacer"), cannedButton);
     root.classList.toggle("noting", mode() === "note");
     area.disabled = Boolean(why);
     area.readOnly = sending;
@@ -91,7 +91,7 @@ export function mount(root, actions) {
     send.firstChild.textContent = sending ? "Sending …" : mode() === "note" ? "Add note" : "Send";
     send.disabled = Boolean(why) || sending;
     cannedButton.disabled = Boolean(why);
-    fill(bar, send, cannedButton, h("span.spacer"), actions(current));
+    fill(bar, send, h("span.spacer"), actions(current));
     drawInfo();
   }
 

@@ -51,17 +51,18 @@ function earlierOnes(c) {
 }
 
 /** Shows the contact of the open conversation in `root`. */
-export function draw(root) {
+export function draw(root, closeSide) {
   const c = state.conversations.get(current.id);
   if (!c) return fill(root);
   const contact = c.contact ?? {};
   // Somebody is typing a tag: the panel waits.
   if (root.contains(document.activeElement) && document.activeElement.value && root.dataset.of === c.id) return undefined;
   root.dataset.of = c.id;
-  if (contact.id) loadBefore(contact.id, () => draw(root));
+  if (contact.id) loadBefore(contact.id, () => draw(root, closeSide));
   const attributes = { ...contact.attributes, ...c.attributes };
   return fill(root,
-    h("h2", {}, who(c)),
+    h("header.panel-head", {}, h("h2", {}, who(c)),
+      h("button.icon-button.side-close", { type: "button", "aria-label": "Close", onclick: closeSide }, icon("close"))),
     h("div.identities", {}, (contact.identities ?? []).map((i) => h("p", { title: i }, address(i)))),
     consents(contact),
     h("dl.facts-list", {},

@@ -67,7 +67,7 @@ function header(c, toggleSide) {
     h("button.icon-button.back", { type: "button", "aria-label": "Back to the list", onclick: () => change({ id: null, why: null }) }, icon("back")),
     h("div.title", {},
       h("h1", {}, h("span.who", {}, who(c)), c.subject && h("span.subject", {}, c.subject)),
-      h("p.facts", {}, [number(c), c.channel, c.queue, standing(c)].filter(Boolean).map((t, i) => [i > 0 && " · ", t]),
+      h("p.facts", {}, [number(c), c.channel, c.state === "queued" ? null : c.queue, standing(c)].filter(Boolean).map((t, i) => [i > 0 && " · ", t]),
         c.priority && [" · ", h("button.link", { type: "button", "data-priority": c.priority, title: "Change the priority", onclick: () => actions.prioritise(c) }, c.priority)])),
     clock(c.sla),
     h("button.icon-button.side-toggle", { type: "button", "aria-label": "About the customer", title: "About the customer (i)", onclick: toggleSide }, icon("person")),
@@ -76,7 +76,8 @@ function header(c, toggleSide) {
 
 function nothingOpen() {
   return h("div.empty", {}, h("h2", {}, "No conversation is open"),
-    h("p", {}, "Choose one from the list, or press ", h("kbd", {}, "j"), " and ", h("kbd", {}, "o"), ". ", h("kbd", {}, "?"), " shows every key."));
+    h("p", {}, "Choose one from the list."),
+    h("p.key-hint", {}, h("kbd", {}, "j"), " and ", h("kbd", {}, "k"), " move, ", h("kbd", {}, "o"), " opens, ", h("kbd", {}, "?"), " shows every key."));
 }
 
 function missing(problem, id) {
@@ -108,7 +109,13 @@ export function mount(root, toggleSide) {
   scroller.addEventListener("scroll", () => { if (atEnd()) fresh.hidden = true; }, { passive: true });
   // A picture that loads late, or a composer that grows, must not push the latest message out of sight.
   let following = true;
-  scroller.addEventListener("scroll", () => { following = atEnd(); }, { passive: true });
+  let lastTop = 0;
+  scroller.addEventListener("scroll", () => {
+    // Only a person scrolls up; content that grows under the end does not.
+    if (atEnd()) following = true;
+    else if (scroller.scrollTop < lastTop - 2) following = false;
+    lastTop = scroller.scrollTop;
+  }, { passive: true });
   new ResizeObserver(() => following && toEnd()).observe(list);
   new ResizeObserver(() => following && toEnd()).observe(scroller);
 
@@ -121,7 +128,7 @@ export function mount(root, toggleSide) {
 
   function drawMessages(c, detail) {
     const other = shownId !== c.id;
-    const stay = !other && !atEnd();
+    const stay = !other && !following;
     const grew = detail.messages.length > count && !other;
     count = detail.messages.length;
     // Names and held messages show in the lines, so the lines of before are only good while those are the same.

@@ -68,6 +68,13 @@ export function button(label, { key, primary, quiet, danger, title, disabled, ru
   return el;
 }
 
+/** Puts exactly these elements into `el`, in this order, and moves none that is in its place: a picture that is moved loads again. */
+export function arrange(el, elements) {
+  const wanted = new Set(elements);
+  for (const child of [...el.children]) if (!wanted.has(child)) child.remove();
+  elements.forEach((child, i) => { if (el.children[i] !== child) el.insertBefore(child, el.children[i] ?? null); });
+}
+
 const ticking = new Map();
 
 /** Keeps the element's text true as time passes; `text` is asked once a second while the element is on the page. */

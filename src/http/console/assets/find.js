@@ -1,7 +1,7 @@
 // One field that finds everything: conversations, queues, pages, acts.
 
 import { pick } from "./dialogs.js";
-import { address, ago, number, who } from "./format.js";
+import { address, ago, number, when, who } from "./format.js";
 import { go } from "./route.js";
 import { state } from "./store.js";
 
@@ -28,7 +28,7 @@ function conversations(words) {
     const all = text(c);
     if (words.every((w) => all.includes(w))) found.push(c);
   }
-  found.sort((a, b) => (a.updated_at < b.updated_at ? 1 : -1));
+  found.sort((a, b) => (when(b.updated_at) ?? 0) - (when(a.updated_at) ?? 0));
   return found.slice(0, 30).map((c) => ({
     label: `${who(c)} ${number(c)}`.trim(),
     hint: [c.channel, c.state, (c.last_message?.text ?? "").slice(0, 60), ago(c.last_message?.at)].filter(Boolean).join(" · "),

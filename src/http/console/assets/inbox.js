@@ -1,7 +1,7 @@
 // The list of conversations. Only the rows in sight exist, so ten thousand scroll like ten.
 
 import * as actions from "./actions.js";
-import { button, fill, h, live } from "./dom.js";
+import { arrange as arrangeIn, button, fill, h, live } from "./dom.js";
 import { clock, offerLeft } from "./conversation.js";
 import { ago, agoLong, clockState, countdown, exact, who } from "./format.js";
 import { change, current } from "./route.js";
@@ -25,8 +25,9 @@ function turn(c) {
   if (c.state === "snoozed") return "snoozed";
   if (c.state === "queued") return "waiting";
   if (c.state === "offered") return isMe(c.offer?.agent) ? "" : `offered to ${agentName(c.offer?.agent)}`;
-  const owner = c.agent ? agentName(c.agent) : "";
-  return c.turn === "customer" || c.state === "pending" ? `${owner} · customer’s turn` : owner;
+  const owner = !c.agent || current.view === "mine" ? "" : agentName(c.agent);
+  const theirs = c.turn === "customer" || c.state === "pending";
+  return [owner, theirs && "customer’s turn"].filter(Boolean).join(" · ");
 }
 
 function offerLine(c) {
@@ -67,7 +68,7 @@ export function mount(root) {
   let order = new Map();
   let shown = new Map();
   let cursor = null;
-  let movedAt = 0;
+  let movedAt = -Infinity;
   let lastView = "";
   let late = null;
 
@@ -75,11 +76,11 @@ export function mount(root) {
   const hold = () => { movedAt = performance.now(); };
   const holding = () => performance.now() - movedAt < 3000;
   for (const type of ["pointermove", "pointerdown", "wheel"]) scroller.addEventListener(type, hold, { passive: true });
-  scroller.addEventListener("pointerleave", () => { movedAt = 0; draw(); });
+  scroller.addEventListener("pointerleave", () => { movedAt = -Infinity; draw(); });
 
   function arrange() {
     const key = `${current.view} ${current.queue}`;
-    if (key !== lastView) { lastView = key; order = new Map(); movedAt = 0; scroller.scrollTop = 0; cursor = null; }
+    if (key !== lastView) { lastView = key; order = new Map(); movedAt = -Infinity; scroller.scrollTop = 0; cursor = null; }
     const found = groups(current);
     if (order.size && holding()) {
       for (const g of found) g.list.sort((a, b) => (order.get(a.id) ?? Infinity) - (order.get(b.id) ?? Infinity));
@@ -137,12 +138,10 @@ export function mount(root) {
         el.setAttribute("aria-setsize", String(items.length));
         el.classList.toggle("cursor", item.c.id === cursor);
       }
-      if (known && known.el !== el) known.el.replaceWith(el);
-      else if (!known) spacer.append(el);
       next.set(key, { el, version, view: lastView, agents: state.agents.size });
     }
-    for (const [key, { el }] of shown) if (!next.has(key)) el.remove();
     shown = next;
+    arrangeIn(spacer, [...next.values()].map(({ el }) => el));
     if (cursor && shown.has(cursor)) scroller.setAttribute("aria-activedescendant", `row-${cursor}`);
     else scroller.removeAttribute("aria-activedescendant");
     if (current.view === "closed" && last > items.length - 20) loadClosed();

@@ -1,6 +1,6 @@
 // The messages of a conversation, as a plain column: who, when, what, and what became of it.
 
-import { button, h, icon, linked } from "./dom.js";
+import { arrange, button, h, icon, linked } from "./dom.js";
 import { bytes, day, exact, hourMinute, when, who } from "./format.js";
 import { agentName, state } from "./store.js";
 import { drop, resend } from "./actions.js";
@@ -67,10 +67,11 @@ function element(m, conversation, joined, onWhy) {
   return h("li.message", { class: [m.direction, joined && "joined"].filter(Boolean).join(" ") },
     h("time", { title: exact(m.at), datetime: m.at }, hourMinute(m.at)),
     h("div.body", {},
-      h("div.meta", {}, author(m, conversation), outcome(m), whyButton),
+      h("div.meta", {}, author(m, conversation), outcome(m)),
       m.text && h("div.text", { dir: "auto" }, linked(m.text)),
       m.attachments?.length > 0 && h("div.files", {}, m.attachments.map(attachment)),
-      trouble(m)));
+      trouble(m)),
+    whyButton);
 }
 
 const authorKey = (m) => `${m.direction} ${m.author?.kind} ${m.author?.id ?? ""} ${m.author?.rule ?? ""}`;
@@ -82,10 +83,12 @@ const joins = (m, before) =>
 export function draw(list, messages, conversation, onWhy, version) {
   const known = list.known?.version === version ? list.known.map : new Map();
   const map = new Map();
+  const put = (key, el) => { map.set(key, { el }); elements.push(el); };
   const elements = [];
   let last;
   messages.forEach((m) => {
-    if (!last || day(m.at) !== day(last.at)) elements.push(h("li.day", {}, h("span", {}, day(m.at))));
+    const today = day(m.at);
+    if (!last || today !== day(last.at)) put(`day ${today}`, known.get(`day ${today}`)?.el ?? h("li.day", {}, h("span", {}, today)));
     const joined = Boolean(joins(m, last));
     const old = known.get(m.id);
     const el = old && old.m === m && old.joined === joined ? old.el : element(m, conversation, joined, onWhy);
@@ -94,5 +97,5 @@ export function draw(list, messages, conversation, onWhy, version) {
     last = m;
   });
   list.known = { version, map };
-  list.replaceChildren(...elements);
+  arrange(list, elements);
 }

@@ -80,7 +80,7 @@ export function nav(root) {
     const inbox = (view, extra) => ({ area: "inbox", view, ...extra });
     const held = state.deadLetters.length + state.quarantine.length;
     // The queues' own depth is right even when not every conversation is loaded.
-    const depth = (q) => (state.truncated ? q.depth : (c.queues.get(q.id) ?? (state.loading ? q.depth : 0)));
+    const depth = (q) => (state.truncated || state.filling ? q.depth : (c.queues.get(q.id) ?? (state.filling ? q.depth : 0)));
     const names = state.queues.map((q) => q.id);
     fill(root,
       h("div.nav-group", {}, h("h2", {}, "Inbox"),
@@ -88,7 +88,7 @@ export function nav(root) {
         link("Offered", inbox("offered"), { count: c.offered, hot: true })),
       names.length > 0 && h("div.nav-group", {}, h("h2", {}, "Queues"),
         state.queues.map((q) => link(q.id, inbox("queue", { queue: q.id }), { count: depth(q), sub: true, title: "waiting" }))),
-      h("div.nav-group", {}, h("h2", {}, "All"), link("Open", inbox("all"), { count: state.truncated ? 0 : c.open }), link("Closed", inbox("closed"))),
+      h("div.nav-group", {}, h("h2", {}, "All"), link("Open", inbox("all"), { count: state.truncated || state.filling ? 0 : c.open }), link("Closed", inbox("closed"))),
       h("div.nav-group", {}, h("h2", {}, "Workspace"), link("Board", { area: "board" }, { count: c.breached, hot: true, title: "clocks run out" }), link("Rules", { area: "rules" }),
         link("Held back", { area: "held", tab: held && !state.deadLetters.length ? "quarantine" : "parked" }, { count: held })),
       h("div.nav-foot.muted", {}, button("Keyboard", { quiet: true, key: "?", run: help })));

@@ -1,7 +1,7 @@
 // What the console knows, kept true by the event stream. Views read it and are told, once a frame, what changed.
 
 import * as api from "./api.js";
-import { now } from "./format.js";
+import { now, when } from "./format.js";
 
 export const OPEN_STATES = ["offered", "queued", "assigned", "pending", "snoozed"];
 /** More open conversations than this are not all listed; the counts of the queues stay right. */
@@ -20,6 +20,8 @@ export const state = {
   /** `connecting`, `live`, `lost` */
   link: "connecting",
   loading: true,
+  /** Open conversations are still being loaded behind what is shown. */
+  filling: true,
   truncated: false,
   closed: { ids: [], next: undefined, loading: false, error: null },
   problem: null,
@@ -63,14 +65,14 @@ export const may = (scope) => {
 export const agentName = (id) => (isMe(id) ? "you" : state.agents.get(id)?.name || id);
 export const myOffers = () =>
   [...state.conversations.values()]
-    .filter((c) => c.state === "offered" && isMe(c.offer?.agent) && (!c.offer.expires_at || Date.parse(c.offer.expires_at) > now() - 2000))
-    .sort((a, b) => (a.offer.expires_at < b.offer.expires_at ? -1 : 1));
+    .filter((c) => c.state === "offered" && isMe(c.offer?.agent) && !(when(c.offer.expires_at) < now() - 2000))
+    .sort((a, b) => when(a.offer.expires_at) - when(b.offer.expires_at));
 
 /** Takes a conversation as the API tells it; the newest word wins. */
 function put(conversation) {
   const { messages, ...summary } = conversation;
   const known = state.conversations.get(summary.id);
-  if (known?.updated_at && summary.updated_at && summary.updated_at < known.updated_at) return;
+  if (known && when(summary.updated_at) < when(known.updated_at)) return;
   state.conversations.set(summary.id, { ...known, ...summary });
   changed("conversations");
   if (state.details.has(summary.id)) changed("detail");
@@ -97,6 +99,8 @@ async function loadOpen() {
   changed("conversations");
   state.loading = false;
   for (const s of ["queued", "assigned", "pending", "snoozed"]) await pages({ state: s });
+  state.filling = false;
+  changed("conversations");
 }
 
 /** The next page of closed conversations. */
@@ -184,7 +188,7 @@ export async function loadEarlier(id) {
 function ordered(messages) {
   const first = messages[0]?.at;
   const last = messages[messages.length - 1]?.at;
-  return first && last && first > last ? [...messages].reverse() : messages;
+  return when(first) > when(last) ? [...messages].reverse() : messages;
 }
 
 /** `older` followed by what of `newer` is not in it; the newer word on a message wins. */
@@ -249,6 +253,10 @@ function setLink(link) {
   state.link = link;
   changed("link");
 }
+
+// A page kept for the back button must not hold one of the browser's few connections; it comes back with a fresh stream.
+window.addEventListener("pagehide", () => { stream?.close(); });
+window.addEventListener("pageshow", (event) => { if (event.persisted && stream) connect(); });
 
 /** Opens the event stream, then loads everything, so that nothing falls between the two. */
 export function connect() {

@@ -35,7 +35,7 @@ const VIEWS = {
         group("Offered to you", myOffers()),
         group("Your turn", yours.sort(byNeed)),
         group("Waiting for the customer", theirs.sort(byLatest)),
-        group("Snoozed", snoozed.sort((a, b) => (a.snoozed_until < b.snoozed_until ? -1 : 1))),
+        group("Snoozed", snoozed.sort((a, b) => (when(a.snoozed_until) ?? 0) - (when(b.snoozed_until) ?? 0))),
       ];
     },
     empty: () => myName()

@@ -92,10 +92,14 @@ export function draw(root) {
   if (!message) return;
   const redraw = () => draw(root);
   if (!cache.has(message)) load(message, redraw);
+  const entry = cache.get(message);
   const said = state.details.get(current.id)?.messages.find((m) => m.id === message);
+  // Drawn already: what the person opened or scrolled to stays.
+  if (root.drawn?.entry === entry && root.drawn.said === said?.text && root.querySelector(".panel-head")) return;
+  root.drawn = { entry, said: said?.text };
   fill(root,
     h("header.panel-head", {}, h("h2", {}, "Why?"),
       h("button.icon-button", { type: "button", "aria-label": "Close the explanation", onclick: () => change({ why: null }, { replace: true }) }, icon("close"))),
     said?.text && h("blockquote", {}, said.text.length > 160 ? `${said.text.slice(0, 160)} …` : said.text),
-    body(cache.get(message), message, redraw));
+    body(entry, message, redraw));
 }
