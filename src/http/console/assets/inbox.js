@@ -71,6 +71,7 @@ export function mount(root) {
   let movedAt = -Infinity;
   let lastView = "";
   let late = null;
+  let revealed = null;
 
   // Nothing moves under the pointer: while it is in use here, rows keep their order and new ones come below.
   const hold = () => { movedAt = performance.now(); };
@@ -117,7 +118,17 @@ export function mount(root) {
     fill(empty, (state.loading || waiting) && !state.problem ? h("p.boot", {}, "Loading …") : [h("h2", {}, head), h("p", {}, text)]);
     fill(more, state.truncated && current.view !== "closed" ? h("p.muted", {}, "Only the newest ten thousand are listed; the counts of the queues are complete.") : null);
     spacer.style.height = `${tops[tops.length - 1]}px`;
+    reveal();
     drawWindow();
+  }
+
+  /** Brings the open conversation into sight, once, when it was opened from elsewhere. */
+  function reveal() {
+    const i = order.get(current.id);
+    if (revealed === current.id || i === undefined || holding()) return;
+    revealed = current.id;
+    const seen = scroller.scrollTop <= tops[i] && tops[i] + ROW <= scroller.scrollTop + scroller.clientHeight;
+    if (!seen) scroller.scrollTop = tops[i] - scroller.clientHeight / 3;
   }
 
   function drawWindow() {
