@@ -1,7 +1,7 @@
 //! The conformance kit: drives any adapter over its recorded requests, and over what an attacker, a broken proxy or a new
 //! version of the provider would make of them.
 //!
-//! ```ignore
+//! ```text
 //! let failures = testkit::check(&Kit { adapter: &adapter, fixtures: &fixtures, signature_headers: &["x-signature"], send: &send });
 //! assert!(failures.is_empty(), "{failures:#?}");
 //! ```

@@ -1,0 +1,19 @@
+//! Stand-ins for the providers, as strict as the real ones: they refuse what the provider refuses, note every request that no
+//! correct client would make, and fail in the ways in which providers fail.
+//!
+//! They share no code with what they test: signatures and HTTP are made here again.
+#![forbid(unsafe_code)]
+
+pub mod http;
+mod stub;
+pub mod twilio;
+
+pub use stub::FastStub;
+pub use twilio::{Callback, Delivery, InboundSms, Sent, Signature, Step, TwilioSim, TwilioSimConfig};
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A lock that a failed test elsewhere does not spoil.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
