@@ -1,7 +1,9 @@
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use std::time::Duration;
-use switchboard_envelope::{Attachment, ChannelProfile, Inbound, Outcome, Raw, Reconcile, Send as SendRecord, Timestamp};
+use switchboard_envelope::{
+    Attachment, ChannelProfile, Inbound, Outcome, Raw, Reconcile, Send as SendRecord, Timestamp,
+};
 
 /// A request from outside, as it came. Nothing in it can be trusted before [`Adapter::verify`].
 #[derive(Clone, Debug)]
@@ -113,7 +115,14 @@ pub struct AttemptOutcome {
 impl AttemptOutcome {
     #[must_use]
     pub fn new(outcome: Outcome) -> AttemptOutcome {
-        AttemptOutcome { outcome, provider_ids: vec![], code: None, detail: None, retry_after_ms: None, channel_refused: false }
+        AttemptOutcome {
+            outcome,
+            provider_ids: vec![],
+            code: None,
+            detail: None,
+            retry_after_ms: None,
+            channel_refused: false,
+        }
     }
 }
 

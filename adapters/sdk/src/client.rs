@@ -3,8 +3,8 @@
 
 use crate::{Answer, Call, CallBody, CallError, Response};
 use bytes::{Bytes, BytesMut};
-use http::{header, HeaderMap, HeaderName, HeaderValue, StatusCode};
-use reqwest::{redirect, Url};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use reqwest::{Url, redirect};
 use std::{net::IpAddr, time::Duration};
 use thiserror::Error;
 use url::Host;
@@ -281,9 +281,7 @@ fn is_internal(url: &Url) -> bool {
     };
     match ip {
         IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified(),
-        IpAddr::V6(ip) => {
-            ip.is_loopback() || ip.is_unspecified() || ip.is_unique_local() || ip.is_unicast_link_local()
-        }
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unspecified() || ip.is_unique_local() || ip.is_unicast_link_local(),
     }
 }
 

@@ -1,8 +1,8 @@
 use super::*;
 use http::Method;
 use std::sync::{
-    atomic::{AtomicUsize, Ordering},
     Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -93,7 +93,9 @@ async fn a_call_carries_its_parts_and_keeps_the_connection() {
         assert_eq!((answer.status, &answer.body[..]), (200, &b"fine"[..]));
     }
     let head = server.seen.lock().unwrap()[0].clone();
-    for part in ["post / http/1.1", "authorization: basic ", "content-type: text/plain", "user-agent: switchboard/", "To=x"] {
+    for part in
+        ["post / http/1.1", "authorization: basic ", "content-type: text/plain", "user-agent: switchboard/", "To=x"]
+    {
         assert!(head.contains(part), "{part} in {head}");
     }
     assert_eq!(server.connections.load(Ordering::SeqCst), 1);
@@ -104,7 +106,10 @@ async fn a_refused_connection_is_not_sent() {
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let error = client().call(get(&format!("http://127.0.0.1:{port}/"))).await.unwrap_err();
     assert!(matches!(&error, CallError::NotSent(_)), "{error}");
-    assert!(!error.to_string().contains(&port.to_string()) || !error.to_string().contains("http://"), "no URL in {error}");
+    assert!(
+        !error.to_string().contains(&port.to_string()) || !error.to_string().contains("http://"),
+        "no URL in {error}"
+    );
 }
 
 #[tokio::test]
@@ -141,7 +146,8 @@ async fn silence_is_lost_after_the_time_limit() {
 
 #[tokio::test]
 async fn a_body_that_breaks_off_is_lost() {
-    let server = serve(|_, _| Some("HTTP/1.1 201 Created\r\ncontent-length: 9\r\nconnection: close\r\n\r\n{\"si".into())).await;
+    let server =
+        serve(|_, _| Some("HTTP/1.1 201 Created\r\ncontent-length: 9\r\nconnection: close\r\n\r\n{\"si".into())).await;
     let error = client().call(post(&server.url, "x")).await.unwrap_err();
     assert!(matches!(error, CallError::Lost(_)), "{error}");
 }
@@ -162,7 +168,9 @@ async fn a_redirect_is_an_answer() {
 
 #[tokio::test]
 async fn other_schemes_and_other_hosts_are_refused_before_a_byte_leaves() {
-    for url in ["file:///etc/passwd", "ftp://127.0.0.1/", "http://", "nonsense", "https://example.org/", "http://10.0.0.1/"] {
+    for url in
+        ["file:///etc/passwd", "ftp://127.0.0.1/", "http://", "nonsense", "https://example.org/", "http://10.0.0.1/"]
+    {
         let error = client().call(get(url)).await.unwrap_err();
         assert!(matches!(error, CallError::NotSent(_)), "{url}: {error}");
     }
@@ -179,7 +187,8 @@ async fn a_header_that_could_split_the_request_is_refused() {
 async fn a_fetch_keeps_credentials_on_its_origin_only() {
     let storage = serve(|_, head| if head.starts_with("get /last") { ok("picture") } else { redirect("/last") }).await;
     let away = storage.url.clone() + "/signed";
-    let provider = serve(move |_, head| if head.starts_with("get /media") { redirect("/moved") } else { redirect(&away) }).await;
+    let provider =
+        serve(move |_, head| if head.starts_with("get /media") { redirect("/moved") } else { redirect(&away) }).await;
     let file = client().fetch(get(&format!("{}/media", provider.url)), 100).await.unwrap();
     assert_eq!(file, File { bytes: Bytes::from_static(b"picture"), content_type: Some("text/x".into()) });
     let with_credentials = |server: &Server| -> Vec<bool> {
@@ -195,7 +204,9 @@ async fn a_fetch_ends_at_the_fourth_redirect_a_bad_status_and_its_size() {
         Some("/loop") => redirect("/loop"),
         Some("/gone") => Some("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".into()),
         Some("/file") => redirect("file:///etc/passwd"),
-        Some("/chunks") => Some("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n8\r\n12345678\r\n8\r\n12345678\r\n0\r\n\r\n".into()),
+        Some("/chunks") => Some(
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n8\r\n12345678\r\n8\r\n12345678\r\n0\r\n\r\n".into(),
+        ),
         _ => ok("123456789"),
     })
     .await;

@@ -1,7 +1,7 @@
 //! Keyed signatures over raw bytes, compared in constant time.
 
 use aws_lc_rs::{constant_time, digest, hmac};
-use base64::{engine::general_purpose::STANDARD, Engine as _};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 /// A key that signs and verifies. It is made once per configured secret.
 #[derive(Clone)]
@@ -60,11 +60,7 @@ pub fn equal(a: &[u8], b: &[u8]) -> bool {
 /// Lower-case hex.
 #[must_use]
 pub fn to_hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .flat_map(|b| [b >> 4, b & 15])
-        .filter_map(|nibble| char::from_digit(u32::from(nibble), 16))
-        .collect()
+    bytes.iter().flat_map(|b| [b >> 4, b & 15]).filter_map(|nibble| char::from_digit(u32::from(nibble), 16)).collect()
 }
 
 /// Bytes from hex of either case; `None` for anything else.

@@ -6,13 +6,13 @@
 //! assert!(failures.is_empty(), "{failures:#?}");
 //! ```
 
-use crate::{signature::to_base64, Adapter, AttemptOutcome, CallError, RawRequest, Response, Verdict};
-use base64::{engine::general_purpose::STANDARD, Engine as _};
+use crate::{Adapter, AttemptOutcome, CallError, RawRequest, Response, Verdict, signature::to_base64};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use std::{
     collections::BTreeSet,
-    panic::{catch_unwind, AssertUnwindSafe},
+    panic::{AssertUnwindSafe, catch_unwind},
 };
 use switchboard_envelope::{Inbound, Outcome, Raw, Send, Timestamp};
 
@@ -140,7 +140,11 @@ impl Run<'_> {
                 request.headers.insert(*name, flipped);
                 match self.verify(&request) {
                     Ok(Verdict::Forged(_) | Verdict::Missing) => {}
-                    other => self.fail(&fixture.name, "a changed signature is refused", format!("{name} bit {bit}: {other:?}")),
+                    other => self.fail(
+                        &fixture.name,
+                        "a changed signature is refused",
+                        format!("{name} bit {bit}: {other:?}"),
+                    ),
                 }
             }
         }
@@ -197,7 +201,10 @@ impl Run<'_> {
             };
             let at = fixture.request.received_at.plus(86_400_000);
             match quietly(|| self.kit.adapter.reparse(raw, body.into(), at)) {
-                Ok(again) if ids(&again).is_superset(&ids(&events)) || ids(&again).is_subset(&ids(&events)) && !again.is_empty() => {
+                Ok(again)
+                    if ids(&again).is_superset(&ids(&events))
+                        || ids(&again).is_subset(&ids(&events)) && !again.is_empty() =>
+                {
                     self.well_formed(&fixture.name, &again);
                 }
                 other => self.fail(&fixture.name, "a raw body is read again alike", format!("{other:?}")),
@@ -230,7 +237,9 @@ impl Run<'_> {
                 content_type: String::from_utf8_lossy(&self.random.bytes(20)).into_owned(),
                 blob: None,
                 inline: Some(to_base64(&request.body)),
-                meta: [("path", "/x"), ("query", "%%&=&a"), ("source", "list")].map(|(k, v)| (k.into(), v.into())).into(),
+                meta: [("path", "/x"), ("query", "%%&=&a"), ("source", "list")]
+                    .map(|(k, v)| (k.into(), v.into()))
+                    .into(),
             };
             match quietly(|| self.kit.adapter.reparse(&raw, request.body.clone(), request.received_at)) {
                 Ok(events) => self.well_formed(&fixture.name, &events),
@@ -242,7 +251,9 @@ impl Run<'_> {
     /// Whatever the provider answers has an outcome, and what may have been sent is never called unsent.
     fn answers(&mut self) {
         let now = Timestamp(1_800_000_000_000);
-        if let Err(why) = quietly(|| self.kit.adapter.encode(self.kit.send)).and_then(|call| call.map_err(|e| format!("{e:?}"))) {
+        if let Err(why) =
+            quietly(|| self.kit.adapter.encode(self.kit.send)).and_then(|call| call.map_err(|e| format!("{e:?}")))
+        {
             self.fail("encode", "the given send can be expressed", why);
         }
         let lost = self.classified(Err(CallError::Lost("reset".into())), now);
@@ -254,7 +265,13 @@ impl Run<'_> {
             self.fail("classify", "a failed connect is not sent", "another outcome".into());
         }
         for status in 100..600 {
-            for body in [vec![], b"<html>Bad Gateway</html>".to_vec(), b"{}".to_vec(), b"[1,null".to_vec(), self.random.bytes(200)] {
+            for body in [
+                vec![],
+                b"<html>Bad Gateway</html>".to_vec(),
+                b"{}".to_vec(),
+                b"[1,null".to_vec(),
+                self.random.bytes(200),
+            ] {
                 let answer = Response { status, headers: HeaderMap::new(), body: body.into() };
                 let Some(outcome) = self.classified(Ok(answer), now) else { continue };
                 if (500..600).contains(&status) && outcome.outcome != Outcome::Unknown {

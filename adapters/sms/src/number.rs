@@ -13,9 +13,8 @@ pub fn e164(text: &str) -> Option<String> {
     let is_filler = |c: char| c.is_whitespace() || "-.()/\u{2010}\u{2011}\u{2013}\u{200e}\u{202a}\u{202c}".contains(c);
     let number: String = text.chars().filter(|c| !is_filler(*c)).collect();
     let digits = number.strip_prefix('+')?;
-    let is_number = (7..=15).contains(&digits.len())
-        && digits.bytes().all(|b| b.is_ascii_digit())
-        && !digits.starts_with('0');
+    let is_number =
+        (7..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
     is_number.then_some(number)
 }
 
@@ -41,9 +40,7 @@ pub fn address(text: &str) -> Option<Address> {
     if let Some((network, value)) = text.split_once(':') {
         let network = NETWORKS.iter().find(|known| known.eq_ignore_ascii_case(network))?;
         let is_plain = (1..=128).contains(&value.len()) && value.chars().all(|c| c.is_ascii_graphic());
-        return e164(value)
-            .or_else(|| is_plain.then(|| value.to_owned()))
-            .map(|value| Address::new(*network, value));
+        return e164(value).or_else(|| is_plain.then(|| value.to_owned())).map(|value| Address::new(*network, value));
     }
     if let Some(number) = e164(text) {
         return Some(Address::new("phone", number));

@@ -97,7 +97,9 @@ impl Connection {
         let mut request = parse_head(&head)?;
         let length = match request.header("content-length") {
             Some(length) => length.parse().map_err(|_| invalid("content-length is not a number"))?,
-            None if request.header("transfer-encoding").is_some() => return Err(invalid("chunked requests are not read")),
+            None if request.header("transfer-encoding").is_some() => {
+                return Err(invalid("chunked requests are not read"));
+            }
             None => 0,
         };
         if length > MAX_BODY {
@@ -152,12 +154,21 @@ fn parse_head(head: &str) -> io::Result<Request> {
 ///
 /// # Errors
 /// When there is no whole answer within the limit.
-pub async fn call(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8], limit: Duration) -> io::Result<Answer> {
+pub async fn call(
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+    limit: Duration,
+) -> io::Result<Answer> {
     let url = Url::parse(url).map_err(|_| invalid("not a URL"))?;
     let (Some(host), "http") = (url.host_str(), url.scheme()) else { return Err(invalid("not an http:// URL")) };
     let address = format!("{host}:{}", url.port_or_known_default().unwrap_or(80));
     let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
-    let mut request = format!("{method} {target} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {}\r\nconnection: close\r\n", body.len());
+    let mut request = format!(
+        "{method} {target} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {}\r\nconnection: close\r\n",
+        body.len()
+    );
     for (name, value) in headers {
         request.push_str(&format!("{name}: {value}\r\n"));
     }

@@ -6,15 +6,15 @@ use std::{
     time::Duration,
 };
 use switchboard_adapter_sdk::{
-    client::{File, FetchError},
     Adapter as _, AttemptOutcome, Client, RawRequest, Secret, Verdict,
+    client::{FetchError, File},
 };
 use switchboard_envelope::{
     Address, Attachment, Author, Content, Inbound, Outcome, ReceiptStatus, Reconcile, Send, Timestamp,
 };
 use switchboard_simulators::{
-    http::{self, Answer, Connection},
     Callback, InboundSms, Signature, Step, TwilioSim, TwilioSimConfig,
+    http::{self, Answer, Connection},
 };
 use switchboard_sms::{Twilio, TwilioConfig};
 use tokio::net::TcpListener;
@@ -138,19 +138,28 @@ fn raw(request: http::Request) -> RawRequest {
 async fn a_send_is_taken_and_its_receipts_come_back_to_the_attempt() {
     let world = world().await;
     let heard = world.hooks().await;
-    world.sim.callbacks(vec![Callback::before("queued"), Callback::after("delivered"), Callback::after("sent"), Callback::after("sent")]);
+    world.sim.callbacks(vec![
+        Callback::before("queued"),
+        Callback::after("delivered"),
+        Callback::after("sent"),
+        Callback::after("sent"),
+    ]);
     let outcome = world.attempt(&send("Żółw & Co. 👍")).await;
     assert_eq!(outcome.outcome, Outcome::Accepted, "{outcome:?}");
     let taken = world.sim.sent();
     assert_eq!(outcome.provider_ids, [taken[0].sid.clone()]);
-    assert_eq!((taken[0].to.as_str(), taken[0].from.as_str(), taken[0].body.as_str()), (CUSTOMER, "+15005550006", "Żółw & Co. 👍"));
+    assert_eq!(
+        (taken[0].to.as_str(), taken[0].from.as_str(), taken[0].body.as_str()),
+        (CUSTOMER, "+15005550006", "Żółw & Co. 👍")
+    );
     assert_eq!((taken[0].send.as_deref(), taken[0].part, taken[0].n), (Some("tok-1"), Some(1), Some(2)));
     assert_eq!(world.sim.callback_answers(), [200], "the first receipt overtook the answer");
     assert_eq!(world.sim.status(&taken[0].sid, &Callback::failed(30_003)).await, 200);
     assert!(world.sim.wait_for_callbacks(5, SOON).await, "{:?}", world.sim.callback_answers());
     let heard = heard.lock().unwrap();
     let ids: BTreeSet<&str> = heard.iter().map(Inbound::id).collect();
-    let wanted = ["queued", "delivered", "sent", "failed:30003"].map(|word| format!("support-sms:receipt:{}:{word}", taken[0].sid));
+    let wanted = ["queued", "delivered", "sent", "failed:30003"]
+        .map(|word| format!("support-sms:receipt:{}:{word}", taken[0].sid));
     assert_eq!(ids, wanted.iter().map(String::as_str).collect(), "duplicates have one id");
     for event in heard.iter() {
         let Inbound::Receipt(receipt) = event else { panic!("{event:?}") };
@@ -183,7 +192,11 @@ async fn every_way_of_failing_has_the_outcome_that_it_must() {
         let what = format!("{step:?}");
         world.sim.script(step);
         let seen = world.attempt(&send("hi")).await;
-        assert_eq!((seen.outcome, seen.channel_refused, seen.retry_after_ms), (outcome, is_refused, retry_after), "{what}: {seen:?}");
+        assert_eq!(
+            (seen.outcome, seen.channel_refused, seen.retry_after_ms),
+            (outcome, is_refused, retry_after),
+            "{what}: {seen:?}"
+        );
         assert!(seen.detail.is_some(), "{what}");
     }
     world.sim.opt_out(CUSTOMER);
@@ -223,7 +236,8 @@ async fn webhooks_are_believed_by_their_signature_and_repeated_until_taken() {
         (Signature::With("another".into()), 403),
         (Signature::Good, 200),
     ] {
-        let message = InboundSms { signature, sid: Some("SM77".into()), ..InboundSms::new(CUSTOMER, "Where's my order?") };
+        let message =
+            InboundSms { signature, sid: Some("SM77".into()), ..InboundSms::new(CUSTOMER, "Where's my order?") };
         assert_eq!(world.sim.inbound(&url, message).await.statuses, [status]);
     }
     let odd = InboundSms {
@@ -243,7 +257,13 @@ async fn webhooks_are_believed_by_their_signature_and_repeated_until_taken() {
 async fn a_file_is_fetched_with_credentials_that_stay_at_home() {
     let world = world().await;
     let url = world.sim.add_file("image/png", b"\x89PNG");
-    let file = |url: String| Attachment { name: "file-1.png".into(), mime: "image/png".into(), size: 0, blob: None, url: Some(url) };
+    let file = |url: String| Attachment {
+        name: "file-1.png".into(),
+        mime: "image/png".into(),
+        size: 0,
+        blob: None,
+        url: Some(url),
+    };
     let call = world.adapter.fetch(&file(url.clone())).unwrap();
     let fetched = world.client.fetch(call.clone(), 1000).await.unwrap();
     assert_eq!(fetched, File { bytes: b"\x89PNG"[..].into(), content_type: Some("image/png".into()) });
@@ -318,7 +338,8 @@ async fn what_twilio_refuses_is_refused_and_what_no_client_sends_is_noted() {
     for wrong in ["Colour=red", "Body=y", "Body=%ff"] {
         assert_eq!(post(&format!("{good}&{wrong}"), &authorization).await, (400, 20_001), "{wrong}");
     }
-    let elsewhere = http::call("GET", &format!("{}/2010-04-01/nothing", world.sim.base_url()), &[], b"", SOON).await.unwrap();
+    let elsewhere =
+        http::call("GET", &format!("{}/2010-04-01/nothing", world.sim.base_url()), &[], b"", SOON).await.unwrap();
     assert_eq!(elsewhere.status, 404);
     assert_eq!(world.sim.violations().len(), 4);
     assert_eq!(world.sim.sent().len(), 1);

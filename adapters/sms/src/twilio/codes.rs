@@ -25,7 +25,11 @@ pub const CODES: &[Row] = &[
     row("30017", Class::Retry, "the carrier's network is congested"),
     row("21211", Class::PermanentRecipient, "this is not a valid phone number"),
     row("21217", Class::PermanentRecipient, "the phone number looks invalid"),
-    row("21408", Class::PermanentRecipient, "the account may not send to this country: enable it under geographic permissions"),
+    row(
+        "21408",
+        Class::PermanentRecipient,
+        "the account may not send to this country: enable it under geographic permissions",
+    ),
     row("21614", Class::PermanentRecipient, "the number cannot receive text messages"),
     row("30004", Class::PermanentRecipient, "the recipient's carrier or phone blocks the message"),
     row("30006", Class::PermanentRecipient, "a landline or a carrier that does not take text messages"),

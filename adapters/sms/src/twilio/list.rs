@@ -12,18 +12,17 @@
 //! same on both ways, so nothing is said twice.
 
 use super::{
-    is_token,
-    read::{events, unparsed, Heard},
+    Twilio, is_token,
+    read::{Heard, events, unparsed},
     send::{recipient, state},
-    Twilio,
 };
 use crate::number;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use switchboard_adapter_sdk::{
-    signature::{sha256_hex, to_base64},
     Answer, AttemptOutcome, Call, Polled,
+    signature::{sha256_hex, to_base64},
 };
 use switchboard_envelope::{Attachment, Inbound, Raw, Reconcile, Timestamp};
 
@@ -158,7 +157,11 @@ struct Sweep {
 impl Cursor {
     /// A cursor that cannot be read begins anew.
     fn read(text: Option<&str>, now: Timestamp) -> Cursor {
-        text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Cursor { since: now, seen: vec![], sweep: None })
+        text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Cursor {
+            since: now,
+            seen: vec![],
+            sweep: None,
+        })
     }
 
     fn window(&self) -> Timestamp {
@@ -193,8 +196,8 @@ pub(super) fn polled(twilio: &Twilio, cursor: Option<&str>, answer: &Answer, now
     if response.status != 200 {
         return Err(format!("the message list answered {}", response.status));
     }
-    let page: Page =
-        serde_json::from_slice(&response.body).map_err(|e| format!("the message list is not the documented JSON: {e}"))?;
+    let page: Page = serde_json::from_slice(&response.body)
+        .map_err(|e| format!("the message list is not the documented JSON: {e}"))?;
     let mut cursor = Cursor::read(cursor, now);
     let mut sweep = cursor.sweep.take().unwrap_or(Sweep { began: now, next: String::new(), seen: vec![] });
     let (window, newest, next_window) = (cursor.window(), now.plus(-GRACE_MS), sweep.began.plus(-OVERLAP_MS));
@@ -239,7 +242,8 @@ fn key(json: &Value, item: Option<&Item>) -> Option<String> {
 
 /// Reads a record out of the list again.
 pub(super) fn again(twilio: &Twilio, body: &[u8], received_at: Timestamp) -> Vec<Inbound> {
-    let json = serde_json::from_slice(body).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned()));
+    let json =
+        serde_json::from_slice(body).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned()));
     tell(twilio, &json, Item::of(&json).as_ref(), received_at)
 }
 

@@ -12,15 +12,15 @@ mod signature;
 
 pub use codes::CODES;
 
-use crate::{number, ConfigProblem};
+use crate::{ConfigProblem, number};
 use bytes::Bytes;
 use http::Method;
 use std::time::Duration;
 use switchboard_adapter_sdk::{
-    signature::{to_base64, Mac},
     Adapter, Answer, AttemptOutcome, Call, CallBody, Polled, RawRequest, Reply, Secret, Verdict,
+    signature::{Mac, to_base64},
 };
-use switchboard_envelope::{is_id, Address, Attachment, ChannelProfile, Inbound, Raw, Reconcile, Send, Timestamp};
+use switchboard_envelope::{Address, Attachment, ChannelProfile, Inbound, Raw, Reconcile, Send, Timestamp, is_id};
 use url::Url;
 
 /// Where Twilio's API is.
@@ -113,13 +113,25 @@ impl Twilio {
         problems.check("from", config.from.is_some() || service.is_some(), "write it, or messaging_service_sid");
         let from = config.from.as_deref().and_then(number::address);
         let from_holds = from.is_some() || config.from.is_none();
-        problems.check("from", from_holds, "write a number as +15551230001, a short code, a name or whatsapp:+15551230001");
-        problems.check("validity", config.validity.is_none_or(|s| (1..=36_000).contains(&s)), "must be 1 to 36000 seconds");
+        problems.check(
+            "from",
+            from_holds,
+            "write a number as +15551230001, a short code, a name or whatsapp:+15551230001",
+        );
+        problems.check(
+            "validity",
+            config.validity.is_none_or(|s| (1..=36_000).contains(&s)),
+            "must be 1 to 36000 seconds",
+        );
         let base = problems.url("base_url", &config.base_url);
         let public = config.public_url.and_then(|url| {
             let parsed = problems.url("public_url", &url)?;
             // Twilio refuses such a host in StatusCallback.
-            problems.check("public_url", !parsed.host_str().unwrap_or_default().contains('_'), "the host must hold no `_`");
+            problems.check(
+                "public_url",
+                !parsed.host_str().unwrap_or_default().contains('_'),
+                "the host must hold no `_`",
+            );
             Some(url.trim_end_matches('/').to_owned())
         });
         let (Some(base), true) = (base, problems.found.is_empty()) else { return Err(problems.found) };
@@ -180,7 +192,10 @@ impl Problems<'_> {
 
     fn url(&mut self, key: &'static str, text: &str) -> Option<Url> {
         let url = Url::parse(text).ok().filter(|url| {
-            matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none() && url.fragment().is_none()
+            matches!(url.scheme(), "http" | "https")
+                && url.has_host()
+                && url.query().is_none()
+                && url.fragment().is_none()
         });
         self.check(key, url.is_some(), "write an http:// or https:// URL without query");
         url

@@ -1,7 +1,7 @@
 //! What Twilio's webhooks say: messages, opt-outs and status callbacks
 //! (<https://www.twilio.com/docs/messaging/guides/webhook-request>).
 
-use super::{is_token, signature::is_form, Twilio, MAX_MEDIA};
+use super::{MAX_MEDIA, Twilio, is_token, signature::is_form};
 use crate::{
     keywords::{self, Keyword},
     number,
@@ -9,13 +9,12 @@ use crate::{
 use http::Method;
 use std::{borrow::Cow, collections::BTreeMap};
 use switchboard_adapter_sdk::{
-    classify,
+    RawRequest, classify,
     signature::{sha256_hex, to_base64},
-    RawRequest,
 };
 use switchboard_envelope::{
-    event_id, Attachment, Choice, ConsentChange, ConsentState, Content, Inbound, Message, Raw, Receipt, ReceiptStatus,
-    Timestamp, Unparsed, Visibility,
+    Attachment, Choice, ConsentChange, ConsentState, Content, Inbound, Message, Raw, Receipt, ReceiptStatus, Timestamp,
+    Unparsed, Visibility, event_id,
 };
 
 /// The longest raw body that travels inside its record, in bytes.
@@ -53,7 +52,9 @@ impl<'a> Source<'a> {
     /// Everything that reading it again needs. A body over the limit is left out; whoever stores the record puts a blob there.
     fn raw(&self) -> Raw {
         let mut meta = BTreeMap::new();
-        for (name, value) in [("path", self.path), ("query", self.query), ("method", if self.is_get { "GET" } else { "" })] {
+        for (name, value) in
+            [("path", self.path), ("query", self.query), ("method", if self.is_get { "GET" } else { "" })]
+        {
             if !value.is_empty() {
                 meta.insert(name.to_owned(), value.to_owned());
             }
@@ -271,8 +272,10 @@ pub(super) fn file(i: usize, mime: String, url: Option<String>) -> Attachment {
 /// A media type without parameters, if it is one.
 fn mime(declared: &str) -> String {
     let essence = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let is_part = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b));
-    let holds = essence.len() <= 100 && essence.split_once('/').is_some_and(|(kind, sub)| is_part(kind) && is_part(sub));
+    let is_part =
+        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b));
+    let holds =
+        essence.len() <= 100 && essence.split_once('/').is_some_and(|(kind, sub)| is_part(kind) && is_part(sub));
     if holds { essence } else { String::new() }
 }
 
@@ -304,11 +307,12 @@ fn receipt(twilio: &Twilio, source: &Source<'_>, form: &Form<'_>, word: &str) ->
     let Some(status) = status(word) else { return Ok(vec![]) };
     let is_code = |code: &&str| *code != "0" && code.len() <= 10 && code.bytes().all(|b| b.is_ascii_digit());
     let code = (status == ReceiptStatus::Failed).then(|| form.filled("ErrorCode").filter(is_code)).flatten();
-    let detail = (status == ReceiptStatus::Failed).then(|| match code.and_then(|code| classify::find(super::CODES, code)) {
-        Some(row) => row.sentence.to_owned(),
-        None if word == "canceled" => "canceled before it was sent".to_owned(),
-        None => "not delivered".to_owned(),
-    });
+    let detail =
+        (status == ReceiptStatus::Failed).then(|| match code.and_then(|code| classify::find(super::CODES, code)) {
+            Some(row) => row.sentence.to_owned(),
+            None if word == "canceled" => "canceled before it was sent".to_owned(),
+            None => "not delivered".to_owned(),
+        });
     let attempt = attempt(source.query);
     let key = match code {
         Some(code) => format!("{sid}:{word}:{code}"),
@@ -331,7 +335,9 @@ fn receipt(twilio: &Twilio, source: &Source<'_>, form: &Form<'_>, word: &str) ->
 /// Twilio's words for how far a message is. `received` and `receiving` are said of messages to us, never of ours.
 fn status(word: &str) -> Option<ReceiptStatus> {
     match word {
-        "accepted" | "scheduled" | "queued" | "sending" | "sent" | "partially_delivered" => Some(ReceiptStatus::Accepted),
+        "accepted" | "scheduled" | "queued" | "sending" | "sent" | "partially_delivered" => {
+            Some(ReceiptStatus::Accepted)
+        }
         "delivered" => Some(ReceiptStatus::Delivered),
         "read" => Some(ReceiptStatus::Read),
         "undelivered" | "failed" | "canceled" => Some(ReceiptStatus::Failed),

@@ -1,13 +1,14 @@
 //! Sending (<https://www.twilio.com/docs/messaging/api/message-resource#create-a-message-resource>), and what became of it.
 
-use super::{is_token, Twilio, CODES, MAX_MEDIA, MAX_TEXT};
+use super::{CODES, MAX_MEDIA, MAX_TEXT, Twilio, is_token};
 use crate::number;
 use bytes::Bytes;
 use http::Method;
 use serde::Deserialize;
 use switchboard_adapter_sdk::{
+    Answer, AttemptOutcome, Call, CallBody, Response,
     classify::{self, Class},
-    redact, Answer, AttemptOutcome, Call, CallBody, Response,
+    redact,
 };
 use switchboard_envelope::{Address, Send, Timestamp};
 
@@ -63,7 +64,9 @@ pub(super) fn recipient(twilio: &Twilio, to: &Address) -> Result<String, String>
         return Err(format!("a {} address cannot be written to from a {ours} sender", to.kind));
     }
     match to.kind.as_str() {
-        "phone" => number::e164(&to.value).ok_or_else(|| "the number is not international: write it as +15551230001".into()),
+        "phone" => {
+            number::e164(&to.value).ok_or_else(|| "the number is not international: write it as +15551230001".into())
+        }
         "sender" if number::is_short_code(&to.value) => Ok(to.value.clone()),
         "sender" => Err("the sender is a name or a hidden number and cannot be answered".into()),
         kind => match number::address(&number::written(to)) {

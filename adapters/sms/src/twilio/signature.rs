@@ -4,8 +4,8 @@
 use form_urlencoded::parse;
 use std::borrow::Cow;
 use switchboard_adapter_sdk::{
-    signature::{equal, from_base64, from_hex, sha256, Mac},
     RawRequest, Verdict,
+    signature::{Mac, equal, from_base64, from_hex, sha256},
 };
 
 pub(super) const HEADER: &str = "x-twilio-signature";

@@ -1,15 +1,13 @@
 use super::*;
 use crate::fixtures;
 use http::{HeaderMap, HeaderValue};
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 use switchboard_adapter_sdk::{
+    CallError, Response,
     classify::{Class, Row},
     testkit::{self, Fixture, Kit},
-    CallError, Response,
 };
-use switchboard_envelope::{
-    Author, BlobRef, Choice, ConsentState, Content, Message, Outcome, Receipt, ReceiptStatus,
-};
+use switchboard_envelope::{Author, BlobRef, Choice, ConsentState, Content, Message, Outcome, Receipt, ReceiptStatus};
 
 mod fixture_files;
 mod listing;
@@ -155,7 +153,10 @@ fn consent_changes_by_the_whole_word_or_by_what_twilio_says() {
         assert_eq!(message.meta.get("keyword").map(String::as_str), keyword, "{extra:?}");
         assert_eq!(message.content.text, extra[0].1, "what the person wrote is never lost");
         if state.is_some() {
-            assert!(matches!(&events[0], Inbound::Consent(c) if c.id == "support-sms:consent:SM1"), "consent comes first");
+            assert!(
+                matches!(&events[0], Inbound::Consent(c) if c.id == "support-sms:consent:SM1"),
+                "consent comes first"
+            );
         }
     }
 }
@@ -170,11 +171,14 @@ fn files_that_are_counted_but_not_described_are_still_shown() {
         ("MediaUrl1", "javascript:alert(1)"),
         ("MediaContentType1", "../../etc"),
     ]));
-    let files: Vec<_> =
-        message(&events).content.attachments.iter().map(|a| (a.name.as_str(), a.mime.as_str(), a.url.is_some())).collect();
+    let files: Vec<_> = message(&events)
+        .content
+        .attachments
+        .iter()
+        .map(|a| (a.name.as_str(), a.mime.as_str(), a.url.is_some()))
+        .collect();
     let unknown = "application/octet-stream";
-    let wanted =
-        [("file-1.jpg", "image/jpeg", true), ("file-2.bin", unknown, false), ("file-3.bin", unknown, false)];
+    let wanted = [("file-1.jpg", "image/jpeg", true), ("file-2.bin", unknown, false), ("file-3.bin", unknown, false)];
     assert_eq!(files, wanted);
     assert_eq!(message(&parse(&inbound(&[("Body", ""), ("NumMedia", "999999999")]))).content.attachments.len(), 20);
 }
@@ -192,7 +196,15 @@ fn receipts_carry_our_attempt_whatever_overtakes_it() {
     let seen = receipt(&events);
     assert_eq!((seen.send.as_deref(), seen.part, seen.n), (Some("aB-_9"), Some(2), Some(3)));
     assert_eq!((seen.id.as_str(), seen.status), ("support-sms:receipt:SM9:delivered", ReceiptStatus::Delivered));
-    for forged in ["", "send=a&part=1", "send=a&part=0&n=1", "send=a&part=1&n=0", "send=a%20b&part=1&n=1", "send=&part=1&n=1", "send=a&part=70000&n=1"] {
+    for forged in [
+        "",
+        "send=a&part=1",
+        "send=a&part=0&n=1",
+        "send=a&part=1&n=0",
+        "send=a%20b&part=1&n=1",
+        "send=&part=1&n=1",
+        "send=a&part=70000&n=1",
+    ] {
         let events = parse(&signed("/status", forged, &body));
         let seen = receipt(&events);
         assert_eq!((&seen.send, seen.part, seen.n), (&None, None, None), "{forged}");
@@ -227,9 +239,14 @@ fn every_status_word_has_its_meaning() {
 
 #[test]
 fn a_status_is_known_by_its_form_and_a_message_never_taken_for_one() {
-    let status = form(&[("MessageSid", "SM9"), ("MessageStatus", "sent"), ("From", "+15005550006"), ("To", "+15005550009")]);
+    let status =
+        form(&[("MessageSid", "SM9"), ("MessageStatus", "sent"), ("From", "+15005550006"), ("To", "+15005550009")]);
     assert_eq!(receipt(&parse(&signed("", "", &status))).status, ReceiptStatus::Accepted);
-    let misrouted = signed("/status", "", &form(&[("MessageSid", "SM9"), ("SmsStatus", "received"), ("From", "+15005550009"), ("Body", "hi")]));
+    let misrouted = signed(
+        "/status",
+        "",
+        &form(&[("MessageSid", "SM9"), ("SmsStatus", "received"), ("From", "+15005550009"), ("Body", "hi")]),
+    );
     assert_eq!(message(&parse(&misrouted)).content.text, "hi");
 }
 
@@ -243,7 +260,10 @@ fn what_cannot_be_understood_is_kept_whole() {
         (signed("", "", b"From=%2B15005550009&Body=x"), "no MessageSid"),
         (signed("", "", b"From=%2B15005550009&Body=x&MessageSid=a%20b"), "no MessageSid"),
         (signed("/status", "", b"MessageStatus=sent"), "no MessageSid"),
-        (signed("", "", b"MessageSid=SM1&Body=x&From=%2B15005550009&AccountSid=AC2"), "AccountSid is another account's"),
+        (
+            signed("", "", b"MessageSid=SM1&Body=x&From=%2B15005550009&AccountSid=AC2"),
+            "AccountSid is another account's",
+        ),
     ] {
         let events = parse(&request);
         assert_eq!(reason(&events), why);

@@ -5,6 +5,7 @@
 //! curl -d url=https://hooks.shop.example/hooks/support-sms -d from=+15005550009 -d body=hello http://127.0.0.1:9700/sim/inbound
 //! curl http://127.0.0.1:9700/sim/messages
 //! ```
+#![forbid(unsafe_code)]
 
 use clap::Parser;
 use std::{net::SocketAddr, process::ExitCode};
@@ -41,6 +42,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 #[tokio::main]
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line")]
 async fn main() -> ExitCode {
     let options = Options::parse();
     let config = TwilioSimConfig {

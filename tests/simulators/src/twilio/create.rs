@@ -1,6 +1,6 @@
 //! Creating a message: the checks that Twilio makes, then the message and its callbacks.
 
-use super::{error, list, Sent, Shared};
+use super::{Sent, Shared, error, list};
 use crate::{
     http::{Answer, Request},
     lock,
@@ -10,9 +10,24 @@ use url::Url;
 
 /// Fields that may stand once.
 const SINGLE: [&str; 18] = [
-    "To", "From", "MessagingServiceSid", "Body", "StatusCallback", "ValidityPeriod", "SmartEncoded", "ContentSid",
-    "ContentVariables", "SendAt", "ScheduleType", "ShortenUrls", "SendAsMms", "RiskCheck", "ProvideFeedback", "Attempt",
-    "MaxPrice", "ApplicationSid",
+    "To",
+    "From",
+    "MessagingServiceSid",
+    "Body",
+    "StatusCallback",
+    "ValidityPeriod",
+    "SmartEncoded",
+    "ContentSid",
+    "ContentVariables",
+    "SendAt",
+    "ScheduleType",
+    "ShortenUrls",
+    "SendAsMms",
+    "RiskCheck",
+    "ProvideFeedback",
+    "Attempt",
+    "MaxPrice",
+    "ApplicationSid",
 ];
 const REPEATED: [&str; 2] = ["MediaUrl", "PersistentAction"];
 const BOOLEAN: [&str; 4] = ["SmartEncoded", "ShortenUrls", "SendAsMms", "ProvideFeedback"];
@@ -157,7 +172,8 @@ fn is_address(text: &str) -> bool {
         lengths.contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit())
     };
     let number = text.strip_prefix("whatsapp:").unwrap_or(text);
-    let is_number = number.strip_prefix('+').is_some_and(|digits| is_digits(digits, 7..=15) && !digits.starts_with('0'));
+    let is_number =
+        number.strip_prefix('+').is_some_and(|digits| is_digits(digits, 7..=15) && !digits.starts_with('0'));
     let is_business_scoped = text.strip_prefix("whatsapp:").is_some_and(|id| id.contains('.'));
     is_number || is_business_scoped || is_digits(text, 3..=8)
 }

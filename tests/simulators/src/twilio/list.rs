@@ -1,8 +1,8 @@
 //! The message list, newest first, by pages.
 
-use super::{error, Sent, Shared};
+use super::{Sent, Shared, error};
 use crate::{http::Answer, lock};
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
 const KNOWN: [&str; 8] = ["To", "From", "DateSent", "DateSent<", "DateSent>", "PageSize", "Page", "PageToken"];
 
@@ -20,7 +20,7 @@ pub(super) fn page(shared: &Shared, query: &str) -> Answer {
         shared.violation("list: PageSize is not 1 to 1000");
         return error(400, 20_001, "Invalid PageSize");
     };
-    let days = ["DateSent", "DateSent<", "DateSent>"].map(|name| get(name));
+    let days = ["DateSent", "DateSent<", "DateSent>"].map(&get);
     if days.into_iter().flatten().any(|day| day.parse::<jiff::civil::Date>().is_err()) {
         shared.violation("list: a date is not YYYY-MM-DD");
         return error(400, 20_001, "Invalid date");

@@ -1,6 +1,6 @@
 //! The listener, and what each path answers.
 
-use super::{create, error, list, Shared, Step};
+use super::{Shared, Step, create, error, list};
 use crate::{
     http::{Answer, Connection, Request},
     lock,

@@ -2,11 +2,11 @@
 
 use super::{Callback, Sent, Shared, TwilioSim};
 use crate::{
-    http::{call, Answer},
+    http::{Answer, call},
     lock,
 };
 use aws_lc_rs::hmac;
-use base64::{engine::general_purpose::STANDARD, Engine as _};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Twilio's own limit for an answer.
@@ -193,7 +193,8 @@ impl Shared {
             ("ApiVersion", Some("2010-04-01")),
             ("ErrorCode", code.as_deref()),
         ];
-        let form: Vec<_> = fields.iter().filter_map(|(name, value)| Some(((*name).to_owned(), (*value)?.to_owned()))).collect();
+        let form: Vec<_> =
+            fields.iter().filter_map(|(name, value)| Some(((*name).to_owned(), (*value)?.to_owned()))).collect();
         let answer = self.deliver(url, &form, &Signature::Good).await.map_or(0, |answer| answer.status);
         lock(&self.state).callback_answers.push(answer);
         self.called_back.send_modify(|count| *count += 1);
@@ -223,7 +224,10 @@ impl Shared {
 
     fn local(&self, url: &str) -> String {
         let state = lock(&self.state);
-        let routed = state.routes.iter().find_map(|(public, local)| Some(format!("{local}{}", url.strip_prefix(public.as_str())?)));
+        let routed = state
+            .routes
+            .iter()
+            .find_map(|(public, local)| Some(format!("{local}{}", url.strip_prefix(public.as_str())?)));
         routed.unwrap_or_else(|| url.to_owned())
     }
 }
@@ -256,5 +260,8 @@ pub(super) async fn by_hand(shared: &Arc<Shared>, body: &[u8]) -> Answer {
     let mut message = InboundSms::new(from, text);
     message.to = form.get("to").or(shared.config.numbers.first()).cloned().unwrap_or(message.to);
     let delivery = TwilioSim { shared: shared.clone() }.inbound(url, message).await;
-    Answer::json(200, &serde_json::json!({ "sid": delivery.sid, "statuses": delivery.statuses, "answer": delivery.answer }))
+    Answer::json(
+        200,
+        &serde_json::json!({ "sid": delivery.sid, "statuses": delivery.statuses, "answer": delivery.answer }),
+    )
 }

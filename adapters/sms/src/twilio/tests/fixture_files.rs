@@ -106,7 +106,8 @@ fn every_answer_is_classified_as_the_corpus_says() {
         let Some(status) = name.strip_prefix("api-").and_then(|rest| rest.get(..3)) else { continue };
         seen += 1;
         let body = fixtures::bytes(&format!("twilio/{name}"));
-        let response = Response { status: status.parse().unwrap(), headers: HeaderMap::new(), body: body.clone().into() };
+        let response =
+            Response { status: status.parse().unwrap(), headers: HeaderMap::new(), body: body.clone().into() };
         let outcome = adapter().classify(&send, &Ok(response), NOW);
         let body: Value = serde_json::from_slice(&body).unwrap();
         if entry["kind"] == "api-response" {

@@ -68,7 +68,10 @@ fn one_message_alike_since_the_release_proves_the_send() {
         (vec![ours(seconds(2), json!({"sid": ""}))], "without a sid"),
         (vec![item("SM8", "inbound", seconds(2), json!({"from": "+15005550006", "to": "+15005550009"}))], "not ours"),
         (vec![ours(seconds(2), json!({})), ours(seconds(3), json!({"sid": "SM8"}))], "two alike"),
-        (vec![ours(seconds(2), json!({})), ours(seconds(3), json!({"sid": "SM8", "date_created": null}))], "perhaps two alike"),
+        (
+            vec![ours(seconds(2), json!({})), ours(seconds(3), json!({"sid": "SM8", "date_created": null}))],
+            "perhaps two alike",
+        ),
     ] {
         assert_eq!(proof(&messages), None, "{why}");
     }
@@ -76,7 +79,9 @@ fn one_message_alike_since_the_release_proves_the_send() {
     assert!(proof(&with_older).is_some(), "an earlier twin is another send");
     let failed = proof(&[ours(seconds(2), json!({"status": "undelivered", "error_code": 30003}))]).unwrap();
     assert_eq!((failed.outcome, failed.code.as_deref()), (Outcome::Rejected, Some("30003")));
-    for nonsense in [answer(500, ""), answer(200, "[]"), answer(200, "{\"messages\": 1}"), Err(CallError::Lost(String::new()))] {
+    for nonsense in
+        [answer(500, ""), answer(200, "[]"), answer(200, "{\"messages\": 1}"), Err(CallError::Lost(String::new()))]
+    {
         assert_eq!(adapter().reconciled(&attempt("hi"), &nonsense), None);
     }
 }
@@ -85,7 +90,11 @@ fn one_message_alike_since_the_release_proves_the_send() {
 fn a_first_poll_starts_now_and_reads_days() {
     let call = adapter().poll(None, NOW).unwrap();
     let day = NOW.plus(-300_000).to_string()[..10].to_owned();
-    assert!(call.url.ends_with(&format!("Messages.json?To=%2B15005550006&DateSent%3E={day}&PageSize=100")), "{}", call.url);
+    assert!(
+        call.url.ends_with(&format!("Messages.json?To=%2B15005550006&DateSent%3E={day}&PageSize=100")),
+        "{}",
+        call.url
+    );
     let service = TwilioConfig { messaging_service_sid: Some("MG1".into()), from: None, ..config() };
     assert!(Twilio::new("support-sms", service).unwrap().poll(None, NOW).is_none(), "whose messages?");
 }
@@ -108,7 +117,13 @@ fn a_poll_tells_what_webhooks_missed_once_and_in_order() {
     let minutes = |n: i64| NOW.plus(n * 60_000);
     let first = poll_page(
         None,
-        &[heard("SMyoung", NOW), heard("SMb", minutes(-2)), ours(minutes(-2), json!({})), heard("SMa", minutes(-3)), heard("SMold", minutes(-6))],
+        &[
+            heard("SMyoung", NOW),
+            heard("SMb", minutes(-2)),
+            ours(minutes(-2), json!({})),
+            heard("SMa", minutes(-3)),
+            heard("SMold", minutes(-6)),
+        ],
         json!("/2010-04-01/Accounts/AC00000000000000000000000000000000/Messages.json?Page=1"),
         NOW,
     );
@@ -141,7 +156,9 @@ fn a_sweep_goes_on_from_page_to_page_and_nowhere_else() {
     let cursor: Value = serde_json::from_str(&last.cursor).unwrap();
     assert_eq!(cursor["since"], NOW.to_string(), "the next sweep starts where this one began");
     assert_eq!(cursor["seen"], json!(["SMb"]), "only what the overlap shows again");
-    for evil in ["https://evil.example/x", "//evil.example/x", "@evil.example/", "/2010-04-01/Accounts/AC2/Messages.json?x"] {
+    for evil in
+        ["https://evil.example/x", "//evil.example/x", "@evil.example/", "/2010-04-01/Accounts/AC2/Messages.json?x"]
+    {
         let body = json!({ "messages": [heard("SMb", NOW.plus(-120_000))], "next_page_uri": evil });
         assert!(adapter().polled(Some(&long_ago), &answer(200, body), NOW).is_err(), "{evil}");
         let planted = json!({ "since": NOW, "sweep": { "began": NOW, "next": evil } }).to_string();
@@ -151,7 +168,8 @@ fn a_sweep_goes_on_from_page_to_page_and_nowhere_else() {
 
 #[test]
 fn a_list_with_nonsense_keeps_its_neighbours() {
-    let polled = poll_page(None, &[json!(7), heard("SMa", NOW.plus(-120_000)), json!({"sid": "SMx"})], Value::Null, NOW);
+    let polled =
+        poll_page(None, &[json!(7), heard("SMa", NOW.plus(-120_000)), json!({"sid": "SMx"})], Value::Null, NOW);
     assert_eq!(sids(&polled), ["SMa"]);
     let kinds: Vec<_> = polled.events.iter().map(Inbound::kind).collect();
     assert_eq!(kinds, ["unparsed", "message", "unparsed"]);
@@ -164,8 +182,13 @@ fn a_list_with_nonsense_keeps_its_neighbours() {
 
 #[test]
 fn a_record_of_the_list_is_read_again_alike() {
-    let keyword = item("SM5", "inbound", NOW.plus(-120_000), json!({"body": "STOP", "num_media": "2",
-        "subresource_uris": {"media": "/2010-04-01/Accounts/AC00000000000000000000000000000000/Messages/SM5/Media.json"}}));
+    let keyword = item(
+        "SM5",
+        "inbound",
+        NOW.plus(-120_000),
+        json!({"body": "STOP", "num_media": "2",
+        "subresource_uris": {"media": "/2010-04-01/Accounts/AC00000000000000000000000000000000/Messages/SM5/Media.json"}}),
+    );
     let polled = poll_page(None, &[keyword], Value::Null, NOW);
     assert_eq!(consent(&polled.events), Some((ConsentState::OptedOut, "STOP")));
     let files = &message(&polled.events).content.attachments;

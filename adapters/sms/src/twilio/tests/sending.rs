@@ -35,13 +35,20 @@ fn fields(adapter: &Twilio, send: &Send) -> Result<BTreeMap<String, Vec<String>>
 }
 
 fn attachment(url: Option<&str>) -> Attachment {
-    Attachment { name: "a.pdf".into(), mime: "application/pdf".into(), size: 1, blob: None, url: url.map(str::to_owned) }
+    Attachment {
+        name: "a.pdf".into(),
+        mime: "application/pdf".into(),
+        size: 1,
+        blob: None,
+        url: url.map(str::to_owned),
+    }
 }
 
 #[test]
 fn a_send_is_the_documented_form() {
     let mut with_file = send("Żółw & more €");
-    with_file.content.attachments = vec![attachment(Some("https://a.example/1")), attachment(Some("https://a.example/2"))];
+    with_file.content.attachments =
+        vec![attachment(Some("https://a.example/1")), attachment(Some("https://a.example/2"))];
     let seen = fields(&adapter(), &with_file).unwrap();
     let wanted = json!({
         "To": ["+15005550009"],
@@ -68,7 +75,8 @@ fn a_send_is_the_documented_form() {
 #[test]
 fn what_cannot_be_sent_is_refused_with_a_sentence() {
     let to = |kind: &str, value: &str| Send { to: Address::new(kind, value), ..send("hi") };
-    let files = |files: Vec<Attachment>| Send { content: Content { attachments: files, ..Content::default() }, ..send("") };
+    let files =
+        |files: Vec<Attachment>| Send { content: Content { attachments: files, ..Content::default() }, ..send("") };
     for (send, why) in [
         (send(" \n"), "there is nothing to send"),
         (send(&"x".repeat(1601)), "the text has 1601 characters"),
