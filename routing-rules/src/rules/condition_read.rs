@@ -182,6 +182,8 @@ impl ConditionReader<'_> {
             }
             _ => {
                 let texts = self.texts(field, node)?;
+                // Only whole names must exist; a part of one may be anything.
+                self.refer(field, node);
                 Some(if none { Test::None(texts) } else { Test::Equals(texts) })
             }
         }
@@ -211,20 +213,23 @@ impl ConditionReader<'_> {
                 _ => filled(item, &what, self.sink),
             };
             let Some(text) = text else { continue };
-            self.refer(field, &item.at, text);
             texts.push(fold(text).into_owned());
         }
         Some(texts)
     }
 
-    fn refer(&mut self, field: &Field, at: &Place, name: &str) {
+    fn refer(&mut self, field: &Field, node: &Node) {
         let kind = match field {
             Field::Channel => Kind::Channel,
             Field::Queue => Kind::Queue,
             Field::ContactAgent => Kind::Agent,
             _ => return,
         };
-        self.refs.add(at, kind, name);
+        for item in one_or_many(node) {
+            if let Value::Text(name) = &item.value {
+                self.refs.add(&item.at, kind, name);
+            }
+        }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "durations stay far below 2^53 ms")]

@@ -158,14 +158,17 @@ impl Values for Filling<'_> {
             Var::MessageFrom => some(m.from.as_deref()),
             Var::MessageChannel => Some(m.channel.clone()),
             Var::Match(n) => self.captures.get(n).cloned(),
-            Var::NextOpen(id) => self.seen.pack.hours(id)?.next_open_text(s.now),
+            // Hours that stay closed for more than a year still give a sentence.
+            Var::NextOpen(id) => {
+                Some(self.seen.pack.hours(id)?.next_open_text(s.now).unwrap_or_else(|| "later".into()))
+            }
             Var::NextOpenDate(id) => {
                 let h = self.seen.pack.hours(id)?;
-                Some(h.local(h.next_open(s.now)?).date().to_string())
+                Some(h.next_open(s.now).map(|t| h.local(t).date().to_string()).unwrap_or_default())
             }
             Var::NextOpenTime(id) => {
                 let h = self.seen.pack.hours(id)?;
-                Some(h.local(h.next_open(s.now)?).strftime("%H:%M").to_string())
+                Some(h.next_open(s.now).map(|t| h.local(t).strftime("%H:%M").to_string()).unwrap_or_default())
             }
         }
     }
