@@ -47,7 +47,7 @@ export async function transfer(conversation) {
     label: q.id, hint: `queue · ${q.depth} waiting`, value: { queue: q.id }, disabled: q.id === conversation.queue && !conversation.agent,
   }));
   const agents = [...state.agents.values()].filter((a) => a.id !== conversation.agent).map((a) => ({
-    label: isMe(a.id) ? `${a.name ?? a.id} (you)` : (a.name ?? a.id), hint: `${a.presence} · ${a.load} of ${a.capacity}`, value: { agent: a.id },
+    label: isMe(a.id) ? `${a.name ?? a.id} (you)` : (a.name ?? a.id), hint: `${a.presence} · ${a.load ?? 0} of ${a.capacity ?? 0}`, value: { agent: a.id },
   }));
   const to = await pick({ title: `Transfer ${who(conversation)} to`, placeholder: "Queue or agent", items: [...queues, ...agents] });
   if (!to) return;
@@ -102,7 +102,11 @@ export async function drop(entries) {
   await many(entries, (e) => api.drop(e.id), "dropped");
 }
 
-export const retry = (entries) => many(entries, (e) => api.retry(e.id), "read again");
+/** What still cannot be read stays in quarantine, and the answer says why. */
+export const retry = (entries) => many(entries, async (e) => {
+  const answer = await api.retry(e.id);
+  if (answer?.released === false) throw Object.assign(new Error(answer.reason), { text: answer.reason ?? "it still cannot be read" });
+}, "read again");
 
 async function many(entries, run, done) {
   const results = await Promise.allSettled(entries.map(run));

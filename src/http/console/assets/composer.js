@@ -5,8 +5,7 @@ import * as canned from "./canned.js";
 import { button, fill, h } from "./dom.js";
 import { count } from "./segments.js";
 import { plural, who } from "./format.js";
-import { agentName, isMe, loadDetail, may, putMessage, state } from "./store.js";
-import { myName } from "./store.js";
+import { agentName, isMe, loadDetail, may, myName, putMessage, state } from "./store.js";
 
 const DRAFT = "switchboard.draft.";
 const drafts = new Map();
@@ -28,19 +27,26 @@ function keep(id) {
 
 /** Why a reply cannot be sent, in words; undefined when it can. */
 function refusal(c) {
-  if (c.state === "closed") return "This conversation is closed. Reopen it to answer, or leave a note.";
-  if (c.agent && !isMe(c.agent) && !may("supervisor")) return `${agentName(c.agent)} has this conversation. You can leave a note.`;
+  if (c.agent && !isMe(c.agent) && c.state !== "closed" && !may("supervisor")) return `${agentName(c.agent)} has this conversation. You can leave a note.`;
   if (c.can_reply && !c.can_reply.ok) return sentence(c.can_reply.reason || "The channel does not allow a reply now");
   return undefined;
 }
 
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
 
+/** The customer's newest message that is on the screen: the daemon refuses an answer to an older one. */
+function newestSeen(id) {
+  const messages = state.details.get(id)?.messages ?? [];
+  const last = messages.findLast((m) => m.direction === "in") ?? messages.findLast((m) => m.direction === "out");
+  return last?.id;
+}
+
 /** What sending will do beyond sending. */
 function effect(c) {
+  if (c.state === "closed") return "Replying reopens it.";
   if (c.state === "queued" && myName()) return "Replying takes it.";
   if (c.state === "offered" && isMe(c.offer?.agent)) return "Replying accepts it.";
-  if (c.agent && !isMe(c.agent)) return `${agentName(c.agent)} has it.`;
+  if (c.agent && !isMe(c.agent) && c.state !== "closed") return `${agentName(c.agent)} has it.`;
   return "";
 }
 
@@ -132,7 +138,7 @@ export function mount(root, actions) {
     if (!text || sending || blocked()) return;
     const target = current;
     const isNote = mode() === "note";
-    const seen = state.details.get(target.id)?.messages.filter((m) => m.direction !== "event").at(-1)?.id;
+    const seen = newestSeen(target.id);
     sending = true;
     warn("");
     draw();

@@ -84,8 +84,9 @@ export function clockText(sla) {
   return over === "now" ? "due now" : `${over} over`;
 }
 
-export const clockTitle = (sla) =>
-  `${sla.kind === "resolution" ? "resolution" : "first answer"} due ${exact(sla.due_at)}`;
+const CLOCKS = { first_response: "first answer", next_response: "answer", resolution: "resolution", waiting: "to be taken from the queue" };
+
+export const clockTitle = (sla) => `${CLOCKS[sla.kind] ?? "answer"} due ${exact(sla.due_at)}`;
 
 /** What to call the contact: a name, else an address. */
 export function who(conversation) {

@@ -30,7 +30,9 @@ function rawText(raw) {
   } catch { return raw.base64 ?? ""; }
 }
 
-const showRaw = (entry) => sheet("As it came", h("p.muted", {}, entry.raw?.content_type ?? ""), h("pre.raw", { tabindex: 0 }, rawText(entry.raw)));
+const showRaw = (entry) => sheet("As it came", h("p.muted", {}, entry.raw?.content_type ?? ""), h("pre.raw", { tabindex: 0 }, rawText(entry.raw)), entry.raw?.cut && h("p.muted", {}, "Only the beginning is shown."));
+
+const allowed = (tab) => may(tab === "quarantine" ? "supervisor" : "agent");
 
 function acts(tab, entries, primary = false) {
   if (tab === "quarantine") return [button("Read again", { primary, run: () => actions.retry(entries) })];
@@ -55,7 +57,7 @@ export function mount(root) {
       h("div.actions", {},
         entry.conversation && h("a", { href: path({ area: "inbox", view: "all", id: entry.conversation }), "data-go": true }, "Open the conversation"),
         tab === "quarantine" && button("Show raw", { quiet: true, run: () => showRaw(entry) }),
-        may("agent") && acts(tab, [entry]))));
+        allowed(tab) && acts(tab, [entry]))));
   }
 
   function draw() {
@@ -75,7 +77,7 @@ export function mount(root) {
       h("header.page-head", {}, h("h1", {}, "Held back")),
       h("nav.tabs", { "aria-label": "Kinds" }, Object.entries(TABS).map(([name, t]) => h("a", { href: path({ area: "held", tab: name }), "data-go": true, "aria-current": name === tab ? "page" : undefined },
         t.label, t.list().length > 0 && h("span.count", {}, t.list().length)))),
-      list.length > 1 && h("div.held-bar", {}, h("label", {}, all, picked.length ? `${picked.length} chosen` : `All ${list.length}`), h("span.spacer"), picked.length > 0 && may("agent") && acts(tab, picked, true)),
+      list.length > 1 && h("div.held-bar", {}, h("label", {}, all, picked.length ? `${picked.length} chosen` : `All ${list.length}`), h("span.spacer"), picked.length > 0 && allowed(tab) && acts(tab, picked, true)),
       list.length ? h("ul.held-list", {}, list.map((e) => line(tab, e, draw))) : h("div.empty", {}, h("h2", {}, head), h("p", {}, state.problem && state.link !== "live" ? state.problem.text : text)),
       state.moreHeld && h("p.muted", {}, `Only the newest ${plural(200, "entry", "entries")} of each kind are listed.`));
   }

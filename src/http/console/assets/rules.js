@@ -45,7 +45,7 @@ export function mount(root) {
     const never = rules.filter((r) => !r.hits).length;
     fill(root,
       h("header.page-head", {}, h("h1", {}, "Rules"), h("span.spacer"),
-        may("supervisor") && [button("Reload from disk", { run: reload }), button("Roll back", { quiet: true, run: rollback })]),
+        may("admin") && [button("Reload from disk", { run: reload }), button("Roll back", { quiet: true, run: rollback })]),
       h("p.pack", {}, "Pack ", h("code", { title: pack.hash }, String(pack.hash ?? "").slice(0, 12)), pack.loaded_at && [", in force since ", h("time", { title: exact(pack.loaded_at) }, agoLong(pack.loaded_at))],
         `. ${plural(rules.length, "rule")}${never ? `, ${never} that never matched` : ""}. They are asked from top to bottom for every message.`),
       pack.warnings?.length > 0 && h("section.warnings", {}, h("h2", {}, plural(pack.warnings.length, "warning")), h("ul", {}, pack.warnings.map((w) => h("li", {}, warning(w))))),
