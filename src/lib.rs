@@ -11,3 +11,4 @@ pub mod metrics;
 pub mod outbound;
 pub mod packs;
 pub mod router;
+pub mod lifecycle;

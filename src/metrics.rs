@@ -83,7 +83,7 @@ impl Default for Metrics {
     fn default() -> Metrics {
         let seconds = || Histogram::new(exponential_buckets(0.0001, 2.0, 18));
         let mut m = Metrics {
-            registry: Mutex::new(Registry::with_prefix("switchboard")),
+            registry: Mutex::default(),
             webhooks: Family::default(),
             ingested: Family::default(),
             duplicates: Family::default(),
@@ -113,7 +113,8 @@ impl Default for Metrics {
 
 impl Metrics {
     fn register(&mut self) {
-        let r = self.registry.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let registry = self.registry.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let r = registry.sub_registry_with_prefix("switchboard");
         r.register("webhooks", "Deliveries from providers, by what the signature says", self.webhooks.clone());
         r.register("ingested", "Records that IN took", self.ingested.clone());
         r.register("duplicates", "Records that IN held already", self.duplicates.clone());
@@ -178,13 +179,11 @@ impl Metrics {
     pub fn observe(&self, events: &[Event]) {
         for event in events {
             match &event.public {
-                Public::AttemptEnded { .. } => drop(self.results.inc()),
-                Public::Dead { .. } => drop(self.dead.inc()),
-                Public::SendQueued { author: switchboard_envelope::Author::Auto { .. }, .. } => {
-                    drop(self.auto_replies.inc());
-                }
-                _ => {}
-            }
+                Public::AttemptEnded { .. } => self.results.inc(),
+                Public::Dead { .. } => self.dead.inc(),
+                Public::SendQueued { author: switchboard_envelope::Author::Auto { .. }, .. } => self.auto_replies.inc(),
+                _ => continue,
+            };
         }
     }
 

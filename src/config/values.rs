@@ -13,6 +13,23 @@ pub struct Rate {
     pub per: Duration,
 }
 
+impl Rate {
+    /// How many a second, on average.
+    #[must_use]
+    pub fn per_second(&self) -> f64 {
+        f64::from(self.count.get()) / self.per.as_secs_f64().max(0.001)
+    }
+
+    /// A limiter of this rate, which lets a burst of the whole count through.
+    #[must_use]
+    pub fn limiter(&self) -> governor::DefaultDirectRateLimiter {
+        let every = self.per / self.count.get();
+        let quota = governor::Quota::with_period(every.max(Duration::from_nanos(1)));
+        let quota = quota.unwrap_or_else(|| governor::Quota::per_second(self.count)).allow_burst(self.count);
+        governor::RateLimiter::direct(quota)
+    }
+}
+
 /// A range of addresses, such as `10.0.0.0/8`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cidr {

@@ -5,5 +5,5 @@ mod ingest;
 mod poll;
 
 pub use hooks::{Hook, HookState, routes};
-pub use ingest::Ingest;
+pub use ingest::{Ingest, blob_scope};
 pub use poll::{Poller, spawn};

@@ -1,0 +1,106 @@
+//! The configured channels as running adapters.
+
+use crate::config::{ChannelConfig, ChannelKind, Config, SmsProvider};
+use std::sync::Arc;
+use std::time::Duration;
+use switchboard_adapter_sdk::Adapter;
+use switchboard_envelope::ChannelProfile;
+use switchboard_sms::{Twilio, TwilioConfig};
+use switchboard_webchat::{Origin, Webchat};
+
+/// Attempts released at once, at most; a rate makes it fewer, so that what waits for the rate does not wait at an edge.
+const IN_FLIGHT: u32 = 512;
+/// Releases ahead of the rate, in seconds.
+const AHEAD_S: f64 = 20.0;
+
+/// One channel that runs.
+pub struct Running {
+    pub id: String,
+    pub config: ChannelConfig,
+    pub adapter: Arc<dyn Adapter>,
+    pub profile: ChannelProfile,
+    /// The chat's own face of the adapter.
+    pub chat: Option<Arc<Webchat>>,
+}
+
+/// Builds every enabled channel.
+///
+/// # Errors
+/// With a sentence for each that cannot be built; `switchboard check` finds the same earlier.
+pub fn build(config: &Config) -> Result<Vec<Running>, Vec<String>> {
+    let mut running = vec![];
+    let mut problems = vec![];
+    for (id, channel) in config.enabled_channels() {
+        match one(config, id, channel) {
+            Ok(r) => running.push(r),
+            Err(found) => problems.extend(found.into_iter().map(|p| format!("channel `{id}`: {p}"))),
+        }
+    }
+    if problems.is_empty() { Ok(running) } else { Err(problems) }
+}
+
+fn one(config: &Config, id: &str, channel: &ChannelConfig) -> Result<Running, Vec<String>> {
+    let (adapter, chat): (Arc<dyn Adapter>, _) = match &channel.kind {
+        ChannelKind::Sms(sms) => match &sms.provider {
+            SmsProvider::Twilio(t) => {
+                let settings = TwilioConfig {
+                    api_key: t.api_key.clone(),
+                    auth_tokens: t.auth_tokens.clone(),
+                    from: t.from.clone(),
+                    messaging_service_sid: t.messaging_service_sid.clone(),
+                    base_url: t.base_url.clone(),
+                    public_url: config.http.public_url.clone(),
+                    validity: t.validity.map(|v| u32::try_from(v.as_secs()).unwrap_or(u32::MAX)),
+                    smart_encoding: t.smart_encoding,
+                    ..TwilioConfig::new(t.account_sid.clone(), switchboard_adapter_sdk::Secret::new(""))
+                };
+                let adapter = Twilio::new(id, settings).map_err(|p| p.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+                (Arc::new(adapter), None)
+            }
+        },
+        ChannelKind::Webchat(chat) => {
+            let settings = chat
+                .clone()
+                .validate(id, &own_origins(config))
+                .map_err(|p| p.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+            let adapter = Arc::new(Webchat::new(settings));
+            (adapter.clone(), Some(adapter))
+        }
+    };
+    let profile = profile(adapter.as_ref(), channel);
+    Ok(Running { id: id.to_owned(), config: channel.clone(), adapter, profile, chat })
+}
+
+/// What the adapter says, with what the configuration changes.
+fn profile(adapter: &dyn Adapter, config: &ChannelConfig) -> ChannelProfile {
+    let mut profile = adapter.profile();
+    let ms = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
+    if let Some(d) = config.send_timeout {
+        profile.send_timeout_ms = ms(d);
+    }
+    if let Some(d) = config.not_after {
+        profile.not_after_ms = ms(d);
+    }
+    profile.resend_unknown = config.resend_unknown;
+    profile.in_flight = profile.in_flight.clamp(1, IN_FLIGHT);
+    if let Some(rate) = &config.rate {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a small range")]
+        let ahead = (rate.per_second() * AHEAD_S).clamp(1.0, f64::from(IN_FLIGHT)) as u32;
+        profile.in_flight = profile.in_flight.min(ahead);
+    }
+    profile
+}
+
+/// Where the daemon's own demo page is reached.
+fn own_origins(config: &Config) -> Vec<Origin> {
+    let port = config.http.listen.port();
+    let mut urls = vec![format!("http://{}", config.http.listen)];
+    if config.http.listen.ip().is_loopback() {
+        urls.push(format!("http://localhost:{port}"));
+        urls.push(format!("http://127.0.0.1:{port}"));
+    }
+    if let Some(public) = config.http.public_url.as_ref().and_then(|u| url::Url::parse(u).ok()) {
+        urls.push(public.origin().ascii_serialization());
+    }
+    urls.iter().filter_map(|u| Origin::parse(u).ok()).collect()
+}

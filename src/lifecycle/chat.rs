@@ -1,0 +1,155 @@
+//! The web chat's view of the daemon: IN in front of it, history behind it.
+
+use crate::history::{Direction, HistoryHandle, Message, Status, Who};
+use crate::http::chat::{ChatBackend, ChatItem, Transcript, Wakes};
+use crate::inbound::{Ingest, blob_scope};
+use crate::log::{Ingested, LogError, Seq};
+use crate::packs::Packs;
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::sync::Arc;
+use switchboard_envelope::{BlobRef, Inbound, ReceiptStatus};
+use switchboard_routing_rules::event::Public;
+use switchboard_routing_rules::pack::ConvStatus;
+use switchboard_routing_rules::{Event, State};
+use tokio::sync::{broadcast, watch};
+
+/// Places counted in a queue at most; beyond it the visitor is told nothing.
+const PLACES: usize = 1000;
+
+pub struct Chat {
+    pub ingest: Ingest,
+    pub history: HistoryHandle,
+    pub state: watch::Receiver<(Seq, Arc<State>)>,
+    pub packs: Arc<Packs>,
+}
+
+impl Chat {
+    fn state(&self) -> Arc<State> {
+        self.state.borrow().1.clone()
+    }
+
+    fn item(&self, m: Message) -> ChatItem {
+        let (auto, name) = match &m.author {
+            Who::Agent(id) => (false, self.agent_name(id)),
+            Who::Auto(_) => (true, None),
+            Who::Contact | Who::System => (false, None),
+        };
+        ChatItem {
+            seq: m.seq,
+            id: m.id,
+            from_visitor: m.direction == Direction::In,
+            author_name: name,
+            auto,
+            text: m.text.unwrap_or_default(),
+            attachments: m.attachments,
+            choices: m.choice.into_iter().collect(),
+            at: m.at,
+            client_id: m.client_id,
+            status: (m.direction == Direction::Out).then(|| m.status.map(receipt)).flatten(),
+        }
+    }
+
+    fn agent_name(&self, id: &str) -> Option<String> {
+        let pack = self.packs.cached(&self.state().pack)?;
+        pack.agent(id).map(|a| a.name.clone())
+    }
+}
+
+fn receipt(status: Status) -> ReceiptStatus {
+    match status {
+        Status::Delivered => ReceiptStatus::Delivered,
+        Status::Read => ReceiptStatus::Read,
+        Status::Failed | Status::Dead => ReceiptStatus::Failed,
+        Status::Received | Status::Queued | Status::Sending | Status::Unknown | Status::Sent => ReceiptStatus::Accepted,
+    }
+}
+
+fn unavailable(error: impl std::fmt::Display) -> LogError {
+    LogError::Unavailable(error.to_string())
+}
+
+#[async_trait]
+impl ChatBackend for Chat {
+    async fn ingest(&self, mut inbound: Inbound) -> Result<Ingested, LogError> {
+        if let Inbound::Message(m) = &mut inbound {
+            // The widget knows its message again by this.
+            if let Some(id) = m.provider_id.clone() {
+                m.meta.insert("client_id".into(), id);
+            }
+        }
+        self.ingest.one(inbound).await
+    }
+
+    async fn transcript(&self, channel: &str, thread: &str, after: u64, max: usize) -> Result<Transcript, LogError> {
+        let state = self.state();
+        let hash = state.thread_hash(channel, thread);
+        let history = self.history.history();
+        let mut rows = history.transcript(channel.to_owned(), hash, after, max.saturating_add(1)).await.map_err(unavailable)?;
+        let more = rows.len() > max;
+        rows.truncate(max);
+        let mut last_seq = rows.last().map_or(after, |m| m.seq);
+        if more {
+            // The widget asks again from the last one it got; what is newest only decides whether it must.
+            last_seq += 1;
+        }
+        let conversation = state.conversation_of_thread(hash);
+        let queue_position = conversation.filter(|c| c.status == ConvStatus::Queued).and_then(|c| {
+            let queue = c.queue.as_deref()?;
+            let place = state.waiting(queue).take(PLACES).position(|k| k.conv == c.id)?;
+            u32::try_from(place + 1).ok()
+        });
+        Ok(Transcript {
+            messages: rows.into_iter().map(|m| self.item(m)).collect(),
+            last_seq,
+            reset: false,
+            conversation: conversation.map(|c| c.id.to_string()),
+            queue_position,
+        })
+    }
+
+    async fn put_file(&self, channel: &str, thread: &str, bytes: Bytes) -> Result<BlobRef, LogError> {
+        self.ingest.log.put_blob(&blob_scope(channel, thread), bytes).await
+    }
+
+    async fn get_file(&self, channel: &str, thread: &str, blob: &BlobRef) -> Result<Option<Bytes>, LogError> {
+        self.ingest.log.get_blob(&blob_scope(channel, thread), blob).await
+    }
+
+    fn visitor_typing(&self, _channel: &str, _thread: &str) {}
+}
+
+/// Wakes the sockets of a thread after history shows something new of it.
+pub async fn wake(history: HistoryHandle, state: watch::Receiver<(Seq, Arc<State>)>, wakes: Arc<Wakes>) {
+    let mut changes = history.changes();
+    loop {
+        match changes.recv().await {
+            Ok(change) => {
+                let state = state.borrow().1.clone();
+                for event in change.events.iter().filter(|e| shows(e)) {
+                    let Some(c) = event.public.conversation().and_then(|id| state.conversation(id).cloned()) else { continue };
+                    let push = state.channels.get(&c.channel).is_some_and(|ch| ch.profile.push);
+                    if let Some(p) = c.private.as_ref().filter(|_| push) {
+                        wakes.grew(&c.channel, &p.thread);
+                    }
+                }
+            }
+            // Sockets look again when they ping; nothing is lost, it is late.
+            Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Whether a visitor can see what the event did.
+fn shows(event: &Event) -> bool {
+    matches!(
+        event.public,
+        Public::Received { .. }
+            | Public::SendQueued { .. }
+            | Public::Queued { .. }
+            | Public::Assigned { .. }
+            | Public::Offered { .. }
+            | Public::Closed { .. }
+    )
+}

@@ -1,0 +1,256 @@
+//! From a configuration to a running daemon, and back.
+
+use super::channels::{self, Running};
+use super::{chat, health, tokens};
+use crate::clock;
+use crate::config::{Config, Signatures};
+use crate::history::{HistoryWriter, spawn_projection};
+use crate::http::chat::{ChatSetup, ChatState, Timing, Wakes};
+use crate::http::console::{ConsoleState, Identity, Sessions};
+use crate::inbound::{Hook, HookState, Ingest, Poller};
+use crate::log::sqlite::{SqliteLog, SqliteOptions};
+use crate::log::{Log, LogError};
+use crate::metrics::Metrics;
+use crate::outbound::{Caller, Lane};
+use crate::packs::{self, Packs};
+use crate::router::{Codec, Router};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use switchboard_adapter_sdk::Client;
+use switchboard_routing_rules::ids::Salt;
+use switchboard_webchat::TokenKey;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Why the daemon could not start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Open(#[from] crate::log::sqlite::OpenError),
+    #[error("{0}")]
+    Channels(String),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    History(#[from] crate::history::HistoryError),
+    #[error(transparent)]
+    Router(#[from] crate::router::Stop),
+    #[error("{what} cannot listen on {address}: {source}")]
+    Listen { what: &'static str, address: std::net::SocketAddr, source: std::io::Error },
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Runs until a signal asks it to stop, or until it cannot go on.
+///
+/// # Errors
+/// With a sentence that says what to mend.
+pub async fn run(config: Config) -> Result<(), StartError> {
+    std::fs::create_dir_all(&config.log.path)
+        .map_err(|e| StartError::Other(format!("the data directory {} cannot be made: {e}", config.log.path.display())))?;
+    let options = SqliteOptions { in_max_bytes: config.limits.inbox, ..SqliteOptions::default() };
+    let sqlite = SqliteLog::open(&config.log.path, &options)?;
+    let mut fatal = sqlite.fatal();
+    let log: Arc<dyn Log> = sqlite;
+    let running = channels::build(&config).map_err(|p| StartError::Channels(p.join("\n")))?;
+    let tokens = Arc::new(tokens::all(&config).map_err(|e| StartError::Other(format!("admin.token: {e}")))?);
+    let (public, admin) = listen(&config).await?;
+
+    let metrics = Arc::new(Metrics::default());
+    let workspace_key = log.put_key("workspace", fresh()?).await?;
+    let chat_key = log.put_key("chat", fresh()?).await?;
+    let mut salt = [0; 16];
+    salt.copy_from_slice(workspace_key.split_at(16).0);
+    let codec = Arc::new(Codec::new(log.clone()));
+    let packs = Arc::new(Packs::new(config.rules.clone(), packs::environment(&config)));
+
+    let (stop_history, stopping_history) = watch::channel(false);
+    let writer = HistoryWriter::open(config.log.path.join("history.db"))?;
+    let decoder = codec.clone();
+    let decode = move |stored| {
+        let codec = decoder.clone();
+        async move { codec.decode(&stored).await.map_err(|e| LogError::Damaged(e.to_string())) }
+    };
+    let (history, history_task) = spawn_projection(log.clone(), writer, decode, stopping_history);
+
+    let profiles = running.iter().map(|r| (r.id.clone(), r.profile.clone())).collect();
+    let feed_history = history.clone();
+    let feed = Box::new(move |seq, events| feed_history.feed(seq, events));
+    let (router, handle) =
+        Router::lead(log.clone(), codec.clone(), packs.clone(), profiles, metrics.clone(), Salt(salt), feed).await?;
+
+    let (stop_edges, stopping) = watch::channel(false);
+    let (stop_router, stopping_router) = watch::channel(false);
+    let ingest = Ingest { log: log.clone(), metrics: metrics.clone() };
+    let edges = spawn_edges(&config, &running, &ingest, &stopping)?;
+    let mut router_task = tokio::spawn(router.run(stopping_router));
+
+    let wakes = Wakes::new();
+    let chat_state = ChatState::new(ChatSetup {
+        backend: Arc::new(chat::Chat {
+            ingest: ingest.clone(),
+            history: history.clone(),
+            state: handle.state.clone(),
+            packs: packs.clone(),
+        }),
+        wakes: wakes.clone(),
+        channels: running.iter().filter_map(|r| r.chat.clone()).collect(),
+        key: TokenKey::new(&chat_key),
+        clock: Arc::new(clock::now),
+        timing: Timing::default(),
+    });
+    metrics.extend(|registry| chat_state.register(registry));
+    let waker = tokio::spawn(chat::wake(history.clone(), handle.state.clone(), wakes));
+
+    let hooks = Arc::new(HookState { hooks: hooks(&config, &running), ingest: ingest.clone(), max_body: config.http.max_body });
+    let public_routes = crate::inbound::routes(hooks).merge(crate::http::chat::routes(chat_state.clone()));
+    let sessions = Arc::new(Sessions::new(Arc::new(clock::now), false));
+    let check = tokens.clone();
+    let console = ConsoleState {
+        sessions: sessions.clone(),
+        tokens: Arc::new(move |presented| tokens::find(&check, presented).map(identity)),
+        workspace: config.workspace.clone(),
+    };
+    let health = health::Health {
+        log: log.clone(),
+        metrics: metrics.clone(),
+        history: history.clone(),
+        state: handle.state.clone(),
+        draining: stopping.clone(),
+    };
+    let admin_routes = health::routes(health).merge(crate::http::console::routes(console));
+
+    let servers = [serve(public, public_routes, stopping.clone()), serve(admin, admin_routes, stopping.clone())];
+
+    // Running: until a signal, or until something that the daemon cannot do without ends.
+    let outcome = tokio::select! {
+        () = signal() => Ok(()),
+        why = gone(&mut fatal) => Err(StartError::Other(why)),
+        ended = &mut router_task => {
+            let why = match ended { Ok(Ok(())) => "it ended".into(), Ok(Err(e)) => e.to_string(), Err(e) => e.to_string() };
+            Err(StartError::Other(format!("the router stopped: {why}")))
+        }
+    };
+    if outcome.is_err() {
+        return outcome;
+    }
+    tracing::info!(drain = ?config.shutdown.drain, "stopping: nothing new is accepted; a second signal ends at once");
+    stop_edges.send_replace(true);
+    chat_state.drain();
+    let drain = async {
+        for server in servers {
+            let _ = server.await;
+        }
+        for edge in edges {
+            let _ = edge.await;
+        }
+        stop_router.send_replace(true);
+        let _ = (&mut router_task).await;
+        stop_history.send_replace(true);
+        let _ = history_task.await;
+    };
+    tokio::select! {
+        () = drain => tracing::info!("stopped"),
+        () = signal() => tracing::warn!("stopped at once; what was in hand is found again at the next start"),
+        () = tokio::time::sleep(config.shutdown.drain) => {
+            tracing::warn!("the drain took too long; what was in hand is found again at the next start");
+        }
+    }
+    waker.abort();
+    Ok(())
+}
+
+fn identity(token: &tokens::Token) -> Identity {
+    Identity { token: token.name.clone(), agent: token.agent.clone(), scopes: token.scopes.clone() }
+}
+
+fn fresh() -> Result<[u8; 32], StartError> {
+    crate::log::seal::fresh_key().map_err(|e| StartError::Other(e.to_string()))
+}
+
+async fn listen(config: &Config) -> Result<(TcpListener, TcpListener), StartError> {
+    let bind = async |what, address| {
+        TcpListener::bind(address).await.map_err(|source| StartError::Listen { what, address, source })
+    };
+    Ok((bind("http", config.http.listen).await?, bind("admin", config.admin.listen).await?))
+}
+
+fn hooks(config: &Config, running: &[Running]) -> BTreeMap<String, Hook> {
+    running
+        .iter()
+        .filter(|r| r.chat.is_none())
+        .map(|r| {
+            let hook = Hook {
+                adapter: r.adapter.clone(),
+                report_only: r.config.signatures == Signatures::Report,
+                public_url: config.hook_url(&r.id),
+            };
+            (r.id.clone(), hook)
+        })
+        .collect()
+}
+
+fn spawn_edges(
+    config: &Config,
+    running: &[Running],
+    ingest: &Ingest,
+    stopping: &watch::Receiver<bool>,
+) -> Result<Vec<JoinHandle<()>>, StartError> {
+    let shared = Client::new().map_err(|e| StartError::Other(format!("the HTTP client: {e}")))?;
+    let mut tasks = vec![];
+    for r in running.iter().filter(|r| !r.profile.push) {
+        let client = match &r.config.proxy {
+            Some(proxy) => Client::with_proxy(proxy.expose())
+                .map_err(|e| StartError::Channels(format!("channel `{}`: proxy: {e}", r.id)))?,
+            None => shared.clone(),
+        };
+        let client: Arc<dyn Caller> = Arc::new(client);
+        let lane = Lane {
+            channel: r.id.clone(),
+            adapter: r.adapter.clone(),
+            log: ingest.log.clone(),
+            client: client.clone(),
+            limits: r.config.rate.as_ref().map(crate::config::Rate::limiter),
+            send_timeout: Duration::from_millis(u64::try_from(r.profile.send_timeout_ms).unwrap_or(20_000)),
+            metrics: ingest.metrics.clone(),
+            parallel: r.profile.in_flight as usize,
+        };
+        tasks.push(crate::outbound::spawn(lane, stopping.clone()));
+        if let Some(every) = r.config.poll {
+            let poller = Poller { channel: r.id.clone(), adapter: r.adapter.clone(), client, ingest: ingest.clone(), every };
+            tasks.push(crate::inbound::spawn(poller, stopping.clone()));
+        }
+    }
+    let _ = config;
+    Ok(tasks)
+}
+
+fn serve(listener: TcpListener, routes: axum::Router, mut stopping: watch::Receiver<bool>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let stop = async move {
+            let _ = stopping.wait_for(|s| *s).await;
+        };
+        if let Err(error) = axum::serve(listener, routes).with_graceful_shutdown(stop).await {
+            tracing::error!(%error, "a listener ended");
+        }
+    })
+}
+
+/// The log stopped: nothing can be accepted any more.
+async fn gone(fatal: &mut watch::Receiver<Option<String>>) -> String {
+    let why = fatal.wait_for(Option::is_some).await.ok().and_then(|w| w.clone());
+    why.unwrap_or_else(|| "the log stopped".into())
+}
+
+async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
