@@ -54,7 +54,8 @@ impl Fake {
 
     /// Our side says something.
     pub fn reply(&self, thread: &str, name: Option<&str>, text: &str, choices: &[(&str, &str)]) -> u64 {
-        let choices = choices.iter().map(|(id, label)| Choice { id: (*id).into(), label: Some((*label).into()) }).collect();
+        let choices =
+            choices.iter().map(|(id, label)| Choice { id: (*id).into(), label: Some((*label).into()) }).collect();
         let seq = self.push("site", thread, |seq| ChatItem {
             seq,
             id: format!("out-{seq}"),
@@ -157,7 +158,10 @@ impl ChatBackend for Fake {
                     let status = if read { ReceiptStatus::Read } else { ReceiptStatus::Delivered };
                     let mut store = self.store.lock().unwrap();
                     let items = store.items.entry((target, thread)).or_default();
-                    items.iter_mut().filter(|i| !i.from_visitor && i.seq <= up_to).for_each(|i| i.status = Some(status));
+                    items
+                        .iter_mut()
+                        .filter(|i| !i.from_visitor && i.seq <= up_to)
+                        .for_each(|i| i.status = Some(status));
                 }
             }
             other => panic!("a chat ingests messages and confirmations, not {other:?}"),

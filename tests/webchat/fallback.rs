@@ -1,8 +1,8 @@
-use crate::client::{hello, Server};
+use crate::client::{Server, hello};
 use crate::fake::Fake;
-use serde_json::{json, Value};
-use std::sync::atomic::Ordering;
+use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use switchboard::http::chat::Timing;
 use switchboard_webchat::WebchatConfig;
@@ -26,7 +26,13 @@ async fn a_whole_conversation_goes_over_plain_requests() {
     let (bearer, welcome) = session(&server).await;
     let visitor = welcome["visitor"].as_str().unwrap();
     let auth = [("authorization", bearer.as_str()), ("idempotency-key", "c1")];
-    let ack = server.post("/chat/site/messages", &auth, &json!({ "text": "hello", "page": { "url": "https://shop.example/kettle" } })).await;
+    let ack = server
+        .post(
+            "/chat/site/messages",
+            &auth,
+            &json!({ "text": "hello", "page": { "url": "https://shop.example/kettle" } }),
+        )
+        .await;
     assert_eq!((ack.status, &ack.json()["client_id"]), (200, &json!("c1")));
     let again = server.post("/chat/site/messages", &auth, &json!({ "text": "hello" })).await.json();
     assert_eq!(again["duplicate"], true);
@@ -133,7 +139,8 @@ async fn only_listed_pages_may_read_the_answers() {
         let asked = server.request("OPTIONS", &format!("/chat/site/{path}"), &shop, b"").await;
         assert_eq!(asked.status, 204, "{path}");
         assert!(asked.header("access-control-allow-headers").unwrap().contains("authorization"));
-        let refused = server.request("OPTIONS", &format!("/chat/site/{path}"), &[("origin", "https://evil.example")], b"").await;
+        let refused =
+            server.request("OPTIONS", &format!("/chat/site/{path}"), &[("origin", "https://evil.example")], b"").await;
         assert_eq!((refused.status, refused.header("access-control-allow-origin")), (403, None), "{path}");
     }
     // Errors can be read by the page too, so that the widget can say what is wrong.

@@ -26,7 +26,10 @@ async fn a_file_is_stored_named_in_a_message_and_served_back_as_a_download() {
     let stored = server.request("POST", "/chat/site/files?name=box%20%C3%A9.png", &auth, PNG).await;
     assert_eq!(stored.status, 201);
     let file = stored.json();
-    assert_eq!((&file["name"], &file["mime"], &file["size"]), (&json!("box é.png"), &json!("image/png"), &json!(PNG.len())));
+    assert_eq!(
+        (&file["name"], &file["mime"], &file["size"]),
+        (&json!("box é.png"), &json!("image/png"), &json!(PNG.len()))
+    );
     let message = json!({ "client_id": "c1", "text": "", "attachments": [file] });
     assert_eq!(server.post("/chat/site/messages", &auth, &message).await.status, 200);
     let Inbound::Message(m) = fake.store.lock().unwrap().ingested[0].clone() else { panic!("not a message") };
@@ -53,7 +56,9 @@ async fn a_form_is_understood_too() {
     let fake = Fake::new();
     let server = start(&fake).await;
     let token = bearer(&server).await;
-    let mut form = b"--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.png\"\r\nContent-Type: image/png\r\n\r\n".to_vec();
+    let mut form =
+        b"--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.png\"\r\nContent-Type: image/png\r\n\r\n"
+            .to_vec();
     form.extend_from_slice(PNG);
     form.extend_from_slice(b"\r\n--x--\r\n");
     let auth = [("authorization", token.as_str()), ("content-type", "multipart/form-data; boundary=x")];

@@ -44,6 +44,23 @@ async fn the_demo_page_runs_only_what_we_serve() {
 }
 
 #[tokio::test]
+async fn the_widget_speaks_five_languages_whole() {
+    let server = start(WebchatConfig::default()).await;
+    let answer = server.get("/chat/site/words.json", &[("origin", "https://anywhere.example")]).await;
+    assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+    let words = answer.json();
+    let languages: Vec<&String> = words.as_object().unwrap().keys().collect();
+    assert_eq!(languages, ["de", "es", "fr", "pl"]);
+    for (language, phrases) in words.as_object().unwrap() {
+        let phrases = phrases.as_array().unwrap();
+        assert_eq!(phrases.len(), 27, "{language}");
+        for n in [16, 17, 18, 19, 25] {
+            assert!(phrases[n].as_str().unwrap().contains("{}"), "{language}: phrase {n} has no place for its value");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_plain_request_to_the_socket_is_refused() {
     let server = start(WebchatConfig::default()).await;
     let plain = server.get("/chat/site/ws", &[]).await;

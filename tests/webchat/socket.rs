@@ -1,8 +1,8 @@
-use crate::client::{hello, hello_again, Server};
+use crate::client::{Server, hello, hello_again};
 use crate::fake::Fake;
 use serde_json::json;
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use switchboard::http::chat::Timing;
 use switchboard_envelope::Inbound;
@@ -217,7 +217,8 @@ async fn a_long_thread_arrives_whole_and_in_order() {
     let server = start(&fake).await;
     let (_, welcome) = server.welcome(hello()).await;
     let visitor = welcome["visitor"].as_str().unwrap();
-    let sent: Vec<u64> = (0..230).map(|n| fake.reply(visitor, Some("Dana"), &format!("{n} {}", "é".repeat(900)), &[])).collect();
+    let sent: Vec<u64> =
+        (0..230).map(|n| fake.reply(visitor, Some("Dana"), &format!("{n} {}", "é".repeat(900)), &[])).collect();
     let (mut ann, again) = server.welcome(hello_again(&welcome, 0)).await;
     assert!(again.to_string().len() < 40_000, "a welcome of {} bytes", again.to_string().len());
     let mut got: Vec<u64> = again["replay"].as_array().unwrap().iter().map(|m| m["seq"].as_u64().unwrap()).collect();
@@ -233,7 +234,8 @@ async fn confirmations_are_bound_to_our_messages_and_coalesced() {
     let server = start(&fake).await;
     let (mut ann, welcome) = server.welcome(hello()).await;
     let visitor = welcome["visitor"].as_str().unwrap();
-    let (first, second) = (fake.reply(visitor, Some("Dana"), "one", &[]), fake.reply(visitor, Some("Dana"), "two", &[]));
+    let (first, second) =
+        (fake.reply(visitor, Some("Dana"), "one", &[]), fake.reply(visitor, Some("Dana"), "two", &[]));
     while ann.until("message").await["seq"] != json!(second) {}
     ann.say(json!({ "type": "delivered", "up_to_seq": first })).await;
     ann.say(json!({ "type": "delivered", "up_to_seq": u64::MAX })).await;
@@ -245,7 +247,10 @@ async fn confirmations_are_bound_to_our_messages_and_coalesced() {
     assert_eq!(other.until("read").await["up_to_seq"], second);
     eventually("read", || fake.confirmed() == [(second, false), (second, true)]).await;
     let ids: Vec<String> = fake.store.lock().unwrap().ingested.iter().map(|i: &Inbound| i.id().to_owned()).collect();
-    assert_eq!(ids, [format!("site:command:{visitor}.delivered.{second}"), format!("site:command:{visitor}.read.{second}")]);
+    assert_eq!(
+        ids,
+        [format!("site:command:{visitor}.delivered.{second}"), format!("site:command:{visitor}.read.{second}")]
+    );
     // What was claimed just before leaving is not lost.
     let third = fake.reply(visitor, Some("Dana"), "three", &[]);
     ann.until("message").await;

@@ -1,7 +1,7 @@
 use crate::config::Settings;
 use bytes::Bytes;
 use switchboard_adapter_sdk::{Adapter, Answer, AttemptOutcome, Call, RawRequest, Verdict};
-use switchboard_envelope::{event_id, ChannelProfile, Inbound, Outcome, Raw, Send, Timestamp, Unparsed};
+use switchboard_envelope::{ChannelProfile, Inbound, Outcome, Raw, Send, Timestamp, Unparsed, event_id};
 
 /// One web chat channel. Visitors come in through sockets, not through webhooks, and answers are pushed from history: the
 /// functions that speak to a provider refuse.
@@ -78,7 +78,10 @@ mod tests {
         let chat = Webchat::new(WebchatConfig::default().validate("site", &[]).unwrap());
         let p = chat.profile();
         assert!(p.push && !p.proactive && !p.reconciles);
-        assert_eq!((p.kind.as_str(), p.address_kind.as_str(), p.max_text, p.cost), ("webchat", "visitor", Some(4000), 100));
+        assert_eq!(
+            (p.kind.as_str(), p.address_kind.as_str(), p.max_text, p.cost),
+            ("webchat", "visitor", Some(4000), 100)
+        );
     }
 
     #[test]

@@ -62,7 +62,14 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { rate: 10, burst: 20, text: 4000, file_bytes: 10 * 1024 * 1024, sockets_per_visitor: 8, sockets: 20_000 }
+        Limits {
+            rate: 10,
+            burst: 20,
+            text: 4000,
+            file_bytes: 10 * 1024 * 1024,
+            sockets_per_visitor: 8,
+            sockets: 20_000,
+        }
     }
 }
 
@@ -134,7 +141,7 @@ impl WebchatConfig {
         if !problems.is_empty() {
             return Err(problems);
         }
-        // In range: checked above.
+        // From 0 to 100: checked above.
         let cost = (self.cost * 100.0).round() as u32;
         Ok(Settings {
             channel: channel.into(),
@@ -165,7 +172,8 @@ impl WebchatConfig {
     }
 
     fn look(&self, problems: &mut Vec<ConfigProblem>) {
-        let hex = self.color.strip_prefix('#').is_some_and(|h| h.len() == 6 && h.bytes().all(|b| b.is_ascii_hexdigit()));
+        let hex =
+            self.color.strip_prefix('#').is_some_and(|h| h.len() == 6 && h.bytes().all(|b| b.is_ascii_hexdigit()));
         if !hex {
             problem(problems, "color", format!("`{}` is not a colour: write `#rrggbb`", self.color));
         }

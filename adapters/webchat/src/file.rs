@@ -1,5 +1,5 @@
-use crate::{keyed, TokenKey, Visitor};
-use base64::{engine::general_purpose::URL_SAFE_NO_PAD, Engine as _};
+use crate::{TokenKey, Visitor, keyed};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use switchboard_envelope::{Attachment, BlobRef};
 use thiserror::Error;
@@ -58,9 +58,9 @@ const ZIPPED: &[(&str, &str)] = &[
 
 /// Names that run something when they are opened, whatever their bytes look like.
 const DANGEROUS: &[&str] = &[
-    "exe", "com", "bat", "cmd", "scr", "msi", "ps1", "vbs", "vbe", "js", "jse", "mjs", "wsf", "hta", "jar", "lnk", "reg",
-    "html", "htm", "xhtml", "svg", "xml", "xsl", "php", "sh", "app", "apk", "dll", "cpl", "iso", "img", "docm", "xlsm",
-    "pptm", "url", "chm",
+    "exe", "com", "bat", "cmd", "scr", "msi", "ps1", "vbs", "vbe", "js", "jse", "mjs", "wsf", "hta", "jar", "lnk",
+    "reg", "html", "htm", "xhtml", "svg", "xml", "xsl", "php", "sh", "app", "apk", "dll", "cpl", "iso", "img", "docm",
+    "xlsm", "pptm", "url", "chm",
 ];
 
 /// Decides by the bytes what a file is, and how it will be called. What the browser says of it counts for nothing.
@@ -110,14 +110,23 @@ fn clean_name(name: &str) -> String {
 }
 
 fn fields<'a>(channel: &'a str, visitor: &'a Visitor, file: &'a SignedFile, size: &'a [u8]) -> [&'a [u8]; 7] {
-    [b"file-1", channel.as_bytes(), visitor.as_str().as_bytes(), file.blob.as_bytes(), file.name.as_bytes(), file.mime.as_bytes(), size]
+    [
+        b"file-1",
+        channel.as_bytes(),
+        visitor.as_str().as_bytes(),
+        file.blob.as_bytes(),
+        file.name.as_bytes(),
+        file.mime.as_bytes(),
+        size,
+    ]
 }
 
 /// Signs a stored file for its uploader.
 #[must_use]
 pub fn sign_file(key: &TokenKey, channel: &str, visitor: &Visitor, file: &Attachment) -> SignedFile {
     let blob = file.blob.as_ref().map(|b| b.0.clone()).unwrap_or_default();
-    let mut signed = SignedFile { blob, name: file.name.clone(), mime: file.mime.clone(), size: file.size, sig: String::new() };
+    let mut signed =
+        SignedFile { blob, name: file.name.clone(), mime: file.mime.clone(), size: file.size, sig: String::new() };
     let tag = keyed::mac(key.key(), &fields(channel, visitor, &signed, &signed.size.to_be_bytes()));
     signed.sig = URL_SAFE_NO_PAD.encode(tag);
     signed

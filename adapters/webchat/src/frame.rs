@@ -21,9 +21,13 @@ pub enum ClientFrame {
     /// The visitor is writing.
     Typing,
     /// Everything up to and with this sequence was on a visible screen.
-    Read { up_to_seq: u64 },
+    Read {
+        up_to_seq: u64,
+    },
     /// Everything up to and with this sequence reached the widget.
-    Delivered { up_to_seq: u64 },
+    Delivered {
+        up_to_seq: u64,
+    },
     Ping,
 }
 
@@ -272,7 +276,8 @@ mod tests {
             let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
             here.ancestors().map(|d| d.join("shared/fixtures")).find(|d| d.is_dir())
         });
-        let path = found.expect("no shared/fixtures above this crate: set SWITCHBOARD_FIXTURES").join("webchat").join(name);
+        let path =
+            found.expect("no shared/fixtures above this crate: set SWITCHBOARD_FIXTURES").join("webchat").join(name);
         std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
     }
 
@@ -350,8 +355,18 @@ mod tests {
         let long = format!("{{\"type\":\"ping\",\"x\":\"{}\"}}", "a".repeat(MAX_FRAME));
         assert_eq!(ClientFrame::parse(long.as_bytes(), MAX_FRAME), Err(FrameError::TooLarge));
         let deep = format!("{{\"type\":\"hello\",\"page\":{}", "[".repeat(4000));
-        let bad = ["", "{}", "[]", "null", "{\"type\":\"admin\"}", "{\"type\":\"read\",\"up_to_seq\":-1}",
-            "{\"type\":\"read\",\"up_to_seq\":1e400}", "{\"type\":\"message\"}", "\u{0}", deep.as_str()];
+        let bad = [
+            "",
+            "{}",
+            "[]",
+            "null",
+            "{\"type\":\"admin\"}",
+            "{\"type\":\"read\",\"up_to_seq\":-1}",
+            "{\"type\":\"read\",\"up_to_seq\":1e400}",
+            "{\"type\":\"message\"}",
+            "\u{0}",
+            deep.as_str(),
+        ];
         for bad in bad {
             assert_eq!(ClientFrame::parse(bad.as_bytes(), MAX_FRAME), Err(FrameError::Unknown), "{bad:.60}");
         }

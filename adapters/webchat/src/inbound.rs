@@ -1,8 +1,9 @@
-use crate::frame::{ErrorCode, Hello, MessageFrame, MAX_ATTACHMENTS, MAX_CLIENT_ID};
-use crate::{keyed, verify_file, Confirmation, TokenKey, Visitor};
+use crate::frame::{ErrorCode, Hello, MAX_ATTACHMENTS, MAX_CLIENT_ID, MessageFrame};
+use crate::{Confirmation, TokenKey, Visitor, keyed, verify_file};
 use std::collections::BTreeMap;
 use switchboard_envelope::{
-    event_id, Action, Actor, Address, Attachment, Choice, Command, Content, Inbound, Message, Scope, Timestamp, Visibility,
+    Action, Actor, Address, Attachment, Choice, Command, Content, Inbound, Message, Scope, Timestamp, Visibility,
+    event_id,
 };
 use url::Url;
 
@@ -94,7 +95,10 @@ pub fn message(
     now: Timestamp,
 ) -> Result<Inbound, Refused> {
     if !is_client_id(&frame.client_id) {
-        return refuse(ErrorCode::BadFrame, format!("client_id must be 1 to {MAX_CLIENT_ID} letters, digits, `-` or `_`"));
+        return refuse(
+            ErrorCode::BadFrame,
+            format!("client_id must be 1 to {MAX_CLIENT_ID} letters, digits, `-` or `_`"),
+        );
     }
     let text = clean(&frame.text);
     if text.chars().count() > max_text as usize {
@@ -106,7 +110,11 @@ pub fn message(
         return refuse(ErrorCode::Empty, "nothing to send");
     }
     let text = if text.is_empty() { choice.as_ref().and_then(|c| c.label.clone()).unwrap_or(text) } else { text };
-    let id = event_id(channel, "message", &format!("{visitor}.{}", content_hash(frame, &text, &attachments, choice.as_ref())));
+    let id = event_id(
+        channel,
+        "message",
+        &format!("{visitor}.{}", content_hash(frame, &text, &attachments, choice.as_ref())),
+    );
     Ok(Inbound::Message(Box::new(Message {
         id,
         channel: channel.into(),
@@ -177,7 +185,7 @@ pub fn confirmation(channel: &str, visitor: &Visitor, confirmed: Confirmation, n
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{ChoiceFrame, ClientFrame, Page, User, MAX_FRAME};
+    use crate::frame::{ChoiceFrame, ClientFrame, MAX_FRAME, Page, User};
     use crate::sign_file;
     use proptest::prelude::*;
     use switchboard_envelope::BlobRef;
@@ -220,7 +228,10 @@ mod tests {
     fn a_message_is_a_valid_envelope() {
         let m = build(&ann(), &frame("c1", "a\u{0}b\r\nc\u{7}")).unwrap();
         assert_eq!(m.content.text, "ab\nc");
-        assert_eq!((m.thread.as_str(), m.from.identity().as_str()), (ann().as_str(), "visitor:v01010101010101010101010101010101"));
+        assert_eq!(
+            (m.thread.as_str(), m.from.identity().as_str()),
+            (ann().as_str(), "visitor:v01010101010101010101010101010101")
+        );
         assert_eq!((m.provider_id.as_deref(), m.authenticated, m.received_at), (Some("c1"), None, NOW));
         let inbound = Inbound::Message(Box::new(m));
         assert_eq!(inbound.validate().map_err(|e| e.to_string()), Ok(()));
@@ -286,7 +297,10 @@ mod tests {
         assert_eq!((c.meta["locale"].as_str(), c.meta["timezone"].as_str()), ("en-GB", "Europe/London"));
         let c = Context::new(&hello, true);
         assert_eq!((c.meta["user"].as_str(), c.name.as_deref()), ("42", Some("Ann")));
-        let long = Hello { page: Page { url: format!("https://a.example/{}", "é".repeat(2000)), ..Page::default() }, ..Hello::default() };
+        let long = Hello {
+            page: Page { url: format!("https://a.example/{}", "é".repeat(2000)), ..Page::default() },
+            ..Hello::default()
+        };
         assert!(Context::new(&long, false).meta.is_empty());
     }
 

@@ -20,12 +20,12 @@ pub use adapter::Webchat;
 pub use bucket::TokenBucket;
 pub use config::{ConfigProblem, Limits, Settings, Side, WebchatConfig};
 pub use confirm::{Confirmation, Confirmations};
-pub use file::{check_upload, sign_file, verify_file, FileRefused, SignedFile, MAX_FILE_NAME};
+pub use file::{FileRefused, MAX_FILE_NAME, SignedFile, check_upload, sign_file, verify_file};
 pub use frame::{
-    Ack, Bye, ChoiceFrame, ClientFrame, ErrorCode, ErrorFrame, FrameError, From, Hello, MessageFrame, MessageIn, Page,
-    Queue, Read, ServerFrame, Speaker, Typing, User, Welcome, MAX_ATTACHMENTS, MAX_CLIENT_ID, MAX_FRAME, PROTOCOL,
+    Ack, Bye, ChoiceFrame, ClientFrame, ErrorCode, ErrorFrame, FrameError, From, Hello, MAX_ATTACHMENTS, MAX_CLIENT_ID,
+    MAX_FRAME, MessageFrame, MessageIn, PROTOCOL, Page, Queue, Read, ServerFrame, Speaker, Typing, User, Welcome,
 };
-pub use inbound::{confirmation, message, Context, Refused};
-pub use multipart::{first_file, MultipartError, Part};
+pub use inbound::{Context, Refused, confirmation, message};
+pub use multipart::{MultipartError, Part, first_file};
 pub use origin::{Origin, OriginPolicy, OriginRefused};
-pub use token::{identity_matches, identified_visitor, TokenError, TokenKey, Visitor};
+pub use token::{TokenError, TokenKey, Visitor, identified_visitor, identity_matches};

@@ -43,13 +43,16 @@ pub fn first_file<'a>(content_type: &str, body: &'a [u8]) -> Result<Part<'a>, Mu
     let mut rest = body.get(find(body, open.as_bytes()).ok_or(MultipartError::NoFile)?..).unwrap_or_default();
     // A form of a browser has a handful of fields; a hostile one must not make this loop long.
     for _ in 0..16 {
-        let part = rest.strip_prefix(open.as_bytes()).and_then(|r| r.strip_prefix(b"\r\n")).ok_or(MultipartError::NoFile)?;
-        let head_end = find(part.get(..4096.min(part.len())).unwrap_or_default(), b"\r\n\r\n").ok_or(MultipartError::NoFile)?;
+        let part =
+            rest.strip_prefix(open.as_bytes()).and_then(|r| r.strip_prefix(b"\r\n")).ok_or(MultipartError::NoFile)?;
+        let head_end =
+            find(part.get(..4096.min(part.len())).unwrap_or_default(), b"\r\n\r\n").ok_or(MultipartError::NoFile)?;
         let (head, content) = part.split_at_checked(head_end).ok_or(MultipartError::NoFile)?;
         let content = content.get(4..).unwrap_or_default();
         // An empty part ends at the line break that ends its head.
         let end = if content.starts_with(open.as_bytes()) { Some(0) } else { find(content, close.as_bytes()) };
-        let (bytes, after) = content.split_at_checked(end.ok_or(MultipartError::NoFile)?).ok_or(MultipartError::NoFile)?;
+        let (bytes, after) =
+            content.split_at_checked(end.ok_or(MultipartError::NoFile)?).ok_or(MultipartError::NoFile)?;
         if let Some(name) = file_name(head) {
             return Ok(Part { name, bytes });
         }
@@ -60,7 +63,8 @@ pub fn first_file<'a>(content_type: &str, body: &'a [u8]) -> Result<Part<'a>, Mu
 
 fn file_name(head: &[u8]) -> Option<&str> {
     let head = std::str::from_utf8(head).ok()?;
-    let line = head.split("\r\n").find(|l| l.get(..20).is_some_and(|k| k.eq_ignore_ascii_case("content-disposition:")))?;
+    let line =
+        head.split("\r\n").find(|l| l.get(..20).is_some_and(|k| k.eq_ignore_ascii_case("content-disposition:")))?;
     let value = line.split_once("filename=\"")?.1;
     value.split('"').next()
 }
@@ -75,7 +79,9 @@ mod tests {
     fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
         let mut out = vec![];
         for (disposition, bytes) in parts {
-            out.extend_from_slice(format!("------x1\r\nContent-Disposition: form-data; {disposition}\r\n\r\n").as_bytes());
+            out.extend_from_slice(
+                format!("------x1\r\nContent-Disposition: form-data; {disposition}\r\n\r\n").as_bytes(),
+            );
             out.extend_from_slice(bytes);
             out.extend_from_slice(b"\r\n");
         }

@@ -120,13 +120,27 @@ mod tests {
     #[test]
     fn scheme_host_and_port_must_all_be_those_of_the_list() {
         let p = policy();
-        for good in ["https://shop.example", "https://SHOP.example:443", "http://localhost:3000", "https://hooks.shop.example"] {
+        for good in
+            ["https://shop.example", "https://SHOP.example:443", "http://localhost:3000", "https://hooks.shop.example"]
+        {
             assert_eq!(p.check(Some(good), Some("hooks.shop.example")), Ok(()), "{good}");
         }
         let bad = [
-            "http://shop.example", "https://shop.example:8443", "https://evil.example", "https://shop.example.evil.example",
-            "https://notshop.example", "https://sub.shop.example", "http://localhost:3001", "null", "", "file://", "*",
-            "https://shop.example@evil.example", "https://shop.example/path", "\u{0}", "https://",
+            "http://shop.example",
+            "https://shop.example:8443",
+            "https://evil.example",
+            "https://shop.example.evil.example",
+            "https://notshop.example",
+            "https://sub.shop.example",
+            "http://localhost:3001",
+            "null",
+            "",
+            "file://",
+            "*",
+            "https://shop.example@evil.example",
+            "https://shop.example/path",
+            "\u{0}",
+            "https://",
         ];
         for bad in bad {
             assert!(p.check(Some(bad), Some("hooks.shop.example")).is_err(), "{bad}");

@@ -1,6 +1,6 @@
 use crate::keyed;
 use aws_lc_rs::hmac;
-use base64::{engine::general_purpose::URL_SAFE_NO_PAD, Engine as _};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use std::fmt;
 use switchboard_adapter_sdk::Secret;
 use switchboard_envelope::Timestamp;

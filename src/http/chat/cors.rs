@@ -1,11 +1,11 @@
 //! Which pages may call the HTTP endpoints. Tokens travel in a header, never in a cookie, so no credentials are allowed.
 
 use super::state::ChatState;
+use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::Json;
-use http::{header, HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::collections::HashMap;
 use switchboard_webchat::{ErrorCode, ErrorFrame};
 

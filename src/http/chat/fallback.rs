@@ -1,21 +1,21 @@
 //! The same conversation over plain requests, for visitors whose network lets no WebSocket through.
 
-use super::cors::problem;
-use super::session::{shown, Session, PAGE};
-use super::state::{Channel, ChatState, ClientAddr};
 use super::Transcript;
-use axum::body::{to_bytes, Body};
+use super::cors::problem;
+use super::session::{PAGE, Session, shown};
+use super::state::{Channel, ChatState, ClientAddr};
+use axum::Json;
+use axum::body::{Body, to_bytes};
 use axum::extract::{Extension, Path, Query, State};
 use axum::response::{IntoResponse, Response};
-use axum::Json;
-use http::{header, HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard_webchat::{
-    ClientFrame, Confirmation, ErrorCode, ErrorFrame, FrameError, From, Hello, ServerFrame, Speaker, Typing, MAX_FRAME,
+    ClientFrame, Confirmation, ErrorCode, ErrorFrame, FrameError, From, Hello, MAX_FRAME, ServerFrame, Speaker, Typing,
 };
-use tokio::time::{timeout, Instant};
+use tokio::time::{Instant, timeout};
 
 /// A request's body may be longer than a frame, so that four thousand characters of any script fit.
 const MAX_BODY: usize = 4 * MAX_FRAME;
@@ -43,9 +43,14 @@ pub(super) fn bearer(
     said: Hello,
 ) -> Result<Session, ErrorFrame> {
     let value = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let token = value.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, t)| t.trim());
+    let token =
+        value.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, t)| t.trim());
     let Some(token) = token.filter(|t| !t.is_empty()) else {
-        return Err(state.refuse(channel, ErrorCode::Unauthorized, "send the visitor token in `Authorization: Bearer`"));
+        return Err(state.refuse(
+            channel,
+            ErrorCode::Unauthorized,
+            "send the visitor token in `Authorization: Bearer`",
+        ));
     };
     Session::open(state, channel, &Hello { token: Some(token.to_owned()), ..said })
 }
@@ -143,7 +148,12 @@ pub(super) async fn events(
     }
 }
 
-async fn wait(state: &ChatState, channel: &Arc<Channel>, poll: &Poll, headers: &HeaderMap) -> Result<Events, ErrorFrame> {
+async fn wait(
+    state: &ChatState,
+    channel: &Arc<Channel>,
+    poll: &Poll,
+    headers: &HeaderMap,
+) -> Result<Events, ErrorFrame> {
     let session = bearer(state, channel, headers, Hello::default())?;
     metered(state, &session)?;
     let busy = |ms| state.refuse_for(channel, ErrorCode::Busy, ms);
@@ -200,7 +210,8 @@ async fn said(
     metered(state, &known)?;
     let bytes = body(state, channel, request, MAX_BODY, state.timing.hello).await?;
     let bad = |detail: &str| state.refuse(channel, ErrorCode::BadFrame, detail);
-    let mut value: serde_json::Value = serde_json::from_slice(&bytes).map_err(|_| bad("the body must be a JSON object"))?;
+    let mut value: serde_json::Value =
+        serde_json::from_slice(&bytes).map_err(|_| bad("the body must be a JSON object"))?;
     let fields = value.as_object_mut().ok_or_else(|| bad("the body must be a JSON object"))?;
     fields.entry("type").or_insert_with(|| "message".into());
     let key = headers.get("idempotency-key").and_then(|v| v.to_str().ok());

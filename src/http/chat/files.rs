@@ -2,12 +2,12 @@ use super::cors::problem;
 use super::fallback::{bearer, body, metered_address};
 use super::session::Session;
 use super::state::{Channel, ChatState, ClientAddr};
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, Path, Query, State};
 use axum::response::{IntoResponse, Response};
-use axum::Json;
 use bytes::Bytes;
-use http::{header, HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -66,7 +66,8 @@ async fn store(
     let _permit = state.uploads.try_acquire().map_err(|_| state.refuse_for(channel, ErrorCode::Busy, 2000))?;
     let bytes = body(state, channel, request, max + FORM, state.timing.upload).await?;
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let (name, bytes) = file_of(content_type, name, bytes).map_err(|e| state.refuse(channel, ErrorCode::BadFrame, e.to_string()))?;
+    let (name, bytes) =
+        file_of(content_type, name, bytes).map_err(|e| state.refuse(channel, ErrorCode::BadFrame, e.to_string()))?;
     if bytes.len() > max {
         return Err(too_large());
     }

@@ -20,9 +20,8 @@ pub use state::{ChatSetup, ChatState, ClientAddr, Clock, Timing};
 pub use wakes::Wakes;
 
 use axum::{
-    middleware,
+    Router, middleware,
     routing::{get, options, post},
-    Router,
 };
 
 /// The routes below `/chat`. The server must allow upgrades, and may put a [`ClientAddr`] into each request's extensions.
@@ -34,13 +33,14 @@ pub fn routes(state: ChatState) -> Router {
         .route("/chat/{channel}/files", post(files::upload))
         .route("/chat/{channel}/files/{hash}", get(files::download))
         .route_layer(middleware::from_fn_with_state(state.clone(), cors::guard));
-    let preflights = ["session", "events", "messages", "files", "files/{hash}"].into_iter().fold(Router::new(), |r, path| {
-        r.route(&format!("/chat/{{channel}}/{path}"), options(cors::preflight))
-    });
+    let preflights = ["session", "events", "messages", "files", "files/{hash}"]
+        .into_iter()
+        .fold(Router::new(), |r, path| r.route(&format!("/chat/{{channel}}/{path}"), options(cors::preflight)));
     Router::new()
         .route("/chat/{channel}", get(pages::demo))
         .route("/chat/{channel}/demo.css", get(pages::demo_css))
         .route("/chat/{channel}/widget.js", get(pages::widget))
+        .route("/chat/{channel}/words.json", get(pages::words))
         .route("/chat/{channel}/ws", get(socket::upgrade))
         .merge(guarded)
         .merge(preflights)

@@ -2,13 +2,15 @@ use super::state::ChatState;
 use aws_lc_rs::digest;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use base64::{engine::general_purpose::URL_SAFE_NO_PAD, Engine as _};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use http::{header, HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
-use switchboard_webchat::{Settings, MAX_ATTACHMENTS};
+use switchboard_webchat::{MAX_ATTACHMENTS, Settings};
 
 const WIDGET: &str = include_str!("assets/widget.js");
+/// The widget's phrases in the languages that it does not carry.
+const WORDS: &str = include_str!("assets/words.json");
 const DEMO: &str = include_str!("assets/demo.html");
 const DEMO_CSS: &str = include_str!("assets/demo.css");
 /// Where the widget's source takes its channel's settings.
@@ -39,12 +41,32 @@ impl Widget {
             "maxFiles": MAX_ATTACHMENTS,
         });
         // JSON is JavaScript but for `<`, which could end a script element if somebody inlines the file.
-        let script = WIDGET.replacen(SLOT, &values.to_string().replace('<', "\\u003c"), 1);
+        let script = lean(WIDGET).replacen(SLOT, &values.to_string().replace('<', "\\u003c"), 1);
         let hash = digest::digest(&digest::SHA256, script.as_bytes());
         let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(hash.as_ref().get(..12).unwrap_or_default()));
         let etag = HeaderValue::from_str(&etag).unwrap_or(HeaderValue::from_static("\"0\""));
         Widget { script: script.into(), etag }
     }
+}
+
+/// The source without what only its authors read: indentation and the lines that are comments.
+fn lean(source: &str) -> String {
+    let lines = source.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// `GET /chat/<channel>/words.json`, for any page.
+pub(super) async fn words(State(state): State<ChatState>, Path(channel): Path<String>) -> Response {
+    if state.channel(&channel).is_none() {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "public, max-age=3600"),
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (headers, WORDS).into_response()
 }
 
 /// `GET /chat/<channel>/widget.js`, for any page: what it may do is decided by the socket's origin check.

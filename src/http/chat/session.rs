@@ -6,8 +6,8 @@ use crate::log::{Ingested, LogError};
 use std::sync::Arc;
 use switchboard_envelope::Inbound;
 use switchboard_webchat::{
-    self as webchat, Ack, ChoiceFrame, Confirmation, Context, ErrorCode, ErrorFrame, From, Hello, MessageFrame, MessageIn,
-    ServerFrame, Speaker, Visitor, Welcome, PROTOCOL,
+    self as webchat, Ack, ChoiceFrame, Confirmation, Context, ErrorCode, ErrorFrame, From, Hello, MessageFrame,
+    MessageIn, PROTOCOL, ServerFrame, Speaker, Visitor, Welcome,
 };
 
 /// Messages read from history at once.
@@ -46,9 +46,9 @@ impl Session {
         let known = match (&hello.token, &vouched) {
             // A user signing in leaves the anonymous token behind, whatever became of it.
             (Some(token), Some(_)) => state.key.verify(id, token, now, settings.token_max_age_ms).ok(),
-            (Some(token), None) => {
-                Some(state.key.verify(id, token, now, settings.token_max_age_ms).map_err(|e| unauthorized(e.to_string()))?)
-            }
+            (Some(token), None) => Some(
+                state.key.verify(id, token, now, settings.token_max_age_ms).map_err(|e| unauthorized(e.to_string()))?,
+            ),
             (None, _) => None,
         };
         let is_user = vouched.is_some();

@@ -1,17 +1,17 @@
-use super::session::{shown, Session, PAGE};
+use super::ChatItem;
+use super::session::{PAGE, Session, shown};
 use super::state::{Channel, ChatState, ClientAddr};
 use super::wakes::{Signal, Wake};
-use super::ChatItem;
-use axum::extract::ws::{close_code, CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{Extension, Path, State};
 use axum::response::{IntoResponse, Response};
-use http::{header, HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header};
 use std::sync::Arc;
 use switchboard_webchat::{
-    Bye, ClientFrame, Confirmations, ErrorCode, ErrorFrame, From, Hello, Queue, Read, ServerFrame, Speaker, TokenBucket,
-    Typing, MAX_FRAME,
+    Bye, ClientFrame, Confirmations, ErrorCode, ErrorFrame, From, Hello, MAX_FRAME, Queue, Read, ServerFrame, Speaker,
+    TokenBucket, Typing,
 };
-use tokio::time::{sleep_until, timeout, Duration, Instant};
+use tokio::time::{Duration, Instant, sleep_until, timeout};
 
 const UNAUTHORIZED: u16 = 4401;
 const ORIGIN: u16 = 4403;
@@ -48,7 +48,8 @@ pub(super) async fn upgrade(
         }
     };
     let metered = addr.map_or(Ok(()), |Extension(a)| channel.strangers.take(&a.0.to_string(), state.monotonic_ms()));
-    let refused = refused.or_else(|| metered.err().map(|ms| (state.refuse_for(&channel, ErrorCode::RateLimited, ms), RATE)));
+    let refused =
+        refused.or_else(|| metered.err().map(|ms| (state.refuse_for(&channel, ErrorCode::RateLimited, ms), RATE)));
     ws.max_message_size(MAX_READ)
         .max_frame_size(MAX_READ)
         .write_buffer_size(0)

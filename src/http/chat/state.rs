@@ -1,4 +1,4 @@
-use super::{meters::Meters, metrics::Metrics, ChatBackend, Wakes};
+use super::{ChatBackend, Wakes, meters::Meters, metrics::Metrics};
 use prometheus_client::registry::Registry;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use switchboard_envelope::Timestamp;
 use switchboard_webchat::{ErrorCode, ErrorFrame, Settings, TokenKey, Webchat};
-use tokio::sync::{watch, Semaphore};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 /// The daemon's clock.

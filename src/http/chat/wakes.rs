@@ -101,10 +101,10 @@ impl Wake {
     }
 
     pub async fn changed(&mut self) -> Signal {
-        if let Some(receiver) = self.receiver.as_mut() {
-            if receiver.changed().await.is_ok() {
-                return self.seen();
-            }
+        if let Some(receiver) = self.receiver.as_mut()
+            && receiver.changed().await.is_ok()
+        {
+            return self.seen();
         }
         // The registry keeps the sender while anybody listens, so this is never reached; waiting is harmless.
         std::future::pending().await

@@ -1,24 +1,23 @@
 // The chat widget: one script tag, no framework, nothing fetched but from its own daemon. Styles live in a shadow root, so
 // that the page and the widget cannot break each other. Everything shown is built as nodes, never from markup.
-(function (cfg) {
+(async function (cfg) {
   'use strict';
   const tag = document.currentScript;
   if (!tag) return;
   const base = tag.src.replace(/\/widget\.js.*$/, '');
-  if (document.querySelector(`switchboard-chat[data-base="${CSS.escape(base)}"]`)) return;
+  const loaded = window.SwitchboardChats ||= {};
+  if (loaded[base]) return;
+  loaded[base] = true;
   const opt = (name, other) => tag.dataset[name] ?? other;
 
-  const WORDS = {
-    en: ['Chat with us', 'Hello! How can we help you?', 'Open chat', 'Close chat', 'Write a message', 'Send', 'Attach a file', 'Connecting…', 'You are offline. Your messages will be sent when you are back.', 'Sending…', 'Sent', 'Not sent', 'Try again', 'Remove', 'is typing…', 'Automatic reply', 'You are number {} in the queue', '{} unread', 'Too long: at most {} characters', 'The file is too large (at most {} MB)', 'This kind of file is not accepted', 'The file could not be sent', 'The chat is not available on this page', 'You', 'Support', 'Download {}', 'Waiting to be sent'],
-    de: ['Schreiben Sie uns', 'Guten Tag! Wie können wir helfen?', 'Chat öffnen', 'Chat schließen', 'Nachricht schreiben', 'Senden', 'Datei anhängen', 'Verbinden…', 'Keine Verbindung. Ihre Nachrichten werden gesendet, sobald sie wieder da ist.', 'Wird gesendet…', 'Gesendet', 'Nicht gesendet', 'Erneut versuchen', 'Entfernen', 'schreibt…', 'Automatische Antwort', 'Sie sind Nummer {} in der Warteschlange', '{} ungelesen', 'Zu lang: höchstens {} Zeichen', 'Die Datei ist zu groß (höchstens {} MB)', 'Dateien dieser Art werden nicht angenommen', 'Die Datei konnte nicht gesendet werden', 'Der Chat ist auf dieser Seite nicht verfügbar', 'Sie', 'Support', '{} herunterladen', 'Wartet auf Versand'],
-    fr: ['Écrivez-nous', 'Bonjour ! Comment pouvons-nous vous aider ?', 'Ouvrir le chat', 'Fermer le chat', 'Écrire un message', 'Envoyer', 'Joindre un fichier', 'Connexion…', 'Hors ligne. Vos messages partiront dès le retour de la connexion.', 'Envoi…', 'Envoyé', 'Non envoyé', 'Réessayer', 'Retirer', 'écrit…', 'Réponse automatique', 'Vous êtes numéro {} dans la file', '{} non lus', 'Trop long : {} caractères au plus', 'Fichier trop lourd ({} Mo au plus)', 'Ce type de fichier n’est pas accepté', 'Le fichier n’a pas pu être envoyé', 'Le chat n’est pas disponible sur cette page', 'Vous', 'Support', 'Télécharger {}', 'En attente d’envoi'],
-    es: ['Escríbenos', '¡Hola! ¿En qué podemos ayudarte?', 'Abrir el chat', 'Cerrar el chat', 'Escribe un mensaje', 'Enviar', 'Adjuntar un archivo', 'Conectando…', 'Sin conexión. Tus mensajes se enviarán cuando vuelva.', 'Enviando…', 'Enviado', 'No enviado', 'Reintentar', 'Quitar', 'está escribiendo…', 'Respuesta automática', 'Eres el número {} de la cola', '{} sin leer', 'Demasiado largo: {} caracteres como máximo', 'El archivo es demasiado grande ({} MB como máximo)', 'No se acepta este tipo de archivo', 'No se pudo enviar el archivo', 'El chat no está disponible en esta página', 'Tú', 'Soporte', 'Descargar {}', 'En espera de envío'],
-    pl: ['Napisz do nas', 'Dzień dobry! W czym możemy pomóc?', 'Otwórz czat', 'Zamknij czat', 'Napisz wiadomość', 'Wyślij', 'Dołącz plik', 'Łączenie…', 'Brak połączenia. Wiadomości zostaną wysłane, gdy wróci.', 'Wysyłanie…', 'Wysłano', 'Nie wysłano', 'Spróbuj ponownie', 'Usuń', 'pisze…', 'Odpowiedź automatyczna', 'Jesteś na miejscu {} w kolejce', 'Nieprzeczytane: {}', 'Za długie: najwyżej {} znaków', 'Plik jest za duży (najwyżej {} MB)', 'Pliki tego rodzaju nie są przyjmowane', 'Nie udało się wysłać pliku', 'Czat nie jest dostępny na tej stronie', 'Ty', 'Obsługa', 'Pobierz {}', 'Czeka na wysłanie'],
-  };
   const lang = [opt('lang'), cfg.lang, document.documentElement.lang, navigator.language, 'en']
-    .map(l => (l || '').slice(0, 2).toLowerCase()).find(l => WORDS[l]);
+    .map(l => (l || '').slice(0, 2).toLowerCase()).find(l => ['en', 'de', 'fr', 'es', 'pl'].includes(l));
+  const words = lang === 'en' ? {} : await fetch(base + '/words.json').then(r => r.json()).catch(() => ({}));
   const [TITLE, GREETING, OPEN, CLOSE, WRITE, SEND, ATTACH, CONNECTING, OFFLINE, SENDING, SENT, FAILED, RETRY, REMOVE, TYPING,
-    AUTO, QUEUE, UNREAD, LONG, LARGE, KIND, UPLOAD, REFUSED, YOU, SUPPORT, DOWNLOAD, WAITING] = WORDS[lang];
+    AUTO, QUEUE, UNREAD, LONG, LARGE, KIND, UPLOAD, REFUSED, YOU, SUPPORT, DOWNLOAD, WAITING] = words[lang] || [
+    'Chat with us', 'Hello! How can we help you?', 'Open chat', 'Close chat', 'Write a message', 'Send', 'Attach a file', 'Connecting…',
+    'You are offline. Your messages will be sent when you are back.', 'Sending…', 'Sent', 'Not sent', 'Try again', 'Remove', 'is typing…', 'Automatic reply', 'You are number {} in the queue',
+    '{} unread', 'Too long: at most {} characters', 'The file is too large (at most {} MB)', 'This kind of file is not accepted', 'The file could not be sent', 'The chat is not available on this page', 'You', 'Support', 'Download {}', 'Waiting to be sent'];
   const fill = (text, value) => text.replace('{}', value);
   const title = opt('title', cfg.title) || TITLE;
 
@@ -65,15 +64,18 @@ button{font:inherit;color:inherit;background:none;border:0;cursor:pointer;paddin
 .launch,.panel{position:fixed;bottom:24px;z-index:2147483000;right:24px}
 .left .launch,.left .panel{right:auto;left:24px}
 .launch{width:56px;height:56px;border-radius:28px;background:var(--accent);color:var(--on);display:grid;place-items:center;box-shadow:0 2px 12px #0005}
+.launch svg{width:28px;height:28px}
 .launch:hover,.send:hover{filter:brightness(1.08)}
 .badge{position:absolute;top:-4px;right:-4px;min-width:22px;height:22px;padding:0 6px;border-radius:11px;background:#b3261e;color:#fff;font-size:13px;line-height:22px;text-align:center}
 .panel{width:376px;height:min(616px,calc(100vh - 48px));background:var(--bg);color:var(--fg);border:1px solid var(--line);border-radius:16px;box-shadow:0 8px 40px #0004;display:flex;flex-direction:column;overflow:hidden;animation:up .16s ease-out}
 @keyframes up{from{opacity:0;transform:translateY(12px)}}
 header{display:flex;align-items:center;gap:8px;padding:12px 8px 12px 16px;background:var(--accent);color:var(--on)}
-h2{font-size:16px;font-weight:600;margin:0;flex:1;min-width:0;overflow-wrap:anywhere}
+.head{flex:1;min-width:0;overflow-wrap:anywhere}
+h2{font-size:16px;font-weight:600;margin:0}
+.by{font-size:13px}
 header :focus-visible{outline-color:var(--on)}
-.icon{width:40px;height:40px;border-radius:8px;display:grid;place-items:center;flex:none}
-.log{flex:1;overflow-y:auto;padding:16px;display:flex;flex-direction:column;gap:4px;overscroll-behavior:contain}
+.icon{width:40px;height:40px;border-radius:12px;display:grid;place-items:center;flex:none}
+.log{flex:1;overflow-y:auto;padding:16px 16px 4px;scrollbar-width:thin;scrollbar-color:var(--line) transparent;display:flex;flex-direction:column;gap:4px;overscroll-behavior:contain}
 .greet{color:var(--dim);margin:0 0 12px;white-space:pre-wrap}
 .m{max-width:84%;display:flex;flex-direction:column;align-items:flex-start;align-self:flex-start;margin-top:8px}
 .m.same{margin-top:0}.m.same .who{display:none}
@@ -82,7 +84,6 @@ header :focus-visible{outline-color:var(--on)}
 .text{padding:8px 12px;border-radius:14px;background:var(--them);white-space:pre-wrap;overflow-wrap:anywhere}
 .me .text{background:var(--accent);color:var(--on)}
 .text a{color:inherit}
-.me.pending .text{opacity:.82}
 .state.bad{color:var(--bad)}
 .state button,.chip button,.file{text-decoration:underline;min-height:24px;padding:0 4px}
 .file{display:flex;align-items:center;gap:8px;margin:2px 0;padding:8px 12px;border:1px solid var(--line);border-radius:14px;overflow-wrap:anywhere;text-align:start}
@@ -96,12 +97,14 @@ header :focus-visible{outline-color:var(--on)}
 .typing::after{content:"";display:inline-block;width:4px;height:4px;margin-left:4px;border-radius:2px;background:currentColor;animation:beat 1s infinite alternate}
 .typing:empty::after{display:none}
 @keyframes beat{to{opacity:.2}}
-.chips{display:flex;flex-wrap:wrap;gap:4px;padding:0 12px}
+.chips{display:flex;flex-wrap:wrap;gap:4px;padding:0 12px 4px}
+.chips:empty{padding:0}
 .chip{font-size:13px;border:1px solid var(--line);border-radius:8px;padding:2px 8px;max-width:100%;overflow-wrap:anywhere}
 .chip.bad{color:var(--bad)}
 progress{width:64px;height:6px;vertical-align:middle;accent-color:var(--accent)}
-form{display:flex;align-items:flex-end;gap:4px;padding:8px;border-top:1px solid var(--line);margin:0}
-textarea{flex:1;min-width:0;font:inherit;font-size:16px;color:inherit;background:transparent;border:0;resize:none;height:40px;max-height:136px;padding:8px;border-radius:8px}
+form{display:flex;align-items:flex-end;gap:8px;padding:8px;border-top:1px solid var(--line);margin:0}
+textarea{flex:1;min-width:0;font:inherit;font-size:16px;color:inherit;background:transparent;border:1px solid var(--dim);resize:none;height:40px;max-height:136px;padding:6px 12px;border-radius:12px;scrollbar-width:thin}
+textarea:focus-visible{outline-offset:-2px}
 textarea::placeholder{color:var(--dim);opacity:1}
 .send{background:var(--accent);color:var(--on)}
 .send:disabled{background:var(--them);color:var(--dim);cursor:default;filter:none}
@@ -139,8 +142,9 @@ textarea::placeholder{color:var(--dim);opacity:1}
     onpaste: e => { const files = [...e.clipboardData.files]; if (files.length && cfg.uploads) { e.preventDefault(); files.forEach(upload); } } });
   const picker = h('input', { type: 'file', multiple: true, hidden: true, onchange: () => { [...picker.files].forEach(upload); picker.value = ''; } });
   const sendButton = h('button', { class: 'icon send', type: 'submit', 'aria-label': SEND, disabled: true }, icon('M5 12h14M13 6l6 6-6 6'));
+  const who = h('div', { class: 'by' });
   const panel = h('section', { class: 'panel', role: 'dialog', 'aria-label': title, hidden: true },
-    h('header', {}, h('h2', {}, title),
+    h('header', {}, h('div', { class: 'head' }, h('h2', {}, title), who),
       h('button', { class: 'icon', type: 'button', 'aria-label': CLOSE, onclick: () => show(false) }, icon('M6 6l12 12M18 6L6 18'))),
     log, typing, note, chips,
     h('form', { onsubmit: e => { e.preventDefault(); submit(); } },
@@ -182,7 +186,7 @@ textarea::placeholder{color:var(--dim);opacity:1}
       : mine && last ? h('div', { class: 'state' }, SENT) : null;
     const name = mine ? YOU : item.from.kind === 'auto' ? AUTO : item.from.name || SUPPORT;
     const at = new Date(item.at);
-    const el = h('div', { class: `m ${mine ? 'me' : ''} ${same ? 'same' : ''} ${item.state === 'sending' ? 'pending' : ''}`, title: at.toLocaleString(lang) },
+    const el = h('div', { class: `m ${mine ? 'me' : ''} ${same ? 'same' : ''}`, title: at.toLocaleString(lang) },
       h('div', { class: 'who' }, h('span', { class: mine ? 'sr' : '' }, name + ' '), h('time', { datetime: item.at }, at.toLocaleTimeString(lang, { hour: '2-digit', minute: '2-digit' }))),
       item.text && h('div', { class: 'text' }, ...linked(item.text)),
       ...(item.attachments || []).map(file => drawFile(item, file)),
@@ -241,6 +245,8 @@ textarea::placeholder{color:var(--dim);opacity:1}
       before = item;
     }
     while (node.nextElementSibling) node.nextElementSibling.remove();
+    const agent = [...items].reverse().find(i => i.from.kind === 'agent' && i.from.name);
+    who.textContent = agent ? agent.from.name : '';
     if (atEnd) bottom();
     count();
   }
@@ -365,7 +371,7 @@ textarea::placeholder{color:var(--dim);opacity:1}
   }
 
   // --- The line to the daemon: a WebSocket, or where none gets through, plain requests
-  let socket = null, polling = null, busy = false, tries = 0, blocked = 0, timer, beat, heardAt = 0, flight = null, user = null;
+  let socket = null, polling = null, busy = false, tries = 0, blocked = 0, works = false, timer, beat, heardAt = 0, flight = null, user = null, visitor;
   let readyNow, ready = new Promise(done => { readyNow = done; });
   if (opt('userId')) user = { id: opt('userId'), hash: opt('userHash', ''), name: opt('userName') };
 
@@ -388,16 +394,17 @@ textarea::placeholder{color:var(--dim);opacity:1}
     busy = true;
     status();
     if (blocked >= 2 || !window.WebSocket) return poll();
-    let opened = false;
+    let spoke = false;
     const ws = socket = new WebSocket(base.replace(/^http/, 'ws') + '/ws');
     const slow = setTimeout(() => ws.close(), 12000);
-    ws.onopen = () => { opened = true; ws.send(JSON.stringify(hello())); };
-    ws.onmessage = e => { heardAt = Date.now(); clearTimeout(slow); let frame; try { frame = JSON.parse(e.data); } catch { return; } heard(frame); };
+    ws.onopen = () => ws.send(JSON.stringify(hello()));
+    ws.onmessage = e => { spoke = works = true; heardAt = Date.now(); clearTimeout(slow); let frame; try { frame = JSON.parse(e.data); } catch { return; } heard(frame); };
     ws.onclose = e => {
       clearTimeout(slow);
       if (ws !== socket) return;
       socket = null;
-      if (!opened) blocked++;
+      // Some networks refuse the upgrade, others swallow what follows it.
+      if (!spoke && e.code < 1012) blocked++;
       if (e.code === 4401) return stranger();
       if (e.code === 4403) return refused();
       lost(e.code === 4429 ? 30000 : 0);
@@ -416,7 +423,7 @@ textarea::placeholder{color:var(--dim);opacity:1}
   function stranger() {
     // The token is not good any more. What was not sent goes out under a new one; a user's bad proof will not get better.
     const had = kept().token;
-    keep(() => ({ token: undefined, visitor: undefined }));
+    keep(() => ({ token: undefined }));
     if (!had && user) return refused();
     restart();
     lost(had ? 0 : 5000);
@@ -435,13 +442,15 @@ textarea::placeholder{color:var(--dim);opacity:1}
   async function poll() {
     polling = new AbortController();
     const mine = polling;
-    const until = Date.now() + 300000;   // then try a WebSocket again
+    // Then a WebSocket is tried again; soon if one worked before, for then the daemon was away and not the way to it.
+    const until = Date.now() + (works ? 20000 : 300000);
+    let late = setTimeout(() => mine.abort(), 15000);
     try {
       heard(await (await call('POST', 'session', hello(), mine.signal)).json());
       while (polling === mine && Date.now() < until) {
-        const late = setTimeout(() => mine.abort(), 45000);
-        const news = await (await call('GET', `events?after=${lastSeq}&wait=25&queue=${place}`, null, mine.signal)).json();
         clearTimeout(late);
+        late = setTimeout(() => mine.abort(), 45000);
+        const news = await (await call('GET', `events?after=${lastSeq}&wait=25&queue=${place}`, null, mine.signal)).json();
         if (news.reset) restart();
         quietly(news.events.length > 1, () => news.events.forEach(heard));
         if (place !== (news.queue_position || 0)) { place = news.queue_position || 0; status(); }
@@ -449,10 +458,12 @@ textarea::placeholder{color:var(--dim);opacity:1}
       if (polling === mine) { blocked = 1; lost(0); }
     } catch (e) {
       if (polling !== mine) return;
+      // Plain requests do not get through either: nothing is known about WebSockets.
+      if (!e.status) blocked = 0;
       if (e.status === 401) stranger();
       else if (e.status === 403) refused();
       else lost((e.problem && e.problem.retry_after_ms) || 0);
-    }
+    } finally { clearTimeout(late); }
   }
 
   // A replay is not read out.
@@ -491,7 +502,8 @@ textarea::placeholder{color:var(--dim);opacity:1}
   }
 
   function welcome(frame) {
-    if (frame.reset || (kept().visitor && kept().visitor !== frame.visitor)) restart();
+    if (frame.reset || (visitor && visitor !== frame.visitor)) restart();
+    visitor = frame.visitor;
     keep(() => ({ token: frame.token, visitor: frame.visitor }));
     tries = 0;
     if (socket) blocked = 0;
@@ -545,6 +557,8 @@ textarea::placeholder{color:var(--dim);opacity:1}
   // --- Start
   addEventListener('online', () => { tries = 0; if (!online) connect(); });
   addEventListener('offline', status);
+  // Another tab signed somebody in or out: this one follows.
+  addEventListener('storage', e => { if (e.key === KEY && e.newValue && online && kept().visitor !== visitor) { hangUp(); restart(); connect(); } });
   document.addEventListener('visibilitychange', () => { count(); if (document.visibilityState === 'visible' && !online && busy === false && started()) connect(); });
   const started = () => kept().token || !panel.hidden;
   const start = () => {
