@@ -1,6 +1,6 @@
 //! Serves the demo page and the widget with a scripted agent, for whoever works on them. Nothing is stored.
 
-#[path = "fake.rs"]
+#[path = "../tests/webchat/fake.rs"]
 #[expect(dead_code, reason = "the tests use more of it")]
 mod fake;
 
