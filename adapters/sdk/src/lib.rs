@@ -10,7 +10,7 @@ pub mod client;
 pub mod redact;
 mod secret;
 pub mod signature;
-#[cfg(feature = "testkit")]
+#[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 
 pub use adapter::{

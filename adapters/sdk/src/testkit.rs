@@ -201,10 +201,8 @@ impl Run<'_> {
             };
             let at = fixture.request.received_at.plus(86_400_000);
             match quietly(|| self.kit.adapter.reparse(raw, body.into(), at)) {
-                Ok(again)
-                    if ids(&again).is_superset(&ids(&events))
-                        || ids(&again).is_subset(&ids(&events)) && !again.is_empty() =>
-                {
+                // An event of several may hold only its own part of the request.
+                Ok(again) if !again.is_empty() && ids(&again).is_subset(&ids(&events)) => {
                     self.well_formed(&fixture.name, &again);
                 }
                 other => self.fail(&fixture.name, "a raw body is read again alike", format!("{other:?}")),
@@ -379,3 +377,7 @@ impl Random {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "testkit_tests.rs"]
+mod tests;
