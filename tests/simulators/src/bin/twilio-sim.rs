@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! twilio-sim --listen 127.0.0.1:9700 --token 12345 --number +15005550006 --route https://hooks.shop.example=http://127.0.0.1:8080
-//! curl -d url=https://hooks.shop.example/hooks/support-sms -d from=+15005550009 -d body=hello http://127.0.0.1:9700/sim/inbound
+//! curl -d url=https://hooks.shop.example/hooks/support-sms --data-urlencode from=+15005550009 -d body=hello http://127.0.0.1:9700/sim/inbound
 //! curl http://127.0.0.1:9700/sim/messages
 //! ```
 #![forbid(unsafe_code)]
