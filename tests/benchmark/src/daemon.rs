@@ -89,8 +89,8 @@ pub async fn throughput(options: &Options) -> Result<Throughput, Failure> {
     let flooded = webhooks.flood(options.connections).await?;
     settled(&daemon, warm + options.messages).await?;
     let took = flooded.began.elapsed();
-    if provider.answered() != warm + options.messages {
-        return Err(format!("{} replies for {} messages", provider.answered(), warm + options.messages).into());
+    if provider.replies() != warm + options.messages {
+        return Err(format!("{} replies for {} messages", provider.replies(), warm + options.messages).into());
     }
     Ok(Throughput {
         per_second: options.messages as f64 / took.as_secs_f64(),

@@ -36,7 +36,7 @@ async fn kills_at_random_moments_lose_nothing_send_nothing_twice_and_forget_nobo
     let mut dice = Dice::new(seed);
 
     let provider = Provider::start().await;
-    provider.delay_up_to(Duration::from_millis(20));
+    provider.takes(Duration::from_millis(10));
     let shop = Arc::new(Shop::with(&provider.base_url()).sms("send_timeout = \"5s\"").open());
     let mut daemon = Daemon::start(&shop).await;
 

@@ -4,7 +4,7 @@
 use serde_json::Value;
 use std::process::Output;
 use std::time::Duration;
-use switchboard_e2e::{Daemon, Fault, Pack, Provider, Shop, eventually, message, sid};
+use switchboard_e2e::{Daemon, Pack, Provider, Shop, Step, eventually, message, sid};
 
 const ANN: &str = "+15551230001";
 
@@ -142,10 +142,9 @@ async fn a_graceful_stop_finishes_the_call_in_flight() {
     let provider = Provider::start().await;
     let shop = Shop::with(&provider.base_url()).open();
     let mut daemon = Daemon::start(&shop).await;
-    provider.next(Fault::Slow(Duration::from_millis(1500)));
+    provider.next(Step::Delay(Duration::from_millis(1500), Box::new(Step::Accept)));
     shop.sms(ANN, "refund A-1", &sid("1")).deliver(&shop.hook("support-sms")).await.unwrap();
-    eventually("the call to begin", || async { if provider.requests() == 1 { Ok(()) } else { Err("no call yet") } })
-        .await;
+    provider.asked(1).await;
     let status = daemon.terminate(Duration::from_secs(40)).await;
     assert_eq!(status.code(), Some(0));
     assert_eq!(provider.sent().len(), 1);
@@ -172,9 +171,32 @@ async fn a_second_daemon_over_the_same_data_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn committed_schemas_are_what_the_program_prints() {
     let shop = Shop::with("http://127.0.0.1:1").open();
-    for name in ["envelope", "rules", "openapi"] {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    for (name, path) in [
+        ("envelope", "adapters/envelope/schema/envelope.schema.json"),
+        ("rules", "routing-rules/schema/pack.schema.json"),
+        ("config", "schema/config.schema.json"),
+    ] {
         let printed = shop.command(&["schema", name]);
         assert_eq!(printed.status.code(), Some(0), "{name}: {}", said(&printed));
-        let _: Value = serde_json::from_slice(&printed.stdout).unwrap_or_else(|e| panic!("schema {name}: {e}"));
+        let committed = std::fs::read_to_string(format!("{root}/{path}")).unwrap_or_else(|e| panic!("{path}: {e}"));
+        assert!(committed.as_bytes() == printed.stdout, "run `switchboard schema {name} > {path}`");
     }
+    let openapi = shop.command(&["schema", "openapi"]);
+    let parsed: Value = serde_json::from_slice(&openapi.stdout).unwrap_or_else(|e| panic!("{e}: {}", said(&openapi)));
+    assert!(parsed["openapi"].as_str().is_some_and(|version| version.starts_with("3.")), "{parsed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tests_of_the_shipped_packs_pass() {
+    let shop = Shop::with("http://127.0.0.1:1").open();
+    let packs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../routing-rules/packs");
+    let mut tested = 0;
+    for pack in std::fs::read_dir(packs).expect("the shipped packs") {
+        let path = pack.expect("a folder of packs").path();
+        let output = shop.command(&["rules", "test", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(0), "{}: {}", path.display(), said(&output));
+        tested += 1;
+    }
+    assert!(tested > 0, "no pack in {packs}");
 }

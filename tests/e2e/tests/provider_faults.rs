@@ -3,13 +3,13 @@
 
 use serde_json::{Value, json};
 use std::time::Duration;
-use switchboard_e2e::{Api, Daemon, Fault, Provider, Shop, eventually, eventually_within, message, sid};
+use switchboard_e2e::{Api, Daemon, Provider, Shop, Step, eventually, eventually_within, message, sid};
 
 const ANN: &str = "+15551230001";
 const REPLY: &str = "Your refund A-1 is on its way.";
 
 /// A customer writes, the rule answers, and the provider's first answer is `fault`.
-async fn answered_under(shop: &Shop, provider: &Provider, fault: Fault) {
+async fn answered_under(shop: &Shop, provider: &Provider, fault: Step) {
     provider.next(fault);
     shop.sms(ANN, "refund A-1", &sid("1")).deliver(&shop.hook("support-sms")).await.unwrap();
 }
@@ -38,7 +38,7 @@ async fn too_many_requests_is_retried_after_what_the_provider_asks() {
     let shop = Shop::with(&provider.base_url()).open();
     let _daemon = Daemon::start(&shop).await;
     let began = std::time::Instant::now();
-    answered_under(&shop, &provider, Fault::TooMany { retry_after: Some(2) }).await;
+    answered_under(&shop, &provider, Step::rate_limited(Some(2))).await;
     eventually_within(Duration::from_secs(40), "the second attempt", || async {
         if provider.sent().len() == 1 { Ok(()) } else { Err(provider.requests().to_string()) }
     })
@@ -76,14 +76,14 @@ async fn a_permanent_refusal_is_shown_with_the_providers_code_and_never_retried(
     let provider = Provider::start().await;
     let shop = Shop::with(&provider.base_url()).open();
     let _daemon = Daemon::start(&shop).await;
-    answered_under(&shop, &provider, Fault::Refused { status: 400, code: 21211 }).await;
+    answered_under(&shop, &provider, Step::bad_request(21_211)).await;
     let reply = reply_is(&shop.api(), "rejected").await;
     assert!(reply.to_string().contains("21211"), "{reply}");
     assert_eq!(provider.requests(), 1);
 }
 
 /// Each of these leaves it open whether the customer got the reply: it must not be sent again by itself, and a person decides.
-async fn parks_what_may_have_been_sent(fault: Fault) {
+async fn parks_what_may_have_been_sent(fault: Step) {
     let provider = Provider::start().await;
     let shop = Shop::with(&provider.base_url()).sms("send_timeout = \"2s\"").open();
     let mut daemon = Daemon::start(&shop).await;
@@ -107,10 +107,7 @@ async fn parks_what_may_have_been_sent(fault: Fault) {
     let id = parked["id"].as_str().unwrap();
     let resent = api.post(&format!("/dead-letters/{id}/resend"), json!({})).await;
     assert!((200..300).contains(&resent.status), "{resent}");
-    eventually("the resend", || async {
-        if provider.requests() == attempts + 1 { Ok(()) } else { Err(provider.requests().to_string()) }
-    })
-    .await;
+    provider.asked(attempts + 1).await;
     eventually("the dead letters to be empty", || async {
         let list = api.all("/dead-letters", "dead_letters").await;
         if list.is_empty() { Ok(()) } else { Err(format!("{list:?}")) }
@@ -120,22 +117,22 @@ async fn parks_what_may_have_been_sent(fault: Fault) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_undocumented_500_is_parked_and_resent_by_a_person_only() {
-    parks_what_may_have_been_sent(Fault::Status(500)).await;
+    parks_what_may_have_been_sent(Step::server_error()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reset_after_the_request_is_parked_and_resent_by_a_person_only() {
-    parks_what_may_have_been_sent(Fault::ResetAfterRequest).await;
+    parks_what_may_have_been_sent(Step::ReadAndReset).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_never_comes_is_parked_and_resent_by_a_person_only() {
-    parks_what_may_have_been_sent(Fault::Silence).await;
+    parks_what_may_have_been_sent(Step::Delay(Duration::from_secs(30), Box::new(Step::ReadAndReset))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_garbage_answer_is_parked_and_resent_by_a_person_only() {
-    parks_what_may_have_been_sent(Fault::Garbage).await;
+    parks_what_may_have_been_sent(Step::garbage()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,7 +141,7 @@ async fn refused_credentials_pause_the_channel_and_resume_sends_what_waited() {
     let shop = Shop::with(&provider.base_url()).open();
     let _daemon = Daemon::start(&shop).await;
     let api = shop.api();
-    answered_under(&shop, &provider, Fault::Refused { status: 401, code: 20003 }).await;
+    answered_under(&shop, &provider, Step::unauthorized()).await;
     eventually("the channel to be paused", || async {
         let channels = api.get("/channels").await;
         let sms =
