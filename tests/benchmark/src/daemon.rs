@@ -102,13 +102,14 @@ pub async fn throughput(options: &Options) -> Result<Throughput, Failure> {
 
 /// Waits until the daemon has counted that many results in LOG.
 async fn settled(daemon: &Daemon<'_>, wanted: u64) -> Result<(), Failure> {
-    wait_for_counter(daemon, "switchboard_results_total", wanted).await
+    wait_for(daemon, "switchboard_results_total", wanted).await
 }
 
-async fn wait_for_counter(daemon: &Daemon<'_>, name: &str, wanted: u64) -> Result<(), Failure> {
+/// Waits until a metric has reached a value.
+async fn wait_for(daemon: &Daemon<'_>, name: &str, wanted: u64) -> Result<(), Failure> {
     let (mut best, mut moved) = (0.0, Instant::now());
     loop {
-        let seen = daemon.counter(name).await;
+        let seen = daemon.metric(name).await;
         if seen >= wanted as f64 {
             return Ok(());
         }
@@ -166,7 +167,7 @@ pub async fn memory(options: &Options) -> Result<Memory, Failure> {
     let idle_mb = resident_mb(daemon.pid())?;
     let count = options.conversations;
     Webhooks::sign(&shop, Text::Waits, 0, count, count).flood(options.connections).await?;
-    wait_for_depth(&shop, count).await?;
+    wait_for(&daemon, "switchboard_queue_depth", count).await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let open_mb = resident_mb(daemon.pid())?;
     daemon.terminate(Duration::from_secs(60)).await;
@@ -174,26 +175,6 @@ pub async fn memory(options: &Options) -> Result<Memory, Failure> {
     daemon.restart().await;
     let restart_ms = round(began.elapsed().as_secs_f64() * 1000.0);
     Ok(Memory { idle_mb, open_mb, starts_ms, restart_ms })
-}
-
-/// Waits until that many conversations stand in the queue.
-async fn wait_for_depth(shop: &Shop, wanted: u64) -> Result<(), Failure> {
-    let api = shop.api();
-    let (mut best, mut moved) = (0, Instant::now());
-    loop {
-        let queues = api.get("/queues").await.ok();
-        let depth = queues["queues"].as_array().into_iter().flatten().filter_map(|q| q["depth"].as_u64()).sum::<u64>();
-        if depth >= wanted {
-            return Ok(());
-        }
-        if depth > best {
-            (best, moved) = (depth, Instant::now());
-        }
-        if moved.elapsed() > STALLED {
-            return Err(format!("the queue stopped at {depth} of {wanted} conversations").into());
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 fn resident_mb(pid: u32) -> Result<f64, Failure> {

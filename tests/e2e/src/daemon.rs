@@ -101,8 +101,8 @@ impl<'a> Daemon<'a> {
         answer.text().await.expect("metrics are text")
     }
 
-    /// The sum of a counter over its labels; 0 when it is not there.
-    pub async fn counter(&self, name: &str) -> f64 {
+    /// The sum of a metric over its labels; 0 when it is not there.
+    pub async fn metric(&self, name: &str) -> f64 {
         let rows = self.metrics().await;
         let values = rows.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
         values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
