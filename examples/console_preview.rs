@@ -4,7 +4,7 @@
 //!
 //! It answers the part of `/api/v1` that the console uses, keeps what is done in memory, and sends the events that the
 //! daemon would send. It is no test double of the daemon: nothing is routed.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::disallowed_methods)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods, clippy::print_stdout, reason = "a tool for looking at pages, never shipped")]
 
 use axum::Router;
 use axum::extract::{Path, Query, State};
@@ -48,7 +48,9 @@ impl World {
     /// Changes a conversation and tells everybody.
     fn change(&self, id: &str, change: impl FnOnce(&mut Value)) -> Response {
         let mut all = self.conversations.lock().unwrap();
-        let Some(c) = all.iter_mut().find(|c| c["id"] == id) else { return problem(404, "not_found", "no such conversation") };
+        let Some(c) = all.iter_mut().find(|c| c["id"] == id) else {
+            return problem(404, "not_found", "no such conversation");
+        };
         change(c);
         c["updated_at"] = at(now()).into();
         self.tell("conversation", summary(c));
@@ -75,12 +77,27 @@ fn summary(c: &Value) -> Value {
 
 fn problem(status: u16, code: &str, detail: &str) -> Response {
     let body = json!({ "type": "about:blank", "status": status, "code": code, "detail": detail });
-    (StatusCode::from_u16(status).unwrap(), [("content-type", "application/problem+json")], body.to_string()).into_response()
+    (StatusCode::from_u16(status).unwrap(), [("content-type", "application/problem+json")], body.to_string())
+        .into_response()
 }
 
 const NAMES: [&str; 16] = [
-    "Ann Lee", "Tomás Ferreira", "Nour Haddad", "Kei Tanaka", "Olu Adeyemi", "Marta Nowak", "Jean-Baptiste de La Rochefoucauld",
-    "Sofia Lindqvist", "Ravi Menon", "Chloé Martin", "Bilal Khan", "Grace O’Connor", "Iva Horvat", "Pedro Alves", "山田 花子", "Liz Park",
+    "Ann Lee",
+    "Tomás Ferreira",
+    "Nour Haddad",
+    "Kei Tanaka",
+    "Olu Adeyemi",
+    "Marta Nowak",
+    "Jean-Baptiste de La Rochefoucauld",
+    "Sofia Lindqvist",
+    "Ravi Menon",
+    "Chloé Martin",
+    "Bilal Khan",
+    "Grace O’Connor",
+    "Iva Horvat",
+    "Pedro Alves",
+    "山田 花子",
+    "Liz Park",
 ];
 const TEXTS: [&str; 12] = [
     "Where is my refund? I sent the parcel back two weeks ago and heard nothing since.",
@@ -129,7 +146,8 @@ fn conversation(n: usize) -> Value {
         _ if state == "queued" && n % 4 == 0 => Some(now() + (n as i64 % 11 - 2) * 400_000),
         _ => None,
     };
-    let identity = if kind == "sms" { format!("phone:+1500555{:04}", n % 10_000) } else { format!("visitor:{n:06x}a1") };
+    let identity =
+        if kind == "sms" { format!("phone:+1500555{:04}", n % 10_000) } else { format!("visitor:{n:06x}a1") };
     let name = if n == 6 || n % 13 == 12 { Value::Null } else { NAMES[n % NAMES.len()].into() };
     let opted_out = n == 4;
     json!({
@@ -153,18 +171,35 @@ fn messages(n: usize, text: &str, last: i64) -> Value {
     let auto = json!({ "kind": "auto", "rule": "After hours" });
     let you = json!({ "kind": "agent", "id": "you" });
     let bob = json!({ "kind": "agent", "id": "bob" });
-    let m = |i: usize, direction: &str, author: &Value, text: &str, before: i64, status: Value| message(format!("c{n}-m{i}"), direction, author.clone(), text, last - before, status);
+    let m = |i: usize, direction: &str, author: &Value, text: &str, before: i64, status: Value| {
+        message(format!("c{n}-m{i}"), direction, author.clone(), text, last - before, status)
+    };
     let mut list = vec![
         m(0, "in", &contact, "Hello, anybody there?", 86_400_000 + 240_000, json!("received")),
         m(1, "out", &auto, "Thanks Ann, we are back tomorrow at 9:00.", 86_400_000 + 239_000, json!("delivered")),
-        m(2, "event", &json!({ "kind": "system" }), "waited in billing for 14 min, then taken by Bob", 3_600_000, Value::Null),
+        m(
+            2,
+            "event",
+            &json!({ "kind": "system" }),
+            "waited in billing for 14 min, then taken by Bob",
+            3_600_000,
+            Value::Null,
+        ),
         m(3, "in", &contact, "I sent the cups back with the label from your mail.", 900_000, json!("received")),
         m(4, "in", &contact, "The number on it is 00340434161094042557.", 880_000, json!("received")),
-        m(5, "note", &bob, "Called the bank: the money left us on Monday. Should be there tomorrow.", 600_000, Value::Null),
+        m(
+            5,
+            "note",
+            &bob,
+            "Called the bank: the money left us on Monday. Should be there tomorrow.",
+            600_000,
+            Value::Null,
+        ),
         m(6, "out", &you, "It is on its way: the bank says tomorrow.", 540_000, json!("read")),
     ];
     if n == 0 {
-        let mut unknown = m(7, "out", &you, "I also added a voucher for the trouble: CUPS10.", 500_000, json!("unknown"));
+        let mut unknown =
+            m(7, "out", &you, "I also added a voucher for the trouble: CUPS10.", 500_000, json!("unknown"));
         unknown["detail"] = "the connection broke after the text was handed to Twilio".into();
         list.push(unknown);
         let mut failed = m(8, "out", &you, "You can use it in any order this year.", 400_000, json!("dead"));
@@ -230,7 +265,8 @@ fn list(w: &World, q: &HashMap<String, String>) -> Value {
     let from: usize = q.get("cursor").and_then(|c| c.parse().ok()).unwrap_or(0);
     let all = w.conversations.lock().unwrap();
     let fits = |c: &&Value| {
-        ["state", "agent", "queue"].iter().all(|f| q.get(*f).is_none_or(|v| c[*f] == v.as_str())) && q.get("contact").is_none_or(|v| c["contact"]["id"] == v.as_str())
+        ["state", "agent", "queue"].iter().all(|f| q.get(*f).is_none_or(|v| c[*f] == v.as_str()))
+            && q.get("contact").is_none_or(|v| c["contact"]["id"] == v.as_str())
     };
     let mut found = all.iter().filter(fits).skip(from);
     let page: Vec<Value> = found.by_ref().take(limit).map(summary).collect();
@@ -267,28 +303,53 @@ async fn write(State(w): State<Shared>, method: Method, Path(path): Path<String>
     match parts[..] {
         ["conversations", id, "reply"] if text.contains("fail") => {
             let _ = id;
-            problem(422, "window_closed", "the messaging window closed 3 h ago; it opens when the customer writes again")
+            problem(
+                422,
+                "window_closed",
+                "the messaging window closed 3 h ago; it opens when the customer writes again",
+            )
         }
-        ["conversations", _, "reply"] if text.contains("stale") && !body["seen"].is_null() => problem(409, "stale", "a newer message exists"),
+        ["conversations", _, "reply"] if text.contains("stale") && !body["seen"].is_null() => {
+            problem(409, "stale", "a newer message exists")
+        }
         ["conversations", id, "reply"] => reply(&w, id, text, you),
-        ["conversations", id, "note"] => w.say(id, message(format!("n{}", now()), "note", you, text, now(), Value::Null)),
+        ["conversations", id, "note"] => {
+            w.say(id, message(format!("n{}", now()), "note", you, text, now(), Value::Null))
+        }
         ["conversations", id, "close"] => w.change(id, |c| c["state"] = "closed".into()),
-        ["conversations", id, "reopen" | "take"] => w.change(id, |c| { c["state"] = "assigned".into(); c["agent"] = "you".into(); c["offer"] = Value::Null; }),
-        ["conversations", id, "snooze"] => w.change(id, |c| { c["state"] = "snoozed".into(); c["snoozed_until"] = body["until"].clone(); }),
+        ["conversations", id, "reopen" | "take"] => w.change(id, |c| {
+            c["state"] = "assigned".into();
+            c["agent"] = "you".into();
+            c["offer"] = Value::Null;
+        }),
+        ["conversations", id, "snooze"] => w.change(id, |c| {
+            c["state"] = "snoozed".into();
+            c["snoozed_until"] = body["until"].clone();
+        }),
         ["conversations", id, "transfer"] => w.change(id, |c| {
             c["agent"] = body["agent"].clone();
-            if body["agent"].is_null() { c["queue"] = body["queue"].clone(); }
+            if body["agent"].is_null() {
+                c["queue"] = body["queue"].clone();
+            }
             c["state"] = if body["agent"].is_null() { "queued" } else { "assigned" }.into();
         }),
-        ["conversations", id] => w.change(id, |c| for (k, v) in body.as_object().unwrap() { c[k] = v.clone() }),
+        ["conversations", id] => w.change(id, |c| {
+            for (k, v) in body.as_object().unwrap() {
+                c[k] = v.clone()
+            }
+        }),
         ["offers", id, answer] => w.change(&id.replace('o', "c"), |c| {
             c["offer"] = Value::Null;
             c["state"] = if answer == "accept" { "assigned" } else { "queued" }.into();
-            if answer == "accept" { c["agent"] = "you".into(); }
+            if answer == "accept" {
+                c["agent"] = "you".into();
+            }
         }),
         ["agents", id, "presence"] => {
             let mut agents = w.agents.lock().unwrap();
-            let Some(agent) = agents.iter_mut().find(|a| a["id"] == id) else { return problem(404, "not_found", "no such agent") };
+            let Some(agent) = agents.iter_mut().find(|a| a["id"] == id) else {
+                return problem(404, "not_found", "no such agent");
+            };
             agent["presence"] = body["presence"].clone();
             w.tell("agent", agent.clone());
             StatusCode::NO_CONTENT.into_response()
@@ -308,7 +369,13 @@ async fn write(State(w): State<Shared>, method: Method, Path(path): Path<String>
 fn reply(w: &Shared, id: &str, text: &str, author: Value) -> Response {
     let sent = message(format!("r{}", now()), "out", author, text, now(), json!("queued"));
     let answer = w.say(id, sent.clone());
-    w.change(id, |c| { c["turn"] = "customer".into(); c["agent"] = "you".into(); c["state"] = "assigned".into(); c["sla"] = Value::Null; c["offer"] = Value::Null; });
+    w.change(id, |c| {
+        c["turn"] = "customer".into();
+        c["agent"] = "you".into();
+        c["state"] = "assigned".into();
+        c["sla"] = Value::Null;
+        c["offer"] = Value::Null;
+    });
     let (w, id) = (Arc::clone(w), id.to_owned());
     tokio::spawn(async move {
         for status in ["sending", "sent", "delivered", "read"] {
@@ -316,7 +383,9 @@ fn reply(w: &Shared, id: &str, text: &str, author: Value) -> Response {
             let mut m = sent.clone();
             m["status"] = status.into();
             if let Some(c) = w.conversations.lock().unwrap().iter_mut().find(|c| c["id"] == id.as_str()) {
-                if let Some(kept) = c["messages"].as_array_mut().unwrap().iter_mut().find(|k| k["id"] == m["id"]) { *kept = m.clone(); }
+                if let Some(kept) = c["messages"].as_array_mut().unwrap().iter_mut().find(|k| k["id"] == m["id"]) {
+                    *kept = m.clone();
+                }
             }
             w.tell("message", json!({ "conversation": id, "message": m }));
         }
@@ -324,7 +393,10 @@ fn reply(w: &Shared, id: &str, text: &str, author: Value) -> Response {
     answer
 }
 
-async fn events(State(w): State<Shared>, headers: HeaderMap) -> Sse<impl Stream<Item = Result<Event, std::convert::Infallible>>> {
+async fn events(
+    State(w): State<Shared>,
+    headers: HeaderMap,
+) -> Sse<impl Stream<Item = Result<Event, std::convert::Infallible>>> {
     let agent = w.sessions.identify(&headers).and_then(|i| i.agent).unwrap_or_default();
     let open = w.sessions.open_console(&agent);
     let stream = futures_util::stream::unfold((w.events.subscribe(), open, 0u64), |(mut feed, open, n)| async move {
@@ -365,13 +437,38 @@ async fn main() {
     let dead = |id: &str, reason: &str, code: Value, detail: &str, text: &str| json!({ "id": id, "conversation": "c0", "channel": "support-sms", "to": "+15005550000", "text": text, "reason": reason, "code": code, "detail": detail, "at": at(now() - 500_000) });
     let world = Arc::new(World {
         conversations: Mutex::new((0..count).map(conversation).collect()),
-        agents: Mutex::new(vec![agent("you", "Maya Ortiz", "available", 1.5, 5.0), agent("bob", "Bob Reyes", "available", 4.0, 4.0), agent("ann", "Ann Kowalski", "away", 2.0, 5.0), agent("cid", "Cid Moreau", "offline", 0.0, 5.0)]),
-        dead: Mutex::new(vec![
-            dead("c0-m7", "unknown", Value::Null, "the connection broke after the text was handed to Twilio", "I also added a voucher for the trouble: CUPS10."),
-            dead("c0-m8", "rejected", json!("30007"), "the carrier filtered it as unwanted", "You can use it in any order this year."),
-            dead("d3", "expired", Value::Null, "support-sms did not recover within 4 h", "Your parcel is at the counter."),
+        agents: Mutex::new(vec![
+            agent("you", "Maya Ortiz", "available", 1.5, 5.0),
+            agent("bob", "Bob Reyes", "available", 4.0, 4.0),
+            agent("ann", "Ann Kowalski", "away", 2.0, 5.0),
+            agent("cid", "Cid Moreau", "offline", 0.0, 5.0),
         ]),
-        quarantine: Mutex::new(vec![json!({ "id": "q1", "channel": "support-sms", "reason": "Twilio’s form has no field From", "at": at(now() - 900_000), "raw": { "content_type": "application/x-www-form-urlencoded", "text": "MessageSid=SM0123&Body=hello&To=%2B15005550006" } })]),
+        dead: Mutex::new(vec![
+            dead(
+                "c0-m7",
+                "unknown",
+                Value::Null,
+                "the connection broke after the text was handed to Twilio",
+                "I also added a voucher for the trouble: CUPS10.",
+            ),
+            dead(
+                "c0-m8",
+                "rejected",
+                json!("30007"),
+                "the carrier filtered it as unwanted",
+                "You can use it in any order this year.",
+            ),
+            dead(
+                "d3",
+                "expired",
+                Value::Null,
+                "support-sms did not recover within 4 h",
+                "Your parcel is at the counter.",
+            ),
+        ]),
+        quarantine: Mutex::new(vec![
+            json!({ "id": "q1", "channel": "support-sms", "reason": "Twilio’s form has no field From", "at": at(now() - 900_000), "raw": { "content_type": "application/x-www-form-urlencoded", "text": "MessageSid=SM0123&Body=hello&To=%2B15005550006" } }),
+        ]),
         events: broadcast::channel(1024).0,
         sessions: Arc::clone(&sessions),
     });
@@ -380,7 +477,10 @@ async fn main() {
         .route("/api/v1/{*path}", get(read).post(write).put(write).patch(write).delete(write))
         .layer(middleware::from_fn_with_state(Arc::clone(&world), signed_in))
         .with_state(Arc::clone(&world));
-    let tokens = { let you = you.clone(); Arc::new(move |t: &str| (t == "preview").then(|| you.clone())) };
+    let tokens = {
+        let you = you.clone();
+        Arc::new(move |t: &str| (t == "preview").then(|| you.clone()))
+    };
     let console = routes(ConsoleState { sessions: Arc::clone(&sessions), tokens, workspace: "main".into() });
     tokio::spawn(customer(world, every as u64));
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", u16::try_from(port).unwrap())).await.unwrap();
@@ -392,6 +492,8 @@ async fn serve(listener: tokio::net::TcpListener, app: Router) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         let service = hyper_util::service::TowerToHyperService::new(app.clone());
-        tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(hyper_util::rt::TokioIo::new(stream), service));
+        tokio::spawn(
+            hyper::server::conn::http1::Builder::new().serve_connection(hyper_util::rt::TokioIo::new(stream), service),
+        );
     }
 }

@@ -80,7 +80,9 @@ pub(super) fn page(version: &str, workspace: &str) -> String {
         .filter(|asset| asset.name.ends_with(".js"))
         .map(|asset| format!("<link rel=\"modulepreload\" href=\"/console/assets/{version}/{}\">\n", asset.name))
         .collect();
-    PAGE.replace("{version}", version).replace("{preload}", preload.trim_end()).replace("{workspace}", &escape(workspace))
+    PAGE.replace("{version}", version)
+        .replace("{preload}", preload.trim_end())
+        .replace("{workspace}", &escape(workspace))
 }
 
 fn escape(text: &str) -> String {

@@ -240,7 +240,13 @@ async fn the_number_of_sessions_and_codes_is_bounded() {
 #[tokio::test]
 async fn every_address_of_the_console_serves_the_page_under_the_strict_policy() {
     let desk = desk();
-    let deep = ["/console", "/console/inbox/mine/c-4127", "/console/board", "/console/inbox/queue/billing/a%2Fb", "/console/login"];
+    let deep = [
+        "/console",
+        "/console/inbox/mine/c-4127",
+        "/console/board",
+        "/console/inbox/queue/billing/a%2Fb",
+        "/console/login",
+    ];
     for path in deep {
         let response = desk.get(path).await;
         assert_eq!(response.status(), StatusCode::OK, "{path}");
@@ -292,7 +298,12 @@ async fn files_are_served_with_a_tag_and_kept_by_version() {
 #[tokio::test]
 async fn an_unknown_file_is_not_the_page() {
     let desk = desk();
-    for path in ["/console/assets/none.js", "/console/assets/0/none.js", "/console/assets/..%2Fmod.rs", "/console/assets/a/b/app.js"] {
+    for path in [
+        "/console/assets/none.js",
+        "/console/assets/0/none.js",
+        "/console/assets/..%2Fmod.rs",
+        "/console/assets/a/b/app.js",
+    ] {
         let response = desk.get(path).await;
         assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
         assert_eq!(response.headers()["content-type"], "application/problem+json");
@@ -303,7 +314,16 @@ async fn an_unknown_file_is_not_the_page() {
 #[test]
 fn no_module_can_turn_text_into_markup() {
     for asset in ASSETS {
-        let forbidden = ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "srcdoc", "http-equiv"];
+        let forbidden = [
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "document.write",
+            "eval(",
+            "new Function",
+            "srcdoc",
+            "http-equiv",
+        ];
         for word in forbidden {
             assert!(!asset.body.contains(word), "{} holds {word}", asset.name);
         }

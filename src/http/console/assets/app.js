@@ -23,6 +23,7 @@ let started = false;
 
 function signedOut(text = "") {
   disconnect();
+  for (const dialog of document.querySelectorAll("dialog")) dialog.close();
   login.show(root, () => window.location.reload(), text);
 }
 
