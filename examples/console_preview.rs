@@ -4,7 +4,13 @@
 //!
 //! It answers the part of `/api/v1` that the console uses, keeps what is done in memory, and sends the events that the
 //! daemon would send. It is no test double of the daemon: nothing is routed.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods, clippy::print_stdout, reason = "a tool for looking at pages, never shipped")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a tool for looking at pages, never shipped"
+)]
 
 use axum::Router;
 use axum::extract::{Path, Query, State};
@@ -55,6 +61,15 @@ impl World {
         c["updated_at"] = at(now()).into();
         self.tell("conversation", summary(c));
         (StatusCode::ACCEPTED, Json(json!({ "id": id }))).into_response()
+    }
+
+    /// Puts a message in the place of its earlier state.
+    fn keep(&self, id: &str, message: &Value) {
+        let mut all = self.conversations.lock().unwrap();
+        let messages = all.iter_mut().find(|c| c["id"] == id).and_then(|c| c["messages"].as_array_mut());
+        if let Some(kept) = messages.and_then(|list| list.iter_mut().find(|kept| kept["id"] == message["id"])) {
+            *kept = message.clone();
+        }
     }
 
     fn say(&self, id: &str, message: Value) -> Response {
@@ -143,7 +158,7 @@ fn conversation(n: usize) -> Value {
     let due = match n {
         0 => Some(last + age + 252_000),
         1 => Some(now() - 720_000),
-        _ if state == "queued" && n % 4 == 0 => Some(now() + (n as i64 % 11 - 2) * 400_000),
+        _ if state == "queued" && n.is_multiple_of(4) => Some(now() + (n as i64 % 11 - 2) * 400_000),
         _ => None,
     };
     let identity =
@@ -382,11 +397,7 @@ fn reply(w: &Shared, id: &str, text: &str, author: Value) -> Response {
             tokio::time::sleep(std::time::Duration::from_millis(500)).await;
             let mut m = sent.clone();
             m["status"] = status.into();
-            if let Some(c) = w.conversations.lock().unwrap().iter_mut().find(|c| c["id"] == id.as_str()) {
-                if let Some(kept) = c["messages"].as_array_mut().unwrap().iter_mut().find(|k| k["id"] == m["id"]) {
-                    *kept = m.clone();
-                }
-            }
+            w.keep(&id, &m);
             w.tell("message", json!({ "conversation": id, "message": m }));
         }
     });

@@ -63,7 +63,7 @@ function facts(trace) {
 function outcome(trace) {
   if (trace.sentences?.length) return trace.sentences.map((s) => h("p.sentence", {}, s));
   const o = trace.outcome ?? {};
-  const parts = [o.queue && `queue ${o.queue}`, o.agent && `agent ${agentName(o.agent)}`, o.replies?.length && `answered with ${o.replies.join(", ")}`];
+  const parts = [o.queue && `queue ${o.queue}`, o.agent && `agent ${agentName(o.agent)}`, o.replies?.length && `answered by ${o.replies.map((r) => `“${r.rule ?? r}”`).join(", ")}`];
   return h("p.sentence", {}, parts.filter(Boolean).join(" · ") || "It changed nothing about where the conversation is.");
 }
 
