@@ -36,6 +36,14 @@ impl Wakes {
         self.signal(channel, thread, |s| s.grew += 1);
     }
 
+    /// Changes were missed: every thread that somebody listens to looks again.
+    pub fn all_grew(&self) {
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.values().for_each(|sender| sender.send_modify(|s| s.grew += 1));
+        }
+    }
+
     /// An agent is writing in this thread. Ephemeral: nobody who comes later hears of it.
     pub fn agent_typing(&self, channel: &str, thread: &str, name: Option<&str>) {
         self.signal(channel, thread, |s| {
@@ -135,6 +143,8 @@ mod tests {
         wakes.grew("other", "bob");
         assert_eq!(ann.changed().await.grew, 2);
         assert!(!bob.receiver.as_mut().unwrap().has_changed().unwrap());
+        wakes.all_grew();
+        assert_eq!((ann.changed().await.grew, bob.changed().await.grew), (3, 1));
         let second = wakes.listen("site", "ann", 2).unwrap();
         assert!(wakes.listen("site", "ann", 2).is_none(), "a third of two");
         assert_eq!(wakes.listeners("site", "ann"), 2);

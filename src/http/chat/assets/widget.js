@@ -55,7 +55,8 @@
   };
 
   const CSS_TEXT = `
-:host{all:initial;--bg:#fff;--fg:#1b1d22;--dim:#5b6068;--line:#dfe2e7;--them:#f0f2f5;--bad:#b3261e;color-scheme:light dark;font:15px/1.45 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+:host{all:initial!important;--bg:#fff;--fg:#1b1d22;--dim:#5b6068;--line:#dfe2e7;--them:#f0f2f5;--bad:#b3261e}
+.w{color-scheme:light dark;font:15px/1.45 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 @media (prefers-color-scheme:dark){:host{--bg:#191b1f;--fg:#eceef1;--dim:#a3a9b3;--line:#353a42;--them:#282c33;--bad:#ff9b93}}
 *{box-sizing:border-box}
 button{font:inherit;color:inherit;background:none;border:0;cursor:pointer;padding:0}
@@ -151,7 +152,7 @@ textarea::placeholder{color:var(--dim);opacity:1}
       cfg.uploads && h('button', { class: 'icon', type: 'button', 'aria-label': ATTACH, onclick: () => picker.click() },
         icon('M20 11l-8.5 8.5a5 5 0 0 1-7-7L13 4a3.5 3.5 0 0 1 5 5l-8.5 8.5a2 2 0 0 1-3-3L14 7')),
       picker, input, sendButton));
-  root.append(h('div', { class: opt('side', cfg.side) === 'left' ? 'left' : '', onkeydown: e => { if (e.key === 'Escape' && !panel.hidden) { e.stopPropagation(); show(false); } } }, launch, panel));
+  root.append(h('div', { class: opt('side', cfg.side) === 'left' ? 'w left' : 'w', onkeydown: e => { if (e.key === 'Escape' && !panel.hidden) { e.stopPropagation(); show(false); } } }, launch, panel));
 
   // --- The conversation
   let items = [];          // what is shown: by sequence, then what has none yet
@@ -190,7 +191,7 @@ textarea::placeholder{color:var(--dim);opacity:1}
       h('div', { class: 'who' }, h('span', { class: mine ? 'sr' : '' }, name + ' '), h('time', { datetime: item.at }, at.toLocaleTimeString(lang, { hour: '2-digit', minute: '2-digit' }))),
       item.text && h('div', { class: 'text' }, ...linked(item.text)),
       ...(item.attachments || []).map(file => drawFile(item, file)),
-      item.choices && item === items[items.length - 1] && h('div', { class: 'choices' },
+      !mine && item.choices && item === items[items.length - 1] && h('div', { class: 'choices' },
         ...item.choices.map(c => h('button', { type: 'button', onclick: () => { say({ text: c.label || c.id, choice: c }); input.focus(); } }, c.label || c.id))),
       state);
     return el;
