@@ -102,6 +102,29 @@ pub fn load(explicit: Option<&Path>, env: &Environment) -> Result<Config, Config
     from_text(&text, source, env)
 }
 
+/// A configuration with everything that is wrong with it.
+#[derive(Debug)]
+pub struct Inspected {
+    pub source: Source,
+    /// As far as it could be understood, also when it has errors; `None` when it is not even TOML.
+    pub config: Option<Config>,
+    pub problems: Vec<Problem>,
+}
+
+/// As [`load`], for looking at a configuration instead of running it.
+///
+/// # Errors
+/// When there is nothing to look at.
+pub fn inspect(explicit: Option<&Path>, env: &Environment) -> Result<Inspected, ConfigError> {
+    let source = find(explicit, env)?;
+    let text = match &source {
+        Source::Quickstart => QUICKSTART.to_owned(),
+        Source::File(path) => read_file(path)?,
+    };
+    let (config, problems, _) = read(&text, source.clone(), env);
+    Ok(Inspected { source, config, problems })
+}
+
 /// Which configuration [`load`] takes.
 ///
 /// # Errors

@@ -12,6 +12,8 @@ mod sends;
 mod settle;
 mod timers;
 
+pub use message::seen_message;
+
 use crate::event::{Event, KeyHash, Presence, Private, Public, Reply};
 use crate::ids::{ContactId, ConvId, MessageId, OfferId};
 use crate::pack::{Name, RulePack};

@@ -1,0 +1,110 @@
+use super::check::{count, short};
+use crate::config::Source;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+/// A channel as the start names it.
+#[derive(Clone, Debug)]
+pub struct ChannelLine {
+    pub id: String,
+    pub kind: &'static str,
+    /// What to open or to enter at the provider: the chat's page, or the webhook's address.
+    pub url: Option<String>,
+}
+
+/// What a start has to say.
+#[derive(Clone, Debug)]
+pub struct Banner<'a> {
+    pub source: &'a Source,
+    pub workspace: &'a str,
+    /// Where the listeners are bound.
+    pub public: SocketAddr,
+    pub admin: SocketAddr,
+    /// The log's own sentence on what a power cut can take.
+    pub durability: &'a str,
+    pub channels: Vec<ChannelLine>,
+    /// The one-time address that signs an agent in.
+    pub login: Option<&'a str>,
+    pub pack_hash: &'a str,
+    pub rules: usize,
+    pub queues: usize,
+    pub agents: usize,
+}
+
+/// The text with which a daemon starts: what it listens on, what it keeps, what to open next.
+#[must_use]
+pub fn banner(b: &Banner<'_>) -> String {
+    let mut out = String::new();
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(out, "{name:<9}{value}");
+    };
+    line("config", b.source.to_string());
+    line("public", format!("http://{}  webhooks and chat", b.public));
+    line("admin", format!("http://{}  API, console, metrics", b.admin));
+    line("log", format!("workspace {}: {}", b.workspace, b.durability));
+    let held = [count(b.rules, "rule"), count(b.queues, "queue"), count(b.agents, "agent")].join(", ");
+    line("rules", format!("{} ({held})", short(b.pack_hash)));
+    for c in &b.channels {
+        let url = c.url.as_ref().map(|u| format!("  {u}")).unwrap_or_default();
+        line("channel", format!("{} ({}){url}", c.id, c.kind));
+    }
+    let _ = write!(out, "\n{}", next(b));
+    out
+}
+
+/// What to open next.
+fn next(b: &Banner<'_>) -> String {
+    let mut out = String::new();
+    let chat = b.channels.iter().find(|c| c.kind == "webchat").and_then(|c| c.url.as_ref());
+    if let (Source::Quickstart, Some(chat)) = (b.source, chat) {
+        let _ = writeln!(out, "be the customer  {chat}");
+    }
+    match b.login {
+        Some(login) => {
+            let _ = writeln!(out, "be the agent     {login}");
+        }
+        None => {
+            let _ = writeln!(out, "console          http://{}/console", b.admin);
+        }
+    }
+    let _ = writeln!(out, "ask why          switchboard rules explain --last");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_says_where_it_listens_what_it_keeps_and_what_to_open() {
+        let text = banner(&Banner {
+            source: &Source::Quickstart,
+            workspace: "main",
+            public: "127.0.0.1:8080".parse().expect("an address"),
+            admin: "127.0.0.1:8081".parse().expect("an address"),
+            durability: "embedded: a power cut loses nothing that was answered",
+            channels: vec![ChannelLine {
+                id: "site".into(),
+                kind: "webchat",
+                url: Some("http://127.0.0.1:8080/chat/site".into()),
+            }],
+            login: Some("http://127.0.0.1:8081/console#login=abc"),
+            pack_hash: "0123456789abcdef0123",
+            rules: 1,
+            queues: 1,
+            agents: 1,
+        });
+        for part in [
+            "the built-in quickstart",
+            "http://127.0.0.1:8080  ",
+            "embedded: a power cut",
+            "0123456789ab (1 rule, 1 queue, 1 agent)",
+            "be the customer  http://127.0.0.1:8080/chat/site",
+            "#login=abc",
+            "rules explain --last",
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+        assert!(!text.contains("0123456789abc"), "the hash is short");
+    }
+}

@@ -1,0 +1,161 @@
+use super::screen::Screen;
+use super::{ConfigArg, Done, Failure};
+use crate::config::{self, Config, Environment, Severity};
+use crate::packs;
+use switchboard_routing_rules::pack::Environment as PackEnvironment;
+
+/// Configuration and pack, all problems at once, and what would run.
+pub(crate) fn run(at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Done {
+    let inspected = match config::inspect(at.config.as_deref(), env) {
+        Ok(inspected) => inspected,
+        Err(e) => {
+            screen.err(&e.to_string());
+            return Err(Failure::Failed(counted(e.errors(), 0)));
+        }
+    };
+    let mut errors = inspected.problems.iter().filter(|p| p.severity == Severity::Error).count();
+    let mut warnings = inspected.problems.len() - errors;
+    for problem in &inspected.problems {
+        screen.err(&problem.to_string());
+    }
+    let mut summary = vec![format!("configuration: {}", inspected.source)];
+    if let Some(config) = &inspected.config {
+        // A channel with an error is not among the channels, and a rule that names it is not wrong for that.
+        let known = if errors == 0 { packs::environment(config) } else { PackEnvironment::default() };
+        match pack(config, &known) {
+            Ok((lines, found)) => {
+                warnings += found.len();
+                found.iter().for_each(|w| screen.err(w));
+                summary.extend(configured(config));
+                summary.extend(lines);
+            }
+            Err(found) => {
+                errors += found.len();
+                found.iter().for_each(|e| screen.err(e));
+            }
+        }
+    }
+    if errors > 0 {
+        return Err(Failure::Failed(counted(errors, warnings)));
+    }
+    screen.out(&summary.join("\n"));
+    screen.out(&if warnings == 0 { "ok".to_owned() } else { format!("ok, with {}", count(warnings, "warning")) });
+    Ok(())
+}
+
+/// What the pack holds with its warnings, or its errors.
+fn pack(config: &Config, known: &PackEnvironment) -> Result<(Vec<String>, Vec<String>), Vec<String>> {
+    let directory = config.rules.as_ref();
+    if directory.is_some_and(|d| !d.is_dir()) {
+        // Said already, with the place in the configuration.
+        return Ok((vec![], vec![]));
+    }
+    let read = super::pack::read(directory, known)?;
+    let p = &read.pack;
+    let mut errors = vec![];
+    for (id, token) in &config.admin.tokens {
+        if let Some(agent) = token.agent.as_deref().filter(|a| p.agent(a).is_none()) {
+            errors.push(format!("{}: `admin.tokens.{id}.agent`: the rule pack has no agent `{agent}`", config.source));
+        }
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let from = directory.map_or_else(|| "compiled in".to_owned(), |d| d.display().to_string());
+    let held = [
+        count(p.rules().count(), "rule"),
+        count(p.queues().len(), "queue"),
+        count(p.agents().len(), "agent"),
+        count(read.tests.len(), "test"),
+    ];
+    let line = format!("rules: {from}: {}, hash {}", held.join(", "), short(p.hash()));
+    Ok((vec![line], read.warnings.iter().map(super::pack::warning).collect()))
+}
+
+fn configured(config: &Config) -> Vec<String> {
+    let mut lines = vec![
+        format!("workspace: {}, embedded log in {}", config.workspace, config.log.path.display()),
+        format!(
+            "public listener: {}{}",
+            config.http.listen,
+            config.http.public_url.as_deref().map(|u| format!(", called {u}")).unwrap_or_default()
+        ),
+        format!("admin listener: {}, {}", config.admin.listen, count(config.admin.tokens.len(), "token")),
+    ];
+    for (id, channel) in &config.channels {
+        let off = if channel.enabled { "" } else { ", not enabled" };
+        lines.push(format!("channel {id}: {}{off}", channel.kind.name()));
+    }
+    lines
+}
+
+/// The first twelve letters of a hash, as the console shows it.
+pub(super) fn short(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
+}
+
+pub(super) fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+fn counted(errors: usize, warnings: usize) -> String {
+    let also = if warnings > 0 { format!(" and {}", count(warnings, "warning")) } else { String::new() };
+    format!("{}{also}; nothing would start", count(errors, "error"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    fn check(name: &str, text: &str, env: &Environment) -> (Done, String) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path: PathBuf = dir.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        let pack = dir.path().join("pack");
+        std::fs::create_dir(&pack).expect("made");
+        std::fs::write(
+            pack.join("pack.yaml"),
+            "queues: { everyone: {} }\nrules:\n  - name: A\n    when: { texxt: hi }\n    then: { queue: nowhere }\n",
+        )
+        .expect("written");
+        let mut screen = Screen::of_test(None);
+        let done = run(&ConfigArg { config: Some(path) }, env, &mut screen);
+        (done, screen.kept.unwrap_or_default())
+    }
+
+    #[test]
+    fn configuration_and_pack_are_reported_together() {
+        let text = "[rules]\npath = \"pack\"\n[channels.broken]\nkind = \"sms\"\nprovider = \"nobody\"\nauth_token = \"s3cr3t-value\"\n";
+        let (done, said) = check("switchboard.toml", text, &Environment::default());
+        assert!(matches!(done, Err(Failure::Failed(_))));
+        for part in ["switchboard.toml:5:12", "nobody", "pack/pack.yaml:4:", "texxt", "nowhere", "default"] {
+            assert!(said.contains(part), "{part} is not in {said}");
+        }
+        assert!(!said.contains("s3cr3t-value"));
+    }
+
+    #[test]
+    fn the_quickstart_is_good_and_the_summary_says_what_would_run() {
+        let (done, said) = check("switchboard.toml", config::QUICKSTART, &Environment::default());
+        assert_eq!(done, Ok(()), "{said}");
+        for part in [
+            "workspace: main",
+            "127.0.0.1:8080",
+            "127.0.0.1:8081",
+            "channel site: webchat",
+            "rules: compiled in: 1 rule, 1 queue, 1 agent, 3 tests",
+            "\nok\n",
+        ] {
+            assert!(said.contains(part), "{part} is not in {said}");
+        }
+    }
+
+    #[test]
+    fn a_token_for_an_agent_that_the_pack_lacks_is_an_error() {
+        let text = "[admin.tokens.ann]\ntoken = { env = \"T\" }\nscopes = [\"agent\"]\nagent = \"ann\"\n";
+        let env: Environment = [("T", "0123456789abcdef")].into_iter().collect();
+        let (done, said) = check("switchboard.toml", text, &env);
+        assert!(done.is_err() && said.contains("the rule pack has no agent `ann`"), "{said}");
+    }
+}

@@ -1,0 +1,216 @@
+//! Why a message was handled as it was: asked of the daemon, or worked out over a file.
+
+use super::api::{Api, encoded};
+use super::list::{List, ago, first, lookup, text};
+use super::screen::{Screen, plain};
+use super::{Done, Failure};
+use crate::config::{Config, Environment};
+use crate::packs;
+use serde_json::{Value, json};
+use std::path::Path;
+use switchboard_envelope::{Inbound, MAX_ENVELOPE};
+use switchboard_routing_rules::decide::seen_message;
+use switchboard_routing_rules::pack::{RuleTrace, SeenState};
+
+/// The newest message that a customer wrote.
+pub(crate) async fn last_message(api: &Api) -> Result<String, Failure> {
+    let list = List { path: "/conversations", key: "conversations", query: vec![], limit: 200, empty: "" };
+    let (rows, _) = list.rows(api).await?;
+    let newest =
+        rows.iter().max_by_key(|c| first(c, &["last_inbound_at", "last_message.at", "updated_at", "opened_at"]));
+    let Some(newest) = newest else {
+        return Err(Failure::Failed("there is no conversation yet: nothing was decided".into()));
+    };
+    last_of(api, &text(newest, "id")).await
+}
+
+/// The newest message that the customer wrote in a conversation.
+pub(crate) async fn last_of(api: &Api, conversation: &str) -> Result<String, Failure> {
+    let c = api.get(&format!("/conversations/{}", encoded(conversation))).await?;
+    let messages = lookup(&c, "messages").as_array().cloned().unwrap_or_default();
+    let newest = messages.iter().filter(|m| text(m, "direction") == "in").max_by_key(|m| text(m, "at"));
+    newest
+        .map(|m| text(m, "id"))
+        .ok_or_else(|| Failure::Failed(format!("the customer wrote nothing in {conversation}: there is no decision")))
+}
+
+/// Shows the daemon's explanation of a message.
+pub(crate) async fn of_message(api: &Api, message: &str, json: bool, screen: &mut Screen) -> Done {
+    let trace = api.get(&format!("/messages/{}/explain", encoded(message))).await?;
+    if json {
+        screen.out(&format!("{trace:#}"));
+    } else {
+        show(&trace, screen);
+    }
+    Ok(())
+}
+
+/// What the configured pack would do with an envelope of type `message`, as the first of its conversation.
+pub(crate) fn of_file(path: &Path, config: &Config, json: bool, screen: &mut Screen) -> Done {
+    let failed = |e: &dyn std::fmt::Display| Failure::Failed(format!("{}: {e}", path.display()));
+    let length = std::fs::metadata(path).map_err(|e| failed(&e))?.len();
+    if length > MAX_ENVELOPE as u64 {
+        return Err(failed(&format!("longer than {MAX_ENVELOPE} bytes")));
+    }
+    let bytes = std::fs::read(path).map_err(|e| failed(&e))?;
+    let Inbound::Message(message) = Inbound::from_slice(&bytes).map_err(|e| failed(&e))? else {
+        return Err(failed(&"rules run for envelopes of type `message` only"));
+    };
+    let loaded = super::pack::read(config.rules.as_ref(), &packs::environment(config)).map_err(super::pack::failure)?;
+    let kind = config.channels.get(&message.channel).map_or_else(String::new, |c| c.kind.name().to_owned());
+    let seen = seen_message(&message, kind);
+    let state = SeenState {
+        now: message.received_at,
+        new: true,
+        contact_name: message.from.name.clone(),
+        contact_identities: vec![message.from.identity()],
+        ..SeenState::default()
+    };
+    let rules = loaded.pack.explain(&seen, &state);
+    let out = loaded.pack.run(&seen, &state);
+    let queue = out.queue.or(loaded.pack.default_place(&seen, &state).queue);
+    let replies: Vec<String> = out.reply.iter().map(|r| r.reply.clone()).collect();
+    let trace = json!({ "pack": loaded.pack.hash(), "rules": rules.iter().map(rule).collect::<Vec<_>>(), "outcome": { "queue": queue, "replies": replies, "tags": out.tags } });
+    if json {
+        screen.out(&format!("{trace:#}"));
+    } else {
+        show(&trace, screen);
+    }
+    Ok(())
+}
+
+fn rule(t: &RuleTrace) -> Value {
+    serde_json::to_value(t).unwrap_or_default()
+}
+
+/// A trace in sentences.
+fn show(trace: &Value, screen: &mut Screen) {
+    let list = |path: &str| lookup(trace, path).as_array().cloned().unwrap_or_default();
+    for sentence in list("sentences") {
+        screen.out(&plain(&text(&sentence, "")));
+    }
+    let outcome: Vec<String> = ["queue", "agent", "priority", "tags", "replies"]
+        .iter()
+        .map(|key| (key, text(trace, &format!("outcome.{key}"))))
+        .filter(|(_, v)| !v.is_empty())
+        .map(|(key, v)| format!("{key} {}", plain(&v)))
+        .collect();
+    if !outcome.is_empty() {
+        screen.out(&format!("outcome: {}", outcome.join(", ")));
+    }
+    screen.out("rules, in order:");
+    for r in list("rules") {
+        screen.out(&rule_line(&r));
+    }
+    let agents = list("agents");
+    if !agents.is_empty() {
+        screen.out("agents considered:");
+    }
+    for a in agents {
+        let chosen = lookup(&a, "chosen").as_bool() == Some(true);
+        screen.out(
+            &format!(
+                "  {} {}  {}",
+                if chosen { "+" } else { "-" },
+                plain(&first(&a, &["agent", "id"])),
+                plain(&text(&a, "reason"))
+            )
+            .trim_end(),
+        );
+    }
+    let others = text(trace, "others");
+    if !others.is_empty() && others != "0" {
+        screen.out(&format!("  and {others} more"));
+    }
+    let decided = ago(trace, "decided_at", screen.now);
+    let decided = if decided.is_empty() { decided } else { format!(", decided {decided}") };
+    screen.out(&format!("pack {}{decided}", super::check::short(&text(trace, "pack"))));
+}
+
+fn rule_line(r: &Value) -> String {
+    let name = plain(&first(r, &["name", "rule"]));
+    let place = plain(&text(r, "place"));
+    let place = if place.is_empty() { place } else { format!(" ({place})") };
+    let all = |key: &str| plain(&text(r, key));
+    if lookup(r, "matched").as_bool() == Some(true) {
+        let mut line =
+            format!("  + {name}{place}: {}", if all("applied").is_empty() { "matched".into() } else { all("applied") });
+        if !all("superseded").is_empty() {
+            line.push_str(&format!("; decided before: {}", all("superseded")));
+        }
+        return line;
+    }
+    if !matches!(lookup(r, "skipped"), Value::Null | Value::Bool(false)) {
+        return format!("    {name}{place}: not asked, a rule before it ended the run");
+    }
+    let failed = lookup(r, "failed");
+    let why = first(failed, &["sentence"]);
+    let why = if why.is_empty() && failed.is_object() {
+        format!("{} should be {}, was {}", text(failed, "field"), text(failed, "wanted"), text(failed, "saw"))
+    } else {
+        why
+    };
+    format!("  - {name}{place}: {}", if why.is_empty() { "did not match".into() } else { plain(&why) })
+}
+
+/// The configuration in force here, for commands that need no daemon.
+pub(crate) fn configured(at: &super::ConfigArg, env: &Environment) -> Result<Config, Failure> {
+    let inspected = crate::config::inspect(at.config.as_deref(), env).map_err(|e| Failure::Failed(e.to_string()))?;
+    inspected
+        .config
+        .ok_or_else(|| Failure::Failed(format!("{}: not TOML; `switchboard check` says where", inspected.source)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_in_a_file_is_explained_without_a_daemon() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("message.json");
+        let envelope = json!({ "v": 1, "type": "message", "id": "site:message:1", "channel": "site", "thread": "t", "at": "2026-11-21T20:22:05.123Z", "received_at": "2026-11-21T20:22:05.901Z",
+            "from": { "kind": "visitor", "value": "v1" }, "content": { "text": "I want a refund" } });
+        std::fs::write(&file, envelope.to_string()).expect("written");
+        let config = crate::config::from_text(
+            crate::config::QUICKSTART,
+            crate::config::Source::Quickstart,
+            &Environment::default(),
+        )
+        .expect("the quickstart");
+        let mut screen = Screen::of_test(None);
+        of_file(&file, &config, false, &mut screen).expect("explained");
+        let said = screen.kept.unwrap_or_default();
+        for part in ["+ Refunds are answered at once", "queue everyone", "replies refund"] {
+            assert!(said.contains(part), "{part} is not in {said}");
+        }
+        std::fs::write(&file, envelope.to_string().replace("refund", "hat")).expect("written");
+        let mut screen = Screen::of_test(None);
+        of_file(&file, &config, false, &mut screen).expect("explained");
+        let said = screen.kept.unwrap_or_default();
+        assert!(said.contains("- Refunds are answered at once") && said.contains("content"), "{said}");
+    }
+
+    #[test]
+    fn a_daemons_trace_is_told_in_sentences() {
+        let trace = json!({ "pack": "0123456789abcdef", "decided_at": "2026-11-21T20:29:00Z", "rules": [
+            { "name": "A", "matched": false, "skipped": false, "failed": { "sentence": "text does not contain \"x\"" } },
+            { "name": "B", "matched": true, "applied": ["queue billing"], "superseded": ["priority"] },
+            { "name": "C", "matched": false, "skipped": true } ],
+            "agents": [{ "agent": "ann", "chosen": true }, { "agent": "bob", "chosen": false, "reason": "is away" }], "others": 3 });
+        let mut screen = Screen::of_test(None);
+        show(&trace, &mut screen);
+        let said = screen.kept.unwrap_or_default();
+        for part in [
+            "- A: text does not contain \"x\"",
+            "+ B: queue billing; decided before: priority",
+            "C: not asked",
+            "+ ann",
+            "- bob  is away",
+            "and 3 more",
+            "pack 0123456789ab, decided 1m ago",
+        ] {
+            assert!(said.contains(part), "{part} is not in {said}");
+        }
+    }
+}

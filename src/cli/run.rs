@@ -1,0 +1,25 @@
+use super::screen::Screen;
+use super::{ConfigArg, Done, Failure, check};
+use crate::config::{self, Environment, LogFormat, LoggingConfig};
+use crate::lifecycle;
+use tracing_subscriber::EnvFilter;
+
+/// Runs the daemon. One that cannot start says everything that is wrong, as `check` does.
+pub(crate) async fn run(at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Done {
+    let Ok(config) = config::load(at.config.as_deref(), env) else { return check::run(at, env, screen) };
+    for warning in &config.warnings {
+        screen.err(&warning.to_string());
+    }
+    start_logging(&config.logging)?;
+    lifecycle::run(config).await.map_err(|e| Failure::Failed(e.to_string()))
+}
+
+fn start_logging(logging: &LoggingConfig) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(&logging.level).map_err(|e| Failure::Failed(format!("logging.level: {e}")))?;
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let done = match logging.format {
+        LogFormat::Text => subscriber.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
+        LogFormat::Json => subscriber.json().try_init(),
+    };
+    done.map_err(|e| Failure::Failed(format!("logging: {e}")))
+}

@@ -1,0 +1,31 @@
+use super::Done;
+use super::screen::Screen;
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Name {
+    /// What travels between adapters and the router
+    Envelope,
+    /// The configuration file
+    Config,
+    /// A file of a rule pack
+    Rules,
+}
+
+pub(crate) fn run(name: Option<Name>, screen: &mut Screen) -> Done {
+    let schema = match name {
+        Some(name) => one(name),
+        None => json!({ "envelope": one(Name::Envelope), "config": one(Name::Config), "rules": one(Name::Rules) }),
+    };
+    screen.out(&format!("{schema:#}"));
+    Ok(())
+}
+
+fn one(name: Name) -> Value {
+    match name {
+        Name::Envelope => switchboard_envelope::schema::envelope_schema(),
+        Name::Config => crate::config::schema::config_schema(),
+        Name::Rules => switchboard_routing_rules::pack::json_schema(),
+    }
+}

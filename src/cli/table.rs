@@ -1,0 +1,102 @@
+use super::screen::plain;
+
+/// Rows under headings, aligned by blanks, cut to the terminal's width.
+pub(crate) struct Table {
+    heads: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+}
+
+/// A column is not cut below this.
+const LEAST: usize = 8;
+
+impl Table {
+    pub fn new(heads: &[&'static str]) -> Table {
+        Table { heads: heads.to_vec(), rows: vec![] }
+    }
+
+    pub fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells.iter().map(|c| plain(c)).map(|c| if c.is_empty() { "-".into() } else { c }).collect());
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The text of the table, without a line end at its end.
+    pub fn render(&self, width: Option<usize>) -> String {
+        let widths = self.widths(width);
+        let heads: Vec<String> = self.heads.iter().map(|h| (*h).to_owned()).collect();
+        let lines: Vec<String> = std::iter::once(&heads).chain(&self.rows).map(|row| line(row, &widths)).collect();
+        lines.join("\n")
+    }
+
+    /// As wide as their widest cell; when that is too wide, the widest columns give.
+    fn widths(&self, limit: Option<usize>) -> Vec<usize> {
+        let widest = |i: usize, head: &str| {
+            let cells = self.rows.iter().filter_map(|r| r.get(i)).map(|c| c.chars().count());
+            cells.chain([head.chars().count()]).max().unwrap_or(0)
+        };
+        let mut widths: Vec<usize> = self.heads.iter().enumerate().map(|(i, h)| widest(i, h)).collect();
+        let Some(limit) = limit else { return widths };
+        let gaps = widths.len().saturating_sub(1) * 2;
+        while widths.iter().sum::<usize>() + gaps > limit {
+            match widths.iter_mut().max() {
+                Some(w) if *w > LEAST => *w -= 1,
+                _ => break,
+            }
+        }
+        widths
+    }
+}
+
+fn line(cells: &[String], widths: &[usize]) -> String {
+    let mut out = String::new();
+    for (cell, width) in cells.iter().zip(widths) {
+        if !out.is_empty() {
+            out.push_str("  ");
+        }
+        let cut = cut(cell, *width);
+        let blanks = width.saturating_sub(cut.chars().count());
+        out.push_str(&cut);
+        out.extend(std::iter::repeat_n(' ', blanks));
+    }
+    out.truncate(out.trim_end().len());
+    out
+}
+
+/// At most `width` characters, with `…` where something is missing.
+pub(crate) fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Table {
+        let mut t = Table::new(&["ID", "STATE", "LAST"]);
+        t.row(vec!["c1".into(), "queued".into(), "Where is my order? I have been waiting for two weeks".into()]);
+        t.row(vec!["c22".into(), String::new(), "hi\nthere".into()]);
+        t
+    }
+
+    #[test]
+    fn columns_are_aligned_and_nothing_is_cut_without_a_terminal() {
+        assert_eq!(
+            table().render(None),
+            "ID   STATE   LAST\nc1   queued  Where is my order? I have been waiting for two weeks\nc22  -       hi there"
+        );
+    }
+
+    #[test]
+    fn the_widest_column_gives() {
+        let text = table().render(Some(40));
+        assert!(text.lines().all(|l| l.chars().count() <= 40), "{text}");
+        assert!(text.contains("c1   queued  Where is my order? I have b…"), "{text}");
+    }
+}

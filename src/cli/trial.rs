@@ -1,0 +1,422 @@
+//! A pack's test, carried out by the core that routes real messages: a state is made in which what was given holds, the
+//! message is decided, and what came of it is compared.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use switchboard_envelope::{
+    Address, Attachment, Author, ChannelProfile, Choice, ConsentState, Content, Inbound, Message, Timestamp, Visibility,
+};
+use switchboard_routing_rules::decide::seen_message;
+use switchboard_routing_rules::event::{Considered, Event, Presence, Private, Public, Why};
+use switchboard_routing_rules::ids::{ContactId, ConvId, Salt};
+use switchboard_routing_rules::pack::{Actual, ConvStatus, Name, PackTest};
+use switchboard_routing_rules::{Decision, Input, RulePack, State, decide};
+
+/// Waits that were given last beyond the test's message.
+const LATER_MS: i64 = 86_400_000;
+
+/// A sentence for each expectation that was not met.
+pub(super) fn faults(pack: &RulePack, test: &PackTest) -> Vec<String> {
+    let trial = Trial::new(test);
+    let before = trial.given(pack);
+    let message = Inbound::Message(Box::new(trial.message.clone()));
+    let input = Input::Record { seq: 1, stored_at: test.now, inbound: &message, candidate: None };
+    let decision = decide(&before, &input, pack);
+    let Some(actual) = trial.actual(pack, &decision) else {
+        let ignored = "the message was not decided: its sender is blocked, or it is no message of this channel";
+        return vec![ignored.into()];
+    };
+    let mut faults = test.expect.check(&actual);
+    // A reply that cannot be rendered is not sent, and a test that expects none would not notice.
+    if let Some((reply, problem)) = trial.unrendered(pack, &decision) {
+        faults.push(format!("reply {reply}: {problem}"));
+    }
+    faults
+}
+
+struct Trial<'t> {
+    test: &'t PackTest,
+    message: Message,
+    kind: String,
+}
+
+impl<'t> Trial<'t> {
+    fn new(test: &'t PackTest) -> Trial<'t> {
+        Trial { test, message: message(test), kind: test.message.kind.clone() }
+    }
+
+    /// The state in which what the test gives holds.
+    fn given(&self, pack: &RulePack) -> State {
+        let (test, now) = (self.test, self.test.now);
+        let seen = &test.given.seen;
+        let start = now.plus(-seen.age_ms.saturating_add(1000));
+        let mut state = State::new(Salt([0; 16]));
+        let channels = self.channels();
+        state = decide(&state, &Input::Lead { now: start, incarnation: 1, channels: &channels }, pack).after;
+        let contact = state.contact_of(&self.message.from);
+        self.contact(&mut state, contact);
+        self.others(&mut state, contact, start);
+        for (agent, given) in &test.given.agents {
+            if given.load > 0 {
+                let other = contact_other(&state, agent);
+                let busy = opened(&mut state, other, &load_channel(agent), agent, start);
+                assigned(&mut state, busy, agent);
+            }
+            let presence = match given.presence.as_deref() {
+                Some("away") => Presence::Away,
+                Some("offline") => Presence::Offline,
+                _ => Presence::Available,
+            };
+            state.apply(&Public::PresenceChanged { agent: agent.clone(), presence, at: start, lapsed: false }.into());
+        }
+        if !seen.new {
+            self.conversation(&mut state, contact);
+        }
+        state
+    }
+
+    /// The message's channel, and one for each agent's other work, whose cost is the load that was given.
+    fn channels(&self) -> BTreeMap<Name, ChannelProfile> {
+        let kind = if self.kind.is_empty() { "test" } else { &self.kind };
+        let mut channels: BTreeMap<Name, ChannelProfile> = self
+            .test
+            .given
+            .agents
+            .iter()
+            .map(|(agent, given)| {
+                (load_channel(agent), ChannelProfile { cost: given.load, ..ChannelProfile::new("test", "test") })
+            })
+            .collect();
+        channels.insert("others".into(), ChannelProfile { cost: 0, ..ChannelProfile::new("test", "test") });
+        let own = ChannelProfile {
+            push: kind == "webchat",
+            proactive: true,
+            ..ChannelProfile::new(kind, &self.message.from.kind)
+        };
+        channels.insert(self.message.channel.clone(), own);
+        channels
+    }
+
+    fn contact(&self, state: &mut State, contact: ContactId) {
+        let seen = &self.test.given.seen;
+        let attributes = seen.contact_attributes.iter().map(|(k, v)| (k.clone(), Some(v.clone()))).collect();
+        let public = Public::ContactTouched { contact, tags: Some(seen.contact_tags.clone()) };
+        let private =
+            Private::Contact { name: seen.contact_name.clone(), attributes, identity: Some(self.message.from.clone()) };
+        state.apply(&Event { public, private: Some((contact, private)) });
+        let consent = match seen.contact_consent.as_deref() {
+            Some("opted_in") => ConsentState::OptedIn,
+            Some("opted_out") => ConsentState::OptedOut,
+            _ => return,
+        };
+        let identity = state.identity_hash(&self.message.from);
+        state.apply(
+            &Public::ConsentChanged { contact, identity, channel: self.message.channel.clone(), state: consent }.into(),
+        );
+    }
+
+    /// The contact's other conversations, and who answered last.
+    fn others(&self, state: &mut State, contact: ContactId, start: Timestamp) {
+        let seen = &self.test.given.seen;
+        let known = seen.contact_agent.as_ref().filter(|_| self.test.given.agent.is_none());
+        let open = seen.contact_open.min(1000);
+        for n in 0..open.max(u32::from(known.is_some())) {
+            let conv = opened(state, contact, "others", &format!("other {n}"), start);
+            if let Some(agent) = known {
+                assigned(state, conv, agent);
+            }
+            if n >= open {
+                state.apply(&Public::Closed { conv, by: None, reopen_until: start.plus(LATER_MS) }.into());
+            }
+        }
+    }
+
+    /// The conversation that the message continues.
+    fn conversation(&self, state: &mut State, contact: ContactId) {
+        let (given, now) = (&self.test.given, self.test.now);
+        let seen = &given.seen;
+        let opened_at = now.plus(-seen.age_ms);
+        let conv = opened(state, contact, &self.message.channel, &self.message.thread, opened_at);
+        if let Some(queue) = &seen.queue {
+            let queued = Public::Queued {
+                conv,
+                queue: queue.clone(),
+                since: opened_at,
+                entered: opened_at,
+                skills: BTreeMap::new(),
+                overflow: vec![],
+                ageing: None,
+                why: Why::Default,
+            };
+            state.apply(&queued.into());
+        }
+        if let Some(agent) = &given.agent {
+            assigned(state, conv, agent);
+        }
+        state.apply(&Public::Tagged { conv, add: seen.tags.clone(), remove: BTreeSet::new() }.into());
+        state.apply(&Public::Prioritised { conv, priority: given.priority }.into());
+        let set = seen.attributes.iter().map(|(k, v)| (k.clone(), Some(v.clone()))).collect();
+        state.apply(&Event {
+            public: Public::AttributesSet { conv },
+            private: Some((contact, Private::Attributes { set })),
+        });
+        let until = now.plus(LATER_MS);
+        match seen.state {
+            Some(ConvStatus::Pending) => state.apply(&Public::Pending { conv, until }.into()),
+            Some(ConvStatus::Snoozed) => state.apply(&Public::Snoozed { conv, until }.into()),
+            Some(ConvStatus::Closed) => state.apply(&Public::Closed { conv, by: None, reopen_until: until }.into()),
+            _ => {}
+        }
+        // Nothing is indexed by these, and a million events for a count would only cost time.
+        if let Some(c) = state.conversations.get_mut(&conv) {
+            let c = Arc::make_mut(c);
+            c.messages = seen.messages;
+            c.last_in = seen.silence_ms.map(|ms| now.plus(-ms)).or((seen.messages > 0).then_some(opened_at));
+        }
+    }
+
+    /// What came of it; `None` when the message was not decided.
+    fn actual(&self, pack: &RulePack, decision: &Decision) -> Option<Actual> {
+        let after = &decision.after;
+        let hits = decision.events.iter().find_map(|e| match &e.public {
+            Public::Decided { hits, .. } => Some(hits.clone()),
+            _ => None,
+        })?;
+        let thread = after.thread_hash(&self.message.channel, &self.message.thread);
+        let c = after.conversation_of_thread(thread)?;
+        let contact = after.contacts.get(&c.contact).and_then(|c| c.private.as_ref());
+        let consent = after.consent.get(&(after.identity_hash(&self.message.from), self.message.channel.clone()));
+        Some(Actual {
+            queue: c.queue.clone(),
+            agent: c.agent.clone().or_else(|| c.offer.as_ref().map(|o| o.agent.clone())),
+            priority: c.priority,
+            tags: c.tags.clone(),
+            attributes: c.private.as_ref().map(|p| p.attributes.clone()).unwrap_or_default(),
+            contact_attributes: contact.map(|p| p.attributes.clone()).unwrap_or_default(),
+            replies: self
+                .reply(pack, decision)
+                .filter(|_| answered(decision))
+                .map(|(reply, _)| reply)
+                .into_iter()
+                .collect(),
+            state: Some(c.status),
+            consent: consent.map(|c| if *c == ConsentState::OptedIn { "opted_in" } else { "opted_out" }.to_owned()),
+            rules: hits,
+        })
+    }
+
+    /// The reply that the rules chose, with the problem that kept it from being rendered.
+    fn reply(&self, pack: &RulePack, decision: &Decision) -> Option<(Name, Option<String>)> {
+        let seen = decision.events.iter().find_map(|e| match &e.private {
+            Some((_, Private::Decided { seen, .. })) => Some(seen),
+            _ => None,
+        })?;
+        let reply = pack.run(&seen_message(&self.message, self.kind.clone()), seen).reply?;
+        Some((reply.reply, reply.text.err()))
+    }
+
+    fn unrendered(&self, pack: &RulePack, decision: &Decision) -> Option<(Name, String)> {
+        self.reply(pack, decision).and_then(|(reply, problem)| problem.map(|p| (reply, p)))
+    }
+}
+
+/// Whether an automatic reply was sent, and not refused.
+fn answered(decision: &Decision) -> bool {
+    decision.events.iter().any(|e| matches!(&e.public, Public::SendQueued { author: Author::Auto { .. }, .. }))
+}
+
+/// The test's message, as its channel would have brought it.
+fn message(test: &PackTest) -> Message {
+    let m = &test.message;
+    let mut meta = m.meta.clone();
+    meta.extend(m.language.iter().map(|l| ("language".to_owned(), l.clone())));
+    let kind_of = |value: &str| {
+        let known = test.given.seen.contact_identities.iter().filter_map(|i| i.split_once(':'));
+        known.filter(|(_, v)| *v == value).map(|(k, _)| k.to_owned()).next()
+    };
+    let usual = if m.kind == "sms" { "phone" } else { "visitor" };
+    let first = test.given.seen.contact_identities.first().and_then(|i| i.split_once(':'));
+    let from = match (&m.from, first) {
+        (Some(value), _) => Address::new(kind_of(value).unwrap_or_else(|| usual.into()), value),
+        (None, Some((kind, value))) => Address::new(kind, value),
+        (None, None) => Address::new(usual, "someone"),
+    };
+    let attachment =
+        || Attachment { name: "file".into(), mime: "application/octet-stream".into(), size: 1, blob: None, url: None };
+    let content = Content {
+        text: m.text.clone(),
+        subject: m.subject.clone(),
+        attachments: m.has_attachment.then(attachment).into_iter().collect(),
+        choice: m.choice.clone().map(|id| Choice { id, label: None }),
+        ..Content::default()
+    };
+    Message {
+        id: format!("{}:message:test", m.channel),
+        channel: m.channel.clone(),
+        thread: from.value.clone(),
+        at: test.now,
+        received_at: test.now,
+        from,
+        to: m.to.as_ref().map(|to| Address::new(usual, to)),
+        content,
+        references: vec![],
+        provider_id: None,
+        visibility: if m.public { Visibility::Public } else { Visibility::Private },
+        automatic: m.automatic,
+        authenticated: m.authenticated,
+        meta,
+        raw: None,
+        traceparent: None,
+    }
+}
+
+fn load_channel(agent: &str) -> Name {
+    format!("load-of-{agent}")
+}
+
+/// Somebody else, with whom an agent is busy.
+fn contact_other(state: &State, agent: &str) -> ContactId {
+    state.contact_of(&Address::new("test", format!("busy {agent}")))
+}
+
+fn opened(state: &mut State, contact: ContactId, channel: &str, thread: &str, at: Timestamp) -> ConvId {
+    let conv = ConvId::derive(&state.salt, &[channel.as_bytes(), thread.as_bytes()]);
+    let hash = state.thread_hash(channel, thread);
+    let public = Public::Opened { conv, contact, channel: channel.to_owned(), thread: hash, at, ours: false };
+    let private = Private::Opened { thread: thread.to_owned(), address: Address::new("test", thread), subject: None };
+    state.apply(&Event { public, private: Some((contact, private)) });
+    conv
+}
+
+fn assigned(state: &mut State, conv: ConvId, agent: &str) {
+    let considered = Considered { chosen: Some(agent.to_owned()), passed: vec![], others: 0 };
+    state.apply(&Public::Assigned { conv, agent: agent.to_owned(), why: Why::Strategy, considered }.into());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use switchboard_routing_rules::pack::Environment;
+
+    const PACK: &str = "
+queues: { everyone: {}, billing: { skills: [billing] }, calm: { offer: { timeout: 60s } } }
+agents:
+  ann: { name: Ann, skills: [billing], capacity: 2 }
+  bob: { name: Bob, capacity: 1 }
+replies: { hello: 'Hello {{ contact.first_name | default(\"there\") }}' }
+rules:
+  - name: Money
+    when: { text: { word: refund } }
+    then: { queue: billing, reply: hello, priority: high }
+  - name: Calm
+    when: { text: { word: calm } }
+    then: { queue: calm }
+  - name: Known
+    when: { contact.open: { gt: 0 } }
+    then: { agent: sticky, queue: everyone }
+default: { queue: everyone }
+";
+
+    fn run(test: &str) -> Vec<String> {
+        let env = Environment::default();
+        let files = vec![
+            ("pack.yaml".to_owned(), PACK.as_bytes().to_vec()),
+            ("a_test.yaml".to_owned(), format!("tests:\n  - name: T\n{test}").into_bytes()),
+        ];
+        let pack = RulePack::load(&files, &env).unwrap_or_else(|p| panic!("{p:?}")).pack;
+        let tests = pack.tests(&files, &env).unwrap_or_else(|p| panic!("{p:?}"));
+        assert_eq!(tests.len(), 1);
+        faults(&pack, &tests[0])
+    }
+
+    #[test]
+    fn a_message_is_routed_and_answered() {
+        assert_eq!(
+            run(
+                "    message: { kind: sms, from: '+15551230001', text: refund }\n    expect: { queue: billing, priority: high, replies: [hello], state: queued, agent: '', rules: [Money] }\n"
+            ),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn an_automatic_message_is_not_answered() {
+        assert_eq!(
+            run(
+                "    message: { kind: sms, from: '+15551230001', text: refund, automatic: true }\n    expect: { queue: billing, replies: [] }\n"
+            ),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn an_opted_out_address_is_not_answered() {
+        assert_eq!(
+            run(
+                "    message: { kind: sms, from: '+15551230001', text: refund }\n    given: { contact: { consent: opted_out } }\n    expect: { replies: [], consent: opted_out }\n"
+            ),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn who_is_there_and_able_gets_it() {
+        let message = "    message: { kind: sms, from: '+15551230001', text: refund }\n";
+        assert_eq!(
+            run(&format!(
+                "{message}    given: {{ agents: {{ ann: {{ presence: available }}, bob: {{ presence: available }} }} }}\n    expect: {{ agent: ann, state: assigned }}\n"
+            )),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            run(&format!(
+                "{message}    given: {{ agents: {{ ann: {{ presence: available, load: 2 }} }} }}\n    expect: {{ agent: '', state: queued }}\n"
+            )),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            run(&format!(
+                "{message}    given: {{ agents: {{ ann: {{ presence: away }} }} }}\n    expect: {{ agent: '', state: queued }}\n"
+            )),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn an_offer_names_its_agent() {
+        assert_eq!(
+            run(
+                "    message: { kind: sms, from: '+15551230001', text: calm }\n    given: { agents: { bob: { presence: available } } }\n    expect: { agent: bob, state: offered, queue: calm }\n"
+            ),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn an_owned_conversation_stays_where_it_is() {
+        assert_eq!(
+            run(
+                "    message: { kind: sms, from: '+15551230001', text: refund }\n    given: { conversation: { agent: bob, queue: everyone, tags: [old], attributes: { order: 1 }, age: 1h }, agents: { bob: { presence: available } } }\n    expect: { agent: bob, state: assigned, tags: [old], attributes: { order: 1 } }\n"
+            ),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn sticky_finds_who_has_the_contacts_other_conversation() {
+        assert_eq!(
+            run(
+                "    message: { kind: sms, from: '+15551230001', text: hello }\n    given: { contact: { open: 1, agent: bob }, agents: { bob: { presence: available } } }\n    expect: { agent: bob, rules: [Known] }\n"
+            ),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn what_is_otherwise_than_expected_is_said() {
+        let faults = run(
+            "    message: { kind: sms, from: '+15551230001', text: hi }\n    expect: { queue: billing, state: assigned }\n",
+        );
+        assert_eq!(faults.len(), 2, "{faults:?}");
+    }
+}
