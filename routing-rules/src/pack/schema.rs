@@ -5,7 +5,7 @@ use super::load::TOP;
 use super::people_read::PRIORITIES;
 use super::read::DAYS;
 use crate::rules::field::{Class, FIELDS, Field};
-use crate::rules::{ACTIONS, operators};
+use crate::rules::{ACTIONS, DEFAULT_ACTIONS, operators};
 use serde_json::{Map, Value, json};
 
 const ID: &str = "^[a-z0-9][a-z0-9-]{0,62}$";
@@ -48,7 +48,7 @@ fn top(key: &str) -> Value {
         "replies" => named("template"),
         "budget" => closed(&[("conversation", reference("number")), ("address", reference("number"))], &[]),
         "rules" => json!({ "type": "array", "items": reference("rule") }),
-        _ => reference("actions"),
+        _ => reference("default"),
     }
 }
 
@@ -137,7 +137,8 @@ fn definitions() -> Value {
     }
     add("free_condition", field(Field::Meta(String::new()).class()));
     add("conditions", conditions());
-    add("action", actions());
+    add("action", actions(ACTIONS));
+    add("default", one_or_many(&actions(DEFAULT_ACTIONS)));
     add("actions", one_or_many(&reference("action")));
     Value::Object(d)
 }
@@ -247,9 +248,9 @@ fn field(class: Class) -> Value {
     json!({ "anyOf": [value, list, closed(&properties, &[])] })
 }
 
-fn actions() -> Value {
+fn actions(names: &[&'static str]) -> Value {
     let rotation = closed(&[("rotation", reference("id"))], &["rotation"]);
-    let properties: Vec<(&str, Value)> = ACTIONS
+    let properties: Vec<(&str, Value)> = names
         .iter()
         .map(|name| {
             let schema = match *name {

@@ -227,9 +227,16 @@ impl TestReader<'_> {
         seen.attributes = self.attributes(keys.get("attributes"));
         let implied = if given.agent.is_some() { ConvStatus::Assigned } else { ConvStatus::Queued };
         seen.state = Some(keys.get("state").and_then(|n| self.state(n)).unwrap_or(implied));
+        let owned = matches!(seen.state, Some(ConvStatus::Assigned | ConvStatus::Offered));
+        if owned != given.agent.is_some()
+            && !matches!(seen.state, Some(ConvStatus::Pending | ConvStatus::Snoozed | ConvStatus::Closed))
+        {
+            let hint = "write `agent: …` with `state: assigned` or `offered`, and leave it out with `queued`";
+            self.sink.error(keys.at, "the given state and agent do not go together", hint);
+        }
         seen.age_ms = keys.get("age").and_then(|n| duration(n, "`age`", 0, self.sink)).unwrap_or(0);
         seen.silence_ms = keys.get("silence").and_then(|n| duration(n, "`silence`", 0, self.sink));
-        let count = |n| whole(n, "a number of messages", 0..=1_000_000, self.sink);
+        let count = |n| whole(n, "a number of messages", 0..=10_000, self.sink);
         seen.messages = keys.get("messages").and_then(count).unwrap_or(1);
         if let Some(n) = keys.get("priority") {
             given.priority = self.priority(n).unwrap_or_default();
@@ -244,7 +251,7 @@ impl TestReader<'_> {
         seen.contact_tags = self.tags(keys.get("tags"));
         seen.contact_attributes = self.attributes(keys.get("attributes"));
         seen.contact_consent = keys.get("consent").and_then(|n| self.consent(n));
-        let count = |n| whole(n, "a number of conversations", 0..=1_000_000, self.sink);
+        let count = |n| whole(n, "a number of conversations", 0..=10_000, self.sink);
         seen.contact_open = keys.get("open").and_then(count).unwrap_or(0);
         seen.contact_agent = keys.get("agent").and_then(|n| self.name(n, Kind::Agent));
     }

@@ -19,7 +19,7 @@ pub(crate) use action_read::ACTIONS;
 pub(crate) use condition_read::operators;
 pub(crate) use index::RuleIndex;
 pub(crate) use link::link;
-pub(crate) use rule_read::{read_default, read_rule};
+pub(crate) use rule_read::{DEFAULT_ACTIONS, read_default, read_rule};
 pub(crate) use shadow::warnings;
 
 use crate::pack::Place;

@@ -1,11 +1,11 @@
 //! Reading one rule.
 
-use super::action_read::{ActionReader, rule_name};
+use super::action_read::{ACTIONS, ActionReader, rule_name};
 use super::condition::{Condition, Test};
 use super::condition_read::ConditionReader;
 use super::{Actions, Rule};
 use crate::pack::problem::Sink;
-use crate::pack::read::{flag, keys};
+use crate::pack::read::{flag, keys, named, one_or_many};
 use crate::pack::refs::Refs;
 use crate::pack::template::Captured;
 use crate::pack::yaml::Node;
@@ -42,10 +42,21 @@ pub(crate) fn read_rule(node: &Node, sink: &mut Sink, refs: &mut Refs, patterns_
     Some(Rule { name, at: keys.at.clone(), when, cheapest, then, continues, captures })
 }
 
+/// What `default` may do: give a place, and say how the conversation waits there. Whatever else should happen to every
+/// message belongs in a rule without `when`.
+pub(crate) const DEFAULT_ACTIONS: &[&str] = &["queue", "agent", "desk", "priority", "skills", "overflow", "tag", "set"];
+
 /// `default` has no patterns, so it captures nothing.
 pub(crate) fn read_default(node: &Node, sink: &mut Sink, refs: &mut Refs) -> Actions {
+    let clean = sink.is_empty();
+    for (at, name, _) in one_or_many(node).iter().flat_map(|n| named(n, "`default`", sink)).collect::<Vec<_>>() {
+        if ACTIONS.contains(&name) && !DEFAULT_ACTIONS.contains(&name) {
+            let hint = "write it in a last rule without `when`, with `continue: true`";
+            sink.error(at, format!("`{name}` does not belong in `default`"), hint);
+        }
+    }
     let actions = ActionReader { sink, refs, captured: Captured::default() }.actions(node, "`default`");
-    if actions.queue.is_none() && !actions.close && sink.is_empty() {
+    if actions.queue.is_none() && clean {
         let hint = "write `queue: …` in it: every conversation needs a place where it waits";
         sink.error(&node.at, "`default` names no queue", hint);
     }

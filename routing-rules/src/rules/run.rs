@@ -74,7 +74,7 @@ impl RulePack {
         out
     }
 
-    /// The queue of `default`, for conversations that lose theirs; `None` when `default` closes instead.
+    /// The queue of `default`, for conversations that lose theirs. A pack that loaded always has one.
     #[must_use]
     pub fn default_queue(&self, now: Timestamp) -> Option<&str> {
         match self.default.queue.as_ref()? {
