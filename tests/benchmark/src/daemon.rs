@@ -49,7 +49,7 @@ fn pack() -> String {
     format!(
         r#"
 zone: UTC
-budget: {{ conversation: 1000000, address: 1000000 }}
+budget: {{ conversation: 10000, address: 10000 }}
 queues:
   everyone: {{}}
 agents:

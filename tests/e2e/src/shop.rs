@@ -20,7 +20,7 @@ impl Default for Pack {
         Pack {
             yaml: r#"
 zone: Europe/Paris
-budget: { conversation: 1000000, address: 1000000 }
+budget: { conversation: 10000, address: 10000 }
 queues:
   everyone:
     offer: { timeout: 10m }
