@@ -11,7 +11,7 @@ mod rows;
 mod runner;
 mod schema;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod wake;
 mod writer;
 

@@ -9,7 +9,7 @@ use super::{HistoryError, message_seq};
 use crate::log::Seq;
 use rusqlite::params;
 use switchboard_envelope::{Author, Content, Outcome, ReceiptStatus, Timestamp};
-use switchboard_routing_rules::event::{Considered, Event, KeyHash, Private, Public, Why};
+use switchboard_routing_rules::event::{Considered, DeadReason, Event, KeyHash, Private, Public, Why};
 use switchboard_routing_rules::ids::{ContactId, ConvId, MessageId};
 use switchboard_routing_rules::pack::{ConvStatus, Name, Priority};
 
@@ -270,7 +270,7 @@ impl HistoryWriter {
             Author::Agent { id } => Who::Agent(id.clone()),
         };
         let mut row = self.new_message(at, message.to_string(), conv, Direction::Out, who, when);
-        row.status = Some(if push { Status::Sent } else { Status::Queued });
+        row.status = Some(if push { Status::Accepted } else { Status::Queued });
         row.resends = resends;
         if let Some(Private::Send { content, to, .. }) = private {
             fill(&mut row, content);
@@ -476,7 +476,7 @@ impl HistoryWriter {
         self.touch(conv)?;
         match public {
             P::Released { message, .. } => self.step(*message, |m| {
-                if m.status.is_some_and(|s| s.rank() < Status::Sent.rank()) {
+                if m.status.is_some_and(|s| s.rank() < Status::Accepted.rank()) {
                     m.status = Some(Status::Sending);
                 }
             }),
@@ -489,8 +489,8 @@ impl HistoryWriter {
             }
             P::Sent { message, .. } => self.step(*message, |m| {
                 // A later answer still settles what was unknown, even when it was parked; a failure reported since stands.
-                if m.status.is_none_or(|s| s.rank() < Status::Sent.rank() || s == Status::Dead) {
-                    (m.status, m.code, m.detail) = (Some(Status::Sent), None, None);
+                if m.status.is_none_or(|s| s.rank() < Status::Accepted.rank() || s == Status::Dead) {
+                    (m.status, m.code, m.detail) = (Some(Status::Accepted), None, None);
                 }
             }),
             P::Receipt { message, status, code, .. } => {
@@ -502,7 +502,7 @@ impl HistoryWriter {
             }
             P::Dead { message, reason, at: when, .. } => {
                 let channel = self.conversation(conv)?.map(|c| c.channel.clone()).unwrap_or_default();
-                self.step(*message, |m| m.status = Some(Status::Dead))?;
+                self.step(*message, |m| dead(m, *reason))?;
                 self.db
                     .prepare_cached("INSERT OR REPLACE INTO dead(seq, message, channel, reason, at) VALUES (?1, ?2, ?3, ?4, ?5)")?
                     .execute(params![
@@ -626,7 +626,7 @@ fn set_attributes(
 
 fn attempt_ended(m: &mut Message, outcome: Outcome, code: Option<String>, detail: Option<String>) {
     // A receipt may have overtaken the result, and says more.
-    if m.status.is_some_and(|s| s.rank() >= Status::Sent.rank()) {
+    if m.status.is_some_and(|s| s.rank() >= Status::Accepted.rank()) {
         return;
     }
     match outcome {
@@ -634,13 +634,23 @@ fn attempt_ended(m: &mut Message, outcome: Outcome, code: Option<String>, detail
         Outcome::Accepted => (m.code, m.detail) = (None, None),
         Outcome::NotSent => (m.status, m.code, m.detail) = (Some(Status::Queued), code, detail),
         Outcome::Unknown => (m.status, m.code, m.detail) = (Some(Status::Unknown), code, detail),
-        Outcome::Rejected => (m.status, m.code, m.detail) = (Some(Status::Failed), code, detail),
+        Outcome::Rejected => (m.status, m.code, m.detail) = (Some(Status::Rejected), code, detail),
     }
+}
+
+/// What a message says of itself once it is a dead letter: what is known of its fate, if anything is.
+fn dead(m: &mut Message, reason: DeadReason) {
+    m.status = Some(match reason {
+        DeadReason::Unknown => Status::Unknown,
+        DeadReason::Rejected => Status::Rejected,
+        DeadReason::Failed => Status::Failed,
+        DeadReason::Expired | DeadReason::ChannelRemoved => Status::Dead,
+    });
 }
 
 fn receipt(m: &mut Message, status: ReceiptStatus, code: Option<String>, detail: Option<String>) {
     let next = match status {
-        ReceiptStatus::Accepted => Status::Sent,
+        ReceiptStatus::Accepted => Status::Accepted,
         ReceiptStatus::Delivered => Status::Delivered,
         ReceiptStatus::Read => Status::Read,
         ReceiptStatus::Failed => Status::Failed,

@@ -126,10 +126,15 @@ pub enum Status {
     Sending,
     /// It may have been sent.
     Unknown,
-    Sent,
+    /// The provider took it.
+    Accepted,
     Delivered,
     Read,
+    /// The provider refused it for good.
+    Rejected,
+    /// The provider took it, and said later that it will not arrive.
     Failed,
+    /// Given up for another reason: its time passed, or its channel is gone.
     Dead,
 }
 
@@ -141,23 +146,24 @@ impl Status {
             Status::Queued => "queued",
             Status::Sending => "sending",
             Status::Unknown => "unknown",
-            Status::Sent => "sent",
+            Status::Accepted => "accepted",
             Status::Delivered => "delivered",
             Status::Read => "read",
+            Status::Rejected => "rejected",
             Status::Failed => "failed",
             Status::Dead => "dead",
         }
     }
 
-    /// How far a message is on its way. Attempts may go back and forth below `Sent`; from there statuses only grow.
+    /// How far a message is on its way. Attempts may go back and forth below `Accepted`; from there statuses only grow.
     pub(super) fn rank(self) -> u8 {
         match self {
             Status::Received | Status::Queued => 0,
             Status::Sending | Status::Unknown => 1,
-            Status::Sent => 2,
+            Status::Accepted => 2,
             Status::Delivered => 3,
             Status::Read => 4,
-            Status::Failed | Status::Dead => 5,
+            Status::Rejected | Status::Failed | Status::Dead => 5,
         }
     }
 }
@@ -325,7 +331,7 @@ impl Message {
 
 /// Attachments by position: their own form leaves absent fields out, which only a form with names can bear.
 mod files {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde::{Deserialize, Deserializer, Serializer};
     use switchboard_envelope::{Attachment, BlobRef};
 
     type Row = (String, String, u64, Option<BlobRef>, Option<String>);

@@ -124,7 +124,8 @@ pub(crate) fn queued(n: u32, queue: &str) -> Event {
         since: t(1),
         entered: t(1),
         skills: BTreeMap::new(),
-        overflow: None,
+        overflow: vec![],
+        ageing: None,
         why: Why::Default,
     }
     .into()
@@ -383,15 +384,15 @@ async fn a_late_older_status_never_overwrites_a_newer_one() {
         (vec![released(), ended(Outcome::NotSent)], Status::Queued),
         (vec![released(), ended(Outcome::NotSent), released()], Status::Sending),
         (vec![released(), ended(Outcome::Unknown)], Status::Unknown),
-        (vec![ended(Outcome::Unknown), sent()], Status::Sent),
-        (vec![ended(Outcome::Rejected), released()], Status::Failed),
+        (vec![ended(Outcome::Unknown), sent()], Status::Accepted),
+        (vec![ended(Outcome::Rejected), released()], Status::Rejected),
         (vec![r(R::Delivered), sent()], Status::Delivered),
         (vec![r(R::Delivered), ended(Outcome::Accepted), sent(), r(R::Accepted)], Status::Delivered),
         (vec![sent(), r(R::Read), r(R::Delivered)], Status::Read),
         (vec![sent(), r(R::Failed), r(R::Delivered)], Status::Failed),
-        (vec![ended(Outcome::Unknown), dead()], Status::Dead),
+        (vec![ended(Outcome::Unknown), dead()], Status::Unknown),
         (vec![ended(Outcome::Unknown), dead(), r(R::Delivered)], Status::Delivered),
-        (vec![ended(Outcome::Unknown), dead(), r(R::Failed)], Status::Dead),
+        (vec![ended(Outcome::Unknown), dead(), r(R::Failed)], Status::Failed),
     ];
     for (i, (events, wanted)) in table.into_iter().enumerate() {
         assert_eq!(status_after(events).await, wanted, "line {i}");
@@ -410,7 +411,7 @@ async fn a_client_confirms_what_it_has_and_no_more() {
     let applied = w.apply(&frames).unwrap();
     assert!(applied.threads.contains(&("site".to_owned(), thread(2))));
     let status = async |m| h.message(msg(m).to_string()).await.unwrap().unwrap().status.unwrap();
-    assert_eq!((status(5).await, status(7).await), (Status::Read, Status::Sent));
+    assert_eq!((status(5).await, status(7).await), (Status::Read, Status::Accepted));
 }
 
 #[tokio::test]

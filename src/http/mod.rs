@@ -1,4 +1,12 @@
 //! What listens: provider webhooks and chat on the public address; the API, the console and the metrics on the admin one.
 
+pub mod access;
+pub mod api;
+mod body;
 pub mod chat;
 pub mod console;
+mod problem;
+pub mod serve;
+
+pub use body::read_body;
+pub use problem::{Fault, Problem};

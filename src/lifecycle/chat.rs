@@ -60,8 +60,8 @@ fn receipt(status: Status) -> ReceiptStatus {
     match status {
         Status::Delivered => ReceiptStatus::Delivered,
         Status::Read => ReceiptStatus::Read,
-        Status::Failed | Status::Dead => ReceiptStatus::Failed,
-        Status::Received | Status::Queued | Status::Sending | Status::Unknown | Status::Sent => ReceiptStatus::Accepted,
+        Status::Rejected | Status::Failed | Status::Dead => ReceiptStatus::Failed,
+        Status::Received | Status::Queued | Status::Sending | Status::Unknown | Status::Accepted => ReceiptStatus::Accepted,
     }
 }
 

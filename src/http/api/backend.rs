@@ -1,0 +1,129 @@
+//! What the API needs of the daemon, and no more.
+
+use crate::log::{LogError, Seq};
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use switchboard_envelope::{Actor, BlobRef, Command, Timestamp};
+use switchboard_routing_rules::event::{Event, KeyHash, Presence, Reply};
+use switchboard_routing_rules::pack::{Name, RulePack, Units};
+
+/// The router's answer to a command, and the frame that holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub reply: Reply,
+    pub seq: Seq,
+}
+
+/// Why a pack was not put in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReloadError {
+    /// The pack on disk is wrong; `file:line:column: what is wrong` each.
+    Pack(Vec<String>),
+    Log(LogError),
+}
+
+/// A quarantined record as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawRecord {
+    pub content_type: String,
+    pub bytes: Bytes,
+}
+
+/// What came of reading a quarantined record again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Retried {
+    /// It was understood; what it says was ingested, and the record left the quarantine in this frame.
+    Released(Seq),
+    /// It still cannot be understood, for this reason.
+    StillHeld(String),
+}
+
+/// One queue now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueView {
+    pub depth: u64,
+    /// Since when the head waits.
+    pub oldest_since: Option<Timestamp>,
+    pub offered: u64,
+    /// First responses in time and all that were due, today.
+    pub in_time: u64,
+    pub due: u64,
+}
+
+/// One agent now; load and capacity in hundredths of a unit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AgentView {
+    pub presence: Presence,
+    pub load: Units,
+    pub offers: u32,
+    pub conversations: u32,
+}
+
+/// One channel now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChannelView {
+    pub kind: String,
+    pub failures: u32,
+    /// Why it is paused.
+    pub paused: Option<String>,
+    /// When the next probe may be sent.
+    pub probe_at: Option<Timestamp>,
+}
+
+/// The live numbers that history does not hold, as of one frame.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StateView {
+    pub seq: Seq,
+    pub now: Timestamp,
+    /// Hash of the pack in force, and what its load warned of.
+    pub pack: String,
+    pub pack_warnings: Vec<String>,
+    pub queues: BTreeMap<Name, QueueView>,
+    pub agents: BTreeMap<Name, AgentView>,
+    pub channels: BTreeMap<Name, ChannelView>,
+}
+
+/// The daemon behind the API.
+#[async_trait]
+pub trait Backend: Send + Sync + 'static {
+    fn now(&self) -> Timestamp;
+
+    /// The workspace's name.
+    fn workspace(&self) -> String;
+
+    /// Ingests a command, and waits for the router's answer, its frame being durable. A command whose id the log knows
+    /// already gets its first answer.
+    ///
+    /// # Errors
+    /// When it is not known that the command was taken.
+    async fn command(&self, command: Command) -> Result<Answer, LogError>;
+
+    /// The hash under which history keeps the answer of a command.
+    fn command_key(&self, id: &str) -> KeyHash;
+
+    fn state(&self) -> Arc<StateView>;
+
+    /// A pack by hash; `None` when it is not kept any more.
+    async fn pack(&self, hash: &str) -> Result<Option<Arc<RulePack>>, LogError>;
+
+    /// Reads the pack on disk, validates it and stores it durably; the answer is its hash. It is not in force yet.
+    async fn reload_pack(&self) -> Result<String, ReloadError>;
+
+    async fn put_file(&self, channel: &str, thread: &str, bytes: Bytes) -> Result<BlobRef, LogError>;
+
+    async fn get_file(&self, channel: &str, thread: &str, blob: &BlobRef) -> Result<Option<Bytes>, LogError>;
+
+    /// The bytes of a quarantined record of IN.
+    async fn quarantined(&self, seq: Seq) -> Result<Option<RawRecord>, LogError>;
+
+    /// Reads a quarantined record again.
+    async fn retry_quarantined(&self, seq: Seq, by: Actor) -> Result<Retried, LogError>;
+
+    /// Frames of LOG after `after`, opened.
+    async fn frames(&self, after: Seq, max: usize) -> Result<Vec<(Seq, Vec<Event>)>, LogError>;
+
+    /// LOG's first and last sequence.
+    async fn log_bounds(&self) -> Result<(Seq, Seq), LogError>;
+}

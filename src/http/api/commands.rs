@@ -1,0 +1,276 @@
+//! What changes something: a command to the router, its answer, and `Idempotency-Key`.
+
+use super::ApiState;
+use super::auth::Caller;
+use super::input::{Fields, SHORT};
+use crate::http::body::read_body;
+use crate::http::problem::Problem;
+use aws_lc_rs::digest::{SHA256, digest};
+use axum::extract::{FromRequest, Request};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use serde_json::{Map, Value};
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use switchboard_envelope::{Action, Actor, Command};
+use switchboard_routing_rules::event::Reply;
+use tokio::sync::OwnedMutexGuard;
+
+const KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");
+/// Longest `Idempotency-Key`, in bytes.
+const MAX_KEY: usize = 255;
+/// Answers remembered in memory, until history holds them.
+const RECENT: usize = 4096;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut s, b| {
+        let _ = write!(s, "{b:02x}");
+        s
+    })
+}
+
+fn hash(parts: &[&[u8]]) -> String {
+    let mut all = vec![];
+    for part in parts {
+        all.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        all.extend_from_slice(part);
+    }
+    hex(digest(&SHA256, &all).as_ref())
+}
+
+/// A request under an `Idempotency-Key`, or none.
+#[derive(Clone, Debug)]
+pub struct Once {
+    /// The command's id.
+    pub id: String,
+    /// The hash of what was asked.
+    pub body: String,
+    keyed: bool,
+}
+
+/// A request that changes something: who asks, and the body, read strictly.
+pub struct Posted {
+    pub caller: Caller,
+    pub fields: Fields,
+    pub once: Once,
+}
+
+/// The parts of a request with its whole body.
+pub(super) struct Whole {
+    pub caller: Caller,
+    pub headers: HeaderMap,
+    pub uri: http::Uri,
+    pub body: Bytes,
+    pub once: Once,
+}
+
+pub(super) async fn whole(request: Request, state: &ApiState, limit: usize) -> Result<Whole, Problem> {
+    let (parts, body) = request.into_parts();
+    let Some(caller) = parts.extensions.get::<Caller>().cloned() else {
+        return Err(Problem::new(StatusCode::UNAUTHORIZED, "token_missing", "this path needs a token"));
+    };
+    let body = read_body(&parts.headers, body, limit, state.shared.limits.read_timeout).await?;
+    let content_type = parts.headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let target = parts.uri.path_and_query().map_or("", |p| p.as_str());
+    let asked = hash(&[parts.method.as_str().as_bytes(), target.as_bytes(), content_type, &body]);
+    let once = once(&parts.headers, &caller, asked)?;
+    Ok(Whole { caller, headers: parts.headers, uri: parts.uri, body, once })
+}
+
+fn once(headers: &HeaderMap, caller: &Caller, body: String) -> Result<Once, Problem> {
+    let mut given = headers.get_all(&KEY_HEADER).iter();
+    let Some(value) = given.next() else {
+        let mut random = [0; 16];
+        aws_lc_rs::rand::fill(&mut random)
+            .map_err(|_| Problem::unavailable("unavailable", "the system gives no random bytes"))?;
+        return Ok(Once { id: format!("api:command:{}", hex(&random)), body, keyed: false });
+    };
+    let key = value.to_str().ok().filter(|k| !k.is_empty() && k.len() <= MAX_KEY);
+    let (Some(key), None) = (key, given.next()) else {
+        let detail = format!("Idempotency-Key must be one value of 1 to {MAX_KEY} visible ASCII characters");
+        return Err(Problem::bad("bad_idempotency_key", detail));
+    };
+    // Two callers may choose the same key.
+    let id = hash(&[caller.identity.token.as_bytes(), key.as_bytes()]);
+    Ok(Once { id: format!("api:command:k{}", id.get(..48).unwrap_or(&id)), body, keyed: true })
+}
+
+impl FromRequest<ApiState> for Posted {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &ApiState) -> Result<Posted, Problem> {
+        let whole = whole(request, state, state.shared.limits.json).await?;
+        super::input::Params::of(&whole.uri).finish()?;
+        let fields = Fields::parse(&whole.headers, &whole.body)?;
+        Ok(Posted { caller: whole.caller, fields, once: whole.once })
+    }
+}
+
+impl Posted {
+    /// Whom the command speaks for, taken from the body's `agent`.
+    pub fn actor(&mut self) -> Result<Actor, Problem> {
+        let named = self.fields.optional("agent", SHORT);
+        self.caller.actor(named)
+    }
+}
+
+/// An answer that may be given again under the same key.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Given {
+    pub body: String,
+    pub status: u16,
+    pub value: Result<Value, (String, String)>,
+}
+
+impl Given {
+    fn of(body: &str, reply: &Reply) -> Given {
+        let value = if reply.status < 400 {
+            Ok(success(reply))
+        } else {
+            Err((reply.code.clone(), reply.detail.clone()))
+        };
+        Given { body: body.to_owned(), status: reply.status, value }
+    }
+
+    pub fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        match self.value {
+            Ok(value) => (status, axum::Json(value)).into_response(),
+            Err((code, detail)) => Problem::new(status, &code, detail).into_response(),
+        }
+    }
+}
+
+/// `id` is what the command made or touched most closely; the others stand beside it under their own names.
+fn success(reply: &Reply) -> Value {
+    let closest = ["message", "offer", "contact", "conversation"];
+    let mut map: Map<String, Value> = reply.ids.iter().map(|(k, v)| (k.clone(), Value::String(v.clone()))).collect();
+    if let Some(id) = closest.iter().find_map(|k| reply.ids.get(*k)) {
+        map.insert("id".into(), Value::String(id.clone()));
+    }
+    if !reply.detail.is_empty() {
+        map.insert("detail".into(), Value::String(reply.detail.clone()));
+    }
+    Value::Object(map)
+}
+
+#[derive(Default)]
+struct Memory {
+    /// Keys whose first request is still being answered.
+    running: HashMap<String, Arc<tokio::sync::Mutex<()>>>,
+    given: HashMap<String, Given>,
+    order: VecDeque<String>,
+}
+
+/// Requests under a key: one at a time, and each answer remembered.
+#[derive(Default)]
+pub(super) struct Pending(Mutex<Memory>);
+
+/// Keeps others with the same key waiting.
+pub(super) struct Turn<'p> {
+    pending: &'p Pending,
+    id: String,
+    guard: Option<OwnedMutexGuard<()>>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        drop(self.guard.take());
+        let mut memory = self.pending.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // The map's own handle is the last one left.
+        if memory.running.get(&self.id).is_some_and(|m| Arc::strong_count(m) == 1) {
+            memory.running.remove(&self.id);
+        }
+    }
+}
+
+impl Pending {
+    async fn turn(&self, id: &str) -> Turn<'_> {
+        let lock = {
+            let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(memory.running.entry(id.to_owned()).or_default())
+        };
+        let guard = Some(lock.lock_owned().await);
+        Turn { pending: self, id: id.to_owned(), guard }
+    }
+
+    fn recall(&self, id: &str) -> Option<Given> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).given.get(id).cloned()
+    }
+
+    fn remember(&self, id: &str, given: Given) {
+        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if memory.given.insert(id.to_owned(), given).is_none() {
+            memory.order.push_back(id.to_owned());
+        }
+        while memory.order.len() > RECENT {
+            if let Some(old) = memory.order.pop_front() {
+                memory.given.remove(&old);
+            }
+        }
+    }
+}
+
+impl ApiState {
+    /// Waits for this key's turn; the answer that was given before, if there is one.
+    ///
+    /// # Errors
+    /// 422 when the key was used for something else.
+    pub(super) async fn turn(&self, once: &Once) -> Result<(Option<Turn<'_>>, Option<Given>), Problem> {
+        if !once.keyed {
+            return Ok((None, None));
+        }
+        let turn = self.shared.pending.turn(&once.id).await;
+        let mut before = self.shared.pending.recall(&once.id);
+        if before.is_none() {
+            let key = self.backend().command_key(&once.id);
+            let stored = self.history().await.answered(key).await?;
+            before = stored.map(|a| Given::of(a.body.as_deref().unwrap_or(""), &a.reply));
+        }
+        match before {
+            Some(given) if given.body != once.body => {
+                let detail = "this Idempotency-Key was used for another request; take a new one";
+                Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_mismatch", detail))
+            }
+            given => Ok((Some(turn), given)),
+        }
+    }
+
+    /// Remembers an answer that no command carries.
+    pub(super) fn remember(&self, once: &Once, status: StatusCode, value: &Value) {
+        if once.keyed {
+            let given = Given { body: once.body.clone(), status: status.as_u16(), value: Ok(value.clone()) };
+            self.shared.pending.remember(&once.id, given);
+        }
+    }
+
+    /// Tells the router something and gives its answer.
+    pub(super) async fn act(&self, once: Once, actor: Actor, action: Action) -> Result<Response, Problem> {
+        let (_turn, before) = self.turn(&once).await?;
+        if let Some(given) = before {
+            return Ok(given.into_response());
+        }
+        Ok(self.command(once, actor, action).await?.into_response())
+    }
+
+    /// Tells the router something; the caller holds the key's turn.
+    pub(super) async fn command(&self, once: Once, actor: Actor, action: Action) -> Result<Given, Problem> {
+        let command = Command {
+            id: once.id.clone(),
+            channel: "api".into(),
+            at: self.backend().now(),
+            actor,
+            action,
+            body_hash: Some(once.body.clone()),
+        };
+        let answer = self.backend().command(command).await?;
+        self.note_answer(answer.seq);
+        let given = Given::of(&once.body, &answer.reply);
+        if once.keyed {
+            self.shared.pending.remember(&once.id, given.clone());
+        }
+        Ok(given)
+    }
+}

@@ -1,0 +1,257 @@
+//! Conversations and their messages.
+
+use super::auth::Caller;
+use super::input::{Fields, LONG, Params, SHORT, cursor};
+use super::table::Posted;
+use super::{ApiState, views};
+use crate::history::{Conversation, ConversationFilter};
+use crate::http::problem::Problem;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use http::Uri;
+use serde_json::{Value, json};
+use switchboard_envelope::{Action, Address, Attachment, BlobRef, Destination, is_id};
+use switchboard_routing_rules::ids::{ContactId, ConvId, MessageId};
+use switchboard_routing_rules::pack::{ConvStatus, Priority};
+
+/// Messages that a detail shows.
+const LATEST: usize = 100;
+const MAX_FILES: usize = 20;
+
+const STATES: [ConvStatus; 6] = [
+    ConvStatus::Queued,
+    ConvStatus::Offered,
+    ConvStatus::Assigned,
+    ConvStatus::Pending,
+    ConvStatus::Snoozed,
+    ConvStatus::Closed,
+];
+
+fn no_conversation() -> Problem {
+    Problem::not_found("there is no such conversation")
+}
+
+/// An id of the path as a command carries it: what cannot be an id needs no frame to be refused.
+fn known_form(id: &str) -> Result<String, Problem> {
+    ConvId::parse(id).map(|c| c.to_string()).ok_or_else(no_conversation)
+}
+
+async fn find(state: &ApiState, id: &str) -> Result<(Conversation, Option<crate::history::Contact>), Problem> {
+    let id = ConvId::parse(id).ok_or_else(no_conversation)?;
+    state.history().await.conversation(id).await?.ok_or_else(no_conversation)
+}
+
+pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json<Value>, Problem> {
+    let mut params = Params::of(&uri);
+    let mut filter = ConversationFilter::default();
+    for word in params.one("state").iter().flat_map(|s| s.split(',')) {
+        match STATES.into_iter().find(|s| s.as_str() == word) {
+            Some(s) => filter.states.push(s),
+            None => params.fault("state", "must be queued, offered, assigned, pending, snoozed or closed"),
+        }
+    }
+    (filter.queue, filter.agent, filter.channel) = (params.one("queue"), params.one("agent"), params.one("channel"));
+    let contact = params.one("contact");
+    let (limit, before) = (params.limit(), params.cursor("conversations"));
+    params.finish()?;
+    let history = state.history().await;
+    if let Some(text) = contact {
+        // Either an id or an identity such as `phone:+15551230001`.
+        filter.contact = match ContactId::parse(&text) {
+            Some(id) => Some(history.contact(id).await?.map_or(id, |c| c.id)),
+            None => history.contacts(Some(text), None, 1).await?.items.first().map(|c| c.id),
+        };
+        if filter.contact.is_none() {
+            return Ok(Json(json!({ "conversations": [], "next": null })));
+        }
+    }
+    let page = history.conversations(filter, before, limit).await?;
+    let now = state.backend().state();
+    let rows: Vec<Value> = page.items.iter().map(|(c, p)| views::conversation(c, p.as_ref(), &now)).collect();
+    Ok(Json(json!({ "conversations": rows, "next": cursor("conversations", page.next) })))
+}
+
+pub(super) async fn detail(State(state): State<ApiState>, Path(id): Path<String>, uri: Uri) -> Result<Json<Value>, Problem> {
+    Params::of(&uri).finish()?;
+    let (conversation, contact) = find(&state, &id).await?;
+    let latest = state.history().await.messages(conversation.seq, None, LATEST).await?;
+    let names = views::Names::of(&state).await;
+    let messages: Vec<Value> =
+        latest.items.iter().rev().map(|m| views::message(m, contact.as_ref(), &names)).collect();
+    let mut value = views::conversation(&conversation, contact.as_ref(), &state.backend().state());
+    if let Some(map) = value.as_object_mut() {
+        map.insert("messages".into(), Value::Array(messages));
+    }
+    Ok(Json(value))
+}
+
+pub(super) async fn messages(State(state): State<ApiState>, Path(id): Path<String>, uri: Uri) -> Result<Json<Value>, Problem> {
+    let mut params = Params::of(&uri);
+    let (limit, before) = (params.limit(), params.cursor("messages"));
+    params.finish()?;
+    let (conversation, contact) = find(&state, &id).await?;
+    let page = state.history().await.messages(conversation.seq, before, limit).await?;
+    let names = views::Names::of(&state).await;
+    let rows: Vec<Value> = page.items.iter().map(|m| views::message(m, contact.as_ref(), &names)).collect();
+    Ok(Json(json!({ "messages": rows, "next": cursor("messages", page.next) })))
+}
+
+pub(super) async fn message(State(state): State<ApiState>, Path(id): Path<String>, uri: Uri) -> Result<Json<Value>, Problem> {
+    Params::of(&uri).finish()?;
+    let found = state.history().await.message(id).await?.ok_or_else(|| Problem::not_found("there is no such message"))?;
+    let (_, contact) = find(&state, &found.conversation.to_string()).await?;
+    let mut value = views::message(&found, contact.as_ref(), &views::Names::of(&state).await);
+    if let Some(map) = value.as_object_mut() {
+        map.insert("conversation".into(), json!(found.conversation));
+    }
+    Ok(Json(value))
+}
+
+pub(super) async fn update(State(state): State<ApiState>, Path(id): Path<String>, mut posted: Posted) -> Result<Response, Problem> {
+    let conversation = known_form(&id)?;
+    let actor = posted.actor()?;
+    let f = &mut posted.fields;
+    let tags = f.strings("tags");
+    let priority = f.optional("priority", SHORT);
+    if priority.as_deref().is_some_and(|p| Priority::parse(p).is_none()) {
+        f.fault("priority", "must be low, normal, high or urgent");
+    }
+    let attributes = f.map("attributes");
+    posted.fields.finish()?;
+    state.act(posted.once, actor, Action::Update { conversation, tags, priority, attributes }).await
+}
+
+pub(super) async fn reply(State(state): State<ApiState>, Path(id): Path<String>, mut posted: Posted) -> Result<Response, Problem> {
+    let conversation = known_form(&id)?;
+    let actor = posted.actor()?;
+    let f = &mut posted.fields;
+    let files = attachments(f);
+    let text = if files.is_empty() { f.text("text", LONG) } else { f.optional("text", LONG).unwrap_or_default() };
+    let (take, seen) = (f.flag("take"), f.optional("seen", SHORT));
+    if seen.as_deref().is_some_and(|s| MessageId::parse(s).is_none()) {
+        f.fault("seen", "is no message's id");
+    }
+    posted.fields.finish()?;
+    let attachments = super::attachments::stored(&state, &conversation, files).await?;
+    state.act(posted.once, actor, Action::Reply { conversation, text, attachments, take, seen }).await
+}
+
+/// Files as `POST /attachments` answered them.
+fn attachments(f: &mut Fields) -> Vec<Attachment> {
+    let rows = f.objects("attachments");
+    if rows.len() > MAX_FILES {
+        f.fault("attachments", format!("more than {MAX_FILES} files"));
+        return vec![];
+    }
+    let mut out = vec![];
+    for (i, mut row) in rows.into_iter().enumerate() {
+        let (id, name, mime) = (row.text("id", SHORT), row.text("name", SHORT), row.text("mime", SHORT));
+        // What the upload answered may be sent back as it is; the size is taken from the file itself.
+        let _ = row.ignore("size");
+        out.push(Attachment { name, mime, size: 0, blob: Some(BlobRef(id)), url: None });
+        f.adopt(&format!("attachments\u{1}{i}"), row);
+    }
+    out
+}
+
+pub(super) async fn note(State(state): State<ApiState>, Path(id): Path<String>, mut posted: Posted) -> Result<Response, Problem> {
+    let conversation = known_form(&id)?;
+    let actor = posted.actor()?;
+    let text = posted.fields.text("text", LONG);
+    posted.fields.finish()?;
+    state.act(posted.once, actor, Action::Note { conversation, text }).await
+}
+
+/// A command that needs nothing but the conversation.
+async fn plain(state: ApiState, id: &str, mut posted: Posted, action: fn(String) -> Action) -> Result<Response, Problem> {
+    let conversation = known_form(id)?;
+    let actor = posted.actor()?;
+    posted.fields.finish()?;
+    state.act(posted.once, actor, action(conversation)).await
+}
+
+pub(super) async fn take(State(state): State<ApiState>, Path(id): Path<String>, posted: Posted) -> Result<Response, Problem> {
+    plain(state, &id, posted, |conversation| Action::Take { conversation }).await
+}
+
+pub(super) async fn close(State(state): State<ApiState>, Path(id): Path<String>, posted: Posted) -> Result<Response, Problem> {
+    plain(state, &id, posted, |conversation| Action::Close { conversation }).await
+}
+
+pub(super) async fn reopen(State(state): State<ApiState>, Path(id): Path<String>, posted: Posted) -> Result<Response, Problem> {
+    plain(state, &id, posted, |conversation| Action::Reopen { conversation }).await
+}
+
+/// Where something goes: `agent` here is the destination, and whoever asks is the caller itself.
+fn destination(f: &mut Fields) -> Option<Destination> {
+    let (queue, agent) = (f.optional("queue", SHORT), f.optional("agent", SHORT));
+    match (queue, agent) {
+        (Some(q), None) if is_id(&q) => Some(Destination::Queue(q)),
+        (None, Some(a)) if is_id(&a) => Some(Destination::Agent(a)),
+        (None, None) => None,
+        (Some(_), Some(_)) => {
+            f.fault("agent", "give either a queue or an agent");
+            None
+        }
+        (q, _) => {
+            f.fault(if q.is_some() { "queue" } else { "agent" }, "is no id");
+            None
+        }
+    }
+}
+
+pub(super) async fn transfer(State(state): State<ApiState>, Path(id): Path<String>, mut posted: Posted) -> Result<Response, Problem> {
+    let conversation = known_form(&id)?;
+    let actor = posted.caller.actor(None)?;
+    let f = &mut posted.fields;
+    let given = f.has("queue") || f.has("agent");
+    let to = destination(f);
+    if !given {
+        f.fault("queue", "is missing: give a queue or an agent");
+    }
+    posted.fields.finish()?;
+    let Some(to) = to else { return Err(Problem::bad("bad_json", "give a queue or an agent")) };
+    state.act(posted.once, actor, Action::Transfer { conversation, to }).await
+}
+
+pub(super) async fn snooze(State(state): State<ApiState>, Path(id): Path<String>, mut posted: Posted) -> Result<Response, Problem> {
+    let conversation = known_form(&id)?;
+    let actor = posted.actor()?;
+    let now = state.backend().now();
+    let f = &mut posted.fields;
+    let given = f.has("until");
+    let until = f.time("until");
+    if !given {
+        f.fault("until", "is missing");
+    }
+    if until.is_some_and(|u| u <= now) {
+        f.fault("until", "must be in the future");
+    }
+    posted.fields.finish()?;
+    let until = until.unwrap_or(now);
+    state.act(posted.once, actor, Action::Snooze { conversation, until }).await
+}
+
+/// Starts a conversation from our side.
+pub(super) async fn start(State(state): State<ApiState>, mut posted: Posted) -> Result<Response, Problem> {
+    let actor = posted.caller.actor(None)?;
+    let f = &mut posted.fields;
+    let to_channel = f.text("channel", SHORT);
+    let text = f.text("text", LONG);
+    let destination = destination(f);
+    let mut to = Address::new("", "");
+    match f.object("to") {
+        Some(mut inner) => {
+            (to.kind, to.value) = (inner.text("kind", 32), inner.text("value", 512));
+            to.name = inner.optional("name", SHORT);
+            f.adopt("to", inner);
+        }
+        None => f.fault("to", "must be an object with kind and value"),
+    }
+    posted.fields.finish()?;
+    state.act(posted.once, actor, Action::Start { to_channel, to, text, destination }).await
+}
+
+/// Who asks, for handlers that only read.
+pub(super) type Who = axum::Extension<Caller>;

@@ -1,0 +1,238 @@
+//! Why a message went where it went: the rules run again over what the decision saw, with the pack that decided.
+
+use super::input::Params;
+use super::{ApiState, views};
+use crate::history::{Considering, Facts, Message};
+use crate::http::problem::Problem;
+use axum::Json;
+use axum::extract::{Path, State};
+use http::Uri;
+use serde_json::{Map, Value, json};
+use switchboard_routing_rules::event::{NoReply, PassedOver, Why};
+use switchboard_routing_rules::pack::{RuleTrace, SeenMessage};
+
+/// `GET /messages/{id}/explain`; the id `last` is the newest message of a customer.
+pub(super) async fn explain(State(state): State<ApiState>, Path(id): Path<String>, uri: Uri) -> Result<Json<Value>, Problem> {
+    Params::of(&uri).finish()?;
+    let none = || Problem::not_found("there is no such message");
+    let history = state.history().await;
+    let found = if id == "last" { history.last_inbound().await? } else { history.message(id).await? };
+    let message = found.ok_or_else(none)?;
+    let facts = history.facts(message.seq).await?.ok_or_else(|| {
+        Problem::new(http::StatusCode::NOT_FOUND, "no_decision", "no decision was made about this message: rules run only for what a customer wrote")
+    })?;
+    let pack = state.backend().pack(&facts.pack).await?;
+    let names = views::Names::of(&state).await;
+    let seen = seen_message(&message, &facts);
+    let traces = match (&pack, &seen, &facts.seen) {
+        (Some(pack), Some(seen), Some(before)) => Some(pack.explain(seen, before)),
+        _ => None,
+    };
+    let missing = if facts.seen.is_none() {
+        Some("what the rules saw was erased with the person")
+    } else if pack.is_none() {
+        Some("the pack that decided is not kept any more")
+    } else {
+        None
+    };
+    let last = facts.considering.last();
+    Ok(Json(json!({
+        "message": message.id,
+        "conversation": message.conversation,
+        "pack": facts.pack,
+        "decided_at": facts.at,
+        "rules": rules(traces.as_deref(), &facts),
+        "incomplete": missing,
+        "outcome": outcome(&facts),
+        "agents": agents(last),
+        "others": last.map_or(0, |c| c.considered.others),
+        "facts": seen_facts(&facts, seen.as_ref()),
+        "sentences": sentences(&facts, traces.as_deref(), missing, &names),
+    })))
+}
+
+/// The message as the conditions saw it; `None` once it is erased.
+fn seen_message(message: &Message, facts: &Facts) -> Option<SeenMessage> {
+    let about = facts.message.as_ref()?;
+    Some(SeenMessage {
+        channel: about.channel.clone(),
+        kind: about.kind.clone(),
+        public: about.public,
+        text: message.text.clone()?,
+        subject: message.subject.clone(),
+        from: facts.from.as_ref().map(|a| a.value.clone()),
+        to: about.to.clone(),
+        authenticated: about.authenticated,
+        language: about.language.clone(),
+        has_attachment: !message.attachments.is_empty(),
+        automatic: about.automatic,
+        choice: message.choice.as_ref().map(|c| c.id.clone()),
+        meta: about.meta.clone(),
+    })
+}
+
+fn rules(traces: Option<&[RuleTrace]>, facts: &Facts) -> Vec<Value> {
+    let Some(traces) = traces else {
+        // What hit is known even where nothing can be recomputed.
+        return facts.hits.iter().map(|h| json!({ "rule": h, "name": h, "matched": true, "hit": true, "skipped": false })).collect();
+    };
+    traces
+        .iter()
+        .map(|t| {
+            json!({
+                "rule": t.rule, "name": t.rule, "place": t.place, "matched": t.matched, "hit": t.matched, "skipped": t.skipped,
+                "failed": t.failed, "applied": t.applied, "superseded": t.superseded,
+            })
+        })
+        .collect()
+}
+
+fn outcome(facts: &Facts) -> Value {
+    let o = &facts.outcome;
+    let replies: Vec<Value> = o.replies.iter().map(|(id, rule)| json!({ "message": id, "rule": rule })).collect();
+    json!({
+        "queue": o.queue,
+        "agent": o.agent,
+        "replies": replies,
+        "tags": o.tags,
+        "priority": o.priority,
+        "closed": o.closed,
+        "snoozed_until": o.snoozed_until,
+    })
+}
+
+fn passed_words(why: &PassedOver) -> String {
+    match why {
+        PassedOver::Away => "is away".into(),
+        PassedOver::Offline => "is offline".into(),
+        PassedOver::Capacity { load, capacity } => {
+            format!("has no room: {} of {} units taken", f64::from(*load) / 100.0, f64::from(*capacity) / 100.0)
+        }
+        PassedOver::MissingSkill(skill) => format!("lacks the skill {skill}"),
+        PassedOver::Declined => "declined it".into(),
+        PassedOver::LessPreferred => "another agent was preferred".into(),
+    }
+}
+
+fn agents(last: Option<&Considering>) -> Vec<Value> {
+    let Some(c) = last else { return vec![] };
+    let how = if c.offered { "it was offered to them" } else { "it was assigned to them" };
+    let mut rows = vec![json!({ "agent": c.agent, "chosen": true, "reason": how })];
+    rows.extend(
+        c.considered
+            .passed
+            .iter()
+            .filter(|(agent, _)| *agent != c.agent)
+            .map(|(agent, why)| json!({ "agent": agent, "chosen": false, "reason": passed_words(why) })),
+    );
+    rows
+}
+
+fn seen_facts(facts: &Facts, message: Option<&SeenMessage>) -> Value {
+    let mut map = Map::new();
+    if let Some(m) = message {
+        let fields = [
+            ("channel", json!(m.channel)),
+            ("kind", json!(m.kind)),
+            ("visibility", json!(if m.public { "public" } else { "private" })),
+            ("text", json!(m.text)),
+            ("subject", json!(m.subject)),
+            ("from", json!(m.from)),
+            ("to", json!(m.to)),
+            ("authenticated", json!(m.authenticated)),
+            ("language", json!(m.language)),
+            ("has_attachment", json!(m.has_attachment)),
+            ("automatic", json!(m.automatic)),
+            ("choice", json!(m.choice)),
+            ("meta", json!(m.meta)),
+        ];
+        map.extend(fields.into_iter().map(|(k, v)| (k.to_owned(), v)));
+    }
+    if let Some(s) = &facts.seen {
+        let fields = [
+            ("time", json!(s.now)),
+            ("new", json!(s.new)),
+            ("state", json!(s.state)),
+            ("queue", json!(s.queue)),
+            ("tags", json!(s.tags)),
+            ("attributes", json!(s.attributes)),
+            ("age_ms", json!(s.age_ms)),
+            ("messages", json!(s.messages)),
+            ("silence_ms", json!(s.silence_ms)),
+            ("contact.identities", json!(s.contact_identities)),
+            ("contact.name", json!(s.contact_name)),
+            ("contact.tags", json!(s.contact_tags)),
+            ("contact.attributes", json!(s.contact_attributes)),
+            ("contact.consent", json!(s.contact_consent)),
+            ("contact.open", json!(s.contact_open)),
+            ("contact.agent", json!(s.contact_agent)),
+        ];
+        map.extend(fields.into_iter().map(|(k, v)| (k.to_owned(), v)));
+    }
+    map.retain(|_, v| !v.is_null());
+    Value::Object(map)
+}
+
+fn no_reply_words(why: NoReply) -> &'static str {
+    match why {
+        NoReply::Automatic => "a machine wrote the message",
+        NoReply::ConversationBudget => "the conversation has had its automatic replies for today",
+        NoReply::AddressBudget => "the address has had its automatic replies for today",
+        NoReply::OptedOut => "the customer opted out",
+        NoReply::Template => "the reply needs a value that is missing",
+        NoReply::TooLong => "the reply is longer than the channel takes",
+        NoReply::NoChannel => "the channel is not configured any more",
+    }
+}
+
+/// The decision as one would tell it.
+fn sentences(facts: &Facts, traces: Option<&[RuleTrace]>, missing: Option<&str>, names: &views::Names) -> Vec<String> {
+    let mut out = vec![];
+    let considered = traces.map(|t| t.iter().filter(|r| !r.skipped).count());
+    match (facts.hits.as_slice(), considered) {
+        ([], Some(n)) => out.push(format!("None of the {n} rules matched.")),
+        ([], None) => out.push("No rule matched.".into()),
+        ([one], _) => out.push(format!("The rule “{one}” matched.")),
+        (many, _) => out.push(format!("The rules “{}” matched.", many.join("”, “"))),
+    }
+    let o = &facts.outcome;
+    if let Some(queue) = &o.queue {
+        out.push(match &facts.place {
+            Some(Why::Default) => format!("The pack's default put it in the queue {queue}."),
+            _ => format!("It was put in the queue {queue}."),
+        });
+    }
+    if !o.tags.is_empty() {
+        out.push(format!("It was tagged {}.", o.tags.iter().cloned().collect::<Vec<_>>().join(", ")));
+    }
+    if let Some(p) = o.priority {
+        out.push(format!("Its priority became {}.", p.as_str()));
+    }
+    for (_, rule) in &o.replies {
+        out.push(format!("“{rule}” answered it automatically."));
+    }
+    for (rule, why) in &facts.not_replied {
+        out.push(format!("“{rule}” would have answered it, but {}.", no_reply_words(*why)));
+    }
+    if o.closed {
+        out.push("The conversation was closed.".into());
+    }
+    if let Some(until) = o.snoozed_until {
+        out.push(format!("The conversation was snoozed until {until}."));
+    }
+    for c in &facts.considering {
+        let name = names.get(&c.agent).unwrap_or(&c.agent);
+        let passed = c.considered.passed.len() + usize::try_from(c.considered.others).unwrap_or(usize::MAX);
+        let verb = if c.offered { "offered" } else { "assigned" };
+        let others = match passed {
+            0 => String::new(),
+            1 => "; one other agent was passed over".into(),
+            n => format!("; {n} other agents were passed over"),
+        };
+        out.push(format!("It was {verb} to {name}{others}."));
+    }
+    if let Some(why) = missing {
+        out.push(format!("The conditions cannot be shown: {why}."));
+    }
+    out
+}

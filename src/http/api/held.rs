@@ -1,0 +1,96 @@
+//! What is held back: dead letters and the quarantine.
+
+use super::backend::{RawRecord, Retried};
+use super::input::{Params, cursor};
+use super::table::Posted;
+use super::{ApiState, views};
+use crate::http::problem::Problem;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::{StatusCode, Uri};
+use serde_json::{Value, json};
+use switchboard_envelope::Action;
+use switchboard_routing_rules::ids::MessageId;
+
+/// Bytes of a raw body that the list shows; the rest is said to be cut.
+const SHOWN: usize = 16 * 1024;
+
+pub(super) async fn dead_letters(State(state): State<ApiState>, uri: Uri) -> Result<Json<Value>, Problem> {
+    let mut params = Params::of(&uri);
+    let channel = params.one("channel");
+    let (limit, before) = (params.limit(), params.cursor("dead_letters"));
+    params.finish()?;
+    let page = state.history().await.dead_letters(channel, before, limit).await?;
+    let rows: Vec<Value> = page.items.iter().map(views::dead_letter).collect();
+    Ok(Json(json!({ "dead_letters": rows, "next": cursor("dead_letters", page.next) })))
+}
+
+async fn about(state: ApiState, id: &str, mut posted: Posted, action: fn(String) -> Action) -> Result<Response, Problem> {
+    let send = MessageId::parse(id).ok_or_else(|| Problem::not_found("there is no such dead letter"))?.to_string();
+    let actor = posted.actor()?;
+    posted.fields.finish()?;
+    state.act(posted.once, actor, action(send)).await
+}
+
+pub(super) async fn resend(State(state): State<ApiState>, Path(id): Path<String>, posted: Posted) -> Result<Response, Problem> {
+    about(state, &id, posted, |send| Action::Resend { send }).await
+}
+
+pub(super) async fn give_up(State(state): State<ApiState>, Path(id): Path<String>, posted: Posted) -> Result<Response, Problem> {
+    about(state, &id, posted, |send| Action::Drop { send }).await
+}
+
+/// The record as it came: as text where it is some, else in base64.
+fn raw(record: &RawRecord) -> Value {
+    let cut = record.bytes.len() > SHOWN;
+    let shown = record.bytes.get(..SHOWN).unwrap_or(&record.bytes);
+    match std::str::from_utf8(shown) {
+        Ok(text) => json!({ "content_type": record.content_type, "text": text, "cut": cut }),
+        // A cut may fall into the middle of a character.
+        Err(e) if cut && e.valid_up_to() + 4 > shown.len() => {
+            let text = String::from_utf8_lossy(shown.get(..e.valid_up_to()).unwrap_or(&[])).into_owned();
+            json!({ "content_type": record.content_type, "text": text, "cut": true })
+        }
+        Err(_) => json!({ "content_type": record.content_type, "base64": STANDARD.encode(shown), "cut": cut }),
+    }
+}
+
+pub(super) async fn quarantine(State(state): State<ApiState>, uri: Uri) -> Result<Json<Value>, Problem> {
+    let mut params = Params::of(&uri);
+    let (limit, before) = (params.limit(), params.cursor("quarantine"));
+    params.finish()?;
+    let page = state.history().await.quarantine(before, limit).await?;
+    let mut rows = Vec::with_capacity(page.items.len());
+    for q in page.items {
+        let record = state.backend().quarantined(q.seq).await?;
+        rows.push(json!({
+            "id": q.seq.to_string(), "channel": q.channel, "reason": q.reason, "at": q.at, "raw": record.as_ref().map(raw),
+        }));
+    }
+    Ok(Json(json!({ "quarantine": rows, "next": cursor("quarantine", page.next) })))
+}
+
+/// Reads a record again, after a fix. One that still cannot be read stays, and the answer says why.
+pub(super) async fn retry(State(state): State<ApiState>, Path(id): Path<String>, mut posted: Posted) -> Result<Response, Problem> {
+    let none = || Problem::not_found("there is no such record in quarantine");
+    let seq: u64 = id.parse().map_err(|_| none())?;
+    let actor = posted.actor()?;
+    posted.fields.finish()?;
+    let (_turn, before) = state.turn(&posted.once).await?;
+    if let Some(given) = before {
+        return Ok(given.into_response());
+    }
+    state.history().await.quarantined(seq).await?.ok_or_else(none)?;
+    let value = match state.backend().retry_quarantined(seq, actor).await? {
+        Retried::Released(at) => {
+            state.note_answer(at);
+            json!({ "id": id, "released": true })
+        }
+        Retried::StillHeld(reason) => json!({ "id": id, "released": false, "reason": reason }),
+    };
+    state.remember(&posted.once, StatusCode::OK, &value);
+    Ok(Json(value).into_response())
+}

@@ -1,0 +1,149 @@
+//! Agents, offers, queues and channels: what the router holds now, and what may be done to it.
+
+use super::conversations::Who;
+use super::input::{Params, SHORT, cursor};
+use super::table::Posted;
+use super::{ApiState, OPENAPI, scope_name, views};
+use crate::http::problem::Problem;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, Uri, header};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use switchboard_envelope::{Action, Scope, is_id};
+use switchboard_routing_rules::event::Presence;
+use switchboard_routing_rules::ids::OfferId;
+
+pub(super) async fn openapi() -> Response {
+    ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], OPENAPI).into_response()
+}
+
+pub(super) async fn me(State(state): State<ApiState>, who: Who) -> Json<Value> {
+    let identity = &who.identity;
+    let names = views::Names::of(&state).await;
+    let scopes: Vec<&str> = identity.scopes.iter().map(|s| scope_name(*s)).collect();
+    Json(json!({
+        "token": identity.token,
+        "agent": identity.agent,
+        "name": identity.agent.as_deref().and_then(|a| names.get(a)),
+        "scopes": scopes,
+        "workspace": state.backend().workspace(),
+        "console": who.console,
+    }))
+}
+
+/// Lists that the state holds whole are short, but page like all others: by their order, from a place.
+fn page<T>(rows: Vec<T>, list: &str, params: &mut Params) -> (Vec<T>, Value) {
+    let (limit, from) = (params.limit(), params.cursor(list).unwrap_or(0));
+    let total = rows.len();
+    let from = usize::try_from(from).unwrap_or(usize::MAX);
+    let rows: Vec<T> = rows.into_iter().skip(from).take(limit).collect();
+    let end = from.saturating_add(rows.len());
+    let next = (end < total && !rows.is_empty()).then_some(end as u64);
+    (rows, cursor(list, next))
+}
+
+pub(super) async fn agents(State(state): State<ApiState>, uri: Uri) -> Result<Json<Value>, Problem> {
+    let mut params = Params::of(&uri);
+    let now = state.backend().state();
+    let pack = state.backend().pack(&now.pack).await?;
+    let known = pack.as_deref().map(|p| p.agents());
+    // Somebody who left the pack is still shown while the state knows them.
+    let ids: BTreeSet<&String> = now.agents.keys().chain(known.into_iter().flat_map(|k| k.keys())).collect();
+    let rows = ids.into_iter().map(|id| views::agent(id, known.and_then(|k| k.get(id)), now.agents.get(id))).collect();
+    let (rows, next) = page::<Value>(rows, "agents", &mut params);
+    params.finish()?;
+    Ok(Json(json!({ "agents": rows, "next": next })))
+}
+
+/// Whether the router knows the agent: by the pack, or because it still holds something of theirs.
+async fn known_agent(state: &ApiState, id: &str) -> Result<(), Problem> {
+    let now = state.backend().state();
+    if now.agents.contains_key(id) || state.backend().pack(&now.pack).await?.is_some_and(|p| p.agent(id).is_some()) {
+        return Ok(());
+    }
+    Err(Problem::not_found("there is no such agent"))
+}
+
+pub(super) async fn presence(State(state): State<ApiState>, Path(id): Path<String>, mut posted: Posted) -> Result<Response, Problem> {
+    let own = posted.caller.identity.agent.as_deref() == Some(id.as_str());
+    if !own && posted.caller.scope < Scope::Supervisor {
+        let detail = "changing another agent's presence needs the scope `supervisor`";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "not_you", detail));
+    }
+    let f = &mut posted.fields;
+    let presence = f.text("presence", SHORT);
+    if !presence.is_empty() && Presence::parse(&presence).is_none() {
+        f.fault("presence", "must be available, away or offline");
+    }
+    posted.fields.finish()?;
+    known_agent(&state, &id).await?;
+    let actor = posted.caller.actor(None)?;
+    state.act(posted.once, actor, Action::Presence { agent: id, presence }).await
+}
+
+pub(super) async fn offers(State(state): State<ApiState>, uri: Uri) -> Result<Json<Value>, Problem> {
+    let mut params = Params::of(&uri);
+    let agent = params.one("agent");
+    let (limit, before) = (params.limit(), params.cursor("offers"));
+    params.finish()?;
+    let page = state.history().await.offers(agent, before, limit).await?;
+    let rows: Vec<Value> = page.items.iter().map(views::offer).collect();
+    Ok(Json(json!({ "offers": rows, "next": cursor("offers", page.next) })))
+}
+
+async fn answer_offer(state: ApiState, id: &str, mut posted: Posted, action: fn(String) -> Action) -> Result<Response, Problem> {
+    let offer = OfferId::parse(id).ok_or_else(|| Problem::not_found("there is no such offer"))?.to_string();
+    let actor = posted.actor()?;
+    posted.fields.finish()?;
+    state.act(posted.once, actor, action(offer)).await
+}
+
+pub(super) async fn accept(State(state): State<ApiState>, Path(id): Path<String>, posted: Posted) -> Result<Response, Problem> {
+    answer_offer(state, &id, posted, |offer| Action::AcceptOffer { offer }).await
+}
+
+pub(super) async fn decline(State(state): State<ApiState>, Path(id): Path<String>, posted: Posted) -> Result<Response, Problem> {
+    answer_offer(state, &id, posted, |offer| Action::DeclineOffer { offer }).await
+}
+
+pub(super) async fn queues(State(state): State<ApiState>, uri: Uri) -> Result<Json<Value>, Problem> {
+    let mut params = Params::of(&uri);
+    let view = state.backend().state();
+    let pack = state.backend().pack(&view.pack).await?;
+    let now = state.backend().now();
+    let known = pack.iter().flat_map(|p| p.queues().keys());
+    let ids: BTreeSet<&String> = view.queues.keys().chain(known).collect();
+    let empty = super::QueueView::default();
+    let rows = ids.into_iter().map(|id| views::queue(id, view.queues.get(id).unwrap_or(&empty), now)).collect();
+    let (rows, next) = page::<Value>(rows, "queues", &mut params);
+    params.finish()?;
+    Ok(Json(json!({ "queues": rows, "next": next })))
+}
+
+pub(super) async fn channels(State(state): State<ApiState>, uri: Uri) -> Result<Json<Value>, Problem> {
+    let mut params = Params::of(&uri);
+    let now = state.backend().state();
+    let rows = now.channels.iter().map(|(id, c)| views::channel(id, c)).collect();
+    let (rows, next) = page::<Value>(rows, "channels", &mut params);
+    params.finish()?;
+    Ok(Json(json!({ "channels": rows, "next": next })))
+}
+
+async fn channel_command(state: ApiState, id: String, posted: Posted, action: fn(String) -> Action) -> Result<Response, Problem> {
+    if !is_id(&id) || !state.backend().state().channels.contains_key(&id) {
+        return Err(Problem::not_found("there is no such channel"));
+    }
+    let actor = posted.caller.actor(None)?;
+    posted.fields.finish()?;
+    state.act(posted.once, actor, action(id)).await
+}
+
+pub(super) async fn pause(State(state): State<ApiState>, Path(id): Path<String>, posted: Posted) -> Result<Response, Problem> {
+    channel_command(state, id, posted, |target| Action::PauseChannel { target }).await
+}
+
+pub(super) async fn resume(State(state): State<ApiState>, Path(id): Path<String>, posted: Posted) -> Result<Response, Problem> {
+    channel_command(state, id, posted, |target| Action::ResumeChannel { target }).await
+}

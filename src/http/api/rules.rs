@@ -1,0 +1,74 @@
+//! The rule pack in force.
+
+use super::backend::ReloadError;
+use super::input::Params;
+use super::table::Posted;
+use super::{ApiState, views};
+use crate::http::problem::{Fault, Problem};
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::Uri;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use switchboard_envelope::Action;
+
+pub(super) async fn show(State(state): State<ApiState>, uri: Uri) -> Result<Json<Value>, Problem> {
+    Params::of(&uri).finish()?;
+    let now = state.backend().state();
+    let history = state.history().await;
+    let hits: BTreeMap<String, _> = history.rule_hits().await?.into_iter().map(|h| (h.rule.clone(), h)).collect();
+    let since = history.pack_in_force().await?.filter(|(hash, _)| *hash == now.pack).map(|(_, at)| at);
+    let pack = state.backend().pack(&now.pack).await?;
+    let rule = |(name, place): (&str, &switchboard_routing_rules::pack::Place)| {
+        let hit = hits.get(name);
+        json!({
+            "name": name,
+            "place": format!("{}:{}", place.file, place.line),
+            "hits": hit.map_or(0, |h| h.hits),
+            "last_hit_at": hit.map(|h| h.last_at),
+        })
+    };
+    let rules: Vec<Value> = pack.iter().flat_map(|p| p.rules()).map(rule).collect();
+    let agents: Vec<Value> = pack
+        .iter()
+        .flat_map(|p| p.agents())
+        .map(|(id, a)| views::agent(id, Some(a), now.agents.get(id)))
+        .collect();
+    let queues: Vec<&String> = pack.iter().flat_map(|p| p.queues().keys()).collect();
+    Ok(Json(json!({
+        "hash": now.pack, "loaded_at": since, "warnings": now.pack_warnings, "rules": rules, "queues": queues, "agents": agents,
+    })))
+}
+
+/// Puts the pack on disk in force. A bad one is refused with everything that is wrong, and the running one stays.
+pub(super) async fn reload(State(state): State<ApiState>, mut posted: Posted) -> Result<Response, Problem> {
+    let actor = posted.actor()?;
+    posted.fields.finish()?;
+    let once = posted.once;
+    let (_turn, before) = state.turn(&once).await?;
+    if let Some(given) = before {
+        return Ok(given.into_response());
+    }
+    let hash = match state.backend().reload_pack().await {
+        Ok(hash) => hash,
+        Err(ReloadError::Log(error)) => return Err(error.into()),
+        Err(ReloadError::Pack(problems)) => {
+            let errors = problems.into_iter().map(|detail| Fault { pointer: String::new(), detail }).collect();
+            let detail = "the pack on disk has errors; the one in force stays";
+            return Err(Problem { code: "bad_pack".into(), detail: detail.into(), ..Problem::invalid(errors) });
+        }
+    };
+    let mut given = state.command(once, actor, Action::ReloadPack { hash: hash.clone() }).await?;
+    if let Ok(Value::Object(map)) = &mut given.value {
+        map.insert("hash".into(), Value::String(hash));
+    }
+    Ok(given.into_response())
+}
+
+/// Puts the pack that was in force before in force again.
+pub(super) async fn rollback(State(state): State<ApiState>, mut posted: Posted) -> Result<Response, Problem> {
+    let actor = posted.actor()?;
+    posted.fields.finish()?;
+    Ok(state.act(posted.once, actor, Action::RollbackPack).await?.into_response())
+}

@@ -1,0 +1,116 @@
+use super::*;
+use crate::history::tests::{contact, conv, msg};
+
+#[tokio::test]
+async fn a_conversation_looks_as_the_console_reads_it() {
+    let fake = fake().await;
+    let got = fake.get(&format!("/conversations/{}", conv(1))).await.ok();
+    for (place, wanted) in [
+        ("/id", json!(conv(1))),
+        ("/channel", json!("sms")),
+        ("/kind", json!("sms")),
+        ("/state", json!("assigned")),
+        ("/queue", json!("billing")),
+        ("/agent", json!("ann")),
+        ("/priority", json!("high")),
+        ("/tags", json!(["refund"])),
+        ("/contact/name", json!("Ann 1")),
+        ("/contact/identities", json!(["phone:+15550000001"])),
+        ("/sla/kind", json!("first_response")),
+        ("/sla/breached", json!(false)),
+        ("/last_message/text", json!("your money is back")),
+        ("/last_message/direction", json!("out")),
+        ("/turn", json!("customer")),
+        ("/offer", Value::Null),
+        ("/can_reply/ok", json!(true)),
+        ("/messages/0/direction", json!("in")),
+        ("/messages/0/author/kind", json!("contact")),
+        ("/messages/1/author", json!({ "kind": "auto", "rule": "Refunds" })),
+        ("/messages/1/status", json!("accepted")),
+        ("/messages/2/text", json!("assigned to ann as the queue's turn goes")),
+        ("/messages/3/status", json!("unknown")),
+    ] {
+        assert_eq!(got.pointer(place), Some(&wanted), "{place} of {got}");
+    }
+    assert_eq!(got["messages"].as_array().unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn lists_filter_and_page() {
+    let fake = fake().await;
+    let ids = async |query: &str| {
+        let list = fake.get(&format!("/conversations{query}")).await.ok();
+        let rows: Vec<String> =
+            list["conversations"].as_array().unwrap().iter().map(|c| c["id"].as_str().unwrap().to_owned()).collect();
+        (rows, list["next"].as_str().map(str::to_owned))
+    };
+    let (one, two) = (conv(1).to_string(), conv(2).to_string());
+    assert_eq!(ids("").await, (vec![two.clone(), one.clone()], None));
+    assert_eq!(ids("?state=assigned,queued").await.0, [one.as_str()]);
+    assert_eq!(ids("?state=closed&agent=bob").await.0, [two.as_str()]);
+    assert_eq!(ids("?queue=billing&channel=sms").await.0, [one.as_str()]);
+    assert_eq!(ids("?contact=phone:%2B15550000002").await.0, [two.as_str()]);
+    assert_eq!(ids(&format!("?contact={}", contact(1))).await.0, [one.as_str()]);
+    assert!(ids("?contact=phone:%2B1999").await.0.is_empty());
+    let (first, next) = ids("?limit=1").await;
+    assert_eq!(first, [two.as_str()]);
+    let next = next.unwrap();
+    assert_eq!(ids(&format!("?limit=1&cursor={next}")).await, (vec![one.clone()], None));
+    // A cursor of one list is none of another.
+    fake.get(&format!("/contacts?cursor={next}")).await.refused(400, "bad_query");
+    let page = fake.get(&format!("/conversations/{one}/messages?limit=3")).await.ok();
+    assert_eq!(page["messages"][0]["text"], "your money is back");
+    let cursor = page["next"].as_str().unwrap();
+    let rest = fake.get(&format!("/conversations/{one}/messages?cursor={cursor}")).await.ok();
+    assert_eq!((rest["messages"].as_array().unwrap().len(), &rest["next"]), (1, &Value::Null));
+}
+
+#[tokio::test]
+async fn the_other_lists_say_what_is_there() {
+    let fake = fake().await;
+    let queues = fake.get("/queues").await.ok();
+    let everyone = queues["queues"].as_array().unwrap().iter().find(|q| q["id"] == "everyone").unwrap().clone();
+    assert_eq!((&everyone["depth"], &everyone["oldest_wait_ms"], &everyone["sla"]["level"]), (&json!(3), &json!(5000), &json!(0.9)));
+    let channels = fake.get("/channels").await.ok();
+    assert_eq!(channels["channels"][0]["state"], "paused");
+    assert_eq!(channels["channels"][1], json!({ "id": "sms", "kind": "sms", "state": "up", "paused_reason": null, "failures": 0, "probe_at": null }));
+    let agents = fake.get("/agents").await.ok();
+    let ann = agents["agents"].as_array().unwrap().iter().find(|a| a["id"] == "ann").unwrap();
+    assert_eq!((&ann["load"], &ann["presence"]), (&json!(1.5), &json!("offline")));
+    let first = fake.get("/agents?limit=1").await.ok();
+    let cursor = first["next"].as_str().unwrap();
+    assert_ne!(fake.get(&format!("/agents?limit=1&cursor={cursor}")).await.ok()["agents"][0]["id"], first["agents"][0]["id"]);
+    let dead = fake.get("/dead-letters").await.ok();
+    let one = &dead["dead_letters"][0];
+    assert_eq!((&one["id"], &one["reason"], &one["to"]), (&json!(msg(6)), &json!("unknown"), &json!("+15550000001")));
+    assert!(one["detail"].as_str().unwrap().contains("may have been sent"));
+    let held = fake.get("/quarantine").await.ok();
+    assert_eq!((&held["quarantine"][0]["id"], &held["quarantine"][0]["raw"]["text"]), (&json!("10"), &json!("Body=café")));
+    let retried = fake.post("/quarantine/10/retry", "t-sup", json!({})).await.ok();
+    assert_eq!(retried, json!({ "id": "10", "released": false, "reason": "no from" }));
+    fake.post("/quarantine/9/retry", "t-sup", json!({})).await.refused(404, "not_found");
+    let rules = fake.get("/rules").await.ok();
+    assert_eq!((&rules["hash"], rules["warnings"].as_array().unwrap().len()), (&json!("pack1"), 1));
+    assert!(!rules["rules"].as_array().unwrap().is_empty() && rules["loaded_at"].is_string(), "{rules}");
+    let found = fake.get("/contacts?identity=phone:%2B15550000001").await.ok();
+    assert_eq!(found["contacts"][0]["id"], json!(contact(1)));
+    assert_eq!(fake.get("/offers").await.ok(), json!({ "offers": [], "next": null }));
+}
+
+#[tokio::test]
+async fn a_decision_explains_itself() {
+    let fake = fake().await;
+    let got = fake.get(&format!("/messages/{}/explain", msg(1))).await.ok();
+    assert_eq!((&got["pack"], &got["outcome"]["queue"], &got["others"]), (&json!("pack1"), &json!("billing"), &json!(4)));
+    assert_eq!(got["outcome"]["replies"][0]["rule"], "Refunds");
+    // The facts' message is empty here, so the pack's rules run over an empty channel: each says what it wanted.
+    let rules = got["rules"].as_array().unwrap();
+    assert!(!rules.is_empty() && rules.iter().all(|r| r["name"].is_string() && r["place"].is_string()), "{got}");
+    assert_eq!(got["agents"][0], json!({ "agent": "ann", "chosen": true, "reason": "it was assigned to them" }));
+    assert_eq!(got["agents"][2]["reason"], "has no room: 3 of 3 units taken");
+    let told = got["sentences"].to_string();
+    assert!(told.contains("The rule “Refunds” matched.") && told.contains("6 other agents were passed over"), "{told}");
+    assert_eq!(fake.get("/messages/last/explain").await.ok()["message"], json!(msg(3)));
+    fake.get(&format!("/messages/{}/explain", msg(2))).await.refused(404, "no_decision");
+    fake.get("/messages/nonsense/explain").await.refused(404, "not_found");
+}

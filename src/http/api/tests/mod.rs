@@ -1,0 +1,9 @@
+mod fake;
+mod lists;
+mod refusals;
+mod streams;
+mod writes;
+
+use fake::{Fake, Got, call, fake};
+use http::Method;
+use serde_json::{Value, json};

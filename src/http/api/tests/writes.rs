@@ -1,0 +1,197 @@
+use super::*;
+use crate::history::tests::{contact, conv, msg, offer};
+use std::time::Duration;
+use switchboard_envelope::{Action, ConsentState, Destination, Scope};
+use switchboard_routing_rules::event::Reply;
+
+async fn keyed(fake: &Fake, path: &str, key: &str, body: &str) -> Got {
+    let headers = [("content-type", "application/json"), ("idempotency-key", key)];
+    call(fake, Method::POST, path, "t-ann", &headers, body).await
+}
+
+#[tokio::test]
+async fn the_same_key_gives_the_first_answer_and_acts_once() {
+    let mut fake = fake().await;
+    let path = format!("/conversations/{}/reply", conv(1));
+    let body = r#"{"text":"hello"}"#;
+    let (a, b, c) = tokio::join!(keyed(&fake, &path, "k", body), keyed(&fake, &path, "k", body), keyed(&fake, &path, "k", body));
+    assert_eq!((a.status.as_u16(), &a.body["id"]), (202, &json!("m0000000000000009")));
+    assert_eq!((&a.body, &a.body), (&b.body, &c.body));
+    assert_eq!(fake.commands(), 1);
+    keyed(&fake, &path, "k", r#"{"text":"else"}"#).await.refused(422, "idempotency_mismatch");
+    keyed(&fake, &format!("/conversations/{}/reply", conv(2)), "k", body).await.refused(422, "idempotency_mismatch");
+    // Another caller's key is another key.
+    let headers = [("content-type", "application/json"), ("idempotency-key", "k")];
+    call(&fake, Method::POST, &path, "t-sup", &headers, body).await.ok();
+    assert_eq!(fake.commands(), 2);
+    // The answer outlives the daemon.
+    fake.history.history().wait_for(102, Duration::from_secs(10)).await;
+    fake.restart();
+    assert_eq!(keyed(&fake, &path, "k", body).await.body, a.body);
+    keyed(&fake, &path, "k", r#"{"text":"else"}"#).await.refused(422, "idempotency_mismatch");
+    assert_eq!(fake.commands(), 2);
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_router_is_a_problem_and_is_repeated_under_its_key() {
+    let fake = fake().await;
+    let reply = Reply { status: 409, code: "owned".into(), detail: "bob has it".into(), ids: [].into() };
+    *fake.back.reply.lock().unwrap() = reply;
+    let path = format!("/conversations/{}/reply", conv(1));
+    let got = keyed(&fake, &path, "r", r#"{"text":"hello"}"#).await;
+    got.refused(409, "owned");
+    assert_eq!(keyed(&fake, &path, "r", r#"{"text":"hello"}"#).await.body, got.body);
+    assert_eq!(fake.commands(), 1);
+}
+
+#[tokio::test]
+async fn a_failed_attempt_is_not_remembered() {
+    let fake = fake().await;
+    let path = format!("/conversations/{}/note", conv(1));
+    *fake.back.fails.lock().unwrap() = Some(crate::log::LogError::Full("x".into()));
+    keyed(&fake, &path, "f", r#"{"text":"x"}"#).await.refused(503, "log_full");
+    *fake.back.fails.lock().unwrap() = None;
+    keyed(&fake, &path, "f", r#"{"text":"x"}"#).await.ok();
+}
+
+#[tokio::test]
+async fn each_request_becomes_its_command() {
+    let fake = fake().await;
+    let (c, o, p) = (conv(1).to_string(), offer(1).to_string(), contact(1).to_string());
+    let m = msg(6).to_string();
+    let at = |path: &str| path.replace("$c", &c).replace("$o", &o).replace("$p", &p).replace("$m", &m);
+    let until = "2027-01-01T00:00:00Z";
+    let none = || None;
+    let table: Vec<(&str, &str, Value, Action)> = vec![
+        ("POST", "/conversations/$c/reply", json!({ "text": "hi", "take": true, "seen": m }), Action::Reply {
+            conversation: c.clone(), text: "hi".into(), attachments: vec![], take: true, seen: Some(m.clone()),
+        }),
+        ("POST", "/conversations/$c/note", json!({ "text": "n" }), Action::Note { conversation: c.clone(), text: "n".into() }),
+        ("POST", "/conversations/$c/take", json!({}), Action::Take { conversation: c.clone() }),
+        ("POST", "/conversations/$c/close", json!({}), Action::Close { conversation: c.clone() }),
+        ("POST", "/conversations/$c/reopen", json!({}), Action::Reopen { conversation: c.clone() }),
+        ("POST", "/conversations/$c/transfer", json!({ "queue": "billing" }), Action::Transfer {
+            conversation: c.clone(), to: Destination::Queue("billing".into()),
+        }),
+        ("POST", "/conversations/$c/transfer", json!({ "agent": "bob" }), Action::Transfer {
+            conversation: c.clone(), to: Destination::Agent("bob".into()),
+        }),
+        ("POST", "/conversations/$c/snooze", json!({ "until": until }), Action::Snooze {
+            conversation: c.clone(), until: until.parse().unwrap(),
+        }),
+        ("PATCH", "/conversations/$c", json!({ "tags": ["a"], "priority": "high", "attributes": { "x": null, "y": "1" } }), Action::Update {
+            conversation: c.clone(), tags: Some(vec!["a".into()]), priority: Some("high".into()),
+            attributes: [("x".to_owned(), none()), ("y".to_owned(), Some("1".to_owned()))].into(),
+        }),
+        ("PUT", "/agents/ann/presence", json!({ "presence": "away" }), Action::Presence { agent: "ann".into(), presence: "away".into() }),
+        ("POST", "/offers/$o/accept", json!({}), Action::AcceptOffer { offer: o.clone() }),
+        ("POST", "/offers/$o/decline", json!({}), Action::DeclineOffer { offer: o.clone() }),
+        ("PATCH", "/contacts/$p", json!({ "consent": { "sms": "opted_in" } }), Action::UpdateContact {
+            contact: p.clone(), tags: None, attributes: [].into(), consent: [("sms".to_owned(), ConsentState::OptedIn)].into(),
+        }),
+        ("POST", "/contacts/$p/merge", json!({ "from": contact(2) }), Action::MergeContact {
+            into: p.clone(), from: contact(2).to_string(),
+        }),
+        ("POST", "/channels/sms/pause", json!({}), Action::PauseChannel { target: "sms".into() }),
+        ("POST", "/channels/sms/resume", json!({}), Action::ResumeChannel { target: "sms".into() }),
+        ("POST", "/rules/reload", json!({}), Action::ReloadPack { hash: "pack2".into() }),
+        ("POST", "/rules/rollback", json!({}), Action::RollbackPack),
+        ("POST", "/dead-letters/$m/resend", json!({}), Action::Resend { send: m.clone() }),
+        ("DELETE", "/dead-letters/$m", json!({}), Action::Drop { send: m.clone() }),
+        ("POST", "/messages", json!({ "channel": "sms", "to": { "kind": "phone", "value": "+15551230001" }, "text": "hi", "queue": "q" }), Action::Start {
+            to_channel: "sms".into(), to: switchboard_envelope::Address::new("phone", "+15551230001"), text: "hi".into(),
+            destination: Some(Destination::Queue("q".into())),
+        }),
+    ];
+    for (method, path, body, action) in table {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let got = call(&fake, method, &at(path), "t-admin", &[("content-type", "application/json")], &body.to_string()).await;
+        assert!(got.status.is_success(), "{path}: {} {}", got.status, got.body);
+        let command = fake.last_command();
+        assert_eq!(command.action, action, "{path}");
+        assert_eq!((command.channel.as_str(), command.actor.scope), ("api", Scope::Admin));
+        assert!(switchboard_envelope::Inbound::Command(Box::new(command)).validate().is_ok(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_supervisor_speaks_for_another_agent() {
+    let fake = fake().await;
+    let path = format!("/conversations/{}/reply", conv(1));
+    fake.post(&path, "t-ann", json!({ "text": "x", "agent": "bob" })).await.refused(403, "not_you");
+    fake.post(&path, "t-ann", json!({ "text": "x", "agent": "ann" })).await.ok();
+    assert_eq!(fake.last_command().actor.agent.as_deref(), Some("ann"));
+    fake.post(&path, "t-sup", json!({ "text": "x", "agent": "bob" })).await.ok();
+    assert_eq!(fake.last_command().actor.agent.as_deref(), Some("bob"));
+    fake.post(&path, "t-sup", json!({ "text": "x" })).await.ok();
+    assert_eq!(fake.last_command().actor.agent.as_deref(), Some("cy"));
+    let put = async |token, agent: &str| {
+        let headers = [("content-type", "application/json")];
+        call(&fake, Method::PUT, &format!("/agents/{agent}/presence"), token, &headers, r#"{"presence":"away"}"#).await
+    };
+    put("t-ann", "cy").await.refused(403, "not_you");
+    put("t-sup", "ann").await.ok();
+    put("t-sup", "nobody").await.refused(404, "not_found");
+}
+
+#[tokio::test]
+async fn a_read_after_an_answer_waits_for_history_but_not_for_ever() {
+    let fake = fake().await;
+    *fake.back.held.lock().unwrap() = Some(vec![]);
+    fake.post(&format!("/conversations/{}/close", conv(1)), "t-ann", json!({})).await.ok();
+    let began = tokio::time::Instant::now();
+    fake.get("/conversations").await.ok();
+    let waited = began.elapsed();
+    assert!(waited >= Duration::from_millis(900) && waited < Duration::from_secs(5), "{waited:?}");
+    let held = fake.back.held.lock().unwrap().take().unwrap();
+    held.into_iter().for_each(|f| fake.back.frames.push(f));
+    fake.history.history().wait_for(101, Duration::from_secs(10)).await;
+    let began = tokio::time::Instant::now();
+    fake.get("/conversations").await.ok();
+    assert!(began.elapsed() < Duration::from_millis(900));
+}
+
+#[tokio::test]
+async fn a_file_is_uploaded_sent_and_read_back_as_nothing_that_runs() {
+    let fake = fake().await;
+    let c = conv(2);
+    let headers = [("content-type", "text/html"), ("idempotency-key", "f1")];
+    let path = format!("/attachments?conversation={c}&name=..%2Fevil%22.html");
+    let up = call(&fake, Method::POST, &path, "t-ann", &headers, "<script>").await;
+    assert_eq!((up.status.as_u16(), &up.body["name"], &up.body["size"]), (201, &json!("evil.html"), &json!(8)));
+    call(&fake, Method::POST, &path, "t-ann", &headers, "other").await.refused(422, "idempotency_mismatch");
+    call(&fake, Method::POST, "/attachments?name=x", "t-ann", &[], "x").await.refused(400, "bad_query");
+    call(&fake, Method::POST, &path, "t-ann", &[], &"x".repeat(10_001)).await.refused(413, "too_large");
+    let reply = format!("/conversations/{c}/reply");
+    fake.post(&reply, "t-ann", json!({ "attachments": [up.body] })).await.ok();
+    let Action::Reply { attachments, text, .. } = fake.last_command().action else { panic!("no reply") };
+    assert_eq!((attachments.len(), attachments[0].size, text.as_str()), (1, 8, ""));
+    // The file belongs to that conversation only.
+    let other = fake.post(&format!("/conversations/{}/reply", conv(1)), "t-ann", json!({ "attachments": [up.body] })).await;
+    assert_eq!(other.body["errors"][0]["pointer"], "/attachments/0/id", "{}", other.body);
+
+    let mut event = crate::history::tests::send(2, 90, "see", switchboard_envelope::Author::Agent { id: "ann".into() }, true);
+    if let Some((_, switchboard_routing_rules::event::Private::Send { content, .. })) = &mut event.private {
+        content.attachments = attachments;
+    }
+    fake.back.frames.push((5, vec![event]));
+    fake.history.history().wait_for(5, Duration::from_secs(10)).await;
+    let message = fake.get(&format!("/messages/{}", msg(90))).await.ok();
+    let url = message["attachments"][0]["url"].as_str().unwrap().strip_prefix("/api/v1").unwrap().to_owned();
+    let down = fake.get(&url).await;
+    assert_eq!(&down.bytes[..], b"<script>");
+    assert_eq!(down.headers["content-type"], "text/html");
+    assert!(down.headers["content-disposition"].to_str().unwrap().starts_with("attachment;"));
+    assert!(down.headers["content-security-policy"].to_str().unwrap().contains("sandbox"));
+}
+
+#[tokio::test]
+async fn a_bad_pack_is_refused_with_every_place() {
+    let fake = fake().await;
+    let problems = vec!["pack.yaml:1:1: rules must be a list".to_owned(), "b.yaml:2:3: no such queue".to_owned()];
+    *fake.back.reload.lock().unwrap() = Err(crate::http::api::ReloadError::Pack(problems));
+    let got = fake.post("/rules/reload", "t-admin", json!({})).await;
+    got.refused(422, "bad_pack");
+    assert_eq!(got.body["errors"][1]["detail"], "b.yaml:2:3: no such queue");
+    assert_eq!(fake.commands(), 0);
+}

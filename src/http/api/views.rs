@@ -1,0 +1,278 @@
+//! What things look like in JSON.
+
+use super::ApiState;
+use super::backend::{AgentView, ChannelView, QueueView, StateView};
+use crate::history::{Contact, Conversation, DeadLetter, Direction, EventLine, Message, OfferRow, Who};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use switchboard_envelope::{ConsentState, Timestamp};
+use switchboard_routing_rules::event::{ClockKind, DeadReason, Why};
+use switchboard_routing_rules::pack::{Name, Units};
+
+/// What agents are called.
+pub(super) struct Names(BTreeMap<Name, String>);
+
+impl Names {
+    /// By the pack in force; without it an agent goes by its id.
+    pub async fn of(state: &ApiState) -> Names {
+        let hash = state.backend().state().pack.clone();
+        let pack = state.backend().pack(&hash).await.ok().flatten();
+        Names(pack.map(|p| p.agents().iter().map(|(id, a)| (id.clone(), a.name.clone())).collect()).unwrap_or_default())
+    }
+
+    pub fn get(&self, id: &str) -> Option<&str> {
+        self.0.get(id).map(String::as_str).filter(|n| !n.is_empty())
+    }
+
+    fn say<'n>(&'n self, id: &'n str) -> &'n str {
+        self.get(id).unwrap_or(id)
+    }
+}
+
+fn consent_word(state: ConsentState) -> &'static str {
+    match state {
+        ConsentState::OptedOut => "opted_out",
+        ConsentState::OptedIn => "opted_in",
+    }
+}
+
+pub(super) fn contact(c: &Contact) -> Value {
+    let consent: BTreeMap<&Name, &str> = c.consent.iter().map(|(k, v)| (k, consent_word(*v))).collect();
+    json!({
+        "id": c.id, "name": c.name, "identities": c.identities, "tags": c.tags, "attributes": c.attributes, "consent": consent,
+    })
+}
+
+fn clock_word(kind: ClockKind) -> &'static str {
+    match kind {
+        ClockKind::FirstResponse => "first_response",
+        ClockKind::NextResponse => "next_response",
+        ClockKind::Waiting => "waiting",
+    }
+}
+
+/// Whether an agent could answer now, as far as it can be known before trying.
+fn can_reply(c: &Conversation, who: Option<&Contact>, now: &StateView) -> Value {
+    let no = |reason: String| json!({ "ok": false, "reason": reason });
+    if !now.channels.contains_key(&c.channel) {
+        return no(format!("the channel `{}` is not configured any more", c.channel));
+    }
+    if who.and_then(|p| p.consent.get(&c.channel)) == Some(&ConsentState::OptedOut) {
+        return no("the customer opted out of messages on this channel".into());
+    }
+    if c.address.is_none() {
+        return no("nothing is known of the customer any more".into());
+    }
+    json!({ "ok": true })
+}
+
+pub(super) fn conversation(c: &Conversation, who: Option<&Contact>, now: &StateView) -> Value {
+    let sla = c.clock.as_ref().map(|k| {
+        json!({ "due_at": k.due, "kind": clock_word(k.kind), "warned": k.warned, "breached": k.breached })
+    });
+    let last = c.last.as_ref().map(|m| {
+        json!({ "text": m.text, "direction": if m.inbound { "in" } else { "out" }, "at": m.at })
+    });
+    let offer = c.offer.as_ref().map(|o| json!({ "id": o.id, "agent": o.agent, "expires_at": o.expires }));
+    json!({
+        "id": c.id,
+        "channel": c.channel,
+        "kind": c.kind,
+        "state": c.state.as_str(),
+        "queue": c.queue,
+        "agent": c.agent,
+        "priority": c.priority.as_str(),
+        "tags": c.tags,
+        "attributes": c.attributes,
+        "contact": who.map_or_else(|| json!({ "id": c.contact, "name": null, "identities": [], "tags": [], "attributes": {}, "consent": {} }), contact),
+        "subject": c.subject,
+        "opened_at": c.opened_at,
+        "updated_at": c.updated_at,
+        "queued_at": c.queued_at,
+        "closed_at": c.closed_at,
+        "sla": sla,
+        "resolution_due_at": c.resolution_due,
+        "last_message": last,
+        "message_count": c.messages,
+        "turn": if c.ours_to_answer { "us" } else { "customer" },
+        "offer": offer,
+        "snoozed_until": c.snoozed_until,
+        "pending_until": c.pending_until,
+        "can_reply": can_reply(c, who, now),
+    })
+}
+
+fn why_words(why: &Why) -> String {
+    match why {
+        Why::Rule(rule) => format!("by the rule “{rule}”"),
+        Why::Default => "by the pack's default".into(),
+        Why::Sticky => "because they know the customer".into(),
+        Why::Strategy => "as the queue's turn goes".into(),
+        Why::Accepted => "who accepted it".into(),
+        Why::Taken => "who took it".into(),
+        Why::Transferred => "by transfer".into(),
+        Why::Returned => "because its owner left or gave it back".into(),
+        Why::Timer => "because its time had come".into(),
+        Why::CustomerWrote => "because the customer wrote".into(),
+        Why::Overflow => "because it had waited too long".into(),
+        Why::Vanished => "because its queue or agent is not in the pack any more".into(),
+        Why::NotDelivered => "because a reply could not be delivered".into(),
+    }
+}
+
+/// An event of the transcript in words.
+fn event_text(e: &EventLine, names: &Names) -> String {
+    let why = e.why.as_ref().map(|w| format!(" {}", why_words(w))).unwrap_or_default();
+    match (e.what.as_str(), &e.agent, &e.queue, e.until) {
+        ("assigned", Some(agent), _, _) => format!("assigned to {}{}", names.say(agent), match &e.why {
+            Some(Why::Accepted | Why::Taken) => format!(", {}", why.trim()),
+            _ => why,
+        }),
+        ("queued", _, Some(queue), _) => format!("put in the queue {queue}{why}"),
+        ("closed", Some(agent), _, _) => format!("closed by {}", names.say(agent)),
+        ("reopened", ..) => format!("reopened{why}"),
+        ("snoozed", _, _, Some(until)) => format!("snoozed until {until}"),
+        ("breached", ..) => "its clock ran out".into(),
+        (what, ..) => what.to_owned(),
+    }
+}
+
+fn author(m: &Message, who: Option<&Contact>, names: &Names) -> Value {
+    match &m.author {
+        Who::Contact => json!({ "kind": "contact", "id": who.map(|c| c.id), "name": who.and_then(|c| c.name.as_deref()) }),
+        Who::Agent(id) => json!({ "kind": "agent", "id": id, "name": names.get(id) }),
+        Who::Auto(rule) => json!({ "kind": "auto", "rule": rule }),
+        Who::System => json!({ "kind": "system" }),
+    }
+}
+
+/// Only what a browser may follow; a customer could have written anything.
+fn outside(url: Option<&str>) -> Option<&str> {
+    url.filter(|u| u.starts_with("https://") || u.starts_with("http://"))
+}
+
+pub(super) fn message(m: &Message, who: Option<&Contact>, names: &Names) -> Value {
+    let files: Vec<Value> = m
+        .attachments
+        .iter()
+        .enumerate()
+        .map(|(i, a)| {
+            let url = match &a.blob {
+                Some(_) => Some(format!("/api/v1/messages/{}/attachments/{i}", m.id)),
+                None => outside(a.url.as_deref()).map(str::to_owned),
+            };
+            json!({ "name": a.name, "mime": a.mime, "size": a.size, "url": url })
+        })
+        .collect();
+    let text = match &m.event {
+        Some(e) => Some(event_text(e, names)),
+        None => m.text.clone(),
+    };
+    let mut value = json!({
+        "id": m.id,
+        "direction": m.direction.as_str(),
+        "author": author(m, who, names),
+        "text": text,
+        "subject": m.subject,
+        "attachments": files,
+        "at": m.at,
+    });
+    let Some(map) = value.as_object_mut() else { return value };
+    if let Some(status) = m.status {
+        map.insert("status".into(), json!(status.as_str()));
+    }
+    if let Some(choice) = &m.choice {
+        map.insert("choice".into(), json!(choice));
+    }
+    let optional = [("code", m.code.clone()), ("detail", m.detail.clone()), ("resends", m.resends.map(|r| r.to_string()))];
+    for (key, text) in optional {
+        if let Some(t) = text {
+            map.insert(key.into(), Value::String(t));
+        }
+    }
+    if m.direction == Direction::Event
+        && let Some(e) = &m.event
+    {
+        map.insert("event".into(), json!({ "what": e.what, "agent": e.agent, "queue": e.queue, "until": e.until }));
+    }
+    value
+}
+
+pub(super) fn offer(o: &OfferRow) -> Value {
+    json!({ "id": o.id, "conversation": o.conversation, "agent": o.agent, "expires_at": o.expires })
+}
+
+/// Hundredths of a unit as people write them.
+fn units(n: Units) -> Value {
+    if n.is_multiple_of(100) { json!(n / 100) } else { json!(f64::from(n) / 100.0) }
+}
+
+pub(super) fn agent(
+    id: &str,
+    known: Option<&switchboard_routing_rules::pack::Agent>,
+    now: Option<&AgentView>,
+) -> Value {
+    let default = AgentView::default();
+    let a = now.unwrap_or(&default);
+    json!({
+        "id": id,
+        "name": known.map(|k| k.name.as_str()).filter(|n| !n.is_empty()).unwrap_or(id),
+        "presence": a.presence.as_str(),
+        "load": units(a.load),
+        "capacity": known.map(|k| units(k.capacity)),
+        "skills": known.map(|k| &k.skills),
+        "offers": a.offers,
+        "conversations": a.conversations,
+    })
+}
+
+pub(super) fn queue(id: &str, q: &QueueView, now: Timestamp) -> Value {
+    #[expect(clippy::cast_precision_loss, reason = "a share needs no more than 52 bits")]
+    let level = (q.due > 0).then(|| q.in_time as f64 / q.due as f64);
+    json!({
+        "id": id,
+        "depth": q.depth,
+        "oldest_wait_ms": q.oldest_since.map(|t| now.since(t).max(0)),
+        "offered": q.offered,
+        "sla": level.map(|l| json!({ "level": l, "in_time": q.in_time, "due": q.due })),
+    })
+}
+
+pub(super) fn channel(id: &str, c: &ChannelView) -> Value {
+    let state = if c.paused.is_some() {
+        "paused"
+    } else if c.probe_at.is_some() {
+        "probing"
+    } else {
+        "up"
+    };
+    json!({
+        "id": id, "kind": c.kind, "state": state, "paused_reason": c.paused, "failures": c.failures, "probe_at": c.probe_at,
+    })
+}
+
+/// A reason in words, where the provider gave none.
+fn dead_words(reason: DeadReason) -> &'static str {
+    match reason {
+        DeadReason::Rejected => "the provider refused it",
+        DeadReason::Unknown => "it may have been sent: the provider's answer was lost, and only a person can decide to send it again",
+        DeadReason::Expired => "its time passed before the provider took it",
+        DeadReason::ChannelRemoved => "its channel is not configured any more",
+        DeadReason::Failed => "the provider took it, and said later that it will not arrive",
+    }
+}
+
+pub(super) fn dead_letter(d: &DeadLetter) -> Value {
+    json!({
+        "id": d.message.id,
+        "message": d.message.id,
+        "conversation": d.message.conversation,
+        "channel": d.channel,
+        "to": d.message.to.as_ref().map(|a| a.value.as_str()),
+        "text": d.message.text,
+        "reason": d.reason.as_str(),
+        "code": d.message.code,
+        "detail": d.message.detail.as_deref().unwrap_or_else(|| dead_words(d.reason)),
+        "at": d.at,
+    })
+}
