@@ -13,7 +13,6 @@ pub mod invariants;
 pub mod pack;
 mod rules;
 pub mod state;
-pub mod testing;
 
 pub use decide::{Decision, Input, Verdict, decide};
 pub use event::Event;

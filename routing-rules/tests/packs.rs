@@ -6,7 +6,6 @@ use switchboard_routing_rules::pack::{
     Actual, AgentChoice, Environment, PackTest, Priority, QUICKSTART, RulePack, RunOutcome, SetTarget, files,
     json_schema,
 };
-use switchboard_routing_rules::testing::run_tests;
 
 fn pack_dir(name: &str) -> Vec<(String, Vec<u8>)> {
     files::read_dir(&Path::new(env!("CARGO_MANIFEST_DIR")).join("packs").join(name)).unwrap()
@@ -109,103 +108,6 @@ fn the_committed_schema_is_the_one_in_force() {
     }
     // Not assert_eq: it would print both.
     assert!(std::fs::read_to_string(&path).unwrap_or_default() == schema, "{} is stale", path.display());
-}
-
-fn as_decided(name: &str) {
-    let files = pack_dir(name);
-    let pack = load(&files);
-    let tests = pack.tests(&files, &Environment::default()).unwrap();
-    for outcome in run_tests(&pack, &tests) {
-        assert!(
-            outcome.wrong.is_empty(),
-            "{}: {}: {:#?}\n{:#?}",
-            outcome.place,
-            outcome.name,
-            outcome.wrong,
-            outcome.actual
-        );
-    }
-}
-
-#[test]
-fn the_tests_of_both_packs_hold_for_whole_decisions() {
-    as_decided("quickstart");
-    as_decided("shop");
-}
-
-/// A pack and its tests, as an operator writes them.
-fn outcomes(tests: &str) -> Vec<(String, Vec<String>)> {
-    let pack = "\
-zone: UTC
-queues: { everyone: {}, billing: { skills: [billing] } }
-agents: { ann: { skills: [billing], capacity: 2 }, bob: { skills: [billing], capacity: 2 } }
-replies: { hi: Hello }
-rules:
-  - { name: Gone, when: { text: bye }, then: { close: true } }
-  - { name: Later, when: { text: later }, then: { snooze: 1h } }
-  - { name: Vip, when: { contact.tags: vip }, then: { priority: high }, continue: true }
-  - { name: Known, when: { contact.agent: ann, contact.open: 2 }, then: { tag: known }, continue: true }
-  - { name: Money, when: { text: { word: money } }, then: { queue: billing, reply: hi, set: { a: b, contact.c: d } } }
-  - { name: Mine, when: { text: move }, then: { queue: billing, move: true } }
-default: { queue: everyone }
-";
-    let file = |p: &str, t: &str| (p.to_owned(), t.as_bytes().to_vec());
-    let files = [file("p.yaml", pack), file("p_test.yaml", &format!("tests:\n{tests}"))];
-    let pack = load(&files);
-    let tests = pack.tests(&files, &Environment::default()).unwrap_or_else(|p| panic!("{p:#?}"));
-    run_tests(&pack, &tests).into_iter().map(|o| (o.name, o.wrong)).collect()
-}
-
-#[test]
-fn tests_of_a_pack_see_what_becomes_of_the_message() {
-    let all = "
-  - name: An agent who is there takes it
-    message: { kind: sms, text: money }
-    given: { agents: { ann: { presence: available } } }
-    expect: { agent: ann, state: assigned, replies: [hi], attributes: { a: b, contact.c: d }, rules: [Money] }
-  - name: The one with less to do
-    message: { kind: sms, text: money }
-    given: { agents: { ann: { presence: available, load: 1.5 }, bob: { presence: available, load: 0.5 } } }
-    expect: { agent: bob, queue: billing }
-  - name: Nobody has room
-    message: { kind: sms, text: money }
-    given: { agents: { ann: { presence: available, load: 1.5 }, bob: { presence: away } } }
-    expect: { agent: '', state: queued, queue: billing }
-  - name: An opt-out is not answered
-    message: { kind: sms, from: '+15550001111', text: money }
-    given: { contact: { consent: opted_out } }
-    expect: { replies: [], consent: opted_out, queue: billing }
-  - name: A machine is not answered
-    message: { kind: sms, text: money, automatic: true }
-    expect: { replies: [], rules: [Money] }
-  - name: What was there counts
-    message: { kind: sms, text: hello }
-    given: { contact: { tags: vip, open: 2, agent: ann }, conversation: { queue: billing, tags: [old], attributes: { x: '1' } } }
-    expect: { rules: [Vip, Known], priority: high, tags: [old, known], attributes: { x: '1' }, queue: billing, state: queued }
-  - name: An owned conversation stays with its owner
-    message: { kind: sms, text: money }
-    given: { conversation: { agent: bob, tags: [t] }, agents: { ann: { presence: available }, bob: { presence: available } } }
-    expect: { agent: bob, state: assigned, tags: [t] }
-  - name: Closed at once
-    message: { kind: sms, text: bye }
-    expect: { state: closed, rules: [Gone] }
-  - name: Snoozed
-    message: { kind: sms, text: later }
-    expect: { state: snoozed }
-  - name: Closed conversations open again
-    message: { kind: sms, text: hello }
-    given: { conversation: { state: closed, queue: billing, age: 1d } }
-    expect: { state: queued, queue: billing }
-";
-    for (name, wrong) in outcomes(all) {
-        assert!(wrong.is_empty(), "{name}: {wrong:#?}");
-    }
-    let failing = "
-  - name: Wrong in everything
-    message: { kind: sms, text: money }
-    expect: { queue: everyone, agent: ann, priority: low, tags: [x], attributes: {}, replies: [], state: closed, consent: opted_in, rules: [] }
-";
-    assert_eq!(outcomes(failing)[0].1.len(), 9);
 }
 
 #[test]

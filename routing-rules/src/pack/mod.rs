@@ -116,12 +116,6 @@ impl RulePack {
         self.replies.keys().map(String::as_str)
     }
 
-    /// The reply that a rule sends, by the rule's name.
-    #[must_use]
-    pub fn reply_of(&self, rule: &str) -> Option<Name> {
-        self.rules.iter().find(|r| r.name == rule)?.then.reply.as_ref().map(|(_, id)| id.clone())
-    }
-
     #[must_use]
     pub fn budget(&self) -> Budget {
         self.budget
