@@ -13,3 +13,5 @@ pub mod metrics;
 pub mod outbound;
 pub mod packs;
 pub mod router;
+#[cfg(test)]
+mod simulation;

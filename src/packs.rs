@@ -25,10 +25,28 @@ pub enum PackError {
     Log(#[from] LogError),
 }
 
+/// Where a pack is read from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A directory, or one file.
+    Path(PathBuf),
+    /// The quickstart's, compiled in.
+    BuiltIn,
+    /// These files.
+    Files(Vec<(String, Vec<u8>)>),
+}
+
+impl Source {
+    /// The configured path, else the pack that is compiled in.
+    #[must_use]
+    pub fn of(path: Option<PathBuf>) -> Source {
+        path.map_or(Source::BuiltIn, Source::Path)
+    }
+}
+
 /// The packs of a workspace.
 pub struct Packs {
-    /// `None` is the pack that is compiled in.
-    path: Option<PathBuf>,
+    source: Source,
     environment: Environment,
     compiled: Mutex<HashMap<String, Arc<RulePack>>>,
 }
@@ -40,23 +58,34 @@ pub fn environment(config: &Config) -> Environment {
     Environment { channels: Some(channels.collect::<BTreeMap<_, _>>()), desks: Some(Default::default()) }
 }
 
-/// Reads and compiles the pack of a path; `None` is the pack that is compiled in.
+/// Reads and compiles a pack.
 ///
 /// # Errors
 /// With everything that is wrong with it.
-pub fn load(path: Option<&PathBuf>, environment: &Environment) -> Result<Loaded, PackError> {
-    let files = match path {
-        Some(path) => files::read_dir(path)
+pub fn load(source: &Source, environment: &Environment) -> Result<Loaded, PackError> {
+    let files = match source {
+        Source::Path(path) => files::read_dir(path)
             .map_err(|source| PackError::Read { path: path.display().to_string(), source })?,
-        None => QUICKSTART.iter().map(|(p, text)| ((*p).to_owned(), text.as_bytes().to_vec())).collect(),
+        Source::BuiltIn => QUICKSTART.iter().map(|(p, text)| ((*p).to_owned(), text.as_bytes().to_vec())).collect(),
+        Source::Files(files) => files.clone(),
     };
     RulePack::load(&files, environment).map_err(PackError::Problems)
 }
 
 impl Packs {
     #[must_use]
-    pub fn new(path: Option<PathBuf>, environment: Environment) -> Packs {
-        Packs { path, environment, compiled: Mutex::default() }
+    pub fn new(source: Source, environment: Environment) -> Packs {
+        Packs { source, environment, compiled: Mutex::default() }
+    }
+
+    async fn read(&self) -> Result<Loaded, PackError> {
+        // Files in memory need no thread for blocking reads.
+        if let Source::Files(_) = self.source {
+            return load(&self.source, &self.environment);
+        }
+        let (source, environment) = (self.source.clone(), self.environment.clone());
+        let loaded = tokio::task::spawn_blocking(move || load(&source, &environment)).await;
+        loaded.map_err(|e| PackError::Log(LogError::Unavailable(e.to_string())))?
     }
 
     fn keep(&self, pack: Arc<RulePack>) -> Arc<RulePack> {
@@ -73,9 +102,7 @@ impl Packs {
     /// # Errors
     /// With everything that is wrong with it, or when the log cannot store it.
     pub async fn stage(&self, log: &Arc<dyn Log>) -> Result<(Arc<RulePack>, Vec<Problem>), PackError> {
-        let (path, environment) = (self.path.clone(), self.environment.clone());
-        let loaded = tokio::task::spawn_blocking(move || load(path.as_ref(), &environment)).await;
-        let Loaded { pack, warnings } = loaded.map_err(|e| LogError::Unavailable(e.to_string()))??;
+        let Loaded { pack, warnings } = self.read().await?;
         let pack = Arc::new(pack);
         let blob = log.put_blob(SCOPE, pack.to_blob().into()).await?;
         log.put_cursor(&cursor_name(pack.hash()), &blob.0).await?;
@@ -113,10 +140,7 @@ impl Packs {
     /// When neither can be loaded.
     pub async fn at_lead(&self, log: &Arc<dyn Log>, state: &State) -> Result<Arc<RulePack>, PackError> {
         let in_force = if state.pack.is_empty() { None } else { self.by_hash(log, &state.pack).await };
-        let (path, environment) = (self.path.clone(), self.environment.clone());
-        let on_disk = tokio::task::spawn_blocking(move || load(path.as_ref(), &environment)).await;
-        let on_disk = on_disk.map_err(|e| PackError::Log(LogError::Unavailable(e.to_string())))?;
-        match (on_disk, in_force) {
+        match (self.read().await, in_force) {
             (Ok(loaded), in_force) => {
                 let known = log.get_cursor(&cursor_name(loaded.pack.hash())).await?.is_some();
                 match in_force {

@@ -13,7 +13,7 @@ use crate::log::{Log, LogError};
 use crate::metrics::Metrics;
 use crate::outbound::{Caller, Lane};
 use crate::packs::{self, Packs};
-use crate::router::{Codec, Router};
+use crate::router::{Codec, Router, Seat};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +64,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let mut salt = [0; 16];
     salt.copy_from_slice(workspace_key.split_at(16).0);
     let codec = Arc::new(Codec::new(log.clone()));
-    let packs = Arc::new(Packs::new(config.rules.clone(), packs::environment(&config)));
+    let packs = Arc::new(Packs::new(packs::Source::of(config.rules.clone()), packs::environment(&config)));
 
     let (stop_history, stopping_history) = watch::channel(false);
     let writer = HistoryWriter::open(config.log.path.join("history.db"))?;
@@ -78,13 +78,14 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let profiles = running.iter().map(|r| (r.id.clone(), r.profile.clone())).collect();
     let feed_history = history.clone();
     let feed = Box::new(move |seq, events| feed_history.feed(seq, events));
-    let (router, handle) =
-        Router::lead(log.clone(), codec.clone(), packs.clone(), profiles, metrics.clone(), Salt(salt), feed).await?;
+    let process = crate::outbound::process_name();
+    let seat = Seat { channels: profiles, salt: Salt(salt), process: process.clone(), feed };
+    let (router, handle) = Router::lead(log.clone(), codec.clone(), packs.clone(), metrics.clone(), seat).await?;
 
     let (stop_edges, stopping) = watch::channel(false);
     let (stop_router, stopping_router) = watch::channel(false);
     let ingest = Ingest { log: log.clone(), metrics: metrics.clone() };
-    let edges = spawn_edges(&config, &running, &ingest, &stopping)?;
+    let edges = spawn_edges(&running, &ingest, &process, &stopping)?;
     let mut router_task = tokio::spawn(router.run(stopping_router));
 
     let wakes = Wakes::new();
@@ -193,9 +194,9 @@ fn hooks(config: &Config, running: &[Running]) -> BTreeMap<String, Hook> {
 }
 
 fn spawn_edges(
-    config: &Config,
     running: &[Running],
     ingest: &Ingest,
+    process: &str,
     stopping: &watch::Receiver<bool>,
 ) -> Result<Vec<JoinHandle<()>>, StartError> {
     let shared = Client::new().map_err(|e| StartError::Other(format!("the HTTP client: {e}")))?;
@@ -216,6 +217,7 @@ fn spawn_edges(
             send_timeout: Duration::from_millis(u64::try_from(r.profile.send_timeout_ms).unwrap_or(20_000)),
             metrics: ingest.metrics.clone(),
             parallel: r.profile.in_flight as usize,
+            process: process.to_owned(),
         };
         tasks.push(crate::outbound::spawn(lane, stopping.clone()));
         if let Some(every) = r.config.poll {
@@ -223,7 +225,6 @@ fn spawn_edges(
             tasks.push(crate::inbound::spawn(poller, stopping.clone()));
         }
     }
-    let _ = config;
     Ok(tasks)
 }
 

@@ -3,42 +3,40 @@
 use super::worker::Lane;
 use crate::clock;
 use crate::log::{Claim, Class, InRecord, LogError};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use switchboard_adapter_sdk::AttemptOutcome;
 use switchboard_envelope::{AttemptResult, Inbound, Outbound, Outcome, Reconcile, Send as SendRecord, event_id};
+
+#[cfg(test)]
+use crate::simulation::{Bug, planted};
 
 /// How long a log that did not answer is left alone.
 const RETRY: Duration = Duration::from_millis(100);
 /// A result that cannot be stored is kept and tried for this long; after that the claim says `unknown`.
 const RESULT_TRIES: u32 = 6000;
 
+/// Numbers this process's claims.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
 /// What one channel may do at once and per second.
 pub type Limits = governor::DefaultDirectRateLimiter;
 
-fn process() -> &'static str {
-    static PROCESS: OnceLock<String> = OnceLock::new();
-    PROCESS.get_or_init(|| {
-        let mut bytes = [0u8; 12];
-        // Without randomness the clock still tells two processes of one machine apart.
-        if aws_lc_rs::rand::fill(&mut bytes).is_err() {
-            return format!("t{}", clock::now().0);
-        }
-        bytes.iter().map(|b| format!("{b:02x}")).collect()
-    })
-}
-
-/// Fresh for each delivery: who creates the claim with it owns the attempt.
-fn nonce() -> String {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    format!("{}.{}", process(), NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
-/// Whether this process made the nonce, so that the attempt may still be running.
+/// Names a process in its claims; random, so that no two share one.
 #[must_use]
-pub fn is_own_nonce(nonce: &str) -> bool {
-    nonce.strip_prefix(process()).is_some_and(|rest| rest.starts_with('.'))
+pub fn process_name() -> String {
+    let mut bytes = [0u8; 12];
+    // Without randomness the clock still tells two processes of one machine apart.
+    if aws_lc_rs::rand::fill(&mut bytes).is_err() {
+        return format!("t{}", clock::now().0);
+    }
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Whether a process of this name made the nonce, so that the attempt may still be running.
+#[must_use]
+pub fn is_nonce_of(process: &str, nonce: &str) -> bool {
+    nonce.strip_prefix(process).is_some_and(|rest| rest.starts_with('.'))
 }
 
 impl Lane {
@@ -61,6 +59,10 @@ impl Lane {
         if !self.claim(send).await {
             return;
         }
+        #[cfg(test)]
+        if planted(Bug::ResultBeforeSend) {
+            self.result(send, AttemptOutcome::new(Outcome::Accepted), false).await;
+        }
         let now = clock::now();
         let timeout = i64::try_from(self.send_timeout.as_millis()).unwrap_or(i64::MAX);
         let outcome = if now.plus(timeout) > send.until {
@@ -77,7 +79,8 @@ impl Lane {
     /// The claim is durable before the first byte leaves.
     async fn claim(&self, send: &SendRecord) -> bool {
         let key = send.claim_key();
-        let nonce = nonce();
+        // Fresh for each delivery: who creates the claim with it owns the attempt.
+        let nonce = format!("{}.{}", self.process, NEXT.fetch_add(1, Ordering::Relaxed));
         loop {
             match self.log.claim(&key, &nonce).await {
                 Ok(Claim::Ours) => return true,

@@ -4,5 +4,5 @@
 mod attempt;
 mod worker;
 
-pub use attempt::{is_own_nonce, Limits};
+pub use attempt::{Limits, is_nonce_of, process_name};
 pub use worker::{spawn, Caller, Lane};

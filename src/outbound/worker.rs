@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use switchboard_adapter_sdk::{Adapter, Answer, Call, Client};
 use switchboard_envelope::Outbound;
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// Records taken at once.
 const BATCH: usize = 256;
@@ -39,13 +39,16 @@ pub struct Lane {
     pub metrics: Arc<Metrics>,
     /// Attempts that run at once.
     pub parallel: usize,
+    /// Names this process in its claims.
+    pub process: String,
 }
 
-/// Starts a channel's worker. It takes no new records once `stop` is true, and ends when what it took is settled.
+/// Starts a channel's worker. It takes no new records once `stop` is true, and ends when what it took is settled. Aborting
+/// it aborts its attempts.
 pub fn spawn(lane: Lane, mut stop: watch::Receiver<bool>) -> JoinHandle<()> {
     let lane = Arc::new(lane);
     tokio::spawn(async move {
-        let room = Arc::new(Semaphore::new(lane.parallel.max(1)));
+        let mut attempts = JoinSet::new();
         while !*stop.borrow() {
             let mut outbox = match lane.log.outbox(&lane.channel).await {
                 Ok(outbox) => outbox,
@@ -62,7 +65,7 @@ pub fn spawn(lane: Lane, mut stop: watch::Receiver<bool>) -> JoinHandle<()> {
                 match records {
                     Ok(records) => {
                         for record in records {
-                            run(&lane, &room, record.data.as_ref()).await;
+                            run(&lane, &mut attempts, record.data.as_ref()).await;
                             if let Err(error) = outbox.ack(record.seq).await {
                                 // It will come again, and its claim will be taken.
                                 tracing::debug!(%error, "an acknowledgement was lost");
@@ -76,13 +79,11 @@ pub fn spawn(lane: Lane, mut stop: watch::Receiver<bool>) -> JoinHandle<()> {
                 }
             }
         }
-        // Whoever holds a permit is still settling.
-        let all = u32::try_from(lane.parallel.max(1)).unwrap_or(u32::MAX);
-        let _ = room.acquire_many(all).await;
+        while attempts.join_next().await.is_some() {}
     })
 }
 
-async fn run(lane: &Arc<Lane>, room: &Arc<Semaphore>, data: &[u8]) {
+async fn run(lane: &Arc<Lane>, attempts: &mut JoinSet<()>, data: &[u8]) {
     let record = match Outbound::from_slice(data) {
         Ok(record) => record,
         Err(error) => {
@@ -90,12 +91,12 @@ async fn run(lane: &Arc<Lane>, room: &Arc<Semaphore>, data: &[u8]) {
             return tracing::error!(channel = %lane.channel, %error, "an outbound record cannot be read");
         }
     };
-    let Ok(permit) = room.clone().acquire_owned().await else { return };
+    while attempts.try_join_next().is_some() {}
+    while attempts.len() >= lane.parallel.max(1) {
+        attempts.join_next().await;
+    }
     let lane = lane.clone();
-    tokio::spawn(async move {
-        lane.handle(record).await;
-        drop(permit);
-    });
+    attempts.spawn(async move { lane.handle(record).await });
 }
 
 async fn complain(lane: &Lane, error: &LogError) {

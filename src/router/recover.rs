@@ -47,6 +47,10 @@ pub(super) async fn recover(log: &Arc<dyn Log>, codec: &Codec, salt: Salt) -> Re
             at = seq;
         }
     }
+    #[cfg(test)]
+    if crate::simulation::planted(crate::simulation::Bug::DuplicatesLostAtRestart) {
+        state.dups = Default::default();
+    }
     tracing::info!(snapshot = from, frames = at - from, conversations = state.conversations.len(), "state recovered");
     let out_last = log.out_last().await?;
     Ok(Recovered { state, last: at, out_last })

@@ -14,9 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use switchboard_envelope::{Action, ChannelProfile, Inbound, Outbound, Reconcile, Send as SendRecord, Timestamp};
 use switchboard_routing_rules::event::{Event, Public};
+use switchboard_routing_rules::ids::Salt;
 use switchboard_routing_rules::state::{Phase, SendState, State};
 use switchboard_routing_rules::{decide, Input, RulePack, Verdict};
 use tokio::sync::watch;
+
+#[cfg(test)]
+use crate::simulation::{Bug, planted};
 
 /// Inputs of one frame at most.
 const INPUTS: usize = 512;
@@ -68,7 +72,18 @@ pub struct Router {
     frame: Draft,
     /// Attempts that an earlier process claimed and left without a result are settled once IN is drained.
     orphans_checked: bool,
+    process: String,
     feed: Feed,
+}
+
+/// What this process brings to lead a workspace.
+pub struct Seat {
+    pub channels: BTreeMap<String, ChannelProfile>,
+    /// The key of the workspace's hashes.
+    pub salt: Salt,
+    /// The prefix of the claims' nonces of this process; other processes have others.
+    pub process: String,
+    pub feed: Feed,
 }
 
 /// Who is handed the events of each durable frame, in order.
@@ -91,11 +106,10 @@ impl Router {
         log: Arc<dyn Log>,
         codec: Arc<Codec>,
         packs: Arc<Packs>,
-        channels: BTreeMap<String, ChannelProfile>,
         metrics: Arc<Metrics>,
-        salt: switchboard_routing_rules::ids::Salt,
-        feed: Feed,
+        seat: Seat,
     ) -> Result<(Router, RouterHandle), Stop> {
+        let Seat { channels, salt, process, feed } = seat;
         let Recovered { state, last, out_last } = recover::recover(&log, &codec, salt).await?;
         let pack = packs.at_lead(&log, &state).await?;
         let (publish, seen) = watch::channel((last, Arc::new(state.clone())));
@@ -115,6 +129,7 @@ impl Router {
             out_last,
             frame: Draft::default(),
             orphans_checked: false,
+            process,
             feed,
         };
         router.take_lead().await?;
@@ -178,7 +193,7 @@ impl Router {
             return Ok(());
         }
         let now = clock::now();
-        if self.state.next_timer().is_some_and(|at| at <= now) {
+        if self.next_timer().is_some_and(|at| at <= now) {
             self.overdue(now).await?;
             if self.state.next_timer().is_some_and(|at| at <= now) {
                 self.decide(&Input::Timers { now });
@@ -186,7 +201,7 @@ impl Router {
             self.commit().await?;
             return Ok(());
         }
-        let wait = self.state.next_timer().map_or(TICK_MAX, |at| {
+        let wait = self.next_timer().map_or(TICK_MAX, |at| {
             Duration::from_millis(u64::try_from(at.since(now)).unwrap_or(0)).clamp(TICK_MIN, TICK_MAX)
         });
         self.snapshots.consider(&self.state, self.last).await;
@@ -202,7 +217,7 @@ impl Router {
     async fn inputs(&mut self, records: Vec<Stored>) -> Result<(), Stop> {
         for record in records {
             let now = self.state.now.max(record.at);
-            while self.state.next_timer().is_some_and(|at| at <= now) && self.fire(now).await? {
+            while self.next_timer().is_some_and(|at| at <= now) && self.fire(now).await? {
                 self.commit_if_full().await?;
             }
             self.input(&record).await?;
@@ -219,6 +234,14 @@ impl Router {
         self.overdue(now).await?;
         self.decide(&Input::Timers { now });
         Ok(self.state.next_timer() != before)
+    }
+
+    fn next_timer(&self) -> Option<Timestamp> {
+        #[cfg(test)]
+        if planted(Bug::ForgottenTimer) && self.state.incarnation > 1 {
+            return None;
+        }
+        self.state.next_timer()
     }
 
     /// Attempts whose time is over: the claim says whether anything can have been sent.
@@ -260,7 +283,7 @@ impl Router {
             .collect();
         for send in claimed {
             let holder = self.log.claimed(&claim_key(&send)).await?;
-            if holder.is_some_and(|h| !crate::outbound::is_own_nonce(&h)) {
+            if holder.is_some_and(|h| !crate::outbound::is_nonce_of(&self.process, &h)) {
                 self.verdict(&send, clock::now(), Verdict::Unknown);
             }
         }
@@ -394,6 +417,8 @@ impl Router {
             return Ok(());
         }
         let Draft { events, sends, .. } = std::mem::take(&mut self.frame);
+        #[cfg(test)]
+        let events = self.plant_cursor_first(events).await?;
         let cursor = (self.state.cursor.seq, self.state.cursor.at);
         let Sealed { bytes, keys, id } = self.codec.encode(&events, cursor, self.out_last + 1).await?;
         let count = sends.len() as u64;
@@ -405,6 +430,8 @@ impl Router {
                     self.last = seq;
                     break;
                 }
+                #[cfg(test)]
+                Commit::Conflict if planted(Bug::DroppedCompareAndSwap) => self.last += 1,
                 Commit::Conflict if self.codec.frame_id_at(&self.log, self.last + 1).await? == Some(id) => {
                     self.last += 1;
                     break;
@@ -421,6 +448,21 @@ impl Router {
         self.metrics.committed(started.elapsed());
         self.after_commit(events);
         Ok(())
+    }
+
+    #[cfg(test)]
+    async fn plant_cursor_first(&mut self, events: Vec<Event>) -> Result<Vec<Event>, Stop> {
+        if !planted(Bug::CursorBeforeEffects) {
+            return Ok(events);
+        }
+        let (cursor, effects): (Vec<Event>, Vec<Event>) = events.into_iter().partition(|e| matches!(e.public, Public::Consumed { .. }));
+        let at = (self.state.cursor.seq, self.state.cursor.at);
+        let sealed = self.codec.encode(&cursor, at, self.out_last + 1).await?;
+        let write = FrameWrite { bytes: sealed.bytes, keys: sealed.keys, out_first: self.out_last + 1, sends: vec![] };
+        while !matches!(self.log.commit(self.last, write.clone()).await, Commit::Done(_) | Commit::Conflict) {}
+        self.last += 1;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Ok(effects)
     }
 
     fn after_commit(&mut self, events: Vec<Event>) {

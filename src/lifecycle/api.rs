@@ -1,0 +1,260 @@
+//! The API's view of the daemon: commands through IN and the router, live numbers from its state.
+
+use crate::clock;
+use crate::history::HistoryHandle;
+use crate::http::api::{
+    AgentView, Answer, Backend, ChannelView, QueueView, RawRecord, ReloadError, Retried, StateView,
+};
+use crate::inbound::{Ingest, blob_scope};
+use crate::log::{Log, LogError, Seq};
+use crate::packs::{PackError, Packs};
+use crate::router::{Codec, RouterHandle};
+use async_trait::async_trait;
+use base64::Engine as _;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use switchboard_adapter_sdk::Adapter;
+use switchboard_envelope::{Action, Actor, BlobRef, Command, Inbound, Raw, Timestamp, event_id};
+use switchboard_routing_rules::event::{Event, KeyHash};
+use switchboard_routing_rules::pack::ConvStatus;
+use switchboard_routing_rules::{RulePack, State};
+
+/// How long a command may wait for its decision before the caller is told to come again.
+const ANSWER: Duration = Duration::from_secs(20);
+/// Where quarantined raw bodies of webhooks are kept.
+const UNSCOPED: &str = "";
+
+pub struct Api {
+    pub workspace: String,
+    pub log: Arc<dyn Log>,
+    pub ingest: Ingest,
+    pub codec: Arc<Codec>,
+    pub router: RouterHandle,
+    pub history: HistoryHandle,
+    pub packs: Arc<Packs>,
+    pub adapters: BTreeMap<String, Arc<dyn Adapter>>,
+    pub warnings: Mutex<Vec<String>>,
+    pub serial: AtomicU64,
+}
+
+impl Api {
+    fn current(&self) -> (Seq, Arc<State>) {
+        self.router.state.borrow().clone()
+    }
+
+    async fn earlier_answer(&self, key: KeyHash) -> Option<Answer> {
+        let found = self.history.history().answered(key).await.ok()??;
+        Some(Answer { reply: found.reply, seq: found.seq })
+    }
+
+    async fn raw_of(&self, seq: Seq) -> Result<Option<(String, Raw, Bytes)>, LogError> {
+        let Some(stored) = self.log.get_in(seq).await? else { return Ok(None) };
+        let raw = match Inbound::from_slice(&stored.data) {
+            Ok(Inbound::Unparsed(u)) => u.raw,
+            Ok(Inbound::Message(m)) => match m.raw {
+                Some(raw) => raw,
+                None => return Ok(Some((stored.channel, record(), stored.data))),
+            },
+            _ => return Ok(Some((stored.channel, record(), stored.data))),
+        };
+        let inline = raw.inline.as_ref().and_then(|i| base64::engine::general_purpose::STANDARD.decode(i).ok());
+        let bytes = match (inline, &raw.blob) {
+            (Some(bytes), _) => Some(Bytes::from(bytes)),
+            (None, Some(blob)) => {
+                let found = self.log.get_blob(&stored.channel, blob).await?;
+                match found {
+                    Some(bytes) => Some(bytes),
+                    None => self.log.get_blob(UNSCOPED, blob).await?,
+                }
+            }
+            (None, None) => None,
+        };
+        Ok(Some((stored.channel, raw, bytes.unwrap_or_default())))
+    }
+}
+
+/// A record that is shown as it stands in IN.
+fn record() -> Raw {
+    Raw { content_type: "application/json".into(), blob: None, inline: None, meta: BTreeMap::new() }
+}
+
+#[async_trait]
+impl Backend for Api {
+    fn now(&self) -> Timestamp {
+        clock::now()
+    }
+
+    fn workspace(&self) -> String {
+        self.workspace.clone()
+    }
+
+    async fn command(&self, command: Command) -> Result<Answer, LogError> {
+        let key = self.command_key(&command.id);
+        let mut answer = self.router.answers.expect(key);
+        let ingested = self.ingest.one(Inbound::Command(Box::new(command))).await?;
+        let duplicate = ingested == crate::log::Ingested::Duplicate;
+        let deadline = tokio::time::sleep(ANSWER);
+        tokio::pin!(deadline);
+        // A command that the log knew may have been answered before anybody waited: history tells then.
+        loop {
+            tokio::select! {
+                reply = &mut answer => {
+                    let reply = reply.map_err(|_| LogError::Unavailable("the router is stopping".into()))?;
+                    return Ok(Answer { reply, seq: self.current().0 });
+                }
+                () = tokio::time::sleep(Duration::from_millis(50)), if duplicate => {
+                    if let Some(answer) = self.earlier_answer(key).await {
+                        return Ok(answer);
+                    }
+                }
+                () = &mut deadline => {
+                    return Err(LogError::Unavailable("the command was taken and is not decided yet".into()));
+                }
+            }
+        }
+    }
+
+    fn command_key(&self, id: &str) -> KeyHash {
+        self.current().1.hash("input", &[id])
+    }
+
+    fn state(&self) -> Arc<StateView> {
+        let (seq, state) = self.current();
+        let warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Arc::new(view(seq, &state, self.packs.cached(&state.pack).as_deref(), warnings))
+    }
+
+    async fn pack(&self, hash: &str) -> Result<Option<Arc<RulePack>>, LogError> {
+        Ok(self.packs.by_hash(&self.log, hash).await)
+    }
+
+    async fn reload_pack(&self) -> Result<String, ReloadError> {
+        match self.packs.stage(&self.log).await {
+            Ok((pack, warnings)) => {
+                let mut kept = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+                *kept = warnings.iter().map(ToString::to_string).collect();
+                Ok(pack.hash().to_owned())
+            }
+            Err(PackError::Problems(problems)) => {
+                Err(ReloadError::Pack(problems.iter().map(ToString::to_string).collect()))
+            }
+            Err(PackError::Log(error)) => Err(ReloadError::Log(error)),
+            Err(error @ PackError::Read { .. }) => Err(ReloadError::Pack(vec![error.to_string()])),
+        }
+    }
+
+    async fn put_file(&self, channel: &str, thread: &str, bytes: Bytes) -> Result<BlobRef, LogError> {
+        self.log.put_blob(&blob_scope(channel, thread), bytes).await
+    }
+
+    async fn get_file(&self, channel: &str, thread: &str, blob: &BlobRef) -> Result<Option<Bytes>, LogError> {
+        self.log.get_blob(&blob_scope(channel, thread), blob).await
+    }
+
+    async fn quarantined(&self, seq: Seq) -> Result<Option<RawRecord>, LogError> {
+        let found = self.raw_of(seq).await?;
+        Ok(found.map(|(_, raw, bytes)| RawRecord { content_type: raw.content_type, bytes }))
+    }
+
+    async fn retry_quarantined(&self, seq: Seq, by: Actor) -> Result<Retried, LogError> {
+        if !self.current().1.quarantine.contains(&seq) {
+            return Ok(Retried::StillHeld("it is not in the quarantine any more".into()));
+        }
+        let Some((channel, raw, bytes)) = self.raw_of(seq).await? else {
+            return Ok(Retried::StillHeld("its bytes are not kept any more".into()));
+        };
+        let Some(adapter) = self.adapters.get(&channel) else {
+            return Ok(Retried::StillHeld(format!("channel `{channel}` is not in the configuration")));
+        };
+        // A record that was refused as it stands in IN is read as such; anything else by its adapter.
+        let events = match Inbound::from_slice(&bytes) {
+            Ok(inbound) if inbound.channel() == channel => vec![again(inbound, seq)],
+            _ => adapter.reparse(&raw, bytes, clock::now()),
+        };
+        if let Some(Inbound::Unparsed(u)) = events.iter().find(|e| matches!(e, Inbound::Unparsed(_))) {
+            return Ok(Retried::StillHeld(u.reason.clone()));
+        }
+        for inbound in events {
+            self.ingest.one(inbound).await?;
+        }
+        let n = self.serial.fetch_add(1, Ordering::Relaxed);
+        let key = format!("released-{seq}-{}-{n}", clock::now().0);
+        let command = Command {
+            id: event_id("api", "command", &key),
+            channel: "api".into(),
+            at: clock::now(),
+            actor: by,
+            action: Action::Released { quarantined: seq },
+            body_hash: None,
+        };
+        Ok(Retried::Released(self.command(command).await?.seq))
+    }
+
+    async fn frames(&self, after: Seq, max: usize) -> Result<Vec<(Seq, Vec<Event>)>, LogError> {
+        let mut frames = vec![];
+        for stored in self.log.read_log(after, max).await? {
+            let events = self.codec.decode(&stored).await.map_err(|e| LogError::Damaged(e.to_string()))?;
+            frames.push((stored.seq, events));
+        }
+        Ok(frames)
+    }
+
+    async fn log_bounds(&self) -> Result<(Seq, Seq), LogError> {
+        self.log.log_bounds().await
+    }
+}
+
+/// The same record under an id of its own: its first one is remembered as decided.
+fn again(mut inbound: Inbound, seq: Seq) -> Inbound {
+    if let Inbound::Message(m) = &mut inbound {
+        m.id = format!("{}:again-{seq}", m.id);
+    }
+    inbound
+}
+
+fn view(seq: Seq, state: &State, pack: Option<&RulePack>, pack_warnings: Vec<String>) -> StateView {
+    let mut queues: BTreeMap<String, QueueView> = BTreeMap::new();
+    let mut agents: BTreeMap<String, AgentView> = BTreeMap::new();
+    if let Some(pack) = pack {
+        queues.extend(pack.queues().keys().map(|q| (q.clone(), QueueView::default())));
+        agents.extend(pack.agents().keys().map(|a| (a.clone(), AgentView::default())));
+    }
+    for queue in state.queues_in_use() {
+        let oldest = state.waiting(queue).filter_map(|k| state.conversation(k.conv).and_then(|c| c.queued_at)).min();
+        let entry = queues.entry(queue.clone()).or_default();
+        entry.depth = state.depth(queue) as u64;
+        entry.oldest_since = oldest;
+    }
+    for (name, a) in &state.agents {
+        if let Some(entry) = agents.get_mut(name) {
+            entry.presence = a.presence;
+            entry.load = a.load;
+        }
+    }
+    for (name, entry) in &mut agents {
+        for c in state.borne_by(name).filter_map(|id| state.conversation(id)) {
+            match c.status {
+                ConvStatus::Offered => {
+                    entry.offers += 1;
+                    if let Some(queue) = c.queue.as_ref().and_then(|q| queues.get_mut(q)) {
+                        queue.offered += 1;
+                    }
+                }
+                _ => entry.conversations += 1,
+            }
+        }
+    }
+    let channels = state.channels.iter().filter(|(_, c)| !c.removed).map(|(id, c)| {
+        let view = ChannelView {
+            kind: c.profile.kind.clone(),
+            failures: c.failures,
+            paused: c.paused.clone(),
+            probe_at: c.probe_at,
+        };
+        (id.clone(), view)
+    });
+    StateView { seq, now: clock::now(), pack: state.pack.clone(), pack_warnings, queues, agents, channels: channels.collect() }
+}

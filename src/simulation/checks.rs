@@ -1,0 +1,217 @@
+//! The promises of the design as predicates over a finished simulation.
+
+use super::provider::counts;
+use super::world::{SALT, World, pack};
+use crate::log::{Log, Seq};
+use crate::router::Codec;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use switchboard_envelope::Inbound;
+use switchboard_routing_rules::event::{DeadReason, Event, Private, Public};
+use switchboard_routing_rules::ids::{ConvId, MessageId};
+use switchboard_routing_rules::invariants::check_invariants;
+use switchboard_routing_rules::state::State;
+
+/// Everything that LOG says, in order.
+struct Story {
+    events: Vec<Event>,
+    folded: State,
+}
+
+pub(super) async fn check(world: &World, seq: Seq, live: &State) -> Result<(), String> {
+    let log: Arc<dyn Log> = Arc::new(world.log.clone());
+    let story = read(&log).await?;
+    i1_nothing_accepted_is_lost(world, &story)?;
+    i2_nothing_is_decided_twice(&story)?;
+    i3_nothing_is_sent_twice(world, &story)?;
+    i3_what_is_called_sent_was_sent(world, &story)?;
+    i4_inbound_order(&log, &story).await?;
+    i4_outbound_order(world, &story)?;
+    i5_to_i10(live)?;
+    i6_no_deadline_is_forgotten(live)?;
+    i11_state_is_the_fold(seq, live, &story)?;
+    i12_every_send_ends(live, &story)
+}
+
+async fn read(log: &Arc<dyn Log>) -> Result<Story, String> {
+    let codec = Codec::new(log.clone());
+    let mut story = Story { events: vec![], folded: State::new(SALT) };
+    let mut at = 0;
+    loop {
+        let frames = log.read_log(at, 500).await.map_err(|e| e.to_string())?;
+        let Some(last) = frames.last() else { return Ok(story) };
+        at = last.seq;
+        for frame in &frames {
+            for event in codec.decode(frame).await.map_err(|e| format!("I11: frame {}: {e}", frame.seq))? {
+                story.folded.apply(&event);
+                story.events.push(event);
+            }
+        }
+    }
+}
+
+fn received(story: &Story) -> Vec<(ConvId, MessageId, String)> {
+    let mut all = vec![];
+    for e in &story.events {
+        if let (Public::Received { conv, message, .. }, Some((_, Private::Received { id, .. }))) = (&e.public, &e.private) {
+            all.push((*conv, *message, id.clone()));
+        }
+    }
+    all
+}
+
+fn i1_nothing_accepted_is_lost(world: &World, story: &Story) -> Result<(), String> {
+    let seen: BTreeSet<String> = received(story).into_iter().map(|(_, _, id)| id).collect();
+    match world.ledger.accepted.values().flatten().find(|id| !seen.contains(*id)) {
+        Some(id) => Err(format!("I1: {id} was accepted and is in no conversation")),
+        None => Ok(()),
+    }
+}
+
+fn i2_nothing_is_decided_twice(story: &Story) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    for (_, _, id) in received(story) {
+        if !seen.insert(id.clone()) {
+            return Err(format!("I2: {id} was routed twice"));
+        }
+    }
+    let mut decided = BTreeSet::new();
+    for e in &story.events {
+        if let Public::Decided { message, .. } = &e.public {
+            if !decided.insert(*message) {
+                return Err(format!("I2: {message} was decided twice"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn i3_nothing_is_sent_twice(world: &World, _: &Story) -> Result<(), String> {
+    match counts(&world.provider.book()).into_iter().find(|(_, n)| *n > 1) {
+        Some((send, n)) => Err(format!("I3: {send} was sent {n} times")),
+        None => Ok(()),
+    }
+}
+
+fn i3_what_is_called_sent_was_sent(world: &World, story: &Story) -> Result<(), String> {
+    let sent = counts(&world.provider.book());
+    for e in &story.events {
+        match &e.public {
+            Public::Sent { message, .. } if !sent.contains_key(&message.to_string()) => {
+                return Err(format!("I3: {message} is called sent, and the provider never saw it"));
+            }
+            Public::Dead { message, reason: DeadReason::Rejected | DeadReason::Expired, .. }
+                if sent.contains_key(&message.to_string()) =>
+            {
+                return Err(format!("I3: {message} is called not sent, and the provider sent it"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Inbound order is the order of IN.
+async fn i4_inbound_order(log: &Arc<dyn Log>, story: &Story) -> Result<(), String> {
+    let records = log.read_in(0, 100_000).await.map_err(|e| e.to_string())?;
+    let mut place = BTreeMap::new();
+    for r in &records {
+        if let Ok(Inbound::Message(m)) = Inbound::from_slice(&r.data) {
+            place.entry(m.id.clone()).or_insert(r.seq);
+        }
+    }
+    let mut last: BTreeMap<ConvId, u64> = BTreeMap::new();
+    for (conv, _, id) in received(story) {
+        let Some(at) = place.get(&id) else { continue };
+        if last.insert(conv, *at).is_some_and(|before| before > *at) {
+            return Err(format!("I4: {id} overtook an earlier message of {conv}"));
+        }
+    }
+    Ok(())
+}
+
+/// The provider got the messages of a conversation in the order in which they were accepted for sending.
+fn i4_outbound_order(world: &World, story: &Story) -> Result<(), String> {
+    let mut rank = BTreeMap::new();
+    let mut revived = BTreeSet::new();
+    for e in &story.events {
+        match &e.public {
+            Public::SendQueued { message, .. } => {
+                let next = rank.len();
+                rank.insert(message.to_string(), next);
+            }
+            // An attempt that was given up as unknown may turn out sent, or be released again, after its lane went on.
+            Public::Dead { message, .. } => drop(revived.insert(message.to_string())),
+            _ => {}
+        }
+    }
+    let mut last: BTreeMap<String, usize> = BTreeMap::new();
+    for d in &world.provider.book().delivered {
+        if revived.contains(&d.send) {
+            continue;
+        }
+        let Some(place) = rank.get(&d.send) else {
+            return Err(format!("I3: the provider got {}, which no frame released", d.send));
+        };
+        if last.insert(d.to.clone(), *place).is_some_and(|before| before > *place) {
+            return Err(format!("I4: {} overtook an earlier message to the same person", d.send));
+        }
+    }
+    Ok(())
+}
+
+fn i5_to_i10(live: &State) -> Result<(), String> {
+    match check_invariants(live, &pack()?).first() {
+        Some((id, what)) => Err(format!("{id}: {what}")),
+        None => Ok(()),
+    }
+}
+
+/// At a quiet moment nothing that was due is still waiting to be done.
+fn i6_no_deadline_is_forgotten(live: &State) -> Result<(), String> {
+    let now = crate::clock::now();
+    let late = live.conversations.values().find(|c| c.next_deadline().is_some_and(|at| now.since(at) > 60_000));
+    if let Some(c) = late {
+        return Err(format!("I6: {} ({}) was due at {:?}", c.id, c.status.as_str(), c.next_deadline()));
+    }
+    match live.next_timer().filter(|at| now.since(*at) > 60_000) {
+        Some(at) => Err(format!("I6: a timer of {at} did not fire by {now}")),
+        None => Ok(()),
+    }
+}
+
+fn i11_state_is_the_fold(seq: Seq, live: &State, story: &Story) -> Result<(), String> {
+    let parts = |s: &State| s.to_parts().map_err(|e| e.to_string());
+    // Stopping may have folded a little more than the state that was looked at.
+    if story.folded.cursor.seq == live.cursor.seq && story.folded.now == live.now && parts(&story.folded)? != parts(live)? {
+        return Err(format!("I11: the state after frame {seq} is not the fold of the log"));
+    }
+    let again = State::from_parts(SALT, &parts(&story.folded)?).map_err(|e| e.to_string())?;
+    if again != story.folded {
+        return Err("I11: a snapshot does not give the state that it was made of".into());
+    }
+    Ok(())
+}
+
+fn i12_every_send_ends(live: &State, story: &Story) -> Result<(), String> {
+    let mut open = BTreeMap::new();
+    for e in &story.events {
+        match &e.public {
+            Public::SendQueued { message, .. } => drop(open.insert(*message, "queued")),
+            Public::Sent { message, .. } | Public::DeadCleared { message, .. } => drop(open.remove(message)),
+            Public::Dead { message, .. } => {
+                if let Some(state) = open.get_mut(message) {
+                    *state = "dead";
+                }
+            }
+            _ => {}
+        }
+    }
+    for (message, state) in open {
+        let listed = live.sends.get(&message).is_some_and(|s| s.is_dead());
+        if state != "dead" || !listed {
+            return Err(format!("I12: {message} was accepted for sending, and is neither sent nor a dead letter"));
+        }
+    }
+    Ok(())
+}

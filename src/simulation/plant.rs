@@ -1,0 +1,40 @@
+//! Bugs that the simulation must find. They exist in test builds only.
+
+use std::cell::Cell;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// The result is stored before the provider is called.
+    ResultBeforeSend,
+    /// A frame is appended although another stands in its place.
+    DroppedCompareAndSwap,
+    /// The cursor is durable before the effects of its inputs.
+    CursorBeforeEffects,
+    /// A timer is dropped when the state is recovered.
+    ForgottenTimer,
+    /// The memory of duplicates is empty after a restart.
+    DuplicatesLostAtRestart,
+}
+
+impl Bug {
+    pub(crate) const ALL: [Bug; 5] = [
+        Bug::ResultBeforeSend,
+        Bug::DroppedCompareAndSwap,
+        Bug::CursorBeforeEffects,
+        Bug::ForgottenTimer,
+        Bug::DuplicatesLostAtRestart,
+    ];
+}
+
+thread_local! {
+    static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+}
+
+pub(super) fn plant(bug: Option<Bug>) {
+    PLANTED.set(bug);
+}
+
+/// Whether this bug is planted in this thread.
+pub(crate) fn planted(bug: Bug) -> bool {
+    PLANTED.get() == Some(bug)
+}

@@ -1,0 +1,189 @@
+//! A provider in memory. It counts for itself what it sent to whom, and answers as badly as the seed says.
+
+use crate::outbound::Caller;
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use switchboard_adapter_sdk::{
+    Adapter, Answer, AttemptOutcome, Call, CallBody, CallError, RawRequest, Response, Verdict,
+};
+use switchboard_envelope::{ChannelProfile, Inbound, Outcome, Raw, Reconcile, Send, Timestamp};
+
+use super::world::Dice;
+
+/// One message that the provider took and delivered.
+#[derive(Clone, Debug)]
+pub(super) struct Delivered {
+    pub send: String,
+    pub to: String,
+}
+
+#[derive(Default)]
+pub(super) struct Book {
+    pub delivered: Vec<Delivered>,
+    pub calls: u64,
+    /// Answers go wrong with this chance in a hundred.
+    pub trouble: u64,
+}
+
+#[derive(Clone)]
+pub(super) struct Provider {
+    book: Arc<Mutex<Book>>,
+    dice: Arc<Mutex<Dice>>,
+}
+
+impl Provider {
+    pub fn new(dice: Dice) -> Provider {
+        Provider { book: Arc::default(), dice: Arc::new(Mutex::new(dice)) }
+    }
+
+    pub fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn roll(&self, below: u64) -> u64 {
+        self.dice.lock().unwrap_or_else(PoisonError::into_inner).below(below)
+    }
+
+    fn take(&self, send: &str, to: &str) {
+        self.book().delivered.push(Delivered { send: send.into(), to: to.into() });
+    }
+}
+
+fn answer(status: u16, body: &str) -> Answer {
+    Ok(Response { status, headers: HeaderMap::new(), body: Bytes::copy_from_slice(body.as_bytes()) })
+}
+
+#[async_trait]
+impl Caller for Provider {
+    async fn call(&self, call: Call) -> Answer {
+        let CallBody::Bytes(_, body) = &call.body else {
+            // The list: what was taken, for reconciliation.
+            let taken = self.book().delivered.iter().any(|d| call.url.ends_with(&d.send));
+            return answer(200, if taken { "taken" } else { "" });
+        };
+        let text = String::from_utf8_lossy(body).into_owned();
+        let (send, to) = text.split_once(' ').unwrap_or((&text, ""));
+        self.book().calls += 1;
+        let trouble = self.book().trouble;
+        let before = self.roll(40);
+        tokio::time::sleep(Duration::from_millis(before)).await;
+        if self.roll(100) >= trouble {
+            self.take(send, to);
+            let after = self.roll(40);
+            tokio::time::sleep(Duration::from_millis(after)).await;
+            return answer(201, send);
+        }
+        match self.roll(8) {
+            0 => Err(CallError::NotSent("connection refused".into())),
+            1 => Err(CallError::Lost("reset before it was read".into())),
+            2 => {
+                self.take(send, to);
+                Err(CallError::Lost("reset after it was taken".into()))
+            }
+            3 => {
+                self.take(send, to);
+                tokio::time::sleep(Duration::from_secs(20)).await;
+                Err(CallError::Lost("timeout".into()))
+            }
+            4 => {
+                let mut headers = HeaderMap::new();
+                headers.insert("retry-after", HeaderValue::from_static("3"));
+                Ok(Response { status: 429, headers, body: Bytes::new() })
+            }
+            5 => answer(400, "rejected"),
+            6 => answer(500, ""),
+            _ => {
+                self.take(send, to);
+                answer(200, "<html>garbage")
+            }
+        }
+    }
+}
+
+/// The adapter of that provider.
+pub(super) struct SimAdapter {
+    pub reconciles: bool,
+}
+
+impl Adapter for SimAdapter {
+    fn profile(&self) -> ChannelProfile {
+        ChannelProfile {
+            reconciles: self.reconciles,
+            reconcile_ms: 5_000,
+            proactive: true,
+            in_flight: 4,
+            not_after_ms: 3_600_000,
+            max_text: Some(500),
+            ..ChannelProfile::new("sms", "phone")
+        }
+    }
+
+    fn verify(&self, _: &RawRequest) -> Verdict {
+        Verdict::Genuine
+    }
+
+    fn parse(&self, _: &RawRequest) -> Vec<Inbound> {
+        vec![]
+    }
+
+    fn reparse(&self, _: &Raw, _: Bytes, _: Timestamp) -> Vec<Inbound> {
+        vec![]
+    }
+
+    fn encode(&self, send: &Send) -> Result<Call, AttemptOutcome> {
+        let body = format!("{} {}", send.send, send.to.value);
+        Ok(Call {
+            method: Method::POST,
+            url: "http://sim/send".into(),
+            headers: vec![],
+            body: CallBody::Bytes("text/plain", body.into()),
+            timeout: Duration::from_secs(20),
+        })
+    }
+
+    fn classify(&self, _: &Send, answer: &Answer, now: Timestamp) -> AttemptOutcome {
+        match answer {
+            Ok(r) if r.status == 201 => AttemptOutcome {
+                provider_ids: vec![format!("P{}", String::from_utf8_lossy(&r.body))],
+                ..AttemptOutcome::new(Outcome::Accepted)
+            },
+            Ok(r) if r.status == 429 => {
+                AttemptOutcome { retry_after_ms: r.retry_after_ms(now), ..AttemptOutcome::new(Outcome::NotSent) }
+            }
+            Ok(r) if r.status == 400 => AttemptOutcome::new(Outcome::Rejected),
+            Err(CallError::NotSent(_)) => AttemptOutcome::new(Outcome::NotSent),
+            _ => AttemptOutcome::new(Outcome::Unknown),
+        }
+    }
+
+    fn reconcile(&self, attempt: &Reconcile) -> Option<Call> {
+        self.reconciles.then(|| Call {
+            method: Method::GET,
+            url: format!("http://sim/list/{}", attempt.send),
+            headers: vec![],
+            body: CallBody::Empty,
+            timeout: Duration::from_secs(5),
+        })
+    }
+
+    fn reconciled(&self, attempt: &Reconcile, answer: &Answer) -> Option<AttemptOutcome> {
+        let taken = answer.as_ref().is_ok_and(|r| &r.body[..] == b"taken");
+        taken.then(|| AttemptOutcome {
+            provider_ids: vec![format!("P{}", attempt.send)],
+            ..AttemptOutcome::new(Outcome::Accepted)
+        })
+    }
+}
+
+/// How often each send was delivered.
+pub(super) fn counts(book: &Book) -> BTreeMap<String, u32> {
+    let mut counts = BTreeMap::new();
+    for d in &book.delivered {
+        *counts.entry(d.send.clone()).or_default() += 1;
+    }
+    counts
+}

@@ -1,0 +1,425 @@
+//! One simulated life of a workspace: customers, agents, a provider, crashes; then quiet, and the checks.
+
+use super::checks;
+use super::provider::{Provider, SimAdapter};
+use crate::clock;
+use crate::log::memory::{Faults, MemoryLog, MemoryOptions};
+use crate::log::{Class, InRecord, Log};
+use crate::metrics::Metrics;
+use crate::outbound::{Lane, spawn};
+use crate::packs::{Packs, Source};
+use crate::router::{Codec, Router, RouterHandle, Seat};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use switchboard_adapter_sdk::Adapter;
+use switchboard_envelope::{
+    Action, Actor, Address, Command, ConsentChange, ConsentState, Content, Inbound, Message, Receipt, ReceiptStatus,
+    Scope, Timestamp, Visibility,
+};
+use switchboard_routing_rules::ids::Salt;
+use switchboard_routing_rules::pack::Environment;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+pub(super) const SALT: Salt = Salt([9; 16]);
+const CHANNEL: &str = "sms";
+/// Saturday, 21 November 2026.
+const START: Timestamp = Timestamp(1_795_219_200_000);
+const CUSTOMERS: u64 = 6;
+/// Names processes; only that two differ matters.
+static STARTS: AtomicU64 = AtomicU64::new(1);
+
+const PACK: &str = r#"
+queues:
+  everyone: { offer: { timeout: 30s }, reopen: 1h }
+  direct: { sla: { first_response: 10m, warn: 80% } }
+agents:
+  ann: { name: Ann, capacity: 3 }
+  bob: { name: Bob, capacity: 2 }
+replies:
+  refund: "We will look at it."
+budget: { conversation: 50, address: 500 }
+rules:
+  - name: Refunds
+    when: { content: { word: refund } }
+    then: { reply: refund, tag: refund }
+    continue: true
+  - name: Direct
+    when: { content: { word: direct } }
+    then: { queue: direct, priority: high }
+  - name: Thanks
+    when: { content: { word: thanks } }
+    then: { close: true }
+default: { queue: everyone }
+"#;
+
+/// SplitMix64.
+#[derive(Clone)]
+pub(super) struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Dice {
+        Dice(seed)
+    }
+
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % end.max(1)
+    }
+}
+
+/// What the world knows by itself, to compare with.
+#[derive(Default)]
+pub(super) struct Ledger {
+    /// Ids of messages that IN acknowledged, by thread, in the order of the first acknowledgement.
+    pub accepted: BTreeMap<String, Vec<String>>,
+    /// Messages that were offered to IN, acknowledged or not.
+    pub offered: Vec<String>,
+}
+
+/// A process that routes and sends.
+struct Process {
+    handle: RouterHandle,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+pub(super) struct World {
+    pub log: MemoryLog,
+    pub provider: Provider,
+    pub ledger: Ledger,
+    pub dice: Dice,
+    reconciles: bool,
+    faults: Faults,
+    serial: u64,
+}
+
+impl World {
+    pub async fn run(seed: u64) -> Result<(), String> {
+        clock::simulated::start(START);
+        let mut dice = Dice::new(seed);
+        let mild = dice.below(3) == 0;
+        let most = |d: &mut Dice, n: u64| u16::try_from(d.below(n)).unwrap_or(0);
+        let faults = if mild {
+            Faults::default()
+        } else {
+            Faults {
+                forget_duplicate: most(&mut dice, 400),
+                answer_lost: most(&mut dice, 60),
+                request_lost: most(&mut dice, 60),
+                late: most(&mut dice, 60),
+                lost_read: most(&mut dice, 40),
+                redeliver: most(&mut dice, 100),
+                ack_lost: most(&mut dice, 100),
+            }
+        };
+        let exclusive = dice.below(2) == 0;
+        let log = MemoryLog::new(&MemoryOptions { in_max_bytes: 1 << 26, exclusive, seed, faults });
+        let provider = Provider::new(Dice::new(seed ^ 0x5eed));
+        provider.book().trouble = dice.below(40);
+        let reconciles = dice.below(2) == 0;
+        let mut world = World { log, provider, ledger: Ledger::default(), dice, reconciles, faults, serial: 0 };
+        world.live().await?;
+        world.quiet().await
+    }
+
+    fn now(&self) -> Timestamp {
+        let now = clock::now();
+        self.log.set_now(now);
+        now
+    }
+
+    /// A process starts: recovery, leading, lanes. Recovery meets the log's faults too, so it may need several tries.
+    async fn start(&self) -> Result<Process, String> {
+        self.now();
+        let log: Arc<dyn Log> = Arc::new(self.log.clone());
+        let files = vec![("pack.yaml".to_owned(), PACK.as_bytes().to_vec())];
+        let packs = Arc::new(Packs::new(Source::Files(files), Environment::default()));
+        let adapter: Arc<dyn Adapter> = Arc::new(SimAdapter { reconciles: self.reconciles });
+        let profiles = BTreeMap::from([(CHANNEL.to_owned(), adapter.profile())]);
+        let metrics = Arc::new(Metrics::default());
+        let process = format!("process-{}", STARTS.fetch_add(1, Ordering::Relaxed));
+        let mut tries = 0;
+        let (router, handle) = loop {
+            let codec = Arc::new(Codec::new(log.clone()));
+            let seat = Seat {
+                channels: profiles.clone(),
+                salt: SALT,
+                process: process.clone(),
+                feed: Box::new(|_, _| {}),
+            };
+            let led = Router::lead(log.clone(), codec, packs.clone(), metrics.clone(), seat);
+            match led.await {
+                Ok(led) => break led,
+                Err(e) if tries < 200 => {
+                    tries += 1;
+                    tracing::debug!(%e, "start failed");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Err(e) => return Err(format!("the router cannot start: {e}")),
+            }
+        };
+        let (stop, stopping) = watch::channel(false);
+        let lane = Lane {
+            channel: CHANNEL.into(),
+            adapter,
+            log: log.clone(),
+            client: Arc::new(self.provider.clone()),
+            limits: None,
+            send_timeout: Duration::from_secs(20),
+            metrics,
+            parallel: 4,
+            process,
+        };
+        let lane = spawn(lane, stopping.clone());
+        let running = tokio::spawn(async move {
+            if let Err(e) = router.run(stopping).await {
+                tracing::debug!(%e, "the router stopped");
+            }
+        });
+        Ok(Process { handle, stop, tasks: vec![lane, running] })
+    }
+
+    /// SIGKILL: nothing of the process runs on, what the log acknowledged stays.
+    async fn kill(&self, process: Process) {
+        for task in &process.tasks {
+            task.abort();
+        }
+        for task in process.tasks {
+            let _ = task.await;
+        }
+        self.log.crash();
+    }
+
+    async fn live(&mut self) -> Result<(), String> {
+        let mut process = self.start().await?;
+        let steps = 30 + self.dice.below(60);
+        for _ in 0..steps {
+            self.now();
+            if process.tasks.iter().any(JoinHandle::is_finished) {
+                // The router met another's frame, or the log's faults: the supervisor starts the process again.
+                self.kill(process).await;
+                process = self.start().await?;
+            }
+            match self.dice.below(16) {
+                0..=5 => self.customer_writes().await,
+                6..=9 => self.agent_acts(&process).await,
+                10 => self.provider_reports().await,
+                11 => self.consent().await,
+                12 => {
+                    let ms = self.dice.below(5_000);
+                    self.pass(Duration::from_millis(ms)).await;
+                }
+                13 => {
+                    let s = self.dice.below(900);
+                    self.pass(Duration::from_secs(s)).await;
+                }
+                14 => {
+                    self.kill(process).await;
+                    process = self.start().await?;
+                }
+                _ => self.pass(Duration::from_millis(3)).await,
+            }
+            if self.dice.below(4) == 0 {
+                self.pass(Duration::from_millis(30)).await;
+            }
+        }
+        self.kill(process).await;
+        Ok(())
+    }
+
+    /// Time passes; the log's clock follows.
+    async fn pass(&self, by: Duration) {
+        let mut left = by;
+        while !left.is_zero() {
+            let step = left.min(Duration::from_secs(5).max(by / 40));
+            tokio::time::sleep(step).await;
+            self.now();
+            left -= step;
+        }
+    }
+
+    async fn customer_writes(&mut self) {
+        let who = self.dice.below(CUSTOMERS);
+        let number = format!("+1555000000{who}");
+        self.serial += 1;
+        let words = ["hello", "where is my refund", "direct please", "thanks", "a refund, direct"];
+        let text = words[usize::try_from(self.dice.below(5)).unwrap_or(0)];
+        let id = format!("{CHANNEL}:message:{}", self.serial);
+        self.ledger.offered.push(id.clone());
+        let now = self.now();
+        let message = Message {
+            id: id.clone(),
+            channel: CHANNEL.into(),
+            thread: number.clone(),
+            at: now,
+            received_at: now,
+            from: Address::new("phone", number.clone()),
+            to: None,
+            content: Content::text(text),
+            references: vec![],
+            provider_id: None,
+            visibility: Visibility::Private,
+            automatic: self.dice.below(12) == 0,
+            authenticated: None,
+            meta: BTreeMap::new(),
+            raw: None,
+            traceparent: None,
+        };
+        let inbound = Inbound::Message(Box::new(message));
+        // The provider repeats until it is told that we have it, and now and then once more.
+        let mut repeats = 1 + u64::from(self.dice.below(5) == 0);
+        let mut tries = 0;
+        while repeats > 0 && tries < 50 {
+            tries += 1;
+            if self.ingest(&inbound).await {
+                repeats -= 1;
+                let accepted = self.ledger.accepted.entry(number.clone()).or_default();
+                if !accepted.contains(&id) {
+                    accepted.push(id.clone());
+                }
+            } else {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+
+    async fn ingest(&self, inbound: &Inbound) -> bool {
+        let record = InRecord {
+            id: inbound.id().to_owned(),
+            channel: inbound.channel().to_owned(),
+            class: Class::Vital,
+            data: inbound.to_vec().into(),
+        };
+        self.log.ingest(record).await.is_ok()
+    }
+
+    /// A command reaches IN; whoever sent it repeats it until it does.
+    async fn command(&mut self, agent: Option<&str>, action: Action) {
+        self.serial += 1;
+        let command = Command {
+            id: format!("api:command:{}", self.serial),
+            channel: "api".into(),
+            at: self.now(),
+            actor: Actor { agent: agent.map(str::to_owned), scope: Scope::Supervisor },
+            action,
+            body_hash: None,
+        };
+        let inbound = Inbound::Command(Box::new(command));
+        for _ in 0..20 {
+            if self.ingest(&inbound).await {
+                return;
+            }
+        }
+    }
+
+    async fn agent_acts(&mut self, process: &Process) {
+        let state = process.handle.state.borrow().1.clone();
+        let agent = if self.dice.below(2) == 0 { "ann" } else { "bob" };
+        let all: Vec<_> = state.conversations.keys().copied().collect();
+        let pick = |dice: &mut Dice| {
+            let n = u64::try_from(all.len()).unwrap_or(0);
+            all.get(usize::try_from(dice.below(n.max(1))).unwrap_or(0)).map(ToString::to_string)
+        };
+        let Some(conversation) = pick(&mut self.dice) else {
+            return self.command(Some(agent), presence(agent, "available")).await;
+        };
+        let offer = state.offers().map(|(o, _)| o.to_string()).next();
+        let dead = state.sends.values().find(|s| s.is_dead()).map(|s| s.id.to_string());
+        let action = match self.dice.below(12) {
+            0 | 1 => presence(agent, "available"),
+            2 => presence(agent, ["away", "offline"][usize::try_from(self.dice.below(2)).unwrap_or(0)]),
+            3..=6 => Action::Reply {
+                conversation,
+                text: format!("answer {}", self.serial),
+                attachments: vec![],
+                take: self.dice.below(2) == 0,
+                seen: None,
+            },
+            7 => Action::Close { conversation },
+            8 => match offer {
+                Some(offer) if self.dice.below(2) == 0 => Action::AcceptOffer { offer },
+                Some(offer) => Action::DeclineOffer { offer },
+                None => Action::Take { conversation },
+            },
+            9 => Action::Snooze { conversation, until: self.now().plus(60_000) },
+            10 => Action::Transfer {
+                conversation,
+                to: switchboard_envelope::Destination::Queue("direct".into()),
+            },
+            _ => match dead {
+                Some(send) => Action::Resend { send },
+                None => Action::Reopen { conversation },
+            },
+        };
+        self.command(Some(agent), action).await;
+    }
+
+    async fn provider_reports(&mut self) {
+        let delivered = self.provider.book().delivered.clone();
+        let n = u64::try_from(delivered.len()).unwrap_or(0);
+        let Some(d) = delivered.get(usize::try_from(self.dice.below(n.max(1))).unwrap_or(0)) else { return };
+        let status = [ReceiptStatus::Accepted, ReceiptStatus::Delivered, ReceiptStatus::Read, ReceiptStatus::Failed]
+            [usize::try_from(self.dice.below(4)).unwrap_or(0)];
+        let named = self.dice.below(2) == 0;
+        let receipt = Receipt {
+            id: format!("{CHANNEL}:receipt:{}:{status:?}", d.send),
+            channel: CHANNEL.into(),
+            provider_id: format!("P{}", d.send),
+            send: named.then(|| d.send.clone()),
+            part: named.then_some(1),
+            n: None,
+            status,
+            at: self.now(),
+            code: None,
+            detail: None,
+        };
+        self.ingest(&Inbound::Receipt(receipt)).await;
+    }
+
+    async fn consent(&mut self) {
+        self.serial += 1;
+        let state = if self.dice.below(3) == 0 { ConsentState::OptedOut } else { ConsentState::OptedIn };
+        let change = ConsentChange {
+            id: format!("{CHANNEL}:consent:{}", self.serial),
+            channel: CHANNEL.into(),
+            address: Address::new("phone", format!("+1555000000{}", self.dice.below(CUSTOMERS))),
+            state,
+            at: self.now(),
+            reason: None,
+        };
+        self.ingest(&Inbound::Consent(change)).await;
+    }
+
+    /// The faults end, time passes, everything settles; then the promises are checked.
+    async fn quiet(mut self) -> Result<(), String> {
+        self.log.set_faults(Faults::default());
+        self.faults = Faults::default();
+        self.log.land_late();
+        self.provider.book().trouble = 0;
+        let process = self.start().await?;
+        self.pass(Duration::from_secs(3 * 3600)).await;
+        let (seq, live) = process.handle.state.borrow().clone();
+        process.stop.send_replace(true);
+        for task in process.tasks {
+            task.await.map_err(|e| format!("P0: a task of the daemon died: {e}"))?;
+        }
+        checks::check(&self, seq, &live).await
+    }
+}
+
+fn presence(agent: &str, presence: &str) -> Action {
+    Action::Presence { agent: agent.into(), presence: presence.into() }
+}
+
+/// The pack of every simulated workspace.
+pub(super) fn pack() -> Result<switchboard_routing_rules::RulePack, String> {
+    let files = [("pack.yaml".to_owned(), PACK.as_bytes().to_vec())];
+    let loaded = switchboard_routing_rules::RulePack::load(&files, &Environment::default());
+    loaded.map(|l| l.pack).map_err(|p| p.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+}
