@@ -28,6 +28,8 @@ pub struct HookState {
     pub hooks: BTreeMap<String, Hook>,
     pub ingest: Ingest,
     pub max_body: usize,
+    /// How long a body may take to arrive.
+    pub read_timeout: std::time::Duration,
 }
 
 /// The routes of the public listener that providers call.
@@ -57,7 +59,11 @@ async fn receive(state: &HookState, channel: &str, path: String, request: Reques
     }
     let metrics = &state.ingest.metrics;
     let (parts, body) = request.into_parts();
-    let Some(body) = read(body, state.max_body).await else {
+    let Ok(body) = tokio::time::timeout(state.read_timeout, read(body, state.max_body)).await else {
+        metrics.webhook(channel, "too_slow");
+        return StatusCode::REQUEST_TIMEOUT.into_response();
+    };
+    let Some(body) = body else {
         metrics.webhook(channel, "too_large");
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };

@@ -5,6 +5,7 @@ use crate::history::HistoryHandle;
 use crate::http::api::{
     AgentView, Answer, Backend, ChannelView, QueueView, RawRecord, ReloadError, Retried, StateView,
 };
+use crate::http::console::{self, Sessions};
 use crate::inbound::{Ingest, blob_scope};
 use crate::log::{Log, LogError, Seq};
 use crate::packs::{PackError, Packs};
@@ -47,7 +48,7 @@ impl Api {
 
     async fn earlier_answer(&self, key: KeyHash) -> Option<Answer> {
         let found = self.history.history().answered(key).await.ok()??;
-        Some(Answer { reply: found.reply, seq: found.seq })
+        Some(Answer { reply: found.reply, seq: self.history.history().cursor() })
     }
 
     async fn raw_of(&self, seq: Seq) -> Result<Option<(String, Raw, Bytes)>, LogError> {
@@ -257,4 +258,33 @@ fn view(seq: Seq, state: &State, pack: Option<&RulePack>, pack_warnings: Vec<Str
         (id.clone(), view)
     });
     StateView { seq, now: clock::now(), pack: state.pack.clone(), pack_warnings, queues, agents, channels: channels.collect() }
+}
+
+/// How often closed consoles are looked at.
+const CONSOLES: Duration = Duration::from_secs(5);
+
+/// An agent whose last console closed becomes away, then offline.
+pub async fn watch_consoles(api: Arc<Api>, sessions: Arc<Sessions>) {
+    loop {
+        tokio::time::sleep(CONSOLES).await;
+        let state = api.current().1;
+        let changes = sessions.presence_changes(|agent| {
+            let presence = state.agents.get(agent).map(|a| a.presence).unwrap_or_default();
+            console::Presence::from_word(presence.as_str())
+        });
+        for change in changes {
+            let n = api.serial.fetch_add(1, Ordering::Relaxed);
+            let command = Command {
+                id: event_id("api", "command", &format!("console-{}-{}-{n}", change.agent, clock::now().0)),
+                channel: "api".into(),
+                at: clock::now(),
+                actor: Actor { agent: None, scope: switchboard_envelope::Scope::Supervisor },
+                action: Action::Presence { agent: change.agent.clone(), presence: change.to.as_str().to_owned() },
+                body_hash: None,
+            };
+            if let Err(error) = api.command(command).await {
+                tracing::warn!(agent = %change.agent, %error, "a closed console could not change the agent's presence");
+            }
+        }
+    }
 }

@@ -1,8 +1,10 @@
 //! Start, signals, drain: the parts of the daemon are put together here, and taken apart again.
 
+mod api;
 pub mod channels;
 mod chat;
 mod health;
+mod listener;
 mod start;
 mod tokens;
 

@@ -1,10 +1,11 @@
 //! From a configuration to a running daemon, and back.
 
 use super::channels::{self, Running};
-use super::{chat, health, tokens};
+use super::{api, chat, health, listener, tokens};
 use crate::clock;
 use crate::config::{Config, Signatures};
 use crate::history::{HistoryWriter, spawn_projection};
+use crate::http::api::{ApiState, Limits as ApiLimits};
 use crate::http::chat::{ChatSetup, ChatState, Timing, Wakes};
 use crate::http::console::{ConsoleState, Identity, Sessions};
 use crate::inbound::{Hook, HookState, Ingest, Poller};
@@ -18,11 +19,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard_adapter_sdk::Client;
+use switchboard_envelope::Scope;
 use switchboard_routing_rules::ids::Salt;
 use switchboard_webchat::TokenKey;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+/// Who answers in the quickstart.
+const QUICKSTART_AGENT: &str = "you";
 
 /// Why the daemon could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +60,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let log: Arc<dyn Log> = sqlite;
     let running = channels::build(&config).map_err(|p| StartError::Channels(p.join("\n")))?;
     let tokens = Arc::new(tokens::all(&config).map_err(|e| StartError::Other(format!("admin.token: {e}")))?);
-    let (public, admin) = listen(&config).await?;
+    let listeners = listener::bind(&config).await?;
 
     let metrics = Arc::new(Metrics::default());
     let workspace_key = log.put_key("workspace", fresh()?).await?;
@@ -105,15 +109,37 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     metrics.extend(|registry| chat_state.register(registry));
     let waker = tokio::spawn(chat::wake(history.clone(), handle.state.clone(), wakes));
 
-    let hooks = Arc::new(HookState { hooks: hooks(&config, &running), ingest: ingest.clone(), max_body: config.http.max_body });
+    let hooks = Arc::new(HookState { hooks: hooks(&config, &running), ingest: ingest.clone(), max_body: config.http.max_body, read_timeout: config.http.read_timeout });
     let public_routes = crate::inbound::routes(hooks).merge(crate::http::chat::routes(chat_state.clone()));
     let sessions = Arc::new(Sessions::new(Arc::new(clock::now), false));
     let check = tokens.clone();
     let console = ConsoleState {
         sessions: sessions.clone(),
-        tokens: Arc::new(move |presented| tokens::find(&check, presented).map(identity)),
+        tokens: Arc::new(move |presented| check.check(presented)),
         workspace: config.workspace.clone(),
     };
+    let backend = Arc::new(api::Api {
+        workspace: config.workspace.clone(),
+        log: log.clone(),
+        ingest: ingest.clone(),
+        codec,
+        router: handle.clone(),
+        history: history.clone(),
+        packs,
+        adapters: running.iter().map(|r| (r.id.clone(), r.adapter.clone())).collect(),
+        warnings: Default::default(),
+        serial: Default::default(),
+    });
+    let api_limits = ApiLimits { read_timeout: config.http.read_timeout, ..ApiLimits::default() };
+    let api_state = ApiState::new(
+        backend.clone(),
+        history.clone(),
+        tokens,
+        Some(sessions.clone()),
+        api_limits,
+        stopping.clone(),
+    );
+    let presence = tokio::spawn(api::watch_consoles(backend, sessions.clone()));
     let health = health::Health {
         log: log.clone(),
         metrics: metrics.clone(),
@@ -121,9 +147,11 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         state: handle.state.clone(),
         draining: stopping.clone(),
     };
-    let admin_routes = health::routes(health).merge(crate::http::console::routes(console));
-
-    let servers = [serve(public, public_routes, stopping.clone()), serve(admin, admin_routes, stopping.clone())];
+    let admin_routes = health::routes(health)
+        .merge(crate::http::console::routes(console))
+        .merge(crate::http::api::routes(api_state));
+    let servers = listeners.serve(&config, public_routes, admin_routes, &stopping)?;
+    welcome(&config, &sessions, log.as_ref());
 
     // Running: until a signal, or until something that the daemon cannot do without ends.
     let outcome = tokio::select! {
@@ -160,22 +188,29 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         }
     }
     waker.abort();
+    presence.abort();
     Ok(())
 }
 
-fn identity(token: &tokens::Token) -> Identity {
-    Identity { token: token.name.clone(), agent: token.agent.clone(), scopes: token.scopes.clone() }
+/// Says what runs and what to open next.
+fn welcome(config: &Config, sessions: &Sessions, log: &dyn Log) {
+    let admin = format!("http://{}", config.admin.listen);
+    let quickstart = config.is_quickstart();
+    let agent = quickstart.then(|| QUICKSTART_AGENT.to_owned());
+    if let Some(agent) = &agent {
+        sessions.expect_console(agent);
+    }
+    let operator = Identity { token: "console".into(), agent, scopes: vec![Scope::Admin] };
+    let login = match sessions.create_login(operator) {
+        Ok(code) => format!("{admin}/console#login={code}"),
+        Err(_) => format!("{admin}/console"),
+    };
+    tracing::info!(durability = log.durability(), "ready");
+    let _ = login;
 }
 
 fn fresh() -> Result<[u8; 32], StartError> {
     crate::log::seal::fresh_key().map_err(|e| StartError::Other(e.to_string()))
-}
-
-async fn listen(config: &Config) -> Result<(TcpListener, TcpListener), StartError> {
-    let bind = async |what, address| {
-        TcpListener::bind(address).await.map_err(|source| StartError::Listen { what, address, source })
-    };
-    Ok((bind("http", config.http.listen).await?, bind("admin", config.admin.listen).await?))
 }
 
 fn hooks(config: &Config, running: &[Running]) -> BTreeMap<String, Hook> {
@@ -226,17 +261,6 @@ fn spawn_edges(
         }
     }
     Ok(tasks)
-}
-
-fn serve(listener: TcpListener, routes: axum::Router, mut stopping: watch::Receiver<bool>) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        let stop = async move {
-            let _ = stopping.wait_for(|s| *s).await;
-        };
-        if let Err(error) = axum::serve(listener, routes).with_graceful_shutdown(stop).await {
-            tracing::error!(%error, "a listener ended");
-        }
-    })
 }
 
 /// The log stopped: nothing can be accepted any more.

@@ -1,6 +1,8 @@
 //! API tokens: the configured ones, and the data directory's own `admin.token`.
 
 use crate::config::Config;
+use crate::http::api::Tokens;
+use crate::http::console::Identity;
 use std::io::Write as _;
 use std::path::Path;
 use switchboard_adapter_sdk::Secret;
@@ -9,33 +11,18 @@ use switchboard_envelope::Scope;
 /// The file in the data directory by which commands on the same machine find their token.
 pub const FILE: &str = "admin.token";
 
-/// A token and what its bearer may do.
-#[derive(Clone, Debug)]
-pub struct Token {
-    pub name: String,
-    pub secret: Secret,
-    pub scopes: Vec<Scope>,
-    pub agent: Option<String>,
-}
-
 /// Every token that the API takes. The data directory's own is made at the first start, readable by its owner only.
 ///
 /// # Errors
 /// When `admin.token` can neither be read nor made.
-pub fn all(config: &Config) -> std::io::Result<Vec<Token>> {
-    let mut tokens: Vec<Token> = config
-        .admin
-        .tokens
-        .iter()
-        .map(|(name, t)| Token {
-            name: name.clone(),
-            secret: t.secret.clone(),
-            scopes: t.scopes.clone(),
-            agent: t.agent.clone(),
-        })
-        .collect();
+pub fn all(config: &Config) -> std::io::Result<Tokens> {
+    let mut tokens = Tokens::default();
+    for (name, t) in &config.admin.tokens {
+        let identity = Identity { token: name.clone(), agent: t.agent.clone(), scopes: t.scopes.clone() };
+        tokens.add(t.secret.expose(), identity);
+    }
     let own = own(&config.log.path.join(FILE))?;
-    tokens.push(Token { name: "admin.token".into(), secret: own, scopes: vec![Scope::Admin], agent: None });
+    tokens.add(own.expose(), Identity { token: FILE.into(), agent: None, scopes: vec![Scope::Admin] });
     Ok(tokens)
 }
 
@@ -55,17 +42,4 @@ fn own(path: &Path) -> std::io::Result<Secret> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)?.write_all(format!("{text}\n").as_bytes())?;
     Ok(Secret::new(text))
-}
-
-/// The token that matches, compared in constant time with each.
-#[must_use]
-pub fn find<'a>(tokens: &'a [Token], presented: &str) -> Option<&'a Token> {
-    let mut found = None;
-    for token in tokens {
-        let same = aws_lc_rs::constant_time::verify_slices_are_equal(token.secret.expose().as_bytes(), presented.as_bytes());
-        if same.is_ok() && found.is_none() {
-            found = Some(token);
-        }
-    }
-    found
 }
