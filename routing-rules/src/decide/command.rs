@@ -230,11 +230,11 @@ impl<'a> Draft<'a> {
             return Err(refuse(422, "no_agent", "say which agent takes it: add `agent`"));
         };
         self.may_touch(&c, actor, Some(&who), true)?;
+        self.has_room(&c, &who)?;
         if c.status == ConvStatus::Closed {
             self.may_reopen(&c)?;
             self.emit(Public::Reopened { conv: c.id, why: Why::Taken });
         }
-        self.has_room(&c, &who)?;
         self.take_for(&c, Some(&who));
         Ok(done(200, [("conversation", c.id.to_string())]))
     }
