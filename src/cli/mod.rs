@@ -2,7 +2,7 @@
 
 mod admin;
 mod api;
-mod banner;
+pub mod banner;
 mod check;
 mod explain;
 mod list;

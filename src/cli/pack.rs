@@ -30,7 +30,7 @@ pub(super) fn read(directory: Option<&PathBuf>, known: &Environment) -> Result<R
         let path = at.unwrap_or(Path::new("")).display();
         return Err(vec![format!("{path}: no file ends in .yaml or .yml; a rule pack is a directory of YAML files")]);
     }
-    let loaded = packs::load(directory, known).map_err(|e| match e {
+    let loaded = packs::load(&packs::Source::of(directory.cloned()), known).map_err(|e| match e {
         packs::PackError::Problems(problems) => lines(problems),
         other => vec![other.to_string()],
     })?;

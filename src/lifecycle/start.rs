@@ -2,6 +2,7 @@
 
 use super::channels::{self, Running};
 use super::{api, chat, health, listener, tokens};
+use crate::cli::banner::{Banner, ChannelLine, banner};
 use crate::clock;
 use crate::config::{Config, Signatures};
 use crate::history::{HistoryWriter, spawn_projection};
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use switchboard_adapter_sdk::Client;
 use switchboard_envelope::Scope;
+use switchboard_routing_rules::RulePack;
 use switchboard_routing_rules::ids::Salt;
 use switchboard_webchat::TokenKey;
 use tokio::sync::watch;
@@ -118,6 +120,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         tokens: Arc::new(move |presented| check.check(presented)),
         workspace: config.workspace.clone(),
     };
+    let welcome_packs = packs.clone();
     let backend = Arc::new(api::Api {
         workspace: config.workspace.clone(),
         log: log.clone(),
@@ -151,7 +154,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         .merge(crate::http::console::routes(console))
         .merge(crate::http::api::routes(api_state));
     let servers = listeners.serve(&config, public_routes, admin_routes, &stopping)?;
-    welcome(&config, &sessions, log.as_ref());
+    let in_force = welcome_packs.cached(&handle.state.borrow().1.pack);
+    welcome(&config, &sessions, log.as_ref(), in_force.as_deref());
 
     // Running: until a signal, or until something that the daemon cannot do without ends.
     let outcome = tokio::select! {
@@ -192,11 +196,10 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Says what runs and what to open next.
-fn welcome(config: &Config, sessions: &Sessions, log: &dyn Log) {
+/// Says on standard output what runs and what to open next.
+fn welcome(config: &Config, sessions: &Arc<Sessions>, log: &dyn Log, pack: Option<&RulePack>) {
     let admin = format!("http://{}", config.admin.listen);
-    let quickstart = config.is_quickstart();
-    let agent = quickstart.then(|| QUICKSTART_AGENT.to_owned());
+    let agent = config.is_quickstart().then(|| QUICKSTART_AGENT.to_owned());
     if let Some(agent) = &agent {
         sessions.expect_console(agent);
     }
@@ -205,8 +208,32 @@ fn welcome(config: &Config, sessions: &Sessions, log: &dyn Log) {
         Ok(code) => format!("{admin}/console#login={code}"),
         Err(_) => format!("{admin}/console"),
     };
-    tracing::info!(durability = log.durability(), "ready");
-    let _ = login;
+    let chat_base = config.http.public_url.clone().unwrap_or_else(|| format!("http://{}", config.http.listen));
+    let channels = config.enabled_channels().map(|(id, c)| ChannelLine {
+        id: id.clone(),
+        kind: c.kind.name(),
+        url: match &c.kind {
+            crate::config::ChannelKind::Webchat(_) => Some(format!("{chat_base}/chat/{id}")),
+            crate::config::ChannelKind::Sms(_) => config.hook_url(id),
+        },
+    });
+    let durability = log.durability();
+    let text = banner(&Banner {
+        source: &config.source,
+        workspace: &config.workspace,
+        public: config.http.listen,
+        admin: config.admin.listen,
+        durability: &durability,
+        channels: channels.collect(),
+        login: Some(&login),
+        pack_hash: pack.map(RulePack::hash).unwrap_or_default(),
+        rules: pack.map_or(0, |p| p.rules().count()),
+        queues: pack.map_or(0, |p| p.queues().len()),
+        agents: pack.map_or(0, |p| p.agents().len()),
+    });
+    // A closed standard output is no reason to stop.
+    let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
+    let _ = std::io::Write::flush(&mut std::io::stdout());
 }
 
 fn fresh() -> Result<[u8; 32], StartError> {
