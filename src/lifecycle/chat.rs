@@ -43,7 +43,8 @@ impl Chat {
             auto,
             text: m.text.unwrap_or_default(),
             attachments: m.attachments,
-            choices: m.choice.into_iter().collect(),
+            // On an inbound message it is the button that was pressed, not one to press.
+            choices: m.choice.filter(|_| m.direction == Direction::Out).into_iter().collect(),
             at: m.at,
             client_id: m.client_id,
             status: (m.direction == Direction::Out).then(|| m.status.map(receipt)).flatten(),
@@ -134,8 +135,8 @@ pub async fn wake(history: HistoryHandle, state: watch::Receiver<(Seq, Arc<State
                     }
                 }
             }
-            // Sockets look again when they ping; nothing is lost, it is late.
-            Err(broadcast::error::RecvError::Lagged(_)) => {}
+            // Which threads changed is not known any more: every socket looks.
+            Err(broadcast::error::RecvError::Lagged(_)) => wakes.all_grew(),
             Err(broadcast::error::RecvError::Closed) => return,
         }
     }
