@@ -5,6 +5,8 @@
 
 mod checkpoint;
 mod files;
+#[cfg(test)]
+mod kill_tests;
 mod late;
 mod ops;
 mod outbox;
