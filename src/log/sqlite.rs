@@ -16,6 +16,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod trim;
+mod unsettled;
 mod writer;
 
 use super::{Claim, Commit, FrameWrite, InRecord, Ingested, KeyId, Log, LogError, Outbox, Seq, Stored};
@@ -37,6 +38,7 @@ use switchboard_envelope::{BlobRef, Timestamp};
 use tail::{Shared, lock};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
+use unsettled::Unsettled;
 use writer::Writer;
 
 /// Operations that may wait for the writer; more wait for their place.
@@ -85,7 +87,7 @@ pub struct SqliteLog {
     readers: Arc<Readers>,
     files: Arc<Files>,
     /// Held until the writer has ended.
-    _lock: File,
+    lock: File,
 }
 
 impl SqliteLog {
@@ -106,6 +108,7 @@ impl SqliteLog {
             hash_key,
             in_ids: LateIndex::load(&conn, late::IN_IDS, counters.in_indexed).map_err(database)?,
             out_keys: LateIndex::load(&conn, late::OUT_KEYS, counters.out_indexed).map_err(database)?,
+            unsettled: Unsettled::load(&conn, counters.out_settled).map_err(database)?,
             in_max_bytes: options.in_max_bytes,
         };
         let files = Arc::new(Files::open(dir, hash_key).map_err(directory)?);
@@ -118,7 +121,7 @@ impl SqliteLog {
             .spawn(move || writer.run(queued))
             .map_err(|e| OpenError::Thread(e.to_string()))?;
         let readers = Arc::new(Readers::new(path));
-        Ok(Arc::new(SqliteLog { queue: Some(queue), writer: Some(writer), shared, readers, files, _lock: lock }))
+        Ok(Arc::new(SqliteLog { queue: Some(queue), writer: Some(writer), shared, readers, files, lock }))
     }
 
     /// Becomes a reason when the log cannot go on: an error at COMMIT whose effect nobody knows, or a damaged file. The
@@ -163,6 +166,8 @@ impl Drop for SqliteLog {
         {
             tracing::error!("the writer of the log panicked");
         }
+        // Closing alone would leave it held for as long as a process that is just being started has a copy of the handle.
+        let _ = self.lock.unlock();
     }
 }
 

@@ -5,6 +5,7 @@ use super::{
     schema::{Counters, sql},
     tail::Fresh,
     trim,
+    unsettled::Unsettled,
 };
 use crate::log::{
     Claim, Commit, FrameWrite, InRecord, Ingested, LogError, OutRecord, Seq, Stored, in_full, in_limit, stored_at,
@@ -97,10 +98,23 @@ pub(super) struct Indexes {
     pub hash_key: [u8; 16],
     pub in_ids: LateIndex,
     pub out_keys: LateIndex,
+    pub unsettled: Unsettled,
     pub in_max_bytes: u64,
 }
 
 impl Indexes {
+    pub(super) fn committed(&mut self) {
+        self.in_ids.committed();
+        self.out_keys.committed();
+        self.unsettled.committed();
+    }
+
+    pub(super) fn rolled_back(&mut self) {
+        self.in_ids.rolled_back();
+        self.out_keys.rolled_back();
+        self.unsettled.rolled_back();
+    }
+
     fn hash(&self, text: &str) -> Hash {
         let mut hasher = SipHasher24::new_with_key(&self.hash_key);
         hasher.write(text.as_bytes());
@@ -142,11 +156,10 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// Drops the records that need no delivery, and brings the indexes and the counters up to date.
-    pub(super) fn finish(&mut self, acks: &[(String, Seq)], before: Counters) -> rusqlite::Result<()> {
-        for (channel, seq) in acks {
-            self.settle(channel, *seq)?;
-        }
+    /// Brings the indexes and the counters up to date.
+    pub(super) fn finish(&mut self, acks: &[Seq], before: Counters) -> rusqlite::Result<()> {
+        acks.iter().for_each(|seq| self.indexes.unsettled.remove(*seq));
+        self.counters.out_settled = self.indexes.unsettled.floor(self.counters.out_last);
         if let Some(indexed) = self.indexes.in_ids.merge(self.conn, self.counters.in_first)? {
             self.counters.in_indexed = indexed;
         }
@@ -231,9 +244,7 @@ impl Turn<'_> {
             send.channel,
             &send.data[..]
         ])?;
-        self.conn
-            .prepare_cached("INSERT INTO out_pending VALUES (?1, ?2)")?
-            .execute(params![send.channel, sql(seq)])?;
+        self.indexes.unsettled.insert(seq);
         self.counters.out_last = seq;
         self.fresh.out.push(Stored { seq, at, channel: send.channel.clone(), data: send.data.clone() });
         Ok(())
@@ -251,23 +262,14 @@ impl Turn<'_> {
     /// An attempt that OUT does not hold was trimmed, or never released: nobody may send it any more.
     fn claim(&mut self, key: &str, nonce: &str) -> rusqlite::Result<Claim> {
         let Some(seq) = self.attempt(key)? else { return Ok(Claim::Taken) };
-        if let Some(holder) = self.holder(seq)? {
-            return Ok(if holder == nonce { Claim::Ours } else { Claim::Taken });
-        }
-        self.conn.prepare_cached("INSERT INTO out_claims VALUES (?1, ?2)")?.execute(params![sql(seq), nonce])?;
-        let channel = key.split('.').next().unwrap_or_default();
-        self.settle(channel, seq)?;
-        Ok(Claim::Ours)
+        let mut create = self.conn.prepare_cached("INSERT INTO out_claims VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
+        let ours = create.execute(params![sql(seq), nonce])? == 1 || self.holder(seq)?.is_some_and(|h| h == nonce);
+        self.indexes.unsettled.remove(seq);
+        Ok(if ours { Claim::Ours } else { Claim::Taken })
     }
 
     fn claimed(&self, key: &str) -> rusqlite::Result<Option<String>> {
         self.attempt(key)?.map_or(Ok(None), |seq| self.holder(seq))
-    }
-
-    /// This record needs no further delivery.
-    fn settle(&self, channel: &str, seq: Seq) -> rusqlite::Result<()> {
-        let mut delete = self.conn.prepare_cached("DELETE FROM out_pending WHERE channel = ?1 AND seq = ?2")?;
-        delete.execute(params![channel, sql(seq)]).map(drop)
     }
 
     fn key(&self, id: &str) -> rusqlite::Result<Option<[u8; 32]>> {

@@ -32,7 +32,8 @@ impl SqliteOutbox {
         if let Some(fresh) = fresh {
             return Ok(fresh);
         }
-        let (channel, after) = (self.channel.clone(), self.after);
+        let settled = lock(&self.shared.counters).out_settled;
+        let (channel, after) = (self.channel.clone(), self.after.max(settled));
         let old = self.readers.with(move |conn| pending(conn, &channel, after, max)).await?;
         if old.is_empty() {
             // Everything up to the floor was durable before the query saw nothing.
@@ -66,7 +67,7 @@ impl Outbox for SqliteOutbox {
     }
 
     async fn ack(&mut self, seq: Seq) -> Result<(), LogError> {
-        lock(&self.shared.acks).push((self.channel.clone(), seq));
+        lock(&self.shared.acks).push(seq);
         Ok(())
     }
 }

@@ -104,11 +104,11 @@ pub(super) fn read_log(conn: &Connection, after: Seq, max: usize) -> rusqlite::R
     collect(query.query(params![sql(after), limit(max)])?)
 }
 
-/// A channel's OUT records that nobody claimed or acknowledged.
+/// A channel's OUT records that nobody claimed.
 pub(super) fn pending(conn: &Connection, channel: &str, after: Seq, max: usize) -> rusqlite::Result<Vec<Stored>> {
     let mut query = conn.prepare_cached(
-        "SELECT r.seq, r.at, r.channel, r.data FROM out_pending p JOIN out_records r ON r.seq = p.seq
-         WHERE p.channel = ?1 AND p.seq > ?2 ORDER BY p.seq LIMIT ?3",
+        "SELECT r.seq, r.at, r.channel, r.data FROM out_records r LEFT JOIN out_claims c ON c.seq = r.seq
+         WHERE r.channel = ?1 AND r.seq > ?2 AND c.seq IS NULL ORDER BY r.seq LIMIT ?3",
     )?;
     collect(query.query(params![channel, sql(after), limit(max)])?)
 }

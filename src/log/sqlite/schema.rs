@@ -12,7 +12,7 @@ const APPLICATION_ID: i32 = 0x5377_6264;
 const FORMAT: i32 = 1;
 const PAGE_BYTES: u64 = 4096;
 /// The writer's page cache grows up to this under load.
-const CACHE_KIB: i32 = 16 * 1024;
+const CACHE_KIB: i32 = 8 * 1024;
 /// The write-ahead log keeps this much of its file after a checkpoint: room in which records can be trimmed when the disk
 /// is full.
 const WAL_KEPT_BYTES: u64 = 16 << 20;
@@ -24,9 +24,10 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
 CREATE TABLE counters (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     in_last INTEGER NOT NULL, in_at INTEGER NOT NULL, in_bytes INTEGER NOT NULL,
-    log_last INTEGER NOT NULL, out_last INTEGER NOT NULL, in_indexed INTEGER NOT NULL, out_indexed INTEGER NOT NULL
+    log_last INTEGER NOT NULL, out_last INTEGER NOT NULL, in_indexed INTEGER NOT NULL, out_indexed INTEGER NOT NULL,
+    out_settled INTEGER NOT NULL
 ) STRICT;
-INSERT INTO counters VALUES (1, 0, 0, 0, 0, 0, 0, 0);
+INSERT INTO counters VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0);
 CREATE TABLE in_records (
     seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, hash BLOB NOT NULL, channel TEXT NOT NULL, data BLOB NOT NULL
 ) STRICT;
@@ -36,7 +37,6 @@ CREATE TABLE out_records (
     seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, hash BLOB, channel TEXT NOT NULL, data BLOB NOT NULL
 ) STRICT;
 CREATE TABLE out_keys (hash BLOB PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE out_pending (channel TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (channel, seq)) STRICT, WITHOUT ROWID;
 CREATE TABLE out_claims (seq INTEGER PRIMARY KEY, nonce TEXT NOT NULL) STRICT;
 CREATE TABLE keys (id TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE edge_cursors (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -54,6 +54,8 @@ pub(super) struct Counters {
     pub in_indexed: Seq,
     /// The same for the claim keys of OUT.
     pub out_indexed: Seq,
+    /// Every record of OUT up to here was claimed or acknowledged.
+    pub out_settled: Seq,
     /// The first record that is kept; one past the last when there is none. Not stored: read when the log is opened.
     pub in_first: Seq,
     pub log_first: Seq,
@@ -144,6 +146,7 @@ impl Counters {
                 out_last: unsql(r.get("out_last")?),
                 in_indexed: unsql(r.get("in_indexed")?),
                 out_indexed: unsql(r.get("out_indexed")?),
+                out_settled: unsql(r.get("out_settled")?),
                 ..Counters::default()
             })
         })?;
@@ -155,7 +158,8 @@ impl Counters {
 
     pub(super) fn save(&self, conn: &Connection) -> rusqlite::Result<()> {
         conn.prepare_cached(
-            "UPDATE counters SET in_last=?1, in_at=?2, in_bytes=?3, log_last=?4, out_last=?5, in_indexed=?6, out_indexed=?7",
+            "UPDATE counters SET in_last=?1, in_at=?2, in_bytes=?3, log_last=?4, out_last=?5, in_indexed=?6, out_indexed=?7,
+             out_settled=?8",
         )?
         .execute([
             sql(self.in_last),
@@ -165,6 +169,7 @@ impl Counters {
             sql(self.out_last),
             sql(self.in_indexed),
             sql(self.out_indexed),
+            sql(self.out_settled),
         ])
         .map(drop)
     }

@@ -129,7 +129,7 @@ pub(super) struct Shared {
     pub log_tail: watch::Sender<Seq>,
     pub out_tail: watch::Sender<Seq>,
     /// Acknowledgements ride along with the next transaction: losing one costs a redelivery, which a claim makes harmless.
-    pub acks: Mutex<Vec<(String, Seq)>>,
+    pub acks: Mutex<Vec<Seq>>,
     /// Why the writer can no longer be trusted, once it cannot.
     pub fatal: watch::Sender<Option<String>>,
     /// The writer has ended, for that reason or in order.

@@ -18,7 +18,6 @@ struct Old {
     seq: Seq,
     bytes: usize,
     hash: Option<Hash>,
-    channel: String,
 }
 
 /// The oldest records that `query` yields, up to a chunk of bytes, and whether that was all of them.
@@ -33,19 +32,14 @@ fn oldest(turn: &Turn<'_>, query: &str, bound: i64) -> rusqlite::Result<(Vec<Old
         let hash: Option<[u8; 16]> = row.get(2)?;
         let size = usize::try_from(row.get::<_, i64>(1)?).unwrap_or(0);
         bytes += size;
-        old.push(Old {
-            seq: unsql(row.get(0)?),
-            bytes: size,
-            hash: hash.map(Hash::from_be_bytes),
-            channel: row.get(3)?,
-        });
+        old.push(Old { seq: unsql(row.get(0)?), bytes: size, hash: hash.map(Hash::from_be_bytes) });
     }
     let more = old.len() as i64 == CHUNK_RECORDS;
     Ok((old, more))
 }
 
 pub(super) fn trim_in(turn: &mut Turn<'_>, up_to: Seq) -> rusqlite::Result<bool> {
-    let query = "SELECT seq, length(data), hash, '' FROM in_records WHERE seq <= ?1 ORDER BY seq LIMIT ?2";
+    let query = "SELECT seq, length(data), hash FROM in_records WHERE seq <= ?1 ORDER BY seq LIMIT ?2";
     let (old, more) = oldest(turn, query, sql(up_to))?;
     let Some(last) = old.last().map(|r| r.seq) else { return Ok(false) };
     turn.conn.prepare_cached("DELETE FROM in_records WHERE seq <= ?1")?.execute([sql(last)])?;
@@ -61,7 +55,7 @@ pub(super) fn trim_in(turn: &mut Turn<'_>, up_to: Seq) -> rusqlite::Result<bool>
 }
 
 pub(super) fn trim_log(turn: &mut Turn<'_>, up_to: Seq) -> rusqlite::Result<bool> {
-    let query = "SELECT seq, length(data), NULL, '' FROM log_frames WHERE seq <= ?1 ORDER BY seq LIMIT ?2";
+    let query = "SELECT seq, length(data), NULL FROM log_frames WHERE seq <= ?1 ORDER BY seq LIMIT ?2";
     let (old, more) = oldest(turn, query, sql(up_to))?;
     let Some(last) = old.last().map(|r| r.seq) else { return Ok(false) };
     turn.conn.prepare_cached("DELETE FROM log_frames WHERE seq <= ?1")?.execute([sql(last)])?;
@@ -71,15 +65,14 @@ pub(super) fn trim_log(turn: &mut Turn<'_>, up_to: Seq) -> rusqlite::Result<bool
 }
 
 pub(super) fn trim_out(turn: &mut Turn<'_>, before: Timestamp) -> rusqlite::Result<bool> {
-    let query = "SELECT seq, length(data), hash, channel, at FROM out_records WHERE seq < ?1 ORDER BY seq LIMIT ?2";
+    let query = "SELECT seq, length(data), hash FROM out_records WHERE seq < ?1 ORDER BY seq LIMIT ?2";
     let end = first_kept(turn, before)?;
     let (old, more) = oldest(turn, query, sql(end))?;
     let Some(last) = old.last().map(|r| r.seq) else { return Ok(false) };
     turn.conn.prepare_cached("DELETE FROM out_records WHERE seq <= ?1")?.execute([sql(last)])?;
     turn.conn.prepare_cached("DELETE FROM out_claims WHERE seq <= ?1")?.execute([sql(last)])?;
-    let mut pending = turn.conn.prepare_cached("DELETE FROM out_pending WHERE channel = ?1 AND seq = ?2")?;
     for record in &old {
-        pending.execute(params![record.channel, sql(record.seq)])?;
+        turn.indexes.unsettled.remove(record.seq);
         if let Some(hash) = record.hash {
             turn.indexes.out_keys.delete(turn.conn, hash, record.seq)?;
         }

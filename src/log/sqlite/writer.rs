@@ -116,8 +116,7 @@ impl Writer {
         let acks = mem::take(&mut *lock(&self.shared.acks));
         match self.write(&mut ops, &acks) {
             Ok((counters, fresh)) => {
-                self.indexes.in_ids.committed();
-                self.indexes.out_keys.committed();
+                self.indexes.committed();
                 self.counters = counters;
                 self.shared.publish(counters, fresh);
                 self.answer(ops);
@@ -131,7 +130,7 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, ops: &mut [Op], acks: &[(String, Seq)]) -> Result<(Counters, Fresh), Failure> {
+    fn write(&mut self, ops: &mut [Op], acks: &[Seq]) -> Result<(Counters, Fresh), Failure> {
         let statement = |error: rusqlite::Error| Failure::at_statement(&error);
         self.run_sql("BEGIN IMMEDIATE").map_err(statement)?;
         let mut turn = Turn {
@@ -156,8 +155,7 @@ impl Writer {
 
     /// Makes a failed transaction one that never happened, or the failure a fatal one.
     fn undo(&mut self, mut failure: Failure) -> Failure {
-        self.indexes.in_ids.rolled_back();
-        self.indexes.out_keys.rolled_back();
+        self.indexes.rolled_back();
         if !self.conn.is_autocommit()
             && let Err(error) = self.run_sql("ROLLBACK")
         {
