@@ -2,7 +2,11 @@
 //!
 //! `cargo run --release --example log_speed -- [DIR]`
 
-#![expect(clippy::print_stdout, clippy::panic, reason = "a tool that measures: it prints, and stops at the first error")]
+#![expect(
+    clippy::print_stdout,
+    clippy::panic,
+    reason = "a tool that measures: it prints, and stops at the first error"
+)]
 
 use bytes::Bytes;
 use std::{

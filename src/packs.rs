@@ -64,8 +64,9 @@ pub fn environment(config: &Config) -> Environment {
 /// With everything that is wrong with it.
 pub fn load(source: &Source, environment: &Environment) -> Result<Loaded, PackError> {
     let files = match source {
-        Source::Path(path) => files::read_dir(path)
-            .map_err(|source| PackError::Read { path: path.display().to_string(), source })?,
+        Source::Path(path) => {
+            files::read_dir(path).map_err(|source| PackError::Read { path: path.display().to_string(), source })?
+        }
         Source::BuiltIn => QUICKSTART.iter().map(|(p, text)| ((*p).to_owned(), text.as_bytes().to_vec())).collect(),
         Source::Files(files) => files.clone(),
     };

@@ -18,8 +18,8 @@ mod writer;
 pub use queries::{Answered, Page, Quarantined, RuleHits};
 pub use reader::History;
 pub use rows::{
-    Clock, Contact, ContactBrief, Considering, Conversation, ConversationFilter, DeadLetter, Direction, EventLine, Facts,
-    FactsOutcome, LastMessage, Message, OfferRow, Status, Who,
+    Clock, Considering, Contact, ContactBrief, Conversation, ConversationFilter, DeadLetter, Direction, EventLine,
+    Facts, FactsOutcome, LastMessage, Message, OfferRow, Status, Who,
 };
 pub use runner::{Change, HistoryHandle, spawn_projection};
 pub use writer::{Applied, HistoryWriter};

@@ -1,8 +1,8 @@
 //! What each event means for the rows.
 
 use super::rows::{
-    Clock, Considering, Conversation, Direction, EventLine, Facts, FactsOutcome, LAST_TEXT, LastMessage, Message, OfferRow,
-    Status, Who,
+    Clock, Considering, Conversation, Direction, EventLine, Facts, FactsOutcome, LAST_TEXT, LastMessage, Message,
+    OfferRow, Status, Who,
 };
 use super::writer::{HistoryWriter, column};
 use super::{HistoryError, message_seq};
@@ -33,7 +33,9 @@ impl HistoryWriter {
             }
             Public::Quarantined { seq, channel, reason, at } => {
                 self.db
-                    .prepare_cached("INSERT OR REPLACE INTO quarantine(seq, channel, reason, at) VALUES (?1, ?2, ?3, ?4)")?
+                    .prepare_cached(
+                        "INSERT OR REPLACE INTO quarantine(seq, channel, reason, at) VALUES (?1, ?2, ?3, ?4)",
+                    )?
                     .execute(params![column(*seq), channel, reason, at.0])?;
                 Ok(())
             }
@@ -51,7 +53,9 @@ impl HistoryWriter {
             }
             Public::PresenceChanged { agent, presence, at: when, lapsed } => {
                 self.db
-                    .prepare_cached("INSERT OR IGNORE INTO presence(seq, agent, presence, at, lapsed) VALUES (?1, ?2, ?3, ?4, ?5)")?
+                    .prepare_cached(
+                        "INSERT OR IGNORE INTO presence(seq, agent, presence, at, lapsed) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    )?
                     .execute(params![column(message_seq(frame, index)), agent, presence.as_str(), when.0, lapsed])?;
                 Ok(())
             }
@@ -148,7 +152,9 @@ impl HistoryWriter {
             P::SendQueued { message, author, at: when, push, resends, .. } => {
                 self.send_queued(at, conv, *message, author, *when, *push, *resends, private)
             }
-            P::Decided { message, pack, hits, place, .. } => self.decided(conv, *message, pack, hits, place.clone(), private),
+            P::Decided { message, pack, hits, place, .. } => {
+                self.decided(conv, *message, pack, hits, place.clone(), private)
+            }
             P::NotReplied { message, rule, why, .. } => {
                 let seq = self.message(*message)?.map(|m| m.seq);
                 if let Some(facts) = seq.map(|s| self.facts(s)).transpose()?.flatten() {
@@ -229,7 +235,14 @@ impl HistoryWriter {
         Ok(())
     }
 
-    fn received(&mut self, at: Place, conv: ConvId, message: MessageId, when: Timestamp, private: Option<&Private>) -> Done {
+    fn received(
+        &mut self,
+        at: Place,
+        conv: ConvId,
+        message: MessageId,
+        when: Timestamp,
+        private: Option<&Private>,
+    ) -> Done {
         let mut row = self.new_message(at, message.to_string(), conv, Direction::In, Who::Contact, when);
         row.status = Some(Status::Received);
         let mut name = None;
@@ -360,7 +373,9 @@ impl HistoryWriter {
                 c.clock = Some(Clock { kind: *clock, due: *due, warned: false, breached: false });
             }
             P::ClockStopped { .. } => c.clock = None,
-            P::ClockWarned { clock, .. } => c.clock.iter_mut().filter(|k| k.kind == *clock).for_each(|k| k.warned = true),
+            P::ClockWarned { clock, .. } => {
+                c.clock.iter_mut().filter(|k| k.kind == *clock).for_each(|k| k.warned = true)
+            }
             P::ClockBreached { clock, .. } => {
                 c.clock.iter_mut().filter(|k| k.kind == *clock).for_each(|k| k.breached = true);
                 return self.line(at, conv, "breached", |l| l.why = Some(Why::Timer));
@@ -392,7 +407,8 @@ impl HistoryWriter {
         let Some(c) = self.conversation(conv)? else { return Ok(()) };
         match public {
             P::Queued { queue, since, why, .. } => {
-                (c.state, c.queue, c.agent, c.queued_at) = (ConvStatus::Queued, Some(queue.clone()), None, Some(*since));
+                (c.state, c.queue, c.agent, c.queued_at) =
+                    (ConvStatus::Queued, Some(queue.clone()), None, Some(*since));
                 (c.snoozed_until, c.pending_until, c.closed_at) = (None, None, None);
                 // What every message does is no news; the rest is.
                 if matches!(why, Why::Rule(_) | Why::Default | Why::Strategy | Why::CustomerWrote) {
@@ -447,7 +463,14 @@ impl HistoryWriter {
     }
 
     /// Who was considered belongs to the explanation of the customer's newest message.
-    fn considered(&mut self, conv: ConvId, agent: &str, why: Option<Why>, offered: bool, considered: &Considered) -> Done {
+    fn considered(
+        &mut self,
+        conv: ConvId,
+        agent: &str,
+        why: Option<Why>,
+        offered: bool,
+        considered: &Considered,
+    ) -> Done {
         let at = self.work.now;
         let place = self.conversation(conv)?.and_then(|c| c.last_inbound).map(|(_, seq)| seq);
         if let Some(facts) = place.map(|p| self.facts(p)).transpose()?.flatten()
@@ -460,14 +483,9 @@ impl HistoryWriter {
     }
 
     fn put_offer(&mut self, at: Place, row: &OfferRow) -> Done {
-        self.db
-            .prepare_cached("INSERT OR REPLACE INTO offers(seq, id, agent, doc) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![
-                column(message_seq(at.frame, at.index)),
-                row.id.to_string(),
-                row.agent,
-                rmp_serde::to_vec(row)?
-            ])?;
+        self.db.prepare_cached("INSERT OR REPLACE INTO offers(seq, id, agent, doc) VALUES (?1, ?2, ?3, ?4)")?.execute(
+            params![column(message_seq(at.frame, at.index)), row.id.to_string(), row.agent, rmp_serde::to_vec(row)?],
+        )?;
         Ok(())
     }
 
@@ -504,7 +522,9 @@ impl HistoryWriter {
                 let channel = self.conversation(conv)?.map(|c| c.channel.clone()).unwrap_or_default();
                 self.step(*message, |m| dead(m, *reason))?;
                 self.db
-                    .prepare_cached("INSERT OR REPLACE INTO dead(seq, message, channel, reason, at) VALUES (?1, ?2, ?3, ?4, ?5)")?
+                    .prepare_cached(
+                        "INSERT OR REPLACE INTO dead(seq, message, channel, reason, at) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    )?
                     .execute(params![
                         column(message_seq(at.frame, at.index)),
                         message.to_string(),
@@ -538,7 +558,8 @@ impl HistoryWriter {
                 "SELECT m.id FROM conversations c JOIN messages m ON m.conv = c.seq
                  WHERE c.thread = ?1 AND c.channel = ?2 AND m.dir = 1 AND m.seq <= ?3 ORDER BY m.seq DESC LIMIT ?4",
             )?;
-            let rows = find.query_map(params![thread.0.to_be_bytes(), channel, column(up_to), CONFIRM_AT_ONCE], |r| r.get(0))?;
+            let rows =
+                find.query_map(params![thread.0.to_be_bytes(), channel, column(up_to), CONFIRM_AT_ONCE], |r| r.get(0))?;
             rows.collect::<Result<_, _>>()?
         };
         let status = if read { ReceiptStatus::Read } else { ReceiptStatus::Delivered };
@@ -567,7 +588,15 @@ impl HistoryWriter {
         self.add_message(row)
     }
 
-    fn new_message(&mut self, at: Place, id: String, conv: ConvId, direction: Direction, who: Who, when: Timestamp) -> Message {
+    fn new_message(
+        &mut self,
+        at: Place,
+        id: String,
+        conv: ConvId,
+        direction: Direction,
+        who: Who,
+        when: Timestamp,
+    ) -> Message {
         let seq = self.next_place(at);
         Message::new(seq, id, conv, direction, who, when)
     }

@@ -1,8 +1,6 @@
 //! What readers ask.
 
-use super::rows::{
-    Contact, Conversation, ConversationFilter, DeadLetter, Facts, Message, OfferRow,
-};
+use super::rows::{Contact, Conversation, ConversationFilter, DeadLetter, Facts, Message, OfferRow};
 use super::writer::column;
 use super::{History, HistoryError};
 use rusqlite::types::Value;
@@ -252,7 +250,8 @@ impl History {
     /// Offers that stand, newest first; of one agent or of all.
     pub async fn offers(&self, agent: Option<String>, before: Option<u64>, limit: usize) -> Read<Page<OfferRow>> {
         self.read(move |db| {
-            let sql = "SELECT doc, seq FROM offers WHERE seq < ?1 AND (?3 IS NULL OR agent = ?3) ORDER BY seq DESC LIMIT ?2";
+            let sql =
+                "SELECT doc, seq FROM offers WHERE seq < ?1 AND (?3 IS NULL OR agent = ?3) ORDER BY seq DESC LIMIT ?2";
             let mut find = db.prepare_cached(sql)?;
             let mut rows = find.query(params_from_iter([
                 before_value(before),
@@ -269,7 +268,12 @@ impl History {
         .await
     }
 
-    pub async fn dead_letters(&self, channel: Option<String>, before: Option<u64>, limit: usize) -> Read<Page<DeadLetter>> {
+    pub async fn dead_letters(
+        &self,
+        channel: Option<String>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Read<Page<DeadLetter>> {
         self.read(move |db| {
             let sql = "SELECT d.seq, d.channel, d.reason, d.at, m.doc FROM dead d JOIN messages m ON m.id = d.message
                        WHERE d.seq < ?1 AND (?3 IS NULL OR d.channel = ?3) ORDER BY d.seq DESC LIMIT ?2";

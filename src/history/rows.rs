@@ -299,7 +299,14 @@ impl Contact {
 }
 
 impl Message {
-    pub(super) fn new(seq: u64, id: String, conversation: ConvId, direction: Direction, author: Who, at: Timestamp) -> Message {
+    pub(super) fn new(
+        seq: u64,
+        id: String,
+        conversation: ConvId,
+        direction: Direction,
+        author: Who,
+        at: Timestamp,
+    ) -> Message {
         Message {
             seq,
             id,

@@ -134,7 +134,10 @@ pub(crate) fn queued(n: u32, queue: &str) -> Event {
 pub(crate) fn assigned(n: u32, agent: &str, why: Why) -> Event {
     let considered = Considered {
         chosen: Some(agent.into()),
-        passed: vec![("bob".into(), PassedOver::Away), ("cy".into(), PassedOver::Capacity { load: 300, capacity: 300 })],
+        passed: vec![
+            ("bob".into(), PassedOver::Away),
+            ("cy".into(), PassedOver::Capacity { load: 300, capacity: 300 }),
+        ],
         others: 4,
     };
     Public::Assigned { conv: conv(n), agent: agent.into(), why, considered }.into()
@@ -154,7 +157,14 @@ pub(crate) fn story() -> Vec<(Seq, Vec<Event>)> {
     let mut tags = BTreeSet::new();
     tags.insert("refund".to_owned());
     vec![
-        (1, vec![Public::Led { now: t(0), incarnation: 1 }.into(), Public::PackInForce { hash: "pack1".into() }.into(), channels()]),
+        (
+            1,
+            vec![
+                Public::Led { now: t(0), incarnation: 1 }.into(),
+                Public::PackInForce { hash: "pack1".into() }.into(),
+                channels(),
+            ],
+        ),
         (
             2,
             vec![
@@ -215,7 +225,8 @@ pub(crate) fn story() -> Vec<(Seq, Vec<Event>)> {
                     2,
                     Private::Note { text: "a secret between agents".into() },
                 ),
-                Public::OfferEnded { conv: conv(2), offer: offer(1), agent: "bob".into(), how: OfferEnd::Accepted }.into(),
+                Public::OfferEnded { conv: conv(2), offer: offer(1), agent: "bob".into(), how: OfferEnd::Accepted }
+                    .into(),
                 assigned(2, "bob", Why::Accepted),
                 send(2, 5, "hi there", agent("bob"), true),
                 send(1, 6, "your money is back", agent("ann"), false),
@@ -236,8 +247,18 @@ fn ok(message: &str) -> Reply {
 fn dump(path: &Path) -> Vec<(String, Vec<Vec<Value>>)> {
     let db = rusqlite::Connection::open(path).unwrap();
     let tables = [
-        "meta", "conversations", "messages", "decisions", "contacts", "identities", "offers", "dead", "quarantine", "answers",
-        "rule_hits", "presence",
+        "meta",
+        "conversations",
+        "messages",
+        "decisions",
+        "contacts",
+        "identities",
+        "offers",
+        "dead",
+        "quarantine",
+        "answers",
+        "rule_hits",
+        "presence",
     ];
     let read = |table: &str| {
         let mut q = db.prepare(&format!("SELECT * FROM {table} ORDER BY 1")).unwrap();
@@ -304,7 +325,10 @@ async fn lists_and_details_say_what_the_events_said() {
     let ids: Vec<ConvId> = all.items.iter().map(|c| c.0.id).collect();
     assert_eq!((ids, all.next), (vec![conv(2), conv(1)], None));
     let (one, who) = h.conversation(conv(1)).await.unwrap().unwrap();
-    assert_eq!((one.state, one.agent.as_deref(), one.queue.as_deref()), (ConvStatus::Assigned, Some("ann"), Some("billing")));
+    assert_eq!(
+        (one.state, one.agent.as_deref(), one.queue.as_deref()),
+        (ConvStatus::Assigned, Some("ann"), Some("billing"))
+    );
     assert_eq!((one.kind.as_str(), one.priority, one.tags.contains("refund")), ("sms", Priority::High, true));
     assert_eq!(one.clock.unwrap().due, t(900));
     assert_eq!(one.last.unwrap().text, "your money is back");
@@ -361,7 +385,8 @@ async fn facts_hold_who_was_considered_and_what_came_of_it() {
 
 async fn status_after(events: Vec<Event>) -> Status {
     let dir = tempfile::tempdir().unwrap();
-    let mut frames = vec![(1, vec![channels(), opened(1, "sms"), received(1, 1, "x"), send(1, 2, "y", agent("ann"), false)])];
+    let mut frames =
+        vec![(1, vec![channels(), opened(1, "sms"), received(1, 1, "x"), send(1, 2, "y", agent("ann"), false)])];
     frames.extend(events.into_iter().enumerate().map(|(i, e)| (2 + i as u64, vec![e])));
     let (_w, h) = history_of(dir.path(), &frames);
     h.message(msg(2).to_string()).await.unwrap().unwrap().status.unwrap()
@@ -371,12 +396,15 @@ async fn status_after(events: Vec<Event>) -> Status {
 async fn a_late_older_status_never_overwrites_a_newer_one() {
     use ReceiptStatus as R;
     let sent = || -> Event { Public::Sent { conv: conv(1), message: msg(2), at: t(3) }.into() };
-    let released = || -> Event { Public::Released { conv: conv(1), message: msg(2), part: 1, n: 1, until: t(3) }.into() };
+    let released =
+        || -> Event { Public::Released { conv: conv(1), message: msg(2), part: 1, n: 1, until: t(3) }.into() };
     let ended = |outcome| -> Event {
         let (conv, message) = (conv(1), msg(2));
-        Public::AttemptEnded { conv, message, part: 1, n: 1, outcome, code: None, retry_at: None, provider: vec![] }.into()
+        Public::AttemptEnded { conv, message, part: 1, n: 1, outcome, code: None, retry_at: None, provider: vec![] }
+            .into()
     };
-    let dead = || -> Event { Public::Dead { conv: conv(1), message: msg(2), reason: DeadReason::Unknown, at: t(4) }.into() };
+    let dead =
+        || -> Event { Public::Dead { conv: conv(1), message: msg(2), reason: DeadReason::Unknown, at: t(4) }.into() };
     let r = |s| receipt(1, 2, s);
     let table: Vec<(Vec<Event>, Status)> = vec![
         (vec![], Status::Queued),
@@ -440,7 +468,13 @@ async fn a_merge_moves_identities_consent_and_conversations() {
     let frames = [(
         5,
         vec![
-            Public::ConsentChanged { contact: contact(2), identity: thread(2), channel: "sms".into(), state: opted_out }.into(),
+            Public::ConsentChanged {
+                contact: contact(2),
+                identity: thread(2),
+                channel: "sms".into(),
+                state: opted_out,
+            }
+            .into(),
             Public::ContactMerged { into: contact(1), from: contact(2) }.into(),
         ],
     )];
@@ -455,7 +489,8 @@ async fn a_merge_moves_identities_consent_and_conversations() {
 #[tokio::test]
 async fn paging_neither_skips_nor_repeats_while_rows_change() {
     let dir = tempfile::tempdir().unwrap();
-    let frames: Vec<_> = (1..=30).map(|n| (u64::from(n), vec![opened(n, "sms"), received(n, 100 + n, "x"), queued(n, "a")])).collect();
+    let frames: Vec<_> =
+        (1..=30).map(|n| (u64::from(n), vec![opened(n, "sms"), received(n, 100 + n, "x"), queued(n, "a")])).collect();
     let (mut w, h) = history_of(dir.path(), &[&[(0, vec![])], frames.as_slice()].concat());
     let (mut seen, mut before, mut frame) = (vec![], None, 31u64);
     loop {

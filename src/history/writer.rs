@@ -165,9 +165,11 @@ impl HistoryWriter {
             self.work.cursor = *seq;
         }
         if self.batches % PRUNE_EVERY == 0 {
-            self.db
-                .prepare_cached("DELETE FROM answers WHERE at < ?1")?
-                .execute([self.work.now.plus(-ANSWERS_MS).0])?;
+            self.db.prepare_cached("DELETE FROM answers WHERE at < ?1")?.execute([self
+                .work
+                .now
+                .plus(-ANSWERS_MS)
+                .0])?;
         }
         self.flush()?;
         self.write_meta()?;
@@ -268,7 +270,8 @@ impl HistoryWriter {
         let mut put = self.db.prepare_cached(
             "INSERT INTO contacts(id, doc) VALUES (?1, ?2) ON CONFLICT(id) DO UPDATE SET doc = excluded.doc",
         )?;
-        let mut identity = self.db.prepare_cached("INSERT OR REPLACE INTO identities(identity, contact) VALUES (?1, ?2)")?;
+        let mut identity =
+            self.db.prepare_cached("INSERT OR REPLACE INTO identities(identity, contact) VALUES (?1, ?2)")?;
         // In the order of their ids, so that a rebuild gives the same rows.
         let mut dirty: Vec<&mut Slot<Contact>> = self.work.contacts.0.values_mut().filter(|s| s.dirty).collect();
         dirty.sort_by_key(|s| s.row.id);
@@ -386,10 +389,8 @@ pub(super) fn column(n: u64) -> i64 {
 }
 
 fn read_meta(db: &Connection) -> Result<Work, HistoryError> {
-    let (cursor, now, last, pack, pack_at, kinds) = db.query_row(
-        "SELECT cursor, now, last_message, pack, pack_at, kinds FROM meta WHERE id = 1",
-        [],
-        |r| {
+    let (cursor, now, last, pack, pack_at, kinds) =
+        db.query_row("SELECT cursor, now, last_message, pack, pack_at, kinds FROM meta WHERE id = 1", [], |r| {
             Ok((
                 r.get::<_, i64>(0)?,
                 r.get::<_, i64>(1)?,
@@ -398,8 +399,7 @@ fn read_meta(db: &Connection) -> Result<Work, HistoryError> {
                 r.get::<_, Option<i64>>(4)?,
                 r.get::<_, Vec<u8>>(5)?,
             ))
-        },
-    )?;
+        })?;
     Ok(Work {
         cursor: u64::try_from(cursor).unwrap_or(0),
         now: Timestamp(now),

@@ -68,9 +68,10 @@ impl From<LogError> for Problem {
         tracing::warn!(%error, "the log refused a request of the API");
         match error {
             LogError::Full(_) => Problem::unavailable("log_full", "the log has no room; nothing was done"),
-            LogError::Unavailable(_) => {
-                Problem::unavailable("log_unavailable", "the log did not answer; repeat the request under the same Idempotency-Key")
-            }
+            LogError::Unavailable(_) => Problem::unavailable(
+                "log_unavailable",
+                "the log did not answer; repeat the request under the same Idempotency-Key",
+            ),
             LogError::Damaged(_) | LogError::Refused(_) => {
                 Problem::unavailable("log_unavailable", "the log cannot be written; nothing was done")
             }

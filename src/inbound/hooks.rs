@@ -34,10 +34,7 @@ pub struct HookState {
 
 /// The routes of the public listener that providers call.
 pub fn routes(state: Arc<HookState>) -> Router {
-    Router::new()
-        .route("/hooks/{channel}", any(root))
-        .route("/hooks/{channel}/{*rest}", any(below))
-        .with_state(state)
+    Router::new().route("/hooks/{channel}", any(root)).route("/hooks/{channel}/{*rest}", any(below)).with_state(state)
 }
 
 async fn root(State(state): State<Arc<HookState>>, Path(channel): Path<String>, request: Request) -> Response {

@@ -33,7 +33,8 @@ impl Ingest {
         if let Err(e) = inbound.validate() {
             return Err(LogError::Refused(e.to_string()));
         }
-        let class = if matches!(inbound, Inbound::Message(_) | Inbound::Unparsed(_)) { Class::Message } else { Class::Vital };
+        let class =
+            if matches!(inbound, Inbound::Message(_) | Inbound::Unparsed(_)) { Class::Message } else { Class::Vital };
         let record = InRecord {
             id: inbound.id().to_owned(),
             channel: inbound.channel().to_owned(),

@@ -2,9 +2,9 @@
 
 use super::ingest::Ingest;
 use crate::clock;
+use crate::outbound::Caller;
 use std::sync::Arc;
 use std::time::Duration;
-use crate::outbound::Caller;
 use switchboard_adapter_sdk::Adapter;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;

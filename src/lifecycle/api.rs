@@ -257,7 +257,15 @@ fn view(seq: Seq, state: &State, pack: Option<&RulePack>, pack_warnings: Vec<Str
         };
         (id.clone(), view)
     });
-    StateView { seq, now: clock::now(), pack: state.pack.clone(), pack_warnings, queues, agents, channels: channels.collect() }
+    StateView {
+        seq,
+        now: clock::now(),
+        pack: state.pack.clone(),
+        pack_warnings,
+        queues,
+        agents,
+        channels: channels.collect(),
+    }
 }
 
 /// How often closed consoles are looked at.

@@ -54,7 +54,8 @@ fn one(config: &Config, id: &str, channel: &ChannelConfig) -> Result<Running, Ve
                     smart_encoding: t.smart_encoding,
                     ..TwilioConfig::new(t.account_sid.clone(), switchboard_adapter_sdk::Secret::new(""))
                 };
-                let adapter = Twilio::new(id, settings).map_err(|p| p.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+                let adapter =
+                    Twilio::new(id, settings).map_err(|p| p.iter().map(ToString::to_string).collect::<Vec<_>>())?;
                 (Arc::new(adapter), None)
             }
         },

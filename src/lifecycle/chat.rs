@@ -62,7 +62,9 @@ fn receipt(status: Status) -> ReceiptStatus {
         Status::Delivered => ReceiptStatus::Delivered,
         Status::Read => ReceiptStatus::Read,
         Status::Rejected | Status::Failed | Status::Dead => ReceiptStatus::Failed,
-        Status::Received | Status::Queued | Status::Sending | Status::Unknown | Status::Accepted => ReceiptStatus::Accepted,
+        Status::Received | Status::Queued | Status::Sending | Status::Unknown | Status::Accepted => {
+            ReceiptStatus::Accepted
+        }
     }
 }
 
@@ -86,7 +88,8 @@ impl ChatBackend for Chat {
         let state = self.state();
         let hash = state.thread_hash(channel, thread);
         let history = self.history.history();
-        let mut rows = history.transcript(channel.to_owned(), hash, after, max.saturating_add(1)).await.map_err(unavailable)?;
+        let mut rows =
+            history.transcript(channel.to_owned(), hash, after, max.saturating_add(1)).await.map_err(unavailable)?;
         let more = rows.len() > max;
         rows.truncate(max);
         let mut last_seq = rows.last().map_or(after, |m| m.seq);
@@ -128,7 +131,9 @@ pub async fn wake(history: HistoryHandle, state: watch::Receiver<(Seq, Arc<State
             Ok(change) => {
                 let state = state.borrow().1.clone();
                 for event in change.events.iter().filter(|e| shows(e)) {
-                    let Some(c) = event.public.conversation().and_then(|id| state.conversation(id).cloned()) else { continue };
+                    let Some(c) = event.public.conversation().and_then(|id| state.conversation(id).cloned()) else {
+                        continue;
+                    };
                     let push = state.channels.get(&c.channel).is_some_and(|ch| ch.profile.push);
                     if let Some(p) = c.private.as_ref().filter(|_| push) {
                         wakes.grew(&c.channel, &p.thread);

@@ -69,7 +69,8 @@ async fn client(proxies: Arc<[Cidr]>, mut request: Request, next: Next) -> axum:
         let mut client = peer;
         if trusted(peer) {
             let forwarded = request.headers().get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok());
-            let hops: Vec<IpAddr> = forwarded.flat_map(|v| v.split(',')).filter_map(|h| h.trim().parse().ok()).collect();
+            let hops: Vec<IpAddr> =
+                forwarded.flat_map(|v| v.split(',')).filter_map(|h| h.trim().parse().ok()).collect();
             client = hops.iter().rev().find(|ip| !trusted(**ip)).or(hops.first()).copied().unwrap_or(peer);
         }
         request.extensions_mut().insert(ClientAddr(client));
@@ -84,7 +85,8 @@ fn acceptor(tls: &TlsConfig) -> Result<TlsAcceptor, StartError> {
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&tls.cert)
         .and_then(Iterator::collect)
         .map_err(|e| wrong("cert", &format!("{}: {e}", tls.cert.display())))?;
-    let key = PrivateKeyDer::from_pem_slice(tls.key.expose().as_bytes()).map_err(|_| wrong("key", &"it is no PEM private key"))?;
+    let key = PrivateKeyDer::from_pem_slice(tls.key.expose().as_bytes())
+        .map_err(|_| wrong("key", &"it is no PEM private key"))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -54,8 +54,9 @@ pub enum StartError {
 /// # Errors
 /// With a sentence that says what to mend.
 pub async fn run(config: Config) -> Result<(), StartError> {
-    std::fs::create_dir_all(&config.log.path)
-        .map_err(|e| StartError::Other(format!("the data directory {} cannot be made: {e}", config.log.path.display())))?;
+    std::fs::create_dir_all(&config.log.path).map_err(|e| {
+        StartError::Other(format!("the data directory {} cannot be made: {e}", config.log.path.display()))
+    })?;
     let options = SqliteOptions { in_max_bytes: config.limits.inbox, ..SqliteOptions::default() };
     let sqlite = SqliteLog::open(&config.log.path, &options)?;
     let mut fatal = sqlite.fatal();
@@ -111,7 +112,12 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     metrics.extend(|registry| chat_state.register(registry));
     let waker = tokio::spawn(chat::wake(history.clone(), handle.state.clone(), wakes));
 
-    let hooks = Arc::new(HookState { hooks: hooks(&config, &running), ingest: ingest.clone(), max_body: config.http.max_body, read_timeout: config.http.read_timeout });
+    let hooks = Arc::new(HookState {
+        hooks: hooks(&config, &running),
+        ingest: ingest.clone(),
+        max_body: config.http.max_body,
+        read_timeout: config.http.read_timeout,
+    });
     let public_routes = crate::inbound::routes(hooks).merge(crate::http::chat::routes(chat_state.clone()));
     let sessions = Arc::new(Sessions::new(Arc::new(clock::now), false));
     let check = tokens.clone();
@@ -134,14 +140,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         serial: Default::default(),
     });
     let api_limits = ApiLimits { read_timeout: config.http.read_timeout, ..ApiLimits::default() };
-    let api_state = ApiState::new(
-        backend.clone(),
-        history.clone(),
-        tokens,
-        Some(sessions.clone()),
-        api_limits,
-        stopping.clone(),
-    );
+    let api_state =
+        ApiState::new(backend.clone(), history.clone(), tokens, Some(sessions.clone()), api_limits, stopping.clone());
     let presence = tokio::spawn(api::watch_consoles(backend, sessions.clone()));
     let health = health::Health {
         log: log.clone(),
@@ -150,9 +150,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         state: handle.state.clone(),
         draining: stopping.clone(),
     };
-    let admin_routes = health::routes(health)
-        .merge(crate::http::console::routes(console))
-        .merge(crate::http::api::routes(api_state));
+    let admin_routes =
+        health::routes(health).merge(crate::http::console::routes(console)).merge(crate::http::api::routes(api_state));
     let servers = listeners.serve(&config, public_routes, admin_routes, &stopping)?;
     let in_force = welcome_packs.cached(&handle.state.borrow().1.pack);
     welcome(&config, &sessions, log.as_ref(), in_force.as_deref());
@@ -283,7 +282,8 @@ fn spawn_edges(
         };
         tasks.push(crate::outbound::spawn(lane, stopping.clone()));
         if let Some(every) = r.config.poll {
-            let poller = Poller { channel: r.id.clone(), adapter: r.adapter.clone(), client, ingest: ingest.clone(), every };
+            let poller =
+                Poller { channel: r.id.clone(), adapter: r.adapter.clone(), client, ingest: ingest.clone(), every };
             tasks.push(crate::inbound::spawn(poller, stopping.clone()));
         }
     }

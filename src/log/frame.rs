@@ -7,7 +7,10 @@
 //! ```
 //! Numbers are little-endian. Reading is total: any bytes give a frame or an error.
 
-use super::{KeyId, Seq, seal::{SealError, SealKey}};
+use super::{
+    KeyId, Seq,
+    seal::{SealError, SealKey},
+};
 use bytes::Bytes;
 use siphasher::sip::SipHasher24;
 use std::hash::Hasher;

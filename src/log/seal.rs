@@ -240,7 +240,11 @@ mod tests {
         let found = ring.fetch(&log, &ids).await.expect("fetch");
         assert_eq!(found.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true]);
         let sealed = key(2).seal(b"", b"bob's").expect("seal");
-        assert_eq!(found[0].as_ref().map(|k| k.open(b"", &sealed)), Some(Ok(b"bob's".to_vec())), "the right key for each");
+        assert_eq!(
+            found[0].as_ref().map(|k| k.open(b"", &sealed)),
+            Some(Ok(b"bob's".to_vec())),
+            "the right key for each"
+        );
         log.delete_key("ann").await.expect("delete");
         ring.forget("ann");
         assert!(ring.get("ann").is_none());

@@ -5,4 +5,4 @@ mod attempt;
 mod worker;
 
 pub use attempt::{Limits, is_nonce_of, process_name};
-pub use worker::{spawn, Caller, Lane};
+pub use worker::{Caller, Lane, spawn};

@@ -4,9 +4,9 @@
 use super::attempt::Limits;
 use crate::log::{Log, LogError};
 use crate::metrics::Metrics;
+use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
-use async_trait::async_trait;
 use switchboard_adapter_sdk::{Adapter, Answer, Call, Client};
 use switchboard_envelope::Outbound;
 use tokio::sync::watch;

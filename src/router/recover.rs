@@ -16,7 +16,9 @@ pub enum RecoverError {
     Log(#[from] LogError),
     #[error("frame {seq} cannot be folded: {source}")]
     Frame { seq: Seq, source: CodecError },
-    #[error("the log begins at frame {first}, and no snapshot reaches it: restore a backup, or start with an empty data directory")]
+    #[error(
+        "the log begins at frame {first}, and no snapshot reaches it: restore a backup, or start with an empty data directory"
+    )]
     Gap { first: Seq },
     #[error("another router wrote frame {0}; this one stops")]
     AnotherWriter(Seq),

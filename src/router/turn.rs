@@ -1,22 +1,22 @@
 //! A turn: inputs, decisions, one commit, and what follows from it.
 
+use super::Answers;
 use super::codec::{Codec, Sealed};
 use super::recover::{self, RecoverError, Recovered};
 use super::snapshot::Snapshots;
-use super::Answers;
 use crate::clock;
 use crate::log::{Claim, Commit, FrameWrite, Log, LogError, OutRecord, Seq, Stored};
 use crate::metrics::Metrics;
 use crate::packs::Packs;
 use std::collections::BTreeMap;
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard_envelope::{Action, ChannelProfile, Inbound, Outbound, Reconcile, Send as SendRecord, Timestamp};
 use switchboard_routing_rules::event::{Event, Public};
 use switchboard_routing_rules::ids::Salt;
 use switchboard_routing_rules::state::{Phase, SendState, State};
-use switchboard_routing_rules::{decide, Input, RulePack, Verdict};
+use switchboard_routing_rules::{Input, RulePack, Verdict, decide};
 use tokio::sync::watch;
 
 #[cfg(test)]
@@ -274,13 +274,8 @@ impl Router {
         if !self.log.exclusive() {
             return Ok(());
         }
-        let claimed: Vec<Arc<SendState>> = self
-            .state
-            .sends
-            .values()
-            .filter(|s| matches!(s.phase, Phase::InFlight { .. }))
-            .cloned()
-            .collect();
+        let claimed: Vec<Arc<SendState>> =
+            self.state.sends.values().filter(|s| matches!(s.phase, Phase::InFlight { .. })).cloned().collect();
         for send in claimed {
             let holder = self.log.claimed(&claim_key(&send)).await?;
             if holder.is_some_and(|h| !crate::outbound::is_nonce_of(&self.process, &h)) {
@@ -297,12 +292,8 @@ impl Router {
             Err(e) => return Ok(self.poison(record, &e.to_string())),
         };
         let candidate = self.candidate(&inbound).await;
-        let input = Input::Record {
-            seq: record.seq,
-            stored_at: record.at,
-            inbound: &inbound,
-            candidate: candidate.as_deref(),
-        };
+        let input =
+            Input::Record { seq: record.seq, stored_at: record.at, inbound: &inbound, candidate: candidate.as_deref() };
         let pack = self.pack.clone();
         // A record that makes the core panic must not stop the others; nothing of it was committed.
         match catch_unwind(AssertUnwindSafe(|| decide(&self.state, &input, &pack))) {
@@ -455,7 +446,8 @@ impl Router {
         if !planted(Bug::CursorBeforeEffects) {
             return Ok(events);
         }
-        let (cursor, effects): (Vec<Event>, Vec<Event>) = events.into_iter().partition(|e| matches!(e.public, Public::Consumed { .. }));
+        let (cursor, effects): (Vec<Event>, Vec<Event>) =
+            events.into_iter().partition(|e| matches!(e.public, Public::Consumed { .. }));
         let at = (self.state.cursor.seq, self.state.cursor.at);
         let sealed = self.codec.encode(&cursor, at, self.out_last + 1).await?;
         let write = FrameWrite { bytes: sealed.bytes, keys: sealed.keys, out_first: self.out_last + 1, sends: vec![] };

@@ -53,7 +53,9 @@ async fn read(log: &Arc<dyn Log>) -> Result<Story, String> {
 fn received(story: &Story) -> Vec<(ConvId, MessageId, String)> {
     let mut all = vec![];
     for e in &story.events {
-        if let (Public::Received { conv, message, .. }, Some((_, Private::Received { id, .. }))) = (&e.public, &e.private) {
+        if let (Public::Received { conv, message, .. }, Some((_, Private::Received { id, .. }))) =
+            (&e.public, &e.private)
+        {
             all.push((*conv, *message, id.clone()));
         }
     }
@@ -183,7 +185,10 @@ fn i6_no_deadline_is_forgotten(live: &State) -> Result<(), String> {
 fn i11_state_is_the_fold(seq: Seq, live: &State, story: &Story) -> Result<(), String> {
     let parts = |s: &State| s.to_parts().map_err(|e| e.to_string());
     // Stopping may have folded a little more than the state that was looked at.
-    if story.folded.cursor.seq == live.cursor.seq && story.folded.now == live.now && parts(&story.folded)? != parts(live)? {
+    if story.folded.cursor.seq == live.cursor.seq
+        && story.folded.now == live.now
+        && parts(&story.folded)? != parts(live)?
+    {
         return Err(format!("I11: the state after frame {seq} is not the fold of the log"));
     }
     let again = State::from_parts(SALT, &parts(&story.folded)?).map_err(|e| e.to_string())?;

@@ -147,12 +147,8 @@ impl World {
         let mut tries = 0;
         let (router, handle) = loop {
             let codec = Arc::new(Codec::new(log.clone()));
-            let seat = Seat {
-                channels: profiles.clone(),
-                salt: SALT,
-                process: process.clone(),
-                feed: Box::new(|_, _| {}),
-            };
+            let seat =
+                Seat { channels: profiles.clone(), salt: SALT, process: process.clone(), feed: Box::new(|_, _| {}) };
             let led = Router::lead(log.clone(), codec, packs.clone(), metrics.clone(), seat);
             match led.await {
                 Ok(led) => break led,
@@ -348,10 +344,7 @@ impl World {
                 None => Action::Take { conversation },
             },
             9 => Action::Snooze { conversation, until: self.now().plus(60_000) },
-            10 => Action::Transfer {
-                conversation,
-                to: switchboard_envelope::Destination::Queue("direct".into()),
-            },
+            10 => Action::Transfer { conversation, to: switchboard_envelope::Destination::Queue("direct".into()) },
             _ => match dead {
                 Some(send) => Action::Resend { send },
                 None => Action::Reopen { conversation },

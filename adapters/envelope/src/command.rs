@@ -62,13 +62,28 @@ pub enum Action {
         #[serde(default)]
         seen: Option<String>,
     },
-    Note { conversation: String, text: String },
+    Note {
+        conversation: String,
+        text: String,
+    },
     /// Take a queued conversation, or with `supervisor` another's.
-    Take { conversation: String },
-    Close { conversation: String },
-    Reopen { conversation: String },
-    Transfer { conversation: String, to: Destination },
-    Snooze { conversation: String, until: Timestamp },
+    Take {
+        conversation: String,
+    },
+    Close {
+        conversation: String,
+    },
+    Reopen {
+        conversation: String,
+    },
+    Transfer {
+        conversation: String,
+        to: Destination,
+    },
+    Snooze {
+        conversation: String,
+        until: Timestamp,
+    },
     Update {
         conversation: String,
         #[serde(default)]
@@ -79,9 +94,16 @@ pub enum Action {
         #[serde(default)]
         attributes: BTreeMap<String, Option<String>>,
     },
-    Presence { agent: String, presence: String },
-    AcceptOffer { offer: String },
-    DeclineOffer { offer: String },
+    Presence {
+        agent: String,
+        presence: String,
+    },
+    AcceptOffer {
+        offer: String,
+    },
+    DeclineOffer {
+        offer: String,
+    },
     UpdateContact {
         contact: String,
         #[serde(default)]
@@ -92,23 +114,51 @@ pub enum Action {
         #[serde(default)]
         consent: BTreeMap<String, ConsentState>,
     },
-    MergeContact { into: String, from: String },
+    MergeContact {
+        into: String,
+        from: String,
+    },
     /// Start a conversation from our side.
-    Start { to_channel: String, to: Address, text: String, #[serde(default)] destination: Option<Destination> },
+    Start {
+        to_channel: String,
+        to: Address,
+        text: String,
+        #[serde(default)]
+        destination: Option<Destination>,
+    },
     /// Send a dead letter again, as a new send at the end of its lane.
-    Resend { send: String },
+    Resend {
+        send: String,
+    },
     /// Give a dead letter up.
-    Drop { send: String },
-    PauseChannel { target: String },
-    ResumeChannel { target: String },
+    Drop {
+        send: String,
+    },
+    PauseChannel {
+        target: String,
+    },
+    ResumeChannel {
+        target: String,
+    },
     /// Put the pack with this hash in force; the blob is durable already.
-    ReloadPack { hash: String },
+    ReloadPack {
+        hash: String,
+    },
     /// Put the pack that was in force before in force again.
     RollbackPack,
     /// The channel table of the configuration in force.
-    Channels { channels: BTreeMap<String, serde_json::Value> },
+    Channels {
+        channels: BTreeMap<String, serde_json::Value>,
+    },
     /// The customer's client confirmed what we pushed, up to and with this sequence (web chat).
-    Confirmed { target: String, thread: String, up_to: u64, read: bool },
+    Confirmed {
+        target: String,
+        thread: String,
+        up_to: u64,
+        read: bool,
+    },
     /// A quarantined record was read again; its outcome was ingested under its own ids.
-    Released { quarantined: u64 },
+    Released {
+        quarantined: u64,
+    },
 }

@@ -20,8 +20,8 @@ pub use content::{Address, Attachment, BlobRef, Choice, Content, Raw, Visibility
 pub use inbound::{
     AttemptResult, ConsentChange, ConsentState, Echo, Inbound, Message, Outcome, Receipt, ReceiptStatus, Unparsed,
 };
-pub use names::{event_id, is_id, subject_token, subject_untoken, InvalidId, MAX_EVENT_ID};
+pub use names::{InvalidId, MAX_EVENT_ID, event_id, is_id, subject_token, subject_untoken};
 pub use outbound::{Author, Outbound, Reconcile, Send};
 pub use profile::ChannelProfile;
 pub use time::Timestamp;
-pub use wire::{WireError, MAX_ENVELOPE, VERSION};
+pub use wire::{MAX_ENVELOPE, VERSION, WireError};

@@ -15,8 +15,12 @@ pub enum Outbound {
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Author {
     /// An automatic reply, by the rule of this name.
-    Auto { rule: String },
-    Agent { id: String },
+    Auto {
+        rule: String,
+    },
+    Agent {
+        id: String,
+    },
 }
 
 /// One attempt at one provider call.

@@ -1,8 +1,6 @@
 //! JSON Schemas of the envelopes, for adapters that are not written in Rust.
 
-use crate::{
-    AttemptResult, Command, ConsentChange, Echo, Message, Receipt, Reconcile, Send, Unparsed, VERSION,
-};
+use crate::{AttemptResult, Command, ConsentChange, Echo, Message, Receipt, Reconcile, Send, Unparsed, VERSION};
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Value, json};
 
@@ -88,7 +86,10 @@ mod tests {
         let printed = format!("{:#}\n", envelope_schema());
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schema/envelope.schema.json");
         let committed = std::fs::read_to_string(path).expect("the committed schema");
-        assert!(committed == printed, "run `switchboard schema envelope > adapters/envelope/schema/envelope.schema.json`");
+        assert!(
+            committed == printed,
+            "run `switchboard schema envelope > adapters/envelope/schema/envelope.schema.json`"
+        );
     }
 
     #[test]

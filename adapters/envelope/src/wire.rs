@@ -1,7 +1,7 @@
 //! Reading and writing: the version and the type are looked at first, then the one body that they name.
 
-use crate::{inbound::Inbound, is_id, outbound::Outbound, Address, Content, MAX_EVENT_ID};
-use serde::{de::DeserializeOwned, Deserialize, Serialize};
+use crate::{Address, Content, MAX_EVENT_ID, inbound::Inbound, is_id, outbound::Outbound};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::borrow::Cow;
 use thiserror::Error;
 

@@ -71,7 +71,11 @@ pub(super) async fn upload(State(state): State<ApiState>, request: Request) -> R
 }
 
 /// The files of a reply, each looked up in the conversation's own scope.
-pub(super) async fn stored(state: &ApiState, conversation: &str, files: Vec<Attachment>) -> Result<Vec<Attachment>, Problem> {
+pub(super) async fn stored(
+    state: &ApiState,
+    conversation: &str,
+    files: Vec<Attachment>,
+) -> Result<Vec<Attachment>, Problem> {
     if files.is_empty() {
         return Ok(files);
     }
@@ -110,10 +114,14 @@ pub(super) async fn download(
     let bytes = state.backend().get_file(&channel, &thread, blob).await?.ok_or_else(none)?;
     let kind = mime(&file.mime);
     let how = if SHOWN.contains(&kind.as_str()) { "inline" } else { "attachment" };
-    let name: String = form_urlencoded::byte_serialize(file_name(&file.name).as_bytes()).collect::<String>().replace('+', "%20");
+    let name: String =
+        form_urlencoded::byte_serialize(file_name(&file.name).as_bytes()).collect::<String>().replace('+', "%20");
     let mut response = Body::from(bytes).into_response();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_str(&kind).unwrap_or(HeaderValue::from_static("application/octet-stream")));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_str(&kind).unwrap_or(HeaderValue::from_static("application/octet-stream")),
+    );
     if let Ok(value) = HeaderValue::from_str(&format!("{how}; filename*=UTF-8''{name}")) {
         headers.insert(header::CONTENT_DISPOSITION, value);
     }

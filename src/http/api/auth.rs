@@ -98,7 +98,8 @@ impl Gate {
     fn identify(&self, method: &Method, headers: &HeaderMap) -> Result<(Identity, bool), Problem> {
         if let Some(value) = headers.get(header::AUTHORIZATION) {
             // A bad token is refused, whatever cookie comes with it.
-            let bearer = value.to_str().ok().and_then(|v| v.split_once(' ')).filter(|(s, _)| s.eq_ignore_ascii_case("bearer"));
+            let bearer =
+                value.to_str().ok().and_then(|v| v.split_once(' ')).filter(|(s, _)| s.eq_ignore_ascii_case("bearer"));
             let identity = bearer.and_then(|(_, token)| self.tokens.check(token.trim()));
             let refused = || Problem::new(StatusCode::UNAUTHORIZED, "token_refused", "no such token is configured");
             return identity.map(|i| (i, false)).ok_or_else(refused);

@@ -126,11 +126,8 @@ pub(super) struct Given {
 
 impl Given {
     fn of(body: &str, reply: &Reply) -> Given {
-        let value = if reply.status < 400 {
-            Ok(success(reply))
-        } else {
-            Err((reply.code.clone(), reply.detail.clone()))
-        };
+        let value =
+            if reply.status < 400 { Ok(success(reply)) } else { Err((reply.code.clone(), reply.detail.clone())) };
         Given { body: body.to_owned(), status: reply.status, value }
     }
 

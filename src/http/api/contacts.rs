@@ -31,14 +31,22 @@ pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json
     Ok(Json(json!({ "contacts": rows, "next": cursor("contacts", page.next) })))
 }
 
-pub(super) async fn detail(State(state): State<ApiState>, Path(id): Path<String>, uri: Uri) -> Result<Json<Value>, Problem> {
+pub(super) async fn detail(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Json<Value>, Problem> {
     Params::of(&uri).finish()?;
     let id = ContactId::parse(&id).ok_or_else(no_contact)?;
     let contact = state.history().await.contact(id).await?.ok_or_else(no_contact)?;
     Ok(Json(views::contact(&contact)))
 }
 
-pub(super) async fn update(State(state): State<ApiState>, Path(id): Path<String>, mut posted: Posted) -> Result<Response, Problem> {
+pub(super) async fn update(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    mut posted: Posted,
+) -> Result<Response, Problem> {
     let contact = known_form(&id)?;
     let actor = posted.actor()?;
     let f = &mut posted.fields;
@@ -64,7 +72,11 @@ pub(super) async fn update(State(state): State<ApiState>, Path(id): Path<String>
 }
 
 /// Joins the contact that the body names into the one of the path.
-pub(super) async fn merge(State(state): State<ApiState>, Path(id): Path<String>, mut posted: Posted) -> Result<Response, Problem> {
+pub(super) async fn merge(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    mut posted: Posted,
+) -> Result<Response, Problem> {
     let into = known_form(&id)?;
     let actor = posted.actor()?;
     let f = &mut posted.fields;

@@ -72,13 +72,16 @@ pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json
     Ok(Json(json!({ "conversations": rows, "next": cursor("conversations", page.next) })))
 }
 
-pub(super) async fn detail(State(state): State<ApiState>, Path(id): Path<String>, uri: Uri) -> Result<Json<Value>, Problem> {
+pub(super) async fn detail(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Json<Value>, Problem> {
     Params::of(&uri).finish()?;
     let (conversation, contact) = find(&state, &id).await?;
     let latest = state.history().await.messages(conversation.seq, None, LATEST).await?;
     let names = views::Names::of(&state).await;
-    let messages: Vec<Value> =
-        latest.items.iter().rev().map(|m| views::message(m, contact.as_ref(), &names)).collect();
+    let messages: Vec<Value> = latest.items.iter().rev().map(|m| views::message(m, contact.as_ref(), &names)).collect();
     let mut value = views::conversation(&conversation, contact.as_ref(), &state.backend().state());
     if let Some(map) = value.as_object_mut() {
         map.insert("messages".into(), Value::Array(messages));
@@ -86,7 +89,11 @@ pub(super) async fn detail(State(state): State<ApiState>, Path(id): Path<String>
     Ok(Json(value))
 }
 
-pub(super) async fn messages(State(state): State<ApiState>, Path(id): Path<String>, uri: Uri) -> Result<Json<Value>, Problem> {
+pub(super) async fn messages(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Json<Value>, Problem> {
     let mut params = Params::of(&uri);
     let (limit, before) = (params.limit(), params.cursor("messages"));
     params.finish()?;
@@ -97,9 +104,14 @@ pub(super) async fn messages(State(state): State<ApiState>, Path(id): Path<Strin
     Ok(Json(json!({ "messages": rows, "next": cursor("messages", page.next) })))
 }
 
-pub(super) async fn message(State(state): State<ApiState>, Path(id): Path<String>, uri: Uri) -> Result<Json<Value>, Problem> {
+pub(super) async fn message(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Json<Value>, Problem> {
     Params::of(&uri).finish()?;
-    let found = state.history().await.message(id).await?.ok_or_else(|| Problem::not_found("there is no such message"))?;
+    let found =
+        state.history().await.message(id).await?.ok_or_else(|| Problem::not_found("there is no such message"))?;
     let (_, contact) = find(&state, &found.conversation.to_string()).await?;
     let mut value = views::message(&found, contact.as_ref(), &views::Names::of(&state).await);
     if let Some(map) = value.as_object_mut() {
@@ -108,7 +120,11 @@ pub(super) async fn message(State(state): State<ApiState>, Path(id): Path<String
     Ok(Json(value))
 }
 
-pub(super) async fn update(State(state): State<ApiState>, Path(id): Path<String>, mut posted: Posted) -> Result<Response, Problem> {
+pub(super) async fn update(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    mut posted: Posted,
+) -> Result<Response, Problem> {
     let conversation = known_form(&id)?;
     let actor = posted.actor()?;
     let f = &mut posted.fields;
@@ -122,7 +138,11 @@ pub(super) async fn update(State(state): State<ApiState>, Path(id): Path<String>
     state.act(posted.once, actor, Action::Update { conversation, tags, priority, attributes }).await
 }
 
-pub(super) async fn reply(State(state): State<ApiState>, Path(id): Path<String>, mut posted: Posted) -> Result<Response, Problem> {
+pub(super) async fn reply(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    mut posted: Posted,
+) -> Result<Response, Problem> {
     let conversation = known_form(&id)?;
     let actor = posted.actor()?;
     let f = &mut posted.fields;
@@ -155,7 +175,11 @@ fn attachments(f: &mut Fields) -> Vec<Attachment> {
     out
 }
 
-pub(super) async fn note(State(state): State<ApiState>, Path(id): Path<String>, mut posted: Posted) -> Result<Response, Problem> {
+pub(super) async fn note(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    mut posted: Posted,
+) -> Result<Response, Problem> {
     let conversation = known_form(&id)?;
     let actor = posted.actor()?;
     let text = posted.fields.text("text", LONG);
@@ -164,22 +188,39 @@ pub(super) async fn note(State(state): State<ApiState>, Path(id): Path<String>, 
 }
 
 /// A command that needs nothing but the conversation.
-async fn plain(state: ApiState, id: &str, mut posted: Posted, action: fn(String) -> Action) -> Result<Response, Problem> {
+async fn plain(
+    state: ApiState,
+    id: &str,
+    mut posted: Posted,
+    action: fn(String) -> Action,
+) -> Result<Response, Problem> {
     let conversation = known_form(id)?;
     let actor = posted.actor()?;
     posted.fields.finish()?;
     state.act(posted.once, actor, action(conversation)).await
 }
 
-pub(super) async fn take(State(state): State<ApiState>, Path(id): Path<String>, posted: Posted) -> Result<Response, Problem> {
+pub(super) async fn take(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Problem> {
     plain(state, &id, posted, |conversation| Action::Take { conversation }).await
 }
 
-pub(super) async fn close(State(state): State<ApiState>, Path(id): Path<String>, posted: Posted) -> Result<Response, Problem> {
+pub(super) async fn close(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Problem> {
     plain(state, &id, posted, |conversation| Action::Close { conversation }).await
 }
 
-pub(super) async fn reopen(State(state): State<ApiState>, Path(id): Path<String>, posted: Posted) -> Result<Response, Problem> {
+pub(super) async fn reopen(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Problem> {
     plain(state, &id, posted, |conversation| Action::Reopen { conversation }).await
 }
 
@@ -201,7 +242,11 @@ fn destination(f: &mut Fields) -> Option<Destination> {
     }
 }
 
-pub(super) async fn transfer(State(state): State<ApiState>, Path(id): Path<String>, mut posted: Posted) -> Result<Response, Problem> {
+pub(super) async fn transfer(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    mut posted: Posted,
+) -> Result<Response, Problem> {
     let conversation = known_form(&id)?;
     let actor = posted.caller.actor(None)?;
     let f = &mut posted.fields;
@@ -215,7 +260,11 @@ pub(super) async fn transfer(State(state): State<ApiState>, Path(id): Path<Strin
     state.act(posted.once, actor, Action::Transfer { conversation, to }).await
 }
 
-pub(super) async fn snooze(State(state): State<ApiState>, Path(id): Path<String>, mut posted: Posted) -> Result<Response, Problem> {
+pub(super) async fn snooze(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    mut posted: Posted,
+) -> Result<Response, Problem> {
     let conversation = known_form(&id)?;
     let actor = posted.actor()?;
     let now = state.backend().now();

@@ -38,7 +38,12 @@ fn parse_id(text: &str) -> Option<Place> {
     Some((frame.parse().ok()?, event.parse().ok()?))
 }
 
-pub(super) async fn stream(State(state): State<ApiState>, who: Who, headers: HeaderMap, uri: Uri) -> Result<Response, Problem> {
+pub(super) async fn stream(
+    State(state): State<ApiState>,
+    who: Who,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
     let mut params = Params::of(&uri);
     // A browser cannot send the header with its first request.
     let asked = params.one("last_event_id");
@@ -68,7 +73,8 @@ pub(super) async fn stream(State(state): State<ApiState>, who: Who, headers: Hea
         _console: console,
         _permit: permit,
     };
-    let events = stream::unfold(feed, |mut feed| async move { feed.next().await.map(|e| (Ok::<_, Infallible>(e), feed)) });
+    let events =
+        stream::unfold(feed, |mut feed| async move { feed.next().await.map(|e| (Ok::<_, Infallible>(e), feed)) });
     let mut response = Stream::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("")).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -79,7 +85,8 @@ pub(super) async fn stream(State(state): State<ApiState>, who: Who, headers: Hea
 
 /// Where a client goes on, if LOG still holds what follows.
 async fn resume(state: &ApiState, text: &str) -> Result<Place, Problem> {
-    let place = parse_id(text).ok_or_else(|| Problem::bad("bad_event_id", "Last-Event-ID must be `<log sequence>.<event>`"))?;
+    let place =
+        parse_id(text).ok_or_else(|| Problem::bad("bad_event_id", "Last-Event-ID must be `<log sequence>.<event>`"))?;
     let (first, last) = state.backend().log_bounds().await?;
     if place.0.saturating_add(1) < first || place.0 > last {
         let detail = "what followed this event is not kept any more; load everything, then open a new stream";
@@ -295,7 +302,11 @@ impl Touched {
             out.push((at, "queue", value));
         }
         for (id, at) in self.channels {
-            out.push((at, "channel", now.channels.get(&id).map_or_else(|| json!({ "id": id }), |c| views::channel(&id, c))));
+            out.push((
+                at,
+                "channel",
+                now.channels.get(&id).map_or_else(|| json!({ "id": id }), |c| views::channel(&id, c)),
+            ));
         }
         out.extend(self.rules.map(|at| (at, "rules", json!({ "hash": now.pack }))));
         out.extend(self.held.map(|at| (at, "held", json!({}))));

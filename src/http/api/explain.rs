@@ -12,14 +12,22 @@ use switchboard_routing_rules::event::{NoReply, PassedOver, Why};
 use switchboard_routing_rules::pack::{RuleTrace, SeenMessage};
 
 /// `GET /messages/{id}/explain`; the id `last` is the newest message of a customer.
-pub(super) async fn explain(State(state): State<ApiState>, Path(id): Path<String>, uri: Uri) -> Result<Json<Value>, Problem> {
+pub(super) async fn explain(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Json<Value>, Problem> {
     Params::of(&uri).finish()?;
     let none = || Problem::not_found("there is no such message");
     let history = state.history().await;
     let found = if id == "last" { history.last_inbound().await? } else { history.message(id).await? };
     let message = found.ok_or_else(none)?;
     let facts = history.facts(message.seq).await?.ok_or_else(|| {
-        Problem::new(http::StatusCode::NOT_FOUND, "no_decision", "no decision was made about this message: rules run only for what a customer wrote")
+        Problem::new(
+            http::StatusCode::NOT_FOUND,
+            "no_decision",
+            "no decision was made about this message: rules run only for what a customer wrote",
+        )
     })?;
     let pack = state.backend().pack(&facts.pack).await?;
     let names = views::Names::of(&state).await;
@@ -74,7 +82,11 @@ fn seen_message(message: &Message, facts: &Facts) -> Option<SeenMessage> {
 fn rules(traces: Option<&[RuleTrace]>, facts: &Facts) -> Vec<Value> {
     let Some(traces) = traces else {
         // What hit is known even where nothing can be recomputed.
-        return facts.hits.iter().map(|h| json!({ "rule": h, "name": h, "matched": true, "hit": true, "skipped": false })).collect();
+        return facts
+            .hits
+            .iter()
+            .map(|h| json!({ "rule": h, "name": h, "matched": true, "hit": true, "skipped": false }))
+            .collect();
     };
     traces
         .iter()

@@ -28,18 +28,31 @@ pub(super) async fn dead_letters(State(state): State<ApiState>, uri: Uri) -> Res
     Ok(Json(json!({ "dead_letters": rows, "next": cursor("dead_letters", page.next) })))
 }
 
-async fn about(state: ApiState, id: &str, mut posted: Posted, action: fn(String) -> Action) -> Result<Response, Problem> {
+async fn about(
+    state: ApiState,
+    id: &str,
+    mut posted: Posted,
+    action: fn(String) -> Action,
+) -> Result<Response, Problem> {
     let send = MessageId::parse(id).ok_or_else(|| Problem::not_found("there is no such dead letter"))?.to_string();
     let actor = posted.actor()?;
     posted.fields.finish()?;
     state.act(posted.once, actor, action(send)).await
 }
 
-pub(super) async fn resend(State(state): State<ApiState>, Path(id): Path<String>, posted: Posted) -> Result<Response, Problem> {
+pub(super) async fn resend(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Problem> {
     about(state, &id, posted, |send| Action::Resend { send }).await
 }
 
-pub(super) async fn give_up(State(state): State<ApiState>, Path(id): Path<String>, posted: Posted) -> Result<Response, Problem> {
+pub(super) async fn give_up(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Problem> {
     about(state, &id, posted, |send| Action::Drop { send }).await
 }
 
@@ -74,7 +87,11 @@ pub(super) async fn quarantine(State(state): State<ApiState>, uri: Uri) -> Resul
 }
 
 /// Reads a record again, after a fix. One that still cannot be read stays, and the answer says why.
-pub(super) async fn retry(State(state): State<ApiState>, Path(id): Path<String>, mut posted: Posted) -> Result<Response, Problem> {
+pub(super) async fn retry(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    mut posted: Posted,
+) -> Result<Response, Problem> {
     let none = || Problem::not_found("there is no such record in quarantine");
     let seq: u64 = id.parse().map_err(|_| none())?;
     let actor = posted.actor()?;

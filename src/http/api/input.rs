@@ -50,7 +50,9 @@ impl Fields {
         match serde_json::from_slice(body) {
             Ok(Value::Object(map)) => Ok(Fields { map, faults: vec![] }),
             Ok(_) => Err(Problem::bad("bad_json", "the body must be a JSON object")),
-            Err(e) => Err(Problem::bad("bad_json", format!("the body is no JSON: line {}, column {}", e.line(), e.column()))),
+            Err(e) => {
+                Err(Problem::bad("bad_json", format!("the body is no JSON: line {}, column {}", e.line(), e.column())))
+            }
         }
     }
 

@@ -18,9 +18,7 @@ mod tests;
 mod views;
 
 pub use auth::{Caller, Gate, Tokens, scope_name};
-pub use backend::{
-    AgentView, Answer, Backend, ChannelView, QueueView, RawRecord, ReloadError, Retried, StateView,
-};
+pub use backend::{AgentView, Answer, Backend, ChannelView, QueueView, RawRecord, ReloadError, Retried, StateView};
 pub use table::{ROUTES, Route};
 
 use crate::history::HistoryHandle;

@@ -66,7 +66,11 @@ async fn known_agent(state: &ApiState, id: &str) -> Result<(), Problem> {
     Err(Problem::not_found("there is no such agent"))
 }
 
-pub(super) async fn presence(State(state): State<ApiState>, Path(id): Path<String>, mut posted: Posted) -> Result<Response, Problem> {
+pub(super) async fn presence(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    mut posted: Posted,
+) -> Result<Response, Problem> {
     let own = posted.caller.identity.agent.as_deref() == Some(id.as_str());
     if !own && posted.caller.scope < Scope::Supervisor {
         let detail = "changing another agent's presence needs the scope `supervisor`";
@@ -93,18 +97,31 @@ pub(super) async fn offers(State(state): State<ApiState>, uri: Uri) -> Result<Js
     Ok(Json(json!({ "offers": rows, "next": cursor("offers", page.next) })))
 }
 
-async fn answer_offer(state: ApiState, id: &str, mut posted: Posted, action: fn(String) -> Action) -> Result<Response, Problem> {
+async fn answer_offer(
+    state: ApiState,
+    id: &str,
+    mut posted: Posted,
+    action: fn(String) -> Action,
+) -> Result<Response, Problem> {
     let offer = OfferId::parse(id).ok_or_else(|| Problem::not_found("there is no such offer"))?.to_string();
     let actor = posted.actor()?;
     posted.fields.finish()?;
     state.act(posted.once, actor, action(offer)).await
 }
 
-pub(super) async fn accept(State(state): State<ApiState>, Path(id): Path<String>, posted: Posted) -> Result<Response, Problem> {
+pub(super) async fn accept(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Problem> {
     answer_offer(state, &id, posted, |offer| Action::AcceptOffer { offer }).await
 }
 
-pub(super) async fn decline(State(state): State<ApiState>, Path(id): Path<String>, posted: Posted) -> Result<Response, Problem> {
+pub(super) async fn decline(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Problem> {
     answer_offer(state, &id, posted, |offer| Action::DeclineOffer { offer }).await
 }
 
@@ -131,7 +148,12 @@ pub(super) async fn channels(State(state): State<ApiState>, uri: Uri) -> Result<
     Ok(Json(json!({ "channels": rows, "next": next })))
 }
 
-async fn channel_command(state: ApiState, id: String, posted: Posted, action: fn(String) -> Action) -> Result<Response, Problem> {
+async fn channel_command(
+    state: ApiState,
+    id: String,
+    posted: Posted,
+    action: fn(String) -> Action,
+) -> Result<Response, Problem> {
     if !is_id(&id) || !state.backend().state().channels.contains_key(&id) {
         return Err(Problem::not_found("there is no such channel"));
     }
@@ -140,10 +162,18 @@ async fn channel_command(state: ApiState, id: String, posted: Posted, action: fn
     state.act(posted.once, actor, action(id)).await
 }
 
-pub(super) async fn pause(State(state): State<ApiState>, Path(id): Path<String>, posted: Posted) -> Result<Response, Problem> {
+pub(super) async fn pause(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Problem> {
     channel_command(state, id, posted, |target| Action::PauseChannel { target }).await
 }
 
-pub(super) async fn resume(State(state): State<ApiState>, Path(id): Path<String>, posted: Posted) -> Result<Response, Problem> {
+pub(super) async fn resume(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    posted: Posted,
+) -> Result<Response, Problem> {
     channel_command(state, id, posted, |target| Action::ResumeChannel { target }).await
 }

@@ -30,11 +30,8 @@ pub(super) async fn show(State(state): State<ApiState>, uri: Uri) -> Result<Json
         })
     };
     let rules: Vec<Value> = pack.iter().flat_map(|p| p.rules()).map(rule).collect();
-    let agents: Vec<Value> = pack
-        .iter()
-        .flat_map(|p| p.agents())
-        .map(|(id, a)| views::agent(id, Some(a), now.agents.get(id)))
-        .collect();
+    let agents: Vec<Value> =
+        pack.iter().flat_map(|p| p.agents()).map(|(id, a)| views::agent(id, Some(a), now.agents.get(id))).collect();
     let queues: Vec<&String> = pack.iter().flat_map(|p| p.queues().keys()).collect();
     Ok(Json(json!({
         "hash": now.pack, "loaded_at": since, "warnings": now.pack_warnings, "rules": rules, "queues": queues, "agents": agents,

@@ -67,12 +67,14 @@ fn can_reply(c: &Conversation, who: Option<&Contact>, now: &StateView) -> Value 
 }
 
 pub(super) fn conversation(c: &Conversation, who: Option<&Contact>, now: &StateView) -> Value {
-    let sla = c.clock.as_ref().map(|k| {
-        json!({ "due_at": k.due, "kind": clock_word(k.kind), "warned": k.warned, "breached": k.breached })
-    });
-    let last = c.last.as_ref().map(|m| {
-        json!({ "text": m.text, "direction": if m.inbound { "in" } else { "out" }, "at": m.at })
-    });
+    let sla = c
+        .clock
+        .as_ref()
+        .map(|k| json!({ "due_at": k.due, "kind": clock_word(k.kind), "warned": k.warned, "breached": k.breached }));
+    let last = c
+        .last
+        .as_ref()
+        .map(|m| json!({ "text": m.text, "direction": if m.inbound { "in" } else { "out" }, "at": m.at }));
     let offer = c.offer.as_ref().map(|o| json!({ "id": o.id, "agent": o.agent, "expires_at": o.expires }));
     json!({
         "id": c.id,
@@ -124,10 +126,14 @@ fn why_words(why: &Why) -> String {
 fn event_text(e: &EventLine, names: &Names) -> String {
     let why = e.why.as_ref().map(|w| format!(" {}", why_words(w))).unwrap_or_default();
     match (e.what.as_str(), &e.agent, &e.queue, e.until) {
-        ("assigned", Some(agent), _, _) => format!("assigned to {}{}", names.say(agent), match &e.why {
-            Some(Why::Accepted | Why::Taken) => format!(", {}", why.trim()),
-            _ => why,
-        }),
+        ("assigned", Some(agent), _, _) => format!(
+            "assigned to {}{}",
+            names.say(agent),
+            match &e.why {
+                Some(Why::Accepted | Why::Taken) => format!(", {}", why.trim()),
+                _ => why,
+            }
+        ),
         ("queued", _, Some(queue), _) => format!("put in the queue {queue}{why}"),
         ("closed", Some(agent), _, _) => format!("closed by {}", names.say(agent)),
         ("reopened", ..) => format!("reopened{why}"),
@@ -139,7 +145,9 @@ fn event_text(e: &EventLine, names: &Names) -> String {
 
 fn author(m: &Message, who: Option<&Contact>, names: &Names) -> Value {
     match &m.author {
-        Who::Contact => json!({ "kind": "contact", "id": who.map(|c| c.id), "name": who.and_then(|c| c.name.as_deref()) }),
+        Who::Contact => {
+            json!({ "kind": "contact", "id": who.map(|c| c.id), "name": who.and_then(|c| c.name.as_deref()) })
+        }
         Who::Agent(id) => json!({ "kind": "agent", "id": id, "name": names.get(id) }),
         Who::Auto(rule) => json!({ "kind": "auto", "rule": rule }),
         Who::System => json!({ "kind": "system" }),
@@ -184,7 +192,8 @@ pub(super) fn message(m: &Message, who: Option<&Contact>, names: &Names) -> Valu
     if let Some(choice) = &m.choice {
         map.insert("choice".into(), json!(choice));
     }
-    let optional = [("code", m.code.clone()), ("detail", m.detail.clone()), ("resends", m.resends.map(|r| r.to_string()))];
+    let optional =
+        [("code", m.code.clone()), ("detail", m.detail.clone()), ("resends", m.resends.map(|r| r.to_string()))];
     for (key, text) in optional {
         if let Some(t) = text {
             map.insert(key.into(), Value::String(t));
@@ -255,7 +264,9 @@ pub(super) fn channel(id: &str, c: &ChannelView) -> Value {
 fn dead_words(reason: DeadReason) -> &'static str {
     match reason {
         DeadReason::Rejected => "the provider refused it",
-        DeadReason::Unknown => "it may have been sent: the provider's answer was lost, and only a person can decide to send it again",
+        DeadReason::Unknown => {
+            "it may have been sent: the provider's answer was lost, and only a person can decide to send it again"
+        }
         DeadReason::Expired => "its time passed before the provider took it",
         DeadReason::ChannelRemoved => "its channel is not configured any more",
         DeadReason::Failed => "the provider took it, and said later that it will not arrive",

@@ -170,7 +170,8 @@ pub(crate) async fn a_blob_is_there_after_reopening(backend: &dyn Backend) {
 
 pub(crate) async fn a_reference_that_is_no_hash_reaches_no_file(backend: &dyn Backend) {
     let log = backend.open().await;
-    let hostile = ["", "blob:sha256:", "blob:sha256:../../log.db", "/etc/passwd", &format!("blob:sha256:{}", "A".repeat(64))];
+    let hostile =
+        ["", "blob:sha256:", "blob:sha256:../../log.db", "/etc/passwd", &format!("blob:sha256:{}", "A".repeat(64))];
     for reference in hostile {
         let blob = BlobRef(reference.to_owned());
         assert!(matches!(log.get_blob("chat/ann", &blob).await, Err(LogError::Refused(_))), "{reference}");

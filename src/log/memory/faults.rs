@@ -55,11 +55,9 @@ impl Room {
 impl Faults {
     pub(super) fn fate(&self, dice: &mut Dice) -> Fate {
         let mut roll = dice.below(1000);
-        for (chance, fate) in [
-            (self.answer_lost, Fate::AnswerLost),
-            (self.request_lost, Fate::RequestLost),
-            (self.late, Fate::Late),
-        ] {
+        for (chance, fate) in
+            [(self.answer_lost, Fate::AnswerLost), (self.request_lost, Fate::RequestLost), (self.late, Fate::Late)]
+        {
             let chance = u64::from(chance);
             if roll < chance {
                 return fate;

@@ -48,7 +48,8 @@ impl MemoryOutbox {
 
     fn pending(&self, inner: &Inner, from: Seq, max: usize, acked_too: bool) -> Vec<Stored> {
         let wanted = |seq: Seq| acked_too || !inner.store.acked.contains(&seq);
-        let ours = inner.store.out.range(from.saturating_add(1)..).filter(|(_, sent)| sent.record.channel == self.channel);
+        let ours =
+            inner.store.out.range(from.saturating_add(1)..).filter(|(_, sent)| sent.record.channel == self.channel);
         ours.filter(|(seq, _)| wanted(**seq)).take(max.max(1)).map(|(_, sent)| sent.record.clone()).collect()
     }
 }

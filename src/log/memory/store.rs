@@ -1,7 +1,8 @@
 //! What the log in memory holds, and what each write does to it. No chance decides here, except through `forget`.
 
 use crate::log::{
-    Claim, Commit, FrameWrite, InRecord, Ingested, KeyId, LogError, OutRecord, Seq, Stored, in_full, in_limit, stored_at,
+    Claim, Commit, FrameWrite, InRecord, Ingested, KeyId, LogError, OutRecord, Seq, Stored, in_full, in_limit,
+    stored_at,
 };
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};

@@ -76,7 +76,11 @@ async fn a_late_frame_lands_after_a_read_that_did_not_see_it() {
     assert!(matches!(log.commit(1, frame("too late", 1, vec![])).await, Commit::Unknown(_)));
     assert_eq!(log.commit(1, frame("in time", 1, vec![])).await, Commit::Done(2));
     log.land_late();
-    assert_eq!(texts(&log.read_log(0, 9).await.expect("read")), ["late", "in time"], "compare and swap holds for it too");
+    assert_eq!(
+        texts(&log.read_log(0, 9).await.expect("read")),
+        ["late", "in time"],
+        "compare and swap holds for it too"
+    );
 }
 
 /// Writes as the router must: the same bytes until the fate of the frame is known.

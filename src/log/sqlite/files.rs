@@ -62,7 +62,10 @@ impl Files {
         let path = self.scope_dir(scope).join(name);
         let Some(bytes) = read(&path)? else { return Ok(None) };
         if hex(digest(&SHA256, &bytes).as_ref()) != name {
-            return Err(LogError::Damaged(format!("blob file {} does not hold what it is named after", path.display())));
+            return Err(LogError::Damaged(format!(
+                "blob file {} does not hold what it is named after",
+                path.display()
+            )));
         }
         Ok(Some(Bytes::from(bytes)))
     }

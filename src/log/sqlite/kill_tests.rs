@@ -137,14 +137,21 @@ async fn check(dir: &Path, said: &Said, round: u64) {
     let mut newest: BTreeMap<&str, &str> = BTreeMap::new();
     for (producer, n) in inputs.values().filter_map(|text| text.split_once(':')) {
         let before = newest.insert(producer, n);
-        assert!(before.is_none_or(|before| before < n), "round {round}: {producer} out of order or twice: {before:?}, {n}");
+        assert!(
+            before.is_none_or(|before| before < n),
+            "round {round}: {producer} out of order or twice: {before:?}, {n}"
+        );
     }
     let (_, last) = log.log_bounds().await.expect("bounds");
     assert!(last >= said.frames, "round {round}: frame {} was acknowledged, {last} is the last", said.frames);
     assert_eq!(log.out_last().await, Ok(2 * last), "round {round}: a frame without its sends");
     for first in &said.claims {
         let holder = log.claimed(&format!("sms.s{first}.1.1")).await;
-        assert_eq!(holder, Ok(Some(format!("nonce {first}"))), "round {round}: a claim is gone, and could be taken twice");
+        assert_eq!(
+            holder,
+            Ok(Some(format!("nonce {first}"))),
+            "round {round}: a claim is gone, and could be taken twice"
+        );
     }
     for blob in &said.blobs {
         let bytes = bytes::Bytes::from(blob.to_string());
@@ -161,5 +168,10 @@ async fn sigkill_at_any_moment_loses_nothing_that_was_acknowledged() {
         run_and_kill(dir.path(), round, &mut said);
         tokio::time::timeout(Duration::from_secs(60), check(dir.path(), &said, round)).await.expect("the check ends");
     }
-    assert!(said.inputs.len() > 1000 && said.frames > 100, "the child hardly ran: {} {}", said.inputs.len(), said.frames);
+    assert!(
+        said.inputs.len() > 1000 && said.frames > 100,
+        "the child hardly ran: {} {}",
+        said.inputs.len(),
+        said.frames
+    );
 }

@@ -46,7 +46,11 @@ impl<T> Reply<T> {
 pub(super) enum Op {
     Ingest(InRecord, Reply<Ingested>),
     Commit(Seq, FrameWrite, Reply<Commit>),
-    Claim { key: String, nonce: String, reply: Reply<Claim> },
+    Claim {
+        key: String,
+        nonce: String,
+        reply: Reply<Claim>,
+    },
     Claimed(String, Reply<Option<String>>),
     PutKey(String, [u8; 32], Reply<[u8; 32]>),
     DeleteKey(String, Reply<()>),
@@ -62,7 +66,9 @@ impl Op {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Op::Ingest(record, _) => record.data.len() + IN_OVERHEAD,
-            Op::Commit(_, frame, _) => frame.bytes.len() + frame.sends.iter().map(|s| s.data.len() + 256).sum::<usize>(),
+            Op::Commit(_, frame, _) => {
+                frame.bytes.len() + frame.sends.iter().map(|s| s.data.len() + 256).sum::<usize>()
+            }
             Op::TrimIn(..) | Op::TrimLog(..) | Op::TrimOut(..) => trim::CHUNK_BYTES,
             _ => 256,
         }
@@ -180,9 +186,13 @@ impl Turn<'_> {
             return Ok(Err(in_full(self.counters.in_bytes, max)));
         }
         let (seq, at) = (self.counters.in_last + 1, stored_at(self.counters.in_at, self.now));
-        self.conn
-            .prepare_cached("INSERT INTO in_records VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute(params![sql(seq), at.0, hash.to_be_bytes(), record.channel, &record.data[..]])?;
+        self.conn.prepare_cached("INSERT INTO in_records VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
+            sql(seq),
+            at.0,
+            hash.to_be_bytes(),
+            record.channel,
+            &record.data[..]
+        ])?;
         self.indexes.in_ids.insert(hash, seq);
         self.counters.in_last = seq;
         self.counters.in_at = at;
@@ -214,9 +224,11 @@ impl Turn<'_> {
             self.put_key(id, *key)?;
         }
         let (seq, at) = (expected + 1, self.now);
-        self.conn
-            .prepare_cached("INSERT INTO log_frames VALUES (?1, ?2, ?3)")?
-            .execute(params![sql(seq), at.0, &frame.bytes[..]])?;
+        self.conn.prepare_cached("INSERT INTO log_frames VALUES (?1, ?2, ?3)")?.execute(params![
+            sql(seq),
+            at.0,
+            &frame.bytes[..]
+        ])?;
         self.counters.log_last = seq;
         for send in &frame.sends {
             self.send(send)?;

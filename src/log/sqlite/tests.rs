@@ -84,7 +84,9 @@ async fn a_torn_write_costs_only_what_was_not_acknowledged() {
         assert_eq!(log.commit(n, frame(&format!("frame {n}"), n + 1, vec![send("sms", n)])).await, Commit::Done(n + 1));
         ends.push(fs::metadata(&wal).expect("metadata").len());
     }
-    for (cut, flip) in [(0, false), (1, false), (2000, false), (4096 + 24, false), (30_000, false), (1, true), (9_000, true)] {
+    for (cut, flip) in
+        [(0, false), (1, false), (2000, false), (4096 + 24, false), (30_000, false), (1, true), (9_000, true)]
+    {
         let copy = TempDir::new().expect("dir");
         copy_as_it_is(dir.path(), copy.path());
         let path = copy.path().join("log.db-wal");
@@ -131,7 +133,8 @@ async fn a_full_disk_is_an_error_to_the_caller_and_nothing_is_half_done() {
     };
     assert!(matches!(&full, LogError::Full(text) if text.contains("no room")), "{full}");
     let sends = vec![send("sms", 1)];
-    let big = FrameWrite { bytes: Bytes::from(vec![1; 300_000]), keys: vec![("ann".into(), [1; 32])], out_first: 1, sends };
+    let big =
+        FrameWrite { bytes: Bytes::from(vec![1; 300_000]), keys: vec![("ann".into(), [1; 32])], out_first: 1, sends };
     assert!(matches!(log.commit(0, big.clone()).await, Commit::Unknown(_)));
     assert_eq!((log.log_bounds().await, log.out_last().await), (Ok((1, 0)), Ok(0)));
     assert_eq!(log.get_keys(&["ann".into()]).await, Ok(vec![None]));
@@ -139,14 +142,23 @@ async fn a_full_disk_is_an_error_to_the_caller_and_nothing_is_half_done() {
     assert_eq!(*log.fatal().borrow(), None, "a full disk is no reason to stop");
     // Many at once share a transaction: each of them hears of it.
     let many: Vec<_> = (0..40)
-        .map(|n| tokio::spawn({ let (log, one) = (Arc::clone(&log), large(&format!("many {n}"))); async move { log.ingest(one).await } }))
+        .map(|n| {
+            tokio::spawn({
+                let (log, one) = (Arc::clone(&log), large(&format!("many {n}")));
+                async move { log.ingest(one).await }
+            })
+        })
         .collect();
     for one in many {
         assert!(matches!(one.await.expect("task"), Err(LogError::Full(_))));
     }
     log.trim_in(stored as u64 / 2).await.expect("trimming a full log");
     assert_eq!(log.commit(0, big).await, Commit::Done(1), "with room it goes on");
-    assert_eq!(log.ingest(large("sms:result:new")).await, Ok(Ingested::Stored(stored as u64 + 1)), "no sequence was lost");
+    assert_eq!(
+        log.ingest(large("sms:result:new")).await,
+        Ok(Ingested::Stored(stored as u64 + 1)),
+        "no sequence was lost"
+    );
     drop(log);
     let check = rusqlite::Connection::open(dir.path().join("log.db")).expect("open");
     let health: String = check.query_row("PRAGMA integrity_check", [], |r| r.get(0)).expect("check");
@@ -222,7 +234,11 @@ async fn ids_and_claims_survive_their_way_from_memory_to_the_index() {
         for n in (0..MANY).step_by(997) {
             assert_eq!(ingest(&*log, &format!("sms:message:{n}")).await, Ingested::Duplicate, "{name}: {n}");
             let claim = log.claim(&format!("sms.s{n}.1.1"), "second").await;
-            assert_eq!(claim, Ok(if n == 0 { crate::log::Claim::Taken } else { crate::log::Claim::Ours }), "{name}: {n}");
+            assert_eq!(
+                claim,
+                Ok(if n == 0 { crate::log::Claim::Taken } else { crate::log::Claim::Ours }),
+                "{name}: {n}"
+            );
         }
         within(log.trim_in(MANY - 10)).await.expect("trim");
         assert!(matches!(ingest(&*log, "sms:message:5").await, Ingested::Stored(_)), "{name}: trimmed, so forgotten");

@@ -84,9 +84,8 @@ pub(super) fn trim_out(turn: &mut Turn<'_>, before: Timestamp) -> rusqlite::Resu
 
 /// OUT is trimmed from its beginning, up to the first record that is to be kept.
 fn first_kept(turn: &Turn<'_>, before: Timestamp) -> rusqlite::Result<Seq> {
-    let mut query = turn.conn.prepare_cached(
-        "SELECT seq, at FROM out_records WHERE seq >= ?1 ORDER BY seq LIMIT ?2",
-    )?;
+    let mut query =
+        turn.conn.prepare_cached("SELECT seq, at FROM out_records WHERE seq >= ?1 ORDER BY seq LIMIT ?2")?;
     let mut rows = query.query(params![sql(turn.counters.out_first), CHUNK_RECORDS])?;
     let mut end = turn.counters.out_first;
     while let Some(row) = rows.next()? {

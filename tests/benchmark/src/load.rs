@@ -1,11 +1,11 @@
 use crate::provider::MARK;
-use switchboard_e2e::wire::Connection;
 use bytes::Bytes;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use switchboard_e2e::wire::Connection;
 use switchboard_e2e::{Shop, sid};
 
 /// Signed webhooks, ready to be written. They are made before the clock starts: what the provider's side costs is not measured.
@@ -81,7 +81,9 @@ impl Webhooks {
             let at = began + Duration::from_secs_f64(i as f64 / f64::from(rate));
             due.push(at);
             // The timer is as coarse as a millisecond: the last of it is waited for by yielding.
-            if let Some(early) = at.checked_duration_since(Instant::now()).and_then(|d| d.checked_sub(Duration::from_millis(2))) {
+            if let Some(early) =
+                at.checked_duration_since(Instant::now()).and_then(|d| d.checked_sub(Duration::from_millis(2)))
+            {
                 tokio::time::sleep(early).await;
             }
             while Instant::now() < at {

@@ -236,7 +236,11 @@ fn has_an_owner_and_a_clock(row: &Value) {
         Some("queued") if row["queue"].is_string() && queued && !offered => &row["sla"]["due_at"],
         Some("offered") if offered => &row["offer"]["expires_at"],
         Some("assigned") if row["agent"].is_string() && !offered => {
-            if row["sla"].is_object() { &row["sla"]["due_at"] } else { &row["resolution_due_at"] }
+            if row["sla"].is_object() {
+                &row["sla"]["due_at"]
+            } else {
+                &row["resolution_due_at"]
+            }
         }
         Some("pending") => &row["pending_until"],
         Some("snoozed") => &row["snoozed_until"],

@@ -56,8 +56,11 @@ impl Backend for FakeRouter {
             *next
         };
         let reply = self.reply.lock().unwrap().clone();
-        let answered =
-            Public::Answered { command: self.command_key(&command.id), body: command.body_hash.clone(), reply: reply.clone() };
+        let answered = Public::Answered {
+            command: self.command_key(&command.id),
+            body: command.body_hash.clone(),
+            reply: reply.clone(),
+        };
         self.commands.lock().unwrap().push(command);
         let frame = (seq, vec![Event::from(answered)]);
         match &mut *self.held.lock().unwrap() {
@@ -72,14 +75,18 @@ impl Backend for FakeRouter {
     fn state(&self) -> Arc<StateView> {
         let queue = QueueView { depth: 3, oldest_since: Some(NOW.plus(-5000)), offered: 1, in_time: 9, due: 10 };
         let up = ChannelView { kind: "sms".into(), ..ChannelView::default() };
-        let paused = ChannelView { kind: "webchat".into(), paused: Some("by an operator".into()), failures: 2, probe_at: None };
+        let paused =
+            ChannelView { kind: "webchat".into(), paused: Some("by an operator".into()), failures: 2, probe_at: None };
         Arc::new(StateView {
             seq: 4,
             now: NOW,
             pack: "pack1".into(),
             pack_warnings: vec!["pack.yaml:3:1: can never match".into()],
             queues: BTreeMap::from([("everyone".to_owned(), queue)]),
-            agents: BTreeMap::from([("ann".to_owned(), AgentView { load: 150, conversations: 1, ..AgentView::default() })]),
+            agents: BTreeMap::from([(
+                "ann".to_owned(),
+                AgentView { load: 150, conversations: 1, ..AgentView::default() },
+            )]),
             channels: BTreeMap::from([("sms".to_owned(), up), ("site".to_owned(), paused)]),
         })
     }
@@ -144,7 +151,8 @@ pub async fn fake() -> Fake {
     story().into_iter().for_each(|f| frames.push(f));
     let sources: Vec<(String, Vec<u8>)> =
         QUICKSTART.iter().map(|(p, t)| ((*p).to_owned(), t.as_bytes().to_vec())).collect();
-    let ids = [("message".to_owned(), "m0000000000000009".to_owned()), ("conversation".to_owned(), "c1".to_owned())].into();
+    let ids =
+        [("message".to_owned(), "m0000000000000009".to_owned()), ("conversation".to_owned(), "c1".to_owned())].into();
     let back = Arc::new(FakeRouter {
         frames: Arc::clone(&frames),
         commands: Mutex::default(),

@@ -70,22 +70,34 @@ async fn the_other_lists_say_what_is_there() {
     let fake = fake().await;
     let queues = fake.get("/queues").await.ok();
     let everyone = queues["queues"].as_array().unwrap().iter().find(|q| q["id"] == "everyone").unwrap().clone();
-    assert_eq!((&everyone["depth"], &everyone["oldest_wait_ms"], &everyone["sla"]["level"]), (&json!(3), &json!(5000), &json!(0.9)));
+    assert_eq!(
+        (&everyone["depth"], &everyone["oldest_wait_ms"], &everyone["sla"]["level"]),
+        (&json!(3), &json!(5000), &json!(0.9))
+    );
     let channels = fake.get("/channels").await.ok();
     assert_eq!(channels["channels"][0]["state"], "paused");
-    assert_eq!(channels["channels"][1], json!({ "id": "sms", "kind": "sms", "state": "up", "paused_reason": null, "failures": 0, "probe_at": null }));
+    assert_eq!(
+        channels["channels"][1],
+        json!({ "id": "sms", "kind": "sms", "state": "up", "paused_reason": null, "failures": 0, "probe_at": null })
+    );
     let agents = fake.get("/agents").await.ok();
     let ann = agents["agents"].as_array().unwrap().iter().find(|a| a["id"] == "ann").unwrap();
     assert_eq!((&ann["load"], &ann["presence"]), (&json!(1.5), &json!("offline")));
     let first = fake.get("/agents?limit=1").await.ok();
     let cursor = first["next"].as_str().unwrap();
-    assert_ne!(fake.get(&format!("/agents?limit=1&cursor={cursor}")).await.ok()["agents"][0]["id"], first["agents"][0]["id"]);
+    assert_ne!(
+        fake.get(&format!("/agents?limit=1&cursor={cursor}")).await.ok()["agents"][0]["id"],
+        first["agents"][0]["id"]
+    );
     let dead = fake.get("/dead-letters").await.ok();
     let one = &dead["dead_letters"][0];
     assert_eq!((&one["id"], &one["reason"], &one["to"]), (&json!(msg(6)), &json!("unknown"), &json!("+15550000001")));
     assert!(one["detail"].as_str().unwrap().contains("may have been sent"));
     let held = fake.get("/quarantine").await.ok();
-    assert_eq!((&held["quarantine"][0]["id"], &held["quarantine"][0]["raw"]["text"]), (&json!("10"), &json!("Body=café")));
+    assert_eq!(
+        (&held["quarantine"][0]["id"], &held["quarantine"][0]["raw"]["text"]),
+        (&json!("10"), &json!("Body=café"))
+    );
     let retried = fake.post("/quarantine/10/retry", "t-sup", json!({})).await.ok();
     assert_eq!(retried, json!({ "id": "10", "released": false, "reason": "no from" }));
     fake.post("/quarantine/9/retry", "t-sup", json!({})).await.refused(404, "not_found");
@@ -101,7 +113,10 @@ async fn the_other_lists_say_what_is_there() {
 async fn a_decision_explains_itself() {
     let fake = fake().await;
     let got = fake.get(&format!("/messages/{}/explain", msg(1))).await.ok();
-    assert_eq!((&got["pack"], &got["outcome"]["queue"], &got["others"]), (&json!("pack1"), &json!("billing"), &json!(4)));
+    assert_eq!(
+        (&got["pack"], &got["outcome"]["queue"], &got["others"]),
+        (&json!("pack1"), &json!("billing"), &json!(4))
+    );
     assert_eq!(got["outcome"]["replies"][0]["rule"], "Refunds");
     // The facts' message is empty here, so the pack's rules run over an empty channel: each says what it wanted.
     let rules = got["rules"].as_array().unwrap();

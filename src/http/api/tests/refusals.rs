@@ -35,7 +35,9 @@ async fn every_route_lets_in_its_scope_and_those_above_and_nobody_else() {
                     assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{what}");
                     assert!(answer.headers().contains_key("www-authenticate"), "{what}");
                 }
-                (Some(needed), Some(has)) if has < needed => assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{what}"),
+                (Some(needed), Some(has)) if has < needed => {
+                    assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{what}")
+                }
                 _ => assert!(!matches!(answer.status().as_u16(), 401 | 403 | 405 | 500), "{what}"),
             }
         }
@@ -54,8 +56,11 @@ async fn an_empty_token_and_a_good_cookie_beside_a_bad_token_open_nothing() {
 }
 
 fn console_cookie(fake: &Fake) -> String {
-    let identity =
-        crate::http::console::Identity { token: "console".into(), agent: Some("ann".into()), scopes: vec![Scope::Agent] };
+    let identity = crate::http::console::Identity {
+        token: "console".into(),
+        agent: Some("ann".into()),
+        scopes: vec![Scope::Agent],
+    };
     let cookie = fake.sessions.start(identity).unwrap();
     cookie.split(';').next().unwrap().to_owned()
 }
@@ -89,7 +94,9 @@ async fn what_cannot_be_served_is_a_problem() {
     call(&fake, Method::GET, "/conversations?limit=201", "t-read", &[], "").await.refused(400, "bad_query");
     call(&fake, Method::GET, "/conversations?cursor=xyz", "t-read", &[], "").await.refused(400, "bad_query");
     call(&fake, Method::GET, "/conversations?sate=open", "t-read", &[], "").await.refused(400, "bad_query");
-    call(&fake, Method::POST, &reply, "t-ann", &[("content-type", "text/plain")], "{}").await.refused(415, "unsupported_media_type");
+    call(&fake, Method::POST, &reply, "t-ann", &[("content-type", "text/plain")], "{}")
+        .await
+        .refused(415, "unsupported_media_type");
     call(&fake, Method::POST, &reply, "t-ann", &json_type, "{\"text\": ").await.refused(400, "bad_json");
     call(&fake, Method::POST, &reply, "t-ann", &json_type, "[1]").await.refused(400, "bad_json");
     call(&fake, Method::POST, &reply, "t-ann", &json_type, &"[".repeat(3000)).await.refused(400, "bad_json");
@@ -108,13 +115,24 @@ async fn everything_that_is_wrong_with_a_body_is_told_at_once_with_its_place() {
     });
     let got = fake.post(&format!("/conversations/{conv}/reply"), "t-ann", body).await;
     got.refused(422, "invalid");
-    let mut places: Vec<&str> = got.body["errors"].as_array().unwrap().iter().map(|e| e["pointer"].as_str().unwrap()).collect();
+    let mut places: Vec<&str> =
+        got.body["errors"].as_array().unwrap().iter().map(|e| e["pointer"].as_str().unwrap()).collect();
     places.sort_unstable();
     assert_eq!(
         places,
-        ["/a~1b~0c", "/attachments/0/mime", "/attachments/0/name", "/attachments/1", "/sean", "/seen", "/take", "/text"]
+        [
+            "/a~1b~0c",
+            "/attachments/0/mime",
+            "/attachments/0/name",
+            "/attachments/1",
+            "/sean",
+            "/seen",
+            "/take",
+            "/text"
+        ]
     );
-    let got = fake.post("/messages", "t-ann", json!({ "channel": "sms", "text": "x", "to": { "kind": "phone" } })).await;
+    let got =
+        fake.post("/messages", "t-ann", json!({ "channel": "sms", "text": "x", "to": { "kind": "phone" } })).await;
     assert_eq!(got.body["errors"][0]["pointer"], "/to/value", "{}", got.body);
 }
 
@@ -163,7 +181,9 @@ fn the_openapi_document_names_every_route_and_no_other() {
     }
     let mut real: Vec<(String, String, Value)> = ROUTES
         .iter()
-        .map(|r| (r.method.into(), r.path.into(), r.scope.map_or(Value::Null, |s| json!(crate::http::api::scope_name(s)))))
+        .map(|r| {
+            (r.method.into(), r.path.into(), r.scope.map_or(Value::Null, |s| json!(crate::http::api::scope_name(s))))
+        })
         .collect();
     told.sort_by_key(|t| (t.1.clone(), t.0.clone()));
     real.sort_by_key(|t| (t.1.clone(), t.0.clone()));

@@ -76,7 +76,10 @@ async fn a_change_is_told_with_the_newest_state_and_an_id() {
     fake.back.frames.push((5, vec![opened(9, "sms"), received(9, 900, "hello there"), queued(9, "everyone")]));
     let all = client.until("queue").await;
     let message = all.iter().find(|t| t.name == "message").unwrap();
-    assert_eq!((&message.data["conversation"], &message.data["message"]["text"]), (&json!(conv(9)), &json!("hello there")));
+    assert_eq!(
+        (&message.data["conversation"], &message.data["message"]["text"]),
+        (&json!(conv(9)), &json!("hello there"))
+    );
     assert_eq!(message.id.as_deref(), Some("5.1"));
     let conversation = all.iter().find(|t| t.name == "conversation").unwrap();
     assert_eq!((&conversation.data["state"], &conversation.data["queue"]), (&json!("queued"), &json!("everyone")));

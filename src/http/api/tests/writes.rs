@@ -14,7 +14,8 @@ async fn the_same_key_gives_the_first_answer_and_acts_once() {
     let mut fake = fake().await;
     let path = format!("/conversations/{}/reply", conv(1));
     let body = r#"{"text":"hello"}"#;
-    let (a, b, c) = tokio::join!(keyed(&fake, &path, "k", body), keyed(&fake, &path, "k", body), keyed(&fake, &path, "k", body));
+    let (a, b, c) =
+        tokio::join!(keyed(&fake, &path, "k", body), keyed(&fake, &path, "k", body), keyed(&fake, &path, "k", body));
     assert_eq!((a.status.as_u16(), &a.body["id"]), (202, &json!("m0000000000000009")));
     assert_eq!((&a.body, &a.body), (&b.body, &c.body));
     assert_eq!(fake.commands(), 1);
@@ -63,49 +64,103 @@ async fn each_request_becomes_its_command() {
     let until = "2027-01-01T00:00:00Z";
     let none = || None;
     let table: Vec<(&str, &str, Value, Action)> = vec![
-        ("POST", "/conversations/$c/reply", json!({ "text": "hi", "take": true, "seen": m }), Action::Reply {
-            conversation: c.clone(), text: "hi".into(), attachments: vec![], take: true, seen: Some(m.clone()),
-        }),
-        ("POST", "/conversations/$c/note", json!({ "text": "n" }), Action::Note { conversation: c.clone(), text: "n".into() }),
+        (
+            "POST",
+            "/conversations/$c/reply",
+            json!({ "text": "hi", "take": true, "seen": m }),
+            Action::Reply {
+                conversation: c.clone(),
+                text: "hi".into(),
+                attachments: vec![],
+                take: true,
+                seen: Some(m.clone()),
+            },
+        ),
+        (
+            "POST",
+            "/conversations/$c/note",
+            json!({ "text": "n" }),
+            Action::Note { conversation: c.clone(), text: "n".into() },
+        ),
         ("POST", "/conversations/$c/take", json!({}), Action::Take { conversation: c.clone() }),
         ("POST", "/conversations/$c/close", json!({}), Action::Close { conversation: c.clone() }),
         ("POST", "/conversations/$c/reopen", json!({}), Action::Reopen { conversation: c.clone() }),
-        ("POST", "/conversations/$c/transfer", json!({ "queue": "billing" }), Action::Transfer {
-            conversation: c.clone(), to: Destination::Queue("billing".into()),
-        }),
-        ("POST", "/conversations/$c/transfer", json!({ "agent": "bob" }), Action::Transfer {
-            conversation: c.clone(), to: Destination::Agent("bob".into()),
-        }),
-        ("POST", "/conversations/$c/snooze", json!({ "until": until }), Action::Snooze {
-            conversation: c.clone(), until: until.parse().unwrap(),
-        }),
-        ("PATCH", "/conversations/$c", json!({ "tags": ["a"], "priority": "high", "attributes": { "x": null, "y": "1" } }), Action::Update {
-            conversation: c.clone(), tags: Some(vec!["a".into()]), priority: Some("high".into()),
-            attributes: [("x".to_owned(), none()), ("y".to_owned(), Some("1".to_owned()))].into(),
-        }),
-        ("PUT", "/agents/ann/presence", json!({ "presence": "away" }), Action::Presence { agent: "ann".into(), presence: "away".into() }),
+        (
+            "POST",
+            "/conversations/$c/transfer",
+            json!({ "queue": "billing" }),
+            Action::Transfer { conversation: c.clone(), to: Destination::Queue("billing".into()) },
+        ),
+        (
+            "POST",
+            "/conversations/$c/transfer",
+            json!({ "agent": "bob" }),
+            Action::Transfer { conversation: c.clone(), to: Destination::Agent("bob".into()) },
+        ),
+        (
+            "POST",
+            "/conversations/$c/snooze",
+            json!({ "until": until }),
+            Action::Snooze { conversation: c.clone(), until: until.parse().unwrap() },
+        ),
+        (
+            "PATCH",
+            "/conversations/$c",
+            json!({ "tags": ["a"], "priority": "high", "attributes": { "x": null, "y": "1" } }),
+            Action::Update {
+                conversation: c.clone(),
+                tags: Some(vec!["a".into()]),
+                priority: Some("high".into()),
+                attributes: [("x".to_owned(), none()), ("y".to_owned(), Some("1".to_owned()))].into(),
+            },
+        ),
+        (
+            "PUT",
+            "/agents/ann/presence",
+            json!({ "presence": "away" }),
+            Action::Presence { agent: "ann".into(), presence: "away".into() },
+        ),
         ("POST", "/offers/$o/accept", json!({}), Action::AcceptOffer { offer: o.clone() }),
         ("POST", "/offers/$o/decline", json!({}), Action::DeclineOffer { offer: o.clone() }),
-        ("PATCH", "/contacts/$p", json!({ "consent": { "sms": "opted_in" } }), Action::UpdateContact {
-            contact: p.clone(), tags: None, attributes: [].into(), consent: [("sms".to_owned(), ConsentState::OptedIn)].into(),
-        }),
-        ("POST", "/contacts/$p/merge", json!({ "from": contact(2) }), Action::MergeContact {
-            into: p.clone(), from: contact(2).to_string(),
-        }),
+        (
+            "PATCH",
+            "/contacts/$p",
+            json!({ "consent": { "sms": "opted_in" } }),
+            Action::UpdateContact {
+                contact: p.clone(),
+                tags: None,
+                attributes: [].into(),
+                consent: [("sms".to_owned(), ConsentState::OptedIn)].into(),
+            },
+        ),
+        (
+            "POST",
+            "/contacts/$p/merge",
+            json!({ "from": contact(2) }),
+            Action::MergeContact { into: p.clone(), from: contact(2).to_string() },
+        ),
         ("POST", "/channels/sms/pause", json!({}), Action::PauseChannel { target: "sms".into() }),
         ("POST", "/channels/sms/resume", json!({}), Action::ResumeChannel { target: "sms".into() }),
         ("POST", "/rules/reload", json!({}), Action::ReloadPack { hash: "pack2".into() }),
         ("POST", "/rules/rollback", json!({}), Action::RollbackPack),
         ("POST", "/dead-letters/$m/resend", json!({}), Action::Resend { send: m.clone() }),
         ("DELETE", "/dead-letters/$m", json!({}), Action::Drop { send: m.clone() }),
-        ("POST", "/messages", json!({ "channel": "sms", "to": { "kind": "phone", "value": "+15551230001" }, "text": "hi", "queue": "q" }), Action::Start {
-            to_channel: "sms".into(), to: switchboard_envelope::Address::new("phone", "+15551230001"), text: "hi".into(),
-            destination: Some(Destination::Queue("q".into())),
-        }),
+        (
+            "POST",
+            "/messages",
+            json!({ "channel": "sms", "to": { "kind": "phone", "value": "+15551230001" }, "text": "hi", "queue": "q" }),
+            Action::Start {
+                to_channel: "sms".into(),
+                to: switchboard_envelope::Address::new("phone", "+15551230001"),
+                text: "hi".into(),
+                destination: Some(Destination::Queue("q".into())),
+            },
+        ),
     ];
     for (method, path, body, action) in table {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
-        let got = call(&fake, method, &at(path), "t-admin", &[("content-type", "application/json")], &body.to_string()).await;
+        let got =
+            call(&fake, method, &at(path), "t-admin", &[("content-type", "application/json")], &body.to_string()).await;
         assert!(got.status.is_success(), "{path}: {} {}", got.status, got.body);
         let command = fake.last_command();
         assert_eq!(command.action, action, "{path}");
@@ -167,10 +222,12 @@ async fn a_file_is_uploaded_sent_and_read_back_as_nothing_that_runs() {
     let Action::Reply { attachments, text, .. } = fake.last_command().action else { panic!("no reply") };
     assert_eq!((attachments.len(), attachments[0].size, text.as_str()), (1, 8, ""));
     // The file belongs to that conversation only.
-    let other = fake.post(&format!("/conversations/{}/reply", conv(1)), "t-ann", json!({ "attachments": [up.body] })).await;
+    let other =
+        fake.post(&format!("/conversations/{}/reply", conv(1)), "t-ann", json!({ "attachments": [up.body] })).await;
     assert_eq!(other.body["errors"][0]["pointer"], "/attachments/0/id", "{}", other.body);
 
-    let mut event = crate::history::tests::send(2, 90, "see", switchboard_envelope::Author::Agent { id: "ann".into() }, true);
+    let mut event =
+        crate::history::tests::send(2, 90, "see", switchboard_envelope::Author::Agent { id: "ann".into() }, true);
     if let Some((_, switchboard_routing_rules::event::Private::Send { content, .. })) = &mut event.private {
         content.attachments = attachments;
     }
