@@ -11,12 +11,19 @@ pub(crate) enum Name {
     Config,
     /// A file of a rule pack
     Rules,
+    /// The API, as OpenAPI
+    Openapi,
 }
 
 pub(crate) fn run(name: Option<Name>, screen: &mut Screen) -> Done {
     let schema = match name {
         Some(name) => one(name),
-        None => json!({ "envelope": one(Name::Envelope), "config": one(Name::Config), "rules": one(Name::Rules) }),
+        None => json!({
+            "envelope": one(Name::Envelope),
+            "config": one(Name::Config),
+            "rules": one(Name::Rules),
+            "openapi": one(Name::Openapi),
+        }),
     };
     screen.out(&format!("{schema:#}"));
     Ok(())
@@ -27,5 +34,7 @@ fn one(name: Name) -> Value {
         Name::Envelope => switchboard_envelope::schema::envelope_schema(),
         Name::Config => crate::config::schema::config_schema(),
         Name::Rules => switchboard_routing_rules::pack::json_schema(),
+        // A test of the API reads it, so it is JSON.
+        Name::Openapi => serde_json::from_str(crate::http::api::OPENAPI).unwrap_or_default(),
     }
 }

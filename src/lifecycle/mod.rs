@@ -4,6 +4,7 @@ mod api;
 pub mod channels;
 mod chat;
 mod health;
+mod reload;
 mod listener;
 mod start;
 mod tokens;

@@ -142,6 +142,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let api_limits = ApiLimits { read_timeout: config.http.read_timeout, ..ApiLimits::default() };
     let api_state =
         ApiState::new(backend.clone(), history.clone(), tokens, Some(sessions.clone()), api_limits, stopping.clone());
+    let hangups = super::reload::listen().map_err(|e| StartError::Other(format!("SIGHUP: {e}")))?;
+    let reloads = tokio::spawn(super::reload::on_hangup(hangups, backend.clone()));
     let presence = tokio::spawn(api::watch_consoles(backend, sessions.clone()));
     let health = health::Health {
         log: log.clone(),
@@ -192,6 +194,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     }
     waker.abort();
     presence.abort();
+    reloads.abort();
     Ok(())
 }
 

@@ -344,6 +344,7 @@ impl Log for SqliteLog {
     }
 
     fn durability(&self) -> String {
-        "a power cut takes nothing that was acknowledged: every record is synced to the disk before its answer".into()
+        "embedded: a power cut takes nothing that was acknowledged, for every record is synced to the disk before its answer"
+            .into()
     }
 }

@@ -64,6 +64,7 @@ async fn a_customer_and_an_agent_talk_through_the_pages() {
 
     // A rule answers by itself.
     say(&browser, "I want a refund").await;
+    browser.sees("refunds take up to five working days").await;
     browser.switch(&agent).await;
     browser.sees("I want a refund").await;
 

@@ -64,18 +64,18 @@ async fn check_accepts_a_good_configuration() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_packs_tests_run_without_a_daemon_and_fail_when_a_rule_is_wrong() {
     let shop = Shop::with("http://127.0.0.1:1").open();
-    let test = |queue: &str| {
+    let test = |priority: &str| {
         format!(
             "tests:\n  - name: A refund is answered\n    at: 2026-11-23T10:00:00+01:00\n    \
              message: {{ kind: sms, from: \"+15551230001\", text: refund A-1 }}\n    \
-             expect: {{ queue: {queue}, tags: [refund], replies: [refund] }}\n"
+             expect: {{ queue: everyone, priority: {priority}, tags: [refund], replies: [refund] }}\n"
         )
     };
     let pack = shop.pack();
-    std::fs::write(pack.join("refund_test.yaml"), test("everyone")).unwrap();
+    std::fs::write(pack.join("refund_test.yaml"), test("normal")).unwrap();
     let good = shop.command(&["rules", "test", pack.to_str().unwrap()]);
     assert_eq!(good.status.code(), Some(0), "{}", said(&good));
-    std::fs::write(pack.join("refund_test.yaml"), test("billing")).unwrap();
+    std::fs::write(pack.join("refund_test.yaml"), test("high")).unwrap();
     let bad = shop.command(&["rules", "test", pack.to_str().unwrap()]);
     assert_eq!(bad.status.code(), Some(1), "{}", said(&bad));
     assert!(said(&bad).contains("A refund is answered"), "{}", said(&bad));
