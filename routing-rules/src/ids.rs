@@ -62,11 +62,6 @@ macro_rules! id {
         pub struct $name(u128);
 
         impl $name {
-            #[allow(dead_code, reason = "not every kind of id is ranged over")]
-            pub(crate) const MIN: $name = $name(0);
-            #[allow(dead_code, reason = "not every kind of id is ranged over")]
-            pub(crate) const MAX: $name = $name(u128::MAX);
-
             /// Derived from its cause.
             #[must_use]
             pub fn derive(salt: &Salt, fields: &[&[u8]]) -> $name {
@@ -123,6 +118,15 @@ id!(
     /// An offer of a conversation to an agent.
     OfferId, 'o', "offer"
 );
+
+impl ConvId {
+    pub(crate) const MIN: ConvId = ConvId(0);
+    pub(crate) const MAX: ConvId = ConvId(u128::MAX);
+}
+
+impl MessageId {
+    pub(crate) const MIN: MessageId = MessageId(0);
+}
 
 #[cfg(test)]
 mod tests {
