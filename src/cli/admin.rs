@@ -1,21 +1,21 @@
-//! Administering a running daemon: each command is one request, or a few.
+//! Administering a running daemon: each command is one request, or a few. Conversations are in their own file.
 
 use super::api::{Api, encoded};
-use super::list::{Common, List, address, ago, first, lookup, since, text};
-use super::screen::{Screen, plain};
+use super::list::{Common, List, address, first, lookup, since, text};
+use super::screen::{Screen, plain, span};
 use super::{ConfigArg, Done, Failure};
 use crate::config::Environment;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 /// How many rows a list shows unless told otherwise.
-const ROWS: usize = 50;
+pub(super) const ROWS: usize = 50;
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Limit {
     /// The most rows to show
     #[arg(long, default_value_t = ROWS, value_parser = rows)]
-    limit: usize,
+    pub limit: usize,
 }
 
 fn rows(s: &str) -> Result<usize, String> {
@@ -23,205 +23,13 @@ fn rows(s: &str) -> Result<usize, String> {
 }
 
 /// Says what was done, or prints the API's answer.
-fn done(answer: &Value, common: &Common, screen: &mut Screen, said: &str) -> Done {
+pub(super) fn done(answer: &Value, common: &Common, screen: &mut Screen, said: &str) -> Done {
     if common.json {
         screen.out(&format!("{answer:#}"));
     } else {
         screen.out(said);
     }
     Ok(())
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Conversations {
-    #[command(flatten)]
-    common: Common,
-    #[command(subcommand)]
-    command: Option<ConversationsCommand>,
-}
-
-#[derive(Clone, Debug, Args)]
-struct ConversationFilter {
-    /// queued, offered, assigned, pending, snoozed, closed or open
-    #[arg(long)]
-    state: Option<String>,
-    #[arg(long)]
-    queue: Option<String>,
-    #[arg(long)]
-    agent: Option<String>,
-    #[arg(long)]
-    channel: Option<String>,
-    /// A contact's id
-    #[arg(long)]
-    contact: Option<String>,
-    #[command(flatten)]
-    limit: Limit,
-}
-
-#[derive(Debug, Subcommand)]
-enum ConversationsCommand {
-    /// List them, newest first (the default)
-    List(ConversationFilter),
-    /// Show one with its messages
-    Show { id: String },
-    /// Answer the customer
-    Reply {
-        id: String,
-        text: String,
-        /// Answer although another agent has it
-        #[arg(long)]
-        take: bool,
-        /// The agent for whom you answer
-        #[arg(long)]
-        agent: Option<String>,
-    },
-    /// Add a note that the customer does not see
-    Note {
-        id: String,
-        text: String,
-        #[arg(long)]
-        agent: Option<String>,
-    },
-    /// Close it
-    Close { id: String },
-    /// Open it again
-    Reopen { id: String },
-    /// Hand it to a queue or an agent
-    #[command(group = clap::ArgGroup::new("to").required(true))]
-    Transfer {
-        id: String,
-        #[arg(long, group = "to")]
-        queue: Option<String>,
-        #[arg(long, group = "to")]
-        agent: Option<String>,
-    },
-    /// Set it aside until a time, as 2026-11-23T09:00:00Z
-    Snooze { id: String, until: String },
-}
-
-impl Conversations {
-    pub async fn run(self, at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Done {
-        let api = Api::open(at, env)?;
-        let common = &self.common;
-        let (id, action, body, said) = match self.command {
-            None => return list_conversations(&api, common, screen, None).await,
-            Some(ConversationsCommand::List(filter)) => {
-                return list_conversations(&api, common, screen, Some(filter)).await;
-            }
-            Some(ConversationsCommand::Show { id }) => return show_conversation(&api, common, screen, &id).await,
-            Some(ConversationsCommand::Reply { id, text, take, agent }) => {
-                let body = with_agent(json!({ "text": text, "take": take }), agent);
-                (id, "reply", body, "the reply is on its way")
-            }
-            Some(ConversationsCommand::Note { id, text, agent }) => {
-                (id, "note", with_agent(json!({ "text": text }), agent), "noted")
-            }
-            Some(ConversationsCommand::Close { id }) => (id, "close", json!({}), "closed"),
-            Some(ConversationsCommand::Reopen { id }) => (id, "reopen", json!({}), "open again"),
-            Some(ConversationsCommand::Transfer { id, queue: Some(queue), .. }) => {
-                (id, "transfer", json!({ "queue": queue }), "transferred")
-            }
-            Some(ConversationsCommand::Transfer { id, agent, .. }) => {
-                (id, "transfer", json!({ "agent": agent }), "transferred")
-            }
-            Some(ConversationsCommand::Snooze { id, until }) => (id, "snooze", json!({ "until": until }), "snoozed"),
-        };
-        let answer = api.post(&format!("/conversations/{}/{action}", encoded(&id)), body).await?;
-        let sent = text(&answer, "id");
-        let said = if action == "reply" && !sent.is_empty() { format!("{said}: {sent}") } else { said.to_owned() };
-        done(&answer, common, screen, &said)
-    }
-}
-
-fn with_agent(mut body: Value, agent: Option<String>) -> Value {
-    if let (Some(agent), Some(map)) = (agent, body.as_object_mut()) {
-        map.insert("agent".into(), agent.into());
-    }
-    body
-}
-
-async fn list_conversations(
-    api: &Api,
-    common: &Common,
-    screen: &mut Screen,
-    filter: Option<ConversationFilter>,
-) -> Done {
-    let limit = filter.as_ref().map_or(ROWS, |f| f.limit.limit);
-    let mut query = vec![];
-    if let Some(f) = filter {
-        for (key, value) in
-            [("state", f.state), ("queue", f.queue), ("agent", f.agent), ("channel", f.channel), ("contact", f.contact)]
-        {
-            query.extend(value.map(|v| (key, v)));
-        }
-    }
-    let list = List { path: "/conversations", key: "conversations", query, limit, empty: "no conversations" };
-    let heads = ["ID", "STATE", "CHANNEL", "CONTACT", "QUEUE", "AGENT", "PRIORITY", "SINCE", "LAST"];
-    list.show(api, common, screen, &heads, |c, now| {
-        vec![
-            text(c, "id"),
-            text(c, "state"),
-            text(c, "channel"),
-            who(c),
-            text(c, "queue"),
-            text(c, "agent"),
-            text(c, "priority"),
-            since(c, "opened_at", now),
-            first(c, &["last_message.text", "subject"]),
-        ]
-    })
-    .await
-}
-
-fn who(conversation: &Value) -> String {
-    first(
-        conversation,
-        &["contact.name", "address.name", "address.value", "contact.identities", "thread", "contact.id", "contact"],
-    )
-}
-
-async fn show_conversation(api: &Api, common: &Common, screen: &mut Screen, id: &str) -> Done {
-    let c = api.get(&format!("/conversations/{}", encoded(id))).await?;
-    if common.json {
-        screen.out(&format!("{c:#}"));
-        return Ok(());
-    }
-    let mut facts = vec![];
-    for (name, value) in [
-        ("state", text(&c, "state")),
-        ("channel", text(&c, "channel")),
-        ("contact", who(&c)),
-        ("queue", text(&c, "queue")),
-        ("agent", text(&c, "agent")),
-        ("priority", text(&c, "priority")),
-        ("tags", text(&c, "tags")),
-        ("opened", ago(&c, "opened_at", screen.now)),
-    ] {
-        if !value.is_empty() {
-            facts.push(format!("{name}: {}", plain(&value)));
-        }
-    }
-    screen.out(&format!("{}  {}", plain(&text(&c, "id")), facts.join("  ")));
-    for m in lookup(&c, "messages").as_array().into_iter().flatten() {
-        screen.out("");
-        screen.out(&message_head(m, screen));
-        for line in text(m, "text").lines() {
-            screen.out(&format!("  {}", plain(line)));
-        }
-        for a in lookup(m, "attachments").as_array().into_iter().flatten() {
-            screen.out(&format!("  [{} {}]", plain(&text(a, "name")), plain(&text(a, "mime"))));
-        }
-    }
-    Ok(())
-}
-
-/// `12:02  in  Ann  delivered`
-fn message_head(m: &Value, screen: &Screen) -> String {
-    let author = address(m, "author");
-    let author = if author.is_empty() { first(m, &["author.agent", "author.rule", "author.kind"]) } else { author };
-    let parts = [ago(m, "at", screen.now), text(m, "direction"), author, text(m, "status"), text(m, "detail")];
-    let head: Vec<String> = parts.iter().map(|p| plain(p)).filter(|p| !p.is_empty()).collect();
-    format!("{}  {}", head.join("  "), plain(&text(m, "id")))
 }
 
 #[derive(Debug, Args)]
@@ -310,10 +118,9 @@ impl Queues {
             limit: 100_000,
             empty: "the rule pack has no queues",
         };
-        let heads = ["ID", "WAITING", "OFFERED", "OLDEST", "SKILLS"];
-        let cells = |q: &Value, now| {
-            vec![text(q, "id"), text(q, "depth"), text(q, "offered"), since(q, "waiting_since", now), text(q, "skills")]
-        };
+        let heads = ["ID", "WAITING", "OFFERED", "OLDEST", "IN TIME"];
+        let cells =
+            |q: &Value, now| vec![text(q, "id"), text(q, "depth"), text(q, "offered"), waited(q, now), in_time(q)];
         list.show(&api, &self.common, screen, &heads, cells).await
     }
 }
@@ -353,12 +160,7 @@ impl Channels {
                 let heads = ["ID", "KIND", "STATE", "WHY"];
                 return list
                     .show(&api, &self.common, screen, &heads, |c, _| {
-                        vec![
-                            text(c, "id"),
-                            text(c, "kind"),
-                            channel_state(c),
-                            first(c, &["detail", "reason", "pause_reason"]),
-                        ]
+                        vec![text(c, "id"), text(c, "kind"), channel_state(c), first(c, &["paused_reason", "detail"])]
                     })
                     .await;
             }
@@ -366,6 +168,19 @@ impl Channels {
         let answer = api.post(&format!("/channels/{}/{action}", encoded(&id)), json!({})).await?;
         done(&answer, &self.common, screen, &format!("{id} {said}"))
     }
+}
+
+/// How long the first in a queue has waited.
+fn waited(queue: &Value, now: switchboard_envelope::Timestamp) -> String {
+    match lookup(queue, "oldest_wait_ms").as_i64() {
+        Some(ms) => span(ms),
+        None => since(queue, "waiting_since", now),
+    }
+}
+
+/// The share that was answered in time.
+fn in_time(queue: &Value) -> String {
+    lookup(queue, "sla.level").as_f64().map(|l| format!("{:.0} %", l * 100.0)).unwrap_or_default()
 }
 
 fn channel_state(c: &Value) -> String {
@@ -520,7 +335,14 @@ impl Quarantine {
         let limit = match self.command {
             Some(QuarantineCommand::Retry { id }) => {
                 let answer = api.post(&format!("/quarantine/{}/retry", encoded(&id)), json!({})).await?;
-                return done(&answer, &self.common, screen, &format!("{id} was read again"));
+                let again = lookup(&answer, "released").as_bool() != Some(false);
+                let said = if again {
+                    "was read again".to_owned()
+                } else {
+                    format!("still cannot be read: {}", plain(&text(&answer, "reason")))
+                };
+                done(&answer, &self.common, screen, &format!("{id} {said}"))?;
+                return if again { Ok(()) } else { Err(Failure::Failed(String::new())) };
             }
             Some(QuarantineCommand::List(limit)) => limit.limit,
             None => ROWS,

@@ -1,7 +1,7 @@
 //! Why a message was handled as it was: asked of the daemon, or worked out over a file.
 
 use super::api::{Api, encoded};
-use super::list::{List, ago, first, lookup, text};
+use super::list::{ago, first, lookup, text};
 use super::screen::{Screen, plain};
 use super::{Done, Failure};
 use crate::config::{Config, Environment};
@@ -12,17 +12,8 @@ use switchboard_envelope::{Inbound, MAX_ENVELOPE};
 use switchboard_routing_rules::decide::seen_message;
 use switchboard_routing_rules::pack::{RuleTrace, SeenState};
 
-/// The newest message that a customer wrote.
-pub(crate) async fn last_message(api: &Api) -> Result<String, Failure> {
-    let list = List { path: "/conversations", key: "conversations", query: vec![], limit: 200, empty: "" };
-    let (rows, _) = list.rows(api).await?;
-    let newest =
-        rows.iter().max_by_key(|c| first(c, &["last_inbound_at", "last_message.at", "updated_at", "opened_at"]));
-    let Some(newest) = newest else {
-        return Err(Failure::Failed("there is no conversation yet: nothing was decided".into()));
-    };
-    last_of(api, &text(newest, "id")).await
-}
+/// What the API calls the newest message that a customer wrote.
+pub(crate) const LAST: &str = "last";
 
 /// The newest message that the customer wrote in a conversation.
 pub(crate) async fn last_of(api: &Api, conversation: &str) -> Result<String, Failure> {

@@ -4,6 +4,7 @@ mod admin;
 mod api;
 pub mod banner;
 mod check;
+mod conversations;
 mod explain;
 mod list;
 mod pack;
@@ -61,7 +62,7 @@ enum Command {
     },
     /// List, read and answer conversations
     #[command(visible_alias = "conversation")]
-    Conversations(admin::Conversations),
+    Conversations(conversations::Conversations),
     /// List agents and set their presence
     #[command(visible_alias = "agent")]
     Agents(admin::Agents),

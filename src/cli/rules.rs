@@ -50,7 +50,7 @@ async fn why(what: Option<String>, common: &Common, at: &ConfigArg, env: &Enviro
     }
     let api = Api::open(at, env)?;
     let message = match what {
-        None => explain::last_message(&api).await?,
+        None => explain::LAST.to_owned(),
         Some(id) if id.starts_with('c') && !id.contains(':') => explain::last_of(&api, &id).await?,
         Some(id) => id,
     };
@@ -71,8 +71,8 @@ async fn change(
         return Ok(());
     }
     let hash = text(&answer, "hash");
-    screen
-        .out(&format!("pack {} is {said}", if hash.is_empty() { "" } else { check::short(&hash) }).replace("  ", " "));
+    let pack = if hash.is_empty() { "the pack of before".to_owned() } else { format!("pack {}", check::short(&hash)) };
+    screen.out(&format!("{pack} is {said}"));
     Ok(())
 }
 
