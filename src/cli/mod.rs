@@ -15,8 +15,6 @@ mod screen;
 mod table;
 mod trial;
 
-pub use banner::{Banner, ChannelLine, banner};
-
 use crate::config::Environment;
 use clap::{Args, Parser, Subcommand};
 use screen::Screen;
