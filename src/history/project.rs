@@ -123,8 +123,7 @@ impl HistoryWriter {
         let ids: Vec<String> = {
             self.flush()?;
             let mut find = self.db.prepare_cached("SELECT id FROM conversations WHERE contact = ?1")?;
-            let found = find.query_map([from.to_string()], |r| r.get(0))?.collect::<Result<_, _>>()?;
-            found
+            find.query_map([from.to_string()], |r| r.get(0))?.collect::<Result<_, _>>()?
         };
         for id in ids.iter().filter_map(|id| ConvId::parse(id)) {
             if let Some(c) = self.conversation(id)? {

@@ -164,7 +164,7 @@ impl HistoryWriter {
             }
             self.work.cursor = *seq;
         }
-        if self.batches % PRUNE_EVERY == 0 {
+        if self.batches.is_multiple_of(PRUNE_EVERY) {
             self.db.prepare_cached("DELETE FROM answers WHERE at < ?1")?.execute([self
                 .work
                 .now

@@ -231,8 +231,8 @@ async fn a_file_is_uploaded_sent_and_read_back_as_nothing_that_runs() {
     if let Some((_, switchboard_routing_rules::event::Private::Send { content, .. })) = &mut event.private {
         content.attachments = attachments;
     }
-    fake.back.frames.push((5, vec![event]));
-    fake.history.history().wait_for(5, Duration::from_secs(10)).await;
+    fake.back.frames.push((200, vec![event]));
+    fake.history.history().wait_for(200, Duration::from_secs(10)).await;
     let message = fake.get(&format!("/messages/{}", msg(90))).await.ok();
     let url = message["attachments"][0]["url"].as_str().unwrap().strip_prefix("/api/v1").unwrap().to_owned();
     let down = fake.get(&url).await;

@@ -8,9 +8,10 @@ import { drop, resend } from "./actions.js";
 const STATES = {
   queued: { text: "queued", tone: "muted", title: "waits for its turn to be sent" },
   sending: { text: "sending …", tone: "muted", title: "the provider has been called" },
-  sent: { text: "sent ✓", tone: "muted", title: "the provider took it" },
+  accepted: { text: "sent ✓", tone: "muted", title: "the provider took it" },
   delivered: { text: "delivered ✓✓", tone: "muted", title: "it is on the customer's device" },
   read: { text: "read ✓✓", tone: "good", title: "the customer opened it" },
+  rejected: { text: "refused ✕", tone: "bad", title: "the provider refused it" },
   failed: { text: "failed ✕", tone: "bad", title: "it did not arrive" },
   unknown: { text: "may have been sent ?", tone: "warn", title: "the provider never said whether it was sent" },
   dead: { text: "not sent ✕", tone: "bad", title: "given up" },
@@ -27,9 +28,9 @@ function outcome(m) {
 
 /** What went wrong in words, and what can be done about it. */
 function trouble(m) {
-  if (!["failed", "unknown", "dead"].includes(m.status)) return null;
+  if (!["rejected", "failed", "unknown", "dead"].includes(m.status)) return null;
   const reason = m.detail || (m.status === "unknown" ? "The connection broke after the text was handed over, so it may or may not have arrived." : "");
-  const acts = m.status === "failed" && !state.deadLetters.some((e) => e.id === m.id || e.message === m.id) ? [] : [
+  const acts = ["rejected", "failed"].includes(m.status) && !state.deadLetters.some((e) => e.id === m.id || e.message === m.id) ? [] : [
     button("Send again", { run: () => resend([{ ...heldEntry(m), status: m.status }]) }),
     button("Drop", { quiet: true, run: () => drop([heldEntry(m)]) }),
   ];
