@@ -121,10 +121,10 @@ async fn everything_that_is_wrong_with_a_body_is_told_at_once_with_its_place() {
     assert_eq!(
         places,
         [
-            "/a~1b~0c",
             "/attachments/0/mime",
             "/attachments/0/name",
             "/attachments/1",
+            "/a~1b~0c",
             "/sean",
             "/seen",
             "/take",
