@@ -97,6 +97,6 @@ mod tests {
     fn the_widest_column_gives() {
         let text = table().render(Some(40));
         assert!(text.lines().all(|l| l.chars().count() <= 40), "{text}");
-        assert!(text.contains("c1   queued  Where is my order? I have b…"), "{text}");
+        assert!(text.contains("c1   queued  Where is my order? I have …"), "{text}");
     }
 }
