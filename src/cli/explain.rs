@@ -99,15 +99,9 @@ fn show(trace: &Value, screen: &mut Screen) {
     }
     for a in agents {
         let chosen = lookup(&a, "chosen").as_bool() == Some(true);
-        screen.out(
-            &format!(
-                "  {} {}  {}",
-                if chosen { "+" } else { "-" },
-                plain(&first(&a, &["agent", "id"])),
-                plain(&text(&a, "reason"))
-            )
-            .trim_end(),
-        );
+        let mark = if chosen { "+" } else { "-" };
+        let line = format!("  {mark} {}  {}", plain(&first(&a, &["agent", "id"])), plain(&text(&a, "reason")));
+        screen.out(line.trim_end());
     }
     let others = text(trace, "others");
     if !others.is_empty() && others != "0" {
