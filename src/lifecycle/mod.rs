@@ -4,8 +4,8 @@ mod api;
 pub mod channels;
 mod chat;
 mod health;
-mod reload;
 mod listener;
+mod reload;
 mod start;
 mod tokens;
 

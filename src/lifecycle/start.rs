@@ -159,16 +159,13 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     welcome(&config, &sessions, log.as_ref(), in_force.as_deref());
 
     // Running: until a signal, or until something that the daemon cannot do without ends.
-    let outcome = tokio::select! {
-        () = signal() => Ok(()),
-        why = gone(&mut fatal) => Err(StartError::Other(why)),
+    tokio::select! {
+        () = signal() => {}
+        why = gone(&mut fatal) => return Err(StartError::Other(why)),
         ended = &mut router_task => {
             let why = match ended { Ok(Ok(())) => "it ended".into(), Ok(Err(e)) => e.to_string(), Err(e) => e.to_string() };
-            Err(StartError::Other(format!("the router stopped: {why}")))
+            return Err(StartError::Other(format!("the router stopped: {why}")));
         }
-    };
-    if outcome.is_err() {
-        return outcome;
     }
     tracing::info!(drain = ?config.shutdown.drain, "stopping: nothing new is accepted; a second signal ends at once");
     stop_edges.send_replace(true);

@@ -288,8 +288,14 @@ impl Router {
     async fn input(&mut self, record: &Stored) -> Result<(), Stop> {
         let inbound = match Inbound::from_slice(&record.data) {
             Ok(inbound) if inbound.channel() == record.channel => inbound,
-            Ok(_) => return Ok(self.poison(record, "the record names another channel than its subject")),
-            Err(e) => return Ok(self.poison(record, &e.to_string())),
+            Ok(_) => {
+                self.poison(record, "the record names another channel than its subject");
+                return Ok(());
+            }
+            Err(e) => {
+                self.poison(record, &e.to_string());
+                return Ok(());
+            }
         };
         let candidate = self.candidate(&inbound).await;
         let input =

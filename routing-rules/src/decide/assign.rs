@@ -56,11 +56,11 @@ impl Draft<'_> {
             why: entry.why,
         });
         self.start_clock(conv);
-        if c.resolution_due.is_none() {
-            if let Some(ms) = queue.sla.resolution_ms {
-                let due = self.deadline(&entry.queue, c.opened_at, ms);
-                self.emit(Public::ResolutionDue { conv, due: Some(due) });
-            }
+        if c.resolution_due.is_none()
+            && let Some(ms) = queue.sla.resolution_ms
+        {
+            let due = self.deadline(&entry.queue, c.opened_at, ms);
+            self.emit(Public::ResolutionDue { conv, due: Some(due) });
         }
         self.arrived.insert(conv);
         self.assign.insert(entry.queue);
@@ -145,7 +145,7 @@ impl Draft<'_> {
         if let Some(c) = self.conv(conv) {
             self.withdraw_offer(&c);
             if let Some(old) = c.agent.as_deref().filter(|a| *a != agent && c.status == ConvStatus::Assigned) {
-                self.agent_freed(&old.to_owned());
+                self.agent_freed(old);
             }
         }
         self.emit(Public::Assigned { conv, agent: agent.to_owned(), why, considered });

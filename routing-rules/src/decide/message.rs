@@ -60,10 +60,10 @@ impl Draft<'_> {
             self.act(conv, message, m, &default);
             self.place_by_rules(conv, &default);
         }
-        if let Some(notifies) = Some(&outcome.notify).filter(|n| !n.is_empty()) {
-            if let Some(c) = self.conv(conv) {
-                notifies.iter().for_each(|n| self.notify(&c, n.clone()));
-            }
+        if let Some(notifies) = Some(&outcome.notify).filter(|n| !n.is_empty())
+            && let Some(c) = self.conv(conv)
+        {
+            notifies.iter().for_each(|n| self.notify(&c, n.clone()));
         }
         if let Some(reply) = &outcome.reply {
             self.auto_reply(conv, message, m, reply);
@@ -255,10 +255,10 @@ impl Draft<'_> {
             Some(AgentChoice::Sticky) => self.sticky_agent(&c),
             None => None,
         };
-        if let Some(agent) = agent {
-            if self.assign_if_room(conv, &agent, why.clone()) {
-                return;
-            }
+        if let Some(agent) = agent
+            && self.assign_if_room(conv, &agent, why.clone())
+        {
+            return;
         }
         let queue = outcome.queue.clone().or_else(|| c.queue.clone()).or_else(|| self.default_queue());
         let Some(queue) = queue else { return self.enqueue_default(conv, Why::Default) };
@@ -281,10 +281,10 @@ impl Draft<'_> {
     /// After a wait: to its owner if there is room, else to the head of its queue.
     pub(super) fn back_to_us(&mut self, conv: ConvId, why: Why) {
         let Some(c) = self.conv(conv) else { return };
-        if let Some(agent) = c.agent.clone() {
-            if self.assign_if_room(conv, &agent, why.clone()) {
-                return;
-            }
+        if let Some(agent) = c.agent.clone()
+            && self.assign_if_room(conv, &agent, why.clone())
+        {
+            return;
         }
         match c.queue.clone() {
             Some(queue) => {

@@ -90,11 +90,8 @@ impl State {
             Public::QuarantineReleased { seq } => {
                 self.quarantine.remove(seq);
             }
-            Public::PackInForce { hash } => {
-                if self.pack != *hash {
-                    self.previous_pack =
-                        Some(std::mem::replace(&mut self.pack, hash.clone())).filter(|p| !p.is_empty());
-                }
+            Public::PackInForce { hash } if self.pack != *hash => {
+                self.previous_pack = Some(std::mem::replace(&mut self.pack, hash.clone())).filter(|p| !p.is_empty());
             }
             Public::ChannelsInForce { channels } => {
                 for (name, profile) in channels {
