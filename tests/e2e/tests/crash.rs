@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use switchboard_e2e::{Api, Daemon, Dice, Provider, Shop, eventually_within, sid};
 
-const CUSTOMERS: u64 = 24;
+/// Many, because a reply whose fate a kill left open holds its conversation until it is settled.
+const CUSTOMERS: u64 = 200;
 
 fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
@@ -84,7 +85,7 @@ async fn customer(shop: Arc<Shop>, number: u64, mut dice: Dice, stop: Arc<Atomic
         let text = if dice.one_in(2) { format!("refund c{number}-{n}") } else { format!("hello c{number}-{n}") };
         let sms = shop.sms(&phone(number), &text, &sid(&text));
         while !matches!(sms.deliver(&hook).await, Ok(answer) if answer.status == 200) {
-            tokio::time::sleep(dice.millis(30)).await;
+            tokio::time::sleep(dice.millis(150)).await;
         }
         accepted.messages.push(text.clone());
         while dice.one_in(3) {
@@ -97,7 +98,7 @@ async fn customer(shop: Arc<Shop>, number: u64, mut dice: Dice, stop: Arc<Atomic
         {
             accepted.replies.insert(reply);
         }
-        tokio::time::sleep(dice.millis(40)).await;
+        tokio::time::sleep(dice.millis(400)).await;
     }
     accepted
 }
@@ -119,7 +120,7 @@ async fn agent(api: &Api, customer: u64, n: u64, dice: &mut Dice) -> Option<Stri
             Err(_) => {}
         }
         // An unanswered reply may or may not be decided: it is repeated until that is known.
-        tokio::time::sleep(dice.millis(30)).await;
+        tokio::time::sleep(dice.millis(150)).await;
     }
 }
 
