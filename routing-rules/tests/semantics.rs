@@ -215,8 +215,8 @@ fn a_missing_value_satisfies_only_exists_false_none_and_not() {
             "x"
         };
         for (operators, wanted) in [
-            (format!("{{ exists: false }}"), true),
-            (format!("{{ exists: true }}"), false),
+            ("{ exists: false }".to_owned(), true),
+            ("{ exists: true }".to_owned(), false),
             (format!("{{ none: [{value}] }}"), true),
             (value.to_owned(), false),
             (format!("{{ contains: {value} }}"), false),

@@ -79,10 +79,10 @@ fn i2_nothing_is_decided_twice(story: &Story) -> Result<(), String> {
     }
     let mut decided = BTreeSet::new();
     for e in &story.events {
-        if let Public::Decided { message, .. } = &e.public {
-            if !decided.insert(*message) {
-                return Err(format!("I2: {message} was decided twice"));
-            }
+        if let Public::Decided { message, .. } = &e.public
+            && !decided.insert(*message)
+        {
+            return Err(format!("I2: {message} was decided twice"));
         }
     }
     Ok(())

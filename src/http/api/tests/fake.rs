@@ -28,6 +28,7 @@ pub struct FakeRouter {
     pub reply: Mutex<Reply>,
     pub fails: Mutex<Option<LogError>>,
     /// Frames are kept from history until the test lets them go.
+    #[expect(clippy::type_complexity, reason = "frames as they come, named nowhere else")]
     pub held: Mutex<Option<Vec<(Seq, Vec<Event>)>>>,
     pub files: Mutex<HashMap<(String, String, String), Bytes>>,
     pub pack: Arc<RulePack>,
