@@ -201,7 +201,10 @@ impl Draft<'_> {
     }
 
     fn unknown(&mut self, send: &Arc<SendState>, r: Option<&AttemptResult>) {
-        self.failed(&send.channel);
+        // Without a result it was our own process that failed, which says nothing of the channel.
+        if r.is_some() {
+            self.failed(&send.channel);
+        }
         let profile = self.state.channels.get(&send.channel).map(|c| c.profile.clone());
         if profile.as_ref().is_some_and(|p| p.same_id_retry || p.resend_unknown) {
             return self.retry(send, r, Outcome::Unknown, r.and_then(|r| r.retry_after_ms));
