@@ -23,11 +23,11 @@ use tokio::sync::watch;
 use crate::simulation::{Bug, planted};
 
 /// Inputs of one frame at most.
-const INPUTS: usize = 512;
+const INPUTS: usize = 256;
 /// Events of one frame at most; a frame stays under 512 KiB with room to spare.
-const EVENTS: usize = 4096;
+const EVENTS: usize = 1024;
 /// Content of one frame at most, in bytes before sealing.
-const CONTENT: usize = 256 * 1024;
+const CONTENT: usize = 96 * 1024;
 /// How long a commit without an answer waits before the same bytes are tried again.
 const RETRY: Duration = Duration::from_millis(50);
 /// Wall-clock ticks are not finer than this.
