@@ -41,12 +41,27 @@ pub struct Options {
     /// A short run that only shows that the benchmark works
     #[arg(long)]
     smoke: bool,
+    /// Measure only this, to profile it: throughput, latency or memory
+    #[arg(long)]
+    only: Option<Part>,
     /// The program to measure; built from this checkout when absent
     #[arg(long, env = "SWITCHBOARD_BIN")]
     program: Option<std::path::PathBuf>,
 }
 
+/// One of the runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    Throughput,
+    Latency,
+    Memory,
+}
+
 impl Options {
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_none_or(|only| only == part)
+    }
+
     fn shortened(self) -> Options {
         if !self.smoke {
             return self;
@@ -78,39 +93,46 @@ fn build() -> Result<(), Box<dyn Error>> {
 }
 
 async fn measure(options: &Options) -> Result<Value, Box<dyn Error>> {
-    let floor = floor::measure(options).await?;
-    let throughput = daemon::throughput(options).await?;
-    let latency = daemon::latency(options).await?;
-    let memory = daemon::memory(options).await?;
-    let ratio = |of: f64| (throughput.per_second / of * 1000.0).round() / 1000.0;
-    Ok(json!({
+    let mut report = json!({
         "machine": {
             "processors": std::thread::available_parallelism().map_or(0, |n| n.get()),
             "profile": if cfg!(debug_assertions) { "debug" } else { "release" },
         },
         "job": "signed SMS webhook, rules, auto-reply, claimed provider call answered, result in the log",
-        "throughput": {
+    });
+    if options.wants(Part::Throughput) {
+        let floor = floor::measure(options).await?;
+        let throughput = daemon::throughput(options).await?;
+        let ratio = |of: f64| (throughput.per_second / of * 1000.0).round() / 1000.0;
+        report["throughput"] = json!({
             "messages_per_second": throughput.per_second.round(),
             "accepted_per_second": throughput.accepted_per_second.round(),
             "messages": options.messages,
             "senders": options.senders,
             "asked_to_come_back": throughput.refused,
             "memory_after_mb": throughput.memory_mb,
-        },
-        "log_underneath": {
+        });
+        report["log_underneath"] = json!({
             "ingests_per_second": floor.ingests.round(),
             "same_records_per_second": floor.same_records.round(),
             "throughput_to_ingests": ratio(floor.ingests),
             "throughput_to_same_records": ratio(floor.same_records),
-        },
-        "latency_webhook_to_provider_ms": {
+        });
+    }
+    if options.wants(Part::Latency) {
+        let latency = daemon::latency(options).await?;
+        report["latency_webhook_to_provider_ms"] = json!({
             "rate_per_second": options.rate,
             "messages": latency.messages,
             "p50": latency.p50_ms,
             "p99": latency.p99_ms,
             "max": latency.max_ms,
-        },
-        "memory": memory.json(options.conversations),
-        "start_to_ready_ms": memory.starts_json(),
-    }))
+        });
+    }
+    if options.wants(Part::Memory) {
+        let memory = daemon::memory(options).await?;
+        report["memory"] = memory.json(options.conversations);
+        report["start_to_ready_ms"] = memory.starts_json();
+    }
+    Ok(report)
 }
