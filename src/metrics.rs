@@ -8,6 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use switchboard_envelope::{Outcome, Timestamp};
@@ -52,6 +53,10 @@ struct OfQueue {
     queue: String,
 }
 
+/// A state larger than this is walked for its gauges once in a while only, however often it is asked for.
+const WALK_ALWAYS: usize = 1_000;
+const WALK_MS: i64 = 1_000;
+
 /// Every metric of the daemon, with its registry.
 pub struct Metrics {
     registry: Mutex<Registry>,
@@ -72,8 +77,11 @@ pub struct Metrics {
     queue_oldest: Family<OfQueue, Gauge>,
     channel_up: Family<One, Gauge>,
     unsettled: Gauge,
+    in_fill: Gauge<f64, AtomicU64>,
     frame: Gauge,
     cursor: Gauge,
+    /// When the gauges that need a walk over the state were last made.
+    walked: Mutex<Option<Timestamp>>,
     /// Inputs decided.
     pub decided: Counter,
     pub quarantined: Counter,
@@ -101,8 +109,10 @@ impl Default for Metrics {
             queue_oldest: Family::default(),
             channel_up: Family::default(),
             unsettled: Gauge::default(),
+            in_fill: Gauge::default(),
             frame: Gauge::default(),
             cursor: Gauge::default(),
+            walked: Mutex::default(),
             decided: Counter::default(),
             quarantined: Counter::default(),
         };
@@ -134,6 +144,7 @@ impl Metrics {
         r.register("queue_oldest_seconds", "Longest wait in a queue", self.queue_oldest.clone());
         r.register("channel_up", "1 while a channel sends; 0 while it is paused or failing", self.channel_up.clone());
         r.register("unsettled_sends", "Messages of ours that are not settled", self.unsettled.clone());
+        r.register("in_fill_ratio", "How full IN is; messages are refused from 0.8", self.in_fill.clone());
         r.register("log_frame", "Sequence of the last frame", self.frame.clone());
         r.register("in_cursor", "Sequence of the last input decided", self.cursor.clone());
     }
@@ -170,6 +181,11 @@ impl Metrics {
         self.poll_failures.get_or_create(&One { channel: channel.to_owned() }).inc();
     }
 
+    /// How full IN is, in thousandths.
+    pub fn in_fill(&self, thousandths: u32) {
+        self.in_fill.set(f64::from(thousandths) / 1000.0);
+    }
+
     pub fn committed(&self, took: Duration) {
         self.frames.inc();
         self.commit_seconds.observe(took.as_secs_f64());
@@ -199,6 +215,27 @@ impl Metrics {
     }
 
     fn gauges(&self, seq: Seq, state: &State, now: Timestamp) {
+        self.queue_depth.clear();
+        for queue in state.queues_in_use() {
+            let of = OfQueue { queue: queue.clone() };
+            self.queue_depth.get_or_create(&of).set(i64::try_from(state.depth(queue)).unwrap_or(i64::MAX));
+        }
+        for (channel, c) in &state.channels {
+            let up = !c.removed && c.paused.is_none() && c.probe_at.is_none();
+            self.channel_up.get_or_create(&One { channel: channel.clone() }).set(i64::from(up));
+        }
+        self.frame.set(i64::try_from(seq).unwrap_or(i64::MAX));
+        self.cursor.set(i64::try_from(state.cursor.seq).unwrap_or(i64::MAX));
+        let mut walked = self.walked.lock().unwrap_or_else(PoisonError::into_inner);
+        let small = state.conversations.len() + state.sends.len() <= WALK_ALWAYS;
+        if small || walked.is_none_or(|at| now.since(at) >= WALK_MS || at > now) {
+            *walked = Some(now);
+            self.walk(state, now);
+        }
+    }
+
+    /// The gauges that only a walk over all conversations gives.
+    fn walk(&self, state: &State, now: Timestamp) {
         use switchboard_routing_rules::pack::ConvStatus as S;
         let mut counts = [0i64; 6];
         const STATES: [S; 6] = [S::Queued, S::Offered, S::Assigned, S::Pending, S::Snoozed, S::Closed];
@@ -210,25 +247,16 @@ impl Metrics {
         for (count, s) in counts.iter().zip(STATES) {
             self.conversations.get_or_create(&InState { state: s.as_str() }).set(*count);
         }
-        self.queue_depth.clear();
         self.queue_oldest.clear();
         for queue in state.queues_in_use() {
-            let of = OfQueue { queue: queue.clone() };
-            self.queue_depth.get_or_create(&of).set(i64::try_from(state.depth(queue)).unwrap_or(i64::MAX));
             let oldest = state
                 .waiting(queue)
                 .filter_map(|k| state.conversation(k.conv).and_then(|c| c.queued_at))
                 .min()
                 .map_or(0, |at| now.since(at) / 1000);
-            self.queue_oldest.get_or_create(&of).set(oldest);
-        }
-        for (channel, c) in &state.channels {
-            let up = !c.removed && c.paused.is_none() && c.probe_at.is_none();
-            self.channel_up.get_or_create(&One { channel: channel.clone() }).set(i64::from(up));
+            self.queue_oldest.get_or_create(&OfQueue { queue: queue.clone() }).set(oldest);
         }
         let unsettled = state.sends.values().filter(|s| !s.is_dead()).count();
         self.unsettled.set(i64::try_from(unsettled).unwrap_or(i64::MAX));
-        self.frame.set(i64::try_from(seq).unwrap_or(i64::MAX));
-        self.cursor.set(i64::try_from(state.cursor.seq).unwrap_or(i64::MAX));
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn faults(pack: &RulePack, test: &PackTest) -> Vec<String> {
     let before = trial.given(pack);
     let message = Inbound::Message(Box::new(trial.message.clone()));
     let input = Input::Record { seq: 1, stored_at: test.now, inbound: &message, candidate: None };
-    let decision = decide(&before, &input, pack);
+    let decision = decide(before, &input, pack);
     let Some(actual) = trial.actual(pack, &decision) else {
         let ignored = "the message was not decided: its sender is blocked, or it is no message of this channel";
         return vec![ignored.into()];
@@ -52,7 +52,7 @@ impl<'t> Trial<'t> {
         let start = now.plus(-seen.age_ms.saturating_add(1000));
         let mut state = State::new(Salt([0; 16]));
         let channels = self.channels();
-        state = decide(&state, &Input::Lead { now: start, incarnation: 1, channels: &channels }, pack).after;
+        state = decide(state, &Input::Lead { now: start, incarnation: 1, channels: &channels }, pack).after;
         let contact = state.contact_of(&self.message.from);
         self.contact(&mut state, contact);
         self.others(&mut state, contact, start);

@@ -621,6 +621,9 @@ impl Log for Frames {
     async fn snapshots(&self) -> Result<Vec<(Seq, Bytes)>, LogError> {
         no()
     }
+    async fn in_fill(&self) -> Result<u32, LogError> {
+        Ok(0)
+    }
     async fn trim_in(&self, _: Seq) -> Result<(), LogError> {
         no()
     }

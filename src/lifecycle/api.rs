@@ -43,7 +43,7 @@ pub struct Api {
 
 impl Api {
     fn current(&self) -> (Seq, Arc<State>) {
-        self.router.state.borrow().clone()
+        self.router.state.latest()
     }
 
     async fn earlier_answer(&self, key: KeyHash) -> Option<Answer> {

@@ -3,8 +3,9 @@
 use crate::history::{Direction, HistoryHandle, Message, Status, Who};
 use crate::http::chat::{ChatBackend, ChatItem, Transcript, Wakes};
 use crate::inbound::{Ingest, blob_scope};
-use crate::log::{Ingested, LogError, Seq};
+use crate::log::{Ingested, LogError};
 use crate::packs::Packs;
+use crate::router::View;
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use switchboard_envelope::{BlobRef, Inbound, ReceiptStatus};
 use switchboard_routing_rules::event::Public;
 use switchboard_routing_rules::pack::ConvStatus;
 use switchboard_routing_rules::{Event, State};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::broadcast;
 
 /// Places counted in a queue at most; beyond it the visitor is told nothing.
 const PLACES: usize = 1000;
@@ -20,13 +21,13 @@ const PLACES: usize = 1000;
 pub struct Chat {
     pub ingest: Ingest,
     pub history: HistoryHandle,
-    pub state: watch::Receiver<(Seq, Arc<State>)>,
+    pub state: View,
     pub packs: Arc<Packs>,
 }
 
 impl Chat {
     fn state(&self) -> Arc<State> {
-        self.state.borrow().1.clone()
+        self.state.latest().1
     }
 
     fn item(&self, m: Message) -> ChatItem {
@@ -124,12 +125,13 @@ impl ChatBackend for Chat {
 }
 
 /// Wakes the sockets of a thread after history shows something new of it.
-pub async fn wake(history: HistoryHandle, state: watch::Receiver<(Seq, Arc<State>)>, wakes: Arc<Wakes>) {
+pub async fn wake(history: HistoryHandle, mut state: View, wakes: Arc<Wakes>) {
     let mut changes = history.changes();
     loop {
         match changes.recv().await {
+            Ok(change) if !change.events.iter().any(shows) => {}
             Ok(change) => {
-                let state = state.borrow().1.clone();
+                let state = state.at(change.seq).await.1;
                 for event in change.events.iter().filter(|e| shows(e)) {
                     let Some(c) = event.public.conversation().and_then(|id| state.conversation(id).cloned()) else {
                         continue;

@@ -2,15 +2,15 @@
 
 use crate::clock;
 use crate::history::HistoryHandle;
-use crate::log::{Log, Seq};
+use crate::log::Log;
 use crate::metrics::Metrics;
+use crate::router::View;
 use axum::Router;
 use axum::extract::State as Extract;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use std::sync::Arc;
-use switchboard_routing_rules::State;
 use tokio::sync::watch;
 
 #[derive(Clone)]
@@ -18,7 +18,7 @@ pub struct Health {
     pub log: Arc<dyn Log>,
     pub metrics: Arc<Metrics>,
     pub history: HistoryHandle,
-    pub state: watch::Receiver<(Seq, Arc<State>)>,
+    pub state: View,
     pub draining: watch::Receiver<bool>,
 }
 
@@ -42,7 +42,7 @@ async fn ready(Extract(h): Extract<Health>) -> Response {
     if h.history.is_stuck() {
         problems.push("history cannot follow the log".to_owned());
     }
-    let state = h.state.borrow().1.clone();
+    let state = h.state.recent().1;
     let paused: Vec<String> = state
         .channels
         .iter()
@@ -57,7 +57,7 @@ async fn ready(Extract(h): Extract<Health>) -> Response {
 }
 
 async fn metrics(Extract(h): Extract<Health>) -> Response {
-    let (seq, state) = h.state.borrow().clone();
+    let (seq, state) = h.state.recent();
     let text = tokio::task::spawn_blocking(move || h.metrics.text(seq, &state, clock::now())).await.unwrap_or_default();
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
 }

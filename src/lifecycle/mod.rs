@@ -6,6 +6,7 @@ mod chat;
 mod health;
 mod listener;
 mod reload;
+mod retention;
 mod start;
 mod tokens;
 

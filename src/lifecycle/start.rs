@@ -1,6 +1,7 @@
 //! From a configuration to a running daemon, and back.
 
 use super::channels::{self, Running};
+use super::retention::Keeper;
 use super::{api, chat, health, listener, tokens};
 use crate::cli::banner::{Banner, ChannelLine, banner};
 use crate::clock;
@@ -23,6 +24,7 @@ use switchboard_adapter_sdk::Client;
 use switchboard_envelope::Scope;
 use switchboard_routing_rules::RulePack;
 use switchboard_routing_rules::ids::Salt;
+use switchboard_routing_rules::state::Limits as StateLimits;
 use switchboard_webchat::TokenKey;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -86,7 +88,9 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let feed_history = history.clone();
     let feed = Box::new(move |seq, events| feed_history.feed(seq, events));
     let process = crate::outbound::process_name();
-    let seat = Seat { channels: profiles, salt: Salt(salt), process: process.clone(), feed };
+    let duplicates = usize::try_from(config.limits.duplicates).unwrap_or(usize::MAX);
+    let limits = StateLimits { duplicates, ..StateLimits::default() };
+    let seat = Seat { channels: profiles, salt: Salt(salt), limits, process: process.clone(), feed };
     let (router, handle) = Router::lead(log.clone(), codec.clone(), packs.clone(), metrics.clone(), seat).await?;
 
     let (stop_edges, stopping) = watch::channel(false);
@@ -110,7 +114,14 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         timing: Timing::default(),
     });
     metrics.extend(|registry| chat_state.register(registry));
-    let waker = tokio::spawn(chat::wake(history.clone(), handle.state.clone(), wakes));
+    // Without a channel that pushes, nobody waits for this.
+    let pushes = running.iter().any(|r| r.profile.push);
+    let wake = pushes.then(|| chat::wake(history.clone(), handle.state.clone(), wakes));
+    let waker = tokio::spawn(async move {
+        if let Some(wake) = wake {
+            wake.await;
+        }
+    });
 
     let hooks = Arc::new(HookState {
         hooks: hooks(&config, &running),
@@ -145,6 +156,14 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let hangups = super::reload::listen().map_err(|e| StartError::Other(format!("SIGHUP: {e}")))?;
     let reloads = tokio::spawn(super::reload::on_hangup(hangups, backend.clone()));
     let presence = tokio::spawn(api::watch_consoles(backend, sessions.clone()));
+    let keeper = Keeper {
+        log: log.clone(),
+        state: handle.state.clone(),
+        history: history.clone(),
+        metrics: metrics.clone(),
+        retention: config.retention.clone(),
+    };
+    let keeper = tokio::spawn(keeper.run(stopping.clone()));
     let health = health::Health {
         log: log.clone(),
         metrics: metrics.clone(),
@@ -155,7 +174,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let admin_routes =
         health::routes(health).merge(crate::http::console::routes(console)).merge(crate::http::api::routes(api_state));
     let servers = listeners.serve(&config, public_routes, admin_routes, &stopping)?;
-    let in_force = welcome_packs.cached(&handle.state.borrow().1.pack);
+    let in_force = welcome_packs.cached(&handle.state.latest().1.pack);
     welcome(&config, &sessions, log.as_ref(), in_force.as_deref());
 
     // Running: until a signal, or until something that the daemon cannot do without ends.
@@ -190,6 +209,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         }
     }
     waker.abort();
+    keeper.abort();
     presence.abort();
     reloads.abort();
     Ok(())

@@ -12,7 +12,7 @@ mod tests;
 
 pub use faults::{Fate, Faults, Room};
 
-use super::{Claim, Commit, FrameWrite, InRecord, Ingested, KeyId, Log, LogError, Outbox, Seq, Stored};
+use super::{Claim, Commit, FrameWrite, InRecord, Ingested, KeyId, Log, LogError, Outbox, Seq, Stored, in_fill};
 use async_trait::async_trait;
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
@@ -321,6 +321,10 @@ impl Log for MemoryLog {
 
     async fn snapshots(&self) -> Result<Vec<(Seq, Bytes)>, LogError> {
         self.read(|store| store.snapshots.iter().rev().map(|(at, bytes)| (*at, bytes.clone())).collect())
+    }
+
+    async fn in_fill(&self) -> Result<u32, LogError> {
+        self.read(|store| in_fill(store.in_bytes, store.in_max_bytes))
     }
 
     async fn trim_in(&self, up_to: Seq) -> Result<(), LogError> {

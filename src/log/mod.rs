@@ -174,6 +174,9 @@ pub trait Log: Send + Sync + 'static {
     /// Snapshots, newest first.
     async fn snapshots(&self) -> Result<Vec<(Seq, Bytes)>, LogError>;
 
+    /// How full IN is, in thousandths of what it may hold.
+    async fn in_fill(&self) -> Result<u32, LogError>;
+
     /// Forgets records of IN up to and with `up_to`.
     async fn trim_in(&self, up_to: Seq) -> Result<(), LogError>;
 
@@ -208,6 +211,11 @@ const CLOCK_WAS_SET_MS: i64 = 60_000;
 /// more than a minute, which must not hold for ever.
 pub(crate) fn stored_at(last: Timestamp, now: Timestamp) -> Timestamp {
     if last.since(now) > CLOCK_WAS_SET_MS { now } else { last.max(now) }
+}
+
+/// How full IN is, in thousandths.
+pub(crate) fn in_fill(bytes: u64, in_max_bytes: u64) -> u32 {
+    u32::try_from(u128::from(bytes) * 1000 / u128::from(in_max_bytes.max(1))).unwrap_or(u32::MAX)
 }
 
 /// How much of `in_max_bytes` may be used before a record of this class is refused.

@@ -19,7 +19,7 @@ mod trim;
 mod unsettled;
 mod writer;
 
-use super::{Claim, Commit, FrameWrite, InRecord, Ingested, KeyId, Log, LogError, Outbox, Seq, Stored};
+use super::{Claim, Commit, FrameWrite, InRecord, Ingested, KeyId, Log, LogError, Outbox, Seq, Stored, in_fill};
 use async_trait::async_trait;
 use bytes::Bytes;
 use files::Files;
@@ -86,6 +86,7 @@ pub struct SqliteLog {
     shared: Arc<Shared>,
     readers: Arc<Readers>,
     files: Arc<Files>,
+    in_max_bytes: u64,
     /// Held until the writer has ended.
     lock: File,
 }
@@ -121,7 +122,15 @@ impl SqliteLog {
             .spawn(move || writer.run(queued))
             .map_err(|e| OpenError::Thread(e.to_string()))?;
         let readers = Arc::new(Readers::new(path));
-        Ok(Arc::new(SqliteLog { queue: Some(queue), writer: Some(writer), shared, readers, files, lock }))
+        Ok(Arc::new(SqliteLog {
+            queue: Some(queue),
+            writer: Some(writer),
+            shared,
+            readers,
+            files,
+            in_max_bytes: options.in_max_bytes,
+            lock,
+        }))
     }
 
     /// Becomes a reason when the log cannot go on: an error at COMMIT whose effect nobody knows, or a damaged file. The
@@ -318,6 +327,10 @@ impl Log for SqliteLog {
 
     async fn snapshots(&self) -> Result<Vec<(Seq, Bytes)>, LogError> {
         self.on_files(Files::snapshots).await
+    }
+
+    async fn in_fill(&self) -> Result<u32, LogError> {
+        Ok(in_fill(self.in_bytes(), self.in_max_bytes))
     }
 
     async fn trim_in(&self, up_to: Seq) -> Result<(), LogError> {

@@ -34,6 +34,77 @@ pub(super) struct Sealed {
     pub id: u128,
 }
 
+/// Events as they will be written: what a frame weighs is known before it is closed.
+#[derive(Default)]
+pub(super) struct Encoded {
+    /// The index of the first event in its frame, and of the next one.
+    first: u32,
+    count: u32,
+    public: Vec<u8>,
+    private: BTreeMap<ContactId, Part>,
+    size: usize,
+}
+
+/// The private parts of one contact.
+#[derive(Default)]
+struct Part {
+    count: u32,
+    bytes: Vec<u8>,
+}
+
+/// What a frame's head and ends, and each of its parts, cost beside their bytes; rounded up.
+const FRAME_BYTES: usize = 128;
+const PART_BYTES: usize = 96;
+
+impl Encoded {
+    /// For the events of one decision, which follow those of `frame`.
+    pub fn after(frame: &Encoded) -> Encoded {
+        Encoded { first: frame.count, count: frame.count, ..Encoded::default() }
+    }
+
+    pub fn push(&mut self, event: &Event) -> Result<(), CodecError> {
+        let before = self.public.len();
+        rmp_serde::encode::write_named(&mut self.public, &event.public)?;
+        self.size += self.public.len() - before;
+        if let Some((contact, private)) = &event.private {
+            let part = self.private.entry(*contact).or_default();
+            let before = part.bytes.len();
+            rmp_serde::encode::write_named(&mut part.bytes, &(self.count, private))?;
+            self.size += part.bytes.len() - before + PART_BYTES;
+            part.count += 1;
+        }
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Adds the events of the next decision.
+    pub fn append(&mut self, next: Encoded) {
+        self.count = next.count;
+        self.size += next.size;
+        self.public.extend_from_slice(&next.public);
+        for (contact, more) in next.private {
+            let part = self.private.entry(contact).or_default();
+            part.count += more.count;
+            part.bytes.extend_from_slice(&more.bytes);
+        }
+    }
+
+    /// No more than this many bytes once sealed.
+    pub fn size(&self) -> usize {
+        self.size + FRAME_BYTES
+    }
+}
+
+/// A MessagePack array of elements that are encoded already.
+fn list(count: u32, elements: &[u8]) -> Vec<u8> {
+    const ARRAY_32: u8 = 0xdd;
+    let mut bytes = Vec::with_capacity(5 + elements.len());
+    bytes.push(ARRAY_32);
+    bytes.extend(count.to_be_bytes());
+    bytes.extend_from_slice(elements);
+    bytes
+}
+
 pub struct Codec {
     log: Arc<dyn Log>,
     keys: Keyring,
@@ -72,25 +143,19 @@ impl Codec {
         Ok(found)
     }
 
-    pub(super) async fn encode(
+    /// Seals the private parts and closes the frame.
+    pub(super) async fn seal(
         &self,
-        events: &[Event],
+        events: Encoded,
         cursor: (Seq, Timestamp),
         out_first: Seq,
     ) -> Result<Sealed, CodecError> {
-        let mut parts: BTreeMap<ContactId, Vec<(u32, &Private)>> = BTreeMap::new();
-        for (i, event) in events.iter().enumerate() {
-            if let Some((contact, private)) = &event.private {
-                parts.entry(*contact).or_default().push((u32::try_from(i).unwrap_or(u32::MAX), private));
-            }
-        }
-        let ids: Vec<ContactId> = parts.keys().copied().collect();
+        let ids: Vec<ContactId> = events.private.keys().copied().collect();
         let known = self.keys(&ids).await?;
-        let public: Vec<&Public> = events.iter().map(|e| &e.public).collect();
         let id = fresh_id()?;
-        let mut frame = Frame::new(id, cursor, out_first, rmp_serde::to_vec_named(&public)?);
+        let mut frame = Frame::new(id, cursor, out_first, list(events.count - events.first, &events.public));
         let mut keys = vec![];
-        for ((contact, list), key) in parts.into_iter().zip(known) {
+        for ((contact, part), key) in events.private.into_iter().zip(known) {
             let name = contact.to_string();
             let key = match key {
                 Some(key) => key,
@@ -100,7 +165,7 @@ impl Codec {
                     self.keys.insert(&name, &bytes)?
                 }
             };
-            frame.seal(name, &key, &rmp_serde::to_vec_named(&list)?)?;
+            frame.seal(name, &key, &list(part.count, &part.bytes))?;
         }
         Ok(Sealed { bytes: frame.encode()?, keys, id })
     }
@@ -141,4 +206,49 @@ impl Codec {
 fn fresh_id() -> Result<u128, SealError> {
     let key = seal::fresh_key()?;
     Ok(key.iter().take(16).fold(0, |id, b| (id << 8) | u128::from(*b)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::memory::{MemoryLog, MemoryOptions};
+    use proptest::prelude::*;
+    use switchboard_routing_rules::ids::Salt;
+
+    fn event(n: u64, text: Option<&str>) -> Event {
+        let public = Public::Quarantined {
+            seq: n,
+            channel: "c".repeat(n as usize % 40 + 1),
+            reason: "r".into(),
+            at: Timestamp(0),
+        };
+        let contact = ContactId::derive(&Salt([3; 16]), &[&(n % 7).to_le_bytes()]);
+        Event { public, private: text.map(|t| (contact, Private::Note { text: t.into() })) }
+    }
+
+    proptest! {
+        #[test]
+        fn a_frame_is_never_larger_than_it_was_said_to_be(
+            decisions in prop::collection::vec(prop::collection::vec((any::<u16>(), prop::option::of(".{0,300}")), 0..6), 0..60)
+        ) {
+            let log: Arc<dyn Log> = Arc::new(MemoryLog::new(&MemoryOptions::default()));
+            let codec = Codec::new(log);
+            let (mut frame, mut events) = (Encoded::default(), vec![]);
+            for decision in &decisions {
+                let mut next = Encoded::after(&frame);
+                for (n, text) in decision {
+                    let event = event(u64::from(*n), text.as_deref());
+                    next.push(&event).expect("an event can be written");
+                    events.push(event);
+                }
+                frame.append(next);
+            }
+            let said = frame.size();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+            let sealed = runtime.block_on(codec.seal(frame, (1, Timestamp(1)), 1)).expect("it can be sealed");
+            prop_assert!(sealed.bytes.len() <= said, "{} bytes, said {said}", sealed.bytes.len());
+            let stored = Stored { seq: 1, at: Timestamp(1), channel: String::new(), data: sealed.bytes };
+            prop_assert_eq!(runtime.block_on(codec.decode(&stored)).expect("it can be read"), events);
+        }
+    }
 }

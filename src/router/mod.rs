@@ -11,4 +11,4 @@ mod turn;
 pub use answers::Answers;
 pub use codec::{Codec, CodecError};
 pub use recover::RecoverError;
-pub use turn::{Feed, Router, RouterHandle, Seat, Stop};
+pub use turn::{Feed, Router, RouterHandle, Seat, Stop, View};

@@ -4,7 +4,6 @@ use super::codec::{Codec, CodecError};
 use super::snapshot;
 use crate::log::{Log, LogError, Seq};
 use std::sync::Arc;
-use switchboard_routing_rules::ids::Salt;
 use switchboard_routing_rules::state::State;
 
 /// Frames read at once.
@@ -30,9 +29,10 @@ pub(super) struct Recovered {
     pub out_last: Seq,
 }
 
-pub(super) async fn recover(log: &Arc<dyn Log>, codec: &Codec, salt: Salt) -> Result<Recovered, RecoverError> {
+/// `empty` has the salt and the limits, and nothing else yet.
+pub(super) async fn recover(log: &Arc<dyn Log>, codec: &Codec, empty: State) -> Result<Recovered, RecoverError> {
     let (first, last) = log.log_bounds().await?;
-    let (mut at, mut state) = newest_snapshot(log, codec, salt, last).await?;
+    let (mut at, mut state) = newest_snapshot(log, codec, empty, last).await?;
     if at + 1 < first {
         return Err(RecoverError::Gap { first });
     }
@@ -59,16 +59,16 @@ pub(super) async fn recover(log: &Arc<dyn Log>, codec: &Codec, salt: Salt) -> Re
 }
 
 /// A snapshot that cannot be read costs time, not data: an older one, or the whole log, is folded instead.
-async fn newest_snapshot(log: &Arc<dyn Log>, codec: &Codec, salt: Salt, last: Seq) -> Result<(Seq, State), LogError> {
+async fn newest_snapshot(log: &Arc<dyn Log>, codec: &Codec, empty: State, last: Seq) -> Result<(Seq, State), LogError> {
     for (at, bytes) in log.snapshots().await? {
         if at > last {
             tracing::error!(at, last, "a snapshot is newer than the log; it is not used");
             continue;
         }
-        match snapshot::open(codec, salt, &bytes).await {
+        match snapshot::open(codec, &empty, &bytes).await {
             Ok(state) => return Ok((at, state)),
             Err(error) => tracing::error!(at, %error, "a snapshot cannot be read; an older one is tried"),
         }
     }
-    Ok((0, State::new(salt)))
+    Ok((0, empty))
 }

@@ -6,7 +6,7 @@ use crate::log::{Log, Seq};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use switchboard_envelope::Timestamp;
-use switchboard_routing_rules::ids::{ContactId, Salt};
+use switchboard_routing_rules::ids::ContactId;
 use switchboard_routing_rules::state::{SnapshotParts, State};
 use tokio::task::JoinHandle;
 
@@ -73,7 +73,7 @@ fn aad(id: ContactId) -> Vec<u8> {
     format!("snapshot:{id}").into_bytes()
 }
 
-pub(super) async fn open(codec: &Codec, salt: Salt, bytes: &[u8]) -> Result<State, SnapshotError> {
+pub(super) async fn open(codec: &Codec, empty: &State, bytes: &[u8]) -> Result<State, SnapshotError> {
     let document: Document = rmp_serde::from_slice(bytes)?;
     let ids: Vec<ContactId> = document.sealed.iter().map(|(id, _)| *id).collect();
     let keys = codec.keys(&ids).await?;
@@ -84,7 +84,9 @@ pub(super) async fn open(codec: &Codec, salt: Salt, bytes: &[u8]) -> Result<Stat
             private.push((id, key.open(&aad(id), &sealed.0)?));
         }
     }
-    Ok(State::from_parts(salt, &SnapshotParts { public: document.public, private })?)
+    let mut state = State::from_parts(empty.salt, &SnapshotParts { public: document.public, private })?;
+    state.limits = empty.limits;
+    Ok(state)
 }
 
 async fn make(codec: &Codec, state: &State) -> Result<Vec<u8>, SnapshotError> {
@@ -102,7 +104,7 @@ async fn make(codec: &Codec, state: &State) -> Result<Vec<u8>, SnapshotError> {
         Ok(rmp_serde::to_vec_named(&Document { public: parts.public, sealed })?)
     });
     let bytes = sealed.await.map_err(|_| SnapshotError::Differs)??;
-    if open(codec, state.salt, &bytes).await? != *state {
+    if open(codec, state, &bytes).await? != *state {
         return Err(SnapshotError::Differs);
     }
     Ok(bytes)

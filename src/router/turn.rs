@@ -1,7 +1,7 @@
 //! A turn: inputs, decisions, one commit, and what follows from it.
 
 use super::Answers;
-use super::codec::{Codec, Sealed};
+use super::codec::{Codec, CodecError, Encoded, Sealed};
 use super::recover::{self, RecoverError, Recovered};
 use super::snapshot::Snapshots;
 use crate::clock;
@@ -11,25 +11,31 @@ use crate::packs::Packs;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use switchboard_envelope::{Action, ChannelProfile, Inbound, Outbound, Reconcile, Send as SendRecord, Timestamp};
 use switchboard_routing_rules::event::{Event, Public};
 use switchboard_routing_rules::ids::Salt;
-use switchboard_routing_rules::state::{Phase, SendState, State};
-use switchboard_routing_rules::{Input, RulePack, Verdict, decide};
+use switchboard_routing_rules::state::{Limits, Phase, SendState, State};
+use switchboard_routing_rules::{Decision, Input, RulePack, Verdict, decide};
 use tokio::sync::watch;
 
 #[cfg(test)]
 use crate::simulation::{Bug, planted};
 
-/// Inputs of one frame at most.
+/// Inputs read at once.
 const INPUTS: usize = 256;
-/// Events of one frame at most; a frame stays under 512 KiB with room to spare.
-const EVENTS: usize = 1024;
-/// Content of one frame at most, in bytes before sealing.
-const CONTENT: usize = 96 * 1024;
+/// A frame of this many bytes takes no further decision.
+const FULL: usize = 192 * 1024;
+/// One decision adds at most this, so that a frame stays below [`crate::log::frame::MAX_FRAME`]. An input that leads to more
+/// is quarantined.
+const DECISION: usize = 256 * 1024;
+const _: () = assert!(FULL + DECISION < crate::log::frame::MAX_FRAME);
 /// How long a commit without an answer waits before the same bytes are tried again.
 const RETRY: Duration = Duration::from_millis(50);
+/// While frames follow each other, the state is shown to others this often: when somebody looks, and when nobody does.
+const PUBLISH: Duration = Duration::from_millis(25);
+const PUBLISH_AT_LEAST: Duration = Duration::from_secs(1);
 /// Wall-clock ticks are not finer than this.
 const TICK_MIN: Duration = Duration::from_millis(5);
 const TICK_MAX: Duration = Duration::from_secs(30);
@@ -44,15 +50,48 @@ pub enum Stop {
     #[error("no rule pack can be put in force: {0}")]
     Pack(#[from] crate::packs::PackError),
     #[error("a frame cannot be written: {0}")]
-    Codec(#[from] super::CodecError),
+    Codec(#[from] CodecError),
 }
 
 /// What others see of a running router.
 #[derive(Clone)]
 pub struct RouterHandle {
-    /// The state after the last durable frame, with that frame's sequence.
-    pub state: watch::Receiver<(Seq, Arc<State>)>,
+    pub state: View,
     pub answers: Arc<Answers>,
+}
+
+/// The state as others see it. What they hold must be copied before it changes, so it is not renewed with every frame.
+#[derive(Clone)]
+pub struct View {
+    seen: watch::Receiver<(Seq, Arc<State>)>,
+    wanted: Arc<AtomicBool>,
+}
+
+impl View {
+    /// The state after a durable frame, with that frame's sequence. It holds everything while nothing comes in, and
+    /// whatever was answered; under load it is up to 25 ms old for who looks all the time, and a second for the first.
+    #[must_use]
+    pub fn latest(&self) -> (Seq, Arc<State>) {
+        self.wanted.store(true, Ordering::Relaxed);
+        self.seen.borrow().clone()
+    }
+
+    /// The same without asking for a new one: up to a second old under load. For who looks at numbers, again and again.
+    #[must_use]
+    pub fn recent(&self) -> (Seq, Arc<State>) {
+        self.seen.borrow().clone()
+    }
+
+    /// The state once it holds a frame; the last one if the router ends before.
+    pub async fn at(&mut self, frame: Seq) -> (Seq, Arc<State>) {
+        loop {
+            self.wanted.store(true, Ordering::Relaxed);
+            let (seq, state) = self.seen.borrow_and_update().clone();
+            if seq >= frame || self.seen.changed().await.is_err() {
+                return (seq, state);
+            }
+        }
+    }
 }
 
 pub struct Router {
@@ -63,6 +102,7 @@ pub struct Router {
     metrics: Arc<Metrics>,
     answers: Arc<Answers>,
     publish: watch::Sender<(Seq, Arc<State>)>,
+    wanted: Arc<AtomicBool>,
     snapshots: Snapshots,
     state: State,
     pack: Arc<RulePack>,
@@ -74,6 +114,9 @@ pub struct Router {
     orphans_checked: bool,
     process: String,
     feed: Feed,
+    /// When the state was last shown to others, and whether it has changed since.
+    published: tokio::time::Instant,
+    unpublished: bool,
 }
 
 /// What this process brings to lead a workspace.
@@ -81,6 +124,7 @@ pub struct Seat {
     pub channels: BTreeMap<String, ChannelProfile>,
     /// The key of the workspace's hashes.
     pub salt: Salt,
+    pub limits: Limits,
     /// The prefix of the claims' nonces of this process; other processes have others.
     pub process: String,
     pub feed: Feed,
@@ -94,7 +138,7 @@ pub type Feed = Box<dyn Fn(Seq, Arc<Vec<Event>>) + Send + Sync>;
 struct Draft {
     events: Vec<Event>,
     sends: Vec<OutRecord>,
-    content: usize,
+    encoded: Encoded,
 }
 
 impl Router {
@@ -109,11 +153,13 @@ impl Router {
         metrics: Arc<Metrics>,
         seat: Seat,
     ) -> Result<(Router, RouterHandle), Stop> {
-        let Seat { channels, salt, process, feed } = seat;
-        let Recovered { state, last, out_last } = recover::recover(&log, &codec, salt).await?;
+        let Seat { channels, salt, limits, process, feed } = seat;
+        let mut empty = State::new(salt);
+        empty.limits = limits;
+        let Recovered { state, last, out_last } = recover::recover(&log, &codec, empty).await?;
         let pack = packs.at_lead(&log, &state).await?;
         let (publish, seen) = watch::channel((last, Arc::new(state.clone())));
-        let answers = Arc::new(Answers::default());
+        let (answers, wanted) = (Arc::new(Answers::default()), Arc::new(AtomicBool::new(false)));
         let mut router = Router {
             snapshots: Snapshots::new(log.clone(), codec.clone(), last),
             log,
@@ -123,6 +169,7 @@ impl Router {
             metrics,
             answers: answers.clone(),
             publish,
+            wanted: wanted.clone(),
             state,
             pack,
             last,
@@ -131,15 +178,18 @@ impl Router {
             orphans_checked: false,
             process,
             feed,
+            published: tokio::time::Instant::now(),
+            unpublished: false,
         };
         router.take_lead().await?;
-        Ok((router, RouterHandle { state: seen, answers }))
+        router.publish();
+        Ok((router, RouterHandle { state: View { seen, wanted }, answers }))
     }
 
     async fn take_lead(&mut self) -> Result<(), Stop> {
         let incarnation = self.state.incarnation + 1;
         let channels = std::mem::take(&mut self.channels);
-        self.decide(&Input::Lead { now: clock::now(), incarnation, channels: &channels });
+        self.decide(&Input::Lead { now: clock::now(), incarnation, channels: &channels })?;
         self.channels = channels;
         self.commit().await
     }
@@ -167,6 +217,7 @@ impl Router {
             }
             self.inputs(records).await?;
         }
+        self.publish();
         self.snapshots.last_one(&self.state, self.last).await;
         Ok(())
     }
@@ -187,6 +238,7 @@ impl Router {
 
     /// IN is drained: time may move.
     async fn idle(&mut self, tail: &mut watch::Receiver<Seq>, stop: &mut watch::Receiver<bool>) -> Result<(), Stop> {
+        self.publish();
         if !self.orphans_checked {
             self.orphans_checked = true;
             self.settle_orphans().await?;
@@ -196,9 +248,10 @@ impl Router {
         if self.next_timer().is_some_and(|at| at <= now) {
             self.overdue(now).await?;
             if self.state.next_timer().is_some_and(|at| at <= now) {
-                self.decide(&Input::Timers { now });
+                self.decide(&Input::Timers { now })?;
             }
             self.commit().await?;
+            self.publish();
             return Ok(());
         }
         let wait = self.next_timer().map_or(TICK_MAX, |at| {
@@ -232,7 +285,7 @@ impl Router {
     async fn fire(&mut self, now: Timestamp) -> Result<bool, Stop> {
         let before = self.state.next_timer();
         self.overdue(now).await?;
-        self.decide(&Input::Timers { now });
+        self.decide(&Input::Timers { now })?;
         Ok(self.state.next_timer() != before)
     }
 
@@ -260,13 +313,14 @@ impl Router {
                     }
                 }
             };
-            self.verdict(&send, now, verdict);
+            self.verdict(&send, now, verdict)?;
+            self.commit_if_full().await?;
         }
         Ok(())
     }
 
-    fn verdict(&mut self, send: &SendState, now: Timestamp, verdict: Verdict) {
-        self.decide(&Input::Verdict { now, message: send.id, part: send.part, n: send.n, verdict });
+    fn verdict(&mut self, send: &SendState, now: Timestamp, verdict: Verdict) -> Result<(), Stop> {
+        self.decide(&Input::Verdict { now, message: send.id, part: send.part, n: send.n, verdict })
     }
 
     /// A single process that starts knows that no edge is still sending: a claim without a result is `unknown` now.
@@ -279,7 +333,8 @@ impl Router {
         for send in claimed {
             let holder = self.log.claimed(&claim_key(&send)).await?;
             if holder.is_some_and(|h| !crate::outbound::is_nonce_of(&self.process, &h)) {
-                self.verdict(&send, clock::now(), Verdict::Unknown);
+                self.verdict(&send, clock::now(), Verdict::Unknown)?;
+                self.commit_if_full().await?;
             }
         }
         self.commit().await
@@ -289,22 +344,31 @@ impl Router {
         let inbound = match Inbound::from_slice(&record.data) {
             Ok(inbound) if inbound.channel() == record.channel => inbound,
             Ok(_) => {
-                self.poison(record, "the record names another channel than its subject");
-                return Ok(());
+                return self.poison(record, "the record names another channel than its subject");
             }
             Err(e) => {
-                self.poison(record, &e.to_string());
-                return Ok(());
+                return self.poison(record, &e.to_string());
             }
         };
         let candidate = self.candidate(&inbound).await;
         let input =
             Input::Record { seq: record.seq, stored_at: record.at, inbound: &inbound, candidate: candidate.as_deref() };
-        let pack = self.pack.clone();
+        let (pack, state) = (self.pack.clone(), self.lend());
         // A record that makes the core panic must not stop the others; nothing of it was committed.
-        match catch_unwind(AssertUnwindSafe(|| decide(&self.state, &input, &pack))) {
-            Ok(decision) => self.take(decision.events, decision.after),
-            Err(_) => self.poison(record, "deciding it failed; please report this with the record"),
+        match catch_unwind(AssertUnwindSafe(|| decide(state, &input, &pack))) {
+            Ok(decision) => {
+                let encoded = self.encode(&decision.events)?;
+                if encoded.size() <= DECISION {
+                    self.take(decision, encoded);
+                } else {
+                    self.fold_again().await?;
+                    self.poison(record, "what follows from it does not fit a frame")?;
+                }
+            }
+            Err(_) => {
+                self.fold_again().await?;
+                self.poison(record, "deciding it failed; please report this with the record")?;
+            }
         }
         if let Some(pack) = candidate.filter(|p| p.hash() == self.state.pack) {
             self.pack = pack;
@@ -324,26 +388,54 @@ impl Router {
         self.packs.by_hash(&self.log, &hash).await
     }
 
-    fn poison(&mut self, record: &Stored, reason: &str) {
+    fn poison(&mut self, record: &Stored, reason: &str) -> Result<(), Stop> {
         tracing::error!(seq = record.seq, channel = %record.channel, reason, "a record was quarantined");
         self.metrics.quarantined.inc();
-        self.decide(&Input::Poison { seq: record.seq, stored_at: record.at, channel: &record.channel, reason });
+        self.decide(&Input::Poison { seq: record.seq, stored_at: record.at, channel: &record.channel, reason })
     }
 
-    fn decide(&mut self, input: &Input<'_>) {
-        let decision = decide(&self.state, input, &self.pack.clone());
-        self.take(decision.events, decision.after);
+    fn decide(&mut self, input: &Input<'_>) -> Result<(), Stop> {
+        let decision = decide(self.lend(), input, &self.pack.clone());
+        let encoded = self.encode(&decision.events)?;
+        self.take(decision, encoded);
+        Ok(())
     }
 
-    fn take(&mut self, events: Vec<Event>, after: State) {
-        self.state = after;
-        for event in events {
+    fn encode(&self, events: &[Event]) -> Result<Encoded, CodecError> {
+        let mut encoded = Encoded::after(&self.frame.encoded);
+        events.iter().try_for_each(|e| encoded.push(e))?;
+        Ok(encoded)
+    }
+
+    /// The state, for a decision that gives back the next one.
+    fn lend(&mut self) -> State {
+        let mut empty = State::new(self.state.salt);
+        empty.limits = self.state.limits;
+        std::mem::replace(&mut self.state, empty)
+    }
+
+    /// The state went down with a decision that panicked: what is durable is folded again, and the frame in the making.
+    async fn fold_again(&mut self) -> Result<(), Stop> {
+        let mut empty = State::new(self.state.salt);
+        empty.limits = self.state.limits;
+        let recovered = recover::recover(&self.log, &self.codec, empty).await?;
+        if recovered.last != self.last {
+            return Err(RecoverError::AnotherWriter(recovered.last).into());
+        }
+        self.state = recovered.state;
+        self.frame.events.iter().for_each(|e| self.state.apply(e));
+        Ok(())
+    }
+
+    fn take(&mut self, decision: Decision, encoded: Encoded) {
+        self.state = decision.after;
+        for event in decision.events {
             if let Some(record) = self.out_record(&event.public) {
                 self.frame.sends.push(record);
             }
-            self.frame.content += codec_weight(&event);
             self.frame.events.push(event);
         }
+        self.frame.encoded.append(encoded);
         #[cfg(debug_assertions)]
         self.check();
     }
@@ -402,7 +494,7 @@ impl Router {
     }
 
     async fn commit_if_full(&mut self) -> Result<(), Stop> {
-        if self.frame.events.len() >= EVENTS || self.frame.content >= CONTENT {
+        if self.frame.encoded.size() >= FULL {
             self.commit().await?;
         }
         Ok(())
@@ -413,11 +505,11 @@ impl Router {
         if self.frame.events.is_empty() {
             return Ok(());
         }
-        let Draft { events, sends, .. } = std::mem::take(&mut self.frame);
+        let Draft { events, sends, encoded } = std::mem::take(&mut self.frame);
         #[cfg(test)]
-        let events = self.plant_cursor_first(events).await?;
+        let (events, encoded) = self.plant_cursor_first(events, encoded).await?;
         let cursor = (self.state.cursor.seq, self.state.cursor.at);
-        let Sealed { bytes, keys, id } = self.codec.encode(&events, cursor, self.out_last + 1).await?;
+        let Sealed { bytes, keys, id } = self.codec.seal(encoded, cursor, self.out_last + 1).await?;
         let count = sends.len() as u64;
         let write = FrameWrite { bytes, keys, out_first: self.out_last + 1, sends };
         let started = std::time::Instant::now();
@@ -448,46 +540,54 @@ impl Router {
     }
 
     #[cfg(test)]
-    async fn plant_cursor_first(&mut self, events: Vec<Event>) -> Result<Vec<Event>, Stop> {
+    async fn plant_cursor_first(
+        &mut self,
+        events: Vec<Event>,
+        encoded: Encoded,
+    ) -> Result<(Vec<Event>, Encoded), Stop> {
         if !planted(Bug::CursorBeforeEffects) {
-            return Ok(events);
+            return Ok((events, encoded));
         }
         let (cursor, effects): (Vec<Event>, Vec<Event>) =
             events.into_iter().partition(|e| matches!(e.public, Public::Consumed { .. }));
         let at = (self.state.cursor.seq, self.state.cursor.at);
-        let sealed = self.codec.encode(&cursor, at, self.out_last + 1).await?;
+        let sealed = self.codec.seal(self.encode(&cursor)?, at, self.out_last + 1).await?;
         let write = FrameWrite { bytes: sealed.bytes, keys: sealed.keys, out_first: self.out_last + 1, sends: vec![] };
         while !matches!(self.log.commit(self.last, write.clone()).await, Commit::Done(_) | Commit::Conflict) {}
         self.last += 1;
         tokio::time::sleep(Duration::from_millis(20)).await;
-        Ok(effects)
+        let encoded = self.encode(&effects)?;
+        Ok((effects, encoded))
     }
 
     fn after_commit(&mut self, events: Vec<Event>) {
         self.metrics.observe(&events);
+        self.unpublished = true;
+        // Who is answered may look at once at what his command did.
+        let answers = events.iter().any(|e| matches!(e.public, Public::Answered { .. }));
+        let age = self.published.elapsed();
+        if answers || age >= PUBLISH_AT_LEAST || (age >= PUBLISH && self.wanted.swap(false, Ordering::Relaxed)) {
+            self.publish();
+        }
         for event in &events {
             if let Public::Answered { command, reply, .. } = &event.public {
                 self.answers.publish(*command, reply);
             }
         }
         (self.feed)(self.last, Arc::new(events));
-        let _ = self.publish.send((self.last, Arc::new(self.state.clone())));
         self.snapshots.grew();
+    }
+
+    /// Shows the state to others. While they hold it, whatever changes is copied first, so this is not done for every frame.
+    fn publish(&mut self) {
+        if std::mem::take(&mut self.unpublished) {
+            self.published = tokio::time::Instant::now();
+            let _ = self.publish.send((self.last, Arc::new(self.state.clone())));
+        }
     }
 }
 
 /// The claim of a send's current attempt.
 fn claim_key(s: &SendState) -> String {
     format!("{}.{}.{}.{}", s.channel, s.id, s.part, s.n)
-}
-
-/// A rough size of what an event adds to the sealed parts.
-fn codec_weight(event: &Event) -> usize {
-    use switchboard_routing_rules::event::Private;
-    match event.private.as_ref().map(|(_, p)| p) {
-        Some(Private::Received { content, .. } | Private::Send { content, .. }) => content.text.len() + 300,
-        Some(Private::Note { text }) => text.len() + 50,
-        Some(_) => 300,
-        None => 50,
-    }
 }

@@ -147,8 +147,13 @@ impl World {
         let mut tries = 0;
         let (router, handle) = loop {
             let codec = Arc::new(Codec::new(log.clone()));
-            let seat =
-                Seat { channels: profiles.clone(), salt: SALT, process: process.clone(), feed: Box::new(|_, _| {}) };
+            let seat = Seat {
+                channels: profiles.clone(),
+                salt: SALT,
+                limits: Default::default(),
+                process: process.clone(),
+                feed: Box::new(|_, _| {}),
+            };
             let led = Router::lead(log.clone(), codec, packs.clone(), metrics.clone(), seat);
             match led.await {
                 Ok(led) => break led,
@@ -315,7 +320,7 @@ impl World {
     }
 
     async fn agent_acts(&mut self, process: &Process) {
-        let state = process.handle.state.borrow().1.clone();
+        let state = process.handle.state.latest().1;
         let agent = if self.dice.below(2) == 0 { "ann" } else { "bob" };
         let all: Vec<_> = state.conversations.keys().copied().collect();
         let pick = |dice: &mut Dice| {
@@ -397,7 +402,7 @@ impl World {
         self.provider.book().trouble = 0;
         let process = self.start().await?;
         self.pass(Duration::from_secs(3 * 3600)).await;
-        let (seq, live) = process.handle.state.borrow().clone();
+        let (seq, live) = process.handle.state.latest();
         process.stop.send_replace(true);
         for task in process.tasks {
             task.await.map_err(|e| format!("P0: a task of the daemon died: {e}"))?;

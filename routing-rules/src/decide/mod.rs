@@ -1,8 +1,7 @@
 //! What should happen: from the state, one input, the time and the rule pack, to events.
 //!
-//! A decision is worked out on a copy of the state (copies are cheap): each event is folded as it is made, so that the next
-//! step sees it. Nothing of the copy is needed by the caller, but it is returned, since folding the events again would only
-//! give the same.
+//! A decision takes the state and gives it back: each event is folded as it is made, so that the next step sees it. It is
+//! taken by value because a map that nobody else holds is changed in place, and one that somebody holds is copied.
 
 mod assign;
 mod command;
@@ -92,7 +91,7 @@ pub struct Decision {
 
 /// Decides one input. Pure and total: no clock, no randomness, no I/O.
 #[must_use]
-pub fn decide(state: &State, input: &Input<'_>, pack: &RulePack) -> Decision {
+pub fn decide(state: State, input: &Input<'_>, pack: &RulePack) -> Decision {
     let mut d = Draft::new(state, pack);
     match input {
         Input::Record { seq, stored_at, inbound, candidate } => d.record(*seq, *stored_at, inbound, *candidate),
@@ -122,9 +121,9 @@ pub(crate) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    fn new(state: &State, pack: &'a RulePack) -> Draft<'a> {
+    fn new(state: State, pack: &'a RulePack) -> Draft<'a> {
         Draft {
-            state: state.clone(),
+            state,
             pack,
             events: Vec::new(),
             cause: String::new(),

@@ -35,7 +35,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { duplicates: 4_000_000, settled: 50_000, held: 10_000 }
+        Limits { duplicates: 5_000_000, settled: 50_000, held: 10_000 }
     }
 }
 

@@ -181,7 +181,10 @@ pub(crate) async fn a_full_log_still_knows_its_duplicates(backend: &dyn Backend)
 pub(crate) async fn trimming_makes_room_and_keeps_what_is_later(backend: &dyn Backend) {
     let log = backend.open_limited(100_000).await;
     let messages = fill(&*log, Class::Message).await as u64;
+    let fill = log.in_fill().await.expect("fill");
+    assert!((700..=800).contains(&fill), "messages fill four fifths of it, not {fill} thousandths");
     log.trim_in(messages - 2).await.expect("trim");
+    assert!(log.in_fill().await.expect("fill") < 300, "trimming makes room");
     assert_eq!(seqs(&log.read_in(0, 1000).await.expect("read")), [messages - 1, messages]);
     assert!(log.get_in(messages - 2).await.expect("get").is_none());
     assert!(log.get_in(messages - 1).await.expect("get").is_some());

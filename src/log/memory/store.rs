@@ -71,7 +71,7 @@ pub(super) struct Store {
     pub in_max_bytes: u64,
     pub in_last: Seq,
     in_at: Timestamp,
-    in_bytes: u64,
+    pub in_bytes: u64,
     pub inn: BTreeMap<Seq, Stored>,
     ids: BTreeMap<String, Seq>,
     ids_of: BTreeMap<Seq, String>,

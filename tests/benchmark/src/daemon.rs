@@ -119,7 +119,7 @@ async fn wait_for(daemon: &Daemon<'_>, name: &str, wanted: u64) -> Result<(), Fa
         if moved.elapsed() > STALLED {
             return Err(format!("{name} stopped at {seen} of {wanted}").into());
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

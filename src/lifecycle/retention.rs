@@ -1,0 +1,185 @@
+//! Forgetting what need not be kept: IN behind the router, LOG behind its snapshots, OUT once its attempts are over.
+
+use crate::config::RetentionConfig;
+use crate::history::HistoryHandle;
+use crate::log::{Log, LogError, Seq, Stored};
+use crate::metrics::Metrics;
+use crate::router::View;
+use std::sync::Arc;
+use std::time::Duration;
+use switchboard_envelope::Timestamp;
+use switchboard_routing_rules::state::{Phase, State};
+use tokio::sync::watch;
+
+/// Often enough that IN cannot fill up in between.
+const EVERY: Duration = Duration::from_secs(5);
+/// Records looked at, and trimmed, in one step.
+const STEP: usize = 256;
+/// From here on IN is trimmed behind the cursor whatever its age.
+const HALF_FULL: u32 = 500;
+/// An attempt ends ten minutes after its release at the latest, and its claim is asked within ten more.
+const OUT_MS: i64 = 20 * 60_000;
+
+pub struct Keeper {
+    pub log: Arc<dyn Log>,
+    pub state: View,
+    pub history: HistoryHandle,
+    pub metrics: Arc<Metrics>,
+    pub retention: RetentionConfig,
+}
+
+impl Keeper {
+    /// Keeps the log within its retention until `stop` turns true.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(EVERY) => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+            let (_, state) = self.state.recent();
+            if let Err(error) = tidy(self.log.as_ref(), &state, self.history.history().cursor(), &self.retention).await
+            {
+                tracing::warn!(%error, "the log could not be trimmed; it is tried again");
+                self.metrics.log_error("trim");
+            }
+            if let Ok(fill) = self.log.in_fill().await {
+                self.metrics.in_fill(fill);
+            }
+        }
+    }
+}
+
+/// Trims all three parts of the log once. `told` is the last frame that history holds.
+async fn tidy(log: &dyn Log, state: &State, told: Seq, retention: &RetentionConfig) -> Result<(), LogError> {
+    let now = log.now().await?;
+    trim_in(log, state, now.plus(-millis(retention.raw))).await?;
+    trim_log(log, told, now.plus(-millis(retention.messages))).await?;
+    log.trim_out(out_before(state, now)).await
+}
+
+/// The record at the cursor stays: it tells whether a log that was restored agrees with the state.
+async fn trim_in(log: &dyn Log, state: &State, before: Timestamp) -> Result<(), LogError> {
+    let end = state.cursor.seq;
+    loop {
+        let pressed = log.in_fill().await? >= HALF_FULL;
+        let old = |r: &Stored| r.seq < end && (pressed || r.at < before);
+        if !log.read_in(0, 1).await?.first().is_some_and(old) {
+            return Ok(());
+        }
+        let records = log.read_in(0, STEP).await?;
+        let Some(last) = records.iter().take_while(|r| old(r)).last() else { return Ok(()) };
+        log.trim_in(last.seq).await?;
+    }
+}
+
+/// Frames are needed from the older of the two snapshots on, and until history holds them.
+async fn trim_log(log: &dyn Log, told: Seq, before: Timestamp) -> Result<(), LogError> {
+    let (first, _) = log.log_bounds().await?;
+    let after = first.saturating_sub(1);
+    if !log.read_log(after, 1).await?.first().is_some_and(|frame| frame.at < before) {
+        return Ok(());
+    }
+    // Newest first; with a single one, the whole log is what makes up for its loss.
+    let snapshots = log.snapshots().await?;
+    let Some((covered, _)) = snapshots.get(1) else { return Ok(()) };
+    let end = told.min(*covered);
+    let mut after = after;
+    loop {
+        let frames = log.read_log(after, STEP).await?;
+        let Some(last) = frames.iter().take_while(|f| f.seq <= end && f.at < before).last() else { return Ok(()) };
+        log.trim_log(last.seq).await?;
+        after = last.seq;
+    }
+}
+
+/// OUT is kept for as long as an attempt may need it: also one that was released before an outage and not settled since.
+fn out_before(state: &State, now: Timestamp) -> Timestamp {
+    let open = |phase: &Phase| matches!(phase, Phase::InFlight { .. } | Phase::Reconciling { .. });
+    let oldest = state.sends.values().filter(|s| open(&s.phase)).filter_map(|s| s.released).min();
+    oldest.map_or(now, |released| released.min(now)).min(now.plus(-OUT_MS))
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::memory::{MemoryLog, MemoryOptions};
+    use crate::log::{Class, Commit, FrameWrite, InRecord};
+    use bytes::Bytes;
+    use switchboard_routing_rules::ids::Salt;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn retention() -> RetentionConfig {
+        RetentionConfig { messages: DAY * 365, raw: DAY * 30 }
+    }
+
+    async fn ingest(log: &MemoryLog, n: usize, size: usize) {
+        for i in 0..n {
+            let data = Bytes::from(vec![b'x'; size]);
+            let record = InRecord { id: format!("sms:{size}:{i}"), channel: "sms".into(), class: Class::Message, data };
+            log.ingest(record).await.expect("there is room");
+        }
+    }
+
+    async fn commit(log: &MemoryLog, frames: u64) {
+        for expected in 0..frames {
+            let frame = FrameWrite { bytes: Bytes::from_static(b"frame"), keys: vec![], out_first: 1, sends: vec![] };
+            assert_eq!(log.commit(expected, frame).await, Commit::Done(expected + 1));
+        }
+    }
+
+    fn at_cursor(seq: Seq) -> State {
+        let mut state = State::new(Salt([1; 16]));
+        state.cursor.seq = seq;
+        state
+    }
+
+    async fn kept(log: &MemoryLog) -> Vec<Seq> {
+        log.read_in(0, 10_000).await.expect("read").iter().map(|r| r.seq).collect()
+    }
+
+    #[tokio::test]
+    async fn records_are_kept_for_their_time_and_never_beyond_the_cursor() {
+        let log = MemoryLog::new(&MemoryOptions::default());
+        ingest(&log, 600, 10).await;
+        tidy(&log, &at_cursor(500), 0, &retention()).await.expect("tidy");
+        assert_eq!(kept(&log).await.len(), 600, "nothing is old yet");
+        let later = log.now().await.expect("now").plus(1);
+        trim_in(&log, &at_cursor(500), later).await.expect("trim");
+        assert_eq!(kept(&log).await.first(), Some(&500), "the record at the cursor stays");
+        assert_eq!(kept(&log).await.len(), 101);
+    }
+
+    #[tokio::test]
+    async fn half_full_is_trimmed_whatever_its_age_so_that_messages_are_not_refused() {
+        let log = MemoryLog::new(&MemoryOptions { in_max_bytes: 1_000_000, ..MemoryOptions::default() });
+        ingest(&log, 600, 1000).await;
+        assert!(log.in_fill().await.expect("fill") > HALF_FULL);
+        tidy(&log, &at_cursor(200), 0, &retention()).await.expect("tidy");
+        assert!(log.in_fill().await.expect("fill") < HALF_FULL, "what was decided went");
+        assert!(kept(&log).await.contains(&600), "what was not decided stays");
+    }
+
+    #[tokio::test]
+    async fn frames_go_only_behind_the_older_snapshot_and_behind_history() {
+        let log = MemoryLog::new(&MemoryOptions::default());
+        commit(&log, 20).await;
+        let later = log.now().await.expect("now").plus(1);
+        trim_log(&log, 20, later).await.expect("trim");
+        assert_eq!(log.log_bounds().await, Ok((1, 20)), "without snapshots everything is needed");
+        log.put_snapshot(10, Bytes::from_static(b"ten")).await.expect("snapshot");
+        trim_log(&log, 20, later).await.expect("trim");
+        assert_eq!(log.log_bounds().await, Ok((1, 20)), "one snapshot could be lost");
+        log.put_snapshot(15, Bytes::from_static(b"fifteen")).await.expect("snapshot");
+        trim_log(&log, 7, later).await.expect("trim");
+        assert_eq!(log.log_bounds().await, Ok((8, 20)), "history has not seen the later ones");
+        trim_log(&log, 20, later).await.expect("trim");
+        assert_eq!(log.log_bounds().await, Ok((11, 20)));
+        tidy(&log, &at_cursor(0), 20, &retention()).await.expect("tidy");
+        assert_eq!(log.log_bounds().await, Ok((11, 20)), "the others are young");
+    }
+}
