@@ -8,6 +8,7 @@
 pub(crate) mod conformance;
 pub mod frame;
 pub mod memory;
+pub mod nats;
 pub mod seal;
 pub mod sqlite;
 
@@ -139,7 +140,8 @@ pub trait Log: Send + Sync + 'static {
     /// OUT's last sequence.
     async fn out_last(&self) -> Result<Seq, LogError>;
 
-    /// Delivers a channel's OUT records in order. Records may come again: an acknowledgement is no claim.
+    /// Delivers a channel's OUT records, each for the first time in order. Records may come again, and then in any order: an
+    /// acknowledgement is no claim.
     async fn outbox(&self, channel: &str) -> Result<Box<dyn Outbox>, LogError>;
 
     /// Creates the claim if it does not exist. Repeating a call whose answer was lost, with the same nonce, answers
@@ -191,13 +193,25 @@ pub trait Log: Send + Sync + 'static {
     /// Only this process uses the log: a claim without a result, found at start, has no live owner.
     fn exclusive(&self) -> bool;
 
+    /// Whether a process, as its claims name it, uses the log no more, so that it will not finish what it claimed. Not to be
+    /// sure is `false`: then the attempt's end decides.
+    async fn is_gone(&self, _process: &str) -> bool {
+        self.exclusive()
+    }
+
+    /// Puts into OUT what a durable frame assigned and OUT does not have yet, from `out_first` on. Where a commit is one
+    /// step there is nothing to do.
+    async fn complete(&self, _out_first: Seq, _sends: Vec<OutRecord>) -> Result<(), LogError> {
+        Ok(())
+    }
+
     /// One sentence: what a power cut can take.
     fn durability(&self) -> String;
 }
 
 #[async_trait]
 pub trait Outbox: Send {
-    /// Waits for records and returns them, at most `max`, oldest first.
+    /// Waits for records and returns them, at most `max`. Dropping the wait loses none.
     async fn next(&mut self, max: usize) -> Result<Vec<Stored>, LogError>;
 
     /// This record needs no further delivery.

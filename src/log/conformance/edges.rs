@@ -45,7 +45,9 @@ pub(crate) async fn an_unclaimed_record_comes_again_after_reopening(backend: &dy
     drop((outbox, log));
     let log = backend.open().await;
     let mut outbox = log.outbox("sms").await.expect("outbox");
-    assert_eq!(texts(&take(&mut *outbox, 2).await), ["send 1", "send 2"], "delivered is not done");
+    let mut again = texts(&take(&mut *outbox, 2).await);
+    again.sort();
+    assert_eq!(again, ["send 1", "send 2"], "delivered is not done");
 }
 
 pub(crate) async fn of_many_claims_one_wins(backend: &dyn Backend) {
@@ -119,7 +121,9 @@ pub(crate) async fn trimmed_sends_are_gone_and_later_ones_stay(backend: &dyn Bac
     let stored = log.read_log(0, 1).await.expect("read")[0].at;
     log.trim_out(stored).await.expect("trim");
     assert_eq!(log.claimed("sms.s1.1.1").await, Ok(Some("edge".into())), "stored before, not at");
-    log.trim_out(stored.plus(1)).await.expect("trim");
+    // A claim is stored with its record, or when it is made.
+    let now = log.now().await.expect("now");
+    log.trim_out(now.max(stored).plus(1)).await.expect("trim");
     assert_eq!(log.claimed("sms.s1.1.1").await, Ok(None));
     assert_eq!(log.out_last().await, Ok(600), "the sequence goes on");
     release(&*log, vec![send("sms", 1000)]).await;

@@ -5,9 +5,11 @@
 #![forbid(unsafe_code)]
 
 pub mod http;
+mod nats;
 mod stub;
 pub mod twilio;
 
+pub use nats::NatsServer;
 pub use stub::FastStub;
 pub use twilio::{Callback, Delivery, InboundSms, Sent, Signature, Step, TwilioSim, TwilioSimConfig};
 

@@ -1,0 +1,322 @@
+//! The end of a stream, followed: the newest records in memory, in order and without gaps, and a tail that wakes readers.
+//!
+//! The follower is an ephemeral push consumer with heartbeats. Whatever goes wrong (a lost connection, a gap in the
+//! consumer's numbers, silence), it is made again from the first record that is missing. While it is not up to date, reads
+//! at the end are errors and not "nothing new": the router would let time pass over answers that wait in IN.
+
+use super::{
+    link::{Failure, Link, no_answer, status},
+    names::channel_of,
+    pages::{self, Pages},
+};
+use crate::log::{LogError, Seq, Stored};
+use async_nats::{Message, Subscriber};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use serde::Deserialize;
+use serde_json::json;
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{sync::watch, task::JoinHandle};
+
+const RING_BYTES: usize = 8 << 20;
+const RING_RECORDS: usize = 16_384;
+/// One read returns no more than this, and at least one record.
+const READ_BYTES: usize = 8 << 20;
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Silence after which the consumer is made again.
+const SILENCE: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The end of a stream, as far as it was followed.
+struct Ring {
+    records: VecDeque<Stored>,
+    bytes: usize,
+    /// Every record after this one and up to `to` is here.
+    floor: Seq,
+    to: Seq,
+    /// The follower is at the end of the stream, or will be told when it grows.
+    live: bool,
+    /// The end of the stream as this process knows it, from answers of its own.
+    known: Seq,
+}
+
+pub(super) struct Feed {
+    link: Link,
+    stream: String,
+    ring: Mutex<Ring>,
+    tail: watch::Sender<Seq>,
+    /// Wakes those who wait for the follower to catch up.
+    moved: watch::Sender<()>,
+    pages: Pages,
+}
+
+/// The parts of `STREAM.INFO` that we read.
+#[derive(Deserialize)]
+pub(super) struct StreamInfo {
+    pub state: StreamState,
+    /// The server's clock when it answered.
+    #[serde(default)]
+    pub ts: Option<jiff::Timestamp>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct StreamState {
+    pub messages: u64,
+    pub bytes: u64,
+    pub first_seq: Seq,
+    pub last_seq: Seq,
+}
+
+pub(super) async fn info(link: &Link, stream: &str) -> Result<StreamInfo, Failure> {
+    link.api(&format!("STREAM.INFO.{stream}"), &json!({})).await
+}
+
+#[derive(Deserialize)]
+struct Consumer {
+    name: String,
+    #[serde(default)]
+    num_pending: u64,
+}
+
+impl Feed {
+    /// Follows a stream until the task is aborted.
+    pub(super) fn start(link: Link, stream: String, last: Seq) -> (Arc<Feed>, JoinHandle<()>) {
+        let ring = Ring { records: VecDeque::new(), bytes: 0, floor: last, to: last, live: false, known: last };
+        let feed = Arc::new(Feed {
+            pages: Pages::new(link.clone(), stream.clone()),
+            link,
+            stream,
+            ring: Mutex::new(ring),
+            tail: watch::Sender::new(last),
+            moved: watch::Sender::new(()),
+        });
+        let following = Arc::clone(&feed);
+        (feed, tokio::spawn(async move { following.follow().await }))
+    }
+
+    pub(super) fn tail(&self) -> watch::Receiver<Seq> {
+        self.tail.subscribe()
+    }
+
+    /// This process learned that the stream has a record at `seq`: reads from now on show it.
+    pub(super) fn known(&self, seq: Seq) {
+        let mut ring = self.lock();
+        ring.known = ring.known.max(seq);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records after `after`, in order, at most `max`.
+    pub(super) async fn read(&self, after: Seq, max: usize) -> Result<Vec<Stored>, LogError> {
+        let deadline = tokio::time::Instant::now() + self.link.timeout();
+        let mut moved = self.moved.subscribe();
+        loop {
+            moved.borrow_and_update();
+            let fresh = self.lock().read(after, max);
+            match fresh {
+                Fresh::Here(records) => return Ok(records),
+                Fresh::Before(to) => return self.pages.read(after, max, to).await,
+                Fresh::Behind => {}
+            }
+            if tokio::time::timeout_at(deadline, moved.changed()).await.is_err() {
+                return Err(LogError::Unavailable(format!("the end of {} is out of reach", self.stream)));
+            }
+        }
+    }
+
+    /// Forgets records up to and with `up_to`, which the stream no longer has.
+    pub(super) fn trim(&self, up_to: Seq) {
+        self.lock().trim(up_to);
+        self.pages.forget();
+    }
+
+    async fn follow(&self) {
+        let mut connections = self.link.connections();
+        loop {
+            if let Err(why) = self.follow_once().await {
+                tracing::debug!(stream = self.stream, %why, "following a stream again");
+            }
+            self.lock().live = false;
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                _ = connections.changed() => {}
+            }
+        }
+    }
+
+    /// Follows with one consumer, until something is wrong with it.
+    async fn follow_once(&self) -> Result<(), Failure> {
+        let mut lost = self.link.losses();
+        let state = info(&self.link, &self.stream).await?.state;
+        let from = self.lock().start(&state);
+        let inbox = self.link.client.new_inbox();
+        let mut messages = self.link.client.subscribe(inbox.clone()).await.map_err(|e| no_answer(e.to_string()))?;
+        let consumer: Consumer = self
+            .link
+            .api(
+                &format!("CONSUMER.CREATE.{}", self.stream),
+                &json!({
+                    "stream_name": self.stream,
+                    "config": {
+                        "deliver_policy": "by_start_sequence", "opt_start_seq": from + 1, "deliver_subject": inbox,
+                        "ack_policy": "none", "replay_policy": "instant", "max_deliver": 1, "flow_control": true,
+                        "idle_heartbeat": nanos(HEARTBEAT), "mem_storage": true, "num_replicas": 1,
+                    },
+                }),
+            )
+            .await?;
+        if consumer.num_pending == 0 {
+            self.caught_up(state.last_seq);
+        }
+        let ended = self.receive(&mut messages, &mut lost, state.last_seq).await;
+        // It would go by itself after five seconds without us.
+        let delete = format!("CONSUMER.DELETE.{}.{}", self.stream, consumer.name);
+        let _ = self.link.client.publish(format!("$JS.API.{delete}"), Bytes::new()).await;
+        ended
+    }
+
+    async fn receive(
+        &self,
+        messages: &mut Subscriber,
+        lost: &mut watch::Receiver<u64>,
+        last: Seq,
+    ) -> Result<(), Failure> {
+        let mut delivered = 0;
+        loop {
+            let message = tokio::select! {
+                message = tokio::time::timeout(SILENCE, messages.next()) => message,
+                _ = lost.changed() => return Err(no_answer("the connection was lost".into())),
+            };
+            let message = match message {
+                Err(_) => return Err(no_answer("the consumer is silent".into())),
+                Ok(None) => return Err(no_answer("the subscription ended".into())),
+                Ok(Some(message)) => message,
+            };
+            if status(&message).is_some() {
+                self.beat(&message, delivered).await?;
+                continue;
+            }
+            let (record, number) = record(message)?;
+            if number != delivered + 1 {
+                return Err(no_answer(format!("a gap after delivery {delivered}")));
+            }
+            delivered = number;
+            let seq = record.seq;
+            self.lock().push(record);
+            self.moved.send_replace(());
+            self.tail.send_replace(seq);
+            if seq >= last {
+                self.caught_up(seq);
+            }
+        }
+    }
+
+    /// A heartbeat says how far the consumer is; a flow control message wants an answer.
+    async fn beat(&self, message: &Message, delivered: u64) -> Result<(), Failure> {
+        let header = |name: &str| message.headers.as_ref().and_then(|h| h.get(name)).map(|v| v.as_str().to_owned());
+        let answer_to = message.reply.as_ref().map(ToString::to_string).or_else(|| header("Nats-Consumer-Stalled"));
+        if let Some(subject) = answer_to {
+            let _ = self.link.client.publish(subject, Bytes::new()).await;
+        }
+        let said = header("Nats-Last-Consumer").and_then(|n| n.parse::<u64>().ok());
+        match said {
+            Some(said) if said != delivered => Err(no_answer(format!("delivery {said} of the consumer is missing"))),
+            _ => Ok(()),
+        }
+    }
+
+    fn caught_up(&self, last: Seq) {
+        {
+            let mut ring = self.lock();
+            ring.live = true;
+            ring.to = ring.to.max(last);
+        }
+        self.moved.send_replace(());
+        // A reader that waits looks again: what it saw may have been an error.
+        self.tail.send_modify(|seen| *seen = (*seen).max(last));
+    }
+}
+
+enum Fresh {
+    Here(Vec<Stored>),
+    /// Further back than the ring; it is complete after this sequence.
+    Before(Seq),
+    /// The follower has not come so far yet.
+    Behind,
+}
+
+impl Ring {
+    /// Where the follower goes on.
+    fn start(&mut self, state: &StreamState) -> Seq {
+        if state.last_seq < self.to {
+            // The stream is older than what we saw: what we hold is of another life of it.
+            tracing::error!(seen = self.to, last = state.last_seq, "a stream ends before what was seen of it");
+            (self.floor, self.to, self.known, self.bytes) = (state.last_seq, state.last_seq, state.last_seq, 0);
+            self.records.clear();
+        }
+        self.known = self.known.max(state.last_seq);
+        self.to
+    }
+
+    fn push(&mut self, record: Stored) {
+        self.to = self.to.max(record.seq);
+        self.bytes += record.data.len() + size_of::<Stored>();
+        self.records.push_back(record);
+        while self.bytes > RING_BYTES || self.records.len() > RING_RECORDS {
+            self.pop();
+        }
+    }
+
+    fn pop(&mut self) {
+        if let Some(old) = self.records.pop_front() {
+            self.bytes = self.bytes.saturating_sub(old.data.len() + size_of::<Stored>());
+            self.floor = self.floor.max(old.seq);
+        }
+    }
+
+    fn read(&self, after: Seq, max: usize) -> Fresh {
+        if after < self.floor {
+            return Fresh::Before(self.floor);
+        }
+        let start = self.records.partition_point(|r| r.seq <= after);
+        let mut left = READ_BYTES;
+        let fits = |r: &&Stored| {
+            let fits = left == READ_BYTES || r.data.len() <= left;
+            left = left.saturating_sub(r.data.len().max(1));
+            fits
+        };
+        let here: Vec<Stored> = self.records.range(start..).take(max).take_while(fits).cloned().collect();
+        let at_end = start + here.len() == self.records.len() && here.len() < max;
+        // At the end there may be more to come: what this process knows of must be shown, and an end that nobody watches is
+        // no end.
+        let missing = self.live && self.to < self.known && after < self.known;
+        if at_end && (missing || (here.is_empty() && !self.live)) {
+            return Fresh::Behind;
+        }
+        Fresh::Here(here)
+    }
+
+    fn trim(&mut self, up_to: Seq) {
+        while self.records.front().is_some_and(|r| r.seq <= up_to) {
+            self.pop();
+        }
+    }
+}
+
+/// A delivered message as a record, with its number in the consumer.
+pub(super) fn record(message: Message) -> Result<(Stored, u64), Failure> {
+    let place = message.reply.as_ref().and_then(|r| pages::place(r.as_str()));
+    let Some(place) = place else { return Err(no_answer("a delivery without its place in the stream".into())) };
+    let channel = channel_of(message.subject.as_str());
+    Ok((Stored { seq: place.seq, at: place.at, channel, data: message.payload }, place.number))
+}
+
+pub(super) fn nanos(d: Duration) -> u64 {
+    u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
+}

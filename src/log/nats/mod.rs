@@ -1,0 +1,291 @@
+//! The log on NATS JetStream, for more than one machine.
+//!
+//! IN, LOG and OUT are streams, claims, keys and cursors are buckets, blobs and snapshots are objects. A frame is one
+//! message, appended by compare-and-swap; what goes with it is written before (keys) or after (sends) it, and completed by
+//! whoever finds it half done. docs/operators/nats.md lists every name.
+
+mod blobs;
+mod bucket;
+mod commit;
+mod feed;
+mod ingest;
+mod link;
+mod names;
+mod options;
+mod outbox;
+mod pages;
+mod presence;
+mod setup;
+#[cfg(test)]
+mod tests;
+
+pub use options::{Credentials, NatsOptions, OpenError, Sizes, Tls};
+
+use super::{Claim, Commit, FrameWrite, InRecord, Ingested, KeyId, Log, LogError, OutRecord, Outbox, Seq, Stored};
+use async_trait::async_trait;
+use aws_lc_rs::hmac;
+use blobs::Blobs;
+use bucket::Bucket;
+use bytes::Bytes;
+use commit::Committer;
+use feed::Feed;
+use ingest::{Inlet, Room};
+use link::Link;
+use names::Names;
+use serde_json::json;
+use std::sync::Arc;
+use switchboard_envelope::{BlobRef, Timestamp};
+use tokio::{sync::watch, task::JoinHandle};
+
+/// The key of the names of blobs' scopes.
+const SCOPES_KEY: &str = "switchboard.scopes";
+
+/// The log on a broker. Dropping it ends what it follows; what was acknowledged stays.
+pub struct NatsLog {
+    link: Link,
+    names: Names,
+    inlet: Inlet,
+    log: Arc<Feed>,
+    committer: Committer,
+    claims: Bucket,
+    keys: Bucket,
+    edges: Bucket,
+    blobs: Blobs,
+    durability: String,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl NatsLog {
+    /// Connects, makes or compares the streams, and sees that nobody else leads the workspace.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached, is too old, or holds something else than is configured; or another process leads.
+    pub async fn open(options: &NatsOptions) -> Result<Arc<NatsLog>, OpenError> {
+        let names = Names::new(&options.prefix, &options.workspace);
+        let link = setup::connect(options, &names).await?;
+        setup::streams(&link, options, &names).await?;
+        let answering = presence::lead(&link, &names, &options.workspace, &options.process).await?;
+        let gone = |e: LogError| OpenError::NoJetStream(e.to_string());
+        let in_state = feed::info(&link, &names.inn()).await.map_err(|e| gone(e.into()))?.state;
+        let log_state = feed::info(&link, &names.log()).await.map_err(|e| gone(e.into()))?.state;
+        let bucket = |name| Bucket::new(link.clone(), names.bucket(name));
+        let (claims, keys, edges) = (bucket("CLAIMS"), bucket("KEYS"), bucket("EDGES"));
+        let scopes = scopes_key(&keys).await.map_err(gone)?;
+        let blobs = Blobs {
+            link: link.clone(),
+            bucket: names.bucket("BLOBS"),
+            edges: edges.clone(),
+            scope_key: hmac::Key::new(hmac::HMAC_SHA256, &scopes),
+        };
+        let (inn, following_in) = Feed::start(link.clone(), names.inn(), in_state.last_seq);
+        let (log, following_log) = Feed::start(link.clone(), names.log(), log_state.last_seq);
+        let room = Arc::new(Room::new(options.sizes.inn, in_state.bytes));
+        Ok(Arc::new(NatsLog {
+            inlet: Inlet { link: link.clone(), names: names.clone(), feed: inn, room },
+            committer: Committer::new(link.clone(), names.clone(), keys.clone(), Arc::clone(&log)),
+            log,
+            claims,
+            keys,
+            edges,
+            blobs,
+            durability: setup::durability(options),
+            tasks: vec![answering, following_in, following_log],
+            link,
+            names,
+        }))
+    }
+
+    /// Purges a stream up to and with `up_to`, but never further than its end: a purge beyond it would skip sequences.
+    async fn trim(&self, stream: &str, up_to: Seq) -> Result<Option<Seq>, LogError> {
+        let state = feed::info(&self.link, stream).await?.state;
+        let up_to = up_to.min(state.last_seq);
+        if state.messages == 0 || up_to < state.first_seq {
+            return Ok(None);
+        }
+        bucket::purge(&self.link, stream, &json!({ "seq": up_to + 1 })).await?;
+        Ok(Some(up_to))
+    }
+
+    /// Purges what a stream stored before a moment.
+    async fn trim_before(&self, stream: &str, before: Timestamp) -> Result<(), LogError> {
+        let state = feed::info(&self.link, stream).await?.state;
+        // Between the two is the first record to keep; records are stored in the order of their times.
+        let (mut low, mut high) = (state.first_seq, state.last_seq + 1);
+        while state.messages > 0 && low < high {
+            let middle = low + (high - low) / 2;
+            let kept = bucket::get(&self.link, stream, &json!({ "seq": middle, "next_by_subj": ">" })).await?;
+            match kept.filter(|kept| kept.seq < high) {
+                Some(kept) if kept.at < before => low = kept.seq + 1,
+                _ => high = middle,
+            }
+        }
+        if low > state.first_seq { self.trim(stream, low - 1).await.map(drop) } else { Ok(()) }
+    }
+}
+
+/// Blobs' names need a secret of the workspace's own.
+async fn scopes_key(keys: &Bucket) -> Result<[u8; 32], LogError> {
+    let fresh = super::seal::fresh_key().map_err(|e| LogError::Unavailable(e.to_string()))?;
+    put_key(keys, SCOPES_KEY, fresh).await
+}
+
+async fn put_key(keys: &Bucket, id: &str, key: [u8; 32]) -> Result<[u8; 32], LogError> {
+    match keys.create(id, Bytes::copy_from_slice(&key)).await? {
+        None => Ok(key),
+        Some(there) => {
+            there.as_ref().try_into().map_err(|_| LogError::Damaged(format!("the key `{id}` is not 32 bytes long")))
+        }
+    }
+}
+
+impl Drop for NatsLog {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+#[async_trait]
+impl Log for NatsLog {
+    async fn ingest(&self, record: InRecord) -> Result<Ingested, LogError> {
+        self.inlet.ingest(record).await
+    }
+
+    async fn read_in(&self, after: Seq, max: usize) -> Result<Vec<Stored>, LogError> {
+        self.inlet.feed.read(after, max).await
+    }
+
+    async fn get_in(&self, seq: Seq) -> Result<Option<Stored>, LogError> {
+        let kept = bucket::get(&self.link, &self.names.inn(), &json!({ "seq": seq })).await?;
+        Ok(kept.map(|kept| {
+            let channel = names::channel_of(&kept.subject);
+            Stored { seq: kept.seq, at: kept.at, channel, data: kept.data }
+        }))
+    }
+
+    fn in_tail(&self) -> watch::Receiver<Seq> {
+        self.inlet.feed.tail()
+    }
+
+    /// [`Commit::Unknown`] also when there is no room: repeating the same bytes is right there too.
+    async fn commit(&self, expected: Seq, frame: FrameWrite) -> Commit {
+        self.committer.commit(expected, &frame).await
+    }
+
+    async fn read_log(&self, after: Seq, max: usize) -> Result<Vec<Stored>, LogError> {
+        let mut records = self.log.read(after, max).await?;
+        records.iter_mut().for_each(|r| r.channel.clear());
+        Ok(records)
+    }
+
+    fn log_tail(&self) -> watch::Receiver<Seq> {
+        self.log.tail()
+    }
+
+    async fn log_bounds(&self) -> Result<(Seq, Seq), LogError> {
+        let state = feed::info(&self.link, &self.names.log()).await?.state;
+        self.log.known(state.last_seq);
+        Ok(if state.messages == 0 { (state.last_seq + 1, state.last_seq) } else { (state.first_seq, state.last_seq) })
+    }
+
+    async fn out_last(&self) -> Result<Seq, LogError> {
+        Ok(feed::info(&self.link, &self.names.out()).await?.state.last_seq)
+    }
+
+    async fn outbox(&self, channel: &str) -> Result<Box<dyn Outbox>, LogError> {
+        let channel = names::channel_token(channel)?;
+        Ok(Box::new(outbox::NatsOutbox::open(self.link.clone(), &self.names, channel).await?))
+    }
+
+    async fn claim(&self, key: &str, nonce: &str) -> Result<Claim, LogError> {
+        let there = self.claims.create(key, Bytes::copy_from_slice(nonce.as_bytes())).await?;
+        Ok(if there.is_none_or(|there| there == nonce.as_bytes()) { Claim::Ours } else { Claim::Taken })
+    }
+
+    async fn claimed(&self, key: &str) -> Result<Option<String>, LogError> {
+        let there = self.claims.get(key).await?;
+        Ok(there.map(|nonce| String::from_utf8_lossy(&nonce).into_owned()))
+    }
+
+    async fn put_blob(&self, scope: &str, bytes: Bytes) -> Result<BlobRef, LogError> {
+        self.blobs.put_blob(scope, &bytes).await
+    }
+
+    async fn get_blob(&self, scope: &str, blob: &BlobRef) -> Result<Option<Bytes>, LogError> {
+        self.blobs.get_blob(scope, blob).await
+    }
+
+    async fn delete_blob(&self, scope: &str, blob: &BlobRef) -> Result<(), LogError> {
+        self.blobs.delete_blob(scope, blob).await
+    }
+
+    async fn put_key(&self, id: &str, key: [u8; 32]) -> Result<[u8; 32], LogError> {
+        put_key(&self.keys, id, key).await
+    }
+
+    async fn get_keys(&self, ids: &[KeyId]) -> Result<Vec<Option<[u8; 32]>>, LogError> {
+        self.committer.read_keys(ids.to_vec()).await
+    }
+
+    async fn delete_key(&self, id: &str) -> Result<(), LogError> {
+        self.keys.wipe(id).await
+    }
+
+    async fn put_cursor(&self, name: &str, value: &str) -> Result<(), LogError> {
+        self.edges.put(name, Bytes::copy_from_slice(value.as_bytes())).await
+    }
+
+    async fn get_cursor(&self, name: &str) -> Result<Option<String>, LogError> {
+        let value = self.edges.get(name).await?;
+        Ok(value.map(|value| String::from_utf8_lossy(&value).into_owned()))
+    }
+
+    async fn put_snapshot(&self, at: Seq, bytes: Bytes) -> Result<(), LogError> {
+        self.blobs.put_snapshot(at, &bytes).await
+    }
+
+    async fn snapshots(&self) -> Result<Vec<(Seq, Bytes)>, LogError> {
+        self.blobs.snapshots().await
+    }
+
+    async fn trim_in(&self, up_to: Seq) -> Result<(), LogError> {
+        if let Some(gone) = self.trim(&self.names.inn(), up_to).await? {
+            self.inlet.feed.trim(gone);
+        }
+        Ok(())
+    }
+
+    async fn trim_log(&self, up_to: Seq) -> Result<(), LogError> {
+        if let Some(gone) = self.trim(&self.names.log(), up_to).await? {
+            self.log.trim(gone);
+        }
+        Ok(())
+    }
+
+    async fn trim_out(&self, before: Timestamp) -> Result<(), LogError> {
+        self.trim_before(&self.names.out(), before).await?;
+        self.trim_before(&self.claims.stream(), before).await
+    }
+
+    /// The broker's clock.
+    async fn now(&self) -> Result<Timestamp, LogError> {
+        let info = feed::info(&self.link, &self.names.inn()).await?;
+        let ts = info.ts.ok_or_else(|| LogError::Unavailable("the broker does not tell its time".into()))?;
+        Ok(Timestamp::from_jiff(ts))
+    }
+
+    fn exclusive(&self) -> bool {
+        false
+    }
+
+    async fn is_gone(&self, process: &str) -> bool {
+        presence::is_gone(&self.link, &self.names, process).await
+    }
+
+    async fn complete(&self, out_first: Seq, sends: Vec<OutRecord>) -> Result<(), LogError> {
+        self.committer.complete(out_first, &sends).await
+    }
+
+    fn durability(&self) -> String {
+        self.durability.clone()
+    }
+}

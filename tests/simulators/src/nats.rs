@@ -1,0 +1,161 @@
+//! A real nats-server of a test's own: on a free port of the loopback, with a store of its own, to be killed and paused.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+const READY: Duration = Duration::from_secs(30);
+
+/// A running broker with JetStream. Dropping it kills it and removes its store.
+pub struct NatsServer {
+    dir: TempDir,
+    port: u16,
+    child: Option<Child>,
+    extra: String,
+}
+
+/// Where the step `nats` of `tests/run` puts the server.
+fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("SWITCHBOARD_NATS_SERVER") {
+        return PathBuf::from(path);
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    target.join("tools/nats/bin/nats-server")
+}
+
+impl NatsServer {
+    /// Starts a broker.
+    ///
+    /// # Panics
+    /// When there is no nats-server, or it does not start.
+    #[must_use]
+    pub fn start() -> NatsServer {
+        NatsServer::with("")
+    }
+
+    /// Starts a broker with more lines in its configuration.
+    ///
+    /// # Panics
+    /// As [`NatsServer::start`].
+    #[must_use]
+    pub fn with(extra: &str) -> NatsServer {
+        let dir = TempDir::new().expect("a directory for the broker");
+        let mut server = NatsServer { dir, port: 0, child: None, extra: extra.to_owned() };
+        server.restart();
+        server
+    }
+
+    /// `nats://127.0.0.1:<port>`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Its process, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Starts it, or starts it again with the same port and store.
+    ///
+    /// # Panics
+    /// As [`NatsServer::start`].
+    pub fn restart(&mut self) {
+        self.kill();
+        let binary = binary();
+        assert!(
+            binary.is_file(),
+            "no nats-server at {}: run `tests/run nats`, which installs it, or set SWITCHBOARD_NATS_SERVER",
+            binary.display()
+        );
+        // The port may be lost to another process between two starts of the first run; the kernel chooses it then.
+        let port = if self.port == 0 { "-1".to_owned() } else { self.port.to_string() };
+        let root = self.dir.path();
+        let config = format!(
+            "host: 127.0.0.1\nport: {port}\nserver_name: test\nports_file_dir: \"{0}\"\n\
+             jetstream {{ store_dir: \"{0}/store\", max_file_store: 200GB, max_memory_store: 1GB }}\n{1}\n",
+            root.display(),
+            self.extra
+        );
+        fs::write(root.join("server.conf"), config).expect("the broker's configuration");
+        let log =
+            fs::File::options().create(true).append(true).open(root.join("server.log")).expect("the broker's log");
+        let child = Command::new(&binary)
+            .args(["-c", "server.conf"])
+            .current_dir(root)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("the broker's log"))
+            .stderr(log)
+            .spawn()
+            .expect("nats-server starts");
+        let pid = child.id();
+        self.child = Some(child);
+        self.wait(pid);
+    }
+
+    /// Waits until it says where it listens, and takes connections there.
+    fn wait(&mut self, pid: u32) {
+        let deadline = Instant::now() + READY;
+        let ports = self.dir.path().join(format!("nats-server_{pid}.ports"));
+        loop {
+            let said = fs::read_to_string(&ports).unwrap_or_default();
+            let port = serde_json::from_str::<serde_json::Value>(&said).ok().and_then(|ports| {
+                let url = ports.get("nats")?.get(0)?.as_str()?.to_owned();
+                url.rsplit(':').next()?.parse::<u16>().ok()
+            });
+            if let Some(port) = port {
+                let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+                if TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok() {
+                    self.port = port;
+                    return;
+                }
+            }
+            let gone = self.child.as_mut().is_none_or(|child| child.try_wait().ok().flatten().is_some());
+            assert!(!gone && Instant::now() < deadline, "the broker does not start:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// What it wrote.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("server.log")).unwrap_or_default()
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// SIGSTOP: it keeps its connections and answers nothing.
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.pid().expect("the broker runs");
+        let sent = Command::new("kill").args([signal, &pid.to_string()]).status().expect("kill");
+        assert!(sent.success(), "kill {signal} {pid}");
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
