@@ -47,6 +47,10 @@ impl Room {
         }
     }
 
+    pub(super) fn max_bytes(&self) -> u64 {
+        self.max_bytes
+    }
+
     fn fits(&self, class: Class, cost: u64) -> bool {
         self.bytes.load(Ordering::Relaxed).saturating_add(cost) <= in_limit(class, self.max_bytes)
     }

@@ -247,6 +247,11 @@ impl Log for NatsLog {
         self.blobs.snapshots().await
     }
 
+    async fn in_fill(&self) -> Result<u32, LogError> {
+        let bytes = feed::info(&self.link, &self.names.inn()).await?.state.bytes;
+        Ok(super::in_fill(bytes, self.inlet.room.max_bytes()))
+    }
+
     async fn trim_in(&self, up_to: Seq) -> Result<(), LogError> {
         if let Some(gone) = self.trim(&self.names.inn(), up_to).await? {
             self.inlet.feed.trim(gone);
