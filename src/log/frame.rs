@@ -153,7 +153,7 @@ impl Frame {
 }
 
 /// Finds accidents, such as a disk that returns other bytes; it is no defence against somebody who writes to the log.
-fn checksum(bytes: &[u8]) -> u64 {
+pub(crate) fn checksum(bytes: &[u8]) -> u64 {
     let mut hasher = SipHasher24::new();
     hasher.write(bytes);
     hasher.finish()
@@ -212,7 +212,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn key(n: u8) -> SealKey {
-        SealKey::new(&[n; 32]).expect("key")
+        SealKey::new(&[n; 32])
     }
 
     fn frame() -> Frame {

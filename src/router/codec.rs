@@ -11,7 +11,7 @@ use switchboard_routing_rules::event::{Event, Private, Public};
 use switchboard_routing_rules::ids::ContactId;
 
 /// Keys kept in memory at most; the log has them all.
-const KEYS: usize = 200_000;
+const KEYS: usize = 40_000;
 
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
@@ -122,25 +122,7 @@ impl Codec {
     /// The keys of contacts; `None` where there is none, or none any more.
     pub(super) async fn keys(&self, ids: &[ContactId]) -> Result<Vec<Option<SealKey>>, CodecError> {
         let names: Vec<KeyId> = ids.iter().map(ContactId::to_string).collect();
-        let mut found: Vec<Option<SealKey>> = names.iter().map(|id| self.keys.get(id)).collect();
-        let missing: Vec<(usize, KeyId)> = found
-            .iter()
-            .zip(&names)
-            .enumerate()
-            .filter(|(_, (key, _))| key.is_none())
-            .map(|(i, (_, name))| (i, name.clone()))
-            .collect();
-        if missing.is_empty() {
-            return Ok(found);
-        }
-        let wanted: Vec<KeyId> = missing.iter().map(|(_, name)| name.clone()).collect();
-        let stored = self.log.get_keys(&wanted).await?;
-        for ((i, name), bytes) in missing.into_iter().zip(stored) {
-            if let (Some(slot), Some(bytes)) = (found.get_mut(i), bytes) {
-                *slot = Some(self.keys.insert(&name, &bytes)?);
-            }
-        }
-        Ok(found)
+        Ok(self.keys.fetch(self.log.as_ref(), &names).await?)
     }
 
     /// Seals the private parts and closes the frame.
@@ -162,7 +144,7 @@ impl Codec {
                 None => {
                     let bytes = seal::fresh_key()?;
                     keys.push((name.clone(), bytes));
-                    self.keys.insert(&name, &bytes)?
+                    self.keys.insert(&name, &bytes)
                 }
             };
             frame.seal(name, &key, &list(part.count, &part.bytes))?;

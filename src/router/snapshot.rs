@@ -2,12 +2,12 @@
 
 use super::codec::{Codec, CodecError};
 use crate::clock;
+use crate::log::frame::checksum;
 use crate::log::{Log, Seq};
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use switchboard_envelope::Timestamp;
 use switchboard_routing_rules::ids::ContactId;
-use switchboard_routing_rules::state::{SnapshotParts, State};
+use switchboard_routing_rules::state::State;
 use tokio::task::JoinHandle;
 
 /// A snapshot after so many frames, and not more often than the interval.
@@ -15,42 +15,6 @@ const FRAMES: u64 = 20_000;
 const INTERVAL_MS: i64 = 60_000;
 /// With few frames, a snapshot at least this often when anything changed.
 const IDLE_MS: i64 = 600_000;
-
-#[derive(Serialize, Deserialize)]
-struct Document {
-    #[serde(with = "serde_bytes_vec")]
-    public: Vec<u8>,
-    sealed: Vec<(ContactId, Bytes)>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Bytes(#[serde(with = "serde_bytes_vec")] Vec<u8>);
-
-/// Bytes as one binary value instead of a list of numbers.
-mod serde_bytes_vec {
-    use serde::{Deserializer, Serializer, de};
-
-    pub fn serialize<S: Serializer>(v: &[u8], s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_bytes(v)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<u8>, D::Error> {
-        struct V;
-        impl<'de> de::Visitor<'de> for V {
-            type Value = Vec<u8>;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("bytes")
-            }
-            fn visit_bytes<E: de::Error>(self, v: &[u8]) -> Result<Vec<u8>, E> {
-                Ok(v.to_vec())
-            }
-            fn visit_byte_buf<E: de::Error>(self, v: Vec<u8>) -> Result<Vec<u8>, E> {
-                Ok(v)
-            }
-        }
-        d.deserialize_byte_buf(V)
-    }
-}
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SnapshotError {
@@ -61,11 +25,9 @@ pub(super) enum SnapshotError {
     #[error(transparent)]
     Seal(#[from] crate::log::seal::SealError),
     #[error("damaged: {0}")]
-    Decode(#[from] rmp_serde::decode::Error),
-    #[error("cannot be written: {0}")]
-    Encode(#[from] rmp_serde::encode::Error),
-    #[error("it does not give the state that it was made of")]
-    Differs,
+    Damaged(&'static str),
+    #[error("the thread that made it panicked")]
+    Panicked,
 }
 
 /// What a sealed part is bound to, so that it opens nowhere else.
@@ -74,40 +36,97 @@ fn aad(id: ContactId) -> Vec<u8> {
 }
 
 pub(super) async fn open(codec: &Codec, empty: &State, bytes: &[u8]) -> Result<State, SnapshotError> {
-    let document: Document = rmp_serde::from_slice(bytes)?;
-    let ids: Vec<ContactId> = document.sealed.iter().map(|(id, _)| *id).collect();
+    let (public, sealed) = read(bytes)?;
+    let ids: Vec<ContactId> = sealed.iter().map(|(id, _)| *id).collect();
     let keys = codec.keys(&ids).await?;
-    let mut private = Vec::with_capacity(document.sealed.len());
-    for ((id, sealed), key) in document.sealed.into_iter().zip(keys) {
+    let mut private = Vec::with_capacity(sealed.len());
+    for ((id, sealed), key) in sealed.into_iter().zip(keys) {
         // Without its key the person was erased.
         if let Some(key) = key {
-            private.push((id, key.open(&aad(id), &sealed.0)?));
+            private.push((id, key.open(&aad(id), sealed)?));
         }
     }
-    let mut state = State::from_parts(empty.salt, &SnapshotParts { public: document.public, private })?;
+    let mut state = State::from_parts(empty.salt, public, &private)?;
     state.limits = empty.limits;
     Ok(state)
 }
 
-async fn make(codec: &Codec, state: &State) -> Result<Vec<u8>, SnapshotError> {
-    let copy = state.clone();
-    let parts = tokio::task::spawn_blocking(move || copy.to_parts()).await.map_err(|_| SnapshotError::Differs)??;
-    let ids: Vec<ContactId> = parts.private.iter().map(|(id, _)| *id).collect();
-    let keys = codec.keys(&ids).await?;
-    let sealed = tokio::task::spawn_blocking(move || -> Result<Vec<u8>, SnapshotError> {
-        let mut sealed = Vec::with_capacity(parts.private.len());
-        for ((id, plain), key) in parts.private.into_iter().zip(keys) {
-            if let Some(key) = key {
-                sealed.push((id, Bytes(key.seal(&aad(id), &plain)?)));
-            }
-        }
-        Ok(rmp_serde::to_vec_named(&Document { public: parts.public, sealed })?)
-    });
-    let bytes = sealed.await.map_err(|_| SnapshotError::Differs)??;
-    if open(codec, state, &bytes).await? != *state {
-        return Err(SnapshotError::Differs);
+/// ```text
+/// version u8 · public: length u64, bytes · each sealed part: contact length u8, contact, length u32, bytes · checksum u64 over all of it
+/// ```
+/// Numbers are little-endian.
+const VERSION: u8 = 1;
+
+type SealedPart<'a> = (ContactId, &'a [u8]);
+
+fn read(bytes: &[u8]) -> Result<(&[u8], Vec<SealedPart<'_>>), SnapshotError> {
+    const CUT: SnapshotError = SnapshotError::Damaged("it is cut short");
+    let (body, stated) = bytes.split_last_chunk().ok_or(CUT)?;
+    if checksum(body) != u64::from_le_bytes(*stated) {
+        return Err(SnapshotError::Damaged("its checksum does not match"));
     }
-    Ok(bytes)
+    let (&version, rest) = body.split_first().ok_or(CUT)?;
+    if version != VERSION {
+        return Err(SnapshotError::Damaged("it is of another version"));
+    }
+    let (len, rest) = rest.split_first_chunk().ok_or(CUT)?;
+    let len = usize::try_from(u64::from_le_bytes(*len)).unwrap_or(usize::MAX);
+    let (public, mut rest) = rest.split_at_checked(len).ok_or(CUT)?;
+    let mut sealed = Vec::new();
+    while !rest.is_empty() {
+        let (&len, after) = rest.split_first().ok_or(CUT)?;
+        let (id, after) = after.split_at_checked(usize::from(len)).ok_or(CUT)?;
+        let id = std::str::from_utf8(id).ok().and_then(ContactId::parse);
+        let id = id.ok_or(SnapshotError::Damaged("a part belongs to no contact"))?;
+        let (len, after) = after.split_first_chunk().ok_or(CUT)?;
+        let (part, after) = after.split_at_checked(u32::from_le_bytes(*len) as usize).ok_or(CUT)?;
+        sealed.push((id, part));
+        rest = after;
+    }
+    Ok((public, sealed))
+}
+
+/// Everything is written once, and read again piece by piece: beside the state there is never more than the snapshot.
+async fn make(codec: &Codec, state: State) -> Result<Vec<u8>, SnapshotError> {
+    let encode = move || -> Result<_, SnapshotError> {
+        let mut out = vec![VERSION];
+        out.extend([0; 8]);
+        state.write_public(&mut out)?;
+        let (head, public) = out.split_at_mut(9);
+        State::check_public(public)?;
+        let len = public.len() as u64;
+        head.get_mut(1..).unwrap_or_default().copy_from_slice(&len.to_le_bytes());
+        Ok((out, state.private_parts()?))
+    };
+    let (mut out, private) = blocking(encode).await?;
+    let ids: Vec<ContactId> = private.iter().map(|(id, _)| *id).collect();
+    let keys = codec.keys(&ids).await?;
+    let seal = move || {
+        for ((id, plain), key) in private.into_iter().zip(keys) {
+            let Some(key) = key else { continue };
+            State::check_private(&plain)?;
+            let sealed = key.seal(&aad(id), &plain)?;
+            if key.open(&aad(id), &sealed)? != plain {
+                return Err(SnapshotError::Damaged("a sealed part does not open to what it was"));
+            }
+            let len = u32::try_from(sealed.len()).map_err(|_| SnapshotError::Damaged("a part is too long"))?;
+            let id = id.to_string();
+            out.push(u8::try_from(id.len()).map_err(|_| SnapshotError::Damaged("an id is too long"))?);
+            out.extend(id.as_bytes());
+            out.extend(len.to_le_bytes());
+            out.extend_from_slice(&sealed);
+        }
+        out.extend(checksum(&out).to_le_bytes());
+        read(&out)?;
+        Ok(out)
+    };
+    blocking(seal).await
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SnapshotError> + Send + 'static,
+) -> Result<T, SnapshotError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| SnapshotError::Panicked)?
 }
 
 /// When to take snapshots, and the one that is being taken.
@@ -158,7 +177,7 @@ impl Snapshots {
 
 async fn take(log: Arc<dyn Log>, codec: Arc<Codec>, state: State, at: Seq) {
     let started = clock::now();
-    let made = make(&codec, &state).await;
+    let made = make(&codec, state).await;
     let bytes = match made {
         Ok(bytes) => bytes,
         Err(error) => return tracing::error!(at, %error, "a snapshot failed; the log keeps everything"),

@@ -191,7 +191,10 @@ fn i11_state_is_the_fold(seq: Seq, live: &State, story: &Story) -> Result<(), St
     {
         return Err(format!("I11: the state after frame {seq} is not the fold of the log"));
     }
-    let again = State::from_parts(SALT, &parts(&story.folded)?).map_err(|e| e.to_string())?;
+    let written = parts(&story.folded)?;
+    State::check_public(&written.public).map_err(|e| format!("I11: {e}"))?;
+    written.private.iter().try_for_each(|(_, p)| State::check_private(p)).map_err(|e| format!("I11: {e}"))?;
+    let again = State::from_parts(SALT, &written.public, &written.private).map_err(|e| e.to_string())?;
     if again != story.folded {
         return Err("I11: a snapshot does not give the state that it was made of".into());
     }

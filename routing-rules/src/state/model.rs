@@ -85,6 +85,7 @@ pub struct Conversation {
     pub auto_replies: u32,
     /// Unsettled sends in order; the first is the only one that may be in flight.
     pub lane: Vec<MessageId>,
+    #[serde(skip)]
     pub private: Option<Arc<ConvPrivate>>,
 }
 
@@ -134,6 +135,7 @@ impl Conversation {
 pub struct Contact {
     pub tags: BTreeSet<Name>,
     pub merged_into: Option<ContactId>,
+    #[serde(skip)]
     pub private: Option<Arc<ContactPrivate>>,
 }
 
@@ -227,6 +229,7 @@ pub struct SendState {
     pub released: Option<Timestamp>,
     /// Hashes of the provider's ids for it.
     pub provider: Vec<KeyHash>,
+    #[serde(skip)]
     pub private: Option<Arc<SendPrivate>>,
 }
 

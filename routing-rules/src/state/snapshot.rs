@@ -6,15 +6,17 @@ use super::{
 };
 use crate::event::KeyHash;
 use crate::ids::{ContactId, ConvId, MessageId, Salt};
-use crate::pack::Name;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use switchboard_envelope::{ConsentState, Timestamp};
 use thiserror::Error;
 
 /// The version of the layout; another one is not read, and the log is folded instead.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
+/// Ids of the duplicate memory in one record.
+const DUPLICATES: usize = 1000;
 
 #[derive(Debug, Error)]
 pub enum SnapshotError {
@@ -24,43 +26,55 @@ pub enum SnapshotError {
     Encode(#[from] rmp_serde::encode::Error),
     #[error("snapshot has layout {0}, this build reads {LAYOUT}")]
     Layout(u32),
+    #[error("snapshot has no head")]
+    Head,
+    #[error("snapshot does not give what it was made of")]
+    Differs,
 }
 
 /// A snapshot in two kinds of parts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SnapshotParts {
+    /// Records, one after the other, so that neither writing nor checking them needs a second copy of the state.
     pub public: Vec<u8>,
     /// One entry a contact, in order.
     pub private: Vec<(ContactId, Vec<u8>)>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct PublicPart {
+#[derive(Clone, Serialize, Deserialize)]
+struct Head {
     layout: u32,
     now: Timestamp,
     cursor: (u64, Timestamp),
     incarnation: u64,
     pack: String,
     previous_pack: Option<String>,
-    channels: Vec<(Name, Channel)>,
-    conversations: Vec<Conversation>,
-    contacts: Vec<(ContactId, Contact)>,
-    consent: Vec<((KeyHash, Name), ConsentState)>,
-    blocked: Vec<(KeyHash, Name)>,
-    agents: Vec<(Name, AgentState)>,
-    sends: Vec<SendState>,
-    settled: Vec<(MessageId, Settled)>,
-    held: Vec<(KeyHash, HeldReceipt)>,
-    quarantine: Vec<u64>,
-    dups: Vec<(i64, KeyHash)>,
-    budgets: Vec<((i64, KeyHash), u32)>,
 }
 
+/// One record of the public part. What a person wrote is not in it: see [`PrivatePart`].
+#[derive(Clone, Serialize, Deserialize)]
+enum Record<'a> {
+    Head(Cow<'a, Head>),
+    Channel(Cow<'a, str>, Cow<'a, Channel>),
+    Conversation(Cow<'a, Conversation>),
+    Contact(ContactId, Cow<'a, Contact>),
+    Consent(KeyHash, Cow<'a, str>, ConsentState),
+    Blocked(KeyHash, Cow<'a, str>),
+    Agent(Cow<'a, str>, Cow<'a, AgentState>),
+    Send(Cow<'a, SendState>),
+    Settled(MessageId, Cow<'a, Settled>),
+    Held(KeyHash, Cow<'a, HeldReceipt>),
+    Quarantine(u64),
+    Duplicates(i64, Vec<KeyHash>),
+    Budget(i64, KeyHash, u32),
+}
+
+/// What came from one person.
 #[derive(Default, Serialize, Deserialize)]
-struct PrivatePart {
-    contact: Option<ContactPrivate>,
-    conversations: Vec<(ConvId, ConvPrivate)>,
-    sends: Vec<(MessageId, SendPrivate)>,
+struct PrivatePart<'a> {
+    contact: Option<Cow<'a, ContactPrivate>>,
+    conversations: Vec<(ConvId, Cow<'a, ConvPrivate>)>,
+    sends: Vec<(MessageId, Cow<'a, SendPrivate>)>,
 }
 
 impl State {
@@ -69,105 +83,180 @@ impl State {
     /// # Errors
     /// Never for a state that this crate made; the encoder's error is passed on rather than hidden.
     pub fn to_parts(&self) -> Result<SnapshotParts, SnapshotError> {
-        let mut private: BTreeMap<ContactId, PrivatePart> = BTreeMap::new();
-        let mut conversations = Vec::with_capacity(self.conversations.len());
-        for c in self.conversations.values() {
-            let mut public = (**c).clone();
-            if let Some(p) = public.private.take() {
-                private.entry(c.contact).or_default().conversations.push((c.id, (*p).clone()));
-            }
-            conversations.push(public);
-        }
-        let mut sends = Vec::with_capacity(self.sends.len());
-        for s in self.sends.values() {
-            let mut public = (**s).clone();
-            if let Some(p) = public.private.take() {
-                private.entry(s.contact).or_default().sends.push((s.id, (*p).clone()));
-            }
-            sends.push(public);
-        }
-        let mut contacts = Vec::with_capacity(self.contacts.len());
-        for (id, c) in &self.contacts {
-            let mut public = (**c).clone();
-            if let Some(p) = public.private.take() {
-                private.entry(*id).or_default().contact = Some((*p).clone());
-            }
-            contacts.push((*id, public));
-        }
-        let part = PublicPart {
+        let mut public = Vec::new();
+        self.write_public(&mut public)?;
+        Ok(SnapshotParts { public, private: self.private_parts()? })
+    }
+
+    /// Appends the public part.
+    ///
+    /// # Errors
+    /// As [`State::to_parts`].
+    pub fn write_public(&self, out: &mut Vec<u8>) -> Result<(), SnapshotError> {
+        let mut put = |record: Record<'_>| rmp_serde::encode::write_named(out, &record);
+        put(Record::Head(Cow::Owned(Head {
             layout: LAYOUT,
             now: self.now,
             cursor: (self.cursor.seq, self.cursor.at),
             incarnation: self.incarnation,
             pack: self.pack.clone(),
             previous_pack: self.previous_pack.clone(),
-            channels: self.channels.iter().map(|(n, c)| (n.clone(), (**c).clone())).collect(),
-            conversations,
-            contacts,
-            consent: self.consent.iter().map(|(k, v)| (k.clone(), *v)).collect(),
-            blocked: self.blocked.iter().cloned().collect(),
-            agents: self.agents.iter().map(|(n, a)| (n.clone(), (**a).clone())).collect(),
-            sends,
-            settled: self.settled.iter().map(|(id, s)| (*id, (**s).clone())).collect(),
-            held: self.held.iter().map(|(p, h)| (*p, (**h).clone())).collect(),
-            quarantine: self.quarantine.iter().copied().collect(),
-            dups: self.dups.iter().collect(),
-            budgets: self.budgets.iter().map(|(k, v)| (*k, *v)).collect(),
-        };
-        let private = private
-            .into_iter()
-            .map(|(id, p)| Ok((id, rmp_serde::to_vec_named(&p)?)))
-            .collect::<Result<_, rmp_serde::encode::Error>>()?;
-        Ok(SnapshotParts { public: rmp_serde::to_vec_named(&part)?, private })
+        })))?;
+        self.channels.iter().try_for_each(|(n, c)| put(Record::Channel(n.into(), Cow::Borrowed(c))))?;
+        self.conversations.values().try_for_each(|c| put(Record::Conversation(Cow::Borrowed(c))))?;
+        self.contacts.iter().try_for_each(|(id, c)| put(Record::Contact(*id, Cow::Borrowed(c))))?;
+        self.consent.iter().try_for_each(|((who, channel), c)| put(Record::Consent(*who, channel.into(), *c)))?;
+        self.blocked.iter().try_for_each(|(who, channel)| put(Record::Blocked(*who, channel.into())))?;
+        self.agents.iter().try_for_each(|(n, a)| put(Record::Agent(n.into(), Cow::Borrowed(a))))?;
+        self.sends.values().try_for_each(|s| put(Record::Send(Cow::Borrowed(s))))?;
+        self.settled.iter().try_for_each(|(id, s)| put(Record::Settled(*id, Cow::Borrowed(s))))?;
+        self.held.iter().try_for_each(|(p, h)| put(Record::Held(*p, Cow::Borrowed(h))))?;
+        self.quarantine.iter().try_for_each(|seq| put(Record::Quarantine(*seq)))?;
+        let (mut day, mut ids) = (0, Vec::with_capacity(DUPLICATES));
+        for (of, id) in self.dups.iter() {
+            if !ids.is_empty() && (of != day || ids.len() == DUPLICATES) {
+                put(Record::Duplicates(day, std::mem::take(&mut ids)))?;
+            }
+            day = of;
+            ids.push(id);
+        }
+        if !ids.is_empty() {
+            put(Record::Duplicates(day, ids))?;
+        }
+        self.budgets.iter().try_for_each(|((day, who), n)| put(Record::Budget(*day, *who, *n)))?;
+        Ok(())
+    }
+
+    /// What came from people, by person.
+    ///
+    /// # Errors
+    /// As [`State::to_parts`].
+    pub fn private_parts(&self) -> Result<Vec<(ContactId, Vec<u8>)>, SnapshotError> {
+        let mut private: BTreeMap<ContactId, PrivatePart<'_>> = BTreeMap::new();
+        for c in self.conversations.values() {
+            if let Some(p) = &c.private {
+                private.entry(c.contact).or_default().conversations.push((c.id, Cow::Borrowed(p)));
+            }
+        }
+        for s in self.sends.values() {
+            if let Some(p) = &s.private {
+                private.entry(s.contact).or_default().sends.push((s.id, Cow::Borrowed(p)));
+            }
+        }
+        for (id, c) in &self.contacts {
+            if let Some(p) = &c.private {
+                private.entry(*id).or_default().contact = Some(Cow::Borrowed(p));
+            }
+        }
+        let parts = private.into_iter().map(|(id, p)| Ok((id, rmp_serde::to_vec_named(&p)?)));
+        parts.collect()
+    }
+
+    /// Whether the bytes can be read, and say what was written: each record is read and written again, one at a time.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub fn check_public(bytes: &[u8]) -> Result<(), SnapshotError> {
+        let mut again = Vec::new();
+        for_each_record(bytes, |record, written| {
+            again.clear();
+            rmp_serde::encode::write_named(&mut again, &record)?;
+            if again == written { Ok(()) } else { Err(SnapshotError::Differs) }
+        })
+    }
+
+    /// The same for the part of one person.
+    ///
+    /// # Errors
+    /// When it cannot be read, or says something else.
+    pub fn check_private(bytes: &[u8]) -> Result<(), SnapshotError> {
+        let part: PrivatePart<'_> = rmp_serde::from_slice(bytes)?;
+        if rmp_serde::to_vec_named(&part)? == bytes { Ok(()) } else { Err(SnapshotError::Differs) }
     }
 
     /// Reads a snapshot; a contact whose part is missing was erased.
     ///
     /// # Errors
     /// When the bytes are damaged or of another layout. The caller folds the log instead.
-    pub fn from_parts(salt: Salt, parts: &SnapshotParts) -> Result<State, SnapshotError> {
-        let p: PublicPart = rmp_serde::from_slice(&parts.public)?;
-        if p.layout != LAYOUT {
-            return Err(SnapshotError::Layout(p.layout));
-        }
+    pub fn from_parts(salt: Salt, public: &[u8], private: &[(ContactId, Vec<u8>)]) -> Result<State, SnapshotError> {
         let mut s = State::new(salt);
-        s.now = p.now;
-        s.cursor = Cursor { seq: p.cursor.0, at: p.cursor.1 };
-        s.incarnation = p.incarnation;
-        s.pack = p.pack;
-        s.previous_pack = p.previous_pack;
-        s.channels = p.channels.into_iter().map(|(n, c)| (n, Arc::new(c))).collect();
-        s.conversations = p.conversations.into_iter().map(|c| (c.id, Arc::new(c))).collect();
-        s.contacts = p.contacts.into_iter().map(|(id, c)| (id, Arc::new(c))).collect();
-        s.consent = p.consent.into_iter().collect();
-        s.blocked = p.blocked.into_iter().collect();
-        s.agents = p.agents.into_iter().map(|(n, a)| (n, Arc::new(a))).collect();
-        s.sends = p.sends.into_iter().map(|x| (x.id, Arc::new(x))).collect();
-        s.settled = p.settled.into_iter().map(|(id, x)| (id, Arc::new(x))).collect();
-        s.held = p.held.into_iter().map(|(k, h)| (k, Arc::new(h))).collect();
-        s.quarantine = p.quarantine.into_iter().collect();
-        s.dups = Dups::from_days(p.dups);
-        s.budgets = p.budgets.into_iter().collect();
-        for (contact, bytes) in &parts.private {
+        let mut duplicates = vec![];
+        let mut head = false;
+        for_each_record(public, |record, _| {
+            match record {
+                Record::Head(h) if h.layout != LAYOUT => return Err(SnapshotError::Layout(h.layout)),
+                Record::Duplicates(day, ids) => duplicates.extend(ids.into_iter().map(|id| (day, id))),
+                record => {
+                    head |= matches!(record, Record::Head(_));
+                    s.restore(record);
+                }
+            }
+            Ok(())
+        })?;
+        if !head {
+            return Err(SnapshotError::Head);
+        }
+        s.dups = Dups::from_days(duplicates);
+        for (contact, bytes) in private {
             s.restore_private(*contact, rmp_serde::from_slice(bytes)?);
         }
         s.rebuild_indexes();
         Ok(s)
     }
 
-    fn restore_private(&mut self, contact: ContactId, part: PrivatePart) {
+    fn restore(&mut self, record: Record<'_>) {
+        match record {
+            Record::Head(h) => {
+                let h = h.into_owned();
+                self.now = h.now;
+                self.cursor = Cursor { seq: h.cursor.0, at: h.cursor.1 };
+                self.incarnation = h.incarnation;
+                self.pack = h.pack;
+                self.previous_pack = h.previous_pack;
+            }
+            Record::Channel(name, c) => drop(self.channels.insert(name.into_owned(), Arc::new(c.into_owned()))),
+            Record::Conversation(c) => drop(self.conversations.insert(c.id, Arc::new(c.into_owned()))),
+            Record::Contact(id, c) => drop(self.contacts.insert(id, Arc::new(c.into_owned()))),
+            Record::Consent(who, channel, c) => drop(self.consent.insert((who, channel.into_owned()), c)),
+            Record::Blocked(who, channel) => drop(self.blocked.insert((who, channel.into_owned()))),
+            Record::Agent(name, a) => drop(self.agents.insert(name.into_owned(), Arc::new(a.into_owned()))),
+            Record::Send(x) => drop(self.sends.insert(x.id, Arc::new(x.into_owned()))),
+            Record::Settled(id, x) => drop(self.settled.insert(id, Arc::new(x.into_owned()))),
+            Record::Held(provider, h) => drop(self.held.insert(provider, Arc::new(h.into_owned()))),
+            Record::Quarantine(seq) => drop(self.quarantine.insert(seq)),
+            Record::Duplicates(..) => {}
+            Record::Budget(day, who, n) => drop(self.budgets.insert((day, who), n)),
+        }
+    }
+
+    fn restore_private(&mut self, contact: ContactId, part: PrivatePart<'_>) {
         if let (Some(p), Some(c)) = (part.contact, self.contacts.get_mut(&contact)) {
-            Arc::make_mut(c).private = Some(Arc::new(p));
+            Arc::make_mut(c).private = Some(Arc::new(p.into_owned()));
         }
         for (id, p) in part.conversations {
             if let Some(c) = self.conversations.get_mut(&id) {
-                Arc::make_mut(c).private = Some(Arc::new(p));
+                Arc::make_mut(c).private = Some(Arc::new(p.into_owned()));
             }
         }
         for (id, p) in part.sends {
             if let Some(s) = self.sends.get_mut(&id) {
-                Arc::make_mut(s).private = Some(Arc::new(p));
+                Arc::make_mut(s).private = Some(Arc::new(p.into_owned()));
             }
         }
     }
+}
+
+/// Reads the records one after the other, each with its bytes.
+fn for_each_record(
+    bytes: &[u8],
+    mut each: impl FnMut(Record<'static>, &[u8]) -> Result<(), SnapshotError>,
+) -> Result<(), SnapshotError> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let before = rest;
+        let record = Record::deserialize(&mut rmp_serde::Deserializer::new(&mut rest))?;
+        let read = before.len() - rest.len();
+        each(record, before.get(..read).unwrap_or_default())?;
+    }
+    Ok(())
 }
