@@ -32,6 +32,8 @@ impl fmt::Debug for Salt {
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// Bits of the hash that an id keeps: 16 letters of five bits.
 const BITS: u32 = 80;
+/// Bytes of an id in its shortest form.
+pub const ID_BYTES: usize = BITS as usize / 8;
 
 fn write_id(prefix: char, id: u128) -> String {
     let mut s = String::with_capacity(17);
@@ -72,6 +74,19 @@ macro_rules! id {
             #[must_use]
             pub fn parse(s: &str) -> Option<$name> {
                 read_id($prefix, s).map($name)
+            }
+
+            /// All of its bits, in the order of the ids.
+            #[must_use]
+            pub fn to_bytes(self) -> [u8; ID_BYTES] {
+                let [.., a, b, c, d, e, f, g, h, i, j] = self.0.to_be_bytes();
+                [a, b, c, d, e, f, g, h, i, j]
+            }
+
+            /// What `to_bytes` gave.
+            #[must_use]
+            pub fn from_bytes(bytes: [u8; ID_BYTES]) -> $name {
+                $name(bytes.into_iter().fold(0, |id, byte| (id << 8) | u128::from(byte)))
             }
         }
 
@@ -142,5 +157,7 @@ mod tests {
         assert_eq!(ConvId::parse("c"), None);
         assert_eq!(ConvId::parse("p0000000000000000"), None);
         assert_eq!(a.to_string().len(), 17);
+        assert_eq!(ConvId::from_bytes(a.to_bytes()), a);
+        assert!((a.to_bytes() < ConvId::from_bytes([0xff; ID_BYTES]).to_bytes()) && a < ConvId::from_bytes([0xff; ID_BYTES]));
     }
 }

@@ -4,15 +4,22 @@
 //! version it is made again from LOG. `decide` never reads it. Everything in it that came from a person came from the
 //! private part of an event, so that it can be rewritten without that person.
 
+mod cache;
+mod chain;
+mod load;
+mod pace;
 mod project;
 mod queries;
 mod reader;
 mod rows;
 mod runner;
+mod save;
 mod schema;
+mod sends;
+mod stored;
 #[cfg(test)]
 pub(crate) mod tests;
-mod wake;
+mod trim;
 mod writer;
 
 pub use queries::{Answered, Page, Quarantined, RuleHits};
@@ -22,7 +29,8 @@ pub use rows::{
     Facts, FactsOutcome, LastMessage, Message, OfferRow, Status, Who,
 };
 pub use runner::{Change, HistoryHandle, spawn_projection};
-pub use writer::{Applied, HistoryWriter};
+pub use trim::{Trimmed, keep_within};
+pub use writer::HistoryWriter;
 
 use crate::log::Seq;
 use thiserror::Error;

@@ -1,14 +1,24 @@
 //! What readers ask.
 
+use super::chain::{self, Chain};
+use super::load::PLACE_OF;
 use super::rows::{Contact, Conversation, ConversationFilter, DeadLetter, Facts, Message, OfferRow};
-use super::writer::column;
+use super::stored::{self, Conv, bytes, column, conversations, state_column, state_of, unpacked, unsigned};
 use super::{History, HistoryError};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use serde::de::DeserializeOwned;
 use switchboard_envelope::Timestamp;
 use switchboard_routing_rules::event::{DeadReason, KeyHash, Reply};
-use switchboard_routing_rules::ids::{ContactId, ConvId};
+use switchboard_routing_rules::ids::{ContactId, ConvId, MessageId};
+
+/// The columns of a message come first, as its reader wants them.
+macro_rules! dead_letters {
+    () => {
+        "SELECT m.seq, m.conv, m.prev, m.dir, m.id, m.doc, c.id, d.seq, d.channel, d.reason, d.at
+         FROM dead d JOIN messages m ON m.seq = d.place JOIN conversations c ON c.seq = m.conv "
+    };
+}
 
 /// Part of a list, newest first, and where the next part starts.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,32 +55,10 @@ pub struct RuleHits {
     pub last_at: Timestamp,
 }
 
-type Read<T> = Result<T, HistoryError>;
+pub(super) type Read<T> = Result<T, HistoryError>;
 
-fn doc<T: DeserializeOwned>(bytes: &[u8]) -> Read<T> {
-    Ok(rmp_serde::from_slice(bytes)?)
-}
-
-fn docs<T: DeserializeOwned>(db: &Connection, sql: &str, args: Vec<Value>) -> Read<Vec<T>> {
-    let mut find = db.prepare_cached(sql)?;
-    let mut rows = find.query(params_from_iter(args))?;
-    let mut out = vec![];
-    while let Some(row) = rows.next()? {
-        out.push(doc(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)?);
-    }
-    Ok(out)
-}
-
-fn one<T: DeserializeOwned>(db: &Connection, sql: &str, args: Vec<Value>) -> Read<Option<T>> {
-    Ok(docs(db, sql, args)?.into_iter().next())
-}
-
-fn unsigned(n: i64) -> u64 {
-    u64::try_from(n).unwrap_or(0)
-}
-
-fn text(s: impl ToString) -> Value {
-    Value::Text(s.to_string())
+fn doc<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Read<T> {
+    unpacked(stored::blob(row, column)?)
 }
 
 /// Cuts a list that was read one longer than asked, and says where it goes on.
@@ -90,10 +78,13 @@ fn before_value(before: Option<u64>) -> Value {
 }
 
 fn contact_of(db: &Connection, id: ContactId) -> Read<Option<Contact>> {
-    let find = "SELECT doc FROM contacts WHERE id = ?1";
-    let contact: Option<Contact> = one(db, find, vec![text(id)])?;
+    let mut find = db.prepare_cached("SELECT doc FROM contacts WHERE id = ?1")?;
+    let mut of = |id: ContactId| -> Read<Option<Contact>> {
+        find.query([id.to_bytes()])?.next()?.map(|r| doc(r, 0)).transpose()
+    };
+    let contact = of(id)?;
     match contact.as_ref().and_then(|c| c.merged_into) {
-        Some(into) if into != id => Ok(one(db, find, vec![text(into)])?.or(contact)),
+        Some(into) if into != id => Ok(of(into)?.or(contact)),
         _ => Ok(contact),
     }
 }
@@ -102,28 +93,36 @@ fn with_contacts(db: &Connection, items: Vec<Conversation>) -> Read<Vec<(Convers
     items.into_iter().map(|c| contact_of(db, c.contact).map(|p| (c, p))).collect()
 }
 
+/// A conversation as readers get it.
+fn whole(db: &Connection, found: Conv) -> Read<Conversation> {
+    let shown = if found.shown == 0 { None } else { chain::at(db, found.shown)? };
+    let mut row = found.row;
+    row.last = shown.and_then(|m| m.preview());
+    Ok(row)
+}
+
 /// A part of a query that may be absent. Every combination is its own statement, so that each uses its index.
 fn conversations_sql(filter: &ConversationFilter, before: Option<u64>, limit: usize) -> (String, Vec<Value>) {
-    let mut sql = String::from("SELECT doc FROM conversations WHERE seq < ?");
+    let mut sql = String::from(conversations!("WHERE seq < ?"));
     let mut args = vec![before_value(before)];
     if !filter.states.is_empty() {
         sql.push_str(" AND state IN (");
         for (i, s) in filter.states.iter().enumerate() {
             sql.push_str(if i == 0 { "?" } else { ", ?" });
-            args.push(text(s.as_str()));
+            args.push(Value::Integer(state_column(*s)));
         }
         sql.push(')');
     }
     let equal = [
-        (" AND queue = ?", filter.queue.clone()),
-        (" AND agent = ?", filter.agent.clone()),
-        (" AND channel = ?", filter.channel.clone()),
-        (" AND contact = ?", filter.contact.map(|c| c.to_string())),
+        (" AND queue = ?", filter.queue.clone().map(Value::Text)),
+        (" AND agent = ?", filter.agent.clone().map(Value::Text)),
+        (" AND channel = ?", filter.channel.clone().map(Value::Text)),
+        (" AND contact = ?", filter.contact.map(|c| Value::Blob(c.to_bytes().to_vec()))),
     ];
     for (clause, value) in equal {
         if let Some(v) = value {
             sql.push_str(clause);
-            args.push(Value::Text(v));
+            args.push(v);
         }
     }
     sql.push_str(" ORDER BY seq DESC LIMIT ?");
@@ -145,16 +144,24 @@ impl History {
     ) -> Read<Page<(Conversation, Option<Contact>)>> {
         self.read(move |db| {
             let (sql, args) = conversations_sql(&filter, before, limit);
-            let found: Vec<Conversation> = docs(db, &sql, args)?;
-            let p = page(found, limit, |c| c.seq);
-            Ok(Page { items: with_contacts(db, p.items)?, next: p.next })
+            let mut find = db.prepare_cached(&sql)?;
+            let mut rows = find.query(params_from_iter(args))?;
+            let mut found = vec![];
+            while let Some(r) = rows.next()? {
+                found.push(stored::conversation(r)?);
+            }
+            let p = page(found, limit, |c| c.row.seq);
+            let items: Read<Vec<Conversation>> = p.items.into_iter().map(|c| whole(db, c)).collect();
+            Ok(Page { items: with_contacts(db, items?)?, next: p.next })
         })
         .await
     }
 
     pub async fn conversation(&self, id: ConvId) -> Read<Option<(Conversation, Option<Contact>)>> {
         self.read(move |db| {
-            let found = one(db, "SELECT doc FROM conversations WHERE id = ?1", vec![text(id)])?;
+            let mut find = db.prepare_cached(conversations!("WHERE id = ?1"))?;
+            let found = find.query([id.to_bytes()])?.next()?.map(stored::conversation).transpose()?;
+            let found = found.map(|c| whole(db, c)).transpose()?;
             Ok(with_contacts(db, found.into_iter().collect())?.into_iter().next())
         })
         .await
@@ -163,9 +170,9 @@ impl History {
     /// A conversation's messages, newest first.
     pub async fn messages(&self, conversation: u64, before: Option<u64>, limit: usize) -> Read<Page<Message>> {
         self.read(move |db| {
-            let sql = "SELECT doc FROM messages WHERE conv = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3";
-            let args = vec![Value::Integer(column(conversation)), before_value(before), limit_value(limit)];
-            Ok(page(docs(db, sql, args)?, limit, |m: &Message| m.seq))
+            let chain = Chain::of(db, conversation)?;
+            let found = chain.map(|c| c.before(db, before, limit.saturating_add(1))).transpose()?;
+            Ok(page(found.unwrap_or_default(), limit, |m: &Message| m.seq))
         })
         .await
     }
@@ -173,15 +180,17 @@ impl History {
     /// What a visitor of a thread may see, after a place, oldest first: what they wrote and what we sent, no notes.
     pub async fn transcript(&self, channel: String, thread: KeyHash, after: u64, limit: usize) -> Read<Vec<Message>> {
         self.read(move |db| {
-            let sql = "SELECT m.doc FROM conversations c JOIN messages m ON m.conv = c.seq AND m.seq > ?3
-                       WHERE c.thread = ?1 AND c.channel = ?2 AND m.dir IN (0, 1) ORDER BY m.seq LIMIT ?4";
-            let args = vec![
-                Value::Blob(thread.0.to_be_bytes().to_vec()),
-                Value::Text(channel),
-                Value::Integer(column(after)),
-                Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX)),
-            ];
-            docs(db, sql, args)
+            let mut seen = vec![];
+            for chain in Chain::of_thread(db, &channel, thread, after)? {
+                // Conversations come in the order of their opening: from here all are newer.
+                if seen.len() >= limit && seen.last().is_some_and(|m: &Message| m.seq < chain.first) {
+                    break;
+                }
+                seen.extend(chain.after(db, after, limit)?);
+                seen.sort_by_key(|m| m.seq);
+                seen.truncate(limit);
+            }
+            Ok(seen)
         })
         .await
     }
@@ -189,21 +198,34 @@ impl History {
     /// The newest conversation of a thread.
     pub async fn thread_conversation(&self, channel: String, thread: KeyHash) -> Read<Option<Conversation>> {
         self.read(move |db| {
-            let sql = "SELECT doc FROM conversations WHERE thread = ?1 AND channel = ?2 ORDER BY seq DESC LIMIT 1";
-            one(db, sql, vec![Value::Blob(thread.0.to_be_bytes().to_vec()), Value::Text(channel)])
+            let sql = conversations!("WHERE thread = ?1 AND channel = ?2 ORDER BY seq DESC LIMIT 1");
+            let mut find = db.prepare_cached(sql)?;
+            let mut rows = find.query(params![thread.0.to_be_bytes(), channel])?;
+            let found = rows.next()?.map(stored::conversation).transpose()?;
+            found.map(|c| whole(db, c)).transpose()
         })
         .await
     }
 
     pub async fn message(&self, id: String) -> Read<Option<Message>> {
-        self.read(move |db| one(db, "SELECT doc FROM messages WHERE id = ?1", vec![Value::Text(id)])).await
+        let Some(id) = MessageId::parse(&id) else { return Ok(None) };
+        self.read(move |db| {
+            let place =
+                db.prepare_cached(PLACE_OF)?.query_row([id.to_bytes()], |r| r.get::<_, i64>(0)).optional()?;
+            let found = place.map(|p| chain::at(db, unsigned(p))).transpose()?.flatten();
+            Ok(found.map(stored::Item::into_message))
+        })
+        .await
     }
 
     /// The newest message of a customer, on any channel.
     pub async fn last_inbound(&self) -> Read<Option<Message>> {
         self.read(move |db| {
-            let sql = "SELECT m.doc FROM decisions d JOIN messages m ON m.seq = d.seq ORDER BY d.seq DESC LIMIT 1";
-            one(db, sql, vec![])
+            let mut find =
+                db.prepare_cached("SELECT seq FROM messages WHERE facts IS NOT NULL ORDER BY seq DESC LIMIT 1")?;
+            let place = find.query_row([], |r| r.get::<_, i64>(0)).optional()?;
+            let found = place.map(|p| chain::at(db, unsigned(p))).transpose()?.flatten();
+            Ok(found.map(stored::Item::into_message))
         })
         .await
     }
@@ -211,7 +233,18 @@ impl History {
     /// What the decision about a message saw.
     pub async fn facts(&self, message_place: u64) -> Read<Option<Facts>> {
         self.read(move |db| {
-            one(db, "SELECT doc FROM decisions WHERE seq = ?1", vec![Value::Integer(column(message_place))])
+            let sql = "SELECT m.facts, m.outcome, m.conv FROM messages m WHERE m.seq = ?1 AND m.facts IS NOT NULL";
+            let mut find = db.prepare_cached(sql)?;
+            let mut rows = find.query([column(message_place)])?;
+            let Some(r) = rows.next()? else { return Ok(None) };
+            let outcome = r.get_ref(1)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
+            let (pack, mut facts) = stored::facts(stored::blob(r, 0)?, outcome)?;
+            let known = db.prepare_cached("SELECT hash FROM packs WHERE n = ?1")?.query_row([pack], |r| r.get(0));
+            facts.pack = known.optional()?.unwrap_or_default();
+            let mut find = db.prepare_cached(conversations!("WHERE seq = ?1"))?;
+            let conversation = find.query([r.get::<_, i64>(2)?])?.next()?.map(stored::conversation).transpose()?;
+            facts.from = conversation.and_then(|c| c.row.address);
+            Ok(Some(facts))
         })
         .await
     }
@@ -238,7 +271,7 @@ impl History {
             let mut rows = find.query(params_from_iter(args))?;
             let mut out: Vec<(Contact, u64)> = vec![];
             while let Some(r) = rows.next()? {
-                out.push((doc(&r.get::<_, Vec<u8>>(0)?)?, unsigned(r.get(1)?)));
+                out.push((doc(r, 0)?, unsigned(r.get(1)?)));
             }
             let p = page(out, limit, |c| c.1);
             let items = p.items.into_iter().map(|c| c.0).filter(|c| c.merged_into.is_none()).collect();
@@ -260,7 +293,7 @@ impl History {
             ]))?;
             let mut out: Vec<(OfferRow, u64)> = vec![];
             while let Some(r) = rows.next()? {
-                out.push((doc(&r.get::<_, Vec<u8>>(0)?)?, unsigned(r.get(1)?)));
+                out.push((doc(r, 0)?, unsigned(r.get(1)?)));
             }
             let p = page(out, limit, |o| o.1);
             Ok(Page { items: p.items.into_iter().map(|o| o.0).collect(), next: p.next })
@@ -275,9 +308,10 @@ impl History {
         limit: usize,
     ) -> Read<Page<DeadLetter>> {
         self.read(move |db| {
-            let sql = "SELECT d.seq, d.channel, d.reason, d.at, m.doc FROM dead d JOIN messages m ON m.id = d.message
-                       WHERE d.seq < ?1 AND (?3 IS NULL OR d.channel = ?3) ORDER BY d.seq DESC LIMIT ?2";
-            let mut find = db.prepare_cached(sql)?;
+            let mut find = db.prepare_cached(concat!(
+                dead_letters!(),
+                "WHERE d.seq < ?1 AND (?3 IS NULL OR d.channel = ?3) ORDER BY d.seq DESC LIMIT ?2"
+            ))?;
             let args = [before_value(before), limit_value(limit), channel.map_or(Value::Null, Value::Text)];
             let mut rows = find.query(params_from_iter(args))?;
             let mut out = vec![];
@@ -291,11 +325,10 @@ impl History {
 
     /// The dead letter of a message.
     pub async fn dead_letter(&self, message: String) -> Read<Option<DeadLetter>> {
+        let Some(id) = MessageId::parse(&message) else { return Ok(None) };
         self.read(move |db| {
-            let sql = "SELECT d.seq, d.channel, d.reason, d.at, m.doc FROM dead d JOIN messages m ON m.id = d.message
-                       WHERE d.message = ?1";
-            let mut find = db.prepare_cached(sql)?;
-            let mut rows = find.query([message])?;
+            let mut find = db.prepare_cached(concat!(dead_letters!(), "WHERE d.message = ?1"))?;
+            let mut rows = find.query([id.to_bytes()])?;
             rows.next()?.map(dead_letter).transpose()
         })
         .await
@@ -329,7 +362,7 @@ impl History {
                 })
                 .optional()?;
             let Some((at, body, reply)) = found else { return Ok(None) };
-            Ok(Some(Answered { at: Timestamp(at), body, reply: doc(&reply)? }))
+            Ok(Some(Answered { at: Timestamp(at), body, reply: unpacked(&reply)? }))
         })
         .await
     }
@@ -359,7 +392,7 @@ impl History {
     pub async fn counts(&self) -> Read<Vec<(String, u64)>> {
         self.read(move |db| {
             let mut find = db.prepare_cached("SELECT state, count(*) FROM conversations GROUP BY state")?;
-            let rows = find.query_map([], |r| Ok((r.get(0)?, unsigned(r.get(1)?))))?;
+            let rows = find.query_map([], |r| Ok((state_of(r.get(0)?).as_str().to_owned(), unsigned(r.get(1)?))))?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
         .await
@@ -371,7 +404,7 @@ fn quarantined(r: &Row<'_>) -> rusqlite::Result<Quarantined> {
 }
 
 fn dead_letter(r: &Row<'_>) -> Read<DeadLetter> {
-    let word: String = r.get(2)?;
+    let word: String = r.get(9)?;
     let reasons = [
         DeadReason::Rejected,
         DeadReason::Unknown,
@@ -380,10 +413,10 @@ fn dead_letter(r: &Row<'_>) -> Read<DeadLetter> {
         DeadReason::Failed,
     ];
     Ok(DeadLetter {
-        seq: unsigned(r.get(0)?),
-        channel: r.get(1)?,
+        seq: unsigned(r.get(7)?),
+        channel: r.get(8)?,
         reason: reasons.into_iter().find(|d| d.as_str() == word).unwrap_or(DeadReason::Failed),
-        at: Timestamp(r.get(3)?),
-        message: doc(&r.get::<_, Vec<u8>>(4)?)?,
+        at: Timestamp(r.get(10)?),
+        message: stored::item(r, ConvId::from_bytes(bytes(r, 6)?))?.into_message(),
     })
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 /// Reads at one time.
 const CONNECTIONS: usize = 4;
@@ -21,11 +21,27 @@ struct Pool {
     damaged: AtomicBool,
 }
 
+/// What readers want of the projection.
+#[derive(Default)]
+pub(super) struct Wanted {
+    seq: AtomicU64,
+    /// Rings when somebody waits, and for whatever else the projection must look at.
+    pub bell: Notify,
+}
+
+impl Wanted {
+    /// The last frame that somebody waits for.
+    pub fn seq(&self) -> Seq {
+        self.seq.load(Ordering::SeqCst)
+    }
+}
+
 /// A handle for reading; clones share its connections.
 #[derive(Clone)]
 pub struct History {
     pool: Arc<Pool>,
     cursor: watch::Receiver<Seq>,
+    wanted: Arc<Wanted>,
 }
 
 impl History {
@@ -39,7 +55,7 @@ impl History {
             permits: Arc::new(Semaphore::new(CONNECTIONS)),
             damaged: AtomicBool::new(false),
         };
-        History { pool: Arc::new(pool), cursor }
+        History { pool: Arc::new(pool), cursor, wanted: Arc::default() }
     }
 
     #[must_use]
@@ -59,9 +75,19 @@ impl History {
         self.cursor.clone()
     }
 
-    /// Waits until the frame `seq` can be seen, at most `at_most`. Whether it can.
+    pub(super) fn wanted(&self) -> &Arc<Wanted> {
+        &self.wanted
+    }
+
+    /// Waits until the frame `seq` can be seen, at most `at_most`. Whether it can. The projection does not gather changes
+    /// meanwhile.
     pub async fn wait_for(&self, seq: Seq, at_most: Duration) -> bool {
         let mut cursor = self.cursor.clone();
+        if *cursor.borrow_and_update() >= seq {
+            return true;
+        }
+        self.wanted.seq.fetch_max(seq, Ordering::SeqCst);
+        self.wanted.bell.notify_one();
         let reached = cursor.wait_for(|c| *c >= seq);
         matches!(tokio::time::timeout(at_most, reached).await, Ok(Ok(_)))
     }

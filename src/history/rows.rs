@@ -1,5 +1,4 @@
-//! What history keeps of each thing. Rows are stored as MessagePack without field names, since the file's version says what
-//! they are; columns beside them exist only for what lists filter and sort by.
+//! What history keeps of each thing, as readers get it.
 
 use crate::log::Seq;
 use serde::{Deserialize, Serialize};
@@ -18,7 +17,7 @@ pub struct Clock {
     pub breached: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastMessage {
     /// At most [`LAST_TEXT`] characters.
     pub text: String,
@@ -39,7 +38,7 @@ pub struct OfferRow {
 }
 
 /// A conversation as it is now.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Conversation {
     /// The place of its opening in the transcript numbering; lists are sorted by it.
     pub seq: u64,
@@ -72,12 +71,11 @@ pub struct Conversation {
     pub pending_until: Option<Timestamp>,
     pub closed_at: Option<Timestamp>,
     pub messages: u32,
-    /// The customer's newest message, and its place.
-    pub last_inbound: Option<(MessageId, u64)>,
+    /// The place of the customer's newest message.
+    pub last_inbound: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     In,
     Out,
@@ -104,11 +102,19 @@ impl Direction {
             Direction::Event => 3,
         }
     }
+
+    pub(super) fn of_column(column: i64) -> Direction {
+        match column {
+            0 => Direction::In,
+            1 => Direction::Out,
+            2 => Direction::Note,
+            _ => Direction::Event,
+        }
+    }
 }
 
 /// Who wrote a message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Who {
     Contact,
     Agent(Name),
@@ -118,8 +124,7 @@ pub enum Who {
 }
 
 /// The state of a message. A late, older status never overwrites a newer one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     Received,
     Queued,
@@ -139,6 +144,28 @@ pub enum Status {
 }
 
 impl Status {
+    pub(super) const ALL: [Status; 10] = [
+        Status::Received,
+        Status::Queued,
+        Status::Sending,
+        Status::Unknown,
+        Status::Accepted,
+        Status::Delivered,
+        Status::Read,
+        Status::Rejected,
+        Status::Failed,
+        Status::Dead,
+    ];
+
+    /// How the file writes it.
+    pub(super) fn code(self) -> u8 {
+        Status::ALL.iter().position(|s| *s == self).and_then(|n| u8::try_from(n).ok()).unwrap_or(u8::MAX)
+    }
+
+    pub(super) fn of_code(code: u8) -> Status {
+        Status::ALL.get(usize::from(code)).copied().unwrap_or(Status::Unknown)
+    }
+
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -180,7 +207,7 @@ pub struct EventLine {
 }
 
 /// One item of a transcript.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Message {
     /// Its place in the transcript: [`super::message_seq`] of its event.
     pub seq: u64,
@@ -194,7 +221,6 @@ pub struct Message {
     /// Absent for event lines, and once erased.
     pub text: Option<String>,
     pub subject: Option<String>,
-    #[serde(with = "files")]
     pub attachments: Vec<Attachment>,
     pub choice: Option<Choice>,
     pub at: Timestamp,
@@ -232,7 +258,7 @@ pub struct FactsOutcome {
 }
 
 /// What a decision saw, from which it can be explained.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Facts {
     pub pack: String,
     pub at: Timestamp,
@@ -299,17 +325,11 @@ impl Contact {
 }
 
 impl Message {
-    pub(super) fn new(
-        seq: u64,
-        id: String,
-        conversation: ConvId,
-        direction: Direction,
-        author: Who,
-        at: Timestamp,
-    ) -> Message {
+    /// Without its ids in text form, and not yet in a transcript.
+    pub(super) fn new(conversation: ConvId, direction: Direction, author: Who, at: Timestamp) -> Message {
         Message {
-            seq,
-            id,
+            seq: 0,
+            id: String::new(),
             conversation,
             conversation_seq: 0,
             direction,
@@ -333,22 +353,5 @@ impl Message {
     #[must_use]
     pub fn frame(&self) -> Seq {
         self.seq / super::PLACES_PER_FRAME
-    }
-}
-
-/// Attachments by position: their own form leaves absent fields out, which only a form with names can bear.
-mod files {
-    use serde::{Deserialize, Deserializer, Serializer};
-    use switchboard_envelope::{Attachment, BlobRef};
-
-    type Row = (String, String, u64, Option<BlobRef>, Option<String>);
-
-    pub fn serialize<S: Serializer>(list: &[Attachment], s: S) -> Result<S::Ok, S::Error> {
-        s.collect_seq(list.iter().map(|a| (&a.name, &a.mime, a.size, &a.blob, &a.url)))
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Attachment>, D::Error> {
-        let rows = Vec::<Row>::deserialize(d)?;
-        Ok(rows.into_iter().map(|(name, mime, size, blob, url)| Attachment { name, mime, size, blob, url }).collect())
     }
 }

@@ -1,25 +1,36 @@
 //! Keeping history up with LOG, and telling whoever waits.
 
-use super::wake::Wakes;
-use super::{Applied, History, HistoryError, HistoryWriter};
+use super::pace::{MANY, Pace};
+use super::reader::Wanted;
+use super::trim::{STEP, Trimmed};
+use super::{History, HistoryError, HistoryWriter};
 use crate::log::{Log, LogError, Seq, Stored};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use switchboard_routing_rules::event::{Event, KeyHash};
-use tokio::sync::{broadcast, watch};
+use switchboard_envelope::Timestamp;
+use switchboard_routing_rules::event::Event;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-/// Frames of one transaction.
+/// Frames of one transaction that the router handed over, and that are read from LOG.
 const BATCH: usize = 500;
+const LOG_BATCH: usize = 128;
 /// Frames that a slow listener may fall behind before it must read LOG.
 const CHANGES: usize = 1024;
 /// Events that the router may hand over before they are folded; beyond it frames are read from LOG.
 const FED_EVENTS: usize = 65_536;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// How long a frame that is in LOG is waited for, where the router has handed over those before it.
+const HAND_OVER: Duration = Duration::from_millis(50);
+/// After so long without a change, memory is given back.
+const IDLE: Duration = Duration::from_secs(30);
+/// Between two steps of trimming.
+const BETWEEN_STEPS: Duration = Duration::from_millis(50);
 
 /// A frame that history has folded.
 #[derive(Clone, Debug)]
@@ -34,10 +45,24 @@ struct Fed {
     events: usize,
 }
 
+impl Fed {
+    /// Frames that are in the file already are of no use.
+    fn drop_before(&mut self, next: Seq) {
+        while self.frames.front().is_some_and(|f| f.seq < next) {
+            if let Some(old) = self.frames.pop_front() {
+                self.events -= old.events.len();
+            }
+        }
+    }
+}
+
+type Trim = (Timestamp, oneshot::Sender<Trimmed>);
+
 struct Shared {
     changes: broadcast::Sender<Change>,
-    wakes: Wakes,
     fed: Mutex<Fed>,
+    trims: mpsc::Sender<Trim>,
+    wanted: Arc<Wanted>,
     stuck: AtomicBool,
 }
 
@@ -60,21 +85,39 @@ impl HistoryHandle {
         self.shared.changes.subscribe()
     }
 
-    /// Changes when the transcript of a thread did. Subscribe first, then read.
-    #[must_use]
-    pub fn subscribe(&self, channel: &str, thread: KeyHash) -> watch::Receiver<Seq> {
-        self.shared.wakes.subscribe(channel, thread)
-    }
-
     /// The router hands over what it committed, in order, so that history need not read and unseal it again. Only a
     /// shortcut: what is not handed over is read from LOG.
     pub fn feed(&self, seq: Seq, events: Arc<Vec<Event>>) {
         let mut fed = self.shared.fed.lock().unwrap_or_else(PoisonError::into_inner);
-        if fed.events > FED_EVENTS || fed.frames.back().is_some_and(|last| last.seq + 1 != seq) {
+        if fed.frames.back().is_some_and(|last| last.seq >= seq) {
             *fed = Fed::default();
+        }
+        let follows = fed.frames.back().is_none_or(|last| last.seq + 1 == seq);
+        // Where history is far behind, what it has comes first; then it reads LOG until what comes here follows again.
+        if !follows || fed.events > FED_EVENTS {
+            return;
         }
         fed.events += events.len();
         fed.frames.push_back(Change { seq, events });
+        // In between the projection looks by itself.
+        if fed.frames.len() == 1 || fed.events >= MANY {
+            self.shared.wanted.bell.notify_one();
+        }
+    }
+
+    /// Removes conversations that were closed before `before`, while changes are folded, and says what was removed. `None`
+    /// when that failed, which is told in the log, or when the projection ended.
+    pub async fn trim(&self, before: Timestamp) -> Option<Trimmed> {
+        let (done, result) = oneshot::channel();
+        self.shared.trims.send((before, done)).await.ok()?;
+        self.shared.wanted.bell.notify_one();
+        result.await.ok()
+    }
+
+    /// The projection has ended, or will not trim any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.trims.is_closed()
     }
 
     /// Whether history has trouble keeping up, for readiness: it could not read or write its last batch.
@@ -98,15 +141,33 @@ where
 {
     let (cursor, reader) = watch::channel(writer.cursor());
     let history = History::new(writer.path(), reader);
+    let (trims, asked) = mpsc::channel(1);
     let shared = Arc::new(Shared {
         changes: broadcast::channel(CHANGES).0,
-        wakes: Wakes::default(),
         fed: Mutex::new(Fed::default()),
+        trims,
+        wanted: Arc::clone(history.wanted()),
         stuck: AtomicBool::new(false),
     });
     let handle = HistoryHandle { history: history.clone(), shared: Arc::clone(&shared) };
-    let runner = Runner { log, writer: Some(writer), decode, cursor, history, shared };
-    (handle, tokio::spawn(runner.run(shutdown)))
+    let now = Instant::now();
+    let runner = Runner {
+        tail: log.log_tail(),
+        log,
+        writer: Some(writer),
+        decode,
+        cursor,
+        history,
+        shared,
+        shutdown,
+        pace: Pace::new(now),
+        look: true,
+        fed_lately: false,
+        changed_at: Some(now),
+        asked,
+        trimming: None,
+    };
+    (handle, tokio::spawn(runner.run()))
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -119,12 +180,30 @@ enum Trouble {
 
 struct Runner<D> {
     log: Arc<dyn Log>,
+    tail: watch::Receiver<Seq>,
     /// Away only while a blocking task writes.
     writer: Option<HistoryWriter>,
     decode: D,
     cursor: watch::Sender<Seq>,
     history: History,
     shared: Arc<Shared>,
+    shutdown: watch::Receiver<bool>,
+    pace: Pace,
+    /// LOG must be asked, whatever its tail says.
+    look: bool,
+    /// The last frames came from the router.
+    fed_lately: bool,
+    /// When history last changed, unless its memory was given back since.
+    changed_at: Option<Instant>,
+    asked: mpsc::Receiver<Trim>,
+    trimming: Option<Trimming>,
+}
+
+struct Trimming {
+    before: Timestamp,
+    so_far: Trimmed,
+    done: oneshot::Sender<Trimmed>,
+    next: Instant,
 }
 
 impl<D, F> Runner<D>
@@ -132,14 +211,13 @@ where
     D: Fn(Stored) -> F + Send + Sync + 'static,
     F: Future<Output = Result<Vec<Event>, LogError>> + Send + 'static,
 {
-    async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
-        let mut tail = self.log.log_tail();
+    async fn run(mut self) {
         let mut pause = FIRST_PAUSE;
         loop {
-            if *shutdown.borrow() {
-                return;
+            if *self.shutdown.borrow() {
+                return self.finish().await;
             }
-            let step = match self.turn().await {
+            let step = match self.step().await {
                 Ok(more) => {
                     self.shared.stuck.store(false, Ordering::Relaxed);
                     pause = FIRST_PAUSE;
@@ -152,19 +230,56 @@ where
                     self.shared.stuck.store(true, Ordering::Relaxed);
                     tracing::error!(%error, cursor = *self.cursor.borrow(), "history cannot follow the log; it tries again");
                     self.recover(&error).await;
+                    self.look = true;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                     Some(pause)
                 }
             };
-            tokio::select! {
-                // The tail is a hint: look again now and then even if it stays silent.
-                () = tokio::time::sleep(step.unwrap_or(LONGEST_PAUSE)) => {}
-                changed = tail.changed(), if step.is_none() => {
-                    if changed.is_err() { return; }
-                }
-                ended = shutdown.changed() => {
-                    if ended.is_err() { return; }
-                }
+            if !self.rest(step).await {
+                return;
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Result<bool, Trouble> {
+        let more = self.turn().await?;
+        self.trim().await?;
+        Ok(more)
+    }
+
+    /// Waits for something to do. False when nobody will ever ask again.
+    async fn rest(&mut self, trouble: Option<Duration>) -> bool {
+        if trouble.is_none() && self.trimming.is_none() && self.changed_at.is_some_and(|at| at.elapsed() >= IDLE) {
+            self.changed_at = None;
+            let rested = self.blocking(|w| {
+                w.rest();
+                Ok(())
+            });
+            if rested.await.is_err() {
+                return false;
+            }
+        }
+        let shared = Arc::clone(&self.shared);
+        let next_trim = self.trimming.as_ref().map(|t| t.next);
+        tokio::select! {
+            // The tail is a hint: look again now and then even if it stays silent.
+            () = tokio::time::sleep(trouble.unwrap_or(LONGEST_PAUSE)) => {
+                self.look = true;
+                true
+            }
+            () = tokio::time::sleep_until(next_trim.unwrap_or_else(Instant::now)), if next_trim.is_some() && trouble.is_none() => true,
+            () = shared.wanted.bell.notified(), if trouble.is_none() => true,
+            changed = self.tail.changed(), if trouble.is_none() => changed.is_ok(),
+            ended = self.shutdown.changed() => ended.is_ok(),
+        }
+    }
+
+    /// What was handed over is folded; the rest is found in LOG at the next start.
+    async fn finish(mut self) {
+        while let Some(batch) = self.fed_batch() {
+            if let Err(error) = self.fold(batch).await {
+                tracing::warn!(%error, "history ends behind the log; it catches up at the next start");
+                return;
             }
         }
     }
@@ -174,28 +289,114 @@ where
         if self.history.is_damaged() {
             tracing::warn!("history is damaged: it is made again");
             self.reset().await?;
+            self.look = true;
         }
-        let batch = match self.fed_batch() {
-            Some(batch) => batch,
-            None => self.read_batch().await?,
+        if !self.is_fed().0 {
+            if !self.look && *self.tail.borrow_and_update() <= *self.cursor.borrow() {
+                return Ok(false);
+            }
+            if self.fed_lately {
+                self.await_hand_over().await;
+            }
+        }
+        self.gather().await;
+        let (batch, full) = match self.fed_batch() {
+            Some(batch) => {
+                self.fed_lately = true;
+                (batch, false)
+            }
+            None => {
+                let batch = self.read_batch().await?;
+                let full = batch.len() >= LOG_BATCH;
+                (self.look, self.fed_lately) = (full, self.fed_lately && batch.is_empty());
+                (batch, full)
+            }
         };
         if batch.is_empty() {
             return Ok(false);
         }
+        let began = Instant::now();
+        self.fold(batch).await?;
+        // While history catches up it does not rest.
+        if !full {
+            self.pace.committed(Instant::now(), began.elapsed());
+        }
+        Ok(true)
+    }
+
+    /// Whether the next frame was handed over, and how many events were.
+    fn is_fed(&self) -> (bool, usize) {
+        let next = *self.cursor.borrow() + 1;
+        let mut fed = self.shared.fed.lock().unwrap_or_else(PoisonError::into_inner);
+        fed.drop_before(next);
+        let follows = fed.frames.front().is_some_and(|f| f.seq == next);
+        (follows, if fed.frames.len() >= BATCH { MANY } else { fed.events })
+    }
+
+    /// LOG tells of a frame a moment before the router hands it over.
+    async fn await_hand_over(&mut self) {
+        let deadline = Instant::now() + HAND_OVER;
+        while !self.is_fed().0 {
+            tokio::select! {
+                () = self.shared.wanted.bell.notified() => {}
+                () = tokio::time::sleep_until(deadline) => return,
+            }
+        }
+    }
+
+    /// Lets changes come together, unless one has waited long enough or somebody waits for it.
+    async fn gather(&mut self) {
+        loop {
+            let waited_for = self.shared.wanted.seq() > *self.cursor.borrow();
+            let (_, events) = self.is_fed();
+            let Some(wait) = self.pace.wait(Instant::now(), events, waited_for) else { return };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => return,
+                () = self.shared.wanted.bell.notified() => {}
+                ended = self.shutdown.changed() => {
+                    if ended.is_err() || *self.shutdown.borrow() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn fold(&mut self, batch: Vec<Change>) -> Result<(), HistoryError> {
         let frames: Vec<(Seq, Arc<Vec<Event>>)> = batch.iter().map(|c| (c.seq, Arc::clone(&c.events))).collect();
-        let applied = self
+        let cursor = self
             .blocking(move |w| {
                 let frames: Vec<(Seq, &[Event])> = frames.iter().map(|(s, e)| (*s, e.as_slice())).collect();
                 w.apply(&frames)
             })
             .await?;
-        self.publish(batch, &applied);
-        Ok(true)
+        self.changed_at = Some(Instant::now());
+        self.publish(batch, cursor);
+        Ok(())
     }
 
-    fn publish(&self, batch: Vec<Change>, applied: &Applied) {
-        self.cursor.send_replace(applied.cursor);
-        self.shared.wakes.wake(&applied.threads, applied.cursor);
+    /// One step of what somebody asked to remove, when it is time for one.
+    async fn trim(&mut self) -> Result<(), HistoryError> {
+        if self.trimming.is_none()
+            && let Ok((before, done)) = self.asked.try_recv()
+        {
+            self.trimming = Some(Trimming { before, so_far: Trimmed::default(), done, next: Instant::now() });
+        }
+        let Some(mut t) = self.trimming.take_if(|t| t.next <= Instant::now()) else { return Ok(()) };
+        let before = t.before;
+        t.so_far = t.so_far.plus(self.blocking(move |w| w.trim(before, STEP)).await?);
+        if t.so_far.more {
+            t.next = Instant::now() + BETWEEN_STEPS;
+            self.trimming = Some(t);
+        } else {
+            // Who asked may have gone.
+            let _ = t.done.send(t.so_far);
+        }
+        Ok(())
+    }
+
+    fn publish(&self, batch: Vec<Change>, cursor: Seq) {
+        self.cursor.send_replace(cursor);
         if self.shared.changes.receiver_count() > 0 {
             for change in batch {
                 // No receiver is no error.
@@ -208,30 +409,29 @@ where
     fn fed_batch(&self) -> Option<Vec<Change>> {
         let next = *self.cursor.borrow() + 1;
         let mut fed = self.shared.fed.lock().unwrap_or_else(PoisonError::into_inner);
-        while fed.frames.front().is_some_and(|f| f.seq < next) {
-            if let Some(old) = fed.frames.pop_front() {
-                fed.events -= old.events.len();
-            }
+        fed.drop_before(next);
+        let (mut batch, mut events) = (vec![], 0);
+        while batch.len() < BATCH
+            && events < MANY
+            && let Some(change) = fed.frames.pop_front_if(|f| f.seq == next + batch.len() as u64)
+        {
+            events += change.events.len();
+            batch.push(change);
         }
-        if fed.frames.front().is_none_or(|f| f.seq != next) {
-            return None;
-        }
-        let take = fed.frames.len().min(BATCH);
-        let batch: Vec<Change> = fed.frames.drain(..take).collect();
-        fed.events -= batch.iter().map(|c| c.events.len()).sum::<usize>();
-        Some(batch)
+        fed.events -= events;
+        Some(batch).filter(|b| !b.is_empty())
     }
 
     async fn read_batch(&mut self) -> Result<Vec<Change>, Trouble> {
         let cursor = *self.cursor.borrow();
-        let mut stored = self.log.read_log(cursor, BATCH).await?;
+        let mut stored = self.log.read_log(cursor, LOG_BATCH).await?;
         if stored.is_empty() && cursor > 0 {
             let (_, last) = self.log.log_bounds().await?;
             if last < cursor {
                 // LOG was restored from an older copy: what history holds beyond it never happened.
                 tracing::warn!(cursor, last, "history is ahead of the log: it is made again");
                 self.reset().await?;
-                stored = self.log.read_log(0, BATCH).await?;
+                stored = self.log.read_log(0, LOG_BATCH).await?;
             }
         }
         let mut batch = Vec::with_capacity(stored.len());
@@ -256,7 +456,6 @@ where
         self.blocking(HistoryWriter::reset).await?;
         self.history.renew();
         self.cursor.send_replace(0);
-        self.shared.wakes.wake_all(0);
         Ok(())
     }
 

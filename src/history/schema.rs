@@ -6,34 +6,47 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Raised whenever a table, a row or what the projection keeps changes: an older file is then made again from LOG.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
+/// Under load the file must grow at its end: what is written for every message (`messages`) is in the order of LOG, and
+/// the two ways to find a message keep to that order too.
+/// - By its conversation: each row names the one before it (`prev`), the conversation names the newest (`last`), and
+///   `marks` holds every 64th, so that reading may start in the middle.
+/// - By its id: ids are hashes, and one index over all of them would touch a page of its own for each. `ids` is cut into
+///   runs of some thousand messages; only the newest run grows, and a search asks them all, newest first.
+///
+/// Ids are their bits. What only its row needs is packed in `doc`.
 const TABLES: &str = "
 CREATE TABLE meta(
   id INTEGER PRIMARY KEY CHECK (id = 1), cursor INTEGER NOT NULL, now INTEGER NOT NULL, last_message INTEGER NOT NULL,
-  pack TEXT, pack_at INTEGER, kinds BLOB NOT NULL);
+  last_contact INTEGER NOT NULL, run INTEGER NOT NULL, run_size INTEGER NOT NULL, pack TEXT, pack_at INTEGER,
+  kinds BLOB NOT NULL);
+CREATE TABLE packs(n INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE);
 CREATE TABLE conversations(
-  seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, contact TEXT NOT NULL, channel TEXT NOT NULL, thread BLOB NOT NULL,
-  state TEXT NOT NULL, queue TEXT, agent TEXT, doc BLOB NOT NULL);
+  seq INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, contact BLOB NOT NULL, channel TEXT NOT NULL, thread BLOB NOT NULL,
+  state INTEGER NOT NULL, queue TEXT, agent TEXT, ended INTEGER, last INTEGER NOT NULL, doc BLOB NOT NULL);
 CREATE INDEX conversations_state ON conversations(state, seq);
 CREATE INDEX conversations_contact ON conversations(contact, seq);
 CREATE INDEX conversations_thread ON conversations(thread, seq);
 CREATE INDEX conversations_agent ON conversations(agent, seq) WHERE agent IS NOT NULL;
 CREATE INDEX conversations_queue ON conversations(queue, seq) WHERE queue IS NOT NULL;
+CREATE INDEX conversations_ended ON conversations(ended, seq) WHERE ended IS NOT NULL;
 CREATE TABLE messages(
-  seq INTEGER PRIMARY KEY, id TEXT UNIQUE, conv INTEGER NOT NULL, dir INTEGER NOT NULL, doc BLOB NOT NULL);
-CREATE INDEX messages_conv ON messages(conv, seq);
-CREATE TABLE decisions(seq INTEGER PRIMARY KEY, doc BLOB NOT NULL);
-CREATE TABLE contacts(seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, doc BLOB NOT NULL);
-CREATE TABLE identities(identity TEXT PRIMARY KEY, contact TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE offers(seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, agent TEXT NOT NULL, doc BLOB NOT NULL);
-CREATE TABLE dead(seq INTEGER PRIMARY KEY, message TEXT NOT NULL UNIQUE, channel TEXT NOT NULL, reason TEXT NOT NULL,
-  at INTEGER NOT NULL);
+  seq INTEGER PRIMARY KEY, conv INTEGER NOT NULL, prev INTEGER NOT NULL, dir INTEGER NOT NULL, id BLOB,
+  doc BLOB NOT NULL, facts BLOB, outcome BLOB);
+CREATE TABLE marks(conv INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (conv, seq)) WITHOUT ROWID;
+CREATE TABLE runs(first INTEGER PRIMARY KEY, run INTEGER NOT NULL);
+CREATE TABLE ids(run INTEGER NOT NULL, id BLOB NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (run, id)) WITHOUT ROWID;
+CREATE TABLE contacts(seq INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, doc BLOB NOT NULL);
+CREATE TABLE identities(identity TEXT PRIMARY KEY, contact BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE offers(seq INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, agent TEXT NOT NULL, doc BLOB NOT NULL);
+CREATE TABLE dead(seq INTEGER PRIMARY KEY, message BLOB NOT NULL UNIQUE, place INTEGER NOT NULL, channel TEXT NOT NULL,
+  reason TEXT NOT NULL, at INTEGER NOT NULL);
 CREATE TABLE quarantine(seq INTEGER PRIMARY KEY, channel TEXT NOT NULL, reason TEXT NOT NULL, at INTEGER NOT NULL);
 CREATE TABLE answers(command BLOB PRIMARY KEY, at INTEGER NOT NULL, body TEXT, reply BLOB NOT NULL) WITHOUT ROWID;
+CREATE INDEX answers_at ON answers(at);
 CREATE TABLE rule_hits(rule TEXT PRIMARY KEY, hits INTEGER NOT NULL, last_at INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE presence(seq INTEGER PRIMARY KEY, agent TEXT NOT NULL, presence TEXT NOT NULL, at INTEGER NOT NULL,
-  lapsed INTEGER NOT NULL);
+CREATE TABLE trash(last INTEGER PRIMARY KEY);
 ";
 
 /// Opens the file, or makes it (again).
@@ -55,8 +68,8 @@ fn pragmas(db: &Connection) -> Result<(), HistoryError> {
     db.busy_timeout(Duration::from_secs(5))?;
     // What a power cut takes is read from LOG again; NORMAL keeps the file itself whole.
     db.execute_batch(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 4000;
-         PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY;
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 8000;
+         PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY;
          PRAGMA secure_delete = OFF;",
     )?;
     db.set_prepared_statement_cache_capacity(64);
@@ -97,7 +110,7 @@ pub(super) fn create(path: &Path) -> Result<Connection, HistoryError> {
     let kinds = rmp_serde::to_vec(&std::collections::BTreeMap::<String, String>::new())?;
     db.execute_batch("BEGIN")?;
     db.execute_batch(TABLES)?;
-    db.execute("INSERT INTO meta(id, cursor, now, last_message, kinds) VALUES (1, 0, 0, 0, ?1)", [kinds])?;
+    db.execute("INSERT INTO meta(id, cursor, now, last_message, last_contact, run, run_size, kinds) VALUES (1, 0, 0, 0, 0, 0, 0, ?1)", [kinds])?;
     // The version comes last, so that a file cut short while it was made is made again.
     db.execute_batch(&format!("PRAGMA user_version = {VERSION}; COMMIT"))?;
     Ok(db)
@@ -107,7 +120,7 @@ pub(super) fn create(path: &Path) -> Result<Connection, HistoryError> {
 pub(super) fn open_reader(path: &Path) -> Result<Connection, HistoryError> {
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     db.busy_timeout(Duration::from_secs(5))?;
-    db.execute_batch("PRAGMA cache_size = -1024; PRAGMA query_only = ON;")?;
+    db.execute_batch("PRAGMA cache_size = -512; PRAGMA query_only = ON;")?;
     db.set_prepared_statement_cache_capacity(48);
     Ok(db)
 }

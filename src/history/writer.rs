@@ -1,83 +1,67 @@
 //! Writing history: frames are folded in memory, and what they touched is written in one transaction a batch.
 
-use super::rows::{Contact, Conversation, Facts, Message};
+use super::cache::Cache;
+use super::project::Place;
+use super::rows::Contact;
+use super::stored::{Conv, Item, Outcome, column, unpacked, unsigned};
 use super::{HistoryError, schema};
 use crate::log::Seq;
-use rusqlite::{Connection, OptionalExtension, params};
-use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::Hash;
+use rusqlite::{Connection, params};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use switchboard_envelope::Timestamp;
 use switchboard_routing_rules::event::{Event, KeyHash};
 use switchboard_routing_rules::ids::{ContactId, ConvId, MessageId};
-use switchboard_routing_rules::pack::{ConvStatus, Name};
+use switchboard_routing_rules::pack::Name;
 
-/// Rows of one kind kept in memory between batches; above it they are read from the file again.
-const CACHED: usize = 4096;
-/// An `Idempotency-Key` is remembered this long.
-const ANSWERS_MS: i64 = 7 * 24 * 3_600_000;
-/// Old answers are looked for once in this many batches.
-const PRUNE_EVERY: u64 = 4096;
+/// Bytes that the rows of one kind may take in memory between commits.
+const CONVERSATIONS: usize = 6 << 20;
+const MESSAGES: usize = 2 << 20;
+const OUTCOMES: usize = 1 << 20;
+const CONTACTS: usize = 1 << 20;
+const PLACES: usize = 1 << 20;
 
-/// What a batch changed, for whoever waits for it.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Applied {
-    /// The cursor after the batch.
-    pub cursor: Seq,
-    /// Threads whose transcript changed.
-    pub threads: BTreeSet<(Name, KeyHash)>,
+/// A contact with its place in lists.
+pub(super) struct ContactRow {
+    pub seq: u64,
+    pub row: Contact,
 }
-
-pub(super) struct Slot<V> {
-    pub row: V,
-    pub dirty: bool,
-}
-
-/// Rows by key, with those that must be written.
-pub(super) struct Rows<K, V>(pub HashMap<K, Slot<V>>);
-
-impl<K: Eq + Hash, V> Rows<K, V> {
-    fn new() -> Rows<K, V> {
-        Rows(HashMap::new())
-    }
-
-    pub fn put(&mut self, key: K, row: V) {
-        self.0.insert(key, Slot { row, dirty: true });
-    }
-
-    fn settle(&mut self) {
-        if self.0.len() > CACHED {
-            self.0.clear();
-        } else {
-            self.0.values_mut().for_each(|s| s.dirty = false);
-        }
-    }
-}
-
-/// The indexed columns of a conversation.
-type Places = (ContactId, ConvStatus, Option<Name>, Option<Name>);
 
 /// What the fold works on between two commits of the file.
 pub(super) struct Work {
     pub cursor: Seq,
     pub now: Timestamp,
+    /// The event that is folded.
+    pub at: Place,
     /// The last transcript number given out.
     pub last_message: u64,
+    /// The last place of a contact given out.
+    pub last_contact: u64,
     pub pack: Option<(String, Timestamp)>,
     /// Kinds of channels, as the channel table in force says.
     pub kinds: BTreeMap<Name, String>,
-    pub conversations: Rows<ConvId, Conversation>,
-    /// What the file's indexes say of the conversations in memory.
-    pub indexed: HashMap<ConvId, Places>,
-    pub contacts: Rows<ContactId, Contact>,
-    pub messages: Rows<String, Message>,
+    /// The pack or the channel table changed.
+    pub tables_changed: bool,
+    /// Numbers of packs, which are long to write out.
+    pub packs: HashMap<String, i64>,
+    /// The run of ids that grows, and how many it holds.
+    pub run: (i64, usize),
+    pub conversations: Cache<ConvId, Conv>,
+    /// Conversations that the file does not have yet, by thread.
+    pub fresh: HashMap<KeyHash, Vec<ConvId>>,
+    pub contacts: Cache<ContactId, ContactRow>,
+    /// Identities to be written.
+    pub identities: Vec<(String, ContactId)>,
+    /// By place.
+    pub messages: Cache<u64, Item>,
+    pub places: Cache<MessageId, u64>,
     /// By the place of the message.
-    pub facts: Rows<u64, Facts>,
+    pub outcomes: Cache<u64, Outcome>,
+    /// Marks to be written: conversation and message, by place.
+    pub marks: Vec<(u64, u64)>,
     pub hits: BTreeMap<String, (u64, Timestamp)>,
     /// The conversation and message that the rules ran for in this input.
     pub deciding: Option<(ConvId, u64)>,
-    pub threads: BTreeSet<(Name, KeyHash)>,
 }
 
 /// The one writer of `history.db`.
@@ -85,7 +69,6 @@ pub struct HistoryWriter {
     path: PathBuf,
     pub(super) db: Connection,
     pub(super) work: Work,
-    batches: u64,
 }
 
 impl HistoryWriter {
@@ -97,13 +80,13 @@ impl HistoryWriter {
         let path = path.as_ref().to_owned();
         let db = schema::open(&path)?;
         match read_meta(&db) {
-            Ok(work) => Ok(HistoryWriter { path, db, work, batches: 0 }),
+            Ok(work) => Ok(HistoryWriter { path, db, work }),
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "history cannot be used: it is made again");
                 drop(db);
                 let db = schema::create(&path)?;
                 let work = read_meta(&db)?;
-                Ok(HistoryWriter { path, db, work, batches: 0 })
+                Ok(HistoryWriter { path, db, work })
             }
         }
     }
@@ -130,289 +113,128 @@ impl HistoryWriter {
         self.work.cursor
     }
 
-    /// Folds frames into the file, in one transaction. Frames at or before the cursor change nothing.
+    /// Folds frames into the file, in one transaction, and returns the last that is in it. Frames at or before the cursor
+    /// change nothing.
     ///
     /// # Errors
     /// When the file could not be written; nothing of the batch is in it then.
-    pub fn apply(&mut self, frames: &[(Seq, impl AsRef<[Event]>)]) -> Result<Applied, HistoryError> {
-        self.db.execute_batch("BEGIN IMMEDIATE")?;
-        match self.fold_all(frames) {
-            Ok(()) => {
-                self.batches += 1;
-                let threads = std::mem::take(&mut self.work.threads);
-                Ok(Applied { cursor: self.work.cursor, threads })
+    pub fn apply(&mut self, frames: &[(Seq, impl AsRef<[Event]>)]) -> Result<Seq, HistoryError> {
+        self.transaction(|w| {
+            for (seq, events) in frames {
+                if *seq <= w.work.cursor {
+                    continue;
+                }
+                w.work.deciding = None;
+                for (index, event) in events.as_ref().iter().enumerate() {
+                    w.work.at = Place { frame: *seq, index };
+                    w.fold(event)?;
+                }
+                w.work.cursor = *seq;
             }
-            Err(error) => {
+            w.flush()?;
+            w.write_meta()
+        })?;
+        Ok(self.work.cursor)
+    }
+
+    /// All of it, or nothing.
+    pub(super) fn transaction<T>(
+        &mut self,
+        f: impl FnOnce(&mut Self) -> Result<T, HistoryError>,
+    ) -> Result<T, HistoryError> {
+        self.db.execute_batch("BEGIN IMMEDIATE")?;
+        let done = f(self).and_then(|t| Ok(self.db.execute_batch("COMMIT").map(|()| t)?));
+        match &done {
+            Ok(_) => self.work.settle(),
+            Err(_) => {
                 // What was folded in memory is ahead of the file now: read the file's word again.
                 let _ = self.db.execute_batch("ROLLBACK");
                 if let Ok(work) = read_meta(&self.db) {
                     self.work = work;
                 }
-                Err(error)
             }
         }
+        done
     }
 
-    fn fold_all(&mut self, frames: &[(Seq, impl AsRef<[Event]>)]) -> Result<(), HistoryError> {
-        for (seq, events) in frames {
-            if *seq <= self.work.cursor {
-                continue;
-            }
-            self.work.deciding = None;
-            for (index, event) in events.as_ref().iter().enumerate() {
-                self.fold(*seq, index, event)?;
-            }
-            self.work.cursor = *seq;
-        }
-        if self.batches.is_multiple_of(PRUNE_EVERY) {
-            self.db.prepare_cached("DELETE FROM answers WHERE at < ?1")?.execute([self
-                .work
-                .now
-                .plus(-ANSWERS_MS)
-                .0])?;
-        }
-        self.flush()?;
-        self.write_meta()?;
-        self.db.execute_batch("COMMIT")?;
-        self.work.conversations.settle();
-        if self.work.conversations.0.is_empty() {
-            self.work.indexed.clear();
-        }
-        self.work.contacts.settle();
-        self.work.messages.settle();
-        self.work.facts.settle();
-        Ok(())
-    }
-
-    /// Writes what is dirty, inside the open transaction.
-    pub(super) fn flush(&mut self) -> Result<(), HistoryError> {
-        self.flush_conversations()?;
-        self.flush_messages()?;
-        self.flush_contacts()?;
-        let mut hits = self.db.prepare_cached(
-            "INSERT INTO rule_hits(rule, hits, last_at) VALUES (?1, ?2, ?3)
-             ON CONFLICT(rule) DO UPDATE SET hits = hits + excluded.hits, last_at = excluded.last_at",
-        )?;
-        for (rule, (count, at)) in std::mem::take(&mut self.work.hits) {
-            hits.execute(params![rule, i64::try_from(count).unwrap_or(i64::MAX), at.0])?;
-        }
-        Ok(())
-    }
-
-    fn flush_conversations(&mut self) -> Result<(), HistoryError> {
-        let mut buf = vec![];
-        let mut put = self.db.prepare_cached(
-            "INSERT INTO conversations(seq, id, contact, channel, thread, state, queue, agent, doc)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-             ON CONFLICT(seq) DO UPDATE SET contact = excluded.contact, state = excluded.state, queue = excluded.queue,
-               agent = excluded.agent, doc = excluded.doc",
-        )?;
-        // Most changes touch nothing that is indexed: then the indexes are left alone.
-        let mut body = self.db.prepare_cached("UPDATE conversations SET doc = ?2 WHERE seq = ?1")?;
-        for slot in self.work.conversations.0.values_mut().filter(|s| s.dirty) {
-            let c = &slot.row;
-            slot.dirty = false;
-            let places = (c.contact, c.state, c.queue.clone(), c.agent.clone());
-            if self.work.indexed.get(&c.id) == Some(&places) {
-                body.execute(params![column(c.seq), packed(&mut buf, c)?])?;
-                continue;
-            }
-            self.work.indexed.insert(c.id, places);
-            put.execute(params![
-                column(c.seq),
-                c.id.to_string(),
-                c.contact.to_string(),
-                c.channel,
-                c.thread_hash.0.to_be_bytes(),
-                c.state.as_str(),
-                c.queue,
-                c.agent,
-                packed(&mut buf, c)?,
-            ])?;
-        }
-        Ok(())
-    }
-
-    fn flush_messages(&mut self) -> Result<(), HistoryError> {
-        let mut buf = vec![];
-        let mut put = self.db.prepare_cached(
-            "INSERT INTO messages(seq, id, conv, dir, doc)
-             VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT(seq) DO UPDATE SET doc = excluded.doc",
-        )?;
-        // In the order of their places: the file grows at its end.
-        let mut dirty: Vec<&mut Slot<Message>> = self.work.messages.0.values_mut().filter(|s| s.dirty).collect();
-        dirty.sort_unstable_by_key(|s| s.row.seq);
-        for slot in dirty {
-            let m = &slot.row;
-            put.execute(params![
-                column(m.seq),
-                // An event line's id says its place already.
-                m.event.is_none().then_some(&m.id),
-                column(m.conversation_seq),
-                m.direction.column(),
-                packed(&mut buf, m)?,
-            ])?;
-            slot.dirty = false;
-        }
-        let mut put = self.db.prepare_cached("INSERT OR REPLACE INTO decisions(seq, doc) VALUES (?1, ?2)")?;
-        let mut dirty: Vec<_> = self.work.facts.0.iter_mut().filter(|(_, s)| s.dirty).collect();
-        dirty.sort_unstable_by_key(|(seq, _)| **seq);
-        for (seq, slot) in dirty {
-            put.execute(params![column(*seq), packed(&mut buf, &slot.row)?])?;
-            slot.dirty = false;
-        }
-        Ok(())
-    }
-
-    fn flush_contacts(&mut self) -> Result<(), HistoryError> {
-        let mut buf = vec![];
-        let mut put = self.db.prepare_cached(
-            "INSERT INTO contacts(id, doc) VALUES (?1, ?2) ON CONFLICT(id) DO UPDATE SET doc = excluded.doc",
-        )?;
-        let mut identity =
-            self.db.prepare_cached("INSERT OR REPLACE INTO identities(identity, contact) VALUES (?1, ?2)")?;
-        // In the order of their ids, so that a rebuild gives the same rows.
-        let mut dirty: Vec<&mut Slot<Contact>> = self.work.contacts.0.values_mut().filter(|s| s.dirty).collect();
-        dirty.sort_by_key(|s| s.row.id);
-        for slot in dirty {
-            let id = slot.row.id.to_string();
-            put.execute(params![id, packed(&mut buf, &slot.row)?])?;
-            for i in &slot.row.identities {
-                identity.execute(params![i, id])?;
-            }
-            slot.dirty = false;
-        }
-        Ok(())
+    /// Gives back the memory that only work needs.
+    pub fn rest(&mut self) {
+        self.work.conversations.clear();
+        self.work.contacts.clear();
+        self.work.messages.clear();
+        self.work.places.clear();
+        self.work.outcomes.clear();
+        // What cannot be given back is no harm.
+        let _ = self.db.execute_batch("PRAGMA shrink_memory");
     }
 
     fn write_meta(&mut self) -> Result<(), HistoryError> {
-        let w = &self.work;
+        let w = &mut self.work;
         self.db
             .prepare_cached(
-                "UPDATE meta SET cursor = ?1, now = ?2, last_message = ?3, pack = ?4, pack_at = ?5, kinds = ?6 WHERE id = 1",
+                "UPDATE meta SET cursor = ?1, now = ?2, last_message = ?3, last_contact = ?4, run = ?5, run_size = ?6
+                 WHERE id = 1",
             )?
             .execute(params![
                 column(w.cursor),
                 w.now.0,
                 column(w.last_message),
-                w.pack.as_ref().map(|p| &p.0),
-                w.pack.as_ref().map(|p| p.1.0),
-                rmp_serde::to_vec(&w.kinds)?,
+                column(w.last_contact),
+                w.run.0,
+                i64::try_from(w.run.1).unwrap_or(i64::MAX)
             ])?;
+        if std::mem::take(&mut w.tables_changed) {
+            self.db
+                .prepare_cached("UPDATE meta SET pack = ?1, pack_at = ?2, kinds = ?3 WHERE id = 1")?
+                .execute(params![
+                    w.pack.as_ref().map(|p| &p.0),
+                    w.pack.as_ref().map(|p| p.1.0),
+                    rmp_serde::to_vec(&w.kinds)?
+                ])?;
+        }
         Ok(())
     }
-
-    pub(super) fn conversation(&mut self, id: ConvId) -> Result<Option<&mut Conversation>, HistoryError> {
-        if !self.work.conversations.0.contains_key(&id) {
-            let row = self
-                .db
-                .prepare_cached("SELECT doc FROM conversations WHERE id = ?1")?
-                .query_row([id.to_string()], |r| r.get::<_, Vec<u8>>(0))
-                .optional()?;
-            let Some(doc) = row else { return Ok(None) };
-            let row: Conversation = rmp_serde::from_slice(&doc)?;
-            self.work.indexed.insert(id, (row.contact, row.state, row.queue.clone(), row.agent.clone()));
-            self.work.conversations.0.insert(id, Slot { row, dirty: false });
-        }
-        Ok(self.work.conversations.0.get_mut(&id).map(|slot| {
-            slot.dirty = true;
-            &mut slot.row
-        }))
-    }
-
-    pub(super) fn message(&mut self, id: MessageId) -> Result<Option<&mut Message>, HistoryError> {
-        let key = id.to_string();
-        if !self.work.messages.0.contains_key(&key) {
-            let row = self
-                .db
-                .prepare_cached("SELECT doc FROM messages WHERE id = ?1")?
-                .query_row([&key], |r| r.get::<_, Vec<u8>>(0))
-                .optional()?;
-            let Some(doc) = row else { return Ok(None) };
-            let row = rmp_serde::from_slice(&doc)?;
-            self.work.messages.0.insert(key.clone(), Slot { row, dirty: false });
-        }
-        Ok(self.work.messages.0.get_mut(&key).map(|slot| {
-            slot.dirty = true;
-            &mut slot.row
-        }))
-    }
-
-    pub(super) fn facts(&mut self, seq: u64) -> Result<Option<&mut Facts>, HistoryError> {
-        if !self.work.facts.0.contains_key(&seq) {
-            let row = self
-                .db
-                .prepare_cached("SELECT doc FROM decisions WHERE seq = ?1")?
-                .query_row([column(seq)], |r| r.get::<_, Vec<u8>>(0))
-                .optional()?;
-            let Some(doc) = row else { return Ok(None) };
-            let row = rmp_serde::from_slice(&doc)?;
-            self.work.facts.0.insert(seq, Slot { row, dirty: false });
-        }
-        Ok(self.work.facts.0.get_mut(&seq).map(|slot| {
-            slot.dirty = true;
-            &mut slot.row
-        }))
-    }
-
-    /// The contact's row, made if there is none.
-    pub(super) fn contact(&mut self, id: ContactId) -> Result<&mut Contact, HistoryError> {
-        if !self.work.contacts.0.contains_key(&id) {
-            let row = self
-                .db
-                .prepare_cached("SELECT doc FROM contacts WHERE id = ?1")?
-                .query_row([id.to_string()], |r| r.get::<_, Vec<u8>>(0))
-                .optional()?;
-            let row = match row {
-                Some(doc) => rmp_serde::from_slice(&doc)?,
-                None => Contact::new(id),
-            };
-            self.work.contacts.0.insert(id, Slot { row, dirty: false });
-        }
-        let slot = self.work.contacts.0.entry(id).or_insert_with(|| Slot { row: Contact::new(id), dirty: true });
-        slot.dirty = true;
-        Ok(&mut slot.row)
-    }
 }
 
-/// A row's bytes, in a buffer that is used again.
-fn packed<'b>(buf: &'b mut Vec<u8>, row: &impl Serialize) -> Result<&'b [u8], HistoryError> {
-    buf.clear();
-    rmp_serde::encode::write(buf, row)?;
-    Ok(buf)
-}
-
-/// A position as SQLite's signed integer.
-pub(super) fn column(n: u64) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
+impl Work {
+    fn settle(&mut self) {
+        self.fresh.clear();
+        self.conversations.settle();
+        self.contacts.settle();
+        self.messages.settle();
+        self.places.settle();
+        self.outcomes.settle();
+    }
 }
 
 fn read_meta(db: &Connection) -> Result<Work, HistoryError> {
-    let (cursor, now, last, pack, pack_at, kinds) =
-        db.query_row("SELECT cursor, now, last_message, pack, pack_at, kinds FROM meta WHERE id = 1", [], |r| {
-            Ok((
-                r.get::<_, i64>(0)?,
-                r.get::<_, i64>(1)?,
-                r.get::<_, i64>(2)?,
-                r.get::<_, Option<String>>(3)?,
-                r.get::<_, Option<i64>>(4)?,
-                r.get::<_, Vec<u8>>(5)?,
-            ))
-        })?;
+    let find = "SELECT cursor, now, last_message, pack, pack_at, kinds, last_contact, run, run_size FROM meta WHERE id = 1";
+    let mut statement = db.prepare(find)?;
+    let mut rows = statement.query([])?;
+    let r = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    let (pack, pack_at): (Option<String>, Option<i64>) = (r.get(3)?, r.get(4)?);
+    let mut packs = db.prepare("SELECT hash, n FROM packs")?;
+    let packs = packs.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect::<Result<_, _>>()?;
     Ok(Work {
-        cursor: u64::try_from(cursor).unwrap_or(0),
-        now: Timestamp(now),
-        last_message: u64::try_from(last).unwrap_or(0),
+        cursor: unsigned(r.get(0)?),
+        now: Timestamp(r.get(1)?),
+        at: Place::default(),
+        last_message: unsigned(r.get(2)?),
+        last_contact: unsigned(r.get(6)?),
         pack: pack.zip(pack_at.map(Timestamp)),
-        kinds: rmp_serde::from_slice(&kinds)?,
-        conversations: Rows::new(),
-        indexed: HashMap::new(),
-        contacts: Rows::new(),
-        messages: Rows::new(),
-        facts: Rows::new(),
+        kinds: unpacked(&r.get::<_, Vec<u8>>(5)?)?,
+        tables_changed: false,
+        packs,
+        run: (r.get(7)?, usize::try_from(r.get::<_, i64>(8)?).unwrap_or(0)),
+        conversations: Cache::new(CONVERSATIONS),
+        fresh: HashMap::new(),
+        contacts: Cache::new(CONTACTS),
+        identities: vec![],
+        messages: Cache::new(MESSAGES),
+        places: Cache::new(PLACES),
+        outcomes: Cache::new(OUTCOMES),
+        marks: vec![],
         hits: BTreeMap::new(),
         deciding: None,
-        threads: BTreeSet::new(),
     })
 }

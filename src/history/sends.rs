@@ -1,0 +1,172 @@
+//! What becomes of the messages that we send.
+
+use super::project::Done;
+use super::rows::{Direction, Status};
+use super::stored::column;
+use super::writer::HistoryWriter;
+use super::{HistoryError, message_seq};
+use rusqlite::params;
+use switchboard_envelope::{Outcome, ReceiptStatus};
+use switchboard_routing_rules::event::{DeadReason, KeyHash, Private, Public};
+use switchboard_routing_rules::ids::{ConvId, MessageId};
+
+/// Most messages of ours that one confirmation moves; a client confirms far more often than that.
+const CONFIRM_AT_ONCE: usize = 500;
+
+/// What is known of a message that was sent.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Fate {
+    pub status: Option<Status>,
+    pub code: Option<String>,
+    pub detail: Option<String>,
+}
+
+impl HistoryWriter {
+    pub(super) fn fold_send(&mut self, conv: ConvId, public: &Public, private: Option<&Private>) -> Done {
+        use Public as P;
+        match public {
+            P::Released { message, .. } => self.step(*message, |m| {
+                if m.status.is_some_and(|s| s.rank() < Status::Accepted.rank()) {
+                    m.status = Some(Status::Sending);
+                }
+            }),
+            P::AttemptEnded { message, outcome, code, .. } => {
+                let detail = match private {
+                    Some(Private::Attempt { detail, .. }) => detail.clone(),
+                    _ => None,
+                };
+                self.step(*message, |m| attempt_ended(m, *outcome, code.clone(), detail))
+            }
+            P::Sent { message, .. } => self.step(*message, |m| {
+                // A later answer still settles what was unknown, even when it was parked; a failure reported since stands.
+                if m.status.is_none_or(|s| s.rank() < Status::Accepted.rank() || s == Status::Dead) {
+                    *m = Fate { status: Some(Status::Accepted), code: None, detail: None };
+                }
+            }),
+            P::Receipt { message, status, code, .. } => {
+                let detail = match private {
+                    Some(Private::Receipt { detail }) => detail.clone(),
+                    _ => None,
+                };
+                self.step(*message, |m| receipt(m, *status, code.clone(), detail))
+            }
+            P::Dead { message, reason, at: when, .. } => {
+                let channel = self.look(conv)?.map(|c| c.channel.clone()).unwrap_or_default();
+                self.step(*message, |m| dead(m, *reason))?;
+                let place = self.find_message(*message)?.unwrap_or(0);
+                let at = self.work.at;
+                self.db
+                    .prepare_cached(
+                        "INSERT OR REPLACE INTO dead(seq, message, place, channel, reason, at)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    )?
+                    .execute(params![
+                        column(message_seq(at.frame, at.index)),
+                        message.to_bytes(),
+                        column(place),
+                        channel,
+                        reason.as_str(),
+                        when.0
+                    ])?;
+                Ok(())
+            }
+            P::DeadCleared { message, .. } => {
+                self.db.prepare_cached("DELETE FROM dead WHERE message = ?1")?.execute([message.to_bytes()])?;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn step(&mut self, message: MessageId, change: impl FnOnce(&mut Fate)) -> Done {
+        match self.find_message(message)? {
+            Some(place) => self.step_at(place, change),
+            None => Ok(()),
+        }
+    }
+
+    /// What changes nothing is not written.
+    fn step_at(&mut self, place: u64, change: impl FnOnce(&mut Fate)) -> Done {
+        let Some(m) = self.message_at(place)? else { return Ok(()) };
+        let former = Fate { status: m.status, code: m.code.clone(), detail: m.detail.clone() };
+        let mut fate = former.clone();
+        change(&mut fate);
+        if fate != former
+            && let Some(m) = self.work.messages.change(place)
+        {
+            (m.status, m.code, m.detail) = (fate.status, fate.code, fate.detail);
+        }
+        Ok(())
+    }
+
+    /// The visitor's client has everything of ours up to a place.
+    pub(super) fn confirmed(&mut self, channel: &str, thread: KeyHash, up_to: u64, read: bool) -> Done {
+        let status = if read { ReceiptStatus::Read } else { ReceiptStatus::Delivered };
+        let mut left = CONFIRM_AT_ONCE;
+        for conv in self.of_thread(channel, thread)?.into_iter().rev() {
+            let mut place = self.look(conv)?.map_or(0, |c| c.last);
+            while place > 0 && left > 0 {
+                let Some((before, ours, known)) = self.confirmable(place, read)? else { break };
+                if ours && place <= up_to {
+                    if known {
+                        // Whoever confirmed this one confirmed all before it.
+                        break;
+                    }
+                    self.step_at(place, |m| receipt(m, status, None, None))?;
+                    left -= 1;
+                }
+                place = before;
+            }
+        }
+        Ok(())
+    }
+
+    /// The place before, whether the message is ours, and whether a client has confirmed as much of it before.
+    fn confirmable(&mut self, place: u64, read: bool) -> Result<Option<(u64, bool, bool)>, HistoryError> {
+        Ok(self.message_at(place)?.map(|m| {
+            let known = m.status == Some(Status::Read) || (!read && m.status == Some(Status::Delivered));
+            (m.prev, m.direction == Direction::Out, known)
+        }))
+    }
+}
+
+fn attempt_ended(m: &mut Fate, outcome: Outcome, code: Option<String>, detail: Option<String>) {
+    // A receipt may have overtaken the result, and says more.
+    if m.status.is_some_and(|s| s.rank() >= Status::Accepted.rank()) {
+        return;
+    }
+    match outcome {
+        // Further parts may follow: `sent` comes with the last.
+        Outcome::Accepted => (m.code, m.detail) = (None, None),
+        Outcome::NotSent => *m = Fate { status: Some(Status::Queued), code, detail },
+        Outcome::Unknown => *m = Fate { status: Some(Status::Unknown), code, detail },
+        Outcome::Rejected => *m = Fate { status: Some(Status::Rejected), code, detail },
+    }
+}
+
+/// What a message says of itself once it is a dead letter: what is known of its fate, if anything is.
+fn dead(m: &mut Fate, reason: DeadReason) {
+    m.status = Some(match reason {
+        DeadReason::Unknown => Status::Unknown,
+        DeadReason::Rejected => Status::Rejected,
+        DeadReason::Failed => Status::Failed,
+        DeadReason::Expired | DeadReason::ChannelRemoved => Status::Dead,
+    });
+}
+
+fn receipt(m: &mut Fate, status: ReceiptStatus, code: Option<String>, detail: Option<String>) {
+    let next = match status {
+        ReceiptStatus::Accepted => Status::Accepted,
+        ReceiptStatus::Delivered => Status::Delivered,
+        ReceiptStatus::Read => Status::Read,
+        ReceiptStatus::Failed => Status::Failed,
+    };
+    let current = m.status.unwrap_or(Status::Queued);
+    // A parked message that its receipt proves sent is no longer in doubt.
+    let settles = current == Status::Dead && next != Status::Failed;
+    if next.rank() <= current.rank() && !settles {
+        return;
+    }
+    // What an earlier attempt said no longer describes the message.
+    *m = Fate { status: Some(next), code, detail };
+}

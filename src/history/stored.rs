@@ -1,0 +1,445 @@
+//! Rows as the file has them: MessagePack by position, without what the columns beside it say already. The version of the
+//! file says what the positions are.
+
+use super::HistoryError;
+use super::rows::{
+    Clock, Considering, Conversation, Direction, EventLine, Facts, FactsOutcome, LAST_TEXT, LastMessage, Message,
+    OfferRow, Status, Who,
+};
+use rusqlite::Row;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Deref, DerefMut};
+use switchboard_envelope::{Address, Attachment, BlobRef, Choice, Timestamp};
+use switchboard_routing_rules::event::{DecidedMessage, KeyHash, NoReply, Private, Why};
+use switchboard_routing_rules::ids::{ContactId, ConvId, ID_BYTES, MessageId};
+use switchboard_routing_rules::pack::{ConvStatus, Name, Priority, SeenState};
+
+/// The indexed columns of a conversation.
+pub(super) type Indexed = (ContactId, ConvStatus, Option<Name>, Option<Name>, Option<Timestamp>);
+
+/// A conversation with what only the projection needs.
+pub(super) struct Conv {
+    pub row: Conversation,
+    /// The newest row of its transcript; 0 when there is none.
+    pub last: u64,
+    /// Rows of its transcript.
+    pub items: u32,
+    /// The newest message that a list shows; 0 when there is none.
+    pub shown: u64,
+    /// When it was closed, once no input can touch it any more: then it may be trimmed.
+    pub ended: Option<Timestamp>,
+    /// What the file's indexes say.
+    pub indexed: Option<Indexed>,
+}
+
+impl Deref for Conv {
+    type Target = Conversation;
+    fn deref(&self) -> &Conversation {
+        &self.row
+    }
+}
+
+impl DerefMut for Conv {
+    fn deref_mut(&mut self) -> &mut Conversation {
+        &mut self.row
+    }
+}
+
+/// A message with what only the projection needs. Its text form of ids is made by readers.
+pub(super) struct Item {
+    pub row: Message,
+    /// Absent for event lines.
+    pub id: Option<MessageId>,
+    /// The row before it in its conversation; 0 when it is the first.
+    pub prev: u64,
+}
+
+impl Deref for Item {
+    type Target = Message;
+    fn deref(&self) -> &Message {
+        &self.row
+    }
+}
+
+impl DerefMut for Item {
+    fn deref_mut(&mut self) -> &mut Message {
+        &mut self.row
+    }
+}
+
+/// What came of a decision; what it saw never changes, and is kept as bytes until it is written.
+#[derive(Default)]
+pub(super) struct Outcome {
+    pub seen: Vec<u8>,
+    pub considering: Vec<Considering>,
+    pub not_replied: Vec<(String, NoReply)>,
+    pub outcome: FactsOutcome,
+}
+
+/// A row's bytes, in a buffer that is used again.
+pub(super) fn packed<'b>(buf: &'b mut Vec<u8>, row: &impl Serialize) -> Result<&'b [u8], HistoryError> {
+    buf.clear();
+    rmp_serde::encode::write(buf, row)?;
+    Ok(buf)
+}
+
+pub(super) fn unpacked<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, HistoryError> {
+    Ok(rmp_serde::from_slice(bytes)?)
+}
+
+/// A position as SQLite's signed integer.
+pub(super) fn column(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+pub(super) fn unsigned(n: i64) -> u64 {
+    u64::try_from(n).unwrap_or(0)
+}
+
+/// What a column holds, or what is wrong with it.
+pub(super) fn bytes<const N: usize>(row: &Row<'_>, column: usize) -> Result<[u8; N], HistoryError> {
+    let blob = row.get_ref(column)?.as_blob().map_err(rusqlite::Error::from)?;
+    Ok(blob.try_into().map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, 0))?)
+}
+
+pub(super) fn blob<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r [u8], HistoryError> {
+    Ok(row.get_ref(column)?.as_blob().map_err(rusqlite::Error::from)?)
+}
+
+const STATES: [ConvStatus; 6] = [
+    ConvStatus::Queued,
+    ConvStatus::Offered,
+    ConvStatus::Assigned,
+    ConvStatus::Pending,
+    ConvStatus::Snoozed,
+    ConvStatus::Closed,
+];
+
+pub(super) fn state_column(state: ConvStatus) -> i64 {
+    match state {
+        ConvStatus::Queued => 0,
+        ConvStatus::Offered => 1,
+        ConvStatus::Assigned => 2,
+        ConvStatus::Pending => 3,
+        ConvStatus::Snoozed => 4,
+        ConvStatus::Closed => 5,
+    }
+}
+
+pub(super) fn state_of(column: i64) -> ConvStatus {
+    usize::try_from(column).ok().and_then(|n| STATES.get(n)).copied().unwrap_or(ConvStatus::Queued)
+}
+
+#[derive(Serialize, Deserialize)]
+struct ConvAbout<A, B, C> {
+    kind: A,
+    thread: Option<A>,
+    address: Option<B>,
+    subject: Option<A>,
+    attributes: C,
+}
+
+type ConvTimes =
+    (Timestamp, Timestamp, Option<Timestamp>, Option<Timestamp>, Option<Timestamp>, Option<Timestamp>, Option<Timestamp>);
+type ConvPlaces = (u32, u32, u64, Option<u64>);
+
+impl Conv {
+    pub fn packed<'b>(&self, buf: &'b mut Vec<u8>) -> Result<&'b [u8], HistoryError> {
+        let c = &self.row;
+        let about = ConvAbout {
+            kind: &c.kind,
+            thread: c.thread.as_ref(),
+            address: c.address.as_ref(),
+            subject: c.subject.as_ref(),
+            attributes: &c.attributes,
+        };
+        let times: ConvTimes = (
+            c.opened_at,
+            c.updated_at,
+            c.queued_at,
+            c.resolution_due,
+            c.snoozed_until,
+            c.pending_until,
+            c.closed_at,
+        );
+        let places: ConvPlaces = (c.messages, self.items, self.shown, c.last_inbound);
+        let priority = c.priority as u8;
+        packed(buf, &(about, times, places, c.ours, c.ours_to_answer, priority, &c.tags, &c.clock, &c.offer))
+    }
+}
+
+/// A query for what [`conversation`] reads.
+macro_rules! conversations {
+    ($rest:literal) => {
+        concat!(
+            "SELECT seq, id, contact, channel, thread, state, queue, agent, ended, last, doc FROM conversations ",
+            $rest
+        )
+    };
+}
+pub(super) use conversations;
+
+pub(super) fn conversation(r: &Row<'_>) -> Result<Conv, HistoryError> {
+    type About = ConvAbout<String, Address, BTreeMap<String, String>>;
+    type Doc = (About, ConvTimes, ConvPlaces, bool, bool, u8, BTreeSet<Name>, Option<Clock>, Option<OfferRow>);
+    let (about, times, places, ours, ours_to_answer, priority, tags, clock, offer): Doc = unpacked(blob(r, 10)?)?;
+    let (opened_at, updated_at, queued_at, resolution_due, snoozed_until, pending_until, closed_at) = times;
+    let (messages, items, shown, last_inbound) = places;
+    let row = Conversation {
+        seq: unsigned(r.get(0)?),
+        id: ConvId::from_bytes(bytes(r, 1)?),
+        contact: ContactId::from_bytes(bytes(r, 2)?),
+        channel: r.get(3)?,
+        kind: about.kind,
+        thread_hash: KeyHash(u128::from_be_bytes(bytes(r, 4)?)),
+        thread: about.thread,
+        address: about.address,
+        subject: about.subject,
+        ours,
+        opened_at,
+        updated_at,
+        state: state_of(r.get(5)?),
+        queue: r.get(6)?,
+        agent: r.get(7)?,
+        priority: priority_of(priority),
+        tags,
+        attributes: about.attributes,
+        queued_at,
+        clock,
+        resolution_due,
+        offer,
+        last: None,
+        ours_to_answer,
+        snoozed_until,
+        pending_until,
+        closed_at,
+        messages,
+        last_inbound,
+    };
+    let ended: Option<i64> = r.get(8)?;
+    let ended = ended.map(Timestamp);
+    let indexed = Some((row.contact, row.state, row.queue.clone(), row.agent.clone(), ended));
+    Ok(Conv { row, last: unsigned(r.get(9)?), items, shown, ended, indexed })
+}
+
+fn priority_of(n: u8) -> Priority {
+    let all = [Priority::Low, Priority::Normal, Priority::High, Priority::Urgent];
+    all.into_iter().find(|p| *p as u8 == n).unwrap_or_default()
+}
+
+type MessageDoc<S, F, C, A, L> = (
+    (u8, Option<S>),
+    Option<S>,
+    Option<S>,
+    F,
+    Option<C>,
+    Timestamp,
+    Option<u8>,
+    Option<S>,
+    Option<S>,
+    Option<A>,
+    Option<S>,
+    Option<(u16, u64)>,
+    Option<L>,
+);
+/// Attachments by position: their own form leaves absent fields out, which only a form with names can bear.
+type File<S, B> = (S, S, u64, Option<B>, Option<S>);
+
+impl Item {
+    pub fn packed<'b>(&self, buf: &'b mut Vec<u8>) -> Result<&'b [u8], HistoryError> {
+        let m = &self.row;
+        let files: Vec<File<&String, &BlobRef>> =
+            m.attachments.iter().map(|a| (&a.name, &a.mime, a.size, a.blob.as_ref(), a.url.as_ref())).collect();
+        let doc: MessageDoc<&String, _, &Choice, &Address, &EventLine> = (
+            author_code(&m.author),
+            m.text.as_ref(),
+            m.subject.as_ref(),
+            files,
+            m.choice.as_ref(),
+            m.at,
+            m.status.map(Status::code),
+            m.code.as_ref(),
+            m.detail.as_ref(),
+            m.to.as_ref(),
+            m.client_id.as_ref(),
+            m.resends.map(|id| parts(id.to_bytes())),
+            m.event.as_ref(),
+        );
+        packed(buf, &doc)
+    }
+}
+
+/// A query for what [`item`] reads, and the id of its conversation.
+macro_rules! messages {
+    ($rest:literal) => {
+        concat!(
+            "SELECT m.seq, m.conv, m.prev, m.dir, m.id, m.doc, c.id FROM messages m JOIN conversations c ON c.seq = m.conv ",
+            $rest
+        )
+    };
+}
+pub(super) use messages;
+
+/// A message of a conversation whose id is known.
+pub(super) fn item(r: &Row<'_>, conversation: ConvId) -> Result<Item, HistoryError> {
+    type Doc = MessageDoc<String, Vec<File<String, BlobRef>>, Choice, Address, EventLine>;
+    let doc: Doc = unpacked(blob(r, 5)?)?;
+    let (author, text, subject, files, choice, at, status, code, detail, to, client_id, resends, event) = doc;
+    let id = match r.get_ref(4)? {
+        rusqlite::types::ValueRef::Null => None,
+        _ => Some(MessageId::from_bytes(bytes(r, 4)?)),
+    };
+    let file = |(name, mime, size, blob, url)| Attachment { name, mime, size, blob, url };
+    let row = Message {
+        seq: unsigned(r.get(0)?),
+        id: String::new(),
+        conversation,
+        conversation_seq: unsigned(r.get(1)?),
+        direction: Direction::of_column(r.get(3)?),
+        author: author_of(author),
+        text,
+        subject,
+        attachments: files.into_iter().map(file).collect(),
+        choice,
+        at,
+        status: status.map(Status::of_code),
+        code,
+        detail,
+        to,
+        client_id,
+        resends: resends.map(|p| MessageId::from_bytes(whole(p))),
+        event,
+    };
+    Ok(Item { row, id, prev: unsigned(r.get(2)?) })
+}
+
+impl Item {
+    /// The message as readers get it.
+    pub fn into_message(self) -> Message {
+        let mut row = self.row;
+        row.id = match self.id {
+            Some(id) => id.to_string(),
+            // An event line's id says its place.
+            None => format!("e{}", row.seq),
+        };
+        row
+    }
+
+    /// What a list shows of it.
+    pub fn preview(&self) -> Option<LastMessage> {
+        let text: String = self.row.text.as_deref()?.chars().take(LAST_TEXT).collect();
+        Some(LastMessage { text, inbound: self.row.direction == Direction::In, at: self.row.at })
+    }
+}
+
+fn author_code(who: &Who) -> (u8, Option<&String>) {
+    match who {
+        Who::Contact => (0, None),
+        Who::Agent(id) => (1, Some(id)),
+        Who::Auto(rule) => (2, Some(rule)),
+        Who::System => (3, None),
+    }
+}
+
+fn author_of(code: (u8, Option<String>)) -> Who {
+    match code {
+        (0, _) => Who::Contact,
+        (1, Some(id)) => Who::Agent(id),
+        (2, Some(rule)) => Who::Auto(rule),
+        _ => Who::System,
+    }
+}
+
+/// An id as two numbers, which pack better than bytes.
+fn parts(id: [u8; ID_BYTES]) -> (u16, u64) {
+    let [a, b, c, d, e, f, g, h, i, j] = id;
+    (u16::from_be_bytes([a, b]), u64::from_be_bytes([c, d, e, f, g, h, i, j]))
+}
+
+fn whole((high, low): (u16, u64)) -> [u8; ID_BYTES] {
+    let ([a, b], [c, d, e, f, g, h, i, j]) = (high.to_be_bytes(), low.to_be_bytes());
+    [a, b, c, d, e, f, g, h, i, j]
+}
+
+type Seen<H, W, E, M> = (i64, Timestamp, H, Option<W>, Option<(E, M)>);
+
+/// What a decision saw, as its events say: straight from them to bytes.
+pub(super) fn pack_seen(
+    pack: i64,
+    at: Timestamp,
+    hits: &[String],
+    place: Option<&Why>,
+    private: Option<&Private>,
+) -> Result<Vec<u8>, HistoryError> {
+    let seen = match private {
+        Some(Private::Decided { seen, message }) => Some((&**seen, &**message)),
+        _ => None,
+    };
+    let row: Seen<&[String], &Why, &SeenState, &DecidedMessage> = (pack, at, hits, place, seen);
+    Ok(rmp_serde::to_vec(&row)?)
+}
+
+/// The facts of a decision, but for who wrote, and the number of their pack.
+pub(super) fn facts(seen: &[u8], outcome: Option<&[u8]>) -> Result<(i64, Facts), HistoryError> {
+    type Row = Seen<Vec<String>, Why, SeenState, DecidedMessage>;
+    let (pack, at, hits, place, seen): Row = unpacked(seen)?;
+    let (seen, message) = seen.unzip();
+    let o = outcome.map(Outcome::unpacked).transpose()?.unwrap_or_default();
+    let facts = Facts {
+        pack: String::new(),
+        at,
+        hits,
+        place,
+        seen,
+        message,
+        from: None,
+        considering: o.considering,
+        not_replied: o.not_replied,
+        outcome: o.outcome,
+    };
+    Ok((pack, facts))
+}
+
+impl Outcome {
+    /// `None` where nothing came of it.
+    pub fn packed<'b>(&self, buf: &'b mut Vec<u8>) -> Result<Option<&'b [u8]>, HistoryError> {
+        if self.considering.is_empty() && self.not_replied.is_empty() && self.outcome == FactsOutcome::default() {
+            return Ok(None);
+        }
+        packed(buf, &(&self.considering, &self.not_replied, &self.outcome)).map(Some)
+    }
+
+    pub fn unpacked(bytes: &[u8]) -> Result<Outcome, HistoryError> {
+        let (considering, not_replied, outcome) = unpacked(bytes)?;
+        Ok(Outcome { seen: vec![], considering, not_replied, outcome })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_and_columns_read_back() {
+        for state in STATES {
+            assert_eq!(state_of(state_column(state)), state);
+        }
+        for priority in [Priority::Low, Priority::Normal, Priority::High, Priority::Urgent] {
+            assert_eq!(priority_of(priority as u8), priority);
+        }
+        for direction in [Direction::In, Direction::Out, Direction::Note, Direction::Event] {
+            assert_eq!(Direction::of_column(direction.column()), direction);
+        }
+        for status in Status::ALL {
+            assert_eq!(Status::of_code(status.code()), status);
+        }
+        let id = [1, 2, 3, 4, 5, 6, 7, 8, 9, 250];
+        assert_eq!(whole(parts(id)), id);
+        for who in [Who::Contact, Who::Agent("ann".into()), Who::Auto("Refunds".into()), Who::System] {
+            let (code, name) = author_code(&who);
+            assert_eq!(author_of((code, name.cloned())), who);
+        }
+    }
+}
