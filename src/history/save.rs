@@ -10,7 +10,7 @@ use switchboard_routing_rules::ids::ID_BYTES;
 type Done = Result<(), HistoryError>;
 
 /// Ids of one run. More make a commit touch more pages; fewer make a search ask more runs.
-const RUN: usize = 16_384;
+const RUN: usize = if cfg!(test) { 64 } else { 16_384 };
 
 impl HistoryWriter {
     /// Writes what is dirty, inside the open transaction.

@@ -1,3 +1,7 @@
+mod bounds;
+mod gathering;
+mod trimming;
+
 use super::*;
 use crate::log::*;
 use async_trait::async_trait;
@@ -244,7 +248,7 @@ fn ok(message: &str) -> Reply {
     Reply { status: 202, code: String::new(), detail: String::new(), ids }
 }
 
-fn dump(path: &Path) -> Vec<(String, Vec<Vec<Value>>)> {
+pub(super) fn dump(path: &Path) -> Vec<(String, Vec<Vec<Value>>)> {
     let db = rusqlite::Connection::open(path).unwrap();
     let tables = [
         "meta",

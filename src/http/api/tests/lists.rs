@@ -129,3 +129,28 @@ async fn a_decision_explains_itself() {
     fake.get(&format!("/messages/{}/explain", msg(2))).await.refused(404, "no_decision");
     fake.get("/messages/nonsense/explain").await.refused(404, "not_found");
 }
+
+#[tokio::test]
+async fn what_the_retention_removed_is_not_found() {
+    use switchboard_routing_rules::event::Public;
+    let fake = fake().await;
+    let (gone, message) = (conv(2), msg(3));
+    fake.get(&format!("/conversations/{gone}")).await.ok();
+    fake.back.frames.push((5, vec![Public::Forgotten { conv: gone }.into()]));
+    assert!(fake.history.history().wait_for(5, std::time::Duration::from_secs(10)).await);
+    let trimmed = fake.history.trim(switchboard_envelope::Timestamp::MAX).await.unwrap();
+    assert_eq!((trimmed.conversations, trimmed.more), (1, false));
+    let paths = [
+        format!("/conversations/{gone}"),
+        format!("/conversations/{gone}/messages"),
+        format!("/messages/{message}"),
+        format!("/messages/{message}/explain"),
+        format!("/contacts/{}", contact(2)),
+    ];
+    for path in paths {
+        fake.get(&path).await.refused(404, "not_found");
+    }
+    let left = fake.get("/conversations").await.ok();
+    assert_eq!(left["conversations"].as_array().unwrap().len(), 1);
+    assert_eq!(left["conversations"][0]["id"], conv(1).to_string());
+}
