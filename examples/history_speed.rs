@@ -1,5 +1,5 @@
-//! What the projection costs alone: CPU and bytes written for a message that is answered by a rule and accepted by its
-//! provider, at a few rates. Prints JSON.
+//! What the projection costs alone: CPU (without that of feeding it) and bytes written for a message that is answered by a
+//! rule and accepted by its provider, at a few rates. Prints JSON.
 //!
 //! `cargo run --release --example history_speed -- [DIR]`
 
@@ -22,6 +22,10 @@ use switchboard_routing_rules::event::{DecidedMessage, Event, KeyHash, Private, 
 use switchboard_routing_rules::ids::{ContactId, ConvId, MessageId, Salt};
 use switchboard_routing_rules::pack::SeenState;
 use tokio::sync::watch;
+
+/// As the daemon does.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const SALT: Salt = Salt([7; 16]);
 const CONVERSATIONS: u64 = 10_000;
@@ -183,6 +187,24 @@ fn size(path: &Path) -> u64 {
     std::fs::metadata(path).map_or(0, |m| m.len())
 }
 
+/// The CPU that the feeding takes, with frames that are dropped at once.
+async fn feeding_alone(feeder: &mut Feeder, messages: u64, per_frame: u64) -> f64 {
+    let next = feeder.next;
+    let frames = feeder.frames(messages, per_frame);
+    feeder.next = next;
+    let log = MemoryLog::new(&MemoryOptions::default());
+    let began = cpu();
+    let mut ticks = tokio::time::interval(TICK);
+    for (last, frame) in frames.into_iter().enumerate() {
+        ticks.tick().await;
+        let write = FrameWrite { bytes: Bytes::from_static(b"x"), keys: vec![], out_first: 1, sends: vec![] };
+        let done = log.commit(last as u64, write).await;
+        assert_eq!(done, Commit::Done(last as u64 + 1));
+        drop(frame);
+    }
+    cpu() - began
+}
+
 async fn at_rate(dir: &Path, rate: u64, messages: u64) -> String {
     let dir = dir.join(format!("rate-{rate}"));
     std::fs::create_dir_all(&dir).unwrap_or_else(|e| panic!("{e}"));
@@ -201,6 +223,7 @@ async fn at_rate(dir: &Path, rate: u64, messages: u64) -> String {
     }
     feeder.caught_up().await;
     let per_frame = (rate * u64::try_from(TICK.as_millis()).unwrap_or(1) / 1000).max(1);
+    let without = feeding_alone(&mut feeder, messages, per_frame).await;
     let frames = feeder.frames(messages, per_frame);
     let mut behind = 0;
     let (began, cpu_before, written_before) = (Instant::now(), cpu(), written());
@@ -212,7 +235,7 @@ async fn at_rate(dir: &Path, rate: u64, messages: u64) -> String {
     }
     let took = began.elapsed().as_secs_f64();
     feeder.caught_up().await;
-    let (cpu_used, bytes) = (cpu() - cpu_before, written() - written_before);
+    let (cpu_used, bytes) = (cpu() - cpu_before - without, written() - written_before);
     let n = messages as f64;
     let _ = stop.send(true);
     let _ = task.await;

@@ -1,7 +1,33 @@
 //! Rows in memory between commits, within a bound on bytes.
 
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+
+/// For keys that are keyed hashes or places, which nobody outside can choose: their bits only need to be spread.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|b| self.write_u64(u64::from(*b)));
+    }
+
+    fn write_u64(&mut self, n: u64) {
+        self.0 = (self.0 ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    }
+
+    fn write_u128(&mut self, n: u128) {
+        let [high, low] = [n >> 64, n & u128::from(u64::MAX)].map(|half| u64::try_from(half).unwrap_or(0));
+        self.write_u64(high);
+        self.write_u64(low);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+type Table<K, V> = HashMap<K, Slot<V>, BuildHasherDefault<Spread>>;
 
 struct Slot<V> {
     row: Box<V>,
@@ -15,8 +41,8 @@ struct Slot<V> {
 /// Rows by key, in two generations: what is used moves to the young one, and once that is full the old one goes. So what
 /// is in use stays, and forgetting costs nothing.
 pub(super) struct Cache<K, V> {
-    young: HashMap<K, Slot<V>>,
-    old: HashMap<K, Slot<V>>,
+    young: Table<K, V>,
+    old: Table<K, V>,
     /// Of the young generation.
     bytes: usize,
     /// Of both.
@@ -29,7 +55,7 @@ impl<K: Copy + Eq + Hash, V> Cache<K, V> {
     const BESIDE: usize = size_of::<V>() + 2 * size_of::<K>() + 64;
 
     pub fn new(bound: usize) -> Cache<K, V> {
-        Cache { young: HashMap::new(), old: HashMap::new(), bytes: 0, bound, dirty: vec![] }
+        Cache { young: Table::default(), old: Table::default(), bytes: 0, bound, dirty: vec![] }
     }
 
     fn slot(&mut self, key: K) -> Option<&mut Slot<V>> {

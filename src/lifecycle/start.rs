@@ -6,7 +6,7 @@ use super::{api, chat, health, listener, tokens};
 use crate::cli::banner::{Banner, ChannelLine, banner};
 use crate::clock;
 use crate::config::{Config, Signatures};
-use crate::history::{HistoryWriter, spawn_projection};
+use crate::history::{HistoryWriter, keep_within, spawn_projection};
 use crate::http::api::{ApiState, Limits as ApiLimits};
 use crate::http::chat::{ChatSetup, ChatState, Timing, Wakes};
 use crate::http::console::{ConsoleState, Identity, Sessions};
@@ -164,6 +164,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         retention: config.retention.clone(),
     };
     let keeper = tokio::spawn(keeper.run(stopping.clone()));
+    let trims = tokio::spawn(keep_within(history.clone(), config.retention.messages));
     let health = health::Health {
         log: log.clone(),
         metrics: metrics.clone(),
@@ -210,6 +211,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     }
     waker.abort();
     keeper.abort();
+    trims.abort();
     presence.abort();
     reloads.abort();
     Ok(())
