@@ -35,16 +35,27 @@ const TICK: Duration = Duration::from_millis(2);
 /// The events of the `n`th message, by the customers in turn.
 fn message(n: u64, out: &mut Vec<Event>) {
     let who = n % CONVERSATIONS;
-    let (conv, contact) = (ConvId::derive(&SALT, &[&who.to_be_bytes()]), ContactId::derive(&SALT, &[&who.to_be_bytes()]));
+    let (conv, contact) =
+        (ConvId::derive(&SALT, &[&who.to_be_bytes()]), ContactId::derive(&SALT, &[&who.to_be_bytes()]));
     let (message, reply) = (MessageId::derive(&SALT, &[b"in", &n.to_be_bytes()]), reply_id(n));
     let at = Timestamp(1_763_000_000_000 + i64::try_from(n).unwrap_or(0));
     let phone = Address::new("phone", format!("+1555{who:07}"));
     let mine = |public, private| Event { public, private: Some((contact, private)) };
-    out.push(Public::Consumed { seq: 2 * n + 1, stored_at: at, now: at, id: Some(KeyHash(n.into())), duplicate: false }.into());
+    out.push(
+        Public::Consumed { seq: 2 * n + 1, stored_at: at, now: at, id: Some(KeyHash(n.into())), duplicate: false }
+            .into(),
+    );
     let opens = n < CONVERSATIONS;
     if opens {
         out.push(mine(
-            Public::Opened { conv, contact, channel: "support-sms".into(), thread: KeyHash(u128::from(who) << 64), at, ours: false },
+            Public::Opened {
+                conv,
+                contact,
+                channel: "support-sms".into(),
+                thread: KeyHash(u128::from(who) << 64),
+                at,
+                ours: false,
+            },
             Private::Opened { thread: phone.value.clone(), address: phone.clone(), subject: None },
         ));
     }

@@ -158,6 +158,9 @@ mod tests {
         assert_eq!(ConvId::parse("p0000000000000000"), None);
         assert_eq!(a.to_string().len(), 17);
         assert_eq!(ConvId::from_bytes(a.to_bytes()), a);
-        assert!((a.to_bytes() < ConvId::from_bytes([0xff; ID_BYTES]).to_bytes()) && a < ConvId::from_bytes([0xff; ID_BYTES]));
+        assert!(
+            (a.to_bytes() < ConvId::from_bytes([0xff; ID_BYTES]).to_bytes())
+                && a < ConvId::from_bytes([0xff; ID_BYTES])
+        );
     }
 }

@@ -51,12 +51,17 @@ impl Chain {
             start = mark.map_or(self.last, unsigned);
         }
         let mut found = vec![];
-        walk(db, start, |seq| seq > 0, |item| {
-            if before.is_none_or(|b| item.row.seq < b) {
-                found.push(item.into_message());
-            }
-            found.len() < limit
-        })?;
+        walk(
+            db,
+            start,
+            |seq| seq > 0,
+            |item| {
+                if before.is_none_or(|b| item.row.seq < b) {
+                    found.push(item.into_message());
+                }
+                found.len() < limit
+            },
+        )?;
         Ok(found)
     }
 
@@ -69,12 +74,17 @@ impl Chain {
             // Block after block, each from its end.
             let upper = marks.next()?.map(|r| r.get(0)).transpose()?.map_or(self.last, unsigned);
             let mut block = vec![];
-            walk(db, upper, |seq| seq > lower, |item| {
-                if matches!(item.row.direction, Direction::In | Direction::Out) {
-                    block.push(item.into_message());
-                }
-                true
-            })?;
+            walk(
+                db,
+                upper,
+                |seq| seq > lower,
+                |item| {
+                    if matches!(item.row.direction, Direction::In | Direction::Out) {
+                        block.push(item.into_message());
+                    }
+                    true
+                },
+            )?;
             found.extend(block.into_iter().rev());
             lower = upper;
         }
@@ -83,12 +93,7 @@ impl Chain {
 }
 
 /// Goes back from a place while its rows are wanted.
-fn walk(
-    db: &Connection,
-    from: u64,
-    wanted: impl Fn(u64) -> bool,
-    mut each: impl FnMut(Item) -> bool,
-) -> Read<()> {
+fn walk(db: &Connection, from: u64, wanted: impl Fn(u64) -> bool, mut each: impl FnMut(Item) -> bool) -> Read<()> {
     let mut place = from;
     while wanted(place) {
         let Some(item) = at(db, place)? else { break };

@@ -43,9 +43,8 @@ impl HistoryWriter {
 
     /// Conversations of a thread, oldest first.
     pub(super) fn of_thread(&mut self, channel: &str, thread: KeyHash) -> Result<Vec<ConvId>, HistoryError> {
-        let mut find = self
-            .db
-            .prepare_cached("SELECT id FROM conversations WHERE thread = ?1 AND channel = ?2 ORDER BY seq")?;
+        let mut find =
+            self.db.prepare_cached("SELECT id FROM conversations WHERE thread = ?1 AND channel = ?2 ORDER BY seq")?;
         let mut rows = find.query(params![thread.0.to_be_bytes(), channel])?;
         let mut ids = vec![];
         while let Some(r) = rows.next()? {

@@ -233,13 +233,7 @@ impl HistoryWriter {
         Ok(())
     }
 
-    fn received(
-        &mut self,
-        conv: ConvId,
-        message: MessageId,
-        when: Timestamp,
-        private: Option<&Private>,
-    ) -> Done {
+    fn received(&mut self, conv: ConvId, message: MessageId, when: Timestamp, private: Option<&Private>) -> Done {
         let mut row = Message::new(conv, Direction::In, Who::Contact, when);
         row.status = Some(Status::Received);
         let mut name = None;

@@ -210,8 +210,7 @@ impl History {
     pub async fn message(&self, id: String) -> Read<Option<Message>> {
         let Some(id) = MessageId::parse(&id) else { return Ok(None) };
         self.read(move |db| {
-            let place =
-                db.prepare_cached(PLACE_OF)?.query_row([id.to_bytes()], |r| r.get::<_, i64>(0)).optional()?;
+            let place = db.prepare_cached(PLACE_OF)?.query_row([id.to_bytes()], |r| r.get::<_, i64>(0)).optional()?;
             let found = place.map(|p| chain::at(db, unsigned(p))).transpose()?.flatten();
             Ok(found.map(stored::Item::into_message))
         })

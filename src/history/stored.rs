@@ -141,8 +141,15 @@ struct ConvAbout<A, B, C> {
     attributes: C,
 }
 
-type ConvTimes =
-    (Timestamp, Timestamp, Option<Timestamp>, Option<Timestamp>, Option<Timestamp>, Option<Timestamp>, Option<Timestamp>);
+type ConvTimes = (
+    Timestamp,
+    Timestamp,
+    Option<Timestamp>,
+    Option<Timestamp>,
+    Option<Timestamp>,
+    Option<Timestamp>,
+    Option<Timestamp>,
+);
 type ConvPlaces = (u32, u32, u64, Option<u64>);
 
 impl Conv {
@@ -155,15 +162,8 @@ impl Conv {
             subject: c.subject.as_ref(),
             attributes: &c.attributes,
         };
-        let times: ConvTimes = (
-            c.opened_at,
-            c.updated_at,
-            c.queued_at,
-            c.resolution_due,
-            c.snoozed_until,
-            c.pending_until,
-            c.closed_at,
-        );
+        let times: ConvTimes =
+            (c.opened_at, c.updated_at, c.queued_at, c.resolution_due, c.snoozed_until, c.pending_until, c.closed_at);
         let places: ConvPlaces = (c.messages, self.items, self.shown, c.last_inbound);
         let priority = c.priority as u8;
         packed(buf, &(about, times, places, c.ours, c.ours_to_answer, priority, &c.tags, &c.clock, &c.offer))

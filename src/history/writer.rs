@@ -184,13 +184,9 @@ impl HistoryWriter {
                 i64::try_from(w.run.1).unwrap_or(i64::MAX)
             ])?;
         if std::mem::take(&mut w.tables_changed) {
-            self.db
-                .prepare_cached("UPDATE meta SET pack = ?1, pack_at = ?2, kinds = ?3 WHERE id = 1")?
-                .execute(params![
-                    w.pack.as_ref().map(|p| &p.0),
-                    w.pack.as_ref().map(|p| p.1.0),
-                    rmp_serde::to_vec(&w.kinds)?
-                ])?;
+            self.db.prepare_cached("UPDATE meta SET pack = ?1, pack_at = ?2, kinds = ?3 WHERE id = 1")?.execute(
+                params![w.pack.as_ref().map(|p| &p.0), w.pack.as_ref().map(|p| p.1.0), rmp_serde::to_vec(&w.kinds)?],
+            )?;
         }
         Ok(())
     }
@@ -208,7 +204,8 @@ impl Work {
 }
 
 fn read_meta(db: &Connection) -> Result<Work, HistoryError> {
-    let find = "SELECT cursor, now, last_message, pack, pack_at, kinds, last_contact, run, run_size FROM meta WHERE id = 1";
+    let find =
+        "SELECT cursor, now, last_message, pack, pack_at, kinds, last_contact, run, run_size FROM meta WHERE id = 1";
     let mut statement = db.prepare(find)?;
     let mut rows = statement.query([])?;
     let r = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;

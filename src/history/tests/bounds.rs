@@ -53,13 +53,16 @@ async fn a_long_transcript_is_read_whole_from_either_end() {
 async fn conversations_of_one_thread_make_one_transcript() {
     let dir = tempfile::tempdir().unwrap();
     let of_thread = |n: u32| {
-        let Event { public: Public::Opened { conv, contact, channel, at, ours, .. }, private } = opened(n, "site") else {
+        let Event { public: Public::Opened { conv, contact, channel, at, ours, .. }, private } = opened(n, "site")
+        else {
             unreachable!()
         };
         Event { public: Public::Opened { conv, contact, channel, thread: thread(1), at, ours }, private }
     };
     let frames: Vec<(Seq, Vec<Event>)> = (1..=30)
-        .map(|n: u32| (n.into(), std::iter::once(of_thread(n)).chain((0..5).map(|m| received(n, n * 10 + m, "x"))).collect()))
+        .map(|n: u32| {
+            (n.into(), std::iter::once(of_thread(n)).chain((0..5).map(|m| received(n, n * 10 + m, "x"))).collect())
+        })
         // The first one goes on after the others began.
         .chain([(31, vec![received(1, 9_999, "late")])])
         .collect();

@@ -149,7 +149,8 @@ async fn a_crash_while_changes_gather_loses_and_repeats_nothing() {
     let cursor = again.cursor();
     assert!(cursor <= 79, "{cursor}");
     again.apply(&frames).unwrap();
-    let without_runs = |path: &Path| dump(path).into_iter().filter(|(t, _)| t != "runs" && t != "ids").collect::<Vec<_>>();
+    let without_runs =
+        |path: &Path| dump(path).into_iter().filter(|(t, _)| t != "runs" && t != "ids").collect::<Vec<_>>();
     assert_eq!(again.cursor(), 79);
     assert_eq!(meta_without_run(&without_runs(&r.path)), meta_without_run(&without_runs(w.path())));
 }

@@ -61,7 +61,10 @@ async fn only_what_ended_before_leaves() {
     let left = h.conversations(ConversationFilter::default(), None, 9).await.unwrap();
     assert_eq!(left.items.iter().map(|c| c.0.id).collect::<Vec<_>>(), [conv(5), conv(4), conv(3)]);
     let rows = |sql: &str| w.db.query_row(sql, [], |r| r.get::<_, i64>(0)).unwrap();
-    assert_eq!(rows("SELECT count(*) FROM messages"), rows("SELECT count(*) FROM messages m JOIN conversations c ON c.seq = m.conv"));
+    assert_eq!(
+        rows("SELECT count(*) FROM messages"),
+        rows("SELECT count(*) FROM messages m JOIN conversations c ON c.seq = m.conv")
+    );
     assert_eq!(rows("SELECT count(*) FROM ids"), 6);
     assert_eq!(rows("SELECT count(*) FROM trash"), 0);
 }
@@ -138,7 +141,8 @@ async fn a_long_conversation_leaves_in_steps() {
     }
     assert_eq!(sum, Trimmed { conversations: 1, messages: 2001, contacts: 1, more: false });
     assert!(steps > 100, "{steps}");
-    let rows = |table: &str| w.db.query_row(&format!("SELECT count(*) FROM {table}"), [], |r| r.get::<_, i64>(0)).unwrap();
+    let rows =
+        |table: &str| w.db.query_row(&format!("SELECT count(*) FROM {table}"), [], |r| r.get::<_, i64>(0)).unwrap();
     let left = ["conversations", "messages", "ids", "marks", "trash", "contacts", "identities"].map(rows);
     assert_eq!(left, [1, 1, 1, 0, 0, 1, 1]);
     assert!(rows("runs") <= 2, "runs without ids are not asked: {}", rows("runs"));
