@@ -102,6 +102,8 @@ pub(super) fn create(path: &Path) -> Result<Connection, HistoryError> {
             Err(e) => return Err(e.into()),
         }
     }
+    // It holds what people wrote: SQLite gives its other files the permissions of this one.
+    crate::log::sqlite::files::private(path)?;
     let db = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,

@@ -13,10 +13,14 @@ use tokio::sync::watch;
 
 /// Often enough that IN cannot fill up in between.
 const EVERY: Duration = Duration::from_secs(5);
+/// LOG is looked at every hour: that reads the snapshots.
+const LOG_ROUNDS: u32 = 720;
 /// Records looked at, and trimmed, in one step.
 const STEP: usize = 256;
 /// From here on IN is trimmed behind the cursor whatever its age.
 const HALF_FULL: u32 = 500;
+/// From here on also what is in quarantine, which nobody could retry any more if new messages had to be refused.
+const NEARLY_FULL: u32 = 700;
 /// An attempt ends ten minutes after its release at the latest, and its claim is asked within ten more.
 const OUT_MS: i64 = 20 * 60_000;
 
@@ -31,14 +35,16 @@ pub struct Keeper {
 impl Keeper {
     /// Keeps the log within its retention until `stop` turns true.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let mut rounds = 0_u32;
         loop {
             tokio::select! {
                 () = tokio::time::sleep(EVERY) => {}
                 _ = stop.wait_for(|stop| *stop) => return,
             }
             let (_, state) = self.state.recent();
-            if let Err(error) = tidy(self.log.as_ref(), &state, self.history.history().cursor(), &self.retention).await
-            {
+            let told = rounds.is_multiple_of(LOG_ROUNDS).then(|| self.history.history().cursor());
+            rounds = rounds.wrapping_add(1);
+            if let Err(error) = tidy(self.log.as_ref(), &state, told, &self.retention).await {
                 tracing::warn!(%error, "the log could not be trimmed; it is tried again");
                 self.metrics.log_error("trim");
             }
@@ -49,11 +55,13 @@ impl Keeper {
     }
 }
 
-/// Trims all three parts of the log once. `told` is the last frame that history holds.
-async fn tidy(log: &dyn Log, state: &State, told: Seq, retention: &RetentionConfig) -> Result<(), LogError> {
+/// Trims IN and OUT once, and LOG when `told` says up to which frame history holds it.
+async fn tidy(log: &dyn Log, state: &State, told: Option<Seq>, retention: &RetentionConfig) -> Result<(), LogError> {
     let now = log.now().await?;
     trim_in(log, state, now.plus(-millis(retention.raw))).await?;
-    trim_log(log, told, now.plus(-millis(retention.messages))).await?;
+    if let Some(told) = told {
+        trim_log(log, told, now.plus(-millis(retention.messages))).await?;
+    }
     log.trim_out(out_before(state, now)).await
 }
 
@@ -61,13 +69,23 @@ async fn tidy(log: &dyn Log, state: &State, told: Seq, retention: &RetentionConf
 async fn trim_in(log: &dyn Log, state: &State, before: Timestamp) -> Result<(), LogError> {
     let end = state.cursor.seq;
     loop {
-        let pressed = log.in_fill().await? >= HALF_FULL;
-        let old = |r: &Stored| r.seq < end && (pressed || r.at < before);
+        let fill = log.in_fill().await?;
+        let pressed = |r: &Stored| fill >= NEARLY_FULL || (fill >= HALF_FULL && !state.quarantine.contains(&r.seq));
+        let old = |r: &Stored| r.seq < end && (r.at < before || pressed(r));
         if !log.read_in(0, 1).await?.first().is_some_and(old) {
             return Ok(());
         }
         let records = log.read_in(0, STEP).await?;
         let Some(last) = records.iter().take_while(|r| old(r)).last() else { return Ok(()) };
+        let held =
+            records.iter().take_while(|r| r.seq <= last.seq).filter(|r| state.quarantine.contains(&r.seq)).count();
+        if held > 0 {
+            tracing::warn!(
+                held,
+                up_to = last.seq,
+                "records in quarantine were trimmed; they cannot be retried any more"
+            );
+        }
         log.trim_in(last.seq).await?;
     }
 }
@@ -96,7 +114,12 @@ async fn trim_log(log: &dyn Log, told: Seq, before: Timestamp) -> Result<(), Log
 fn out_before(state: &State, now: Timestamp) -> Timestamp {
     let open = |phase: &Phase| matches!(phase, Phase::InFlight { .. } | Phase::Reconciling { .. });
     let oldest = state.sends.values().filter(|s| open(&s.phase)).filter_map(|s| s.released).min();
-    oldest.map_or(now, |released| released.min(now)).min(now.plus(-OUT_MS))
+    match oldest {
+        // The clock went back since: nothing tells how old that attempt is.
+        Some(released) if released > now => Timestamp(0),
+        Some(released) => released.min(now.plus(-OUT_MS)),
+        None => now.plus(-OUT_MS),
+    }
 }
 
 fn millis(duration: Duration) -> i64 {
@@ -146,7 +169,7 @@ mod tests {
     async fn records_are_kept_for_their_time_and_never_beyond_the_cursor() {
         let log = MemoryLog::new(&MemoryOptions::default());
         ingest(&log, 600, 10).await;
-        tidy(&log, &at_cursor(500), 0, &retention()).await.expect("tidy");
+        tidy(&log, &at_cursor(500), Some(0), &retention()).await.expect("tidy");
         assert_eq!(kept(&log).await.len(), 600, "nothing is old yet");
         let later = log.now().await.expect("now").plus(1);
         trim_in(&log, &at_cursor(500), later).await.expect("trim");
@@ -159,9 +182,23 @@ mod tests {
         let log = MemoryLog::new(&MemoryOptions { in_max_bytes: 1_000_000, ..MemoryOptions::default() });
         ingest(&log, 600, 1000).await;
         assert!(log.in_fill().await.expect("fill") > HALF_FULL);
-        tidy(&log, &at_cursor(200), 0, &retention()).await.expect("tidy");
+        tidy(&log, &at_cursor(200), Some(0), &retention()).await.expect("tidy");
         assert!(log.in_fill().await.expect("fill") < HALF_FULL, "what was decided went");
         assert!(kept(&log).await.contains(&600), "what was not decided stays");
+    }
+
+    #[tokio::test]
+    async fn what_is_in_quarantine_stays_until_messages_would_be_refused() {
+        let log = MemoryLog::new(&MemoryOptions { in_max_bytes: 1_000_000, ..MemoryOptions::default() });
+        ingest(&log, 500, 1000).await;
+        let mut state = at_cursor(500);
+        state.quarantine.insert(1);
+        tidy(&log, &state, None, &retention()).await.expect("tidy");
+        assert_eq!(kept(&log).await.len(), 500, "half full is no reason");
+        ingest(&log, 150, 1001).await;
+        tidy(&log, &state, None, &retention()).await.expect("tidy");
+        assert!(log.in_fill().await.expect("fill") < NEARLY_FULL);
+        assert!(kept(&log).await.len() < 500);
     }
 
     #[tokio::test]
@@ -179,7 +216,7 @@ mod tests {
         assert_eq!(log.log_bounds().await, Ok((8, 20)), "history has not seen the later ones");
         trim_log(&log, 20, later).await.expect("trim");
         assert_eq!(log.log_bounds().await, Ok((11, 20)));
-        tidy(&log, &at_cursor(0), 20, &retention()).await.expect("tidy");
+        tidy(&log, &at_cursor(0), Some(20), &retention()).await.expect("tidy");
         assert_eq!(log.log_bounds().await, Ok((11, 20)), "the others are young");
     }
 }

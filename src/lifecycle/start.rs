@@ -12,7 +12,7 @@ use crate::http::chat::{ChatSetup, ChatState, Timing, Wakes};
 use crate::http::console::{ConsoleState, Identity, Sessions};
 use crate::inbound::{Hook, HookState, Ingest, Poller};
 use crate::log::sqlite::{SqliteLog, SqliteOptions};
-use crate::log::{Log, LogError};
+use crate::log::{Log, LogError, Seq};
 use crate::metrics::Metrics;
 use crate::outbound::{Caller, Lane};
 use crate::packs::{self, Packs};
@@ -56,13 +56,15 @@ pub enum StartError {
 /// # Errors
 /// With a sentence that says what to mend.
 pub async fn run(config: Config) -> Result<(), StartError> {
-    std::fs::create_dir_all(&config.log.path).map_err(|e| {
+    crate::log::sqlite::create_private(&config.log.path).map_err(|e| {
         StartError::Other(format!("the data directory {} cannot be made: {e}", config.log.path.display()))
     })?;
     let options = SqliteOptions { in_max_bytes: config.limits.inbox, ..SqliteOptions::default() };
     let sqlite = SqliteLog::open(&config.log.path, &options)?;
     let mut fatal = sqlite.fatal();
     let log: Arc<dyn Log> = sqlite;
+    let writer = HistoryWriter::open(config.log.path.join("history.db"))?;
+    whole(log.as_ref(), writer.cursor()).await?;
     let running = channels::build(&config).map_err(|p| StartError::Channels(p.join("\n")))?;
     let tokens = Arc::new(tokens::all(&config).map_err(|e| StartError::Other(format!("admin.token: {e}")))?);
     let listeners = listener::bind(&config).await?;
@@ -76,7 +78,6 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let packs = Arc::new(Packs::new(packs::Source::of(config.rules.clone()), packs::environment(&config)));
 
     let (stop_history, stopping_history) = watch::channel(false);
-    let writer = HistoryWriter::open(config.log.path.join("history.db"))?;
     let decoder = codec.clone();
     let decode = move |stored| {
         let codec = decoder.clone();
@@ -215,6 +216,21 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     presence.abort();
     reloads.abort();
     Ok(())
+}
+
+/// Refuses a log that is behind what was made of it: it was lost, or is an older copy, and going on would forget what came
+/// since and answer it again.
+async fn whole(log: &dyn Log, told: Seq) -> Result<(), StartError> {
+    let (_, last) = log.log_bounds().await?;
+    let snapshot = log.snapshots().await?.first().map_or(0, |(at, _)| *at);
+    if last >= told.max(snapshot) {
+        return Ok(());
+    }
+    Err(StartError::Other(format!(
+        "the log ends at frame {last}, but frame {} was seen before: the log was lost, or is an older copy. Put the log that \
+         belongs here back; or, to begin anew without what it held, move the data directory away",
+        told.max(snapshot)
+    )))
 }
 
 /// Says on standard output what runs and what to open next.

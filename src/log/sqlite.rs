@@ -4,7 +4,7 @@
 //! callers wait for is durable when they are answered, and many of them share one sync.
 
 mod checkpoint;
-mod files;
+pub(crate) mod files;
 #[cfg(test)]
 mod kill_tests;
 mod late;
@@ -180,7 +180,8 @@ impl Drop for SqliteLog {
     }
 }
 
-fn create_private(dir: &Path) -> io::Result<()> {
+/// A directory that only the daemon's user can enter, made when it is missing.
+pub(crate) fn create_private(dir: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use switchboard_envelope::{Action, ChannelProfile, Inbound, Outbound, Reconcile, Send as SendRecord, Timestamp};
+use switchboard_routing_rules::decide::stranded;
 use switchboard_routing_rules::event::{Event, Public};
 use switchboard_routing_rules::ids::Salt;
 use switchboard_routing_rules::state::{Limits, Phase, SendState, State};
@@ -39,6 +40,8 @@ const PUBLISH_AT_LEAST: Duration = Duration::from_secs(1);
 /// Wall-clock ticks are not finer than this.
 const TICK_MIN: Duration = Duration::from_millis(5);
 const TICK_MAX: Duration = Duration::from_secs(30);
+/// This long after an attempt's end its claim can still be asked, where claims expire.
+const CLAIM_KNOWN_MS: i64 = 10 * 60_000;
 
 /// Why the router stopped.
 #[derive(Debug, thiserror::Error)]
@@ -254,6 +257,11 @@ impl Router {
             self.publish();
             return Ok(());
         }
+        if stranded(&self.state, &self.pack).next().is_some() {
+            self.decide(&Input::Timers { now })?;
+            self.commit().await?;
+            return Ok(());
+        }
         let wait = self.next_timer().map_or(TICK_MAX, |at| {
             Duration::from_millis(u64::try_from(at.since(now)).unwrap_or(0)).clamp(TICK_MIN, TICK_MAX)
         });
@@ -283,10 +291,11 @@ impl Router {
 
     /// Fires what is due; false when that changed nothing, so that no timer can hold the loop.
     async fn fire(&mut self, now: Timestamp) -> Result<bool, Stop> {
-        let before = self.state.next_timer();
+        let first = |state: &State| state.due(now).next().cloned();
+        let before = first(&self.state);
         self.overdue(now).await?;
         self.decide(&Input::Timers { now })?;
-        Ok(self.state.next_timer() != before)
+        Ok(first(&self.state) != before)
     }
 
     fn next_timer(&self) -> Option<Timestamp> {
@@ -301,6 +310,13 @@ impl Router {
     async fn overdue(&mut self, now: Timestamp) -> Result<(), Stop> {
         let overdue: Vec<Arc<SendState>> = self.state.overdue_attempts(now).take(64).cloned().collect();
         for send in overdue {
+            let until = send.next_deadline().unwrap_or(now);
+            // Claims that others share expire: a free one says nothing then.
+            if !self.log.exclusive() && now.since(until) > CLAIM_KNOWN_MS {
+                self.verdict(&send, now, Verdict::Unknown)?;
+                self.commit_if_full().await?;
+                continue;
+            }
             let key = claim_key(&send);
             let verdict = loop {
                 match self.log.claim(&key, "router").await {

@@ -24,6 +24,26 @@ struct Refusal {
 
 type Answer = Result<Reply, Refusal>;
 
+/// Attributes of one conversation or contact.
+const MAX_ATTRIBUTES: usize = 100;
+const MAX_ATTRIBUTE_BYTES: usize = 32 * 1024;
+
+/// Every decision about a conversation sees its attributes, and those of its contact: together they stay small.
+fn attributes_fit(
+    present: Option<&BTreeMap<String, String>>,
+    set: &BTreeMap<String, Option<String>>,
+) -> Result<(), Refusal> {
+    let mut after = present.cloned().unwrap_or_default();
+    crate::state::merge_attributes(&mut after, set);
+    let bytes: usize = after.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if set.is_empty() || (after.len() <= MAX_ATTRIBUTES && bytes <= MAX_ATTRIBUTE_BYTES) {
+        return Ok(());
+    }
+    let detail =
+        format!("at most {MAX_ATTRIBUTES} attributes of {MAX_ATTRIBUTE_BYTES} bytes together; remove some first");
+    Err(refuse(422, "too_many_attributes", detail))
+}
+
 fn refuse(status: u16, code: &'static str, detail: impl Into<String>) -> Refusal {
     Refusal { status, code, detail: detail.into() }
 }
@@ -338,6 +358,8 @@ impl<'a> Draft<'a> {
             Priority::parse(p).ok_or_else(|| refuse(422, "priority", "priority is low, normal, high or urgent"))
         });
         let priority = priority.transpose()?;
+        let present = c.private.as_ref().map(|p| &p.attributes);
+        attributes_fit(present, attributes)?;
         if let Some(tags) = tags {
             let wanted: BTreeSet<String> = tags.iter().cloned().collect();
             let add: BTreeSet<String> = wanted.difference(&c.tags).cloned().collect();
@@ -401,6 +423,8 @@ impl<'a> Draft<'a> {
         consent: &BTreeMap<String, ConsentState>,
     ) -> Answer {
         let id = ContactId::parse(contact).map(|id| self.state.resolve(id)).ok_or_else(|| not_found("contact"))?;
+        let known = self.state.contacts.get(&id).and_then(|c| c.private.clone());
+        attributes_fit(known.as_ref().map(|p| &p.attributes), attributes)?;
         for (channel, state) in consent {
             let address = self
                 .state

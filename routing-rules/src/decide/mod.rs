@@ -35,6 +35,9 @@ pub(crate) const GRACE_MS: i64 = 60_000;
 pub(crate) const MAX_LAPSES: u32 = 3;
 /// Timers fired, and conversations moved, by one decision at most.
 pub(crate) const STEP: usize = 64;
+/// A decision that fires timers, or moves what a pack left behind, begins nothing new beyond this many events: what it
+/// leads to must fit a frame, and the rest is still due.
+pub(crate) const ENOUGH: usize = 200;
 
 /// What the router learned about an attempt whose `until` passed without a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +105,11 @@ pub fn decide(state: State, input: &Input<'_>, pack: &RulePack) -> Decision {
     }
     d.settle_effects();
     Decision { events: d.events, after: d.state }
+}
+
+/// Queues in which somebody waits and which the pack does not have: as long as there are any, firing timers moves more.
+pub fn stranded<'s>(state: &'s State, pack: &'s RulePack) -> impl Iterator<Item = &'s Name> {
+    state.queues_in_use().filter(|queue| !pack.queues.contains_key(*queue))
 }
 
 /// A decision in the making.
@@ -247,16 +255,8 @@ impl<'a> Draft<'a> {
     /// Conversations of queues and agents that the pack does not have move; and everything may be assigned anew.
     pub(crate) fn after_pack_change(&mut self) {
         self.release.extend(self.state.channels.keys().cloned());
-        let queues: Vec<Name> = self.state.queues_in_use().cloned().collect();
-        for queue in queues {
-            if !self.pack.queues.contains_key(&queue) {
-                let stranded: Vec<ConvId> = self.state.waiting(&queue).take(STEP).map(|k| k.conv).collect();
-                for conv in stranded {
-                    self.enqueue_default(conv, crate::event::Why::Vanished);
-                }
-            }
-            self.assign.insert(queue);
-        }
+        self.assign.extend(self.state.queues_in_use().cloned());
+        self.move_stranded();
         let gone: Vec<Name> =
             self.state.agents.keys().filter(|a| !self.pack.agents.contains_key(*a)).cloned().collect();
         for agent in gone {
@@ -268,7 +268,26 @@ impl<'a> Draft<'a> {
                     at,
                     lapsed: false,
                 });
-                self.give_back(&agent);
+                if self.events.len() < ENOUGH {
+                    self.give_back(&agent);
+                } else {
+                    let until = self.now().plus(1);
+                    self.emit(Public::GraceBegan { agent, until });
+                }
+            }
+        }
+    }
+
+    /// What waits in a queue that the pack does not have moves to the default queue, in bounded steps.
+    pub(crate) fn move_stranded(&mut self) {
+        let vanished: Vec<Name> = stranded(&self.state, self.pack).cloned().collect();
+        for queue in vanished {
+            let waiting: Vec<ConvId> = self.state.waiting(&queue).take(STEP).map(|k| k.conv).collect();
+            for conv in waiting {
+                if self.events.len() >= ENOUGH {
+                    return;
+                }
+                self.enqueue_default(conv, crate::event::Why::Vanished);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Deadlines that passed. Every timer that fires changes the state so that it does not fire again.
 
 use super::assign::Entry;
-use super::{Draft, MAX_LAPSES, STEP};
+use super::{Draft, ENOUGH, MAX_LAPSES, STEP};
 use crate::event::{DeadReason, OfferEnd, Presence, Public, Why};
 use crate::ids::{ConvId, MessageId};
 use crate::pack::ConvStatus;
@@ -15,6 +15,9 @@ impl Draft<'_> {
         self.emit(Public::Ticked { now });
         let due: Vec<(Timestamp, Timer)> = self.state.due(now).take(STEP).cloned().collect();
         for (at, timer) in due {
+            if self.events.len() >= ENOUGH {
+                break;
+            }
             match timer {
                 Timer::Conv(id) => {
                     self.cause = format!("timer:{id}:{}", at.0);
@@ -30,6 +33,7 @@ impl Draft<'_> {
                 Timer::Channel(channel) => self.probe_due(&channel),
             }
         }
+        self.move_stranded();
     }
 
     fn probe_due(&mut self, channel: &str) {

@@ -1,4 +1,4 @@
-//! The memory of duplicates: exact keyed hashes in day buckets, never probabilistic.
+//! The memory of duplicates: exact keyed hashes by day and in pieces, never probabilistic.
 
 use crate::event::KeyHash;
 use imbl::{OrdMap, OrdSet};
@@ -8,10 +8,20 @@ use switchboard_envelope::Timestamp;
 const DAYS: i64 = 8;
 const DAY_MS: i64 = 86_400_000;
 
+/// The memory is kept in at least this many pieces when it is full, so that little is forgotten at once.
+const PIECES: usize = 16;
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Dups {
-    days: OrdMap<i64, OrdSet<KeyHash>>,
+    /// Pieces in the order of their making, each of one day.
+    pieces: OrdMap<u64, Piece>,
     len: usize,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Piece {
+    day: i64,
+    ids: OrdSet<KeyHash>,
 }
 
 /// Which day, counted from 1970, a moment belongs to.
@@ -23,33 +33,35 @@ pub fn day(at: Timestamp) -> i64 {
 impl Dups {
     #[must_use]
     pub fn contains(&self, id: KeyHash) -> bool {
-        self.days.values().any(|set| set.contains(&id))
+        // What is repeated is mostly young.
+        self.pieces.values().rev().any(|piece| piece.ids.contains(&id))
     }
 
-    /// Remembers an id, forgets days that are old enough, and then the oldest ids above `max`.
+    /// Remembers an id, and forgets days that are old enough, and the oldest piece when there are more than `max` ids.
     pub fn insert(&mut self, id: KeyHash, now: Timestamp, max: usize) {
         let today = day(now);
-        while let Some((oldest, set)) = self.days.get_min() {
-            if *oldest > today - DAYS {
-                break;
-            }
-            self.len = self.len.saturating_sub(set.len());
-            self.days = self.days.without_min().1;
+        while self.pieces.get_min().is_some_and(|(_, oldest)| oldest.day <= today - DAYS) {
+            self.forget_oldest();
         }
-        if self.days.entry(today).or_default().insert(id).is_none() {
+        let last = self.pieces.get_max().map(|(n, piece)| (*n, piece.day == today && piece.ids.len() < max / PIECES));
+        let number = match last {
+            Some((n, true)) => n,
+            Some((n, false)) => n + 1,
+            None => 0,
+        };
+        let piece = self.pieces.entry(number).or_insert_with(|| Piece { day: today, ids: OrdSet::new() });
+        if piece.ids.insert(id).is_none() {
             self.len += 1;
         }
-        while self.len > max {
-            let Some(oldest) = self.days.get_min().map(|(d, _)| *d) else { break };
-            let Some(set) = self.days.get_mut(&oldest) else { break };
-            let (gone, rest) = set.without_min();
-            *set = rest;
-            if gone.is_some() {
-                self.len -= 1;
-            } else {
-                self.days.remove(&oldest);
-            }
+        while self.len > max && self.pieces.len() > 1 {
+            self.forget_oldest();
         }
+    }
+
+    fn forget_oldest(&mut self) {
+        let (gone, rest) = self.pieces.without_min();
+        self.pieces = rest;
+        self.len = self.len.saturating_sub(gone.map_or(0, |piece| piece.ids.len()));
     }
 
     #[must_use]
@@ -62,17 +74,18 @@ impl Dups {
         self.len == 0
     }
 
-    /// Every id with its day, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (i64, KeyHash)> + '_ {
-        self.days.iter().flat_map(|(day, set)| set.iter().map(move |id| (*day, *id)))
+    /// Every id with its piece and day, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, i64, KeyHash)> + '_ {
+        self.pieces.iter().flat_map(|(n, piece)| piece.ids.iter().map(move |id| (*n, piece.day, *id)))
     }
 
     /// From what [`Dups::iter`] gave.
     #[must_use]
-    pub fn from_days(entries: impl IntoIterator<Item = (i64, KeyHash)>) -> Dups {
+    pub fn from_pieces(entries: impl IntoIterator<Item = (u64, i64, KeyHash)>) -> Dups {
         let mut dups = Dups::default();
-        for (day, id) in entries {
-            if dups.days.entry(day).or_default().insert(id).is_none() {
+        for (n, day, id) in entries {
+            let piece = dups.pieces.entry(n).or_insert_with(|| Piece { day, ids: OrdSet::new() });
+            if piece.ids.insert(id).is_none() {
                 dups.len += 1;
             }
         }
@@ -88,16 +101,19 @@ mod tests {
     fn an_id_is_known_for_seven_days_and_the_oldest_go_first_when_memory_is_short() {
         let mut d = Dups::default();
         let t = |days: i64| Timestamp(days * DAY_MS + 5);
-        d.insert(KeyHash(1), t(100), 10);
-        d.insert(KeyHash(2), t(107), 10);
+        d.insert(KeyHash(1), t(100), 100);
+        d.insert(KeyHash(2), t(107), 100);
         assert!(d.contains(KeyHash(1)), "seven days later it is still known");
-        d.insert(KeyHash(3), t(108), 10);
+        d.insert(KeyHash(3), t(108), 100);
         assert!(!d.contains(KeyHash(1)));
-        for i in 10..30 {
-            d.insert(KeyHash(i), t(109), 10);
+        // Of one day too the oldest go, whatever their hashes.
+        for i in (1000..1500).rev() {
+            d.insert(KeyHash(i), t(109), 160);
+            assert!(d.contains(KeyHash(i)), "the newest is always known");
+            assert!(d.len() <= 160);
         }
-        assert_eq!(d.len(), 10);
-        assert!(!d.contains(KeyHash(2)));
-        assert_eq!(Dups::from_days(d.iter()), d);
+        assert!(!d.contains(KeyHash(2)) && !d.contains(KeyHash(1499)));
+        assert!((1000..1150).all(|i| d.contains(KeyHash(i))), "the newest are kept");
+        assert_eq!(Dups::from_pieces(d.iter()), d);
     }
 }

@@ -65,7 +65,7 @@ enum Record<'a> {
     Settled(MessageId, Cow<'a, Settled>),
     Held(KeyHash, Cow<'a, HeldReceipt>),
     Quarantine(u64),
-    Duplicates(i64, Vec<KeyHash>),
+    Duplicates(u64, i64, Vec<KeyHash>),
     Budget(i64, KeyHash, u32),
 }
 
@@ -112,16 +112,16 @@ impl State {
         self.settled.iter().try_for_each(|(id, s)| put(Record::Settled(*id, Cow::Borrowed(s))))?;
         self.held.iter().try_for_each(|(p, h)| put(Record::Held(*p, Cow::Borrowed(h))))?;
         self.quarantine.iter().try_for_each(|seq| put(Record::Quarantine(*seq)))?;
-        let (mut day, mut ids) = (0, Vec::with_capacity(DUPLICATES));
-        for (of, id) in self.dups.iter() {
-            if !ids.is_empty() && (of != day || ids.len() == DUPLICATES) {
-                put(Record::Duplicates(day, std::mem::take(&mut ids)))?;
+        let (mut of, mut ids) = ((0, 0), Vec::with_capacity(DUPLICATES));
+        for (piece, day, id) in self.dups.iter() {
+            if !ids.is_empty() && (of != (piece, day) || ids.len() == DUPLICATES) {
+                put(Record::Duplicates(of.0, of.1, std::mem::take(&mut ids)))?;
             }
-            day = of;
+            of = (piece, day);
             ids.push(id);
         }
         if !ids.is_empty() {
-            put(Record::Duplicates(day, ids))?;
+            put(Record::Duplicates(of.0, of.1, ids))?;
         }
         self.budgets.iter().try_for_each(|((day, who), n)| put(Record::Budget(*day, *who, *n)))?;
         Ok(())
@@ -185,7 +185,7 @@ impl State {
         for_each_record(public, |record, _| {
             match record {
                 Record::Head(h) if h.layout != LAYOUT => return Err(SnapshotError::Layout(h.layout)),
-                Record::Duplicates(day, ids) => duplicates.extend(ids.into_iter().map(|id| (day, id))),
+                Record::Duplicates(piece, day, ids) => duplicates.extend(ids.into_iter().map(|id| (piece, day, id))),
                 record => {
                     head |= matches!(record, Record::Head(_));
                     s.restore(record);
@@ -196,7 +196,7 @@ impl State {
         if !head {
             return Err(SnapshotError::Head);
         }
-        s.dups = Dups::from_days(duplicates);
+        s.dups = Dups::from_pieces(duplicates);
         for (contact, bytes) in private {
             s.restore_private(*contact, rmp_serde::from_slice(bytes)?);
         }

@@ -74,6 +74,8 @@ pub(super) fn unsql(n: i64) -> u64 {
 /// Opens the file for the one writer, creating it when it is missing.
 pub(super) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Connection, OpenError> {
     let fail = |source| OpenError::Database { path: path.to_owned(), source };
+    // SQLite gives its other files the permissions of this one.
+    super::files::private(path).map_err(|source| OpenError::Directory { dir: path.to_owned(), source })?;
     let conn = Connection::open(path).map_err(fail)?;
     conn.busy_timeout(Duration::from_secs(1)).map_err(fail)?;
     conn.pragma_update(None, "journal_mode", "WAL").map_err(fail)?;

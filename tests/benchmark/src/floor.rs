@@ -16,6 +16,32 @@ pub struct Floor {
     pub same_records: f64,
 }
 
+/// How long the log takes, at a fixed rate, for the three durable steps that lie between a webhook and its provider's call:
+/// message, frame with its send, claim, one after the other. Percentiles in milliseconds.
+pub struct Steps {
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+}
+
+/// Measures a fresh log with nothing else going on.
+pub async fn steps(rate: u32, seconds: u32) -> Result<Steps, Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let log = SqliteLog::open(folder.path(), &SqliteOptions::default())?;
+    let mut ticks = tokio::time::interval(std::time::Duration::from_secs(1) / rate);
+    let mut took = Vec::new();
+    for n in 0..u64::from(rate * seconds) {
+        ticks.tick().await;
+        let began = Instant::now();
+        log.ingest(record(n, "message")).await?;
+        frame(&log, n, n + 1, n..n + 1).await?;
+        log.claim(&key(n), &format!("{n:032x}")).await?;
+        took.push(began.elapsed().as_secs_f64() * 1000.0);
+    }
+    took.sort_by(f64::total_cmp);
+    let at = |share: f64| took.get((took.len() as f64 * share) as usize).copied().unwrap_or_default();
+    Ok(Steps { p50_ms: at(0.5), p99_ms: at(0.99) })
+}
+
 const PRODUCERS: u64 = 64;
 /// About what one SMS weighs as an envelope, and what its decision weighs in a frame.
 const RECORD: usize = 900;
@@ -48,7 +74,7 @@ async fn same_records(count: u64) -> Result<f64, Box<dyn Error>> {
         async move {
             let step = |e: switchboard::log::LogError| e.to_string();
             log.ingest(record(n, "message")).await.map_err(step)?;
-            log.claim(&format!("support-sms.{n:032x}.1.1"), &format!("{n:032x}")).await.map_err(step)?;
+            log.claim(&key(n), &format!("{n:032x}")).await.map_err(step)?;
             log.ingest(record(n, "result")).await.map_err(step).map(drop)
         }
     })
@@ -62,27 +88,33 @@ async fn frames(log: Arc<SqliteLog>, count: u64) -> Result<(), String> {
     const BATCH: u64 = 64;
     let (mut seq, mut out) = (0, 1);
     for batch in 0..count.div_ceil(BATCH) {
-        let size = BATCH.min(count - batch * BATCH);
-        let until = log.now().await.map_err(|e| e.to_string())?.plus(600_000);
-        let sends = (0..size).map(|i| OutRecord {
-            channel: "support-sms".into(),
-            claim_key: format!("support-sms.{:032x}.1.1", batch * BATCH + i),
-            until,
-            data: Bytes::from(vec![b'x'; RECORD]),
-        });
-        let frame = FrameWrite {
-            bytes: Bytes::from(vec![b'x'; RECORD * size as usize]),
-            keys: vec![],
-            out_first: out,
-            sends: sends.collect(),
-        };
-        match log.commit(seq, frame).await {
-            Commit::Done(at) => seq = at,
-            other => return Err(format!("a commit to a log of our own ended as {other:?}")),
-        }
+        let numbers = batch * BATCH..count.min((batch + 1) * BATCH);
+        let size = numbers.end - numbers.start;
+        seq = frame(&log, seq, out, numbers).await?;
         out += size;
     }
     Ok(())
+}
+
+/// Commits one frame after `seq`, with a send for each of `numbers`, the first at `out_first`.
+async fn frame(log: &SqliteLog, seq: u64, out_first: u64, numbers: std::ops::Range<u64>) -> Result<u64, String> {
+    let until = log.now().await.map_err(|e| e.to_string())?.plus(600_000);
+    let bytes = Bytes::from(vec![b'x'; RECORD * (numbers.end - numbers.start) as usize]);
+    let sends = numbers.map(|n| OutRecord {
+        channel: "support-sms".into(),
+        claim_key: key(n),
+        until,
+        data: Bytes::from(vec![b'x'; RECORD]),
+    });
+    let write = FrameWrite { bytes, keys: vec![], out_first, sends: sends.collect() };
+    match log.commit(seq, write).await {
+        Commit::Done(at) => Ok(at),
+        other => Err(format!("a commit to a log of our own ended as {other:?}")),
+    }
+}
+
+fn key(number: u64) -> String {
+    format!("support-sms.{number:032x}.1.1")
 }
 
 fn record(number: u64, kind: &str) -> InRecord {
