@@ -6,7 +6,9 @@ use crate::ids::{ContactId, ConvId, MessageId, OfferId};
 use crate::pack::{ConvStatus, Name, Notify, OverflowStep, Priority, SeenState, Skills};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use switchboard_envelope::{Address, Author, ChannelProfile, ConsentState, Content, Outcome, ReceiptStatus, Timestamp};
+use switchboard_envelope::{
+    Address, Attachment, Author, ChannelProfile, ConsentState, Content, Outcome, ReceiptStatus, Timestamp,
+};
 
 /// A 128-bit keyed hash, of an event id, a provider's id or an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -277,6 +279,11 @@ pub enum Public {
         at: Timestamp,
         automatic: bool,
         provider: Option<KeyHash>,
+    },
+    /// The provider's files of a message were fetched, or could not be.
+    FilesFetched {
+        conv: ConvId,
+        message: MessageId,
     },
     /// The rules ran for a message.
     Decided {
@@ -562,6 +569,9 @@ pub enum Private {
         client_id: Option<String>,
         id: String,
     },
+    Files {
+        attachments: Vec<Attachment>,
+    },
     Decided {
         seen: Box<SeenState>,
         message: Box<DecidedMessage>,
@@ -620,6 +630,7 @@ impl Public {
         match self {
             P::Opened { conv, .. }
             | P::Received { conv, .. }
+            | P::FilesFetched { conv, .. }
             | P::Decided { conv, .. }
             | P::Tagged { conv, .. }
             | P::Prioritised { conv, .. }

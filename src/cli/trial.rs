@@ -241,8 +241,12 @@ fn message(test: &PackTest) -> Message {
         (None, Some((kind, value))) => Address::new(kind, value),
         (None, None) => Address::new(usual, "someone"),
     };
-    let attachment =
-        || Attachment { name: "file".into(), mime: "application/octet-stream".into(), size: 1, blob: None, url: None };
+    let attachment = || Attachment {
+        name: "file".into(),
+        mime: "application/octet-stream".into(),
+        size: 1,
+        ..Attachment::default()
+    };
     let content = Content {
         text: m.text.clone(),
         subject: m.subject.clone(),

@@ -90,6 +90,8 @@ pub struct TwilioConfig {
     pub validity: Option<Duration>,
     /// Twilio replaces characters that would need the longer encoding.
     pub smart_encoding: bool,
+    /// What our number sent is polled too.
+    pub echoes: bool,
 }
 
 pub(super) fn read(
@@ -232,6 +234,7 @@ fn twilio(r: &mut Reader<'_>, s: &mut Section) -> Option<TwilioConfig> {
     }
     let validity = s.get(r, "validity", duration_within("1s", "10h"));
     let smart_encoding = s.boolean(r, "smart_encoding").unwrap_or(false);
+    let echoes = s.boolean(r, "echoes").unwrap_or(false);
     if auth_tokens.is_empty() {
         return None;
     }
@@ -244,6 +247,7 @@ fn twilio(r: &mut Reader<'_>, s: &mut Section) -> Option<TwilioConfig> {
         base_url: base.map_or_else(|| "https://api.twilio.com".into(), |b| b.value),
         validity,
         smart_encoding,
+        echoes,
     })
 }
 

@@ -172,6 +172,7 @@ fn sms() -> Value {
         "messaging_service_sid": { "type": "string", "pattern": "^MG[0-9a-fA-F]{32}$" },
         "base_url": { "type": "string", "format": "uri", "default": "https://api.twilio.com" },
         "validity": { "$ref": "#/$defs/duration", "description": "how long Twilio may try to deliver, up to 10h" },
+        "echoes": { "type": "boolean", "default": false, "description": "the poll also reads what the number sent, and shows what was written in Twilio's own tools" },
         "smart_encoding": { "type": "boolean", "default": false, "description": "Twilio replaces characters that would need the longer encoding" },
     });
     let mut sms = channel("sms", "Text messages, through Twilio.", own, &["provider", "account_sid", "auth_token"]);

@@ -157,7 +157,8 @@ impl HistoryWriter {
                 }
                 Ok(())
             }
-            P::Released { .. }
+            P::FilesFetched { .. }
+            | P::Released { .. }
             | P::AttemptEnded { .. }
             | P::Sent { .. }
             | P::Dead { .. }
@@ -276,6 +277,7 @@ impl HistoryWriter {
         let who = match author {
             Author::Auto { rule } => Who::Auto(rule.clone()),
             Author::Agent { id } => Who::Agent(id.clone()),
+            Author::Elsewhere => Who::Elsewhere,
         };
         let mut row = Message::new(conv, Direction::Out, who, when);
         row.status = Some(if push { Status::Accepted } else { Status::Queued });
@@ -294,7 +296,7 @@ impl HistoryWriter {
         if let Some(c) = self.conversation(conv)? {
             c.shown = seq;
             c.updated_at = c.updated_at.max(when);
-            if matches!(author, Author::Agent { .. }) {
+            if !matches!(author, Author::Auto { .. }) {
                 c.ours_to_answer = false;
             }
         }

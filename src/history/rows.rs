@@ -121,6 +121,8 @@ pub enum Who {
     /// An automatic reply, by rule.
     Auto(String),
     System,
+    /// Somebody of ours, in the provider's own tool.
+    Elsewhere,
 }
 
 /// The state of a message. A late, older status never overwrites a newer one.

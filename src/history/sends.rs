@@ -37,6 +37,15 @@ impl HistoryWriter {
                 };
                 self.step(*message, |m| attempt_ended(m, *outcome, code.clone(), detail))
             }
+            P::FilesFetched { message, .. } => {
+                if let Some(Private::Files { attachments }) = private
+                    && let Some(place) = self.find_message(*message)?
+                    && let Some(m) = self.work.messages.change(place)
+                {
+                    m.row.attachments.clone_from(attachments);
+                }
+                Ok(())
+            }
             P::Sent { message, .. } => self.step(*message, |m| {
                 // A later answer still settles what was unknown, even when it was parked; a failure reported since stands.
                 if m.status.is_none_or(|s| s.rank() < Status::Accepted.rank() || s == Status::Dead) {

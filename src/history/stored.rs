@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Deref, DerefMut};
-use switchboard_envelope::{Address, Attachment, BlobRef, Choice, Timestamp};
+use switchboard_envelope::{Address, Attachment, BlobRef, Choice, FileProblem, Timestamp};
 use switchboard_routing_rules::event::{DecidedMessage, KeyHash, NoReply, Private, Why};
 use switchboard_routing_rules::ids::{ContactId, ConvId, ID_BYTES, MessageId};
 use switchboard_routing_rules::pack::{ConvStatus, Name, Priority, SeenState};
@@ -245,13 +245,16 @@ type MessageDoc<S, F, C, A, L> = (
     Option<L>,
 );
 /// Attachments by position: their own form leaves absent fields out, which only a form with names can bear.
-type File<S, B> = (S, S, u64, Option<B>, Option<S>);
+type File<S, B> = (S, S, u64, Option<B>, Option<S>, Option<(S, bool)>);
 
 impl Item {
     pub fn packed<'b>(&self, buf: &'b mut Vec<u8>) -> Result<&'b [u8], HistoryError> {
         let m = &self.row;
-        let files: Vec<File<&String, &BlobRef>> =
-            m.attachments.iter().map(|a| (&a.name, &a.mime, a.size, a.blob.as_ref(), a.url.as_ref())).collect();
+        let file = |a: &'_ Attachment| -> File<String, BlobRef> {
+            let problem = a.problem.as_ref().map(|p| (p.detail.clone(), p.again));
+            (a.name.clone(), a.mime.clone(), a.size, a.blob.clone(), a.url.clone(), problem)
+        };
+        let files: Vec<_> = m.attachments.iter().map(file).collect();
         let doc: MessageDoc<&String, _, &Choice, &Address, &EventLine> = (
             author_code(&m.author),
             m.text.as_ref(),
@@ -291,7 +294,10 @@ pub(super) fn item(r: &Row<'_>, conversation: ConvId) -> Result<Item, HistoryErr
         rusqlite::types::ValueRef::Null => None,
         _ => Some(MessageId::from_bytes(bytes(r, 4)?)),
     };
-    let file = |(name, mime, size, blob, url)| Attachment { name, mime, size, blob, url };
+    let file = |(name, mime, size, blob, url, problem): File<String, BlobRef>| {
+        let problem = problem.map(|(detail, again)| FileProblem { detail, again });
+        Attachment { name, mime, size, blob, url, problem }
+    };
     let row = Message {
         seq: unsigned(r.get(0)?),
         id: String::new(),
@@ -340,6 +346,7 @@ fn author_code(who: &Who) -> (u8, Option<&String>) {
         Who::Agent(id) => (1, Some(id)),
         Who::Auto(rule) => (2, Some(rule)),
         Who::System => (3, None),
+        Who::Elsewhere => (4, None),
     }
 }
 
@@ -348,6 +355,7 @@ fn author_of(code: (u8, Option<String>)) -> Who {
         (0, _) => Who::Contact,
         (1, Some(id)) => Who::Agent(id),
         (2, Some(rule)) => Who::Auto(rule),
+        (4, _) => Who::Elsewhere,
         _ => Who::System,
     }
 }

@@ -5,6 +5,7 @@ pub mod api;
 mod body;
 pub mod chat;
 pub mod console;
+pub mod media;
 mod problem;
 pub mod serve;
 

@@ -131,12 +131,11 @@ fn refused(hook: &Hook, metrics: &crate::metrics::Metrics, channel: &str, raw: &
 /// Everything that was parsed is durable before the provider hears of it. Repeating the delivery is safe: ids are stable.
 async fn store(state: &HookState, channel: &str, hook: &Hook, raw: &RawRequest) -> Result<(), LogError> {
     for inbound in hook.adapter.parse(raw) {
-        match state.ingest.one(inbound).await {
+        match state.ingest.of_request(inbound, &raw.body).await {
             Ok(_) => {}
             // The adapter made something that breaks the envelope's rules: the bytes are kept, and can be read again.
             Err(LogError::Refused(why)) => {
-                let unparsed = quarantined(state, channel, raw, &why).await?;
-                state.ingest.one(unparsed).await?;
+                state.ingest.of_request(quarantined(channel, raw, &why), &raw.body).await?;
             }
             Err(error) => return Err(error),
         }
@@ -144,19 +143,14 @@ async fn store(state: &HookState, channel: &str, hook: &Hook, raw: &RawRequest) 
     Ok(())
 }
 
-async fn quarantined(state: &HookState, channel: &str, raw: &RawRequest, why: &str) -> Result<Inbound, LogError> {
+fn quarantined(channel: &str, raw: &RawRequest, why: &str) -> Inbound {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &raw.body);
     let hex: String = digest.as_ref().iter().map(|b| format!("{b:02x}")).collect();
-    let content_type = raw
-        .headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|v| v.to_str().ok())
-        .unwrap_or("application/octet-stream")
-        .to_owned();
-    let mut kept = Raw {
-        content_type,
+    let content_type = raw.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let kept = Raw {
+        content_type: content_type.unwrap_or("application/octet-stream").to_owned(),
         blob: None,
-        inline: None,
+        inline: (raw.body.len() <= RAW_INLINE_MAX).then(|| base64::engine::general_purpose::STANDARD.encode(&raw.body)),
         meta: BTreeMap::from([
             ("method".to_owned(), raw.method.to_string()),
             ("path".to_owned(), raw.path.clone()),
@@ -164,18 +158,13 @@ async fn quarantined(state: &HookState, channel: &str, raw: &RawRequest, why: &s
             ("url".to_owned(), raw.url.clone()),
         ]),
     };
-    if raw.body.len() > RAW_INLINE_MAX {
-        kept.blob = Some(state.ingest.log.put_blob(channel, raw.body.clone()).await?);
-    } else {
-        kept.inline = Some(base64::engine::general_purpose::STANDARD.encode(&raw.body));
-    }
-    Ok(Inbound::Unparsed(switchboard_envelope::Unparsed {
+    Inbound::Unparsed(switchboard_envelope::Unparsed {
         id: switchboard_envelope::event_id(channel, "unparsed", &hex),
         channel: channel.to_owned(),
         reason: format!("the adapter's envelope is invalid: {why}"),
         at: raw.received_at,
         raw: kept,
-    }))
+    })
 }
 
 fn respond(reply: Reply) -> Response {

@@ -27,8 +27,10 @@ impl Ingest {
     /// # Errors
     /// When the log is full or did not answer; the caller tells its counterpart to come again.
     pub async fn one(&self, mut inbound: Inbound) -> Result<Ingested, LogError> {
-        if let Inbound::Message(m) = &mut inbound {
-            self.outsource(m).await?;
+        match &mut inbound {
+            Inbound::Message(m) => self.outsource(m).await?,
+            Inbound::Unparsed(u) => self.outsource_raw(&u.channel, &mut u.raw).await?,
+            _ => {}
         }
         if let Err(e) = inbound.validate() {
             return Err(LogError::Refused(e.to_string()));
@@ -48,6 +50,23 @@ impl Ingest {
             Err(_) => self.metrics.log_error("ingest"),
         }
         result
+    }
+
+    /// Stores one envelope that was read out of a request. An adapter leaves a long body out of what it made of it: here the
+    /// body becomes a blob, durable before the record that names it.
+    ///
+    /// # Errors
+    /// As [`Ingest::one`].
+    pub async fn of_request(&self, mut inbound: Inbound, body: &Bytes) -> Result<Ingested, LogError> {
+        let kept = match &mut inbound {
+            Inbound::Message(m) => m.raw.as_mut().map(|raw| (blob_scope(&m.channel, &m.thread), raw)),
+            Inbound::Unparsed(u) => Some((u.channel.clone(), &mut u.raw)),
+            _ => None,
+        };
+        if let Some((scope, raw)) = kept.filter(|(_, raw)| raw.inline.is_none() && raw.blob.is_none()) {
+            raw.blob = Some(self.log.put_blob(&scope, body.clone()).await?);
+        }
+        self.one(inbound).await
     }
 
     async fn outsource(&self, m: &mut Message) -> Result<(), LogError> {
@@ -71,7 +90,7 @@ impl Ingest {
     async fn attach(&self, scope: &str, name: &str, mime: &str, text: String) -> Result<Attachment, LogError> {
         let size = text.len() as u64;
         let blob = self.log.put_blob(scope, Bytes::from(text)).await?;
-        Ok(Attachment { name: name.into(), mime: mime.into(), size, blob: Some(blob), url: None })
+        Ok(Attachment { name: name.into(), mime: mime.into(), size, blob: Some(blob), ..Attachment::default() })
     }
 
     async fn outsource_raw(&self, scope: &str, raw: &mut Raw) -> Result<(), LogError> {

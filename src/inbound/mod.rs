@@ -1,9 +1,11 @@
 //! From outside to IN: verify, parse, ingest, and only then acknowledge.
 
+mod files;
 mod hooks;
 mod ingest;
 mod poll;
 
+pub use files::{FILE_MAX, Fetcher, FileChannel, FileSource, spawn as spawn_files};
 pub use hooks::{Hook, HookState, routes};
 pub use ingest::{Ingest, blob_scope};
 pub use poll::{Poller, spawn};

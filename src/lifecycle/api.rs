@@ -5,6 +5,7 @@ use crate::history::HistoryHandle;
 use crate::http::api::{
     AgentView, Answer, Backend, ChannelView, QueueView, RawRecord, ReloadError, Retried, StateView,
 };
+use crate::http::chat::Wakes;
 use crate::http::console::{self, Sessions};
 use crate::inbound::{Ingest, blob_scope};
 use crate::log::{Log, LogError, Seq};
@@ -18,15 +19,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use switchboard_adapter_sdk::Adapter;
-use switchboard_envelope::{Action, Actor, BlobRef, Command, Inbound, Raw, Timestamp, event_id};
+use switchboard_envelope::{Action, Actor, BlobRef, Command, Inbound, MAX_EVENT_ID, Raw, Timestamp, event_id};
 use switchboard_routing_rules::event::{Event, KeyHash};
+use switchboard_routing_rules::ids::ConvId;
 use switchboard_routing_rules::pack::ConvStatus;
 use switchboard_routing_rules::{RulePack, State};
+use tokio::sync::broadcast;
 
 /// How long a command may wait for its decision before the caller is told to come again.
 const ANSWER: Duration = Duration::from_secs(20);
-/// Where quarantined raw bodies of webhooks are kept.
-const UNSCOPED: &str = "";
 
 pub struct Api {
     pub workspace: String,
@@ -39,6 +40,9 @@ pub struct Api {
     pub adapters: BTreeMap<String, Arc<dyn Adapter>>,
     pub warnings: Mutex<Vec<String>>,
     pub serial: AtomicU64,
+    /// The sockets of the web chat, and where their typing is told.
+    pub wakes: Arc<Wakes>,
+    pub typing: broadcast::Sender<ConvId>,
 }
 
 impl Api {
@@ -51,30 +55,36 @@ impl Api {
         Some(Answer { reply: found.reply, seq: self.history.history().cursor() })
     }
 
-    async fn raw_of(&self, seq: Seq) -> Result<Option<(String, Raw, Bytes)>, LogError> {
+    /// A record of IN as it was delivered: its envelope if it is one, its raw form, and its bytes.
+    async fn held(&self, seq: Seq) -> Result<Option<Held>, LogError> {
         let Some(stored) = self.log.get_in(seq).await? else { return Ok(None) };
-        let raw = match Inbound::from_slice(&stored.data) {
-            Ok(Inbound::Unparsed(u)) => u.raw,
-            Ok(Inbound::Message(m)) => match m.raw {
-                Some(raw) => raw,
-                None => return Ok(Some((stored.channel, record(), stored.data))),
-            },
-            _ => return Ok(Some((stored.channel, record(), stored.data))),
+        let inbound = Inbound::from_slice(&stored.data).ok().filter(|i| i.channel() == stored.channel);
+        let (raw, scope) = match &inbound {
+            Some(Inbound::Unparsed(u)) => (Some(u.raw.clone()), stored.channel.clone()),
+            Some(Inbound::Message(m)) => (m.raw.clone(), blob_scope(&m.channel, &m.thread)),
+            _ => (None, String::new()),
+        };
+        let Some(raw) = raw else {
+            return Ok(Some(Held { channel: stored.channel, inbound, raw: record(), bytes: Some(stored.data) }));
         };
         let inline = raw.inline.as_ref().and_then(|i| base64::engine::general_purpose::STANDARD.decode(i).ok());
         let bytes = match (inline, &raw.blob) {
             (Some(bytes), _) => Some(Bytes::from(bytes)),
-            (None, Some(blob)) => {
-                let found = self.log.get_blob(&stored.channel, blob).await?;
-                match found {
-                    Some(bytes) => Some(bytes),
-                    None => self.log.get_blob(UNSCOPED, blob).await?,
-                }
-            }
+            (None, Some(blob)) => self.log.get_blob(&scope, blob).await?,
             (None, None) => None,
         };
-        Ok(Some((stored.channel, raw, bytes.unwrap_or_default())))
+        Ok(Some(Held { channel: stored.channel, inbound, raw, bytes }))
     }
+}
+
+/// A record of IN, with what was delivered.
+struct Held {
+    channel: String,
+    /// `None`: it is no envelope, or one of another channel.
+    inbound: Option<Inbound>,
+    raw: Raw,
+    /// `None`: nothing is kept any more.
+    bytes: Option<Bytes>,
 }
 
 /// A record that is shown as it stands in IN.
@@ -156,24 +166,25 @@ impl Backend for Api {
     }
 
     async fn quarantined(&self, seq: Seq) -> Result<Option<RawRecord>, LogError> {
-        let found = self.raw_of(seq).await?;
-        Ok(found.map(|(_, raw, bytes)| RawRecord { content_type: raw.content_type, bytes }))
+        let found = self.held(seq).await?;
+        Ok(found.and_then(|h| Some(RawRecord { content_type: h.raw.content_type, bytes: h.bytes? })))
     }
 
     async fn retry_quarantined(&self, seq: Seq, by: Actor) -> Result<Retried, LogError> {
         if !self.current().1.quarantine.contains(&seq) {
             return Ok(Retried::StillHeld("it is not in the quarantine any more".into()));
         }
-        let Some((channel, raw, bytes)) = self.raw_of(seq).await? else {
-            return Ok(Retried::StillHeld("its bytes are not kept any more".into()));
-        };
+        let gone = || Retried::StillHeld("its bytes are not kept any more".into());
+        let Some(held) = self.held(seq).await? else { return Ok(gone()) };
+        let channel = held.channel;
         let Some(adapter) = self.adapters.get(&channel) else {
             return Ok(Retried::StillHeld(format!("channel `{channel}` is not in the configuration")));
         };
-        // A record that was refused as it stands in IN is read as such; anything else by its adapter.
-        let events = match Inbound::from_slice(&bytes) {
-            Ok(inbound) if inbound.channel() == channel => vec![again(inbound, seq)],
-            _ => adapter.reparse(&raw, bytes, clock::now()),
+        // What was understood, and refused only as it stood, is decided again; anything else is read by its adapter.
+        let events = match (held.inbound, held.bytes) {
+            (Some(Inbound::Unparsed(_)) | None, Some(bytes)) => adapter.reparse(&held.raw, bytes, clock::now()),
+            (Some(Inbound::Unparsed(_)) | None, None) => return Ok(gone()),
+            (Some(inbound), _) => vec![again(inbound, seq)],
         };
         if let Some(Inbound::Unparsed(u)) = events.iter().find(|e| matches!(e, Inbound::Unparsed(_))) {
             return Ok(Retried::StillHeld(u.reason.clone()));
@@ -203,6 +214,20 @@ impl Backend for Api {
         Ok(frames)
     }
 
+    fn typing(&self) -> broadcast::Receiver<ConvId> {
+        self.typing.subscribe()
+    }
+
+    fn agent_typing(&self, conversation: ConvId, agent: Option<&str>) {
+        let state = self.current().1;
+        let Some(c) = state.conversation(conversation) else { return };
+        let pack = self.packs.cached(&state.pack);
+        let name = agent.and_then(|id| pack.as_ref()?.agent(id)).map(|a| a.name.as_str());
+        if let Some(p) = &c.private {
+            self.wakes.agent_typing(&c.channel, &p.thread, name);
+        }
+    }
+
     async fn log_bounds(&self) -> Result<(Seq, Seq), LogError> {
         self.log.log_bounds().await
     }
@@ -210,9 +235,23 @@ impl Backend for Api {
 
 /// The same record under an id of its own: its first one is remembered as decided.
 fn again(mut inbound: Inbound, seq: Seq) -> Inbound {
-    if let Inbound::Message(m) = &mut inbound {
-        m.id = format!("{}:again-{seq}", m.id);
+    let id = match &mut inbound {
+        Inbound::Message(m) => &mut m.id,
+        Inbound::Echo(e) => &mut e.id,
+        Inbound::Receipt(r) => &mut r.id,
+        Inbound::Consent(c) => &mut c.id,
+        Inbound::Result(r) => &mut r.id,
+        Inbound::Command(c) => &mut c.id,
+        Inbound::Unparsed(u) => &mut u.id,
+    };
+    let suffix = format!(":again-{seq}");
+    // An id as long as ids may be gives way at its end.
+    let mut kept = MAX_EVENT_ID.saturating_sub(suffix.len()).min(id.len());
+    while !id.is_char_boundary(kept) {
+        kept -= 1;
     }
+    id.truncate(kept);
+    id.push_str(&suffix);
     inbound
 }
 
@@ -293,6 +332,30 @@ pub async fn watch_consoles(api: Arc<Api>, sessions: Arc<Sessions>) {
             if let Err(error) = api.command(command).await {
                 tracing::warn!(agent = %change.agent, %error, "a closed console could not change the agent's presence");
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use switchboard_envelope::{Address, ConsentChange, ConsentState};
+
+    #[test]
+    fn what_is_decided_again_has_an_id_of_its_own_however_long_it_was() {
+        for key in ["1".to_owned(), "ż".repeat(251)] {
+            let inbound = Inbound::Consent(ConsentChange {
+                id: format!("sms:consent:{key}"),
+                channel: "sms".into(),
+                address: Address::new("phone", "+15551230001"),
+                state: ConsentState::OptedOut,
+                at: Timestamp(1),
+                reason: None,
+            });
+            let again = again(inbound.clone(), 42);
+            assert_ne!(again.id(), inbound.id());
+            assert!(again.id().ends_with(":again-42"), "{}", again.id());
+            assert_eq!(again.validate().map_err(|e| e.to_string()), Ok(()));
         }
     }
 }

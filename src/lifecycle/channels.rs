@@ -52,6 +52,7 @@ fn one(config: &Config, id: &str, channel: &ChannelConfig) -> Result<Running, Ve
                     public_url: config.http.public_url.clone(),
                     validity: t.validity.map(|v| u32::try_from(v.as_secs()).unwrap_or(u32::MAX)),
                     smart_encoding: t.smart_encoding,
+                    echoes: t.echoes,
                     ..TwilioConfig::new(t.account_sid.clone(), switchboard_adapter_sdk::Secret::new(""))
                 };
                 let adapter =

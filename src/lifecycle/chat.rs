@@ -11,6 +11,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use switchboard_envelope::{BlobRef, Inbound, ReceiptStatus};
 use switchboard_routing_rules::event::Public;
+use switchboard_routing_rules::ids::ConvId;
 use switchboard_routing_rules::pack::ConvStatus;
 use switchboard_routing_rules::{Event, State};
 use tokio::sync::broadcast;
@@ -23,6 +24,8 @@ pub struct Chat {
     pub history: HistoryHandle,
     pub state: View,
     pub packs: Arc<Packs>,
+    /// Tells the consoles in which conversation a visitor writes.
+    pub typing: broadcast::Sender<ConvId>,
 }
 
 impl Chat {
@@ -34,7 +37,7 @@ impl Chat {
         let (auto, name) = match &m.author {
             Who::Agent(id) => (false, self.agent_name(id)),
             Who::Auto(_) => (true, None),
-            Who::Contact | Who::System => (false, None),
+            Who::Contact | Who::System | Who::Elsewhere => (false, None),
         };
         ChatItem {
             seq: m.seq,
@@ -121,7 +124,14 @@ impl ChatBackend for Chat {
         self.ingest.log.get_blob(&blob_scope(channel, thread), blob).await
     }
 
-    fn visitor_typing(&self, _channel: &str, _thread: &str) {}
+    fn visitor_typing(&self, channel: &str, thread: &str) {
+        let state = self.state();
+        let conversation = state.conversation_of_thread(state.thread_hash(channel, thread));
+        if let Some(c) = conversation.filter(|c| c.is_open()) {
+            // Nobody who listens is no error.
+            let _ = self.typing.send(c.id);
+        }
+    }
 }
 
 /// Wakes the sockets of a thread after history shows something new of it.

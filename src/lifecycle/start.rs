@@ -6,13 +6,14 @@ use super::{api, chat, health, listener, tokens};
 use crate::cli::banner::{Banner, ChannelLine, banner};
 use crate::clock;
 use crate::config::{Config, Signatures};
-use crate::history::{HistoryWriter, keep_within, spawn_projection};
+use crate::history::{HistoryHandle, HistoryWriter, keep_within, spawn_projection};
 use crate::http::api::{ApiState, Limits as ApiLimits};
 use crate::http::chat::{ChatSetup, ChatState, Timing, Wakes};
 use crate::http::console::{ConsoleState, Identity, Sessions};
-use crate::inbound::{Hook, HookState, Ingest, Poller};
+use crate::http::media::Links;
+use crate::inbound::{Fetcher, FileChannel, Hook, HookState, Ingest, Poller};
 use crate::log::sqlite::{SqliteLog, SqliteOptions};
-use crate::log::{Log, LogError, Seq};
+use crate::log::{Log, LogError, Seq, Stored};
 use crate::metrics::Metrics;
 use crate::outbound::{Caller, Lane};
 use crate::packs::{self, Packs};
@@ -22,9 +23,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use switchboard_adapter_sdk::Client;
 use switchboard_envelope::Scope;
-use switchboard_routing_rules::RulePack;
 use switchboard_routing_rules::ids::Salt;
 use switchboard_routing_rules::state::Limits as StateLimits;
+use switchboard_routing_rules::{Event, RulePack};
 use switchboard_webchat::TokenKey;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -83,6 +84,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         let codec = decoder.clone();
         async move { codec.decode(&stored).await.map_err(|e| LogError::Damaged(e.to_string())) }
     };
+    let decode_file = decode.clone();
     let (history, history_task) = spawn_projection(log.clone(), writer, decode, stopping_history);
 
     let profiles = running.iter().map(|r| (r.id.clone(), r.profile.clone())).collect();
@@ -97,16 +99,21 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let (stop_edges, stopping) = watch::channel(false);
     let (stop_router, stopping_router) = watch::channel(false);
     let ingest = Ingest { log: log.clone(), metrics: metrics.clone() };
-    let edges = spawn_edges(&running, &ingest, &process, &stopping)?;
+    let clients = clients(&running)?;
+    let links = links(&config, log.as_ref()).await?;
+    let mut edges = spawn_edges(&running, &clients, &ingest, &process, links.as_ref(), &stopping);
+    edges.push(spawn_files(&running, &clients, &ingest, &history, decode_file, &stopping));
     let mut router_task = tokio::spawn(router.run(stopping_router));
 
     let wakes = Wakes::new();
+    let typing = tokio::sync::broadcast::Sender::new(256);
     let chat_state = ChatState::new(ChatSetup {
         backend: Arc::new(chat::Chat {
             ingest: ingest.clone(),
             history: history.clone(),
             state: handle.state.clone(),
             packs: packs.clone(),
+            typing: typing.clone(),
         }),
         wakes: wakes.clone(),
         channels: running.iter().filter_map(|r| r.chat.clone()).collect(),
@@ -117,7 +124,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     metrics.extend(|registry| chat_state.register(registry));
     // Without a channel that pushes, nobody waits for this.
     let pushes = running.iter().any(|r| r.profile.push);
-    let wake = pushes.then(|| chat::wake(history.clone(), handle.state.clone(), wakes));
+    let wake = pushes.then(|| chat::wake(history.clone(), handle.state.clone(), wakes.clone()));
     let waker = tokio::spawn(async move {
         if let Some(wake) = wake {
             wake.await;
@@ -130,7 +137,10 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         max_body: config.http.max_body,
         read_timeout: config.http.read_timeout,
     });
-    let public_routes = crate::inbound::routes(hooks).merge(crate::http::chat::routes(chat_state.clone()));
+    let mut public_routes = crate::inbound::routes(hooks).merge(crate::http::chat::routes(chat_state.clone()));
+    if let Some(links) = links {
+        public_routes = public_routes.merge(crate::http::media::routes(links, log.clone()));
+    }
     let sessions = Arc::new(Sessions::new(Arc::new(clock::now), false));
     let check = tokens.clone();
     let console = ConsoleState {
@@ -150,6 +160,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         adapters: running.iter().map(|r| (r.id.clone(), r.adapter.clone())).collect(),
         warnings: Default::default(),
         serial: Default::default(),
+        wakes,
+        typing,
     });
     let api_limits = ApiLimits { read_timeout: config.http.read_timeout, ..ApiLimits::default() };
     let api_state =
@@ -273,6 +285,14 @@ fn welcome(config: &Config, sessions: &Arc<Sessions>, log: &dyn Log, pack: Optio
     let _ = std::io::Write::flush(&mut std::io::stdout());
 }
 
+/// How providers reach our files, if they can.
+async fn links(config: &Config, log: &dyn Log) -> Result<Option<Arc<Links>>, StartError> {
+    let Some(public_url) = &config.http.public_url else { return Ok(None) };
+    let key = log.put_key("media", fresh()?).await?;
+    let links = Links::new(&key, public_url).map_err(|e| StartError::Other(e.to_string()))?;
+    Ok(Some(Arc::new(links)))
+}
+
 fn fresh() -> Result<[u8; 32], StartError> {
     crate::log::seal::fresh_key().map_err(|e| StartError::Other(e.to_string()))
 }
@@ -292,21 +312,32 @@ fn hooks(config: &Config, running: &[Running]) -> BTreeMap<String, Hook> {
         .collect()
 }
 
-fn spawn_edges(
-    running: &[Running],
-    ingest: &Ingest,
-    process: &str,
-    stopping: &watch::Receiver<bool>,
-) -> Result<Vec<JoinHandle<()>>, StartError> {
+/// The HTTP client of each channel that calls a provider; one behind a proxy has its own.
+fn clients(running: &[Running]) -> Result<BTreeMap<String, Client>, StartError> {
     let shared = Client::new().map_err(|e| StartError::Other(format!("the HTTP client: {e}")))?;
-    let mut tasks = vec![];
+    let mut clients = BTreeMap::new();
     for r in running.iter().filter(|r| !r.profile.push) {
         let client = match &r.config.proxy {
             Some(proxy) => Client::with_proxy(proxy.expose())
                 .map_err(|e| StartError::Channels(format!("channel `{}`: proxy: {e}", r.id)))?,
             None => shared.clone(),
         };
-        let client: Arc<dyn Caller> = Arc::new(client);
+        clients.insert(r.id.clone(), client);
+    }
+    Ok(clients)
+}
+
+fn spawn_edges(
+    running: &[Running],
+    clients: &BTreeMap<String, Client>,
+    ingest: &Ingest,
+    process: &str,
+    links: Option<&Arc<Links>>,
+    stopping: &watch::Receiver<bool>,
+) -> Vec<JoinHandle<()>> {
+    let mut tasks = vec![];
+    for (r, client) in running.iter().filter_map(|r| Some((r, clients.get(&r.id)?))) {
+        let client: Arc<dyn Caller> = Arc::new(client.clone());
         let lane = Lane {
             channel: r.id.clone(),
             adapter: r.adapter.clone(),
@@ -317,6 +348,7 @@ fn spawn_edges(
             metrics: ingest.metrics.clone(),
             parallel: r.profile.in_flight as usize,
             process: process.to_owned(),
+            links: links.cloned(),
         };
         tasks.push(crate::outbound::spawn(lane, stopping.clone()));
         if let Some(every) = r.config.poll {
@@ -325,7 +357,32 @@ fn spawn_edges(
             tasks.push(crate::inbound::spawn(poller, stopping.clone()));
         }
     }
-    Ok(tasks)
+    tasks
+}
+
+/// The task that fetches what providers keep of messages.
+fn spawn_files<F>(
+    running: &[Running],
+    clients: &BTreeMap<String, Client>,
+    ingest: &Ingest,
+    history: &HistoryHandle,
+    decode: impl Fn(Stored) -> F + Send + Sync + 'static,
+    stopping: &watch::Receiver<bool>,
+) -> JoinHandle<()>
+where
+    F: Future<Output = Result<Vec<Event>, LogError>> + Send + 'static,
+{
+    let channel = |r: &Running| {
+        let source = Arc::new(clients.get(&r.id)?.clone());
+        Some((r.id.clone(), FileChannel { adapter: r.adapter.clone(), source }))
+    };
+    let fetcher = Fetcher {
+        channels: running.iter().filter_map(channel).collect(),
+        ingest: ingest.clone(),
+        history: history.clone(),
+        decode: Box::new(move |stored| Box::pin(decode(stored))),
+    };
+    crate::inbound::spawn_files(fetcher, stopping.clone())
 }
 
 /// The log stopped: nothing can be accepted any more.

@@ -102,7 +102,8 @@ impl Lane {
     }
 
     async fn call(&self, send: &SendRecord) -> AttemptOutcome {
-        match self.adapter.encode(send) {
+        let linked = self.links.as_ref().filter(|_| !send.content.attachments.is_empty()).map(|l| l.fill(send));
+        match self.adapter.encode(linked.as_ref().unwrap_or(send)) {
             Ok(call) => {
                 let answer = self.client.call(call.clone()).await;
                 self.adapter.classify(send, &answer, clock::now())
@@ -144,6 +145,7 @@ impl Lane {
             detail: o.detail,
             retry_after_ms: o.retry_after_ms,
             channel_refused: o.channel_refused,
+            opted_out: o.opted_out,
             reconciled,
         };
         let inbound = Inbound::Result(result);

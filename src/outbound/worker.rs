@@ -2,6 +2,7 @@
 //! the router's: it releases one at a time.
 
 use super::attempt::Limits;
+use crate::http::media::Links;
 use crate::log::{Log, LogError};
 use crate::metrics::Metrics;
 use async_trait::async_trait;
@@ -41,6 +42,8 @@ pub struct Lane {
     pub parallel: usize,
     /// Names this process in its claims.
     pub process: String,
+    /// Where providers fetch our files; `None` when nothing of ours is public.
+    pub links: Option<Arc<Links>>,
 }
 
 /// Starts a channel's worker. It takes no new records once `stop` is true, and ends when what it took is settled. Aborting

@@ -176,6 +176,7 @@ impl World {
             metrics,
             parallel: 4,
             process,
+            links: None,
         };
         let lane = spawn(lane, stopping.clone());
         let running = tokio::spawn(async move {

@@ -66,3 +66,25 @@ async fn a_plain_request_to_the_socket_is_refused() {
     let plain = server.get("/chat/site/ws", &[]).await;
     assert!((400..500).contains(&plain.status), "{}", plain.status);
 }
+
+#[tokio::test]
+async fn the_widget_is_at_most_twenty_kilobytes_on_the_wire() {
+    use std::io::Read as _;
+    let server = start(WebchatConfig::default()).await;
+    let plain = server.get("/chat/site/widget.js", &[]).await;
+    assert_eq!((plain.header("content-encoding"), plain.header("vary")), (None, Some("accept-encoding")));
+    let packed = server.get("/chat/site/widget.js", &[("accept-encoding", "br, gzip;q=0.8")]).await;
+    assert_eq!(packed.header("content-encoding"), Some("gzip"));
+    assert!(packed.body.len() <= 20_000, "{} bytes", packed.body.len());
+    let mut script = vec![];
+    flate2::read::GzDecoder::new(packed.body.as_slice()).read_to_end(&mut script).unwrap();
+    assert!(script == plain.body, "not the same script");
+    for refused in ["identity", "gzip;q=0", "x-gzip-like"] {
+        let answer = server.get("/chat/site/widget.js", &[("accept-encoding", refused)]).await;
+        assert_eq!(answer.header("content-encoding"), None, "{refused}");
+    }
+    let etag = plain.header("etag").unwrap();
+    assert_eq!(Some(etag), packed.header("etag"));
+    let again = server.get("/chat/site/widget.js", &[("if-none-match", etag), ("accept-encoding", "gzip")]).await;
+    assert_eq!(again.status, 304);
+}

@@ -157,6 +157,12 @@ pub enum Action {
         up_to: u64,
         read: bool,
     },
+    /// The files of a message as they stand after an attempt to fetch them from the provider.
+    Fetched {
+        conversation: String,
+        message: String,
+        attachments: Vec<Attachment>,
+    },
     /// A quarantined record was read again; its outcome was ingested under its own ids.
     Released {
         quarantined: u64,

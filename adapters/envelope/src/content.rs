@@ -35,7 +35,7 @@ impl Address {
 pub struct BlobRef(pub String);
 
 /// A file that came with a message, or goes out with one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Attachment {
     pub name: String,
@@ -49,6 +49,28 @@ pub struct Attachment {
     /// Where the provider keeps the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// Why it is not stored yet, or never will be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<FileProblem>,
+}
+
+impl Attachment {
+    /// It has to be fetched from the provider still.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.blob.is_none() && self.url.is_some() && self.problem.as_ref().is_none_or(|p| p.again)
+    }
+}
+
+/// Why a file could not be fetched from its provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct FileProblem {
+    /// A sentence for the agent; it names no address.
+    pub detail: String,
+    /// It is tried again.
+    #[serde(default)]
+    pub again: bool,
 }
 
 /// A button or quick reply that the customer pressed.

@@ -222,6 +222,9 @@ pub struct AttemptResult {
     /// Our credentials, permission or sender were refused: the channel pauses until an operator acts.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub channel_refused: bool,
+    /// The provider refused it because the person opted out; from here that holds on our side too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub opted_out: bool,
     /// The result answers a `reconcile`, not the call itself.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reconciled: bool,

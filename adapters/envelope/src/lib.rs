@@ -16,7 +16,7 @@ mod time;
 mod wire;
 
 pub use command::{Action, Actor, Command, Destination, Scope};
-pub use content::{Address, Attachment, BlobRef, Choice, Content, Raw, Visibility};
+pub use content::{Address, Attachment, BlobRef, Choice, Content, FileProblem, Raw, Visibility};
 pub use inbound::{
     AttemptResult, ConsentChange, ConsentState, Echo, Inbound, Message, Outcome, Receipt, ReceiptStatus, Unparsed,
 };
@@ -24,4 +24,4 @@ pub use names::{InvalidId, MAX_EVENT_ID, event_id, is_id, subject_token, subject
 pub use outbound::{Author, Outbound, Reconcile, Send};
 pub use profile::ChannelProfile;
 pub use time::Timestamp;
-pub use wire::{MAX_ENVELOPE, VERSION, WireError};
+pub use wire::{JsonProblem, MAX_ENVELOPE, VERSION, WireError};

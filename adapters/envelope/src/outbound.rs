@@ -21,6 +21,8 @@ pub enum Author {
     Agent {
         id: String,
     },
+    /// Somebody of ours, in the provider's own tool: we saw it there, and sent nothing.
+    Elsewhere,
 }
 
 /// One attempt at one provider call.

@@ -14,6 +14,9 @@ pub struct ChannelProfile {
     pub max_text: Option<u32>,
     #[serde(default)]
     pub max_attachments: Option<u32>,
+    /// Why no files can be sent as it is configured: a sentence that says what to change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_files: Option<String>,
     /// The `kind` of address that it writes to.
     pub address_kind: String,
     /// A conversation may start from our side.
@@ -55,6 +58,7 @@ impl ChannelProfile {
             push: false,
             max_text: None,
             max_attachments: None,
+            no_files: None,
             address_kind: address_kind.into(),
             proactive: false,
             cost: one_unit(),

@@ -11,18 +11,50 @@ pub const VERSION: u32 = 1;
 /// The largest envelope in bytes; what is longer travels as a blob. A broker refuses records of a mebibyte.
 pub const MAX_ENVELOPE: usize = 900 * 1024;
 
-#[derive(Debug, Error)]
+/// Why an envelope is refused. No variant holds anything of what was in it: these texts reach logs and public events, and
+/// an envelope holds what a customer wrote.
+#[derive(Debug, Error, PartialEq, Eq)]
 pub enum WireError {
     #[error("not a JSON envelope: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(JsonProblem),
     #[error("envelope version {found} is not supported: this build reads version {VERSION}")]
     Version { found: u64 },
-    #[error("unknown envelope type `{0}`")]
-    Type(String),
+    #[error("unknown envelope type")]
+    Type,
     #[error("field `{field}`: {problem}")]
     Field { field: &'static str, problem: String },
     #[error("{size} bytes are over the limit of {MAX_ENVELOPE}")]
     TooLarge { size: usize },
+}
+
+/// What is wrong with a JSON text and where, without quoting it, as the parser's own messages do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{what} at line {line}, column {column}")]
+pub struct JsonProblem {
+    pub what: &'static str,
+    /// From 1; 0 when the parser cannot say.
+    pub line: usize,
+    /// From 1, in bytes; 0 when the parser cannot say.
+    pub column: usize,
+}
+
+impl From<&serde_json::Error> for JsonProblem {
+    fn from(error: &serde_json::Error) -> JsonProblem {
+        use serde_json::error::Category;
+        let what = match error.classify() {
+            Category::Io => "it cannot be read",
+            Category::Syntax => "it is no JSON",
+            Category::Data => "a field is missing or has another type or form",
+            Category::Eof => "it ends too early",
+        };
+        JsonProblem { what, line: error.line(), column: error.column() }
+    }
+}
+
+impl From<serde_json::Error> for WireError {
+    fn from(error: serde_json::Error) -> WireError {
+        WireError::Json(JsonProblem::from(&error))
+    }
 }
 
 #[derive(Deserialize)]
@@ -75,7 +107,7 @@ impl Inbound {
             "result" => Inbound::Result(body(bytes)?),
             "command" => Inbound::Command(Box::new(body(bytes)?)),
             "unparsed" => Inbound::Unparsed(body(bytes)?),
-            other => return Err(WireError::Type(other.to_owned())),
+            _ => return Err(WireError::Type),
         };
         inbound.validate()?;
         Ok(inbound)
@@ -101,14 +133,14 @@ impl Inbound {
     /// With the first field that breaks its rule.
     pub fn validate(&self) -> Result<(), WireError> {
         let (id, channel) = (self.id(), self.channel());
-        check(is_id(channel), "channel", || format!("`{channel}` is not an id"))?;
+        check(is_id(channel), "channel", || "is not an id: write a-z, 0-9 and `-`".into())?;
         let prefix_holds = id
             .strip_prefix(channel)
             .and_then(|rest| rest.strip_prefix(':'))
             .and_then(|rest| rest.strip_prefix(self.kind()))
             .and_then(|rest| rest.strip_prefix(':'))
             .is_some_and(|key| !key.is_empty());
-        check(prefix_holds, "id", || format!("must be `{channel}:{}:<event key>`", self.kind()))?;
+        check(prefix_holds, "id", || format!("must be `<channel>:{}:<event key>`", self.kind()))?;
         check(id.len() <= MAX_EVENT_ID, "id", || format!("longer than {MAX_EVENT_ID} bytes"))?;
         check(!id.chars().any(char::is_control), "id", || "holds a control character".into())?;
         match self {
@@ -139,7 +171,7 @@ impl Outbound {
         match head(bytes)?.kind.as_ref() {
             "send" => Ok(Outbound::Send(Box::new(body(bytes)?))),
             "reconcile" => Ok(Outbound::Reconcile(body(bytes)?)),
-            other => Err(WireError::Type(other.to_owned())),
+            _ => Err(WireError::Type),
         }
     }
 

@@ -110,6 +110,8 @@ pub struct AttemptOutcome {
     pub retry_after_ms: Option<u64>,
     /// Credentials, permission or sender refused: pause the channel and tell an operator.
     pub channel_refused: bool,
+    /// The provider says that the person opted out: nothing more is sent to them.
+    pub opted_out: bool,
 }
 
 impl AttemptOutcome {
@@ -122,6 +124,7 @@ impl AttemptOutcome {
             detail: None,
             retry_after_ms: None,
             channel_refused: false,
+            opted_out: false,
         }
     }
 }
@@ -193,8 +196,14 @@ pub trait Adapter: std::marker::Send + Sync + 'static {
         Err("this channel has no list to poll".into())
     }
 
-    /// How to fetch a file that the provider keeps. Credentials must not follow a redirect to another host.
+    /// How to fetch a file that the provider keeps; `None` when its address is not one of the provider's. Credentials must
+    /// not follow a redirect to another host.
     fn fetch(&self, _attachment: &Attachment) -> Option<Call> {
+        None
+    }
+
+    /// What was fetched is no file of the message but the provider's list of them: these are meant.
+    fn listed(&self, _attachment: &Attachment, _fetched: &Bytes) -> Option<Vec<Attachment>> {
         None
     }
 }

@@ -49,6 +49,7 @@ impl Class {
             code: code.map(str::to_owned),
             detail: Some(sentence.into()),
             channel_refused: self == Class::Config,
+            opted_out: self == Class::OptedOut,
             ..AttemptOutcome::new(self.outcome())
         }
     }
@@ -85,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_config_pauses_the_channel() {
+    fn only_config_pauses_the_channel_and_only_an_opt_out_is_one() {
         let all = [
             (Class::Ok, Outcome::Accepted),
             (Class::OkTruncated, Outcome::Accepted),
@@ -101,6 +102,7 @@ mod tests {
         for (class, outcome) in all {
             let attempt = class.attempt(Some("7"), "why");
             assert_eq!((attempt.outcome, attempt.channel_refused), (outcome, class == Class::Config), "{class:?}");
+            assert_eq!(attempt.opted_out, class == Class::OptedOut, "{class:?}");
             assert_eq!((attempt.code.as_deref(), attempt.detail.as_deref()), (Some("7"), Some("why")));
         }
     }

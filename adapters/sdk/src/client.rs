@@ -4,8 +4,15 @@
 use crate::{Answer, Call, CallBody, CallError, Response};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use reqwest::{Url, redirect};
-use std::{net::IpAddr, time::Duration};
+use reqwest::{
+    Url,
+    dns::{Addrs, Name, Resolve, Resolving},
+    redirect,
+};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 use thiserror::Error;
 use url::Host;
 
@@ -53,6 +60,8 @@ pub enum FetchError {
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
+    /// For files: it connects to no private network, whatever a name resolves to.
+    outside: reqwest::Client,
     loopback_only: bool,
 }
 
@@ -63,7 +72,8 @@ impl Client {
     /// When the system has no CA certificates.
     pub fn new() -> Result<Client, ClientError> {
         let http = builder().build().map_err(ClientError::Build)?;
-        Ok(Client { http, loopback_only: false })
+        let outside = builder().dns_resolver(OutsideOnly).build().map_err(ClientError::Build)?;
+        Ok(Client { http, outside, loopback_only: false })
     }
 
     /// A client that goes through an HTTP proxy, with a pool of its own.
@@ -73,7 +83,8 @@ impl Client {
     pub fn with_proxy(proxy: &str) -> Result<Client, ClientError> {
         let proxy = reqwest::Proxy::all(proxy).map_err(ClientError::Proxy)?;
         let http = builder().proxy(proxy).build().map_err(ClientError::Build)?;
-        Ok(Client { http, loopback_only: false })
+        // The names are the proxy's to resolve, and the proxy may well be in a private network.
+        Ok(Client { outside: http.clone(), http, loopback_only: false })
     }
 
     /// A client for tests: whatever is not on this machine is refused before a byte leaves.
@@ -93,23 +104,25 @@ impl Client {
     pub async fn call(&self, call: Call) -> Answer {
         let url = self.target(&call.url)?;
         let headers = headers_of(&call)?;
-        let response = self.send(call, url, headers).await?;
+        let response = send(&self.http, call, url, headers).await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let (body, _) = read(response, BODY_LIMIT).await?;
         Ok(Response { status, headers, body })
     }
 
     /// Fetches a file of at most `limit` bytes, following up to three redirects. The call's headers, which hold
-    /// credentials, are left behind for good once a redirect leads to another origin.
+    /// credentials, are left behind for good once a redirect leads to another origin. Unless the call itself is for a literal
+    /// address of a private network, as an operator may have configured it, no name that leads into one is followed.
     ///
     /// # Errors
     /// When the file is not had whole.
     pub async fn fetch(&self, call: Call, limit: usize) -> Result<File, FetchError> {
         let mut url = self.target(&call.url)?;
         let mut headers = headers_of(&call)?;
+        let http = if is_internal(&url) { &self.http } else { &self.outside };
         for _ in 0..=MAX_REDIRECTS {
             let get = Call { body: CallBody::Empty, ..call.clone() };
-            let response = self.send(get, url.clone(), headers.clone()).await?;
+            let response = send(http, get, url.clone(), headers.clone()).await?;
             let status = response.status();
             if let Some(location) = location(&response) {
                 let next = self.redirected(&url, &location)?;
@@ -125,16 +138,6 @@ impl Client {
             return file(response, limit).await;
         }
         Err(FetchError::Redirect("more than three in a row"))
-    }
-
-    async fn send(&self, call: Call, url: Url, headers: HeaderMap) -> Result<reqwest::Response, CallError> {
-        let mut request = reqwest::Request::new(call.method, url);
-        *request.timeout_mut() = Some(call.timeout);
-        *request.headers_mut() = headers;
-        if let CallBody::Bytes(_, bytes) = call.body {
-            *request.body_mut() = Some(bytes.into());
-        }
-        self.http.execute(request).await.map_err(call_error)
     }
 
     fn target(&self, url: &str) -> Result<Url, CallError> {
@@ -158,6 +161,38 @@ impl Client {
             return Err(FetchError::Redirect("into a private network"));
         }
         Ok(next)
+    }
+}
+
+async fn send(
+    http: &reqwest::Client,
+    call: Call,
+    url: Url,
+    headers: HeaderMap,
+) -> Result<reqwest::Response, CallError> {
+    let mut request = reqwest::Request::new(call.method, url);
+    *request.timeout_mut() = Some(call.timeout);
+    *request.headers_mut() = headers;
+    if let CallBody::Bytes(_, bytes) = call.body {
+        *request.body_mut() = Some(bytes.into());
+    }
+    http.execute(request).await.map_err(call_error)
+}
+
+/// Resolves names, and leaves out every address that outsiders must not make us visit. The connection is made to what is
+/// left, so that no second answer of the name server counts.
+struct OutsideOnly;
+
+impl Resolve for OutsideOnly {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let outside: Vec<SocketAddr> = found.filter(|address| !is_internal_ip(address.ip())).collect();
+            if outside.is_empty() {
+                return Err("the name leads into a private network".into());
+            }
+            Ok(Box::new(outside.into_iter()) as Addrs)
+        })
     }
 }
 
@@ -271,17 +306,30 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// A literal address that outsiders must not make us visit. A name that resolves to one is not seen here: redirects are
-/// followed for providers only, whose answers came over TLS.
+/// A literal address that outsiders must not make us visit; names are looked at when they are resolved.
 fn is_internal(url: &Url) -> bool {
-    let ip = match url.host() {
-        Some(Host::Domain(_)) | None => return is_loopback(url),
-        Some(Host::Ipv4(ip)) => IpAddr::V4(ip),
-        Some(Host::Ipv6(ip)) => ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4),
-    };
-    match ip {
-        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified(),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unspecified() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    match url.host() {
+        Some(Host::Domain(_)) | None => is_loopback(url),
+        Some(Host::Ipv4(ip)) => is_internal_ip(IpAddr::V4(ip)),
+        Some(Host::Ipv6(ip)) => is_internal_ip(IpAddr::V6(ip)),
+    }
+}
+
+fn is_internal_ip(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let [first, second, ..] = ip.octets();
+            let is_shared = first == 100 && (64..128).contains(&second);
+            let is_reserved = first == 0 || first >= 240;
+            ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_multicast() || is_shared || is_reserved
+        }
+        IpAddr::V6(ip) => {
+            ip.is_loopback()
+                || ip.is_unspecified()
+                || ip.is_unique_local()
+                || ip.is_unicast_link_local()
+                || ip.is_multicast()
+        }
     }
 }
 

@@ -246,3 +246,36 @@ fn a_proxy_must_be_a_url() {
     assert!(matches!(Client::with_proxy("http://["), Err(ClientError::Proxy(_))));
     Client::with_proxy("http://127.0.0.1:3128").unwrap();
 }
+
+#[tokio::test]
+async fn a_name_that_leads_into_a_private_network_has_no_address_for_files() {
+    let name = "localhost".parse::<Name>().unwrap();
+    let error = OutsideOnly.resolve(name).await.err().expect("localhost is this machine");
+    assert!(error.to_string().contains("private network"), "{error}");
+}
+
+#[test]
+fn addresses_that_outsiders_must_not_make_us_visit() {
+    for inside in [
+        "127.0.0.1",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "0.0.0.0",
+        "224.0.0.1",
+        "255.255.255.255",
+        "::1",
+        "::",
+        "fd00::1",
+        "fe80::1",
+        "ff02::1",
+        "::ffff:10.0.0.1",
+    ] {
+        assert!(is_internal_ip(inside.parse().unwrap()), "{inside}");
+    }
+    for outside in ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "::ffff:8.8.8.8"] {
+        assert!(!is_internal_ip(outside.parse().unwrap()), "{outside}");
+    }
+}

@@ -7,6 +7,7 @@
 mod adapter;
 pub mod classify;
 pub mod client;
+pub mod file_type;
 pub mod redact;
 mod secret;
 pub mod signature;
@@ -16,5 +17,5 @@ pub mod testkit;
 pub use adapter::{
     Adapter, Answer, AttemptOutcome, Call, CallBody, CallError, Polled, RawRequest, Reply, Response, Verdict,
 };
-pub use client::Client;
+pub use client::{Client, FetchError, File};
 pub use secret::Secret;

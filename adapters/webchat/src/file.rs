@@ -1,6 +1,7 @@
 use crate::{TokenKey, Visitor, keyed};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
+use switchboard_adapter_sdk::file_type;
 use switchboard_envelope::{Attachment, BlobRef};
 use thiserror::Error;
 
@@ -26,26 +27,6 @@ pub enum FileRefused {
     #[error("files of this kind are not accepted: send an image, a PDF, a text, an office document or an archive")]
     Kind,
 }
-
-/// What a file may be, by its first bytes. The last column says whether a browser may render it as a picture.
-const MAGIC: &[(&[u8], usize, &str)] = &[
-    (b"\x89PNG\r\n\x1a\n", 0, "image/png"),
-    (b"\xff\xd8\xff", 0, "image/jpeg"),
-    (b"GIF87a", 0, "image/gif"),
-    (b"GIF89a", 0, "image/gif"),
-    (b"WEBP", 8, "image/webp"),
-    (b"ftypheic", 4, "image/heic"),
-    (b"ftypmif1", 4, "image/heic"),
-    (b"ftypavif", 4, "image/avif"),
-    (b"%PDF-", 0, "application/pdf"),
-    (b"ftyp", 4, "video/mp4"),
-    (b"\x1a\x45\xdf\xa3", 0, "video/webm"),
-    (b"OggS", 0, "audio/ogg"),
-    (b"ID3", 0, "audio/mpeg"),
-    (b"WAVE", 8, "audio/wav"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", 0, "application/x-ole-storage"),
-    (b"PK\x03\x04", 0, "application/zip"),
-];
 
 /// What a ZIP container may call itself by its name.
 const ZIPPED: &[(&str, &str)] = &[
@@ -76,23 +57,14 @@ pub fn check_upload(name: &str, bytes: &[u8]) -> Result<(String, &'static str), 
     if DANGEROUS.contains(&extension.as_str()) {
         return Err(FileRefused::Kind);
     }
-    let magic = MAGIC.iter().find(|(magic, at, _)| bytes.get(*at..).is_some_and(|rest| rest.starts_with(magic)));
-    let mime = match magic {
-        Some((_, _, "application/zip")) => {
+    let mime = match file_type::of(bytes) {
+        Some("application/zip") => {
             ZIPPED.iter().find(|(e, _)| *e == extension).map_or("application/zip", |(_, mime)| *mime)
         }
-        Some((_, _, mime)) => mime,
-        None if is_text(bytes) => "text/plain",
+        Some(mime) => mime,
         None => return Err(FileRefused::Kind),
     };
     Ok((name, mime))
-}
-
-/// UTF-8 without control characters that no text has, and no markup that a browser could be talked into running.
-fn is_text(bytes: &[u8]) -> bool {
-    let Ok(text) = std::str::from_utf8(bytes) else { return false };
-    let start = text.trim_start_matches('\u{feff}').trim_start();
-    !start.starts_with('<') && !text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t' | '\u{c}'))
 }
 
 /// The last segment of a path, without what a file system or a header line could trip over.
@@ -141,7 +113,7 @@ pub fn verify_file(key: &TokenKey, channel: &str, visitor: &Visitor, file: &Sign
         mime: file.mime.clone(),
         size: file.size,
         blob: Some(BlobRef(file.blob.clone())),
-        url: None,
+        ..Attachment::default()
     })
 }
 
@@ -205,6 +177,7 @@ mod tests {
             size: 5,
             blob: Some(BlobRef("blob:sha256:00".into())),
             url: None,
+            problem: None,
         };
         let signed = sign_file(&key, "site", &ann, &file);
         assert_eq!(verify_file(&key, "site", &ann, &signed), Some(file));

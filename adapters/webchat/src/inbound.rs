@@ -257,6 +257,7 @@ mod tests {
             size: 9,
             blob: Some(BlobRef("blob:sha256:aa".into())),
             url: None,
+            problem: None,
         };
         let mut f = frame("c", "");
         f.attachments = vec![sign_file(&key(), "site", &ann(), &file)];

@@ -71,7 +71,7 @@ impl fmt::Display for Origin {
 #[error("origin `{origin}` is not in `channels.{channel}.origins`")]
 pub struct OriginRefused {
     pub channel: String,
-    /// The header, cut to what a log line can bear.
+    /// The header's origin, cut to what a log line can bear.
     pub origin: String,
 }
 
@@ -100,11 +100,15 @@ impl OriginPolicy {
     /// When a browser says that the page is of another origin.
     pub fn check(&self, origin: Option<&str>, host: Option<&str>) -> Result<(), OriginRefused> {
         let Some(text) = origin else { return Ok(()) };
-        let refused = || OriginRefused { channel: self.channel.clone(), origin: text.chars().take(200).collect() };
-        let origin = Origin::parse(text).map_err(|_| refused())?;
+        let refused = |origin: Option<&Origin>| OriginRefused {
+            channel: self.channel.clone(),
+            // What is no origin is not repeated: anything could stand there.
+            origin: origin.map_or("(no web origin)".into(), |o| o.to_string().chars().take(200).collect()),
+        };
+        let origin = Origin::parse(text).map_err(|_| refused(None))?;
         let listed = self.allowed.contains(&origin) || self.own.contains(&origin);
         let same = origin.is_literal() && host.is_some_and(|host| origin.has_authority(host));
-        if listed || same { Ok(()) } else { Err(refused()) }
+        if listed || same { Ok(()) } else { Err(refused(Some(&origin))) }
     }
 }
 

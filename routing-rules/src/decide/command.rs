@@ -111,6 +111,7 @@ impl<'a> Draft<'a> {
                 self.emit(Public::Confirmed { channel, thread, up_to: *up_to, read: *read, at });
                 Ok(done(202, []))
             }
+            Action::Fetched { conversation, message, attachments } => self.fetched(conversation, message, attachments),
             Action::Released { quarantined } => {
                 if !self.state.quarantine.contains(quarantined) {
                     return Err(not_found("quarantined record"));
@@ -171,6 +172,9 @@ impl<'a> Draft<'a> {
         if let Some(max) = profile.max_text.filter(|max| length > *max as usize) {
             let detail = format!("the text has {length} characters, channel `{channel}` takes {max}");
             return Err(refuse(422, "too_long", detail));
+        }
+        if let Some(why) = profile.no_files.as_ref().filter(|_| !attachments.is_empty()) {
+            return Err(refuse(422, "attachments", format!("channel `{channel}` can send no files: {why}")));
         }
         if profile.max_attachments.is_some_and(|max| attachments.len() > max as usize) {
             let detail =
@@ -242,6 +246,14 @@ impl<'a> Draft<'a> {
         let public = Public::NoteAdded { conv: c.id, message, agent, at };
         self.emit_private(public, c.contact, Private::Note { text: text.to_owned() });
         Ok(done(201, [("conversation", c.id.to_string()), ("message", message.to_string())]))
+    }
+
+    fn fetched(&mut self, conversation: &str, message: &str, attachments: &[Attachment]) -> Answer {
+        let c = self.find(conversation)?;
+        let message = MessageId::parse(message).ok_or_else(|| not_found("message"))?;
+        let files = Private::Files { attachments: attachments.to_vec() };
+        self.emit_private(Public::FilesFetched { conv: c.id, message }, c.contact, files);
+        Ok(done(200, [("conversation", c.id.to_string()), ("message", message.to_string())]))
     }
 
     fn take(&mut self, actor: &Actor, conversation: &str) -> Answer {

@@ -112,6 +112,32 @@ pub fn stranded<'s>(state: &'s State, pack: &'s RulePack) -> impl Iterator<Item 
     state.queues_in_use().filter(|queue| !pack.queues.contains_key(*queue))
 }
 
+/// A reason without what it quotes: it goes into the public part of an event, and a parser's message may quote a customer.
+fn unquoted(reason: &str) -> String {
+    let mut said = String::with_capacity(reason.len());
+    let mut end = None;
+    for c in reason.chars() {
+        match end {
+            Some(close) if c == close => {
+                said.push('…');
+                said.push(c);
+                end = None;
+            }
+            Some(_) => {}
+            None => {
+                said.push(c);
+                end = match c {
+                    '"' | '`' => Some(c),
+                    '“' => Some('”'),
+                    '«' => Some('»'),
+                    _ => None,
+                };
+            }
+        }
+    }
+    said
+}
+
 /// A decision in the making.
 pub(crate) struct Draft<'a> {
     pub state: State,
@@ -218,7 +244,7 @@ impl<'a> Draft<'a> {
 
     fn quarantine(&mut self, seq: u64, channel: &str, reason: &str) {
         let at = self.now();
-        let reason: String = reason.chars().take(300).collect();
+        let reason: String = unquoted(reason).chars().take(300).collect();
         self.emit(Public::Quarantined { seq, channel: channel.to_owned(), reason, at });
     }
 
@@ -300,5 +326,22 @@ impl<'a> Draft<'a> {
 
     pub(crate) fn answer(&mut self, command: KeyHash, body: Option<String>, reply: Reply) {
         self.emit(Public::Answered { command, body, reply });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unquoted;
+
+    #[test]
+    fn a_reason_keeps_nothing_that_it_quotes() {
+        for (said, kept) in [
+            ("no MessageSid", "no MessageSid"),
+            ("invalid type: string \"my card is 4111\", expected u64", "invalid type: string \"…\", expected u64"),
+            ("unknown field `secret`, and “more”", "unknown field `…`, and “…”"),
+            ("cut off: \"my card", "cut off: \""),
+        ] {
+            assert_eq!(unquoted(said), kept);
+        }
     }
 }

@@ -6,7 +6,7 @@ use crate::ids::{ConvId, MessageId};
 use crate::pack::ConvStatus;
 use crate::state::{Channel, Phase, SendState};
 use std::sync::Arc;
-use switchboard_envelope::{AttemptResult, Author, Content, Outcome, Timestamp};
+use switchboard_envelope::{AttemptResult, Author, ConsentState, Content, Outcome, Timestamp};
 
 /// An attempt must start within this after its release.
 const UNTIL_MS: i64 = 120_000;
@@ -167,6 +167,13 @@ impl Draft<'_> {
     fn rejected(&mut self, send: &Arc<SendState>, r: &AttemptResult) {
         self.healthy(&send.channel);
         self.attempt_ended(send, Some(r), Outcome::Rejected, None);
+        if r.opted_out
+            && let Some(p) = &send.private
+        {
+            // They told the provider, not us; from here it counts as if they had written it.
+            let why = Some(r.code.as_ref().map_or("the provider".to_owned(), |code| format!("the provider, {code}")));
+            self.set_consent(send.contact, &p.to.clone(), &send.channel, ConsentState::OptedOut, why);
+        }
         self.dead(send, DeadReason::Rejected);
     }
 

@@ -3,9 +3,13 @@
 use super::Draft;
 use crate::event::{DeadReason, Private, Public};
 use crate::ids::{ConvId, MessageId};
+use crate::pack::ConvStatus;
 use crate::state::{Phase, SendState};
 use std::sync::Arc;
-use switchboard_envelope::{Echo, Outcome, Receipt, ReceiptStatus};
+use switchboard_envelope::{Author, Echo, Outcome, Receipt, ReceiptStatus};
+
+/// An echo this near to a send whose fate is open is taken for it, whatever the provider made of the text.
+const NEAR_MS: i64 = 120_000;
 
 /// Whether a status may follow another: forward, and `failed` only before delivery.
 fn follows(new: ReceiptStatus, old: ReceiptStatus) -> bool {
@@ -115,10 +119,61 @@ impl Draft<'_> {
             code: None,
             detail: None,
         };
-        if e.send.is_some() {
-            self.receipt(&receipt);
-        } else {
-            self.ignore("an echo without our token: no channel of this version writes in a provider's own app");
+        let provider = self.state.hash("provider", &[&e.channel, &e.provider_id]);
+        if e.send.is_some() || self.state.message_of_provider(provider).is_some() {
+            return self.receipt(&receipt);
         }
+        match self.may_be_ours(e) {
+            Some(why) => self.ignore(why),
+            None => self.elsewhere(e),
+        }
+    }
+
+    /// Why an echo that we do not know may still be of a send of ours.
+    fn may_be_ours(&self, e: &Echo) -> Option<&'static str> {
+        if self.state.sent_before_memory(e.at) {
+            return Some("an echo older than what is remembered of our own messages");
+        }
+        let thread = self.state.thread_hash(&e.channel, &e.thread);
+        let conv = self.state.conversation_of_thread(thread)?.id;
+        let maybe_sent = |s: &SendState| {
+            let lost = matches!(s.phase, Phase::Dead { reason: DeadReason::Unknown, .. });
+            let open = matches!(s.phase, Phase::InFlight { .. } | Phase::Reconciling { .. });
+            let near = s.released.is_some_and(|at| e.at.since(at).abs() < NEAR_MS);
+            let alike = s.private.as_ref().is_some_and(|p| p.content.text.trim() == e.content.text.trim());
+            s.conv == conv && (lost || open) && (near || alike)
+        };
+        self.state.sends.values().any(|s| maybe_sent(s)).then_some("an echo that may be of a send whose fate is open")
+    }
+
+    /// Somebody of ours wrote to the customer in the provider's own tool: it belongs to the conversation, and answers it.
+    fn elsewhere(&mut self, e: &Echo) {
+        let thread = self.state.thread_hash(&e.channel, &e.thread);
+        let conv = match self.state.conversation_of_thread(thread).map(|c| c.id) {
+            Some(conv) => conv,
+            None => {
+                let contact = self.state.contact_of(&e.to);
+                self.open(contact, &e.channel, thread, &e.thread, &e.to, None, true)
+            }
+        };
+        let Some(c) = self.conv(conv) else { return };
+        let (message, at) = (self.new_message_id(), self.now());
+        let public = Public::SendQueued {
+            conv,
+            message,
+            channel: e.channel.clone(),
+            author: Author::Elsewhere,
+            at,
+            not_after: at,
+            push: true,
+            resends: None,
+        };
+        let content = Box::new(e.content.clone());
+        self.emit_private(public, c.contact, Private::Send { content, to: e.to.clone(), reply_to: vec![] });
+        if matches!(c.status, ConvStatus::Closed | ConvStatus::Snoozed) {
+            return;
+        }
+        self.withdraw_offer(&c);
+        self.wait_for_customer(conv);
     }
 }

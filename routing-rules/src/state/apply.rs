@@ -58,6 +58,7 @@ impl State {
             | Public::Confirmed { .. }
             | Public::NotReplied { .. }
             | Public::NoteAdded { .. }
+            | Public::FilesFetched { .. }
             | Public::NobodyFree { .. }
             | Public::Notified { .. } => {}
             Public::Opened { .. } => self.apply_opened(&event.public, event.private.as_ref()),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use switchboard_envelope::Timestamp;
 
 /// How long a sent message waits for receipts, and a held receipt for its message.
-const RECEIPT_MS: i64 = 3 * 86_400_000;
+pub(super) const RECEIPT_MS: i64 = 3 * 86_400_000;
 const HELD_MS: i64 = 3_600_000;
 
 /// What a conversation contributes to the indexes.

@@ -14,6 +14,7 @@ pub use dups::{Dups, day};
 pub use model::*;
 pub use snapshot::{SnapshotError, SnapshotParts};
 
+use self::index::RECEIPT_MS;
 use crate::event::KeyHash;
 use crate::ids::{ContactId, ConvId, MessageId, OfferId, Salt};
 use crate::pack::Name;
@@ -217,6 +218,14 @@ impl State {
     #[must_use]
     pub fn message_of_provider(&self, provider: KeyHash) -> Option<MessageId> {
         self.providers.get(&provider).copied()
+    }
+
+    /// Whether a message of ours from then may be forgotten: settled ones are kept for a while, and only so many.
+    #[must_use]
+    pub fn sent_before_memory(&self, at: Timestamp) -> bool {
+        let kept_since = self.now.plus(-RECEIPT_MS);
+        let full = self.settled.len() >= self.limits.settled;
+        at <= kept_since || (full && self.settled_order.get_min().is_some_and(|(oldest, _)| at <= *oldest))
     }
 
     /// When something must happen next.

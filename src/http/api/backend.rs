@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use switchboard_envelope::{Actor, BlobRef, Command, Timestamp};
 use switchboard_routing_rules::event::{Event, KeyHash, Presence, Reply};
+use switchboard_routing_rules::ids::ConvId;
 use switchboard_routing_rules::pack::{Name, RulePack, Units};
+use tokio::sync::broadcast;
 
 /// The router's answer to a command, and the frame that holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,6 +125,12 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Frames of LOG after `after`, opened.
     async fn frames(&self, after: Seq, max: usize) -> Result<Vec<(Seq, Vec<Event>)>, LogError>;
+
+    /// The conversations in which customers are writing, as they write. Ephemeral: nobody who listens later hears of it.
+    fn typing(&self) -> broadcast::Receiver<ConvId>;
+
+    /// An agent is writing; the customer sees it where the channel can show it.
+    fn agent_typing(&self, conversation: ConvId, agent: Option<&str>);
 
     /// LOG's first and last sequence.
     async fn log_bounds(&self) -> Result<(Seq, Seq), LogError>;

@@ -9,7 +9,7 @@ use crate::http::problem::Problem;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use http::Uri;
+use http::{StatusCode, Uri};
 use serde_json::{Value, json};
 use switchboard_envelope::{Action, Address, Attachment, BlobRef, Destination, is_id};
 use switchboard_routing_rules::ids::{ContactId, ConvId, MessageId};
@@ -169,7 +169,7 @@ fn attachments(f: &mut Fields) -> Vec<Attachment> {
         let (id, name, mime) = (row.text("id", SHORT), row.text("name", SHORT), row.text("mime", SHORT));
         // What the upload answered may be sent back as it is; the size is taken from the file itself.
         let _ = row.ignore("size");
-        out.push(Attachment { name, mime, size: 0, blob: Some(BlobRef(id)), url: None });
+        out.push(Attachment { name, mime, size: 0, blob: Some(BlobRef(id)), ..Attachment::default() });
         f.adopt(&format!("attachments\u{1}{i}"), row);
     }
     out
@@ -206,6 +206,19 @@ pub(super) async fn take(
     posted: Posted,
 ) -> Result<Response, Problem> {
     plain(state, &id, posted, |conversation| Action::Take { conversation }).await
+}
+
+/// The agent is writing: a hint for the customer, which is neither stored nor promised.
+pub(super) async fn typing(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    mut posted: Posted,
+) -> Result<StatusCode, Problem> {
+    let conversation = ConvId::parse(&id).ok_or_else(no_conversation)?;
+    let actor = posted.actor()?;
+    posted.fields.finish()?;
+    state.backend().agent_typing(conversation, actor.agent.as_deref());
+    Ok(StatusCode::NO_CONTENT)
 }
 
 pub(super) async fn close(

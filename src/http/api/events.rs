@@ -7,7 +7,7 @@
 use super::conversations::Who;
 use super::input::Params;
 use super::{ApiState, views};
-use crate::history::{Change, HistoryError};
+use crate::history::{Change, Direction, HistoryError};
 use crate::http::console::OpenConsole;
 use crate::http::problem::Problem;
 use axum::extract::State;
@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use switchboard_routing_rules::event::{Event, Public};
+use switchboard_routing_rules::event::{Event, KeyHash, Public};
 use switchboard_routing_rules::ids::ConvId;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
 
@@ -29,6 +29,9 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Frames that are shown as one step.
 const TOGETHER: usize = 256;
+
+/// Messages of a conversation that are shown anew when its customer confirms; what is older was shown by earlier ones.
+const CONFIRMED: usize = 20;
 
 /// A place in the stream: the frame and the event in it.
 type Place = (u64, usize);
@@ -64,6 +67,7 @@ pub(super) async fn stream(
     };
     let feed = Feed {
         shutdown: state.shared.shutdown.clone(),
+        typing: state.backend().typing(),
         state,
         changes,
         after,
@@ -98,6 +102,7 @@ async fn resume(state: &ApiState, text: &str) -> Result<Place, Problem> {
 struct Feed {
     state: ApiState,
     changes: broadcast::Receiver<Change>,
+    typing: broadcast::Receiver<ConvId>,
     shutdown: watch::Receiver<bool>,
     /// The last place that was shown.
     after: Place,
@@ -159,6 +164,12 @@ impl Feed {
     async fn heard(&mut self) -> Option<Vec<Change>> {
         let first = tokio::select! {
             change = self.changes.recv() => change,
+            conversation = next_typing(&mut self.typing) => {
+                // Without an id: it is of the moment, and a client that comes back must not be placed by it.
+                let value = json!({ "conversation": conversation });
+                self.ready.push_back(Sse::default().event("typing").data(value.to_string()));
+                return Some(vec![]);
+            }
             _ = self.shutdown.wait_for(|stop| *stop) => return None,
         };
         let mut frames = vec![];
@@ -202,6 +213,17 @@ impl Feed {
     }
 }
 
+/// The next conversation in which a customer writes.
+async fn next_typing(typing: &mut broadcast::Receiver<ConvId>) -> ConvId {
+    loop {
+        match typing.recv().await {
+            Ok(conversation) => return conversation,
+            Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return std::future::pending().await,
+        }
+    }
+}
+
 /// What a step touched, each thing at the last place that touched it.
 #[derive(Default)]
 struct Touched {
@@ -210,6 +232,8 @@ struct Touched {
     agents: BTreeMap<String, Place>,
     queues: BTreeMap<String, Place>,
     offers: BTreeMap<String, (Place, Value)>,
+    /// Threads whose client confirmed our messages, up to a place in them.
+    confirmed: BTreeMap<(String, KeyHash), (Place, u64)>,
     rules: Option<Place>,
     held: Option<Place>,
     channels: BTreeMap<String, Place>,
@@ -223,6 +247,7 @@ impl Touched {
         }
         match &event.public {
             P::Received { message, .. }
+            | P::FilesFetched { message, .. }
             | P::NoteAdded { message, .. }
             | P::SendQueued { message, .. }
             | P::Released { message, .. }
@@ -234,6 +259,10 @@ impl Touched {
             P::Dead { message, .. } | P::DeadCleared { message, .. } => {
                 self.messages.insert(message.to_string(), at);
                 self.held = Some(at);
+            }
+            P::Confirmed { channel, thread, up_to, .. } => {
+                let entry = self.confirmed.entry((channel.clone(), *thread)).or_insert((at, 0));
+                *entry = (at, entry.1.max(*up_to));
             }
             P::Quarantined { .. } | P::QuarantineReleased { .. } => self.held = Some(at),
             P::PackInForce { .. } => self.rules = Some(at),
@@ -283,7 +312,14 @@ impl Touched {
             out.push((at, "conversation", views::conversation(&c, contact.as_ref(), &now)));
             whose.insert(id, contact);
         }
-        for (id, at) in self.messages {
+        let mut messages = self.messages;
+        for ((channel, thread), (at, up_to)) in self.confirmed {
+            let Some(c) = history.thread_conversation(channel, thread).await? else { continue };
+            let latest = history.messages(c.seq, None, CONFIRMED).await?.items;
+            let ours = latest.into_iter().filter(|m| m.direction == Direction::Out && m.seq <= up_to);
+            messages.extend(ours.map(|m| (m.id, at)));
+        }
+        for (id, at) in messages {
             let Some(m) = history.message(id).await? else { continue };
             let contact = whose.get(&m.conversation).and_then(Option::as_ref);
             let value = json!({ "conversation": m.conversation, "message": views::message(&m, contact, &names) });

@@ -56,6 +56,7 @@ table! {
     get "/conversations/{id}/messages" Read conversations::messages;
     post "/conversations/{id}/reply" Agent conversations::reply;
     post "/conversations/{id}/note" Agent conversations::note;
+    put "/conversations/{id}/typing" Agent conversations::typing;
     post "/conversations/{id}/take" Agent conversations::take;
     post "/conversations/{id}/close" Agent conversations::close;
     post "/conversations/{id}/reopen" Agent conversations::reopen;

@@ -5,7 +5,7 @@ use super::backend::{AgentView, ChannelView, QueueView, StateView};
 use crate::history::{Contact, Conversation, DeadLetter, Direction, EventLine, Message, OfferRow, Who};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use switchboard_envelope::{ConsentState, Timestamp};
+use switchboard_envelope::{Attachment, ConsentState, Timestamp};
 use switchboard_routing_rules::event::{ClockKind, DeadReason, Why};
 use switchboard_routing_rules::pack::{Name, Units};
 
@@ -151,27 +151,27 @@ fn author(m: &Message, who: Option<&Contact>, names: &Names) -> Value {
         Who::Agent(id) => json!({ "kind": "agent", "id": id, "name": names.get(id) }),
         Who::Auto(rule) => json!({ "kind": "auto", "rule": rule }),
         Who::System => json!({ "kind": "system" }),
+        Who::Elsewhere => json!({ "kind": "elsewhere", "name": "outside Switchboard" }),
     }
 }
 
-/// Only what a browser may follow; a customer could have written anything.
-fn outside(url: Option<&str>) -> Option<&str> {
-    url.filter(|u| u.starts_with("https://") || u.starts_with("http://"))
+/// A file of a message. One that its provider still keeps has no address for others: fetching it takes our credentials.
+fn file(m: &Message, i: usize, a: &Attachment) -> Value {
+    let url = a.blob.as_ref().map(|_| format!("/api/v1/messages/{}/attachments/{i}", m.id));
+    let state = match &a.blob {
+        Some(_) => "stored",
+        None if a.is_wanted() => "fetching",
+        None => "failed",
+    };
+    let mut value = json!({ "name": a.name, "mime": a.mime, "size": a.size, "url": url, "state": state });
+    if let (Some(map), Some(problem)) = (value.as_object_mut(), &a.problem) {
+        map.insert("problem".into(), Value::String(problem.detail.clone()));
+    }
+    value
 }
 
 pub(super) fn message(m: &Message, who: Option<&Contact>, names: &Names) -> Value {
-    let files: Vec<Value> = m
-        .attachments
-        .iter()
-        .enumerate()
-        .map(|(i, a)| {
-            let url = match &a.blob {
-                Some(_) => Some(format!("/api/v1/messages/{}/attachments/{i}", m.id)),
-                None => outside(a.url.as_deref()).map(str::to_owned),
-            };
-            json!({ "name": a.name, "mime": a.mime, "size": a.size, "url": url })
-        })
-        .collect();
+    let files: Vec<Value> = m.attachments.iter().enumerate().map(|(i, a)| file(m, i, a)).collect();
     let text = match &m.event {
         Some(e) => Some(event_text(e, names)),
         None => m.text.clone(),

@@ -95,7 +95,7 @@ async fn keep(state: &ChatState, session: &Session, name: &str, bytes: Bytes) ->
         tracing::warn!(channel = channel.id(), %error, "web chat could not store a file");
         state.refuse_for(channel, ErrorCode::Unavailable, 5000)
     })?;
-    let file = Attachment { name, mime: mime.into(), size, blob: Some(blob), url: None };
+    let file = Attachment { name, mime: mime.into(), size, blob: Some(blob), ..Attachment::default() };
     Ok(webchat::sign_file(&state.key, channel.id(), &session.visitor, &file))
 }
 

@@ -4,8 +4,10 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
+use std::io::Write as _;
 use switchboard_webchat::{MAX_ATTACHMENTS, Settings};
 
 const WIDGET: &str = include_str!("assets/widget.js");
@@ -23,6 +25,8 @@ const DEMO_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 /// The widget with one channel's settings in it, ready to be sent.
 pub(super) struct Widget {
     script: Bytes,
+    /// The same, compressed once.
+    gzip: Bytes,
     etag: HeaderValue,
 }
 
@@ -43,9 +47,9 @@ impl Widget {
         // JSON is JavaScript but for `<`, which could end a script element if somebody inlines the file.
         let script = lean(WIDGET).replacen(SLOT, &values.to_string().replace('<', "\\u003c"), 1);
         let hash = digest::digest(&digest::SHA256, script.as_bytes());
-        let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(hash.as_ref().get(..12).unwrap_or_default()));
-        let etag = HeaderValue::from_str(&etag).unwrap_or(HeaderValue::from_static("\"0\""));
-        Widget { script: script.into(), etag }
+        let etag = format!("W/\"{}\"", URL_SAFE_NO_PAD.encode(hash.as_ref().get(..12).unwrap_or_default()));
+        let etag = HeaderValue::from_str(&etag).unwrap_or(HeaderValue::from_static("W/\"0\""));
+        Widget { gzip: compressed(script.as_bytes()), script: script.into(), etag }
     }
 }
 
@@ -53,6 +57,24 @@ impl Widget {
 fn lean(source: &str) -> String {
     let lines = source.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"));
     lines.collect::<Vec<_>>().join("\n")
+}
+
+fn compressed(script: &[u8]) -> Bytes {
+    let mut gzip = GzEncoder::new(vec![], Compression::best());
+    // Writing into memory cannot fail; what is empty is not served.
+    let written = gzip.write_all(script).and_then(|()| gzip.finish());
+    written.unwrap_or_default().into()
+}
+
+/// Whether the client takes gzip (RFC 9110 §12.5.3).
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok());
+    accepted.flat_map(|list| list.split(',')).any(|one| {
+        let mut parts = one.split(';').map(str::trim);
+        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+        let refused = parts.filter_map(|p| p.strip_prefix("q=")).any(|q| q.parse::<f32>().is_ok_and(|q| q <= 0.0));
+        named && !refused
+    })
 }
 
 /// `GET /chat/<channel>/words.json`, for any page.
@@ -83,13 +105,19 @@ pub(super) async fn widget(
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     ];
     let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok()).is_some_and(|list| {
-        list.split(',').map(|t| t.trim().trim_start_matches("W/")).any(|t| t == "*" || channel.widget.etag == t)
+        let own = channel.widget.etag.to_str().unwrap_or_default().trim_start_matches("W/");
+        list.split(',').map(|t| t.trim().trim_start_matches("W/")).any(|t| t == "*" || own == t)
     });
     if known {
         return (StatusCode::NOT_MODIFIED, common).into_response();
     }
     let content_type = [(header::CONTENT_TYPE, "text/javascript; charset=utf-8")];
-    (common, content_type, channel.widget.script.clone()).into_response()
+    let vary = [(header::VARY, "accept-encoding")];
+    if takes_gzip(&headers) && !channel.widget.gzip.is_empty() {
+        let encoding = [(header::CONTENT_ENCODING, "gzip")];
+        return (common, content_type, vary, encoding, channel.widget.gzip.clone()).into_response();
+    }
+    (common, content_type, vary, channel.widget.script.clone()).into_response()
 }
 
 /// `GET /chat/<channel>`: a small shop in which to be the customer.

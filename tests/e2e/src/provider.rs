@@ -19,6 +19,12 @@ impl Provider {
         Provider { sim: TwilioSim::start(config).await.expect("a port for the provider") }
     }
 
+    /// The simulator itself, for what has no shorthand here.
+    #[must_use]
+    pub fn sim(&self) -> &TwilioSim {
+        &self.sim
+    }
+
     #[must_use]
     pub fn base_url(&self) -> String {
         self.sim.base_url()

@@ -151,6 +151,14 @@ impl Shop {
         crate::Sms::new(&self.public_hook("support-sms"), from, text, sid)
     }
 
+    /// Changes the configuration for the next start.
+    pub fn reconfigure(&self, change: impl Fn(&str) -> String) {
+        let before = std::fs::read_to_string(self.config()).expect("the configuration can be read");
+        let after = change(&before);
+        assert_ne!(before, after, "the change changed nothing");
+        std::fs::write(self.config(), after).expect("the configuration can be written");
+    }
+
     pub fn write_pack(&self, pack: &Pack) {
         std::fs::create_dir_all(self.pack()).expect("a folder for the pack");
         std::fs::write(self.pack().join("pack.yaml"), &pack.yaml).expect("the pack can be written");

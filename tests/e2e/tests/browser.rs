@@ -6,6 +6,7 @@ use std::time::Duration;
 use switchboard_e2e::{Browser, Daemon, Shop, screenshots};
 
 const ENTER: &str = "\u{e007}";
+const BACKSPACE: &str = "\u{e003}";
 const SIZES: [(u32, u32); 3] = [(1440, 900), (1024, 768), (390, 844)];
 
 /// A link that the quickstart printed, the newest that starts so.
@@ -61,6 +62,21 @@ async fn a_customer_and_an_agent_talk_through_the_pages() {
 
     browser.switch(&customer).await;
     browser.sees("Yes, from ten to four.").await;
+
+    // What the customer read, the agent sees; and each sees the other write.
+    browser.switch(&agent).await;
+    browser.sees("read ✓✓").await;
+    browser.keys("textarea", "One moment").await;
+    browser.switch(&customer).await;
+    browser.sees("is typing").await;
+    browser.keys("textarea", &BACKSPACE.repeat(20)).await;
+    browser.keys("textarea", "Thank").await;
+    browser.switch(&agent).await;
+    browser.sees("is typing").await;
+    pictures(&browser, "typing").await;
+    browser.keys("textarea", &BACKSPACE.repeat(20)).await;
+    browser.switch(&customer).await;
+    browser.keys("textarea", &BACKSPACE.repeat(20)).await;
 
     // A rule answers by itself.
     say(&browser, "I want a refund").await;

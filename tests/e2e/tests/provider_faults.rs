@@ -172,3 +172,47 @@ async fn a_paused_channel_sends_nothing_until_it_is_resumed() {
     api.post("/channels/support-sms/resume", json!({})).await.ok();
     provider.sent_to(ANN, 1).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_that_only_the_provider_heard_holds_here_too_until_start() {
+    let provider = Provider::start().await;
+    let shop = Shop::with(&provider.base_url()).open();
+    let _daemon = Daemon::start(&shop).await;
+    let api = shop.api();
+    provider.sim().opt_out(ANN);
+    shop.sms(ANN, "refund A-1", &sid("1")).deliver(&shop.hook("support-sms")).await.unwrap();
+    let reply = reply_is(&api, "rejected").await;
+    assert_eq!(reply["code"], "21610", "{reply}");
+    let consent = |word: &'static str| move |c: &Value| c["contact"]["consent"]["support-sms"] == word;
+    let opted_out = api.conversation(&format!("phone:{ANN}"), "to be opted out", consent("opted_out")).await;
+    assert_eq!(opted_out["can_reply"]["ok"], false, "{opted_out}");
+    let reply_path = format!("/conversations/{}/reply", opted_out["id"].as_str().unwrap());
+    let asked = provider.requests();
+    api.post(&reply_path, json!({ "text": "are you there?" })).await.refused(422, "opted_out");
+    assert_eq!(provider.requests(), asked, "the provider is not asked again");
+
+    provider.sim().opt_in(ANN);
+    shop.sms(ANN, "START", &sid("2")).deliver(&shop.hook("support-sms")).await.unwrap();
+    api.conversation(&format!("phone:{ANN}"), "to be opted in", consent("opted_in")).await;
+    api.post(&reply_path, json!({ "text": "welcome back" })).await.ok();
+    assert_eq!(provider.sent_to(ANN, 1).await[0].body, "welcome back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_wrote_in_the_providers_own_tool_is_in_the_conversation() {
+    let provider = Provider::start().await;
+    let shop = Shop::with(&provider.base_url()).sms("poll = \"10s\"\nechoes = true").open();
+    let minutes_ago = std::time::SystemTime::now() - Duration::from_secs(150);
+    provider.sim().wrote_elsewhere(ANN, "we called your neighbour", jiff::Timestamp::try_from(minutes_ago).unwrap());
+    let _daemon = Daemon::start(&shop).await;
+    let found = shop
+        .api()
+        .conversation(&format!("phone:{ANN}"), "to hold what was written elsewhere", |c| {
+            message(c, "we called your neighbour").is_some()
+        })
+        .await;
+    let shown = message(&found, "we called your neighbour").unwrap();
+    assert_eq!((&shown["direction"], &shown["author"]["kind"]), (&json!("out"), &json!("elsewhere")), "{shown}");
+    assert_eq!(found["state"], "pending", "{found}");
+    assert_eq!(provider.requests(), 0, "nothing was sent");
+}

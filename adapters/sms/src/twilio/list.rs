@@ -10,10 +10,13 @@
 //! **Catching up.** Each sweep reads the list from five minutes before the last one, and leaves the newest minute to the
 //! webhooks: they say more (names, buttons, media addresses), and Twilio repeats them within that minute. Ids are the
 //! same on both ways, so nothing is said twice.
+//!
+//! **Echoes.** With `echoes`, a sweep then reads the newest pages of what our number sent. Most of it the router knows as its
+//! own by Twilio's sid; the rest somebody wrote in Twilio's own tools.
 
 use super::{
     Twilio, is_token,
-    read::{Heard, events, unparsed},
+    read::{Heard, MEDIA_READ, events, file, mime, unparsed},
     send::{recipient, state},
 };
 use crate::number;
@@ -24,17 +27,21 @@ use switchboard_adapter_sdk::{
     Answer, AttemptOutcome, Call, Polled,
     signature::{sha256_hex, to_base64},
 };
-use switchboard_envelope::{Attachment, Inbound, Raw, Reconcile, Timestamp};
+use switchboard_envelope::{Attachment, Content, Echo, Inbound, JsonProblem, Raw, Reconcile, Timestamp, event_id};
 
 /// How records out of the list are marked, in the `source` of their raw form.
 pub(super) const SOURCE: &str = "list";
+
+/// How a list of files is marked while it stands for them.
+const LIST_NAME: &str = "files.json";
+const LIST_TYPE: &str = "application/json";
 
 const SKEW_MS: i64 = 1_000;
 const OVERLAP_MS: i64 = 5 * 60_000;
 const GRACE_MS: i64 = 60_000;
 const PAGE: &str = "100";
-/// The longest raw form of a record out of the list, in bytes; a message of Twilio's has about 2000.
-const MAX_RAW: usize = 128 * 1024;
+/// The most pages of our own messages that a sweep reads: they are read for the few that are not the daemon's.
+const ECHO_PAGES: u32 = 10;
 /// The most sids that a cursor remembers, so that the overlap is not ingested again and again.
 const MAX_SEEN: usize = 256;
 
@@ -148,7 +155,11 @@ struct Cursor {
 #[derive(Debug, Serialize, Deserialize)]
 struct Sweep {
     began: Timestamp,
+    /// The page to read; empty for the first.
     next: String,
+    /// What our number sent is read, by this many pages so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    echoes: Option<u32>,
     /// What the next sweep will see again.
     #[serde(default)]
     seen: Vec<String>,
@@ -174,12 +185,15 @@ pub(super) fn poll(twilio: &Twilio, cursor: Option<&str>, now: Timestamp) -> Opt
     let ours = twilio.from.as_ref().map(number::written)?;
     let cursor = Cursor::read(cursor, now);
     let url = match &cursor.sweep {
-        Some(sweep) => format!("{}{}", twilio.base.as_str().trim_end_matches('/'), page_path(twilio, &sweep.next)?),
-        None => {
+        Some(sweep) if !sweep.next.is_empty() => {
+            format!("{}{}", twilio.base.as_str().trim_end_matches('/'), page_path(twilio, &sweep.next)?)
+        }
+        sweep => {
+            let whose = if sweep.as_ref().is_some_and(|s| s.echoes.is_some()) { "From" } else { "To" };
             // The filter knows days only.
             let day = cursor.window().to_string();
             let day = day.split('T').next().unwrap_or_default();
-            query(twilio, &[("To", &ours), ("DateSent>", day), ("PageSize", PAGE)])
+            query(twilio, &[(whose, &ours), ("DateSent>", day), ("PageSize", PAGE)])
         }
     };
     Some(twilio.get(url))
@@ -197,9 +211,10 @@ pub(super) fn polled(twilio: &Twilio, cursor: Option<&str>, answer: &Answer, now
         return Err(format!("the message list answered {}", response.status));
     }
     let page: Page = serde_json::from_slice(&response.body)
-        .map_err(|e| format!("the message list is not the documented JSON: {e}"))?;
+        .map_err(|e| format!("the message list is not the documented JSON: {}", JsonProblem::from(&e)))?;
     let mut cursor = Cursor::read(cursor, now);
-    let mut sweep = cursor.sweep.take().unwrap_or(Sweep { began: now, next: String::new(), seen: vec![] });
+    let first = Sweep { began: now, next: String::new(), echoes: None, seen: vec![] };
+    let mut sweep = cursor.sweep.take().unwrap_or(first);
     let (window, newest, next_window) = (cursor.window(), now.plus(-GRACE_MS), sweep.began.plus(-OVERLAP_MS));
     let mut found = vec![];
     let mut reached_window = page.messages.is_empty();
@@ -210,6 +225,10 @@ pub(super) fn polled(twilio: &Twilio, cursor: Option<&str>, answer: &Answer, now
             reached_window = true;
         }
         let is_due = at.is_none_or(|at| (window..=newest).contains(&at));
+        if sweep.echoes.is_some() {
+            found.extend(item.as_ref().filter(|_| is_due).and_then(|item| echo(twilio, item, at)).map(|e| vec![e]));
+            continue;
+        }
         let Some(key) = key(json, item.as_ref()).filter(|_| is_due) else { continue };
         if !cursor.seen.contains(&key) {
             found.push(tell(twilio, json, item.as_ref(), now));
@@ -218,17 +237,39 @@ pub(super) fn polled(twilio: &Twilio, cursor: Option<&str>, answer: &Answer, now
             sweep.seen.push(key);
         }
     }
-    let next = page.next_page_uri.filter(|_| !reached_window);
-    let more = next.is_some();
+    let pages = sweep.echoes.map(|pages| pages + 1);
+    let next = page.next_page_uri.filter(|_| !reached_window && pages.is_none_or(|pages| pages < ECHO_PAGES));
     if let Some(next) = next {
         page_path(twilio, &next).ok_or("the message list's next page is not of this list")?;
-        cursor.sweep = Some(Sweep { next, ..sweep });
+        cursor.sweep = Some(Sweep { next, echoes: pages, ..sweep });
+    } else if twilio.echoes && pages.is_none() {
+        cursor.sweep = Some(Sweep { next: String::new(), echoes: Some(0), ..sweep });
     } else {
         cursor = Cursor { since: sweep.began, seen: sweep.seen, sweep: None };
     }
+    let more = cursor.sweep.is_some();
     let cursor = serde_json::to_string(&cursor).map_err(|e| e.to_string())?;
     // The list is newest first.
     Ok(Polled { events: found.into_iter().rev().flatten().collect(), cursor, more })
+}
+
+/// A message of ours as the list shows it, unless it never went out.
+fn echo(twilio: &Twilio, item: &Item, at: Option<Timestamp>) -> Option<Inbound> {
+    let is_ours = item.direction.starts_with("outbound") && is_token(&item.sid);
+    let went = matches!(item.status.as_str(), "accepted" | "queued" | "sending" | "sent" | "delivered" | "read");
+    let to = item.to.as_deref().and_then(number::origin).filter(|_| is_ours && went)?;
+    Some(Inbound::Echo(Box::new(Echo {
+        id: event_id(&twilio.channel, "echo", &item.sid),
+        channel: twilio.channel.clone(),
+        thread: number::written(&to),
+        at: at?,
+        provider_id: item.sid.clone(),
+        send: None,
+        part: None,
+        n: None,
+        to,
+        content: Content { text: item.body.clone().unwrap_or_default(), ..Content::default() },
+    })))
 }
 
 /// What a record of the list is remembered by; `None` for our own messages.
@@ -252,8 +293,8 @@ fn tell(twilio: &Twilio, json: &Value, item: Option<&Item>, now: Timestamp) -> V
     let raw = Raw {
         content_type: "application/json".into(),
         blob: None,
-        // There is no request whose body could become a blob: what is longer is cut.
-        inline: Some(to_base64(json.as_bytes().get(..MAX_RAW).unwrap_or(json.as_bytes()))),
+        // There is no request whose body could become a blob; what is long is put into one when the record is stored.
+        inline: Some(to_base64(json.as_bytes())),
         meta: BTreeMap::from([("source".to_owned(), SOURCE.to_owned())]),
     };
     let heard = item.and_then(|item| {
@@ -284,5 +325,35 @@ fn files(twilio: &Twilio, item: &Item) -> Vec<Attachment> {
         return vec![];
     }
     let url = uri.map(|uri| format!("{}{uri}", twilio.base.as_str().trim_end_matches('/')));
-    vec![Attachment { name: "files.json".into(), mime: "application/json".into(), size: 0, blob: None, url }]
+    vec![Attachment { name: LIST_NAME.into(), mime: LIST_TYPE.into(), url, ..Attachment::default() }]
+}
+
+#[derive(Deserialize)]
+struct MediaPage {
+    media_list: Vec<Media>,
+}
+
+#[derive(Deserialize)]
+struct Media {
+    sid: String,
+    #[serde(default)]
+    content_type: String,
+    uri: String,
+}
+
+/// The files that a message's media list names.
+pub(super) fn listed(twilio: &Twilio, list: &Attachment, fetched: &[u8]) -> Option<Vec<Attachment>> {
+    if list.name != LIST_NAME || list.mime != LIST_TYPE {
+        return None;
+    }
+    let prefix = format!("/2010-04-01/Accounts/{}/Messages/", twilio.account_sid);
+    let base = twilio.base.as_str().trim_end_matches('/');
+    let page: MediaPage = serde_json::from_slice(fetched).ok()?;
+    let known = page.media_list.into_iter().filter(|m| is_token(&m.sid) && m.uri.starts_with(&prefix));
+    let file = |(i, m): (usize, Media)| {
+        // The same address without its ending is the file itself.
+        let path = m.uri.strip_suffix(".json").unwrap_or(&m.uri);
+        file(i, mime(&m.content_type), Some(format!("{base}{path}")))
+    };
+    Some(known.take(MEDIA_READ).enumerate().map(file).collect())
 }

@@ -31,6 +31,10 @@ pub const MAX_TEXT: usize = 1600;
 /// The most files of one message.
 pub const MAX_MEDIA: usize = 10;
 
+/// The most bytes of a message's files, beyond which carriers take none of it.
+pub const MAX_MEDIA_BYTES: u64 = 5 * 1000 * 1000;
+
+const NO_PUBLIC_URL: &str = "Twilio fetches them from us: set http.public_url";
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 const RECONCILE_MS: i64 = 30_000;
 
@@ -55,6 +59,8 @@ pub struct TwilioConfig {
     pub validity: Option<u32>,
     /// Twilio replaces typographic characters that would double the price.
     pub smart_encoding: bool,
+    /// The poll reads our own number's messages too, for what somebody wrote in Twilio's own tools.
+    pub echoes: bool,
 }
 
 impl TwilioConfig {
@@ -70,6 +76,7 @@ impl TwilioConfig {
             public_url: None,
             validity: None,
             smart_encoding: false,
+            echoes: false,
         }
     }
 }
@@ -90,6 +97,7 @@ pub struct Twilio {
     status_url: Option<String>,
     validity: Option<u32>,
     smart_encoding: bool,
+    echoes: bool,
     keys: Vec<Mac>,
     authorization: Secret,
 }
@@ -160,6 +168,7 @@ impl Twilio {
             base,
             validity: config.validity,
             smart_encoding: config.smart_encoding,
+            echoes: config.echoes,
         })
     }
 
@@ -224,6 +233,7 @@ impl Adapter for Twilio {
         ChannelProfile {
             max_text: u32::try_from(MAX_TEXT).ok(),
             max_attachments: u32::try_from(MAX_MEDIA).ok(),
+            no_files: self.status_url.is_none().then(|| NO_PUBLIC_URL.to_owned()),
             proactive: true,
             reconciles: true,
             reconcile_ms: RECONCILE_MS,
@@ -294,6 +304,10 @@ impl Adapter for Twilio {
             && url.host_str().is_some_and(|host| host == "twilio.com" || host.ends_with(".twilio.com"));
         let is_trusted = url.origin() == self.base.origin() || is_twilio;
         (is_trusted && url.username().is_empty() && url.password().is_none()).then(|| self.get(url.into()))
+    }
+
+    fn listed(&self, attachment: &Attachment, fetched: &Bytes) -> Option<Vec<Attachment>> {
+        list::listed(self, attachment, fetched)
     }
 }
 

@@ -9,7 +9,8 @@ use crate::{
 use http::Method;
 use std::{borrow::Cow, collections::BTreeMap};
 use switchboard_adapter_sdk::{
-    RawRequest, classify,
+    RawRequest,
+    classify::{self, Class},
     signature::{sha256_hex, to_base64},
 };
 use switchboard_envelope::{
@@ -20,7 +21,7 @@ use switchboard_envelope::{
 /// The longest raw body that travels inside its record, in bytes.
 const MAX_INLINE: usize = 16 * 1024;
 /// The most files that are read from one message; Twilio sends at most ten.
-const MEDIA_READ: usize = 2 * MAX_MEDIA;
+pub(super) const MEDIA_READ: usize = 2 * MAX_MEDIA;
 
 /// A webhook, live or out of quarantine.
 pub(super) struct Source<'a> {
@@ -266,11 +267,11 @@ fn attachments(form: &Form<'_>) -> Vec<Attachment> {
 
 pub(super) fn file(i: usize, mime: String, url: Option<String>) -> Attachment {
     let mime = if mime.is_empty() { "application/octet-stream".to_owned() } else { mime };
-    Attachment { name: format!("file-{}.{}", i + 1, extension(&mime)), mime, size: 0, blob: None, url }
+    Attachment { name: format!("file-{}.{}", i + 1, extension(&mime)), mime, url, ..Attachment::default() }
 }
 
 /// A media type without parameters, if it is one.
-fn mime(declared: &str) -> String {
+pub(super) fn mime(declared: &str) -> String {
     let essence = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let is_part =
         |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b));
@@ -318,7 +319,21 @@ fn receipt(twilio: &Twilio, source: &Source<'_>, form: &Form<'_>, word: &str) ->
         Some(code) => format!("{sid}:{word}:{code}"),
         None => format!("{sid}:{word}"),
     };
-    Ok(vec![Inbound::Receipt(Receipt {
+    let opted_out = code
+        .and_then(|code| classify::find(super::CODES, code))
+        .filter(|row| row.class == Class::OptedOut)
+        .and_then(|row| Some((row, form.filled("To").and_then(number::origin)?)));
+    let consent = opted_out.map(|(row, address)| {
+        Inbound::Consent(ConsentChange {
+            id: event_id(&twilio.channel, "consent", &format!("{sid}:{}", row.code)),
+            channel: twilio.channel.clone(),
+            address,
+            state: ConsentState::OptedOut,
+            at: source.received_at,
+            reason: Some(format!("the provider, {}", row.code)),
+        })
+    });
+    let receipt = Inbound::Receipt(Receipt {
         id: event_id(&twilio.channel, "receipt", &key),
         channel: twilio.channel.clone(),
         provider_id: sid.to_owned(),
@@ -329,7 +344,8 @@ fn receipt(twilio: &Twilio, source: &Source<'_>, form: &Form<'_>, word: &str) ->
         at: source.received_at,
         code: code.map(str::to_owned),
         detail,
-    })])
+    });
+    Ok([receipt].into_iter().chain(consent).collect())
 }
 
 /// Twilio's words for how far a message is. `received` and `receiving` are said of messages to us, never of ours.

@@ -1,6 +1,6 @@
 //! Sending (<https://www.twilio.com/docs/messaging/api/message-resource#create-a-message-resource>), and what became of it.
 
-use super::{CODES, MAX_MEDIA, MAX_TEXT, Twilio, is_token};
+use super::{CODES, MAX_MEDIA, MAX_MEDIA_BYTES, MAX_TEXT, NO_PUBLIC_URL, Twilio, is_token};
 use crate::number;
 use bytes::Bytes;
 use http::Method;
@@ -35,10 +35,12 @@ pub(super) fn encode(twilio: &Twilio, send: &Send) -> Result<Call, AttemptOutcom
     if !content.text.is_empty() {
         form.append_pair("Body", &content.text);
     }
-    for file in &content.attachments {
+    if content.attachments.iter().map(|file| file.size).sum::<u64>() > MAX_MEDIA_BYTES {
+        return refuse(format!("the files of a message may have {} MB together", MAX_MEDIA_BYTES / 1_000_000));
+    }
+    for (i, file) in content.attachments.iter().enumerate() {
         let Some(url) = file.url.as_deref() else {
-            let why = format!("the file {} has no public address from which Twilio could fetch it", file.name);
-            return refuse(why);
+            return refuse(format!("file {} has no public address: {NO_PUBLIC_URL}", i + 1));
         };
         form.append_pair("MediaUrl", url);
     }
@@ -144,7 +146,8 @@ fn refused(response: &Response, now: Timestamp) -> AttemptOutcome {
     };
     let sentence = match (row, &refused, status) {
         (Some(row), ..) => row.sentence.to_owned(),
-        (None, Some(refused), _) if !refused.message.is_empty() => {
+        // A refusal of the channel is shown to everybody, so it holds nothing of what this customer was written.
+        (None, Some(refused), _) if !refused.message.is_empty() && class != Class::Config => {
             let message: String = refused.message.chars().filter(|c| !c.is_control()).take(200).collect();
             format!("Twilio refused it: {}", redact::text(&message, &[]))
         }

@@ -321,6 +321,7 @@ fn bad_settings_are_all_named_at_once() {
         public_url: Some("https://my_host.example".into()),
         validity: Some(0),
         smart_encoding: false,
+        echoes: false,
     };
     let problems = Twilio::new("support-sms", bad).unwrap_err();
     let keys: Vec<_> = problems.iter().map(|problem| problem.key).collect();

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use switchboard_envelope::{Actor, BlobRef, Command, Scope, Timestamp};
 use switchboard_routing_rules::event::{Event, KeyHash, Public, Reply};
+use switchboard_routing_rules::ids::ConvId;
 use switchboard_routing_rules::pack::{Environment, QUICKSTART, RulePack};
 use tokio::sync::watch;
 use tower_service::Service;
@@ -116,6 +117,12 @@ impl Backend for FakeRouter {
         let frames = self.frames.frames.lock().unwrap();
         Ok(frames.iter().filter(|f| f.0 > after && f.0 >= first).take(max).cloned().collect())
     }
+    fn typing(&self) -> tokio::sync::broadcast::Receiver<ConvId> {
+        tokio::sync::broadcast::Sender::new(1).subscribe()
+    }
+
+    fn agent_typing(&self, _conversation: ConvId, _agent: Option<&str>) {}
+
     async fn log_bounds(&self) -> Result<(Seq, Seq), LogError> {
         let first = *self.first.lock().unwrap();
         Ok((first, self.frames.log_bounds().await?.1))

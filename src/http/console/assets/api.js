@@ -88,6 +88,7 @@ export const explain = (message) => get(`/messages/${seg(message)}/explain`);
 
 export const reply = (id, body) => act(`/conversations/${seg(id)}/reply`, body);
 export const note = (id, text) => act(`/conversations/${seg(id)}/note`, { text });
+export const typing = (id) => api("PUT", `/conversations/${seg(id)}/typing`, {});
 export const close = (id) => act(`/conversations/${seg(id)}/close`);
 export const reopen = (id) => act(`/conversations/${seg(id)}/reopen`);
 export const take = (id) => act(`/conversations/${seg(id)}/take`);

@@ -62,6 +62,8 @@ function measure(c, text) {
 export function mount(root, actions) {
   let current = null;
   let sending = false;
+  /** When the customer was last told that somebody writes. */
+  let told = 0;
   const tabs = h("div.tabs", { role: "tablist", "aria-label": "What to write" });
   const area = h("textarea", { rows: 2, dir: "auto" });
   const notice = h("div.notice", { role: "status" });
@@ -126,7 +128,15 @@ export function mount(root, actions) {
     area.focus();
   }
 
+  /** The customer sees that somebody answers; a hint, so nothing depends on its arrival. */
+  function tell() {
+    if (current.kind !== "webchat" || mode() !== "reply" || !area.value || Date.now() - told < 3000) return;
+    told = Date.now();
+    api.typing(current.id).catch(() => {});
+  }
+
   function typed() {
+    tell();
     draftOf(current.id).text = area.value;
     keep(current.id);
     grow();
@@ -145,6 +155,7 @@ export function mount(root, actions) {
     try {
       const answer = isNote ? await api.note(target.id, text) : await api.reply(target.id, { text, seen, ...extra });
       Object.assign(draftOf(target.id), { text: "", mode: "reply" });
+      told = 0;
       keep(target.id);
       if (current.id === target.id) { area.value = ""; grow(); }
       shown(target.id, answer, text, isNote);

@@ -95,9 +95,10 @@ export function mount(root, toggleSide) {
   const earlier = button("Earlier messages", { quiet: true, run: () => attempt(() => older()) });
   const scroller = h("div.scroller", { tabindex: 0, "aria-label": "Messages", role: "region" }, h("div.earlier", {}, earlier), list);
   const fresh = h("button.fresh", { type: "button", hidden: true, onclick: () => toEnd() }, "New message ↓");
+  const typist = h("div.typist", { "aria-live": "off" });
   const write = h("div.composer", {});
   const blank = h("div.blank", {});
-  const whole = h("div.conv", { hidden: true }, top, offer, h("div.scroll-box", {}, scroller, fresh), write);
+  const whole = h("div.conv", { hidden: true }, top, offer, h("div.scroll-box", {}, scroller, fresh), typist, write);
   fill(root, blank, whole);
   const writer = composer.mount(write, buttons);
   let shownId = null;
@@ -174,7 +175,13 @@ export function mount(root, toggleSide) {
     draw();
   }
 
+  function drawTyping() {
+    const c = current.area === "inbox" ? state.conversations.get(current.id) : undefined;
+    fill(typist, c && state.typing.has(c.id) ? `${who(c)} is typing …` : "");
+  }
+
   on("detail conversations held", draw);
+  on("typing detail conversations", drawTyping);
   on("agents", () => { shownSummary = null; draw(); });
   return { follow, writer, open: () => (current.id ? state.conversations.get(current.id) : undefined), since: (c) => agoLong(c.opened_at) };
 }

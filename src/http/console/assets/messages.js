@@ -48,6 +48,10 @@ function author(m, conversation) {
 /** Only our own files are shown in the page; anything else is a link that names its host. */
 function attachment(file) {
   const label = [file.name || "file", bytes(file.size)].filter(Boolean).join(" · ");
+  if (file.state === "fetching" || file.state === "failed") {
+    const what = file.state === "failed" ? "could not be fetched" : file.problem ? "not fetched yet, tried again" : "being fetched …";
+    return h("span.file", { title: file.problem ?? "" }, icon("clip"), `${file.name || "file"} · ${what}${file.problem ? `: ${file.problem}` : ""}`);
+  }
   const own = /^\/(?!\/)/.test(file.url ?? "");
   if (own && /^image\/(png|jpeg|gif|webp)$/.test(file.mime ?? "")) {
     return h("a.picture", { href: file.url, target: "_blank", rel: "noopener" }, h("img", { src: file.url, alt: file.name || "picture", loading: "lazy" }));

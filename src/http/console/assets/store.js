@@ -7,11 +7,15 @@ export const OPEN_STATES = ["offered", "queued", "assigned", "pending", "snoozed
 /** More open conversations than this are not all listed; the counts of the queues stay right. */
 const MAX_LOADED = 10_000;
 const PAGE = 200;
+/** How long a customer counts as typing after the last word of it. */
+const TYPING_MS = 5000;
 
 export const state = {
   me: null,
   conversations: new Map(),
   details: new Map(),
+  /** Conversations whose customer is typing, each with the timer that ends it. */
+  typing: new Map(),
   agents: new Map(),
   queues: [],
   rules: null,
@@ -204,6 +208,7 @@ function merged(older, newer) {
 
 /** Adds or replaces one message of an open conversation. */
 export function putMessage(conversation, message) {
+  if (message.direction === "in") hush(conversation);
   const detail = state.details.get(conversation);
   if (!detail) return;
   detail.messages = merged(detail.messages, [message]);
@@ -239,7 +244,20 @@ const HANDLERS = {
   },
   rules: () => refresh("rules", loadRules),
   held: () => refresh("held", loadHeld),
+  typing: ({ conversation }) => {
+    clearTimeout(state.typing.get(conversation));
+    state.typing.set(conversation, setTimeout(() => hush(conversation), TYPING_MS));
+    changed("typing");
+  },
 };
+
+/** A customer who wrote, or stopped, is not typing any more. */
+function hush(conversation) {
+  if (!state.typing.has(conversation)) return;
+  clearTimeout(state.typing.get(conversation));
+  state.typing.delete(conversation);
+  changed("typing");
+}
 
 let stream = null;
 let lostAt = null;

@@ -51,6 +51,20 @@ pub(super) fn page(shared: &Shared, query: &str) -> Answer {
     Answer::json(200, &json!({ "messages": messages, "next_page_uri": next, "page": number, "page_size": size }))
 }
 
+/// The files of a message.
+pub(super) fn media(shared: &Shared, sid: &str) -> Answer {
+    let state = lock(&shared.state);
+    let Some(message) = state.messages.iter().find(|message| message.sid == sid) else {
+        return error(404, 20_404, "The requested resource was not found");
+    };
+    let files = message.media.iter().filter_map(|url| {
+        let (path, id) = (url.get(url.find("/2010-04-01/")?..)?, url.rsplit('/').next()?);
+        let (content_type, _) = state.files.get(id)?;
+        Some(json!({ "sid": id, "content_type": content_type, "parent_sid": sid, "uri": format!("{path}.json") }))
+    });
+    Answer::json(200, &json!({ "media_list": files.collect::<Vec<_>>(), "next_page_uri": null }))
+}
+
 /// Everything that the simulator has, for a person who looks.
 pub(super) fn everything(shared: &Shared) -> Answer {
     let state = lock(&shared.state);

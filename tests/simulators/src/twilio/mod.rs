@@ -174,6 +174,8 @@ struct State {
     opted_out: HashSet<String>,
     routes: Vec<(String, String)>,
     files: HashMap<String, (String, Vec<u8>)>,
+    file_failures: VecDeque<u16>,
+    files_asked: usize,
     callback_answers: Vec<u16>,
     sids: u64,
 }
@@ -240,6 +242,11 @@ impl TwilioSim {
         lock(&self.shared.state).opted_out.insert(number.into());
     }
 
+    /// Takes that back, as a START to Twilio does.
+    pub fn opt_in(&self, number: &str) {
+        lock(&self.shared.state).opted_out.remove(number);
+    }
+
     /// Stops listening and breaks every connection, so that connecting fails; or listens again.
     pub async fn set_up(&self, up: bool) {
         let mut listening = self.shared.listening.subscribe();
@@ -289,6 +296,24 @@ impl TwilioSim {
         let path = format!("/2010-04-01/Accounts/{}/Messages/MM1/Media/{id}", self.shared.config.account_sid);
         lock(&self.shared.state).files.insert(id, (content_type.into(), bytes.to_vec()));
         format!("{}{path}", self.base_url())
+    }
+}
+
+impl TwilioSim {
+    /// The next requests for files fail with these statuses.
+    pub fn fail_files(&self, statuses: impl IntoIterator<Item = u16>) {
+        lock(&self.shared.state).file_failures.extend(statuses);
+    }
+
+    /// Whatever failures are left do not happen.
+    pub fn mend_files(&self) {
+        lock(&self.shared.state).file_failures.clear();
+    }
+
+    /// Requests for files, whatever became of them.
+    #[must_use]
+    pub fn files_asked(&self) -> usize {
+        lock(&self.shared.state).files_asked
     }
 }
 

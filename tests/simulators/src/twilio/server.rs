@@ -117,7 +117,13 @@ async fn answer(shared: &Arc<Shared>, request: &Request) -> Then {
             _ => {}
         }
     }
+    if let (Some((message, "")), "GET") = (request.path.rsplit_once("/Media.json"), request.method.as_str()) {
+        return Then::Write(list::media(shared, message.rsplit('/').next().unwrap_or_default()));
+    }
     if let (Some((_, id)), "GET") = (request.path.rsplit_once("/Media/"), request.method.as_str()) {
+        if let Some(status) = shared.next_file_step() {
+            return Then::Write(error(status, 20_500, "As the script says"));
+        }
         // `localhost` is another origin than the address.
         let to = format!("http://localhost:{}/signed/{id}", shared.address.port());
         return Then::Write(Answer::new(307, "text/plain", "").with("location", to));
@@ -171,6 +177,13 @@ impl Shared {
         let mut state = lock(&self.state);
         let by_number = state.script_to.get_mut(to).and_then(std::collections::VecDeque::pop_front);
         by_number.or_else(|| state.script.pop_front()).or_else(|| state.otherwise.clone()).unwrap_or(Step::Accept)
+    }
+
+    /// The status with which the next request for a file fails, if it does.
+    fn next_file_step(&self) -> Option<u16> {
+        let mut state = lock(&self.state);
+        state.files_asked += 1;
+        state.file_failures.pop_front()
     }
 
     /// Whether the next step breaks the connection before anything is read.

@@ -107,6 +107,27 @@ impl TwilioSim {
         sid
     }
 
+    /// A message of ours that was written in Twilio's own tools: it is in the message list, and nobody asked for it here.
+    pub fn wrote_elsewhere(&self, to: &str, body: &str, at: jiff::Timestamp) {
+        let sid = self.shared.new_sid("SM");
+        lock(&self.shared.state).messages.push(Sent {
+            sid,
+            inbound: false,
+            from: self.shared.config.numbers.first().cloned().unwrap_or_default(),
+            to: to.into(),
+            body: body.into(),
+            media: vec![],
+            service: None,
+            status: "delivered".into(),
+            error_code: None,
+            at,
+            status_callback: None,
+            send: None,
+            part: None,
+            n: None,
+        });
+    }
+
     /// Calls back the status of a message that was taken; the daemon's answer, 0 for none.
     pub async fn status(&self, sid: &str, callback: &Callback) -> u16 {
         let message = lock(&self.shared.state).messages.iter().find(|message| message.sid == sid).cloned();

@@ -198,3 +198,75 @@ fn a_record_of_the_list_is_read_again_alike() {
     let body = switchboard_adapter_sdk::signature::from_base64(raw.inline.as_deref().unwrap()).unwrap();
     assert_eq!(adapter().reparse(&raw, body.into(), NOW), polled.events);
 }
+
+#[test]
+fn with_echoes_a_sweep_goes_on_to_what_our_number_sent() {
+    let adapter = Twilio::new("support-sms", TwilioConfig { echoes: true, ..config() }).unwrap();
+    let at = NOW.plus(-120_000);
+    let polled = |cursor: Option<&str>, messages: &[Value], next: Value| {
+        let body = json!({ "messages": messages, "next_page_uri": next });
+        adapter.polled(cursor, &answer(200, body), NOW).unwrap()
+    };
+    let theirs = polled(None, &[heard("SMa", at)], Value::Null);
+    assert_eq!((sids(&theirs), theirs.more), (vec!["SMa"], true));
+    let call = adapter.poll(Some(&theirs.cursor), NOW).unwrap();
+    assert!(call.url.contains("?From=%2B15005550006&"), "{}", call.url);
+    let mine = polled(
+        Some(&theirs.cursor),
+        &[
+            ours(at, json!({"sid": "SM1", "body": "from the provider's tool", "status": "delivered"})),
+            ours(at, json!({"sid": "SM2", "status": "failed"})),
+            ours(NOW, json!({"sid": "SM3"})),
+        ],
+        Value::Null,
+    );
+    assert!(!mine.more, "both lists were read");
+    let [Inbound::Echo(echo)] = mine.events.as_slice() else { panic!("{:?}", mine.events) };
+    assert_eq!((echo.id.as_str(), echo.thread.as_str()), ("support-sms:echo:SM1", "+15005550009"));
+    assert_eq!((echo.at, echo.content.text.as_str(), &echo.send), (at, "from the provider's tool", &None));
+    // A busy number has more of its own messages than are worth reading.
+    let list = "/2010-04-01/Accounts/AC00000000000000000000000000000000/Messages.json?Page=1&PageToken=x";
+    let mut cursor = theirs.cursor;
+    let mut pages = 0;
+    loop {
+        let page = polled(Some(&cursor), &[ours(at, json!({}))], json!(list));
+        cursor = page.cursor;
+        pages += 1;
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(pages, 10);
+}
+
+#[test]
+fn a_list_of_files_names_files_of_this_account_only() {
+    let polled = poll_page(
+        None,
+        &[item(
+            "SM1",
+            "inbound",
+            NOW.plus(-120_000),
+            json!({
+                "num_media": "2",
+                "subresource_uris": { "media": format!("/2010-04-01/Accounts/{ACCOUNT}/Messages/SM1/Media.json") },
+            }),
+        )],
+        Value::Null,
+        NOW,
+    );
+    let list = message(&polled.events).content.attachments[0].clone();
+    assert!(adapter().fetch(&list).is_some());
+    let base = format!("/2010-04-01/Accounts/{ACCOUNT}/Messages/SM1/Media");
+    let fetched = json!({ "media_list": [
+        { "sid": "ME1", "content_type": "image/jpeg", "uri": format!("{base}/ME1.json") },
+        { "sid": "ME2", "content_type": "x", "uri": "https://evil.example/ME2.json" },
+        { "sid": "ME3", "content_type": "text/vcard", "uri": format!("{base}/ME3.json") },
+    ]});
+    let listed = adapter().listed(&list, &Bytes::from(fetched.to_string())).unwrap();
+    let urls: Vec<_> = listed.iter().map(|f| f.url.as_deref().unwrap()).collect();
+    assert_eq!(urls, [format!("http://127.0.0.1:1{base}/ME1"), format!("http://127.0.0.1:1{base}/ME3")]);
+    assert_eq!(listed[0].name, "file-1.jpg");
+    assert_eq!(adapter().listed(&listed[0], &Bytes::from(fetched.to_string())), None, "a file is no list");
+    assert_eq!(adapter().listed(&list, &Bytes::from_static(b"<html>")), None);
+}

@@ -41,6 +41,7 @@ fn attachment(url: Option<&str>) -> Attachment {
         size: 1,
         blob: None,
         url: url.map(str::to_owned),
+        problem: None,
     }
 }
 
@@ -80,7 +81,14 @@ fn what_cannot_be_sent_is_refused_with_a_sentence() {
     for (send, why) in [
         (send(" \n"), "there is nothing to send"),
         (send(&"x".repeat(1601)), "the text has 1601 characters"),
-        (files(vec![attachment(None)]), "the file a.pdf has no public address"),
+        (
+            files(vec![attachment(None)]),
+            "file 1 has no public address: Twilio fetches them from us: set http.public_url",
+        ),
+        (
+            files(vec![Attachment { size: 5_000_001, ..attachment(Some("https://a.example")) }]),
+            "the files of a message may have 5 MB together",
+        ),
         (files(vec![attachment(Some("https://a.example")); 11]), "more than 10 files"),
         (to("phone", "15005550009"), "the number is not international"),
         (to("whatsapp", "+15005550009"), "a whatsapp address cannot be written to from a phone sender"),
