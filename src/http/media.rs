@@ -2,7 +2,7 @@
 //!
 //! A link is sealed: it names a file without showing whose it is, opens for a day, and nobody but this workspace can make one.
 
-use crate::log::seal::{SealError, SealKey};
+use crate::log::seal::SealKey;
 use crate::log::{Log, LogError};
 use crate::{clock, inbound::blob_scope};
 use axum::Router;
@@ -38,11 +38,9 @@ enum Shut {
 
 impl Links {
     /// `public_url` is the address under which providers reach the public listener.
-    ///
-    /// # Errors
-    /// When the cryptographic library refuses the key.
-    pub fn new(key: &[u8; 32], public_url: &str) -> Result<Links, SealError> {
-        Ok(Links { key: SealKey::new(key)?, base: format!("{}/media", public_url.trim_end_matches('/')) })
+    #[must_use]
+    pub fn new(key: &[u8; 32], public_url: &str) -> Links {
+        Links { key: SealKey::new(key), base: format!("{}/media", public_url.trim_end_matches('/')) }
     }
 
     /// The send with an address for each of its stored files.
@@ -112,7 +110,7 @@ mod tests {
     use super::*;
 
     fn links(key: u8) -> Links {
-        Links::new(&[key; 32], "https://hooks.shop.example/").unwrap()
+        Links::new(&[key; 32], "https://hooks.shop.example/")
     }
 
     #[test]

@@ -289,8 +289,7 @@ fn welcome(config: &Config, sessions: &Arc<Sessions>, log: &dyn Log, pack: Optio
 async fn links(config: &Config, log: &dyn Log) -> Result<Option<Arc<Links>>, StartError> {
     let Some(public_url) = &config.http.public_url else { return Ok(None) };
     let key = log.put_key("media", fresh()?).await?;
-    let links = Links::new(&key, public_url).map_err(|e| StartError::Other(e.to_string()))?;
-    Ok(Some(Arc::new(links)))
+    Ok(Some(Arc::new(Links::new(&key, public_url))))
 }
 
 fn fresh() -> Result<[u8; 32], StartError> {
