@@ -53,6 +53,7 @@ struct Head {
 
 /// One record of the public part. What a person wrote is not in it: see [`PrivatePart`].
 #[derive(Clone, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "one at a time is written or read, never a list of them")]
 enum Record<'a> {
     Head(Cow<'a, Head>),
     Channel(Cow<'a, str>, Cow<'a, Channel>),

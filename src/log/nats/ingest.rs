@@ -20,7 +20,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
 /// What a record costs the stream beside subject, headers and data.
-const OVERHEAD: usize = 48;
+const OVERHEAD: usize = 64;
 /// What this process counted is compared with the broker this often: other processes write too, and the router trims.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 

@@ -105,7 +105,7 @@ async fn chat_garbage(shop: &Shop) -> Vec<String> {
     let token = welcome["token"].as_str().expect("a visitor's token").to_owned();
     let mut answers = vec![];
     for body in [
-        format!("{CANARY}"),
+        CANARY.to_owned(),
         format!("{{\"type\":\"message\",\"client_id\":\"1\",\"text\":[\"{CANARY}\"]}}"),
         format!("{{\"type\":\"{CANARY}\"}}"),
         format!("{{\"client_id\":\"c1\",\"text\":\"hi\",\"attachments\":[{{\"ref\":\"{CANARY}\"}}]}}"),
