@@ -74,7 +74,7 @@ fn pack(config: &Config, known: &PackEnvironment) -> Result<(Vec<String>, Vec<St
 
 fn configured(config: &Config) -> Vec<String> {
     let mut lines = vec![
-        format!("workspace: {}, embedded log in {}", config.workspace, config.log.path.display()),
+        format!("workspace: {}, {}", config.workspace, log_of(config)),
         format!(
             "public listener: {}{}",
             config.http.listen,
@@ -87,6 +87,17 @@ fn configured(config: &Config) -> Vec<String> {
         lines.push(format!("channel {id}: {}{off}", channel.kind.name()));
     }
     lines
+}
+
+fn log_of(config: &Config) -> String {
+    let path = config.log.path.display();
+    match &config.log.nats {
+        None => format!("embedded log in {path}"),
+        Some(nats) => {
+            let copies = count(nats.replicas as usize, "replica");
+            format!("log on nats at {}, {copies}, data in {path}", nats.servers.join(", "))
+        }
+    }
 }
 
 /// The first twelve letters of a hash, as the console shows it.

@@ -4,7 +4,7 @@ use super::channels;
 use super::problem::nearest;
 use super::reader::{Reader, Section};
 use super::values::{Cidr, base_url, cidr, duration_within, is_loopback, listen, log_level, size_within};
-use super::{Config, Source};
+use super::{Config, NatsConfig, Source};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -12,11 +12,13 @@ use std::time::Duration;
 use switchboard_adapter_sdk::Secret;
 use switchboard_envelope::{Scope, is_id};
 
-/// The log, embedded in a directory of data.
+/// The log: embedded in a directory of data, or on a broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
-    /// The data directory.
+    /// The data directory, on every backend.
     pub path: PathBuf,
+    /// The broker; `None` is the embedded log.
+    pub nats: Option<NatsConfig>,
 }
 
 /// The public listener: webhooks and chat.
@@ -162,22 +164,12 @@ fn read_log(r: &mut Reader<'_>, s: &mut Section) -> LogConfig {
         "nats" => Ok(true),
         other => Err(match nearest(other, ["embedded", "nats"]) {
             Some(near) => format!("unknown backend `{other}`: did you mean `{near}`?"),
-            None => format!("unknown backend `{other}`: write `embedded`"),
+            None => format!("unknown backend `{other}`: write `embedded` or `nats`"),
         }),
     });
-    if let Some(b) = nats.as_ref().filter(|b| b.value) {
-        r.error(&b.place, "backend nats is not built into this version yet: write `backend = \"embedded\"`");
-    }
-    for key in ["servers", "credentials", "replicas"] {
-        if let Some(node) = s.take(key) {
-            r.error(
-                &node.key,
-                format!("`log.{key}` belongs to the backend nats, which is not built into this version yet: remove it"),
-            );
-        }
-    }
+    let nats = super::nats::read(r, s, nats.is_some_and(|b| b.value));
     let path = s.get(r, "path", non_empty_path).unwrap_or_else(|| "data".into());
-    LogConfig { path: r.path(&path) }
+    LogConfig { path: r.path(&path), nats }
 }
 
 fn read_http(r: &mut Reader<'_>, s: &mut Section) -> HttpConfig {

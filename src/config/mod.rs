@@ -7,6 +7,7 @@
 mod channels;
 mod daemon;
 mod document;
+mod nats;
 mod problem;
 mod reader;
 pub mod schema;
@@ -19,6 +20,7 @@ pub use daemon::{
     TlsConfig, TokenConfig,
 };
 pub use document::Environment;
+pub use nats::NatsConfig;
 pub use problem::{ConfigError, Place, Problem, Severity, nearest};
 pub use switchboard_webchat::WebchatConfig;
 pub use values::{Cidr, Rate};

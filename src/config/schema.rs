@@ -80,11 +80,37 @@ fn source(key: &str, description: &str) -> Value {
 }
 
 fn log() -> Value {
-    table(
-        "The only truth: an embedded log in a directory of data.",
+    let tls = table(
+        "TLS towards the broker; also without keys it is then demanded.",
         json!({
-            "backend": { "const": "embedded", "default": "embedded" },
-            "path": { "type": "string", "minLength": 1, "default": "data", "description": "the data directory" },
+            "ca": text("a PEM file of certificates that are believed beside the system's"),
+            "cert": text("our own certificate, a PEM file"),
+            "key": text("its key, a PEM file"),
+        }),
+    );
+    let sizes = table(
+        "What the broker reserves for each stream; that of IN is `limits.inbox`.",
+        json!({
+            "log": size("4GiB", "the router's frames"),
+            "out": size("512MiB", "attempts to send, of the last twenty minutes"),
+            "claims": size("512MiB", "claims of attempts, of the last half hour"),
+            "keys": size("256MiB", "the keys of contacts"),
+            "edges": size("16MiB", "cursors of polls"),
+            "blobs": size("4GiB", "attachments, packs and snapshots"),
+        }),
+    );
+    table(
+        "The only truth: an embedded log in a directory of data, or streams on a NATS broker.",
+        json!({
+            "backend": { "enum": ["embedded", "nats"], "default": "embedded" },
+            "path": { "type": "string", "minLength": 1, "default": "data", "description": "the data directory, on every backend" },
+            "servers": { "type": "array", "minItems": 1, "items": { "type": "string" }, "examples": [["nats://127.0.0.1:4222"]], "description": "nats: the brokers" },
+            "credentials": secret("nats: the text of a .creds file"),
+            "nkey": secret("nats: the seed of an nkey"),
+            "tls": tls,
+            "replicas": { "enum": [1, 3, 5], "default": 1, "description": "nats: copies of every stream" },
+            "prefix": { "type": "string", "default": "sb", "description": "nats: the first part of every subject" },
+            "sizes": sizes,
         }),
     )
 }

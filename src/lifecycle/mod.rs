@@ -5,6 +5,7 @@ pub mod channels;
 mod chat;
 mod health;
 mod listener;
+mod open_log;
 mod reload;
 mod retention;
 mod start;

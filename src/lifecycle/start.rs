@@ -2,7 +2,7 @@
 
 use super::channels::{self, Running};
 use super::retention::Keeper;
-use super::{api, chat, health, listener, tokens};
+use super::{api, chat, health, listener, open_log, tokens};
 use crate::cli::banner::{Banner, ChannelLine, banner};
 use crate::clock;
 use crate::config::{Config, Signatures};
@@ -12,7 +12,6 @@ use crate::http::chat::{ChatSetup, ChatState, Timing, Wakes};
 use crate::http::console::{ConsoleState, Identity, Sessions};
 use crate::http::media::Links;
 use crate::inbound::{Fetcher, FileChannel, Hook, HookState, Ingest, Poller};
-use crate::log::sqlite::{SqliteLog, SqliteOptions};
 use crate::log::{Log, LogError, Seq, Stored};
 use crate::metrics::Metrics;
 use crate::outbound::{Caller, Lane};
@@ -38,6 +37,8 @@ const QUICKSTART_AGENT: &str = "you";
 pub enum StartError {
     #[error(transparent)]
     Open(#[from] crate::log::sqlite::OpenError),
+    #[error(transparent)]
+    Broker(#[from] crate::log::nats::OpenError),
     #[error("{0}")]
     Channels(String),
     #[error(transparent)]
@@ -57,13 +58,9 @@ pub enum StartError {
 /// # Errors
 /// With a sentence that says what to mend.
 pub async fn run(config: Config) -> Result<(), StartError> {
-    crate::log::sqlite::create_private(&config.log.path).map_err(|e| {
-        StartError::Other(format!("the data directory {} cannot be made: {e}", config.log.path.display()))
-    })?;
-    let options = SqliteOptions { in_max_bytes: config.limits.inbox, ..SqliteOptions::default() };
-    let sqlite = SqliteLog::open(&config.log.path, &options)?;
-    let mut fatal = sqlite.fatal();
-    let log: Arc<dyn Log> = sqlite;
+    let process = crate::outbound::process_name();
+    let mut opened = open_log::open(&config, &process).await?;
+    let log = opened.log.clone();
     let writer = HistoryWriter::open(config.log.path.join("history.db"))?;
     whole(log.as_ref(), writer.cursor()).await?;
     let running = channels::build(&config).map_err(|p| StartError::Channels(p.join("\n")))?;
@@ -194,7 +191,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     // Running: until a signal, or until something that the daemon cannot do without ends.
     tokio::select! {
         () = signal() => {}
-        why = gone(&mut fatal) => return Err(StartError::Other(why)),
+        why = gone(&mut opened.fatal) => return Err(StartError::Other(why)),
         ended = &mut router_task => {
             let why = match ended { Ok(Ok(())) => "it ended".into(), Ok(Err(e)) => e.to_string(), Err(e) => e.to_string() };
             return Err(StartError::Other(format!("the router stopped: {why}")));

@@ -189,7 +189,8 @@ pub(crate) fn create_private(dir: &Path) -> io::Result<()> {
     builder.create(dir)
 }
 
-fn lock_dir(dir: &Path) -> Result<File, OpenError> {
+/// Locks a data directory for this process, for as long as the file is open.
+pub(crate) fn lock_dir(dir: &Path) -> Result<File, OpenError> {
     let directory = |source| OpenError::Directory { dir: dir.to_owned(), source };
     let mut file = File::options()
         .create(true)

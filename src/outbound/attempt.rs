@@ -33,30 +33,32 @@ pub fn process_name() -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Whether a process of this name made the nonce, so that the attempt may still be running.
+/// The process that made a claim's nonce.
 #[must_use]
-pub fn is_nonce_of(process: &str, nonce: &str) -> bool {
-    nonce.strip_prefix(process).is_some_and(|rest| rest.starts_with('.'))
+pub fn process_of(nonce: &str) -> &str {
+    nonce.split_once('.').map_or(nonce, |(process, _)| process)
 }
 
 impl Lane {
-    /// Handles one record; the caller acknowledged nothing yet.
-    pub(super) async fn handle(&self, record: Outbound) {
+    /// Handles one record. `claimed` is called when it need not be delivered again: its claim is decided, or it has none.
+    pub(super) async fn handle(&self, record: Outbound, claimed: impl FnOnce()) {
         match record {
-            Outbound::Send(send) => self.send(&send).await,
-            Outbound::Reconcile(question) => self.reconcile(&question).await,
+            Outbound::Send(send) => self.send(&send, claimed).await,
+            Outbound::Reconcile(question) => {
+                claimed();
+                self.reconcile(&question).await;
+            }
         }
     }
 
-    async fn send(&self, send: &SendRecord) {
+    async fn send(&self, send: &SendRecord, claimed: impl FnOnce()) {
         // Waiting for the rate happens before the claim: a claim without a call would read as `unknown`.
         if let Some(limits) = &self.limits {
             limits.until_ready().await;
         }
-        if clock::now() > send.until {
-            return;
-        }
-        if !self.claim(send).await {
+        let ours = clock::now() <= send.until && self.claim(send).await;
+        claimed();
+        if !ours {
             return;
         }
         #[cfg(test)]

@@ -4,5 +4,5 @@
 mod attempt;
 mod worker;
 
-pub use attempt::{Limits, is_nonce_of, process_name};
+pub use attempt::{Limits, process_name, process_of};
 pub use worker::{Caller, Lane, spawn};

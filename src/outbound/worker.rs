@@ -3,14 +3,14 @@
 
 use super::attempt::Limits;
 use crate::http::media::Links;
-use crate::log::{Log, LogError};
+use crate::log::{Log, LogError, Outbox, Seq, Stored};
 use crate::metrics::Metrics;
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard_adapter_sdk::{Adapter, Answer, Call, Client};
 use switchboard_envelope::Outbound;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// Records taken at once.
@@ -60,19 +60,21 @@ pub fn spawn(lane: Lane, mut stop: watch::Receiver<bool>) -> JoinHandle<()> {
                     continue;
                 }
             };
+            let (claimed, mut acks) = mpsc::unbounded_channel();
             loop {
                 let records = tokio::select! {
+                    biased;
+                    Some(seq) = acks.recv() => {
+                        acknowledge(outbox.as_mut(), seq).await;
+                        continue;
+                    }
                     records = outbox.next(BATCH) => records,
                     _ = stop.changed() => break,
                 };
                 match records {
                     Ok(records) => {
                         for record in records {
-                            run(&lane, &mut attempts, record.data.as_ref()).await;
-                            if let Err(error) = outbox.ack(record.seq).await {
-                                // It will come again, and its claim will be taken.
-                                tracing::debug!(%error, "an acknowledgement was lost");
-                            }
+                            run(&lane, &mut attempts, &record, claimed.clone()).await;
                         }
                     }
                     Err(error) => {
@@ -81,17 +83,35 @@ pub fn spawn(lane: Lane, mut stop: watch::Receiver<bool>) -> JoinHandle<()> {
                     }
                 }
             }
+            // What is claimed until now need not come again, be it to this process or to another.
+            while let Ok(seq) = acks.try_recv() {
+                acknowledge(outbox.as_mut(), seq).await;
+            }
         }
         while attempts.join_next().await.is_some() {}
     })
 }
 
-async fn run(lane: &Arc<Lane>, attempts: &mut JoinSet<()>, data: &[u8]) {
-    let record = match Outbound::from_slice(data) {
+async fn acknowledge(outbox: &mut dyn Outbox, seq: Seq) {
+    if let Err(error) = outbox.ack(seq).await {
+        // It will come again, and its claim will be taken.
+        tracing::debug!(%error, "an acknowledgement was lost");
+    }
+}
+
+/// Starts an attempt. Its record is acknowledged once its claim is decided, so that a process that is killed before leaves it
+/// to whoever is next. No more can wait there than attempts run.
+async fn run(lane: &Arc<Lane>, attempts: &mut JoinSet<()>, stored: &Stored, claimed: mpsc::UnboundedSender<Seq>) {
+    let seq = stored.seq;
+    let done = move || {
+        let _ = claimed.send(seq);
+    };
+    let record = match Outbound::from_slice(&stored.data) {
         Ok(record) => record,
         Err(error) => {
             // Nothing is sent; at `until` the router finds the claim free.
-            return tracing::error!(channel = %lane.channel, %error, "an outbound record cannot be read");
+            tracing::error!(channel = %lane.channel, %error, "an outbound record cannot be read");
+            return done();
         }
     };
     while attempts.try_join_next().is_some() {}
@@ -99,7 +119,7 @@ async fn run(lane: &Arc<Lane>, attempts: &mut JoinSet<()>, data: &[u8]) {
         attempts.join_next().await;
     }
     let lane = lane.clone();
-    attempts.spawn(async move { lane.handle(record).await });
+    attempts.spawn(async move { lane.handle(record, done).await });
 }
 
 async fn complain(lane: &Lane, error: &LogError) {

@@ -6,12 +6,15 @@ use crate::log::{KeyId, Log, LogError, Seq, Stored};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use switchboard_envelope::Timestamp;
 use switchboard_routing_rules::event::{Event, Private, Public};
 use switchboard_routing_rules::ids::ContactId;
 
 /// Keys kept in memory at most; the log has them all.
 const KEYS: usize = 40_000;
+/// How long a log that did not answer is left alone.
+const RETRY: Duration = Duration::from_millis(50);
 
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
@@ -122,7 +125,15 @@ impl Codec {
     /// The keys of contacts; `None` where there is none, or none any more.
     pub(super) async fn keys(&self, ids: &[ContactId]) -> Result<Vec<Option<SealKey>>, CodecError> {
         let names: Vec<KeyId> = ids.iter().map(ContactId::to_string).collect();
-        Ok(self.keys.fetch(self.log.as_ref(), &names).await?)
+        loop {
+            match self.keys.fetch(self.log.as_ref(), &names).await.map_err(CodecError::from) {
+                Err(CodecError::Log(LogError::Unavailable(e))) => {
+                    tracing::warn!(error = %e, "cannot read keys; trying again");
+                    tokio::time::sleep(RETRY).await;
+                }
+                answer => return answer,
+            }
+        }
     }
 
     /// Seals the private parts and closes the frame.
@@ -157,7 +168,13 @@ impl Codec {
     /// # Errors
     /// When the frame is damaged or holds events that this build does not know.
     pub async fn decode(&self, stored: &Stored) -> Result<Vec<Event>, CodecError> {
+        self.open(stored).await.map(|(_, events)| events)
+    }
+
+    /// The events of a frame, with the OUT sequence that its first send got.
+    pub(super) async fn open(&self, stored: &Stored) -> Result<(Seq, Vec<Event>), CodecError> {
         let frame = Frame::decode(&stored.data)?;
+        let out_first = frame.out_first;
         let public: Vec<Public> = rmp_serde::from_slice(&frame.public)?;
         let mut events: Vec<Event> = public.into_iter().map(Event::from).collect();
         let ids: Vec<ContactId> = frame.sealed.iter().filter_map(|(id, _)| ContactId::parse(id)).collect();
@@ -172,12 +189,20 @@ impl Codec {
                 }
             }
         }
-        Ok(events)
+        Ok((out_first, events))
     }
 
     /// The id of the frame at `seq`, read from the log itself.
     pub(super) async fn frame_id_at(&self, log: &Arc<dyn Log>, seq: Seq) -> Result<Option<u128>, CodecError> {
-        let stored = log.read_log(seq - 1, 1).await?;
+        let stored = loop {
+            match log.read_log(seq - 1, 1).await {
+                Err(LogError::Unavailable(e)) => {
+                    tracing::warn!(error = %e, "cannot read whose frame it is; trying again");
+                    tokio::time::sleep(RETRY).await;
+                }
+                answer => break answer?,
+            }
+        };
         Ok(match stored.first().filter(|s| s.seq == seq) {
             Some(s) => Some(Frame::decode(&s.data)?.id),
             None => None,

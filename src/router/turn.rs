@@ -339,21 +339,40 @@ impl Router {
         self.decide(&Input::Verdict { now, message: send.id, part: send.part, n: send.n, verdict })
     }
 
-    /// A single process that starts knows that no edge is still sending: a claim without a result is `unknown` now.
+    /// A claim without a result, of a process that is gone, is `unknown` now: nobody will finish it. What the router itself
+    /// claimed before it was stopped, it claims again at the attempt's end.
     async fn settle_orphans(&mut self) -> Result<(), Stop> {
-        if !self.log.exclusive() {
-            return Ok(());
-        }
         let claimed: Vec<Arc<SendState>> =
             self.state.sends.values().filter(|s| matches!(s.phase, Phase::InFlight { .. })).cloned().collect();
+        let mut gone: BTreeMap<String, bool> = BTreeMap::new();
         for send in claimed {
-            let holder = self.log.claimed(&claim_key(&send)).await?;
-            if holder.is_some_and(|h| !crate::outbound::is_nonce_of(&self.process, &h)) {
+            let Some(holder) = self.holder(&send).await? else { continue };
+            let process = crate::outbound::process_of(&holder);
+            if process == self.process || holder == "router" {
+                continue;
+            }
+            let gone = match gone.get(process) {
+                Some(gone) => *gone,
+                None => *gone.entry(process.to_owned()).or_insert(self.log.is_gone(process).await),
+            };
+            if gone {
                 self.verdict(&send, clock::now(), Verdict::Unknown)?;
                 self.commit_if_full().await?;
             }
         }
         self.commit().await
+    }
+
+    async fn holder(&self, send: &SendState) -> Result<Option<String>, Stop> {
+        loop {
+            match self.log.claimed(&claim_key(send)).await {
+                Err(LogError::Unavailable(e)) => {
+                    tracing::warn!(error = %e, "cannot ask who holds a claim; trying again");
+                    tokio::time::sleep(RETRY).await;
+                }
+                answer => return Ok(answer?),
+            }
+        }
     }
 
     async fn input(&mut self, record: &Stored) -> Result<(), Stop> {
@@ -446,7 +465,7 @@ impl Router {
     fn take(&mut self, decision: Decision, encoded: Encoded) {
         self.state = decision.after;
         for event in decision.events {
-            if let Some(record) = self.out_record(&event.public) {
+            if let Some(record) = out_record(&self.state, &event.public) {
                 self.frame.sends.push(record);
             }
             self.frame.events.push(event);
@@ -462,51 +481,6 @@ impl Router {
             let broken = switchboard_routing_rules::invariants::check_invariants(&self.state, &self.pack);
             debug_assert!(broken.is_empty(), "invariants broken: {broken:?}");
         }
-    }
-
-    /// What an event sends to OUT.
-    fn out_record(&self, event: &Public) -> Option<OutRecord> {
-        let (message, until, asks) = match event {
-            Public::Released { message, until, .. } => (message, *until, false),
-            Public::Reconciling { message, until, .. } => (message, *until, true),
-            _ => return None,
-        };
-        let s = self.state.sends.get(message)?;
-        // Erased meanwhile: nothing is sent, and the claim at `until` says so.
-        let p = s.private.as_ref()?;
-        let (data, claim_key) = if asks {
-            let record = Reconcile {
-                send: s.id.to_string(),
-                part: s.part,
-                n: s.n,
-                channel: s.channel.clone(),
-                conversation: s.conv.to_string(),
-                thread: p.thread.clone(),
-                to: p.to.clone(),
-                content: p.content.clone(),
-                released_at: s.released.unwrap_or(self.state.now),
-                until,
-            };
-            (Outbound::Reconcile(record).to_vec(), String::new())
-        } else {
-            let record = SendRecord {
-                send: s.id.to_string(),
-                part: s.part,
-                n: s.n,
-                until,
-                channel: s.channel.clone(),
-                conversation: s.conv.to_string(),
-                thread: p.thread.clone(),
-                to: p.to.clone(),
-                content: p.content.clone(),
-                author: s.author.clone(),
-                reply_to: p.reply_to.clone(),
-                traceparent: None,
-            };
-            let key = record.claim_key();
-            (Outbound::Send(Box::new(record)).to_vec(), key)
-        };
-        Some(OutRecord { channel: s.channel.clone(), claim_key, until, data: data.into() })
     }
 
     async fn commit_if_full(&mut self) -> Result<(), Stop> {
@@ -601,6 +575,51 @@ impl Router {
             let _ = self.publish.send((self.last, Arc::new(self.state.clone())));
         }
     }
+}
+
+/// What an event sends to OUT.
+pub(super) fn out_record(state: &State, event: &Public) -> Option<OutRecord> {
+    let (message, until, asks) = match event {
+        Public::Released { message, until, .. } => (message, *until, false),
+        Public::Reconciling { message, until, .. } => (message, *until, true),
+        _ => return None,
+    };
+    let s = state.sends.get(message)?;
+    // Erased meanwhile: nothing is sent, and the claim at `until` says so.
+    let p = s.private.as_ref()?;
+    let (data, claim_key) = if asks {
+        let record = Reconcile {
+            send: s.id.to_string(),
+            part: s.part,
+            n: s.n,
+            channel: s.channel.clone(),
+            conversation: s.conv.to_string(),
+            thread: p.thread.clone(),
+            to: p.to.clone(),
+            content: p.content.clone(),
+            released_at: s.released.unwrap_or(state.now),
+            until,
+        };
+        (Outbound::Reconcile(record).to_vec(), String::new())
+    } else {
+        let record = SendRecord {
+            send: s.id.to_string(),
+            part: s.part,
+            n: s.n,
+            until,
+            channel: s.channel.clone(),
+            conversation: s.conv.to_string(),
+            thread: p.thread.clone(),
+            to: p.to.clone(),
+            content: p.content.clone(),
+            author: s.author.clone(),
+            reply_to: p.reply_to.clone(),
+            traceparent: None,
+        };
+        let key = record.claim_key();
+        (Outbound::Send(Box::new(record)).to_vec(), key)
+    };
+    Some(OutRecord { channel: s.channel.clone(), claim_key, until, data: data.into() })
 }
 
 /// The claim of a send's current attempt.

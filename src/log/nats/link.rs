@@ -12,11 +12,13 @@ use tokio::sync::watch;
 pub(super) mod code {
     pub(in crate::log::nats) const CONSUMER_NOT_FOUND: u64 = 10014;
     pub(in crate::log::nats) const NO_RESOURCES: u64 = 10023;
+    pub(in crate::log::nats) const NO_JETSTREAM_FOR_ACCOUNT: u64 = 10039;
     pub(in crate::log::nats) const NO_MESSAGE: u64 = 10037;
     pub(in crate::log::nats) const STORAGE_EXCEEDED: u64 = 10047;
     pub(in crate::log::nats) const TOO_LARGE: u64 = 10054;
     pub(in crate::log::nats) const STREAM_NOT_FOUND: u64 = 10059;
     pub(in crate::log::nats) const WRONG_LAST: u64 = 10071;
+    pub(in crate::log::nats) const NO_JETSTREAM: u64 = 10076;
     pub(in crate::log::nats) const STORE_FAILED: u64 = 10077;
     pub(in crate::log::nats) const WRONG_LAST_ANY: u64 = 10164;
 }

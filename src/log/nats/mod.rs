@@ -7,6 +7,8 @@
 mod blobs;
 mod bucket;
 mod commit;
+#[cfg(test)]
+mod fault_tests;
 mod feed;
 mod ingest;
 mod link;
@@ -65,6 +67,15 @@ impl NatsLog {
         let link = setup::connect(options, &names).await?;
         setup::streams(&link, options, &names).await?;
         let answering = presence::lead(&link, &names, &options.workspace, &options.process).await?;
+        NatsLog::with(options, names, link, vec![answering]).await
+    }
+
+    async fn with(
+        options: &NatsOptions,
+        names: Names,
+        link: Link,
+        mut tasks: Vec<JoinHandle<()>>,
+    ) -> Result<Arc<NatsLog>, OpenError> {
         let gone = |e: LogError| OpenError::NoJetStream(e.to_string());
         let in_state = feed::info(&link, &names.inn()).await.map_err(|e| gone(e.into()))?.state;
         let log_state = feed::info(&link, &names.log()).await.map_err(|e| gone(e.into()))?.state;
@@ -79,6 +90,7 @@ impl NatsLog {
         };
         let (inn, following_in) = Feed::start(link.clone(), names.inn(), in_state.last_seq);
         let (log, following_log) = Feed::start(link.clone(), names.log(), log_state.last_seq);
+        tasks.extend([following_in, following_log]);
         let room = Arc::new(Room::new(options.sizes.inn, in_state.bytes));
         Ok(Arc::new(NatsLog {
             inlet: Inlet { link: link.clone(), names: names.clone(), feed: inn, room },
@@ -89,10 +101,18 @@ impl NatsLog {
             edges,
             blobs,
             durability: setup::durability(options),
-            tasks: vec![answering, following_in, following_log],
+            tasks,
             link,
             names,
         }))
+    }
+
+    /// Opens a log beside the process that leads, to look at what it does.
+    #[cfg(test)]
+    async fn observe(options: &NatsOptions) -> Result<Arc<NatsLog>, OpenError> {
+        let names = Names::new(&options.prefix, &options.workspace);
+        let link = setup::connect(options, &names).await?;
+        NatsLog::with(options, names, link, vec![]).await
     }
 
     /// Purges a stream up to and with `up_to`, but never further than its end: a purge beyond it would skip sequences.

@@ -179,6 +179,9 @@ pub(super) async fn streams(link: &Link, options: &NatsOptions, names: &Names) -
                 link.api(&call, &wanted.config).await.map_err(|e| made(&e))?
             }
             Err(Failure::NoAnswer(why)) => return Err(OpenError::NoJetStream(why)),
+            Err(e) if e.is(code::NO_JETSTREAM) || e.is(code::NO_JETSTREAM_FOR_ACCOUNT) => {
+                return Err(OpenError::NoJetStream(e.to_string()));
+            }
             Err(e) => return Err(made(&e)),
         };
         let differences = differences(&wanted.config, &info.config);

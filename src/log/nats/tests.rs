@@ -43,3 +43,76 @@ impl Backend for OnBroker {
 }
 
 conformance_suite!(OnBroker::new());
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_process_is_refused_while_the_first_leads() {
+    let broker = OnBroker::new();
+    let first = broker.options();
+    let log = NatsLog::open(&first).await.expect("open");
+    let second = broker.options();
+    let refused = NatsLog::open(&second).await.err().map(|e| e.to_string()).expect("refused");
+    assert!(refused.contains("workspace `main` is led by another") && refused.contains(&first.process), "{refused}");
+    assert!(!log.is_gone(&first.process).await && log.is_gone(&second.process).await);
+    let other = NatsOptions { workspace: "other".into(), ..second };
+    let beside = NatsLog::open(&other).await.expect("another workspace is free");
+    assert_eq!(beside.log_bounds().await, Ok((1, 0)), "and has a log of its own");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_is_not_as_configured_is_shown_and_left_alone() {
+    let broker = OnBroker::new();
+    let mut options = broker.options();
+    options.sizes.inn = 1 << 20;
+    drop(NatsLog::open(&options).await.expect("open"));
+    options.sizes.inn = 2 << 20;
+    let refused = NatsLog::open(&options).await.err().map(|e| e.to_string()).expect("refused");
+    let expected = "stream SB_main_IN of the broker is not as configured: max_bytes is 1048576 there and 2097152 in the \
+                    configuration; change `limits.inbox` or edit it with `nats stream edit SB_main_IN`";
+    assert_eq!(refused, expected);
+}
+
+/// A server that says hello with this version, and no more.
+async fn greeter(version: &str) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let port = listener.local_addr().expect("address").port();
+    let hello = format!(
+        "INFO {{\"server_id\":\"old\",\"server_name\":\"old\",\"version\":\"{version}\",\"go\":\"go\",\"host\":\"127.0.0.1\",\
+         \"port\":{port},\"headers\":true,\"max_payload\":1048576,\"proto\":1,\"client_id\":1}}\r\n"
+    );
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        while let Ok((mut client, _)) = listener.accept().await {
+            let hello = hello.clone();
+            tokio::spawn(async move {
+                let mut buffer = [0; 4096];
+                let _ = client.write_all(hello.as_bytes()).await;
+                while client.read(&mut buffer).await.is_ok_and(|n| n > 0) {
+                    let _ = client.write_all(b"PONG\r\n").await;
+                }
+            });
+        }
+    });
+    format!("nats://127.0.0.1:{port}")
+}
+
+async fn refusal(url: String) -> String {
+    let mut options = NatsOptions::new(vec![url], "main", "process".into());
+    options.connect = std::time::Duration::from_millis(300);
+    NatsLog::open(&options).await.err().map(|e| e.to_string()).expect("refused")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_cannot_serve_is_refused_with_what_to_do() {
+    let old = refusal(greeter("2.9.10").await).await;
+    assert!(old.contains("is nats-server 2.9.10, and at least 2.10.23 is needed: install 2.12.3 or later"), "{old}");
+    let small = NatsServer::with("max_payload: 100000");
+    assert!(refusal(small.url()).await.contains("set `max_payload` of nats-server to 1MB or more"));
+    let without = NatsServer::with("accounts { A { users: [ { user: a, password: b } ] } }\nno_auth_user: a");
+    let no_jetstream = refusal(without.url()).await;
+    assert!(no_jetstream.contains("JetStream does not answer on this broker"), "{no_jetstream}");
+    let nobody = refusal("nats://127.0.0.1:1".into()).await;
+    assert!(nobody.starts_with("cannot connect to the broker at nats://127.0.0.1:1: "), "{nobody}");
+    let guarded = NatsServer::with("authorization { token: secret }");
+    let denied = refusal(guarded.url()).await;
+    assert!(denied.contains("cannot connect") && denied.contains("authorization"), "{denied}");
+}

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod backend;
 mod browser;
 mod daemon;
 mod dice;
@@ -15,6 +16,7 @@ mod webhook;
 pub mod wire;
 
 pub use api::{Answer, Api, message};
+pub use backend::Backend;
 pub use browser::{Browser, Tab, screenshots};
 pub use daemon::{Daemon, binary};
 pub use dice::Dice;
@@ -23,6 +25,25 @@ pub use shop::{ACCOUNT_SID, AUTH_TOKEN, OUR_NUMBER, Pack, Shop, ShopBuilder};
 pub use switchboard_simulators::{InboundSms, Sent, Step};
 pub use wait::{eventually, eventually_within, poll_until};
 pub use webhook::{Delivered, Sms, post_form, sid};
+
+/// Makes a test of each case on each backend.
+#[macro_export]
+macro_rules! on_every_backend {
+    ($($case:ident),+ $(,)?) => {
+        mod embedded {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $case() {
+                super::$case($crate::Backend::Embedded).await;
+            })+
+        }
+        mod nats {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $case() {
+                super::$case($crate::Backend::nats()).await;
+            })+
+        }
+    };
+}
 
 use std::sync::OnceLock;
 use std::time::Duration;

@@ -1,3 +1,4 @@
+use crate::Backend;
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -50,6 +51,7 @@ pub struct Shop {
 
 #[derive(Debug)]
 pub struct ShopBuilder {
+    log: String,
     pack: Pack,
     provider: String,
     sms: String,
@@ -60,7 +62,13 @@ impl Shop {
     /// With `provider` the base address of the SMS provider's simulator.
     #[must_use]
     pub fn with(provider: &str) -> ShopBuilder {
-        ShopBuilder { pack: Pack::default(), provider: provider.to_owned(), sms: String::new(), more: String::new() }
+        ShopBuilder {
+            log: "backend = \"embedded\"".into(),
+            pack: Pack::default(),
+            provider: provider.to_owned(),
+            sms: String::new(),
+            more: String::new(),
+        }
     }
 
     /// An empty folder: the program runs without a configuration, as on the first day, but on ports that are free.
@@ -172,6 +180,13 @@ impl ShopBuilder {
         self
     }
 
+    /// The keys of `[log]` beside its path.
+    #[must_use]
+    pub fn log(mut self, backend: &Backend) -> ShopBuilder {
+        self.log = backend.keys();
+        self
+    }
+
     /// More keys of `[channels.support-sms]`.
     #[must_use]
     pub fn sms(mut self, toml: &str) -> ShopBuilder {
@@ -194,7 +209,7 @@ impl ShopBuilder {
             r#"
 workspace = "main"
 [log]
-backend = "embedded"
+{log}
 path = "data"
 [http]
 listen = "127.0.0.1:{public}"
@@ -219,6 +234,7 @@ base_url = "{provider}"
             public = shop.public_port,
             admin = shop.admin_port,
             provider = self.provider,
+            log = self.log,
             sms = self.sms,
             more = self.more,
         );

@@ -2,15 +2,23 @@
 #![forbid(unsafe_code)]
 
 use serde_json::json;
-use switchboard_e2e::{Daemon, Provider, Shop, eventually, message, sid};
+use switchboard_e2e::{Backend, Daemon, Provider, Shop, eventually, message, on_every_backend, sid};
 
 const ANN: &str = "+15551230001";
 const BOB: &str = "+15551230002";
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_rule_answers_a_signed_sms_through_the_provider() {
+on_every_backend! {
+    a_rule_answers_a_signed_sms_through_the_provider,
+    what_no_rule_answers_waits_for_an_agent_and_the_answer_arrives,
+    every_decision_explains_itself,
+    a_duplicate_webhook_changes_nothing,
+    stop_opts_out_and_a_reply_is_refused_with_the_reason,
+    the_answer_to_a_repeated_post_is_the_first_answer,
+}
+
+async fn a_rule_answers_a_signed_sms_through_the_provider(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).open();
     let _daemon = Daemon::start(&shop).await;
 
     let answer = shop.sms(ANN, "Where is my refund A-17?", &sid("1")).deliver(&shop.hook("support-sms")).await.unwrap();
@@ -51,10 +59,9 @@ async fn a_rule_answers_a_signed_sms_through_the_provider() {
     assert_eq!(message(&after, "Your refund A-17? is on its way.").unwrap()["status"], "delivered");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_no_rule_answers_waits_for_an_agent_and_the_answer_arrives() {
+async fn what_no_rule_answers_waits_for_an_agent_and_the_answer_arrives(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).open();
     let _daemon = Daemon::start(&shop).await;
     let api = shop.api();
 
@@ -91,10 +98,9 @@ async fn what_no_rule_answers_waits_for_an_agent_and_the_answer_arrives() {
     api.conversation(&format!("phone:{BOB}"), "to be closed", |c| c["state"] == "closed").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_decision_explains_itself() {
+async fn every_decision_explains_itself(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).open();
     let _daemon = Daemon::start(&shop).await;
     let api = shop.api();
 
@@ -118,10 +124,9 @@ async fn every_decision_explains_itself() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_duplicate_webhook_changes_nothing() {
+async fn a_duplicate_webhook_changes_nothing(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).open();
     let mut daemon = Daemon::start(&shop).await;
     let api = shop.api();
 
@@ -149,10 +154,9 @@ async fn a_duplicate_webhook_changes_nothing() {
     assert_eq!(provider.sent().len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn stop_opts_out_and_a_reply_is_refused_with_the_reason() {
+async fn stop_opts_out_and_a_reply_is_refused_with_the_reason(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).open();
     let _daemon = Daemon::start(&shop).await;
     let api = shop.api();
 
@@ -175,10 +179,9 @@ async fn stop_opts_out_and_a_reply_is_refused_with_the_reason() {
     assert_eq!(provider.sent_to(ANN, 1).await[0].body, "Your refund A-10 is on its way.");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_answer_to_a_repeated_post_is_the_first_answer() {
+async fn the_answer_to_a_repeated_post_is_the_first_answer(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).open();
     let _daemon = Daemon::start(&shop).await;
     let api = shop.api();
 

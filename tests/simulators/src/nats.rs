@@ -12,6 +12,7 @@ use tempfile::TempDir;
 const READY: Duration = Duration::from_secs(30);
 
 /// A running broker with JetStream. Dropping it kills it and removes its store.
+#[derive(Debug)]
 pub struct NatsServer {
     dir: TempDir,
     port: u16,
