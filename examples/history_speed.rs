@@ -216,6 +216,28 @@ async fn feeding_alone(feeder: &mut Feeder, messages: u64, per_frame: u64) -> f6
     cpu() - began
 }
 
+/// Removes everything in steps of eight milliseconds, and how long the longest took with its commit.
+fn trimming(path: &Path) -> String {
+    let mut writer = HistoryWriter::open(path).unwrap_or_else(|e| panic!("{e}"));
+    let (mut steps, mut messages, mut times) = (0, 0, vec![]);
+    loop {
+        let began = Instant::now();
+        let step = writer.trim(Timestamp::MAX, Duration::from_millis(8)).unwrap_or_else(|e| panic!("{e}"));
+        times.push(began.elapsed());
+        (steps, messages) = (steps + 1, messages + step.messages);
+        if !step.more {
+            break;
+        }
+    }
+    times.sort_unstable();
+    let at = |part: usize| times.get((times.len() - 1) * part / 100).map_or(0.0, |t| t.as_secs_f64() * 1e3);
+    format!(
+        "{{\"messages\": {messages}, \"steps\": {steps}, \"step_p99_ms\": {:.1}, \"step_max_ms\": {:.1}}}",
+        at(99),
+        at(100)
+    )
+}
+
 async fn at_rate(dir: &Path, rate: u64, messages: u64) -> String {
     let dir = dir.join(format!("rate-{rate}"));
     std::fs::create_dir_all(&dir).unwrap_or_else(|e| panic!("{e}"));
@@ -248,15 +270,21 @@ async fn at_rate(dir: &Path, rate: u64, messages: u64) -> String {
     feeder.caught_up().await;
     let (cpu_used, bytes) = (cpu() - cpu_before - without, written() - written_before);
     let n = messages as f64;
+    for who in 0..CONVERSATIONS {
+        let conv = ConvId::derive(&SALT, &[&who.to_be_bytes()]);
+        let over = [Public::Closed { conv, by: None, reopen_until: Timestamp(0) }, Public::Forgotten { conv }];
+        feeder.feed(Arc::new(over.into_iter().map(Event::from).collect())).await;
+    }
+    feeder.caught_up().await;
     let _ = stop.send(true);
     let _ = task.await;
+    let trimming = trimming(&path);
     format!(
         "{{\"rate\": {rate}, \"reached\": {:.0}, \"cpu_us_per_message\": {:.1}, \"bytes_written_per_message\": {:.0}, \
-         \"wal_bytes\": {}, \"file_bytes_per_message\": {:.0}, \"frames_behind_at_most\": {behind}, \"rss_mib\": {:.0}}}",
+         \"file_bytes_per_message\": {:.0}, \"frames_behind_at_most\": {behind}, \"rss_mib\": {:.0}, \"trim\": {trimming}}}",
         n / took,
         cpu_used * 1e6 / n,
         bytes / n,
-        size(&path.with_extension("db-wal")),
         size(&path) as f64 / (n + CONVERSATIONS as f64),
         named("/proc/self/status", "VmRSS:") / 1024.0,
     )

@@ -36,6 +36,24 @@ impl Wanted {
     }
 }
 
+/// Somebody waits for a frame, until this is dropped.
+struct Waiting<'a>(&'a Wanted, Seq);
+
+impl<'a> Waiting<'a> {
+    fn new(wanted: &'a Wanted, seq: Seq) -> Waiting<'a> {
+        wanted.seq.fetch_max(seq, Ordering::SeqCst);
+        wanted.bell.notify_one();
+        Waiting(wanted, seq)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        // Whoever waits for a later frame goes on waiting.
+        let _ = self.0.seq.compare_exchange(self.1, 0, Ordering::SeqCst, Ordering::SeqCst);
+    }
+}
+
 /// A handle for reading; clones share its connections.
 #[derive(Clone)]
 pub struct History {
@@ -86,8 +104,7 @@ impl History {
         if *cursor.borrow_and_update() >= seq {
             return true;
         }
-        self.wanted.seq.fetch_max(seq, Ordering::SeqCst);
-        self.wanted.bell.notify_one();
+        let _waiting = Waiting::new(&self.wanted, seq);
         let reached = cursor.wait_for(|c| *c >= seq);
         matches!(tokio::time::timeout(at_most, reached).await, Ok(Ok(_)))
     }

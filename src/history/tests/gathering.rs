@@ -104,6 +104,8 @@ async fn who_waits_for_a_change_need_not_wait_for_others() {
             }
         }
     }
+    assert!(!r.handle.history().wait_for(1000, Duration::from_millis(5)).await);
+    assert_eq!(r.handle.history().wanted().seq(), 0, "who gave up does not wait any more");
     let (alone, awaited) = (alone.into_iter().min().unwrap(), awaited.into_iter().min().unwrap());
     assert!(alone > LONGEST / 2, "nobody asked: it could wait, and took {alone:?}");
     assert!(awaited < LONGEST / 2, "{awaited:?}");
