@@ -94,7 +94,7 @@ async fn trim_in(log: &dyn Log, state: &State, before: Timestamp) -> Result<(), 
 async fn trim_log(log: &dyn Log, told: Seq, before: Timestamp) -> Result<(), LogError> {
     let (first, _) = log.log_bounds().await?;
     let after = first.saturating_sub(1);
-    if !log.read_log(after, 1).await?.first().is_some_and(|frame| frame.at < before) {
+    if log.read_log(after, 1).await?.first().is_none_or(|frame| frame.at >= before) {
         return Ok(());
     }
     // Newest first; with a single one, the whole log is what makes up for its loss.

@@ -181,20 +181,3 @@ async fn an_agents_file_goes_out_by_a_link_that_only_the_provider_gets() {
     daemon.restart().await;
     assert_eq!(http().get(&local).send().await.unwrap().bytes().await.unwrap(), PNG);
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn without_a_public_address_a_file_is_refused_with_a_sentence() {
-    let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).sms("signatures = \"report\"").open();
-    shop.reconfigure(|toml| toml.replace("public_url = \"https://hooks.shop.example\"\n", ""));
-    let _daemon = Daemon::start(&shop).await;
-    let id = conversation(&shop).await;
-    let file = upload(&shop, &id, PNG).await;
-    let reply = json!({ "text": "here", "attachments": [file] });
-    let refused = shop.api().post(&format!("/conversations/{id}/reply"), reply).await;
-    refused.refused(422, "attachments");
-    assert!(refused.text.contains("http.public_url"), "{refused}");
-    let without = json!({ "text": "round the corner" });
-    shop.api().post(&format!("/conversations/{id}/reply"), without).await.ok();
-    assert_eq!(provider.sent_to(ANN, 1).await[0].body, "round the corner");
-}

@@ -141,6 +141,12 @@ impl NatsServer {
     /// SIGSTOP: it keeps its connections and answers nothing.
     pub fn pause(&self) {
         self.signal("-STOP");
+        // The signal is on its way when `kill` returns: a thread may still answer.
+        let threads = format!("/proc/{}/task", self.pid().expect("the broker runs"));
+        while !std::fs::read_dir(&threads).expect("the broker runs").flatten().all(|thread| is_stopped(&thread.path()))
+        {
+            std::thread::yield_now();
+        }
     }
 
     /// SIGCONT.
@@ -153,6 +159,13 @@ impl NatsServer {
         let sent = Command::new("kill").args([signal, &pid.to_string()]).status().expect("kill");
         assert!(sent.success(), "kill {signal} {pid}");
     }
+}
+
+/// Whether the kernel has stopped a thread; one that is gone answers nothing either.
+fn is_stopped(thread: &std::path::Path) -> bool {
+    let Ok(stat) = std::fs::read_to_string(thread.join("stat")) else { return true };
+    // The state follows the name, which is in parentheses and may hold anything.
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['T', 't', 'Z', 'X']))
 }
 
 impl Drop for NatsServer {

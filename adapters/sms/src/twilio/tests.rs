@@ -80,7 +80,9 @@ fn message(events: &[Inbound]) -> &Message {
 }
 
 fn receipt(events: &[Inbound]) -> &Receipt {
-    let [Inbound::Receipt(receipt)] = events else { panic!("not one receipt: {events:?}") };
+    // What a refusal says of the person follows it.
+    let [Inbound::Receipt(receipt), rest @ ..] = events else { panic!("no receipt first: {events:?}") };
+    assert!(rest.iter().all(|e| matches!(e, Inbound::Consent(_))), "more than a receipt: {events:?}");
     receipt
 }
 
