@@ -358,7 +358,7 @@ fn a_record_over_the_limit_is_refused_unread() {
 fn a_refusal_says_where_and_what_and_quotes_nothing() {
     let canary = "canaryxyzzy";
     let broken = [
-        format!("{canary}"),
+        canary.to_owned(),
         format!("{{\"v\":\"{canary}\",\"type\":\"message\"}}"),
         format!("{{\"v\":1,\"type\":\"{canary}\"}}"),
         format!("{{\"v\":1,\"type\":\"message\",\"id\":[\"{canary}\"]}}"),

@@ -312,6 +312,7 @@ textarea::placeholder{color:var(--dim);opacity:1}
     if ([...text].length > cfg.maxText) return say_note(fill(LONG, cfg.maxText), true);
     say({ text, attachments: files.map(f => f.done) });
     input.value = '';
+    typed = 0;
     files = [];
     chips.replaceChildren();
     fit();
