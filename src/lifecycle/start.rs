@@ -87,7 +87,6 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let profiles = running.iter().map(|r| (r.id.clone(), r.profile.clone())).collect();
     let feed_history = history.clone();
     let feed = Box::new(move |seq, events| feed_history.feed(seq, events));
-    let process = crate::outbound::process_name();
     let duplicates = usize::try_from(config.limits.duplicates).unwrap_or(usize::MAX);
     let limits = StateLimits { duplicates, ..StateLimits::default() };
     let seat = Seat { channels: profiles, salt: Salt(salt), limits, process: process.clone(), feed };

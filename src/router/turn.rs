@@ -453,7 +453,16 @@ impl Router {
     async fn fold_again(&mut self) -> Result<(), Stop> {
         let mut empty = State::new(self.state.salt);
         empty.limits = self.state.limits;
-        let recovered = recover::recover(&self.log, &self.codec, empty).await?;
+        let recovered = loop {
+            match recover::recover(&self.log, &self.codec, empty.clone()).await {
+                Err(RecoverError::Log(LogError::Unavailable(e))) => {
+                    tracing::warn!(error = %e, "cannot read the log to fold it again; trying again");
+                    self.metrics.log_error("read");
+                    tokio::time::sleep(RETRY).await;
+                }
+                other => break other?,
+            }
+        };
         if recovered.last != self.last {
             return Err(RecoverError::AnotherWriter(recovered.last).into());
         }
