@@ -6,6 +6,7 @@
 
 mod cache;
 mod chain;
+mod checkpoint;
 mod load;
 mod pace;
 mod project;

@@ -68,7 +68,7 @@ fn pragmas(db: &Connection) -> Result<(), HistoryError> {
     db.busy_timeout(Duration::from_secs(5))?;
     // What a power cut takes is read from LOG again; NORMAL keeps the file itself whole.
     db.execute_batch(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 8000;
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;
          PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY;
          PRAGMA secure_delete = OFF;",
     )?;

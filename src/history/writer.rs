@@ -1,6 +1,7 @@
 //! Writing history: frames are folded in memory, and what they touched is written in one transaction a batch.
 
 use super::cache::Cache;
+use super::checkpoint::Checkpoints;
 use super::project::Place;
 use super::rows::Contact;
 use super::stored::{Conv, Item, Outcome, column, unpacked, unsigned};
@@ -69,6 +70,7 @@ pub struct HistoryWriter {
     path: PathBuf,
     pub(super) db: Connection,
     pub(super) work: Work,
+    checkpoints: Checkpoints,
 }
 
 impl HistoryWriter {
@@ -79,14 +81,15 @@ impl HistoryWriter {
     pub fn open(path: impl AsRef<Path>) -> Result<HistoryWriter, HistoryError> {
         let path = path.as_ref().to_owned();
         let db = schema::open(&path)?;
+        let checkpoints = Checkpoints::new(&path);
         match read_meta(&db) {
-            Ok(work) => Ok(HistoryWriter { path, db, work }),
+            Ok(work) => Ok(HistoryWriter { path, db, work, checkpoints }),
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "history cannot be used: it is made again");
                 drop(db);
                 let db = schema::create(&path)?;
                 let work = read_meta(&db)?;
-                Ok(HistoryWriter { path, db, work })
+                Ok(HistoryWriter { path, db, work, checkpoints })
             }
         }
     }
@@ -96,6 +99,7 @@ impl HistoryWriter {
     /// # Errors
     /// When the file cannot be made.
     pub fn reset(&mut self) -> Result<(), HistoryError> {
+        self.checkpoints.stop();
         self.db = Connection::open_in_memory()?;
         self.db = schema::create(&self.path)?;
         self.work = read_meta(&self.db)?;
@@ -145,7 +149,10 @@ impl HistoryWriter {
         self.db.execute_batch("BEGIN IMMEDIATE")?;
         let done = f(self).and_then(|t| Ok(self.db.execute_batch("COMMIT").map(|()| t)?));
         match &done {
-            Ok(_) => self.work.settle(),
+            Ok(_) => {
+                self.work.settle();
+                self.checkpoints.after_commit(&self.db);
+            }
             Err(_) => {
                 // What was folded in memory is ahead of the file now: read the file's word again.
                 let _ = self.db.execute_batch("ROLLBACK");

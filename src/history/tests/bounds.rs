@@ -133,3 +133,23 @@ fn memory_stays_bounded_however_many_conversations_are_open() {
         .unwrap();
     assert_eq!(rows, (12_000 + 3, 1));
 }
+
+#[test]
+fn the_write_ahead_log_begins_again_while_changes_come() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("history.db");
+    let mut w = HistoryWriter::open(&path).unwrap();
+    w.apply(&[(1, vec![channels(), opened(1, "sms")])]).unwrap();
+    let text = "many words ".repeat(400);
+    let mut longest = 0;
+    for n in 0..3000u32 {
+        w.apply(&[(2 + u64::from(n), vec![received(1, n, &text)])]).unwrap();
+        longest = longest.max(std::fs::metadata(path.with_extension("db-wal")).unwrap().len());
+    }
+    let file = std::fs::metadata(&path).unwrap().len();
+    assert!(file > 10 << 20, "the pages came into the file: {file} bytes");
+    // Each change writes at least five pages of 4 KiB.
+    assert!(longest < 24 << 20, "{longest} bytes, where more than 58 MiB were written");
+    drop(w);
+    assert_eq!(HistoryWriter::open(&path).unwrap().cursor(), 3001);
+}
