@@ -14,7 +14,7 @@ fn environment() -> Environment {
         ("TWILIO_API_SECRET", "apisecretvalue"),
         ("SWITCHBOARD_OPS_TOKEN", "0123456789abcdef0123456789abcdef"),
         ("CHAT_IDENTITY_SECRET", "visitorsecretvalue"),
-        ("NATS_NKEY", "SUANQDPB2RUOE4ETUA26CNX7FUKE5ZZKFCQIIW63OX225F2CO7UEXTM7ZY"),
+        ("NATS_NKEY", "SUAPT3AUXD5JGY672D4BLUSBURXBNBLQBYDLURDRA354V7MJGTR5AG5WOY"),
         ("PROXY_URL", "http://user:hunter2@proxy.internal:3128"),
     ]
     .into_iter()

@@ -340,3 +340,29 @@ async fn an_id_older_than_the_brokers_memory_is_stored_again() {
     .await;
     assert_eq!(again, Ingested::Stored(2), "so the state's memory must decide");
 }
+
+/// Far below what a quiet machine does (tens of thousands a second), and far above what one round trip a record allows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ingests_of_many_callers_do_not_wait_for_each_other() {
+    const CALLERS: usize = 256;
+    const EACH: usize = 100;
+    let broker = NatsServer::start();
+    let mut options = options(broker.url());
+    options.timeout = Duration::from_secs(20);
+    let log = NatsLog::open(&options).await.expect("open");
+    let started = std::time::Instant::now();
+    let mut callers = JoinSet::new();
+    for caller in 0..CALLERS {
+        let log = Arc::clone(&log);
+        callers.spawn(async move {
+            for n in 0..EACH {
+                ingest(&*log, &format!("{caller}:{n}")).await;
+            }
+        });
+    }
+    within(async { while callers.join_next().await.is_some_and(|ended| ended.is_ok()) {} }).await;
+    let rate = (CALLERS * EACH) as f64 / started.elapsed().as_secs_f64();
+    println!("{rate:.0} ingests a second from {CALLERS} callers");
+    assert_eq!(log.read_in((CALLERS * EACH) as u64 - 1, 2).await.expect("read").len(), 1, "all are there");
+    assert!(rate > 1000.0, "{rate:.0} ingests a second");
+}

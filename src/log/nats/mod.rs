@@ -16,6 +16,8 @@ mod names;
 mod options;
 mod outbox;
 mod pages;
+#[cfg(test)]
+mod permission_tests;
 mod presence;
 mod setup;
 #[cfg(test)]
