@@ -68,7 +68,7 @@ fn beside(path: &Path) {
     let run = || {
         let db = Connection::open(path)?;
         db.busy_timeout(Duration::from_secs(5))?;
-        db.execute_batch("PRAGMA wal_autocheckpoint = 0; PRAGMA synchronous = NORMAL;")?;
+        db.execute_batch("PRAGMA wal_autocheckpoint = 0; PRAGMA synchronous = FULL;")?;
         for _ in 0..ROUNDS {
             if checkpoint(&db, "PASSIVE")? <= LEFT_TO_WRITER {
                 break;

@@ -1,9 +1,11 @@
 //! Moving pages from the write-ahead log into the database, beside the writer: a checkpoint syncs the database, and the
-//! records that wait for their COMMIT must not wait for that too.
+//! records that wait for their COMMIT must not wait for that too. The pages move a few at a time, so that the disk never has
+//! many to write at once; only when the write-ahead log is long does the writer let it begin again at its start.
 
 use super::tail::lock;
 use rusqlite::Connection;
 use std::{
+    fs::File,
     path::Path,
     sync::{
         Arc, Mutex,
@@ -13,8 +15,10 @@ use std::{
     thread,
 };
 
-/// Bytes written, roughly, after which a checkpoint begins.
-const EVERY_BYTES: usize = 8 << 20;
+/// Bytes written, roughly, after which pages are moved.
+const EVERY_BYTES: usize = 2 << 20;
+/// Pages of a write-ahead log that shall begin again at its start: 32 MiB.
+const LONG: i64 = 8192;
 /// What an operation writes beside its own bytes: parts of index pages.
 const OP_OVERHEAD: usize = 1024;
 /// The writer finishes a checkpoint itself once no more pages than this are left: only then can the write-ahead log begin
@@ -37,13 +41,15 @@ impl Checkpointer {
         let conn = Connection::open(path).map_err(|e| e.to_string())?;
         conn.pragma_update(None, "wal_autocheckpoint", 0).map_err(|e| e.to_string())?;
         conn.pragma_update(None, "synchronous", "FULL").map_err(|e| e.to_string())?;
+        let file = File::open(path).map_err(|e| e.to_string())?;
         let (wake, woken) = mpsc::sync_channel::<()>(1);
         let (gate, nearly_done) = (Arc::new(Mutex::new(())), Arc::new(AtomicBool::new(false)));
         let (their_gate, their_flag) = (Arc::clone(&gate), Arc::clone(&nearly_done));
         let work = move || {
             while woken.recv().is_ok() {
-                run(&conn, &their_gate);
-                their_flag.store(true, Ordering::Release);
+                if run(&conn, &file, &their_gate) {
+                    their_flag.store(true, Ordering::Release);
+                }
             }
         };
         let thread = thread::Builder::new().name("log-checkpoint".into()).spawn(work).map_err(|e| e.to_string())?;
@@ -83,15 +89,29 @@ impl Checkpointer {
     }
 }
 
-fn run(conn: &Connection, gate: &Mutex<()>) {
+/// Whether the write-ahead log is long, and nearly all of it is in the database and on the disk.
+fn run(conn: &Connection, file: &File, gate: &Mutex<()>) -> bool {
+    let mut long = false;
     for _ in 0..ROUNDS {
         let _gate = lock(gate);
         match checkpoint(conn, "PRAGMA wal_checkpoint(PASSIVE)") {
-            Ok(done) if done.left > LEFT_TO_WRITER => {}
-            Ok(_) => return,
-            Err(error) => return warn(&error),
+            Ok(done) => {
+                long = done.pages >= LONG;
+                if done.left <= LEFT_TO_WRITER {
+                    break;
+                }
+            }
+            Err(error) => {
+                warn(&error);
+                return false;
+            }
         }
     }
+    // SQLite leaves this to whoever moves the last page, and that is the writer.
+    if let Err(error) = file.sync_data() {
+        tracing::warn!(%error, "the log database could not be synced beside its writer, which does it itself");
+    }
+    long
 }
 
 fn warn(error: &rusqlite::Error) {
@@ -101,12 +121,13 @@ fn warn(error: &rusqlite::Error) {
 
 struct Checkpointed {
     busy: bool,
+    pages: i64,
     left: i64,
 }
 
 fn checkpoint(conn: &Connection, pragma: &str) -> rusqlite::Result<Checkpointed> {
     conn.query_row(pragma, [], |r| {
         let (busy, pages, done): (i64, i64, i64) = (r.get(0)?, r.get(1)?, r.get(2)?);
-        Ok(Checkpointed { busy: busy != 0, left: pages - done })
+        Ok(Checkpointed { busy: busy != 0, pages, left: pages - done })
     })
 }

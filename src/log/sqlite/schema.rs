@@ -14,8 +14,9 @@ const PAGE_BYTES: u64 = 4096;
 /// The writer's page cache grows up to this under load.
 const CACHE_KIB: i32 = 8 * 1024;
 /// The write-ahead log keeps this much of its file after a checkpoint: room in which records can be trimmed when the disk
-/// is full.
-const WAL_KEPT_BYTES: u64 = 16 << 20;
+/// is full. Under load it grows to about half of this between two checkpoints; a file that shrank and grew again each time would
+/// have its metadata synced with every commit.
+const WAL_KEPT_BYTES: u64 = 64 << 20;
 
 /// Ids and claim keys are found by keyed hash, so that no long text is stored twice. Their tables are filled by
 /// [`super::late::LateIndex`]: behind the records, never ahead of them.

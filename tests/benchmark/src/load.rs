@@ -72,23 +72,14 @@ impl Webhooks {
     /// Sends them at a fixed rate whatever the answers do, and returns when each was due: a late answer delays nobody.
     pub async fn pace(self, rate: u32, connections: usize) -> io::Result<Vec<Instant>> {
         let (requests, address) = (self.requests, self.address);
-        let (give, take) = async_pool(address, connections).await?;
+        let (give, mut take) = async_pool(address, connections).await?;
         let began = Instant::now();
-        let mut due = Vec::with_capacity(requests.len());
+        let due: Vec<Instant> =
+            (0..requests.len()).map(|i| began + Duration::from_secs_f64(i as f64 / f64::from(rate))).collect();
+        let mut turns = turns(due.clone());
         let mut flying = tokio::task::JoinSet::new();
-        let mut take = take;
-        for (i, request) in requests.into_iter().enumerate() {
-            let at = began + Duration::from_secs_f64(i as f64 / f64::from(rate));
-            due.push(at);
-            // The timer is as coarse as a millisecond: the last of it is waited for by yielding.
-            if let Some(early) =
-                at.checked_duration_since(Instant::now()).and_then(|d| d.checked_sub(Duration::from_millis(2)))
-            {
-                tokio::time::sleep(early).await;
-            }
-            while Instant::now() < at {
-                tokio::task::yield_now().await;
-            }
+        for request in requests {
+            turns.recv().await.ok_or_else(|| io::Error::other("the clock's thread ended"))?;
             let mut connection = take.recv().await.ok_or_else(|| io::Error::other("every connection broke"))?;
             let give = give.clone();
             flying.spawn(async move {
@@ -104,6 +95,21 @@ impl Webhooks {
         }
         Ok(due)
     }
+}
+
+/// Says when each moment has come. The runtime's timers are as coarse as a millisecond, and waiting for the rest of it would take
+/// a processor away from the daemon: a thread of its own sleeps to the microsecond.
+fn turns(due: Vec<Instant>) -> tokio::sync::mpsc::UnboundedReceiver<()> {
+    let (tell, told) = tokio::sync::mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        for at in due {
+            std::thread::sleep(at.saturating_duration_since(Instant::now()));
+            if tell.send(()).is_err() {
+                return;
+            }
+        }
+    });
+    told
 }
 
 /// How a flood went.
