@@ -80,6 +80,7 @@ pub struct Metrics {
     in_fill: Gauge<f64, AtomicU64>,
     frame: Gauge,
     cursor: Gauge,
+    leads: Gauge,
     /// When the gauges that need a walk over the state were last made.
     walked: Mutex<Option<Timestamp>>,
     /// Inputs decided.
@@ -112,6 +113,7 @@ impl Default for Metrics {
             in_fill: Gauge::default(),
             frame: Gauge::default(),
             cursor: Gauge::default(),
+            leads: Gauge::default(),
             walked: Mutex::default(),
             decided: Counter::default(),
             quarantined: Counter::default(),
@@ -147,6 +149,7 @@ impl Metrics {
         r.register("in_fill_ratio", "How full IN is; messages are refused from 0.8", self.in_fill.clone());
         r.register("log_frame", "Sequence of the last frame", self.frame.clone());
         r.register("in_cursor", "Sequence of the last input decided", self.cursor.clone());
+        r.register("leads", "1 in the process whose router leads the workspace, else 0", self.leads.clone());
     }
 
     /// Adds the metrics of a part that keeps its own.
@@ -184,6 +187,10 @@ impl Metrics {
     /// How full IN is, in thousandths.
     pub fn in_fill(&self, thousandths: u32) {
         self.in_fill.set(f64::from(thousandths) / 1000.0);
+    }
+
+    pub fn leads(&self, leads: bool) {
+        self.leads.set(i64::from(leads));
     }
 
     pub fn committed(&self, took: Duration) {

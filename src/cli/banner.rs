@@ -17,8 +17,8 @@ pub struct ChannelLine {
 pub struct Banner<'a> {
     pub source: &'a Source,
     pub workspace: &'a str,
-    /// Where the listeners are bound.
-    pub public: SocketAddr,
+    /// Where the listeners are bound; a router alone serves nobody outside.
+    pub public: Option<SocketAddr>,
     pub admin: SocketAddr,
     /// The log's own sentence on what a power cut can take.
     pub durability: &'a str,
@@ -39,7 +39,9 @@ pub fn banner(b: &Banner<'_>) -> String {
         let _ = writeln!(out, "{name:<9}{value}");
     };
     line("config", b.source.to_string());
-    line("public", format!("http://{}  webhooks and chat", b.public));
+    if let Some(public) = b.public {
+        line("public", format!("http://{public}  webhooks and chat"));
+    }
     line("admin", format!("http://{}  API, console, metrics", b.admin));
     line("log", format!("workspace {}: {}", b.workspace, b.durability));
     let held = [count(b.rules, "rule"), count(b.queues, "queue"), count(b.agents, "agent")].join(", ");
@@ -80,7 +82,7 @@ mod tests {
         let text = banner(&Banner {
             source: &Source::Quickstart,
             workspace: "main",
-            public: "127.0.0.1:8080".parse().expect("an address"),
+            public: Some("127.0.0.1:8080".parse().expect("an address")),
             admin: "127.0.0.1:8081".parse().expect("an address"),
             durability: "embedded: a power cut loses nothing that was answered",
             channels: vec![ChannelLine {

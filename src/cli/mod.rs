@@ -50,7 +50,7 @@ pub(crate) struct ConfigArg {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the daemon (the default)
-    Run,
+    Run(run::Run),
     /// Validate configuration and rules without starting; all errors at once
     Check,
     /// Test, explain and change the rules
@@ -107,8 +107,8 @@ pub async fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Ex
         Err(e) => return not_a_command(&e, &mut screen),
     };
     let at = &cli.at;
-    let done = match cli.command.unwrap_or(Command::Run) {
-        Command::Run => run::run(at, &env, &mut screen).await,
+    let done = match cli.command.unwrap_or_else(|| Command::Run(run::Run::default())) {
+        Command::Run(what) => run::run(what, at, &env, &mut screen).await,
         Command::Check => check::run(at, &env, &mut screen),
         Command::Rules { command } => rules::run(command, at, &env, &mut screen).await,
         Command::Conversations(c) => c.run(at, &env, &mut screen).await,
@@ -176,6 +176,8 @@ mod tests {
     #[test]
     fn what_administrators_type_is_understood() {
         for line in [
+            "run",
+            "run --role edge",
             "conversations",
             "conversations --json",
             "conversations list --state queued --limit 10 --json",
@@ -208,6 +210,7 @@ mod tests {
         }
         for line in [
             "conversatons",
+            "run --role leader",
             "conversations reply c1",
             "conversations transfer c1",
             "agents presence ann busy",

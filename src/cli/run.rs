@@ -1,17 +1,28 @@
 use super::screen::Screen;
 use super::{ConfigArg, Done, Failure, check};
 use crate::config::{self, Environment, LogFormat, LoggingConfig};
-use crate::lifecycle;
+use crate::lifecycle::{self, Role, StartError};
+use clap::Args;
 use tracing_subscriber::EnvFilter;
 
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct Run {
+    /// The part of this process, where several share a log on NATS
+    #[arg(long, value_enum, default_value_t)]
+    role: Role,
+}
+
 /// Runs the daemon. One that cannot start says everything that is wrong, as `check` does.
-pub(crate) async fn run(at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Done {
+pub(crate) async fn run(what: Run, at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Done {
     let Ok(config) = config::load(at.config.as_deref(), env) else { return check::run(at, env, screen) };
     for warning in &config.warnings {
         screen.err(&warning.to_string());
     }
     start_logging(&config.logging)?;
-    lifecycle::run(config).await.map_err(|e| Failure::Failed(e.to_string()))
+    lifecycle::run(config, what.role).await.map_err(|e| match e {
+        e @ StartError::Role(_) => Failure::Usage(e.to_string()),
+        e => Failure::Failed(e.to_string()),
+    })
 }
 
 fn start_logging(logging: &LoggingConfig) -> Result<(), Failure> {

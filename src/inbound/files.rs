@@ -92,28 +92,44 @@ pub fn spawn(fetcher: Fetcher, mut stop: watch::Receiver<bool>) -> JoinHandle<()
     })
 }
 
-/// Follows LOG for ever; aborting it aborts what it fetches.
+/// Follows LOG for ever; aborting it aborts what it fetches. Of several processes one does, for what two fetch is fetched
+/// twice.
 async fn follow(fetcher: Arc<Fetcher>) {
+    loop {
+        if fetcher.on_duty(false).await {
+            serve(&fetcher).await;
+        }
+        tokio::time::sleep(REMEMBER).await;
+    }
+}
+
+/// Fetches while this process has the duty to.
+async fn serve(fetcher: &Arc<Fetcher>) {
     let mut changes = fetcher.history.changes();
     let mut work = Work::new(fetcher.start().await);
     let mut remember = tokio::time::interval(REMEMBER);
     loop {
         if work.behind && work.has_room() {
-            work.catch_up(&fetcher).await;
+            work.catch_up(fetcher).await;
             continue;
         }
         tokio::select! {
             change = changes.recv(), if !work.behind => match change {
                 // Frames come in order; a gap, or no room for more, is made up for by reading LOG.
                 Ok(change) if change.seq == work.seen + 1 && work.has_room() => {
-                    work.look(&fetcher, change.seq, &change.events);
+                    work.look(fetcher, change.seq, &change.events);
                 }
                 Ok(change) => work.behind = change.seq > work.seen,
                 Err(broadcast::error::RecvError::Lagged(_)) => work.behind = true,
                 Err(broadcast::error::RecvError::Closed) => return,
             },
             Some(done) = work.jobs.join_next() => work.settled(done.ok()),
-            _ = remember.tick() => work.remember(&fetcher).await,
+            _ = remember.tick() => {
+                if !fetcher.on_duty(true).await {
+                    return;
+                }
+                work.remember(fetcher).await;
+            }
         }
     }
 }
@@ -200,6 +216,11 @@ fn wanted(seq: Seq, event: &Event) -> Option<Found> {
 }
 
 impl Fetcher {
+    /// Whether this process fetches. Who did goes on while the log does not answer.
+    async fn on_duty(&self, was: bool) -> bool {
+        self.ingest.log.duty(CURSOR).await.unwrap_or(was)
+    }
+
     /// The place where an earlier process stopped looking.
     async fn start(&self) -> Seq {
         loop {

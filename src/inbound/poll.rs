@@ -42,6 +42,10 @@ pub fn spawn(poller: Poller, mut stop: watch::Receiver<bool>) -> JoinHandle<()> 
 impl Poller {
     async fn catch_up(&self) -> Result<(), String> {
         let name = format!("poll.{}", self.channel);
+        // Where several processes serve the channel one of them polls; two would only ask the provider twice.
+        if !self.ingest.log.duty(&name).await.map_err(|e| e.to_string())? {
+            return Ok(());
+        }
         let mut cursor = self.ingest.log.get_cursor(&name).await.map_err(|e| e.to_string())?;
         for _ in 0..PAGES {
             let now = clock::now();

@@ -4,7 +4,7 @@ use crate::clock;
 use crate::history::HistoryHandle;
 use crate::log::Log;
 use crate::metrics::Metrics;
-use crate::router::View;
+use crate::router::{RouterHandle, Standing};
 use axum::Router;
 use axum::extract::State as Extract;
 use axum::http::{StatusCode, header};
@@ -18,7 +18,9 @@ pub struct Health {
     pub log: Arc<dyn Log>,
     pub metrics: Arc<Metrics>,
     pub history: HistoryHandle,
-    pub state: View,
+    pub router: RouterHandle,
+    /// Whether this process should be ready to lead.
+    pub may_lead: bool,
     pub draining: watch::Receiver<bool>,
 }
 
@@ -30,7 +32,8 @@ pub fn routes(health: Health) -> Router {
         .with_state(health)
 }
 
-/// Ready: the log takes writes, history follows, and nobody asked us to stop.
+/// Ready: the log takes writes, history follows, nothing keeps this process from leading if it should be able to, and nobody
+/// asked us to stop. That nobody leads is said, and is no reason to send providers elsewhere: what they bring is kept.
 async fn ready(Extract(h): Extract<Health>) -> Response {
     let mut problems = vec![];
     if *h.draining.borrow() {
@@ -42,22 +45,30 @@ async fn ready(Extract(h): Extract<Health>) -> Response {
     if h.history.is_stuck() {
         problems.push("history cannot follow the log".to_owned());
     }
-    let state = h.state.recent().1;
-    let paused: Vec<String> = state
+    let mut notes = vec![match &*h.router.standing.borrow() {
+        Standing::Leads => "leads".to_owned(),
+        Standing::Follows(by) => format!("follows {by}"),
+        Standing::Vacant { hindered: Some(why) } if h.may_lead => {
+            problems.push(format!("the router cannot lead: {why}"));
+            "leads not".to_owned()
+        }
+        Standing::Vacant { .. } => "nobody leads the workspace".to_owned(),
+    }];
+    let state = h.router.state.recent().1;
+    let paused = state
         .channels
         .iter()
         .filter(|(_, c)| !c.removed)
-        .filter_map(|(id, c)| c.paused.as_ref().map(|why| format!("channel {id} is paused: {why}")))
-        .collect();
+        .filter_map(|(id, c)| c.paused.as_ref().map(|why| format!("channel {id} is paused: {why}")));
+    notes.extend(paused);
     if problems.is_empty() {
-        let note = if paused.is_empty() { "ready\n".to_owned() } else { format!("ready\n{}\n", paused.join("\n")) };
-        return note.into_response();
+        return format!("ready\n{}\n", notes.join("\n")).into_response();
     }
     (StatusCode::SERVICE_UNAVAILABLE, problems.join("\n") + "\n").into_response()
 }
 
 async fn metrics(Extract(h): Extract<Health>) -> Response {
-    let (seq, state) = h.state.recent();
+    let (seq, state) = h.router.state.recent();
     let text = tokio::task::spawn_blocking(move || h.metrics.text(seq, &state, clock::now())).await.unwrap_or_default();
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
 }

@@ -1,6 +1,6 @@
 //! The two listeners: the public one for providers and visitors, the private one for people of ours.
 
-use super::StartError;
+use super::{Role, StartError};
 use crate::config::{Cidr, Config, TlsConfig};
 use crate::http::chat::ClientAddr;
 use crate::http::serve::{ServeLimits, serve};
@@ -15,26 +15,25 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 pub struct Listeners {
-    public: TcpListener,
+    /// `None` in a process that serves nobody outside.
+    public: Option<TcpListener>,
     admin: TcpListener,
 }
 
-/// Both addresses, before anything else is started: a port in use is said at once.
+/// The addresses of a role, before anything else is started: a port in use is said at once.
 ///
 /// # Errors
 /// When an address cannot be listened on.
-pub async fn bind(config: &Config) -> Result<Listeners, StartError> {
+pub async fn bind(config: &Config, role: Role) -> Result<Listeners, StartError> {
     let bind = async |what, address| {
         TcpListener::bind(address).await.map_err(|source| StartError::Listen { what, address, source })
     };
-    Ok(Listeners {
-        public: bind("http.listen", config.http.listen).await?,
-        admin: bind("admin.listen", config.admin.listen).await?,
-    })
+    let public = if role.serves() { Some(bind("http.listen", config.http.listen).await?) } else { None };
+    Ok(Listeners { public, admin: bind("admin.listen", config.admin.listen).await? })
 }
 
 impl Listeners {
-    /// Serves both until `stopping`.
+    /// Serves them until `stopping`.
     ///
     /// # Errors
     /// When the TLS certificate or key cannot be used.
@@ -44,7 +43,7 @@ impl Listeners {
         public: Router,
         admin: Router,
         stopping: &watch::Receiver<bool>,
-    ) -> Result<[JoinHandle<()>; 2], StartError> {
+    ) -> Result<Vec<JoinHandle<()>>, StartError> {
         let tls = config.http.tls.as_ref().map(acceptor).transpose()?;
         let limits = ServeLimits {
             max_connections: config.http.max_connections,
@@ -54,10 +53,9 @@ impl Listeners {
         };
         let proxies: Arc<[Cidr]> = config.http.trusted_proxies.clone().into();
         let public = public.layer(middleware::from_fn(move |request, next| client(proxies.clone(), request, next)));
-        Ok([
-            tokio::spawn(serve(self.public, public, tls, limits, stopping.clone())),
-            tokio::spawn(serve(self.admin, admin, None, limits, stopping.clone())),
-        ])
+        let outside = self.public.map(|l| tokio::spawn(serve(l, public, tls, limits, stopping.clone())));
+        let inside = tokio::spawn(serve(self.admin, admin, None, limits, stopping.clone()));
+        Ok(outside.into_iter().chain([inside]).collect())
     }
 }
 

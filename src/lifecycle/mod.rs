@@ -8,7 +8,9 @@ mod listener;
 mod open_log;
 mod reload;
 mod retention;
+mod role;
 mod start;
 mod tokens;
 
+pub use role::Role;
 pub use start::{StartError, run};

@@ -1,9 +1,10 @@
 //! The log that the configuration names, with the data directory that it needs.
 
+use super::role::Role;
 use super::start::StartError;
 use crate::config::{Config, NatsConfig};
 use crate::log::Log;
-use crate::log::nats::{NatsLog, NatsOptions, Sizes};
+use crate::log::nats::{NatsLog, NatsOptions, Part, Sizes};
 use crate::log::sqlite::{SqliteLog, SqliteOptions, lock_dir};
 use std::fs::File;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ pub(super) struct Opened {
     _never: Option<watch::Sender<Option<String>>>,
 }
 
-pub(super) async fn open(config: &Config, process: &str) -> Result<Opened, StartError> {
+pub(super) async fn open(config: &Config, process: &str, role: Role) -> Result<Opened, StartError> {
     crate::log::sqlite::create_private(&config.log.path).map_err(|e| {
         StartError::Other(format!("the data directory {} cannot be made: {e}", config.log.path.display()))
     })?;
@@ -29,17 +30,22 @@ pub(super) async fn open(config: &Config, process: &str) -> Result<Opened, Start
         return Ok(Opened { fatal: sqlite.fatal(), log: sqlite, _directory: None, _never: None });
     };
     let directory = lock_dir(&config.log.path)?;
-    let log = NatsLog::open(&options(config, nats, process)).await?;
+    let log = NatsLog::open(&options(config, nats, process, role)).await?;
     let (never, fatal) = watch::channel(None);
     Ok(Opened { log, fatal, _directory: Some(directory), _never: Some(never) })
 }
 
-fn options(config: &Config, nats: &NatsConfig, process: &str) -> NatsOptions {
+fn options(config: &Config, nats: &NatsConfig, process: &str, role: Role) -> NatsOptions {
     NatsOptions {
         prefix: nats.prefix.clone(),
         credentials: nats.credentials.clone(),
         tls: nats.tls.clone(),
         replicas: nats.replicas,
+        part: match role {
+            Role::All => Part::All,
+            Role::Router => Part::Router,
+            Role::Edge => Part::Edge,
+        },
         sizes: Sizes { inn: config.limits.inbox, ..nats.sizes.clone() },
         ..NatsOptions::new(nats.servers.clone(), &config.workspace, process.to_owned())
     }

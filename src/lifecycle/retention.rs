@@ -4,7 +4,7 @@ use crate::config::RetentionConfig;
 use crate::history::HistoryHandle;
 use crate::log::{Log, LogError, Seq, Stored};
 use crate::metrics::Metrics;
-use crate::router::View;
+use crate::router::{Standing, View};
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard_envelope::Timestamp;
@@ -27,6 +27,8 @@ const OUT_MS: i64 = 20 * 60_000;
 pub struct Keeper {
     pub log: Arc<dyn Log>,
     pub state: View,
+    /// Only the router that leads trims.
+    pub standing: watch::Receiver<Standing>,
     pub history: HistoryHandle,
     pub metrics: Arc<Metrics>,
     pub retention: RetentionConfig,
@@ -41,15 +43,18 @@ impl Keeper {
                 () = tokio::time::sleep(EVERY) => {}
                 _ = stop.wait_for(|stop| *stop) => return,
             }
+            if let Ok(fill) = self.log.in_fill().await {
+                self.metrics.in_fill(fill);
+            }
+            if *self.standing.borrow() != Standing::Leads {
+                continue;
+            }
             let (_, state) = self.state.recent();
             let told = rounds.is_multiple_of(LOG_ROUNDS).then(|| self.history.history().cursor());
             rounds = rounds.wrapping_add(1);
             if let Err(error) = tidy(self.log.as_ref(), &state, told, &self.retention).await {
                 tracing::warn!(%error, "the log could not be trimmed; it is tried again");
                 self.metrics.log_error("trim");
-            }
-            if let Ok(fill) = self.log.in_fill().await {
-                self.metrics.in_fill(fill);
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::channels::{self, Running};
 use super::retention::Keeper;
+use super::role::Role;
 use super::{api, chat, health, listener, open_log, tokens};
 use crate::cli::banner::{Banner, ChannelLine, banner};
 use crate::clock;
@@ -16,7 +17,7 @@ use crate::log::{Log, LogError, Seq, Stored};
 use crate::metrics::Metrics;
 use crate::outbound::{Caller, Lane};
 use crate::packs::{self, Packs};
-use crate::router::{Codec, Router, Seat};
+use crate::router::{Codec, Member, Seat};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,9 @@ use tokio::task::JoinHandle;
 
 /// Who answers in the quickstart.
 const QUICKSTART_AGENT: &str = "you";
+
+/// Seals the links to our files.
+const MEDIA_KEY: &str = "media";
 
 /// Why the daemon could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +53,10 @@ pub enum StartError {
     Router(#[from] crate::router::Stop),
     #[error("{what} cannot listen on {address}: {source}")]
     Listen { what: &'static str, address: std::net::SocketAddr, source: std::io::Error },
+    #[error(
+        "`--role {0}` needs a log that several processes share: set `backend = \"nats\"` under [log], or leave `--role` out"
+    )]
+    Role(&'static str),
     #[error("{0}")]
     Other(String),
 }
@@ -57,19 +65,24 @@ pub enum StartError {
 ///
 /// # Errors
 /// With a sentence that says what to mend.
-pub async fn run(config: Config) -> Result<(), StartError> {
+pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
+    if role != Role::All && config.log.nats.is_none() {
+        return Err(StartError::Role(role.name()));
+    }
     let process = crate::outbound::process_name();
-    let mut opened = open_log::open(&config, &process).await?;
+    let mut opened = open_log::open(&config, &process, role).await?;
     let log = opened.log.clone();
     let writer = HistoryWriter::open(config.log.path.join("history.db"))?;
     whole(log.as_ref(), writer.cursor()).await?;
     let running = channels::build(&config).map_err(|p| StartError::Channels(p.join("\n")))?;
     let tokens = Arc::new(tokens::all(&config).map_err(|e| StartError::Other(format!("admin.token: {e}")))?);
-    let listeners = listener::bind(&config).await?;
+    let listeners = listener::bind(&config, role).await?;
 
     let metrics = Arc::new(Metrics::default());
     let workspace_key = log.put_key("workspace", fresh()?).await?;
     let chat_key = log.put_key("chat", fresh()?).await?;
+    // Also where this process serves no files: an edge may not be allowed to write keys.
+    log.put_key(MEDIA_KEY, fresh()?).await?;
     let mut salt = [0; 16];
     salt.copy_from_slice(workspace_key.split_at(16).0);
     let codec = Arc::new(Codec::new(log.clone()));
@@ -89,16 +102,20 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let feed = Box::new(move |seq, events| feed_history.feed(seq, events));
     let duplicates = usize::try_from(config.limits.duplicates).unwrap_or(usize::MAX);
     let limits = StateLimits { duplicates, ..StateLimits::default() };
-    let seat = Seat { channels: profiles, salt: Salt(salt), limits, process: process.clone(), feed };
-    let (router, handle) = Router::lead(log.clone(), codec.clone(), packs.clone(), metrics.clone(), seat).await?;
+    let may_lead = role.routes();
+    let seat = Seat { channels: profiles, salt: Salt(salt), limits, process: process.clone(), feed, may_lead };
+    let (router, handle) = Member::enter(log.clone(), codec.clone(), packs.clone(), metrics.clone(), seat).await?;
 
     let (stop_edges, stopping) = watch::channel(false);
     let (stop_router, stopping_router) = watch::channel(false);
     let ingest = Ingest { log: log.clone(), metrics: metrics.clone() };
     let clients = clients(&running)?;
     let links = links(&config, log.as_ref()).await?;
-    let mut edges = spawn_edges(&running, &clients, &ingest, &process, links.as_ref(), &stopping);
-    edges.push(spawn_files(&running, &clients, &ingest, &history, decode_file, &stopping));
+    let mut edges = vec![];
+    if role.serves() {
+        edges = spawn_edges(&running, &clients, &ingest, &process, links.as_ref(), &stopping);
+        edges.push(spawn_files(&running, &clients, &ingest, &history, decode_file, &stopping));
+    }
     let mut router_task = tokio::spawn(router.run(stopping_router));
 
     let wakes = Wakes::new();
@@ -119,7 +136,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     });
     metrics.extend(|registry| chat_state.register(registry));
     // Without a channel that pushes, nobody waits for this.
-    let pushes = running.iter().any(|r| r.profile.push);
+    let pushes = role.serves() && running.iter().any(|r| r.profile.push);
     let wake = pushes.then(|| chat::wake(history.clone(), handle.state.clone(), wakes.clone()));
     let waker = tokio::spawn(async move {
         if let Some(wake) = wake {
@@ -168,6 +185,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let keeper = Keeper {
         log: log.clone(),
         state: handle.state.clone(),
+        standing: handle.standing.clone(),
         history: history.clone(),
         metrics: metrics.clone(),
         retention: config.retention.clone(),
@@ -178,14 +196,15 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         log: log.clone(),
         metrics: metrics.clone(),
         history: history.clone(),
-        state: handle.state.clone(),
+        router: handle.clone(),
+        may_lead: role.routes(),
         draining: stopping.clone(),
     };
     let admin_routes =
         health::routes(health).merge(crate::http::console::routes(console)).merge(crate::http::api::routes(api_state));
     let servers = listeners.serve(&config, public_routes, admin_routes, &stopping)?;
     let in_force = welcome_packs.cached(&handle.state.latest().1.pack);
-    welcome(&config, &sessions, log.as_ref(), in_force.as_deref());
+    welcome(&config, role, &sessions, log.as_ref(), in_force.as_deref());
 
     // Running: until a signal, or until something that the daemon cannot do without ends.
     tokio::select! {
@@ -242,7 +261,7 @@ async fn whole(log: &dyn Log, told: Seq) -> Result<(), StartError> {
 }
 
 /// Says on standard output what runs and what to open next.
-fn welcome(config: &Config, sessions: &Arc<Sessions>, log: &dyn Log, pack: Option<&RulePack>) {
+fn welcome(config: &Config, role: Role, sessions: &Arc<Sessions>, log: &dyn Log, pack: Option<&RulePack>) {
     let admin = format!("http://{}", config.admin.listen);
     let agent = config.is_quickstart().then(|| QUICKSTART_AGENT.to_owned());
     if let Some(agent) = &agent {
@@ -266,7 +285,7 @@ fn welcome(config: &Config, sessions: &Arc<Sessions>, log: &dyn Log, pack: Optio
     let text = banner(&Banner {
         source: &config.source,
         workspace: &config.workspace,
-        public: config.http.listen,
+        public: role.serves().then_some(config.http.listen),
         admin: config.admin.listen,
         durability: &durability,
         channels: channels.collect(),
@@ -284,7 +303,7 @@ fn welcome(config: &Config, sessions: &Arc<Sessions>, log: &dyn Log, pack: Optio
 /// How providers reach our files, if they can.
 async fn links(config: &Config, log: &dyn Log) -> Result<Option<Arc<Links>>, StartError> {
     let Some(public_url) = &config.http.public_url else { return Ok(None) };
-    let key = log.put_key("media", fresh()?).await?;
+    let key = log.put_key(MEDIA_KEY, fresh()?).await?;
     Ok(Some(Arc::new(Links::new(&key, public_url))))
 }
 

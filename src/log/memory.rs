@@ -6,17 +6,22 @@
 
 mod faults;
 mod outbox;
+mod processes;
 mod store;
 #[cfg(test)]
 mod tests;
 
 pub use faults::{Fate, Faults, Room};
 
-use super::{Claim, Commit, FrameWrite, InRecord, Ingested, KeyId, Log, LogError, Outbox, Seq, Stored, in_fill};
+use super::{
+    Claim, Commit, FrameWrite, InRecord, Ingested, KeyId, Leader, Log, LogError, OutRecord, Outbox, Seq, Stored,
+    in_fill,
+};
 use async_trait::async_trait;
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use faults::Dice;
+use processes::{Process, Processes};
 use std::{
     collections::VecDeque,
     fmt::Write as _,
@@ -36,11 +41,13 @@ pub struct MemoryOptions {
     /// Every chance is drawn from this.
     pub seed: u64,
     pub faults: Faults,
+    /// The log's clock; without one it stands where [`MemoryLog::set_now`] put it.
+    pub clock: Option<fn() -> Timestamp>,
 }
 
 impl Default for MemoryOptions {
     fn default() -> MemoryOptions {
-        MemoryOptions { in_max_bytes: 1 << 30, exclusive: true, seed: 0, faults: Faults::default() }
+        MemoryOptions { in_max_bytes: 1 << 30, exclusive: true, seed: 0, faults: Faults::default(), clock: None }
     }
 }
 
@@ -49,6 +56,8 @@ impl Default for MemoryOptions {
 pub struct MemoryLog {
     shared: Arc<Shared>,
     exclusive: bool,
+    /// Whose handle this is, where several processes share the log.
+    process: Option<Process>,
 }
 
 struct Shared {
@@ -69,6 +78,8 @@ struct Inner {
     /// Calls so far, by which late writes know their moment.
     calls: u64,
     late: Vec<(u64, Write)>,
+    clock: Option<fn() -> Timestamp>,
+    processes: Processes,
 }
 
 impl MemoryLog {
@@ -82,6 +93,8 @@ impl MemoryLog {
             forced: VecDeque::new(),
             calls: 0,
             late: Vec::new(),
+            clock: options.clock,
+            processes: Processes::default(),
         };
         let shared = Shared {
             inner: Mutex::new(inner),
@@ -90,7 +103,7 @@ impl MemoryLog {
             out_tail: watch::Sender::new(0),
             epoch: watch::Sender::new(0),
         };
-        MemoryLog { shared: Arc::new(shared), exclusive: options.exclusive }
+        MemoryLog { shared: Arc::new(shared), exclusive: options.exclusive, process: None }
     }
 
     /// Sets the log's clock.
@@ -142,14 +155,16 @@ impl MemoryLog {
         self.shared.epoch.send_modify(|epoch| *epoch += 1);
     }
 
-    fn write(&self, write: Write) -> Result<Answer, LogError> {
+    async fn write(&self, write: Write) -> Result<Answer, LogError> {
+        self.awake().await;
         let mut inner = self.shared.begin();
         let answer = inner.write(write);
         self.shared.show(inner);
         answer
     }
 
-    fn read<T>(&self, read: impl FnOnce(&Store) -> T) -> Result<T, LogError> {
+    async fn read<T>(&self, read: impl FnOnce(&Store) -> T) -> Result<T, LogError> {
+        self.awake().await;
         let mut inner = self.shared.begin();
         let lost = inner.faults.lost_read;
         let answer = if inner.dice.chance(lost) { Err(no_answer()) } else { Ok(read(&inner.store)) };
@@ -171,6 +186,9 @@ impl Shared {
     fn begin(&self) -> MutexGuard<'_, Inner> {
         let mut inner = self.lock();
         inner.calls += 1;
+        if let Some(clock) = inner.clock {
+            inner.store.now = clock();
+        }
         let now = inner.calls;
         let (due, later) = std::mem::take(&mut inner.late).into_iter().partition(|(at, _)| *at <= now);
         inner.late = later;
@@ -204,6 +222,13 @@ impl Inner {
             Fate::Answered => self.apply(write),
             Fate::AnswerLost => self.apply(write).and(Err(no_answer())),
             Fate::RequestLost => Err(no_answer()),
+            Fate::Half => {
+                if let Write::Commit(expected, frame) = write {
+                    let sends = usize::try_from(self.dice.below(frame.sends.len() as u64 + 1)).unwrap_or(0);
+                    self.store.commit(expected, frame, sends);
+                }
+                Err(no_answer())
+            }
             Fate::Late => {
                 let at = self.calls + 1 + self.dice.below(8);
                 self.late.push((at, write));
@@ -232,15 +257,15 @@ fn checked(blob: &BlobRef) -> Result<BlobRef, LogError> {
 #[async_trait]
 impl Log for MemoryLog {
     async fn ingest(&self, record: InRecord) -> Result<Ingested, LogError> {
-        self.write(Write::Ingest(record)).map(Answer::ingested)
+        self.write(Write::Ingest(record)).await.map(Answer::ingested)
     }
 
     async fn read_in(&self, after: Seq, max: usize) -> Result<Vec<Stored>, LogError> {
-        self.read(|store| Store::after(&store.inn, after, max))
+        self.read(|store| Store::after(&store.inn, after, max)).await
     }
 
     async fn get_in(&self, seq: Seq) -> Result<Option<Stored>, LogError> {
-        self.read(|store| store.inn.get(&seq).cloned())
+        self.read(|store| store.inn.get(&seq).cloned()).await
     }
 
     fn in_tail(&self) -> watch::Receiver<Seq> {
@@ -248,12 +273,12 @@ impl Log for MemoryLog {
     }
 
     async fn commit(&self, expected: Seq, frame: FrameWrite) -> Commit {
-        let answer = self.write(Write::Commit(expected, frame));
+        let answer = self.write(Write::Commit(expected, frame)).await;
         answer.map_or_else(|error| Commit::Unknown(error.to_string()), Answer::committed)
     }
 
     async fn read_log(&self, after: Seq, max: usize) -> Result<Vec<Stored>, LogError> {
-        self.read(|store| Store::after(&store.log, after, max))
+        self.read(|store| Store::after(&store.log, after, max)).await
     }
 
     fn log_tail(&self) -> watch::Receiver<Seq> {
@@ -261,11 +286,11 @@ impl Log for MemoryLog {
     }
 
     async fn log_bounds(&self) -> Result<(Seq, Seq), LogError> {
-        self.read(|store| (store.log.keys().next().copied().unwrap_or(store.log_last + 1), store.log_last))
+        self.read(|store| (store.log.keys().next().copied().unwrap_or(store.log_last + 1), store.log_last)).await
     }
 
     async fn out_last(&self) -> Result<Seq, LogError> {
-        self.read(|store| store.out_last)
+        self.read(|store| store.out_last).await
     }
 
     async fn outbox(&self, channel: &str) -> Result<Box<dyn Outbox>, LogError> {
@@ -273,78 +298,97 @@ impl Log for MemoryLog {
     }
 
     async fn claim(&self, key: &str, nonce: &str) -> Result<Claim, LogError> {
-        self.write(Write::Claim { key: key.into(), nonce: nonce.into() }).map(Answer::claimed)
+        self.write(Write::Claim { key: key.into(), nonce: nonce.into() }).await.map(Answer::claimed)
     }
 
     async fn claimed(&self, key: &str) -> Result<Option<String>, LogError> {
-        self.read(|store| store.holder(key).cloned())
+        self.read(|store| store.holder(key).cloned()).await
     }
 
     async fn put_blob(&self, scope: &str, bytes: Bytes) -> Result<BlobRef, LogError> {
         let blob = blob_ref(&bytes);
-        self.write(Write::PutBlob { scope: scope.into(), blob: blob.clone(), bytes }).map(|_| blob)
+        self.write(Write::PutBlob { scope: scope.into(), blob: blob.clone(), bytes }).await.map(|_| blob)
     }
 
     async fn get_blob(&self, scope: &str, blob: &BlobRef) -> Result<Option<Bytes>, LogError> {
         let key = (scope.to_owned(), checked(blob)?);
-        self.read(|store| store.blobs.get(&key).cloned())
+        self.read(|store| store.blobs.get(&key).cloned()).await
     }
 
     async fn delete_blob(&self, scope: &str, blob: &BlobRef) -> Result<(), LogError> {
         let blob = checked(blob)?;
-        self.write(Write::DeleteBlob { scope: scope.into(), blob }).map(drop)
+        self.write(Write::DeleteBlob { scope: scope.into(), blob }).await.map(drop)
     }
 
     async fn put_key(&self, id: &str, key: [u8; 32]) -> Result<[u8; 32], LogError> {
-        self.write(Write::PutKey(id.into(), key)).map(Answer::key)
+        self.write(Write::PutKey(id.into(), key)).await.map(Answer::key)
     }
 
     async fn get_keys(&self, ids: &[KeyId]) -> Result<Vec<Option<[u8; 32]>>, LogError> {
-        self.read(|store| ids.iter().map(|id| store.keys.get(id).copied()).collect())
+        self.read(|store| ids.iter().map(|id| store.keys.get(id).copied()).collect()).await
     }
 
     async fn delete_key(&self, id: &str) -> Result<(), LogError> {
-        self.write(Write::DeleteKey(id.into())).map(drop)
+        self.write(Write::DeleteKey(id.into())).await.map(drop)
     }
 
     async fn put_cursor(&self, name: &str, value: &str) -> Result<(), LogError> {
-        self.write(Write::PutCursor(name.into(), value.into())).map(drop)
+        self.write(Write::PutCursor(name.into(), value.into())).await.map(drop)
     }
 
     async fn get_cursor(&self, name: &str) -> Result<Option<String>, LogError> {
-        self.read(|store| store.cursors.get(name).cloned())
+        self.read(|store| store.cursors.get(name).cloned()).await
     }
 
     async fn put_snapshot(&self, at: Seq, bytes: Bytes) -> Result<(), LogError> {
-        self.write(Write::PutSnapshot(at, bytes)).map(drop)
+        self.write(Write::PutSnapshot(at, bytes)).await.map(drop)
     }
 
     async fn snapshots(&self) -> Result<Vec<(Seq, Bytes)>, LogError> {
-        self.read(|store| store.snapshots.iter().rev().map(|(at, bytes)| (*at, bytes.clone())).collect())
+        self.read(|store| store.snapshots.iter().rev().map(|(at, bytes)| (*at, bytes.clone())).collect()).await
     }
 
     async fn in_fill(&self) -> Result<u32, LogError> {
-        self.read(|store| in_fill(store.in_bytes, store.in_max_bytes))
+        self.read(|store| in_fill(store.in_bytes, store.in_max_bytes)).await
     }
 
     async fn trim_in(&self, up_to: Seq) -> Result<(), LogError> {
-        self.write(Write::TrimIn(up_to)).map(drop)
+        self.write(Write::TrimIn(up_to)).await.map(drop)
     }
 
     async fn trim_log(&self, up_to: Seq) -> Result<(), LogError> {
-        self.write(Write::TrimLog(up_to)).map(drop)
+        self.write(Write::TrimLog(up_to)).await.map(drop)
     }
 
     async fn trim_out(&self, before: Timestamp) -> Result<(), LogError> {
-        self.write(Write::TrimOut(before)).map(drop)
+        self.write(Write::TrimOut(before)).await.map(drop)
     }
 
     async fn now(&self) -> Result<Timestamp, LogError> {
-        self.read(|store| store.now)
+        self.read(|store| store.now).await
     }
 
     fn exclusive(&self) -> bool {
         self.exclusive
+    }
+
+    async fn is_gone(&self, process: &str) -> bool {
+        self.exclusive || self.shared.lock().processes.is_gone(process)
+    }
+
+    async fn leader(&self) -> Leader {
+        self.awake().await;
+        self.other_leader()
+    }
+
+    async fn stand(&self, leads: bool) -> Result<(), LogError> {
+        self.awake().await;
+        self.stands(leads);
+        Ok(())
+    }
+
+    async fn complete(&self, out_first: Seq, sends: Vec<OutRecord>) -> Result<(), LogError> {
+        self.write(Write::Complete(out_first, sends)).await.map(drop)
     }
 
     fn durability(&self) -> String {

@@ -95,6 +95,17 @@ pub enum Claim {
     Taken,
 }
 
+/// Who leads a workspace, as its processes tell each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Leader {
+    /// Somebody does, by this name.
+    Here(String),
+    /// Whoever did has left.
+    Nobody,
+    /// Somebody said so once, and does not answer: paused, or cut off.
+    Silent,
+}
+
 /// Names a key: a contact's id in text, or a name of the daemon's own such as `workspace`.
 pub type KeyId = String;
 
@@ -197,6 +208,23 @@ pub trait Log: Send + Sync + 'static {
     /// sure is `false`: then the attempt's end decides.
     async fn is_gone(&self, _process: &str) -> bool {
         self.exclusive()
+    }
+
+    /// Who else leads the workspace. Only a hint, which makes a take-over quick; what keeps two routers apart is
+    /// [`Log::commit`].
+    async fn leader(&self) -> Leader {
+        Leader::Nobody
+    }
+
+    /// Says to the others that this process leads, or that it does no longer.
+    async fn stand(&self, _leads: bool) -> Result<(), LogError> {
+        Ok(())
+    }
+
+    /// Takes or keeps a duty that one process at a time should do, and that it asks for again while it does it; `false`
+    /// while another has it. Only a saving: whatever is done under it must not harm when two do it.
+    async fn duty(&self, _name: &str) -> Result<bool, LogError> {
+        Ok(true)
     }
 
     /// Puts into OUT what a durable frame assigned and OUT does not have yet, from `out_first` on. Where a commit is one

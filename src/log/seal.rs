@@ -145,7 +145,7 @@ impl Keyring {
         key
     }
 
-    /// Forgets an erased key.
+    /// Forgets a key that was erased, or never came in force.
     pub fn forget(&self, id: &str) {
         let mut cache = self.cache();
         cache.young.remove(id);

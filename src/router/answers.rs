@@ -22,6 +22,11 @@ impl Answers {
         rx
     }
 
+    /// Whether somebody waits for this answer.
+    pub(super) fn waits_for(&self, command: KeyHash) -> bool {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&command)
+    }
+
     pub(super) fn publish(&self, command: KeyHash, reply: &Reply) {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&command);
         for tx in waiting.into_iter().flatten() {

@@ -136,6 +136,11 @@ impl Codec {
         }
     }
 
+    /// Forgets keys that never came in force, for their frame was refused.
+    pub(super) fn forget(&self, keys: &[(KeyId, [u8; 32])]) {
+        keys.iter().for_each(|(name, _)| self.keys.forget(name));
+    }
+
     /// Seals the private parts and closes the frame.
     pub(super) async fn seal(
         &self,

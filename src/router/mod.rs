@@ -1,14 +1,25 @@
-//! The single writer of a workspace: it reads IN in order, decides, and commits what it decided as frames.
+//! The single writer of a workspace: it reads IN in order, decides, and commits what it decided as frames. Several processes
+//! may be ready to: one leads, the others follow LOG and take over.
 //!
 //! Nothing leaves this module (an OUT record, an answer, a change for readers) before the frame that says so is durable.
 
 mod answers;
 mod codec;
+mod follow;
+mod member;
+mod outgoing;
+mod post;
 mod recover;
 mod snapshot;
+#[cfg(test)]
+mod standby_tests;
 mod turn;
+mod unsent;
+mod verdicts;
 
 pub use answers::Answers;
 pub use codec::{Codec, CodecError};
+pub use member::Member;
+pub use post::{Feed, RouterHandle, Seat, Standing, View};
 pub use recover::RecoverError;
-pub use turn::{Feed, Router, RouterHandle, Seat, Stop, View};
+pub use turn::Stop;

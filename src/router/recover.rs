@@ -1,15 +1,16 @@
 //! From the log to a state: the newest snapshot that can be read, and the frames after it.
 
+use super::Answers;
 use super::codec::{Codec, CodecError};
 use super::snapshot;
-use super::turn::out_record;
-use crate::log::{Log, LogError, OutRecord, Seq};
+use super::unsent::Unsent;
+use crate::log::{Log, LogError, Seq, Stored};
 use std::sync::Arc;
-use switchboard_routing_rules::event::Public;
+use switchboard_routing_rules::event::{Event, KeyHash, Public, Reply};
 use switchboard_routing_rules::state::State;
 
 /// Frames read at once.
-const FRAMES: usize = 256;
+pub(super) const FRAMES: usize = 256;
 
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
@@ -25,96 +26,75 @@ pub enum RecoverError {
     AnotherWriter(Seq),
 }
 
-pub(super) struct Recovered {
+/// What the log holds, up to and with its frame `last`.
+pub(super) struct Folded {
     pub state: State,
     pub last: Seq,
-    pub out_last: Seq,
+    pub unsent: Unsent,
 }
 
+impl Folded {
+    /// Folds the next frame.
+    pub(super) async fn frame(&mut self, codec: &Codec, stored: &Stored) -> Result<Vec<Event>, RecoverError> {
+        let seq = stored.seq;
+        if seq != self.last + 1 {
+            return Err(RecoverError::Gap { first: seq });
+        }
+        let (out_first, events) = codec.open(stored).await.map_err(|source| match source {
+            CodecError::Log(e) => RecoverError::Log(e),
+            source => RecoverError::Frame { seq, source },
+        })?;
+        for event in &events {
+            self.state.apply(event);
+            self.unsent.consider(&self.state, out_first, &event.public);
+        }
+        self.unsent.end_of_frame();
+        self.last = seq;
+        Ok(events)
+    }
+}
+
+/// Answers that somebody in this process waits for.
+pub(super) type Answered = Vec<(KeyHash, Reply)>;
+
 /// `empty` has the salt and the limits, and nothing else yet.
-pub(super) async fn recover(log: &Arc<dyn Log>, codec: &Codec, empty: State) -> Result<Recovered, RecoverError> {
+pub(super) async fn recover(
+    log: &Arc<dyn Log>,
+    codec: &Codec,
+    empty: State,
+    unsent: Unsent,
+    answers: &Answers,
+) -> Result<(Folded, Answered), RecoverError> {
     let (first, last) = log.log_bounds().await?;
-    let (mut at, mut state) = newest_snapshot(log, codec, empty, last).await?;
-    if at + 1 < first {
+    let (from, state) = newest_snapshot(log, codec, empty, last).await?;
+    if from + 1 < first {
         return Err(RecoverError::Gap { first });
     }
-    let from = at;
-    let mut unsent = Unsent::new(log).await?;
-    while at < last {
-        let frames = log.read_log(at, FRAMES).await?;
+    let mut folded = Folded { state, last: from, unsent };
+    let mut answered = vec![];
+    while folded.last < last {
+        let frames = log.read_log(folded.last, FRAMES).await?;
         if frames.is_empty() {
             break;
         }
         for stored in frames {
-            let seq = stored.seq;
-            let opened = codec.open(&stored).await;
-            let (out_first, events) = opened.map_err(|source| RecoverError::Frame { seq, source })?;
-            for event in &events {
-                state.apply(event);
-                unsent.consider(&state, out_first, &event.public);
+            for event in folded.frame(codec, &stored).await? {
+                if let Public::Answered { command, reply, .. } = event.public
+                    && answers.waits_for(command)
+                {
+                    answered.push((command, reply));
+                }
             }
-            unsent.end_of_frame();
-            at = seq;
+            folded.unsent.bound(log).await?;
         }
     }
     #[cfg(test)]
     if crate::simulation::planted(crate::simulation::Bug::DuplicatesLostAtRestart) {
-        state.dups = Default::default();
+        folded.state.dups = Default::default();
     }
-    tracing::info!(snapshot = from, frames = at - from, conversations = state.conversations.len(), "state recovered");
-    unsent.complete(log).await?;
-    let out_last = log.out_last().await?;
-    Ok(Recovered { state, last: at, out_last })
-}
-
-/// What the last frames sent and OUT does not have: where a commit is several steps, a router can be killed between its frame
-/// and its sends.
-struct Unsent {
-    out_last: Seq,
-    /// The place of the next send of the frame that is folded.
-    next: Option<Seq>,
-    first: Seq,
-    sends: Vec<OutRecord>,
-}
-
-impl Unsent {
-    async fn new(log: &Arc<dyn Log>) -> Result<Unsent, LogError> {
-        // Where a commit is one step, every send is where its frame put it.
-        let out_last = if log.exclusive() { Seq::MAX } else { log.out_last().await? };
-        Ok(Unsent { out_last, next: None, first: 0, sends: vec![] })
-    }
-
-    fn consider(&mut self, state: &State, out_first: Seq, event: &Public) {
-        if self.out_last == Seq::MAX || !matches!(event, Public::Released { .. } | Public::Reconciling { .. }) {
-            return;
-        }
-        let place = self.next.unwrap_or(out_first);
-        let record = if place > self.out_last { out_record(state, event) } else { None };
-        if let Some(record) = record {
-            if self.first + self.sends.len() as Seq != place {
-                // An earlier frame's sends were given up when this one took their places.
-                (self.first, self.sends) = (place, vec![]);
-            }
-            self.sends.push(record);
-        }
-        self.next = Some(place + 1);
-    }
-
-    fn end_of_frame(&mut self) {
-        self.next = None;
-    }
-
-    async fn complete(self, log: &Arc<dyn Log>) -> Result<(), LogError> {
-        if self.sends.is_empty() {
-            return Ok(());
-        }
-        tracing::warn!(
-            first = self.first,
-            sends = self.sends.len(),
-            "an earlier process left sends out of OUT; they follow now"
-        );
-        log.complete(self.first, self.sends).await
-    }
+    let (frames, conversations) = (folded.last - from, folded.state.conversations.len());
+    tracing::info!(snapshot = from, frames, conversations, "state recovered");
+    Ok((folded, answered))
 }
 
 /// A snapshot that cannot be read costs time, not data: an older one, or the whole log, is folded instead.

@@ -1,24 +1,23 @@
 //! A turn: inputs, decisions, one commit, and what follows from it.
 
-use super::Answers;
-use super::codec::{Codec, CodecError, Encoded, Sealed};
-use super::recover::{self, RecoverError, Recovered};
+use super::codec::{CodecError, Encoded, Sealed};
+use super::outgoing::out_record;
+use super::post::Post;
+use super::recover::{self, Folded, RecoverError};
 use super::snapshot::Snapshots;
+use super::unsent::Unsent;
 use crate::clock;
-use crate::log::{Claim, Commit, FrameWrite, Log, LogError, OutRecord, Seq, Stored};
-use crate::metrics::Metrics;
-use crate::packs::Packs;
-use std::collections::BTreeMap;
+use crate::log::{Commit, FrameWrite, LogError, OutRecord, Seq, Stored};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use switchboard_envelope::{Action, ChannelProfile, Inbound, Outbound, Reconcile, Send as SendRecord, Timestamp};
+use switchboard_envelope::{Action, Inbound, Timestamp};
 use switchboard_routing_rules::decide::stranded;
-use switchboard_routing_rules::event::{Event, Public};
-use switchboard_routing_rules::ids::Salt;
-use switchboard_routing_rules::state::{Limits, Phase, SendState, State};
-use switchboard_routing_rules::{Decision, Input, RulePack, Verdict, decide};
+use switchboard_routing_rules::event::Event;
+#[cfg(test)]
+use switchboard_routing_rules::event::Public;
+use switchboard_routing_rules::state::State;
+use switchboard_routing_rules::{Decision, Input, RulePack, decide};
 use tokio::sync::watch;
 
 #[cfg(test)]
@@ -33,15 +32,12 @@ const FULL: usize = 192 * 1024;
 const DECISION: usize = 256 * 1024;
 const _: () = assert!(FULL + DECISION < crate::log::frame::MAX_FRAME);
 /// How long a commit without an answer waits before the same bytes are tried again.
-const RETRY: Duration = Duration::from_millis(50);
-/// While frames follow each other, the state is shown to others this often: when somebody looks, and when nobody does.
-const PUBLISH: Duration = Duration::from_millis(25);
-const PUBLISH_AT_LEAST: Duration = Duration::from_secs(1);
+pub(super) const RETRY: Duration = Duration::from_millis(50);
 /// Wall-clock ticks are not finer than this.
 const TICK_MIN: Duration = Duration::from_millis(5);
 const TICK_MAX: Duration = Duration::from_secs(30);
-/// This long after an attempt's end its claim can still be asked, where claims expire.
-const CLAIM_KNOWN_MS: i64 = 10 * 60_000;
+/// How often a leading router compares its clock with the log's.
+const CLOCK: Duration = Duration::from_secs(10);
 
 /// Why the router stopped.
 #[derive(Debug, thiserror::Error)]
@@ -56,85 +52,28 @@ pub enum Stop {
     Codec(#[from] CodecError),
 }
 
-/// What others see of a running router.
-#[derive(Clone)]
-pub struct RouterHandle {
-    pub state: View,
-    pub answers: Arc<Answers>,
-}
-
-/// The state as others see it. What they hold must be copied before it changes, so it is not renewed with every frame.
-#[derive(Clone)]
-pub struct View {
-    seen: watch::Receiver<(Seq, Arc<State>)>,
-    wanted: Arc<AtomicBool>,
-}
-
-impl View {
-    /// The state after a durable frame, with that frame's sequence. It holds everything while nothing comes in, and
-    /// whatever was answered; under load it is up to 25 ms old for who looks all the time, and a second for the first.
-    #[must_use]
-    pub fn latest(&self) -> (Seq, Arc<State>) {
-        self.wanted.store(true, Ordering::Relaxed);
-        self.seen.borrow().clone()
-    }
-
-    /// The same without asking for a new one: up to a second old under load. For who looks at numbers, again and again.
-    #[must_use]
-    pub fn recent(&self) -> (Seq, Arc<State>) {
-        self.seen.borrow().clone()
-    }
-
-    /// The state once it holds a frame; the last one if the router ends before.
-    pub async fn at(&mut self, frame: Seq) -> (Seq, Arc<State>) {
-        loop {
-            self.wanted.store(true, Ordering::Relaxed);
-            let (seq, state) = self.seen.borrow_and_update().clone();
-            if seq >= frame || self.seen.changed().await.is_err() {
-                return (seq, state);
-            }
-        }
-    }
-}
-
-pub struct Router {
-    log: Arc<dyn Log>,
-    codec: Arc<Codec>,
-    packs: Arc<Packs>,
-    channels: BTreeMap<String, ChannelProfile>,
-    metrics: Arc<Metrics>,
-    answers: Arc<Answers>,
-    publish: watch::Sender<(Seq, Arc<State>)>,
-    wanted: Arc<AtomicBool>,
+/// A router that leads.
+pub(super) struct Router {
+    pub post: Post,
     snapshots: Snapshots,
-    state: State,
+    pub state: State,
     pack: Arc<RulePack>,
     /// LOG's and OUT's last sequences as this router left them.
-    last: Seq,
+    pub last: Seq,
     out_last: Seq,
     frame: Draft,
-    /// Attempts that an earlier process claimed and left without a result are settled once IN is drained.
-    orphans_checked: bool,
-    process: String,
-    feed: Feed,
-    /// When the state was last shown to others, and whether it has changed since.
-    published: tokio::time::Instant,
-    unpublished: bool,
+    /// When attempts of processes that are gone were last looked for, once IN was drained.
+    pub orphans_looked: Option<tokio::time::Instant>,
+    clock_checked: tokio::time::Instant,
 }
 
-/// What this process brings to lead a workspace.
-pub struct Seat {
-    pub channels: BTreeMap<String, ChannelProfile>,
-    /// The key of the workspace's hashes.
-    pub salt: Salt,
-    pub limits: Limits,
-    /// The prefix of the claims' nonces of this process; other processes have others.
-    pub process: String,
-    pub feed: Feed,
+/// Why a router ended by itself.
+pub(super) enum Ended {
+    /// It was asked to.
+    Stopped,
+    /// It must not lead any longer, for this reason.
+    Hindered(String),
 }
-
-/// Who is handed the events of each durable frame, in order.
-pub type Feed = Box<dyn Fn(Seq, Arc<Vec<Event>>) + Send + Sync>;
 
 /// The frame in the making.
 #[derive(Default)]
@@ -145,94 +84,105 @@ struct Draft {
 }
 
 impl Router {
-    /// Folds what the log holds and leads: from the answer of this function on, this process decides.
+    /// Begins to lead with this pack: once this has an answer, this process decides.
     ///
     /// # Errors
-    /// When the log cannot be read, or holds what this build does not understand.
-    pub async fn lead(
-        log: Arc<dyn Log>,
-        codec: Arc<Codec>,
-        packs: Arc<Packs>,
-        metrics: Arc<Metrics>,
-        seat: Seat,
-    ) -> Result<(Router, RouterHandle), Stop> {
-        let Seat { channels, salt, limits, process, feed } = seat;
-        let mut empty = State::new(salt);
-        empty.limits = limits;
-        let Recovered { state, last, out_last } = recover::recover(&log, &codec, empty).await?;
-        let pack = packs.at_lead(&log, &state).await?;
-        let (publish, seen) = watch::channel((last, Arc::new(state.clone())));
-        let (answers, wanted) = (Arc::new(Answers::default()), Arc::new(AtomicBool::new(false)));
+    /// When another router wrote first, or the log cannot be written.
+    pub(super) async fn lead(
+        post: Post,
+        folded: Folded,
+        pack: Arc<RulePack>,
+        out_last: Seq,
+    ) -> Result<Router, (Box<Post>, Stop)> {
+        let Folded { state, last, .. } = folded;
+        let snapshots = Snapshots::new(post.log.clone(), post.codec.clone(), last);
         let mut router = Router {
-            snapshots: Snapshots::new(log.clone(), codec.clone(), last),
-            log,
-            codec,
-            packs,
-            channels,
-            metrics,
-            answers: answers.clone(),
-            publish,
-            wanted: wanted.clone(),
+            post,
+            snapshots,
             state,
             pack,
             last,
             out_last,
             frame: Draft::default(),
-            orphans_checked: false,
-            process,
-            feed,
-            published: tokio::time::Instant::now(),
-            unpublished: false,
+            orphans_looked: None,
+            clock_checked: tokio::time::Instant::now(),
         };
-        router.take_lead().await?;
-        router.publish();
-        Ok((router, RouterHandle { state: View { seen, wanted }, answers }))
+        match router.take_lead().await {
+            Ok(()) => Ok(router),
+            Err(stop) => Err((Box::new(router.post), stop)),
+        }
     }
 
     async fn take_lead(&mut self) -> Result<(), Stop> {
         let incarnation = self.state.incarnation + 1;
-        let channels = std::mem::take(&mut self.channels);
-        self.decide(&Input::Lead { now: clock::now(), incarnation, channels: &channels })?;
-        self.channels = channels;
-        self.commit().await
+        let channels = std::mem::take(&mut self.post.channels);
+        let decided = self.decide(&Input::Lead { now: clock::now(), incarnation, channels: &channels });
+        self.post.channels = channels;
+        decided?;
+        self.commit().await?;
+        self.post.publish(self.last, &self.state);
+        Ok(())
     }
 
     /// Routes until `stop` turns true.
     ///
     /// # Errors
-    /// When the log is damaged or another writer took over; the process must not go on.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), Stop> {
-        let mut tail = self.log.in_tail();
+    /// When the log is damaged or another writer took over; this router must not go on.
+    pub(super) async fn run(&mut self, stop: &mut watch::Receiver<bool>) -> Result<Ended, Stop> {
+        let mut tail = self.post.log.in_tail();
         while !*stop.borrow() {
+            if let Some(why) = self.hindered().await {
+                return Ok(Ended::Hindered(why));
+            }
             tail.borrow_and_update();
             let records = self.read().await?;
             if records.is_empty() {
-                self.idle(&mut tail, &mut stop).await?;
+                self.idle(&mut tail, stop).await?;
             } else {
                 self.inputs(records).await?;
             }
         }
-        // What was accepted before the stop is decided before the process ends.
-        loop {
+        // What was accepted before the stop is decided before the process ends; others may go on writing.
+        let (end, alone) = (*self.post.log.in_tail().borrow(), self.post.log.exclusive());
+        while alone || self.state.cursor.seq < end {
             let records = self.read().await?;
             if records.is_empty() {
                 break;
             }
             self.inputs(records).await?;
         }
-        self.publish();
-        self.snapshots.last_one(&self.state, self.last).await;
-        Ok(())
+        self.post.publish(self.last, &self.state);
+        Ok(Ended::Stopped)
     }
 
-    async fn read(&self) -> Result<Vec<Stored>, Stop> {
+    /// The snapshot of the end, so that the next start is quick.
+    pub(super) async fn last_snapshot(&mut self) {
+        self.snapshots.last_one(&self.state, self.last).await;
+    }
+
+    /// Ends in order: what was decided is durable, so the state can be kept.
+    pub(super) fn step_down(self) -> (Post, Folded) {
+        (self.post, Folded { state: self.state, last: self.last, unsent: Unsent::after(self.out_last) })
+    }
+
+    /// Why this process must not lead any longer; looked at now and then.
+    async fn hindered(&mut self) -> Option<String> {
+        if self.clock_checked.elapsed() < CLOCK {
+            return None;
+        }
+        self.clock_checked = tokio::time::Instant::now();
+        // A log that does not answer tells nothing about clocks.
+        self.post.clock_hinders().await.ok().flatten()
+    }
+
+    pub(super) async fn read(&self) -> Result<Vec<Stored>, Stop> {
         loop {
-            match self.log.read_in(self.state.cursor.seq, INPUTS).await {
+            match self.post.log.read_in(self.state.cursor.seq, INPUTS).await {
                 Ok(records) => return Ok(records),
                 Err(LogError::Damaged(e)) => return Err(LogError::Damaged(e).into()),
                 Err(e) => {
                     tracing::warn!(error = %e, "cannot read the log's input; trying again");
-                    self.metrics.log_error("read");
+                    self.post.metrics.log_error("read");
                     tokio::time::sleep(RETRY).await;
                 }
             }
@@ -241,11 +191,9 @@ impl Router {
 
     /// IN is drained: time may move.
     async fn idle(&mut self, tail: &mut watch::Receiver<Seq>, stop: &mut watch::Receiver<bool>) -> Result<(), Stop> {
-        self.publish();
-        if !self.orphans_checked {
-            self.orphans_checked = true;
-            self.settle_orphans().await?;
-            return Ok(());
+        self.post.publish(self.last, &self.state);
+        if self.orphans_due() {
+            return self.settle_orphans().await;
         }
         let now = clock::now();
         if self.next_timer().is_some_and(|at| at <= now) {
@@ -254,7 +202,7 @@ impl Router {
                 self.decide(&Input::Timers { now })?;
             }
             self.commit().await?;
-            self.publish();
+            self.post.publish(self.last, &self.state);
             return Ok(());
         }
         if stranded(&self.state, &self.pack).next().is_some() {
@@ -262,15 +210,21 @@ impl Router {
             self.commit().await?;
             return Ok(());
         }
-        let wait = self.next_timer().map_or(TICK_MAX, |at| {
-            Duration::from_millis(u64::try_from(at.since(now)).unwrap_or(0)).clamp(TICK_MIN, TICK_MAX)
+        let longest = if self.post.log.exclusive() { TICK_MAX } else { CLOCK };
+        let wait = self.next_timer().map_or(longest, |at| {
+            Duration::from_millis(u64::try_from(at.since(now)).unwrap_or(0)).clamp(TICK_MIN, longest)
         });
         self.snapshots.consider(&self.state, self.last).await;
-        self.answers.sweep();
+        self.post.answers.sweep();
+        let (last, mut frames) = (self.last, self.post.log.log_tail());
         tokio::select! {
             _ = tail.changed() => {}
             _ = stop.changed() => {}
             () = tokio::time::sleep(wait) => {}
+            // Another leads, and did not wait for a frame of ours to be refused.
+            Ok(tail) = frames.wait_for(|tail| *tail > last), if !self.post.log.exclusive() => {
+                return Err(RecoverError::AnotherWriter(*tail).into());
+            }
         }
         Ok(())
     }
@@ -306,75 +260,6 @@ impl Router {
         self.state.next_timer()
     }
 
-    /// Attempts whose time is over: the claim says whether anything can have been sent.
-    async fn overdue(&mut self, now: Timestamp) -> Result<(), Stop> {
-        let overdue: Vec<Arc<SendState>> = self.state.overdue_attempts(now).take(64).cloned().collect();
-        for send in overdue {
-            let until = send.next_deadline().unwrap_or(now);
-            // Claims that others share expire: a free one says nothing then.
-            if !self.log.exclusive() && now.since(until) > CLAIM_KNOWN_MS {
-                self.verdict(&send, now, Verdict::Unknown)?;
-                self.commit_if_full().await?;
-                continue;
-            }
-            let key = claim_key(&send);
-            let verdict = loop {
-                match self.log.claim(&key, "router").await {
-                    Ok(Claim::Ours) => break Verdict::NotSent,
-                    Ok(Claim::Taken) => break Verdict::Unknown,
-                    Err(LogError::Damaged(e)) => return Err(LogError::Damaged(e).into()),
-                    Err(e) => {
-                        tracing::warn!(error = %e, "cannot ask a claim; trying again");
-                        tokio::time::sleep(RETRY).await;
-                    }
-                }
-            };
-            self.verdict(&send, now, verdict)?;
-            self.commit_if_full().await?;
-        }
-        Ok(())
-    }
-
-    fn verdict(&mut self, send: &SendState, now: Timestamp, verdict: Verdict) -> Result<(), Stop> {
-        self.decide(&Input::Verdict { now, message: send.id, part: send.part, n: send.n, verdict })
-    }
-
-    /// A claim without a result, of a process that is gone, is `unknown` now: nobody will finish it. What the router itself
-    /// claimed before it was stopped, it claims again at the attempt's end.
-    async fn settle_orphans(&mut self) -> Result<(), Stop> {
-        let claimed: Vec<Arc<SendState>> =
-            self.state.sends.values().filter(|s| matches!(s.phase, Phase::InFlight { .. })).cloned().collect();
-        let mut gone: BTreeMap<String, bool> = BTreeMap::new();
-        for send in claimed {
-            let Some(holder) = self.holder(&send).await? else { continue };
-            let process = crate::outbound::process_of(&holder);
-            if process == self.process || holder == "router" {
-                continue;
-            }
-            let gone = match gone.get(process) {
-                Some(gone) => *gone,
-                None => *gone.entry(process.to_owned()).or_insert(self.log.is_gone(process).await),
-            };
-            if gone {
-                self.verdict(&send, clock::now(), Verdict::Unknown)?;
-                self.commit_if_full().await?;
-            }
-        }
-        self.commit().await
-    }
-
-    async fn holder(&self, send: &SendState) -> Result<Option<String>, Stop> {
-        loop {
-            match self.log.claimed(&claim_key(send)).await {
-                Err(LogError::Unavailable(e)) => {
-                    tracing::warn!(error = %e, "cannot ask who holds a claim; trying again");
-                    tokio::time::sleep(RETRY).await;
-                }
-                answer => return Ok(answer?),
-            }
-        }
-    }
-
     async fn input(&mut self, record: &Stored) -> Result<(), Stop> {
         let inbound = match Inbound::from_slice(&record.data) {
             Ok(inbound) if inbound.channel() == record.channel => inbound,
@@ -408,7 +293,7 @@ impl Router {
         if let Some(pack) = candidate.filter(|p| p.hash() == self.state.pack) {
             self.pack = pack;
         }
-        self.metrics.decided.inc();
+        self.post.metrics.decided.inc();
         Ok(())
     }
 
@@ -420,16 +305,16 @@ impl Router {
             Action::RollbackPack => self.state.previous_pack.clone()?,
             _ => return None,
         };
-        self.packs.by_hash(&self.log, &hash).await
+        self.post.packs.by_hash(&self.post.log, &hash).await
     }
 
     fn poison(&mut self, record: &Stored, reason: &str) -> Result<(), Stop> {
         tracing::error!(seq = record.seq, channel = %record.channel, reason, "a record was quarantined");
-        self.metrics.quarantined.inc();
+        self.post.metrics.quarantined.inc();
         self.decide(&Input::Poison { seq: record.seq, stored_at: record.at, channel: &record.channel, reason })
     }
 
-    fn decide(&mut self, input: &Input<'_>) -> Result<(), Stop> {
+    pub(super) fn decide(&mut self, input: &Input<'_>) -> Result<(), Stop> {
         let decision = decide(self.lend(), input, &self.pack.clone());
         let encoded = self.encode(&decision.events)?;
         self.take(decision, encoded);
@@ -444,29 +329,26 @@ impl Router {
 
     /// The state, for a decision that gives back the next one.
     fn lend(&mut self) -> State {
-        let mut empty = State::new(self.state.salt);
-        empty.limits = self.state.limits;
-        std::mem::replace(&mut self.state, empty)
+        std::mem::replace(&mut self.state, self.post.empty())
     }
 
     /// The state went down with a decision that panicked: what is durable is folded again, and the frame in the making.
     async fn fold_again(&mut self) -> Result<(), Stop> {
-        let mut empty = State::new(self.state.salt);
-        empty.limits = self.state.limits;
-        let recovered = loop {
-            match recover::recover(&self.log, &self.codec, empty.clone()).await {
+        let folded = loop {
+            let (post, unsent) = (&self.post, Unsent::nothing());
+            match recover::recover(&post.log, &post.codec, post.empty(), unsent, &post.answers).await {
                 Err(RecoverError::Log(LogError::Unavailable(e))) => {
                     tracing::warn!(error = %e, "cannot read the log to fold it again; trying again");
-                    self.metrics.log_error("read");
+                    self.post.metrics.log_error("read");
                     tokio::time::sleep(RETRY).await;
                 }
-                other => break other?,
+                other => break other?.0,
             }
         };
-        if recovered.last != self.last {
-            return Err(RecoverError::AnotherWriter(recovered.last).into());
+        if folded.last != self.last {
+            return Err(RecoverError::AnotherWriter(folded.last).into());
         }
-        self.state = recovered.state;
+        self.state = folded.state;
         self.frame.events.iter().for_each(|e| self.state.apply(e));
         Ok(())
     }
@@ -492,7 +374,7 @@ impl Router {
         }
     }
 
-    async fn commit_if_full(&mut self) -> Result<(), Stop> {
+    pub(super) async fn commit_if_full(&mut self) -> Result<(), Stop> {
         if self.frame.encoded.size() >= FULL {
             self.commit().await?;
         }
@@ -500,7 +382,7 @@ impl Router {
     }
 
     /// Appends the frame: the same bytes until done, or until the log shows that another frame stands there.
-    async fn commit(&mut self) -> Result<(), Stop> {
+    pub(super) async fn commit(&mut self) -> Result<(), Stop> {
         if self.frame.events.is_empty() {
             return Ok(());
         }
@@ -508,32 +390,36 @@ impl Router {
         #[cfg(test)]
         let (events, encoded) = self.plant_cursor_first(events, encoded).await?;
         let cursor = (self.state.cursor.seq, self.state.cursor.at);
-        let Sealed { bytes, keys, id } = self.codec.seal(encoded, cursor, self.out_last + 1).await?;
+        let Sealed { bytes, keys, id } = self.post.codec.seal(encoded, cursor, self.out_last + 1).await?;
         let count = sends.len() as u64;
         let write = FrameWrite { bytes, keys, out_first: self.out_last + 1, sends };
         let started = std::time::Instant::now();
         loop {
-            match self.log.commit(self.last, write.clone()).await {
+            match self.post.log.commit(self.last, write.clone()).await {
                 Commit::Done(seq) => {
                     self.last = seq;
                     break;
                 }
                 #[cfg(test)]
                 Commit::Conflict if planted(Bug::DroppedCompareAndSwap) => self.last += 1,
-                Commit::Conflict if self.codec.frame_id_at(&self.log, self.last + 1).await? == Some(id) => {
+                Commit::Conflict if self.post.codec.frame_id_at(&self.post.log, self.last + 1).await? == Some(id) => {
                     self.last += 1;
                     break;
                 }
-                Commit::Conflict => return Err(RecoverError::AnotherWriter(self.last + 1).into()),
+                Commit::Conflict => {
+                    // Keys that were made for this frame are not in force, and another router may have made others.
+                    self.post.codec.forget(&write.keys);
+                    return Err(RecoverError::AnotherWriter(self.last + 1).into());
+                }
                 Commit::Unknown(why) => {
                     tracing::warn!(why, "the log did not take a frame; trying again");
-                    self.metrics.log_error("commit");
+                    self.post.metrics.log_error("commit");
                     tokio::time::sleep(RETRY).await;
                 }
             }
         }
         self.out_last += count;
-        self.metrics.committed(started.elapsed());
+        self.post.metrics.committed(started.elapsed());
         self.after_commit(events);
         Ok(())
     }
@@ -550,9 +436,9 @@ impl Router {
         let (cursor, effects): (Vec<Event>, Vec<Event>) =
             events.into_iter().partition(|e| matches!(e.public, Public::Consumed { .. }));
         let at = (self.state.cursor.seq, self.state.cursor.at);
-        let sealed = self.codec.seal(self.encode(&cursor)?, at, self.out_last + 1).await?;
+        let sealed = self.post.codec.seal(self.encode(&cursor)?, at, self.out_last + 1).await?;
         let write = FrameWrite { bytes: sealed.bytes, keys: sealed.keys, out_first: self.out_last + 1, sends: vec![] };
-        while !matches!(self.log.commit(self.last, write.clone()).await, Commit::Done(_) | Commit::Conflict) {}
+        while !matches!(self.post.log.commit(self.last, write.clone()).await, Commit::Done(_) | Commit::Conflict) {}
         self.last += 1;
         tokio::time::sleep(Duration::from_millis(20)).await;
         let encoded = self.encode(&effects)?;
@@ -560,78 +446,8 @@ impl Router {
     }
 
     fn after_commit(&mut self, events: Vec<Event>) {
-        self.metrics.observe(&events);
-        self.unpublished = true;
-        // Who is answered may look at once at what his command did.
-        let answers = events.iter().any(|e| matches!(e.public, Public::Answered { .. }));
-        let age = self.published.elapsed();
-        if answers || age >= PUBLISH_AT_LEAST || (age >= PUBLISH && self.wanted.swap(false, Ordering::Relaxed)) {
-            self.publish();
-        }
-        for event in &events {
-            if let Public::Answered { command, reply, .. } = &event.public {
-                self.answers.publish(*command, reply);
-            }
-        }
-        (self.feed)(self.last, Arc::new(events));
+        self.post.metrics.observe(&events);
+        self.post.after_frame(self.last, &self.state, events);
         self.snapshots.grew();
     }
-
-    /// Shows the state to others. While they hold it, whatever changes is copied first, so this is not done for every frame.
-    fn publish(&mut self) {
-        if std::mem::take(&mut self.unpublished) {
-            self.published = tokio::time::Instant::now();
-            let _ = self.publish.send((self.last, Arc::new(self.state.clone())));
-        }
-    }
-}
-
-/// What an event sends to OUT.
-pub(super) fn out_record(state: &State, event: &Public) -> Option<OutRecord> {
-    let (message, until, asks) = match event {
-        Public::Released { message, until, .. } => (message, *until, false),
-        Public::Reconciling { message, until, .. } => (message, *until, true),
-        _ => return None,
-    };
-    let s = state.sends.get(message)?;
-    // Erased meanwhile: nothing is sent, and the claim at `until` says so.
-    let p = s.private.as_ref()?;
-    let (data, claim_key) = if asks {
-        let record = Reconcile {
-            send: s.id.to_string(),
-            part: s.part,
-            n: s.n,
-            channel: s.channel.clone(),
-            conversation: s.conv.to_string(),
-            thread: p.thread.clone(),
-            to: p.to.clone(),
-            content: p.content.clone(),
-            released_at: s.released.unwrap_or(state.now),
-            until,
-        };
-        (Outbound::Reconcile(record).to_vec(), String::new())
-    } else {
-        let record = SendRecord {
-            send: s.id.to_string(),
-            part: s.part,
-            n: s.n,
-            until,
-            channel: s.channel.clone(),
-            conversation: s.conv.to_string(),
-            thread: p.thread.clone(),
-            to: p.to.clone(),
-            content: p.content.clone(),
-            author: s.author.clone(),
-            reply_to: p.reply_to.clone(),
-            traceparent: None,
-        };
-        let key = record.claim_key();
-        (Outbound::Send(Box::new(record)).to_vec(), key)
-    };
-    Some(OutRecord { channel: s.channel.clone(), claim_key, until, data: data.into() })
-}
-
-/// The claim of a send's current attempt.
-fn claim_key(s: &SendState) -> String {
-    format!("{}.{}.{}.{}", s.channel, s.id, s.part, s.n)
 }

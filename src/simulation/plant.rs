@@ -14,15 +14,18 @@ pub(crate) enum Bug {
     ForgottenTimer,
     /// The memory of duplicates is empty after a restart.
     DuplicatesLostAtRestart,
+    /// A router that was relieved goes on from the state that it had.
+    RelievedKeepsItsState,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Bug; 5] = [
+    pub(crate) const ALL: [Bug; 6] = [
         Bug::ResultBeforeSend,
         Bug::DroppedCompareAndSwap,
         Bug::CursorBeforeEffects,
         Bug::ForgottenTimer,
         Bug::DuplicatesLostAtRestart,
+        Bug::RelievedKeepsItsState,
     ];
 }
 

@@ -6,14 +6,15 @@ use crate::clock;
 use crate::log::memory::{Faults, MemoryLog, MemoryOptions};
 use crate::log::{Class, InRecord, Log};
 use crate::metrics::Metrics;
-use crate::outbound::{Lane, spawn};
+use crate::outbound::{Caller, Lane, spawn};
 use crate::packs::{Packs, Source};
-use crate::router::{Codec, Router, RouterHandle, Seat};
+use crate::router::{Codec, Member, RouterHandle, Seat};
+use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use switchboard_adapter_sdk::Adapter;
+use switchboard_adapter_sdk::{Adapter, Answer, Call};
 use switchboard_envelope::{
     Action, Actor, Address, Command, ConsentChange, ConsentState, Content, Inbound, Message, Receipt, ReceiptStatus,
     Scope, Timestamp, Visibility,
@@ -82,11 +83,28 @@ pub(super) struct Ledger {
     pub offered: Vec<String>,
 }
 
-/// A process that routes and sends.
+/// A process that routes, or is ready to, and sends.
 struct Process {
+    log: MemoryLog,
     handle: RouterHandle,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
+}
+
+/// The provider as a process reaches it that may be paused.
+struct Reached {
+    provider: Provider,
+    log: MemoryLog,
+}
+
+#[async_trait]
+impl Caller for Reached {
+    async fn call(&self, call: Call) -> Answer {
+        self.log.awake().await;
+        let answer = self.provider.call(call).await;
+        self.log.awake().await;
+        answer
+    }
 }
 
 pub(super) struct World {
@@ -97,6 +115,8 @@ pub(super) struct World {
     reconciles: bool,
     faults: Faults,
     serial: u64,
+    /// How many processes share the log.
+    processes: usize,
 }
 
 impl World {
@@ -116,14 +136,19 @@ impl World {
                 lost_read: most(&mut dice, 40),
                 redeliver: most(&mut dice, 100),
                 ack_lost: most(&mut dice, 100),
+                half: most(&mut dice, 60),
+                leader_unseen: most(&mut dice, 100),
             }
         };
-        let exclusive = dice.below(2) == 0;
-        let log = MemoryLog::new(&MemoryOptions { in_max_bytes: 1 << 26, exclusive, seed, faults });
+        // One process on a log of its own, or one or two on a log that is shared.
+        let (exclusive, processes) = [(true, 1), (false, 1), (false, 2), (false, 2)][seat(&mut dice, 4)];
+        let clock: Option<fn() -> Timestamp> = Some(clock::now);
+        let log = MemoryLog::new(&MemoryOptions { in_max_bytes: 1 << 26, exclusive, seed, faults, clock });
         let provider = Provider::new(Dice::new(seed ^ 0x5eed));
         provider.book().trouble = dice.below(40);
         let reconciles = dice.below(2) == 0;
-        let mut world = World { log, provider, ledger: Ledger::default(), dice, reconciles, faults, serial: 0 };
+        let mut world =
+            World { log, provider, ledger: Ledger::default(), dice, reconciles, faults, serial: 0, processes };
         world.live().await?;
         world.quiet().await
     }
@@ -137,13 +162,14 @@ impl World {
     /// A process starts: recovery, leading, lanes. Recovery meets the log's faults too, so it may need several tries.
     async fn start(&self) -> Result<Process, String> {
         self.now();
-        let log: Arc<dyn Log> = Arc::new(self.log.clone());
+        let process = format!("process-{}", STARTS.fetch_add(1, Ordering::Relaxed));
+        let own = self.log.of_process(&process);
+        let log: Arc<dyn Log> = Arc::new(own.clone());
         let files = vec![("pack.yaml".to_owned(), PACK.as_bytes().to_vec())];
         let packs = Arc::new(Packs::new(Source::Files(files), Environment::default()));
         let adapter: Arc<dyn Adapter> = Arc::new(SimAdapter { reconciles: self.reconciles });
         let profiles = BTreeMap::from([(CHANNEL.to_owned(), adapter.profile())]);
         let metrics = Arc::new(Metrics::default());
-        let process = format!("process-{}", STARTS.fetch_add(1, Ordering::Relaxed));
         let mut tries = 0;
         let (router, handle) = loop {
             let codec = Arc::new(Codec::new(log.clone()));
@@ -153,8 +179,9 @@ impl World {
                 limits: Default::default(),
                 process: process.clone(),
                 feed: Box::new(|_, _| {}),
+                may_lead: true,
             };
-            let led = Router::lead(log.clone(), codec, packs.clone(), metrics.clone(), seat);
+            let led = Member::enter(log.clone(), codec, packs.clone(), metrics.clone(), seat);
             match led.await {
                 Ok(led) => break led,
                 Err(e) if tries < 200 => {
@@ -170,7 +197,7 @@ impl World {
             channel: CHANNEL.into(),
             adapter,
             log: log.clone(),
-            client: Arc::new(self.provider.clone()),
+            client: Arc::new(Reached { provider: self.provider.clone(), log: own.clone() }),
             limits: None,
             send_timeout: Duration::from_secs(20),
             metrics,
@@ -184,7 +211,7 @@ impl World {
                 tracing::debug!(%e, "the router stopped");
             }
         });
-        Ok(Process { handle, stop, tasks: vec![lane, running] })
+        Ok(Process { log: own, handle, stop, tasks: vec![lane, running] })
     }
 
     /// SIGKILL: nothing of the process runs on, what the log acknowledged stays.
@@ -195,22 +222,29 @@ impl World {
         for task in process.tasks {
             let _ = task.await;
         }
+        process.log.leave();
         self.log.crash();
     }
 
     async fn live(&mut self) -> Result<(), String> {
-        let mut process = self.start().await?;
+        let mut crew = vec![];
+        while crew.len() < self.processes {
+            crew.push(self.start().await?);
+        }
         let steps = 30 + self.dice.below(60);
         for _ in 0..steps {
             self.now();
-            if process.tasks.iter().any(JoinHandle::is_finished) {
-                // The router met another's frame, or the log's faults: the supervisor starts the process again.
-                self.kill(process).await;
-                process = self.start().await?;
+            for i in 0..crew.len() {
+                if crew[i].tasks.iter().any(JoinHandle::is_finished) {
+                    // The router met the log's faults: the supervisor starts the process again.
+                    self.kill(crew.remove(i)).await;
+                    crew.insert(i, self.start().await?);
+                }
             }
+            let one = seat(&mut self.dice, crew.len());
             match self.dice.below(16) {
                 0..=5 => self.customer_writes().await,
-                6..=9 => self.agent_acts(&process).await,
+                6..=9 => self.agent_acts(&crew[one]).await,
                 10 => self.provider_reports().await,
                 11 => self.consent().await,
                 12 => {
@@ -222,17 +256,36 @@ impl World {
                     self.pass(Duration::from_secs(s)).await;
                 }
                 14 => {
-                    self.kill(process).await;
-                    process = self.start().await?;
+                    self.kill(crew.remove(one)).await;
+                    if !crew.is_empty() && self.dice.below(2) == 0 {
+                        // Long enough for the other to take over, or not.
+                        let ms = self.dice.below(4_000);
+                        self.pass(Duration::from_millis(ms)).await;
+                    }
+                    crew.insert(one, self.start().await?);
                 }
+                15 if crew.len() > 1 => self.pause(&crew[one]).await,
                 _ => self.pass(Duration::from_millis(3)).await,
             }
             if self.dice.below(4) == 0 {
                 self.pass(Duration::from_millis(30)).await;
             }
         }
-        self.kill(process).await;
+        for process in crew {
+            self.kill(process).await;
+        }
         Ok(())
+    }
+
+    /// SIGSTOP at any moment, for longer than the others wait or not; the world goes on meanwhile.
+    async fn pause(&mut self, process: &Process) {
+        process.log.pause(true);
+        for _ in 0..self.dice.below(4) {
+            self.customer_writes().await;
+            let ms = self.dice.below(2_500);
+            self.pass(Duration::from_millis(ms)).await;
+        }
+        process.log.pause(false);
     }
 
     /// Time passes; the log's clock follows.
@@ -410,6 +463,11 @@ impl World {
         }
         checks::check(&self, seq, &live).await
     }
+}
+
+/// One of so many places.
+fn seat(dice: &mut Dice, places: usize) -> usize {
+    usize::try_from(dice.below(places as u64)).unwrap_or(0)
 }
 
 fn presence(agent: &str, presence: &str) -> Action {

@@ -20,6 +20,10 @@ pub struct Faults {
     pub redeliver: u16,
     /// An acknowledgement is forgotten: another outbox gets the record again.
     pub ack_lost: u16,
+    /// A commit ends after its frame and some of its sends, and is not answered. Other writes do not happen.
+    pub half: u16,
+    /// Whoever leads does not seem to.
+    pub leader_unseen: u16,
 }
 
 /// What becomes of one write.
@@ -29,6 +33,7 @@ pub enum Fate {
     AnswerLost,
     RequestLost,
     Late,
+    Half,
 }
 
 /// How much room the disk has.
@@ -55,9 +60,12 @@ impl Room {
 impl Faults {
     pub(super) fn fate(&self, dice: &mut Dice) -> Fate {
         let mut roll = dice.below(1000);
-        for (chance, fate) in
-            [(self.answer_lost, Fate::AnswerLost), (self.request_lost, Fate::RequestLost), (self.late, Fate::Late)]
-        {
+        for (chance, fate) in [
+            (self.answer_lost, Fate::AnswerLost),
+            (self.request_lost, Fate::RequestLost),
+            (self.late, Fate::Late),
+            (self.half, Fate::Half),
+        ] {
             let chance = u64::from(chance);
             if roll < chance {
                 return fate;

@@ -15,6 +15,7 @@ const IN_OVERHEAD: usize = 128;
 pub(super) enum Write {
     Ingest(InRecord),
     Commit(Seq, FrameWrite),
+    Complete(Seq, Vec<OutRecord>),
     Claim { key: String, nonce: String },
     PutBlob { scope: String, blob: BlobRef, bytes: Bytes },
     DeleteBlob { scope: String, blob: BlobRef },
@@ -122,7 +123,11 @@ impl Store {
     pub(super) fn apply(&mut self, write: Write, forget: impl FnOnce() -> bool) -> Result<Answer, LogError> {
         match write {
             Write::Ingest(record) => return self.ingest(record, forget).map(Answer::Ingested),
-            Write::Commit(expected, frame) => return Ok(Answer::Committed(self.commit(expected, frame))),
+            Write::Commit(expected, frame) => {
+                let sends = frame.sends.len();
+                return Ok(Answer::Committed(self.commit(expected, frame, sends)));
+            }
+            Write::Complete(first, sends) => self.complete(first, sends),
             Write::Claim { key, nonce } => return Ok(Answer::Claimed(self.claim(&key, nonce))),
             Write::PutKey(id, key) => return Ok(Answer::Key(*self.keys.entry(id).or_insert(key))),
             Write::PutBlob { scope, blob, bytes } => drop(self.blobs.insert((scope, blob), bytes)),
@@ -153,7 +158,12 @@ impl Store {
         Ok(Ingested::Stored(seq))
     }
 
-    fn commit(&mut self, expected: Seq, frame: FrameWrite) -> Commit {
+    /// Appends a frame with the first few of its sends; the rest follows when it is repeated or completed.
+    pub(super) fn commit(&mut self, expected: Seq, frame: FrameWrite, sends: usize) -> Commit {
+        if self.log.get(&(expected + 1)).is_some_and(|there| there.data == frame.bytes) {
+            self.complete(frame.out_first, frame.sends);
+            return Commit::Conflict;
+        }
         let other_key = |(id, key): &(KeyId, [u8; 32])| self.keys.get(id).is_some_and(|in_force| in_force != key);
         let off = !frame.sends.is_empty() && frame.out_first != self.out_last + 1;
         if expected != self.log_last || off || frame.keys.iter().any(other_key) {
@@ -163,8 +173,15 @@ impl Store {
         self.log_last = seq;
         self.log.insert(seq, Stored { seq, at, channel: String::new(), data: frame.bytes });
         self.keys.extend(frame.keys);
-        frame.sends.into_iter().for_each(|send| self.send(send));
+        frame.sends.into_iter().take(sends).for_each(|send| self.send(send));
         Commit::Done(seq)
+    }
+
+    /// Puts into OUT those of a durable frame's sends that it does not have.
+    fn complete(&mut self, first: Seq, sends: Vec<OutRecord>) {
+        let Some(landed) = (self.out_last + 1).checked_sub(first) else { return };
+        let landed = usize::try_from(landed).unwrap_or(usize::MAX);
+        sends.into_iter().skip(landed).for_each(|send| self.send(send));
     }
 
     fn send(&mut self, send: OutRecord) {

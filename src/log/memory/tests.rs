@@ -41,6 +41,8 @@ const EVERYTHING: Faults = Faults {
     lost_read: 100,
     redeliver: 200,
     ack_lost: 300,
+    half: 100,
+    leader_unseen: 100,
 };
 
 #[tokio::test]

@@ -177,18 +177,24 @@ impl Blobs {
         Ok(())
     }
 
-    async fn snapshot_list(&self) -> Result<Vec<Seq>, LogError> {
-        let Some(bytes) = self.edges.get(SNAPSHOTS).await? else { return Ok(vec![]) };
-        serde_json::from_slice(&bytes).map_err(|e| LogError::Damaged(format!("the list of snapshots: {e}")))
+    /// The list, newest first, and its record.
+    async fn snapshot_list(&self) -> Result<(Vec<Seq>, Seq), LogError> {
+        let Some(kept) = self.edges.find(SNAPSHOTS).await? else { return Ok((vec![], 0)) };
+        let list = serde_json::from_slice(&kept.data);
+        Ok((list.map_err(|e| LogError::Damaged(format!("the list of snapshots: {e}")))?, kept.seq))
     }
 
     pub(super) async fn put_snapshot(&self, at: Seq, bytes: &Bytes) -> Result<(), LogError> {
         self.put(&snapshot_name(at), bytes).await?;
-        let listed = self.snapshot_list().await?;
-        let mut list = vec![at];
-        list.extend(listed.iter().copied().filter(|seq| *seq != at).take(KEPT - 1));
-        self.edges.put(SNAPSHOTS, json!(list).to_string().into()).await?;
-        for old in listed.iter().filter(|seq| !list.contains(seq)) {
+        let (listed, record) = self.snapshot_list().await?;
+        let mut list: Vec<Seq> = listed.iter().copied().filter(|seq| *seq != at).chain([at]).collect();
+        list.sort_unstable_by(|a, b| b.cmp(a));
+        list.truncate(KEPT);
+        // A router that was paused in here must not take away what its successor listed meanwhile.
+        if !self.edges.replace(SNAPSHOTS, record, json!(list).to_string().into()).await? {
+            return Err(LogError::Refused("another process stored a snapshot at the same time".into()));
+        }
+        for old in listed.iter().chain([&at]).filter(|seq| !list.contains(seq)) {
             self.delete(&snapshot_name(*old)).await?;
         }
         Ok(())
@@ -196,7 +202,7 @@ impl Blobs {
 
     pub(super) async fn snapshots(&self) -> Result<Vec<(Seq, Bytes)>, LogError> {
         let mut snapshots = vec![];
-        for at in self.snapshot_list().await? {
+        for at in self.snapshot_list().await?.0 {
             match self.read(&snapshot_name(at)).await {
                 Ok(Some(bytes)) => snapshots.push((at, bytes)),
                 Ok(None) => tracing::error!(at, "a snapshot is listed and gone"),

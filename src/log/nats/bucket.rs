@@ -91,7 +91,7 @@ impl Bucket {
         Ok(self.find(name).await?.map(|kept| kept.data))
     }
 
-    async fn find(&self, name: &str) -> Result<Option<Kept>, Failure> {
+    pub(super) async fn find(&self, name: &str) -> Result<Option<Kept>, Failure> {
         get(&self.link, &self.stream(), &json!({ "last_by_subj": self.subject(name) })).await
     }
 
@@ -113,6 +113,17 @@ impl Bucket {
     pub(super) async fn put(&self, name: &str, value: Bytes) -> Result<(), LogError> {
         let stored = self.link.publish(self.subject(name), HeaderMap::new(), value).await;
         stored.map(drop).map_err(|e| self.error(e))
+    }
+
+    /// Replaces the value whose record is `last`, 0 being none; `false` when another stands there.
+    pub(super) async fn replace(&self, name: &str, last: Seq, value: Bytes) -> Result<bool, LogError> {
+        let mut headers = HeaderMap::new();
+        headers.insert("Nats-Expected-Last-Subject-Sequence", last.to_string().as_str());
+        match self.link.publish(self.subject(name), headers, value).await {
+            Ok(_) => Ok(true),
+            Err(e) if e.is_wrong_last() => Ok(false),
+            Err(e) => Err(self.error(e)),
+        }
     }
 
     /// Removes the value and overwrites its bytes.

@@ -213,7 +213,9 @@ impl Committer {
 }
 
 pub(super) async fn read_key(keys: &Bucket, id: &str) -> Result<Option<[u8; 32]>, LogError> {
-    let Some(bytes) = keys.get(id).await? else { return Ok(None) };
-    let key = bytes.as_ref().try_into();
-    key.map(Some).map_err(|_| LogError::Damaged(format!("the key `{id}` is not 32 bytes long")))
+    keys.get(id).await?.map(|bytes| key_of(id, &bytes)).transpose()
+}
+
+pub(super) fn key_of(id: &str, bytes: &[u8]) -> Result<[u8; 32], LogError> {
+    bytes.try_into().map_err(|_| LogError::Damaged(format!("the key `{id}` is not 32 bytes long")))
 }

@@ -133,7 +133,7 @@ impl Load {
     async fn check(&self, url: String) {
         let mut options = options(url);
         options.timeout = Duration::from_secs(5);
-        let log = NatsLog::observe(&options).await.expect("opens");
+        let log = NatsLog::open(&options).await.expect("opens");
         let (mut stored, mut after) = (Vec::new(), 0);
         loop {
             let page = log.read_in(after, 1000).await.expect("read");

@@ -83,19 +83,23 @@ struct Consumer {
 }
 
 impl Feed {
-    /// Follows a stream until the task is aborted.
-    pub(super) fn start(link: Link, stream: String, last: Seq) -> (Arc<Feed>, JoinHandle<()>) {
+    /// A stream that ends at `last`; nothing of it can be read until it is followed.
+    pub(super) fn new(link: Link, stream: String, last: Seq) -> Arc<Feed> {
         let ring = Ring { records: VecDeque::new(), bytes: 0, floor: last, to: last, live: false, known: last };
-        let feed = Arc::new(Feed {
+        Arc::new(Feed {
             pages: Pages::new(link.clone(), stream.clone()),
             link,
             stream,
             ring: Mutex::new(ring),
             tail: watch::Sender::new(last),
             moved: watch::Sender::new(()),
-        });
-        let following = Arc::clone(&feed);
-        (feed, tokio::spawn(async move { following.follow().await }))
+        })
+    }
+
+    /// Follows the stream until the task is aborted.
+    pub(super) fn follow(self: &Arc<Self>) -> JoinHandle<()> {
+        let following = Arc::clone(self);
+        tokio::spawn(async move { following.follow_on().await })
     }
 
     pub(super) fn tail(&self) -> watch::Receiver<Seq> {
@@ -136,7 +140,7 @@ impl Feed {
         self.pages.forget();
     }
 
-    async fn follow(&self) {
+    async fn follow_on(&self) {
         let mut connections = self.link.connections();
         loop {
             if let Err(why) = self.follow_once().await {

@@ -7,6 +7,7 @@
 mod blobs;
 mod bucket;
 mod commit;
+mod duties;
 #[cfg(test)]
 mod fault_tests;
 mod feed;
@@ -23,19 +24,23 @@ mod setup;
 #[cfg(test)]
 mod tests;
 
-pub use options::{Credentials, NatsOptions, OpenError, Sizes, Tls};
+pub use options::{Credentials, NatsOptions, OpenError, Part, Sizes, Tls};
 
-use super::{Claim, Commit, FrameWrite, InRecord, Ingested, KeyId, Log, LogError, OutRecord, Outbox, Seq, Stored};
+use super::{
+    Claim, Commit, FrameWrite, InRecord, Ingested, KeyId, Leader, Log, LogError, OutRecord, Outbox, Seq, Stored,
+};
 use async_trait::async_trait;
 use aws_lc_rs::hmac;
 use blobs::Blobs;
 use bucket::Bucket;
 use bytes::Bytes;
 use commit::Committer;
+use duties::Duties;
 use feed::Feed;
 use ingest::{Inlet, Room};
 use link::Link;
 use names::Names;
+use presence::Presence;
 use serde_json::json;
 use std::sync::Arc;
 use switchboard_envelope::{BlobRef, Timestamp};
@@ -55,29 +60,22 @@ pub struct NatsLog {
     keys: Bucket,
     edges: Bucket,
     blobs: Blobs,
+    presence: Presence,
+    duties: Duties,
     durability: String,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl NatsLog {
-    /// Connects, makes or compares the streams, and sees that nobody else leads the workspace.
+    /// Connects, makes or compares the streams, and answers for this process from then on.
     ///
     /// # Errors
-    /// When the broker cannot be reached, is too old, or holds something else than is configured; or another process leads.
+    /// When the broker cannot be reached, is too old, or holds something else than is configured.
     pub async fn open(options: &NatsOptions) -> Result<Arc<NatsLog>, OpenError> {
         let names = Names::new(&options.prefix, &options.workspace);
         let link = setup::connect(options, &names).await?;
         setup::streams(&link, options, &names).await?;
-        let answering = presence::lead(&link, &names, &options.workspace, &options.process).await?;
-        NatsLog::with(options, names, link, vec![answering]).await
-    }
-
-    async fn with(
-        options: &NatsOptions,
-        names: Names,
-        link: Link,
-        mut tasks: Vec<JoinHandle<()>>,
-    ) -> Result<Arc<NatsLog>, OpenError> {
+        let (presence, answering) = Presence::here(&link, &names, &options.process).await?;
         let gone = |e: LogError| OpenError::NoJetStream(e.to_string());
         let in_state = feed::info(&link, &names.inn()).await.map_err(|e| gone(e.into()))?.state;
         let log_state = feed::info(&link, &names.log()).await.map_err(|e| gone(e.into()))?.state;
@@ -90,14 +88,20 @@ impl NatsLog {
             edges: edges.clone(),
             scope_key: hmac::Key::new(hmac::HMAC_SHA256, &scopes),
         };
-        let (inn, following_in) = Feed::start(link.clone(), names.inn(), in_state.last_seq);
-        let (log, following_log) = Feed::start(link.clone(), names.log(), log_state.last_seq);
-        tasks.extend([following_in, following_log]);
+        let inn = Feed::new(link.clone(), names.inn(), in_state.last_seq);
+        let log = Feed::new(link.clone(), names.log(), log_state.last_seq);
+        let mut tasks = vec![answering, log.follow()];
+        // Only a router reads IN.
+        if options.part != Part::Edge {
+            tasks.push(inn.follow());
+        }
         let room = Arc::new(Room::new(options.sizes.inn, in_state.bytes));
         Ok(Arc::new(NatsLog {
             inlet: Inlet { link: link.clone(), names: names.clone(), feed: inn, room },
             committer: Committer::new(link.clone(), names.clone(), keys.clone(), Arc::clone(&log)),
             log,
+            duties: Duties::new(options.process.clone(), edges.clone()),
+            presence,
             claims,
             keys,
             edges,
@@ -107,14 +111,6 @@ impl NatsLog {
             link,
             names,
         }))
-    }
-
-    /// Opens a log beside the process that leads, to look at what it does.
-    #[cfg(test)]
-    async fn observe(options: &NatsOptions) -> Result<Arc<NatsLog>, OpenError> {
-        let names = Names::new(&options.prefix, &options.workspace);
-        let link = setup::connect(options, &names).await?;
-        NatsLog::with(options, names, link, vec![]).await
     }
 
     /// Purges a stream up to and with `up_to`, but never further than its end: a purge beyond it would skip sequences.
@@ -151,12 +147,14 @@ async fn scopes_key(keys: &Bucket) -> Result<[u8; 32], LogError> {
     put_key(keys, SCOPES_KEY, fresh).await
 }
 
+/// Reads first: an account that may not write keys can still ask for those that are there.
 async fn put_key(keys: &Bucket, id: &str, key: [u8; 32]) -> Result<[u8; 32], LogError> {
+    if let Some(there) = commit::read_key(keys, id).await? {
+        return Ok(there);
+    }
     match keys.create(id, Bytes::copy_from_slice(&key)).await? {
         None => Ok(key),
-        Some(there) => {
-            there.as_ref().try_into().map_err(|_| LogError::Damaged(format!("the key `{id}` is not 32 bytes long")))
-        }
+        Some(there) => commit::key_of(id, &there),
     }
 }
 
@@ -305,7 +303,19 @@ impl Log for NatsLog {
     }
 
     async fn is_gone(&self, process: &str) -> bool {
-        presence::is_gone(&self.link, &self.names, process).await
+        self.presence.is_gone(process).await
+    }
+
+    async fn leader(&self) -> Leader {
+        self.presence.leader().await
+    }
+
+    async fn stand(&self, leads: bool) -> Result<(), LogError> {
+        self.presence.stand(leads).await
+    }
+
+    async fn duty(&self, name: &str) -> Result<bool, LogError> {
+        self.duties.take(name, &self.presence).await
     }
 
     async fn complete(&self, out_first: Seq, sends: Vec<OutRecord>) -> Result<(), LogError> {

@@ -70,6 +70,28 @@ pub struct NatsOptions {
     pub connect: Duration,
     /// This process, as its claims name it.
     pub process: String,
+    pub part: Part,
+}
+
+/// What a process may do to the log. Each part has an inbox of its own, so that a broker can keep the answers to one from the
+/// others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Part {
+    #[default]
+    All,
+    Router,
+    /// Makes no stream, writes no frame, and does not follow IN.
+    Edge,
+}
+
+impl Part {
+    pub(super) fn token(self) -> &'static str {
+        match self {
+            Part::All => "all",
+            Part::Router => "router",
+            Part::Edge => "edge",
+        }
+    }
 }
 
 impl NatsOptions {
@@ -88,6 +110,7 @@ impl NatsOptions {
             timeout: Duration::from_secs(5),
             connect: Duration::from_secs(10),
             process,
+            part: Part::All,
         }
     }
 }
@@ -112,8 +135,10 @@ pub enum OpenError {
     NoJetStream(String),
     #[error("{what} of the broker is not as configured: {differences}; {mend}")]
     Differs { what: String, differences: String, mend: String },
+    #[error(
+        "{what} is not on the broker: an edge makes none, start a process with `--role router` or `--role all` first"
+    )]
+    NotMade { what: String },
     #[error("{what} could not be made on the broker: {why}")]
     Make { what: String, why: String },
-    #[error("workspace `{workspace}` is led by another switchboard ({by}): stop that one, or set another `workspace`")]
-    Led { workspace: String, by: String },
 }

@@ -55,15 +55,17 @@ async fn the_shipped_permissions_suffice() {
         log.delete_key("ann").await.expect("delete");
         assert_eq!(log.get_keys(&["ann".into()]).await, Ok(vec![None]));
         assert!(!log.is_gone("process").await && log.is_gone("nobody").await);
+        log.stand(true).await.expect("stand");
+        assert_eq!(
+            log.leader().await,
+            crate::log::Leader::Here(format!("process process, pid {}", std::process::id()))
+        );
+        log.stand(false).await.expect("stand");
+        assert_eq!(log.leader().await, crate::log::Leader::Nobody);
+        assert_eq!(log.duty("poll.sms").await, Ok(true));
         drop(log);
         // What a new start reads lies further back than its memory.
-        let log = loop {
-            match NatsLog::open(&options).await {
-                Ok(log) => break log,
-                Err(super::OpenError::Led { .. }) => tokio::task::yield_now().await,
-                Err(e) => panic!("{e}"),
-            }
-        };
+        let log = NatsLog::open(&options).await.expect("open again");
         assert_eq!(texts(&log.read_in(0, 9).await.expect("read")), ["data of one"]);
         assert_eq!(texts(&log.read_log(0, 9).await.expect("read")), ["frame"]);
         log.trim_in(1).await.expect("trim");

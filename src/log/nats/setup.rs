@@ -3,7 +3,7 @@
 use super::{
     link::{Events, Failure, Link, code},
     names::Names,
-    options::{Credentials, NatsOptions, OpenError},
+    options::{Credentials, NatsOptions, OpenError, Part},
 };
 use async_nats::{Client, ConnectOptions};
 use serde::Deserialize;
@@ -21,6 +21,7 @@ const PAYLOAD: usize = 1_000_000;
 const OUT_AGE: Duration = Duration::from_secs(20 * 60);
 /// How long a claim lives: longer than anybody can still hold its record.
 const CLAIM_AGE: Duration = Duration::from_secs(30 * 60);
+const WAIT: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(200);
 
 pub(super) async fn connect(options: &NatsOptions, names: &Names) -> Result<Link, OpenError> {
@@ -49,7 +50,7 @@ async fn try_connect(
     let events = events.clone();
     let mut connect = ConnectOptions::new()
         .name(format!("switchboard {}", options.workspace))
-        .custom_inbox_prefix(names.inbox_prefix("all"))
+        .custom_inbox_prefix(names.inbox_prefix(options.part.token()))
         .request_timeout(None)
         .ping_interval(Duration::from_secs(5))
         .reconnect_delay_callback(|attempts| PAUSE.saturating_mul(u32::try_from(attempts).unwrap_or(10).min(10)))
@@ -167,13 +168,29 @@ struct Info {
     config: Map<String, Value>,
 }
 
-/// Makes what is missing, and compares what is there.
+/// Makes what is missing, and compares what is there. An edge may come before its router, and waits for it.
 pub(super) async fn streams(link: &Link, options: &NatsOptions, names: &Names) -> Result<(), OpenError> {
+    let deadline = Instant::now() + options.connect;
+    loop {
+        match make_or_compare(link, options, names).await {
+            Err(OpenError::NotMade { what }) if Instant::now() < deadline => {
+                tracing::warn!(what, "waiting for a router to make the streams of this workspace");
+                tokio::time::sleep(WAIT).await;
+            }
+            made => return made,
+        }
+    }
+}
+
+async fn make_or_compare(link: &Link, options: &NatsOptions, names: &Names) -> Result<(), OpenError> {
     for wanted in wanted(options, names) {
         let made =
             |e: &Failure| OpenError::Make { what: format!("stream {}", wanted.name), why: mend(e, wanted.setting) };
         let info: Info = match link.api(&format!("STREAM.INFO.{}", wanted.name), &json!({})).await {
             Ok(info) => info,
+            Err(e) if e.is(code::STREAM_NOT_FOUND) && options.part == Part::Edge => {
+                return Err(OpenError::NotMade { what: format!("stream {}", wanted.name) });
+            }
             Err(e) if e.is(code::STREAM_NOT_FOUND) => {
                 let call = format!("STREAM.CREATE.{}", wanted.name);
                 link.api(&call, &wanted.config).await.map_err(|e| made(&e))?

@@ -1,9 +1,9 @@
 //! The conformance suite against a real broker, and what only a broker can do wrong.
 
-use super::{NatsLog, NatsOptions, OpenError};
+use super::{NatsLog, NatsOptions};
 use crate::log::{
-    Log,
-    conformance::{Backend, conformance_suite},
+    Leader, Log,
+    conformance::{Backend, conformance_suite, within},
 };
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -27,14 +27,7 @@ impl Backend for OnBroker {
     async fn open_limited(&self, in_max_bytes: u64) -> Arc<dyn Log> {
         let mut options = self.options();
         options.sizes.inn = in_max_bytes;
-        loop {
-            match NatsLog::open(&options).await {
-                Ok(log) => return log,
-                // The handle that was just dropped is still leaving.
-                Err(OpenError::Led { .. }) => tokio::task::yield_now().await,
-                Err(e) => panic!("{e}"),
-            }
-        }
+        NatsLog::open(&options).await.expect("open")
     }
 
     fn forgets_trimmed_ids(&self) -> bool {
@@ -45,17 +38,49 @@ impl Backend for OnBroker {
 conformance_suite!(OnBroker::new());
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_process_is_refused_while_the_first_leads() {
+async fn a_leader_is_known_while_it_stands_and_its_process_while_it_lives() {
     let broker = OnBroker::new();
-    let first = broker.options();
-    let log = NatsLog::open(&first).await.expect("open");
-    let second = broker.options();
-    let refused = NatsLog::open(&second).await.err().map(|e| e.to_string()).expect("refused");
-    assert!(refused.contains("workspace `main` is led by another") && refused.contains(&first.process), "{refused}");
-    assert!(!log.is_gone(&first.process).await && log.is_gone(&second.process).await);
-    let other = NatsOptions { workspace: "other".into(), ..second };
-    let beside = NatsLog::open(&other).await.expect("another workspace is free");
-    assert_eq!(beside.log_bounds().await, Ok((1, 0)), "and has a log of its own");
+    let (first, second) = (broker.options(), broker.options());
+    let (log, beside) = (NatsLog::open(&first).await.expect("open"), NatsLog::open(&second).await.expect("open"));
+    assert_eq!(beside.leader().await, Leader::Nobody);
+    log.stand(true).await.expect("stand");
+    let led = beside.leader().await;
+    assert!(matches!(&led, Leader::Here(by) if by.contains(&first.process)), "{led:?}");
+    log.stand(false).await.expect("stand");
+    assert_eq!(beside.leader().await, Leader::Nobody);
+    log.stand(true).await.expect("stand");
+    assert!(!beside.is_gone(&first.process).await && beside.is_gone("nobody").await);
+    drop(log);
+    within(async { while !beside.is_gone(&first.process).await {} }).await;
+    assert_eq!(beside.leader().await, Leader::Nobody, "who left leads no more");
+    let other = NatsLog::open(&NatsOptions { workspace: "other".into(), ..first }).await.expect("another workspace");
+    other.stand(true).await.expect("stand");
+    assert_eq!(beside.leader().await, Leader::Nobody, "another workspace has a leader of its own");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_duty_has_one_holder_and_passes_on_when_that_one_is_gone() {
+    let broker = OnBroker::new();
+    let one = NatsLog::open(&broker.options()).await.expect("open");
+    let two = NatsLog::open(&broker.options()).await.expect("open");
+    assert_eq!(one.duty("poll.sms").await, Ok(true));
+    assert_eq!(two.duty("poll.sms").await, Ok(false));
+    assert_eq!(two.duty("poll.other").await, Ok(true), "each duty for itself");
+    assert_eq!(one.duty("poll.sms").await, Ok(true), "and it is kept");
+    drop(one);
+    within(async { while two.duty("poll.sms").await != Ok(true) {} }).await;
+}
+
+/// A snapshot that a paused router stores late must not take away those of its successor.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_snapshot_that_comes_late_displaces_no_newer_one() {
+    let broker = OnBroker::new();
+    let log = NatsLog::open(&broker.options()).await.expect("open");
+    for at in [20, 30, 10] {
+        log.put_snapshot(at, bytes::Bytes::from(format!("state {at}"))).await.expect("put");
+    }
+    let kept: Vec<u64> = log.snapshots().await.expect("snapshots").iter().map(|(at, _)| *at).collect();
+    assert_eq!(kept, [30, 20]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,10 +15,24 @@ impl Backend {
         Backend::Nats(NatsServer::start())
     }
 
-    pub(crate) fn keys(&self) -> String {
+    /// Where the broker is; `None` when there is none.
+    #[must_use]
+    pub fn url(&self) -> Option<String> {
         match self {
-            Backend::Embedded => "backend = \"embedded\"".into(),
-            Backend::Nats(server) => format!("backend = \"nats\"\nservers = [\"{}\"]", server.url()),
+            Backend::Embedded => None,
+            Backend::Nats(server) => Some(server.url()),
         }
     }
+
+    pub(crate) fn keys(&self) -> String {
+        match self.url() {
+            None => "backend = \"embedded\"".into(),
+            Some(url) => on_broker(&url),
+        }
+    }
+}
+
+/// The keys of `[log]` for the broker at `url`.
+pub(crate) fn on_broker(url: &str) -> String {
+    format!("backend = \"nats\"\nservers = [\"{url}\"]")
 }

@@ -47,11 +47,13 @@ pub struct Shop {
     pub public_port: u16,
     pub admin_port: u16,
     quickstart: bool,
+    role: Option<&'static str>,
 }
 
 #[derive(Debug)]
 pub struct ShopBuilder {
     log: String,
+    role: Option<&'static str>,
     pack: Pack,
     provider: String,
     sms: String,
@@ -64,6 +66,7 @@ impl Shop {
     pub fn with(provider: &str) -> ShopBuilder {
         ShopBuilder {
             log: "backend = \"embedded\"".into(),
+            role: None,
             pack: Pack::default(),
             provider: provider.to_owned(),
             sms: String::new(),
@@ -75,7 +78,7 @@ impl Shop {
     #[must_use]
     pub fn quickstart() -> Shop {
         let folder = TempDir::with_prefix("switchboard-e2e-").expect("a temporary folder");
-        Shop { folder, public_port: free_port(), admin_port: free_port(), quickstart: true }
+        Shop { folder, public_port: free_port(), admin_port: free_port(), quickstart: true, role: None }
     }
 
     /// The arguments and environment that start the daemon over this shop.
@@ -88,7 +91,9 @@ impl Shop {
             ];
             return (vec![], environment.into());
         }
-        (vec!["run".into(), "--config".into(), self.config().into()], vec![])
+        let mut arguments = vec!["run".into(), "--config".into(), self.config().into()];
+        arguments.extend(self.role.into_iter().flat_map(|role| ["--role".into(), role.into()]));
+        (arguments, vec![])
     }
 
     #[must_use]
@@ -187,6 +192,20 @@ impl ShopBuilder {
         self
     }
 
+    /// On the broker at `url`, which may be a [`crate::Cable`] to it.
+    #[must_use]
+    pub fn broker(mut self, url: &str) -> ShopBuilder {
+        self.log = crate::backend::on_broker(url);
+        self
+    }
+
+    /// The part of the daemon in its workspace.
+    #[must_use]
+    pub fn role(mut self, role: &'static str) -> ShopBuilder {
+        self.role = Some(role);
+        self
+    }
+
     /// More keys of `[channels.support-sms]`.
     #[must_use]
     pub fn sms(mut self, toml: &str) -> ShopBuilder {
@@ -204,7 +223,8 @@ impl ShopBuilder {
     #[must_use]
     pub fn open(self) -> Shop {
         let folder = TempDir::with_prefix("switchboard-e2e-").expect("a temporary folder");
-        let shop = Shop { folder, public_port: free_port(), admin_port: free_port(), quickstart: false };
+        let shop =
+            Shop { folder, public_port: free_port(), admin_port: free_port(), quickstart: false, role: self.role };
         let config = format!(
             r#"
 workspace = "main"

@@ -1,0 +1,91 @@
+//! The processes that share a log in memory: which of them lead, are paused, or are gone.
+
+use super::{Inner, MemoryLog};
+use crate::log::Leader;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// What the log knows of each process.
+#[derive(Default)]
+pub(super) struct Processes(BTreeMap<String, Facts>);
+
+#[derive(Default)]
+struct Facts {
+    stands: bool,
+    paused: bool,
+}
+
+impl Processes {
+    pub(super) fn is_gone(&self, process: &str) -> bool {
+        !self.0.contains_key(process)
+    }
+}
+
+/// One process's own handle of a log.
+#[derive(Clone)]
+pub(super) struct Process {
+    name: String,
+    paused: Arc<watch::Sender<bool>>,
+}
+
+impl MemoryLog {
+    /// A handle for one process of several. What it asks while it is paused is done when it goes on.
+    #[must_use]
+    pub fn of_process(&self, name: &str) -> MemoryLog {
+        self.shared.lock().processes.0.insert(name.to_owned(), Facts::default());
+        let process = Process { name: name.to_owned(), paused: Arc::new(watch::Sender::new(false)) };
+        MemoryLog { process: Some(process), ..self.clone() }
+    }
+
+    /// Stops this handle's process, or lets it go on.
+    pub fn pause(&self, paused: bool) {
+        if let Some(process) = &self.process {
+            self.facts(|facts| facts.paused = paused);
+            process.paused.send_replace(paused);
+        }
+    }
+
+    /// This handle's process was killed.
+    pub fn leave(&self) {
+        if let Some(process) = &self.process {
+            self.shared.lock().processes.0.remove(&process.name);
+        }
+    }
+
+    /// Waits while this handle's process is paused.
+    pub async fn awake(&self) {
+        if let Some(process) = &self.process {
+            let mut paused = process.paused.subscribe();
+            // The handle holds the other end.
+            let _ = paused.wait_for(|paused| !*paused).await;
+        }
+    }
+
+    fn facts(&self, change: impl FnOnce(&mut Facts)) {
+        if let Some(process) = &self.process
+            && let Some(facts) = self.shared.lock().processes.0.get_mut(&process.name)
+        {
+            change(facts);
+        }
+    }
+
+    pub(super) fn stands(&self, stands: bool) {
+        self.facts(|facts| facts.stands = stands);
+    }
+
+    /// Who else leads; now and then nobody seems to.
+    pub(super) fn other_leader(&self) -> Leader {
+        let mut inner = self.shared.lock();
+        let Inner { processes, dice, faults, .. } = &mut *inner;
+        let own = self.process.as_ref().map(|p| &p.name);
+        let Some((name, facts)) = processes.0.iter().find(|(name, f)| f.stands && Some(*name) != own) else {
+            return Leader::Nobody;
+        };
+        match dice.below(1000) {
+            roll if roll < u64::from(faults.leader_unseen) => Leader::Nobody,
+            _ if facts.paused => Leader::Silent,
+            _ => Leader::Here(name.clone()),
+        }
+    }
+}

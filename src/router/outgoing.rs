@@ -1,0 +1,56 @@
+//! What an event sends to OUT.
+
+use crate::log::OutRecord;
+use switchboard_envelope::{Outbound, Reconcile, Send as SendRecord};
+use switchboard_routing_rules::event::Public;
+use switchboard_routing_rules::state::{SendState, State};
+
+/// The record of an attempt or a question; `None` where an event sends nothing.
+pub(super) fn out_record(state: &State, event: &Public) -> Option<OutRecord> {
+    let (message, until, asks) = match event {
+        Public::Released { message, until, .. } => (message, *until, false),
+        Public::Reconciling { message, until, .. } => (message, *until, true),
+        _ => return None,
+    };
+    let s = state.sends.get(message)?;
+    // Erased meanwhile: nothing is sent, and the claim at `until` says so.
+    let p = s.private.as_ref()?;
+    let (data, claim_key) = if asks {
+        let record = Reconcile {
+            send: s.id.to_string(),
+            part: s.part,
+            n: s.n,
+            channel: s.channel.clone(),
+            conversation: s.conv.to_string(),
+            thread: p.thread.clone(),
+            to: p.to.clone(),
+            content: p.content.clone(),
+            released_at: s.released.unwrap_or(state.now),
+            until,
+        };
+        (Outbound::Reconcile(record).to_vec(), String::new())
+    } else {
+        let record = SendRecord {
+            send: s.id.to_string(),
+            part: s.part,
+            n: s.n,
+            until,
+            channel: s.channel.clone(),
+            conversation: s.conv.to_string(),
+            thread: p.thread.clone(),
+            to: p.to.clone(),
+            content: p.content.clone(),
+            author: s.author.clone(),
+            reply_to: p.reply_to.clone(),
+            traceparent: None,
+        };
+        let key = record.claim_key();
+        (Outbound::Send(Box::new(record)).to_vec(), key)
+    };
+    Some(OutRecord { channel: s.channel.clone(), claim_key, until, data: data.into() })
+}
+
+/// The claim of a send's current attempt.
+pub(super) fn claim_key(s: &SendState) -> String {
+    format!("{}.{}.{}.{}", s.channel, s.id, s.part, s.n)
+}

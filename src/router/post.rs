@@ -1,0 +1,228 @@
+//! What a process keeps while it follows, leads and follows again: its place among the others, and what it shows of the state.
+
+use super::Answers;
+use super::codec::Codec;
+use crate::log::{Log, LogError, Seq};
+use crate::metrics::Metrics;
+use crate::packs::Packs;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use switchboard_envelope::ChannelProfile;
+use switchboard_routing_rules::event::{Event, Public};
+use switchboard_routing_rules::ids::Salt;
+use switchboard_routing_rules::state::{Limits, State};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// While frames follow each other, the state is shown to others this often: when somebody looks, and when nobody does.
+const PUBLISH: Duration = Duration::from_millis(25);
+const PUBLISH_AT_LEAST: Duration = Duration::from_secs(1);
+
+/// What this process brings to a workspace.
+pub struct Seat {
+    pub channels: BTreeMap<String, ChannelProfile>,
+    /// The key of the workspace's hashes.
+    pub salt: Salt,
+    pub limits: Limits,
+    /// The prefix of the claims' nonces of this process; other processes have others.
+    pub process: String,
+    pub feed: Feed,
+    /// Whether this process may lead; one that may not only follows.
+    pub may_lead: bool,
+}
+
+/// Who is handed the events of each durable frame, in order.
+pub type Feed = Box<dyn Fn(Seq, Arc<Vec<Event>>) + Send + Sync>;
+
+/// Where a process stands among those of its workspace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It decides.
+    Leads,
+    /// Another does, by this name.
+    Follows(String),
+    /// Nobody does, as far as this process knows. `hindered` says why this process does not, where it should.
+    Vacant { hindered: Option<String> },
+}
+
+/// What others see of a router, whether it leads or follows.
+#[derive(Clone)]
+pub struct RouterHandle {
+    pub state: View,
+    pub answers: Arc<Answers>,
+    pub standing: watch::Receiver<Standing>,
+}
+
+/// The state as others see it. What they hold must be copied before it changes, so it is not renewed with every frame.
+#[derive(Clone)]
+pub struct View {
+    seen: watch::Receiver<(Seq, Arc<State>)>,
+    wanted: Arc<AtomicBool>,
+}
+
+impl View {
+    /// The state after a durable frame, with that frame's sequence. It holds everything while nothing comes in, and
+    /// whatever was answered; under load it is up to 25 ms old for who looks all the time, and a second for the first.
+    #[must_use]
+    pub fn latest(&self) -> (Seq, Arc<State>) {
+        self.wanted.store(true, Ordering::Relaxed);
+        self.seen.borrow().clone()
+    }
+
+    /// The same without asking for a new one: up to a second old under load. For who looks at numbers, again and again.
+    #[must_use]
+    pub fn recent(&self) -> (Seq, Arc<State>) {
+        self.seen.borrow().clone()
+    }
+
+    /// The state once it holds a frame; the last one if the router ends before.
+    pub async fn at(&mut self, frame: Seq) -> (Seq, Arc<State>) {
+        loop {
+            self.wanted.store(true, Ordering::Relaxed);
+            let (seq, state) = self.seen.borrow_and_update().clone();
+            if seq >= frame || self.seen.changed().await.is_err() {
+                return (seq, state);
+            }
+        }
+    }
+}
+
+/// What stays when a router changes between following and leading.
+pub(super) struct Post {
+    pub log: Arc<dyn Log>,
+    pub codec: Arc<Codec>,
+    pub packs: Arc<Packs>,
+    pub metrics: Arc<Metrics>,
+    pub channels: BTreeMap<String, ChannelProfile>,
+    pub answers: Arc<Answers>,
+    pub process: String,
+    pub may_lead: bool,
+    feed: Feed,
+    /// The last frame that was handed over: a fold from a snapshot must not hand over what went before.
+    fed: Seq,
+    salt: Salt,
+    limits: Limits,
+    show: watch::Sender<(Seq, Arc<State>)>,
+    wanted: Arc<AtomicBool>,
+    standing: watch::Sender<Standing>,
+    /// When the state was last shown to others, and whether it has changed since.
+    published: Instant,
+    unpublished: bool,
+}
+
+impl Post {
+    pub(super) fn new(
+        log: Arc<dyn Log>,
+        codec: Arc<Codec>,
+        packs: Arc<Packs>,
+        metrics: Arc<Metrics>,
+        seat: Seat,
+    ) -> (Post, RouterHandle) {
+        let Seat { channels, salt, limits, process, feed, may_lead } = seat;
+        let (show, seen) = watch::channel((0, Arc::new(State::new(salt))));
+        let (standing, stands) = watch::channel(Standing::Vacant { hindered: None });
+        let (answers, wanted) = (Arc::new(Answers::default()), Arc::new(AtomicBool::new(false)));
+        let handle =
+            RouterHandle { state: View { seen, wanted: wanted.clone() }, answers: answers.clone(), standing: stands };
+        let post = Post {
+            log,
+            codec,
+            packs,
+            metrics,
+            channels,
+            answers,
+            process,
+            may_lead,
+            feed,
+            fed: 0,
+            salt,
+            limits,
+            show,
+            wanted,
+            standing,
+            published: Instant::now(),
+            unpublished: false,
+        };
+        (post, handle)
+    }
+
+    /// A state before the first frame.
+    pub(super) fn empty(&self) -> State {
+        let mut empty = State::new(self.salt);
+        empty.limits = self.limits;
+        empty
+    }
+
+    /// The state was folded from the log, up to and with `last`.
+    pub(super) fn folded(&mut self, last: Seq, state: &State) {
+        self.unpublished = true;
+        self.publish(last, state);
+        // What an earlier fold handed over may be of a log that is no more: whoever gets it looks for gaps.
+        self.fed = last;
+    }
+
+    /// A frame is durable, and `state` is the state after it: whoever waits is told.
+    pub(super) fn after_frame(&mut self, last: Seq, state: &State, events: Vec<Event>) {
+        self.unpublished = true;
+        // Who is answered may look at once at what his command did.
+        let answers = events.iter().any(|e| matches!(e.public, Public::Answered { .. }));
+        let age = self.published.elapsed();
+        if answers || age >= PUBLISH_AT_LEAST || (age >= PUBLISH && self.wanted.swap(false, Ordering::Relaxed)) {
+            self.publish(last, state);
+        }
+        for event in &events {
+            if let Public::Answered { command, reply, .. } = &event.public {
+                self.answers.publish(*command, reply);
+            }
+        }
+        if last > self.fed {
+            self.fed = last;
+            (self.feed)(last, Arc::new(events));
+        }
+    }
+
+    /// Shows the state to others. While they hold it, whatever changes is copied first, so this is not done for every frame.
+    pub(super) fn publish(&mut self, last: Seq, state: &State) {
+        if std::mem::take(&mut self.unpublished) {
+            self.published = Instant::now();
+            let _ = self.show.send((last, Arc::new(state.clone())));
+        }
+    }
+
+    pub(super) fn stands(&self, standing: Standing) {
+        self.metrics.leads(standing == Standing::Leads);
+        self.standing.send_if_modified(|before| {
+            let changed = *before != standing;
+            if changed {
+                match &standing {
+                    Standing::Leads => tracing::info!("this process leads the workspace"),
+                    Standing::Follows(by) => tracing::info!(by, "this process follows"),
+                    Standing::Vacant { hindered: Some(why) } => tracing::error!(why, "this process cannot lead"),
+                    Standing::Vacant { hindered: None } => tracing::warn!("nobody leads the workspace"),
+                }
+            }
+            *before = standing;
+            changed
+        });
+    }
+
+    /// Why this machine's clock forbids to lead: `now` would be its time, for everything that waits.
+    pub(super) async fn clock_hinders(&self) -> Result<Option<String>, LogError> {
+        if self.log.exclusive() {
+            return Ok(None);
+        }
+        let before = crate::clock::now();
+        let theirs = self.log.now().await?;
+        let after = crate::clock::now();
+        // The log's answer was made somewhere between the two.
+        let off = if theirs > after { theirs.since(after) } else { before.since(theirs).max(0) };
+        Ok((off > CLOCK_OFF_MS).then(|| {
+            format!("this machine's clock is {} s off the log's: set it, for instance with chrony", off / 1000)
+        }))
+    }
+}
+
+/// A router further off the log's clock than this does not lead.
+const CLOCK_OFF_MS: i64 = 5_000;
