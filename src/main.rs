@@ -4,9 +4,9 @@
 use std::process::ExitCode;
 
 /// A message is many small values that are made by one thread and dropped by another, and the system's allocator spends a
-/// fifth of the daemon's time on that.
+/// fifth of the daemon's time on that. How it is set is in `.cargo/config.toml`.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -28,7 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How long a frame that is in LOG is waited for, where the router has handed over those before it.
 const HAND_OVER: Duration = Duration::from_millis(50);
 /// After so long without a change, memory is given back.
-const IDLE: Duration = Duration::from_secs(30);
+const IDLE: Duration = Duration::from_secs(1);
 /// Between two steps of trimming.
 const BETWEEN_STEPS: Duration = Duration::from_millis(50);
 
@@ -261,9 +261,11 @@ where
         }
         let shared = Arc::clone(&self.shared);
         let next_trim = self.trimming.as_ref().map(|t| t.next);
+        let changed_at = self.changed_at.filter(|_| self.trimming.is_none());
+        let until_idle = changed_at.map_or(LONGEST_PAUSE, |at| IDLE.saturating_sub(at.elapsed()));
         tokio::select! {
             // The tail is a hint: look again now and then even if it stays silent.
-            () = tokio::time::sleep(trouble.unwrap_or(LONGEST_PAUSE)) => {
+            () = tokio::time::sleep(trouble.unwrap_or(until_idle.min(LONGEST_PAUSE))) => {
                 self.look = true;
                 true
             }

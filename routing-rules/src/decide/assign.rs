@@ -187,7 +187,7 @@ impl Draft<'_> {
         {
             return Some(PassedOver::MissingSkill(skill.clone()));
         }
-        if c.declined.contains_key(name) {
+        if c.declines().any(|(agent, _)| agent == name) {
             return Some(PassedOver::Declined);
         }
         let bears = c.bearer().is_some_and(|b| b == name);
@@ -199,7 +199,7 @@ impl Draft<'_> {
 
     fn wanted(&self, c: &Conversation, queue: &str) -> Skills {
         if let Some(relaxed) = &c.relaxed {
-            return relaxed.clone();
+            return (**relaxed).clone();
         }
         let mut wanted = self.pack.queues.get(queue).map(|q| q.skills.clone()).unwrap_or_default();
         for (skill, level) in &c.skills {

@@ -43,7 +43,7 @@ impl Draft<'_> {
         };
         match c.private.as_ref().and_then(|p| p.address.clone().map(|to| (to, p.reply_to.clone()))) {
             Some((to, reply_to)) => {
-                let reply_to = reply_to.into_iter().collect();
+                let reply_to = reply_to.into_iter().map(String::from).collect();
                 self.emit_private(public, c.contact, Private::Send { content: Box::new(content), to, reply_to });
             }
             // The person was erased: there is no address to send to.

@@ -78,7 +78,7 @@ impl Draft<'_> {
         self.clock_due(id, now);
         self.overflow_due(id, now);
         let Some(c) = self.conv(id) else { return };
-        if c.status == ConvStatus::Queued && c.declined.values().any(|at| at.plus(DECLINE_MEMORY_MS) <= now) {
+        if c.status == ConvStatus::Queued && c.declines().any(|(_, at)| at.plus(DECLINE_MEMORY_MS) <= now) {
             self.emit(Public::DeclinesForgotten { conv: id, before: now.plus(-DECLINE_MEMORY_MS) });
             self.assign.extend(c.queue.clone());
         }

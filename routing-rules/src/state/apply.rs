@@ -137,9 +137,9 @@ impl State {
         let Public::Opened { conv, contact, channel, thread, at, ours } = event else { return };
         let private = match private {
             Some((_, Private::Opened { thread, address, subject })) => Some(Arc::new(ConvPrivate {
-                thread: thread.clone(),
+                thread: thread.as_str().into(),
                 address: Some(address.clone()),
-                subject: subject.clone(),
+                subject: subject.as_deref().map(Into::into),
                 ..ConvPrivate::default()
             })),
             _ => None,
@@ -157,7 +157,7 @@ impl State {
             priority: Priority::Normal,
             skills: BTreeMap::new(),
             relaxed: None,
-            overflow: vec![],
+            overflow: Box::default(),
             step: 0,
             ageing: None,
             tags: Default::default(),
@@ -174,7 +174,7 @@ impl State {
             resolution_due: None,
             wait_until: None,
             cost,
-            declined: BTreeMap::new(),
+            declined: None,
             auto_day: 0,
             auto_replies: 0,
             lane: vec![],
@@ -248,7 +248,7 @@ impl State {
         let Public::SendQueued { conv, message, channel, author, at, not_after, push, .. } = event else { return };
         let Some(c) = self.conversations.get(conv).cloned() else { return };
         if !push {
-            let thread = c.private.as_ref().map(|p| p.thread.clone()).unwrap_or_default();
+            let thread = c.private.as_ref().map(|p| p.thread.to_string()).unwrap_or_default();
             let body = match private {
                 Some(Private::Send { content, to, reply_to }) => Some(Arc::new(SendPrivate {
                     content: (**content).clone(),

@@ -15,7 +15,7 @@ pub(super) fn fold_conversation(c: &mut Conversation, event: &Public, private: O
             if let (Some(Private::Received { from, provider_id, .. }), Some(p)) = (private, c.private.as_mut()) {
                 let p = Arc::make_mut(p);
                 p.address = Some(from.clone());
-                p.reply_to.clone_from(provider_id);
+                p.reply_to = provider_id.as_deref().map(Into::into);
             }
         }
         Public::Tagged { add, remove, .. } => {
@@ -67,7 +67,7 @@ fn fold_place(c: &mut Conversation, event: &Public, now: Timestamp) {
             if c.queue.as_ref() != Some(queue) || c.entered_at != Some(*entered) {
                 c.step = 0;
                 c.relaxed = None;
-                c.declined.clear();
+                c.declined = None;
             }
             c.status = ConvStatus::Queued;
             c.queue = Some(queue.clone());
@@ -75,20 +75,20 @@ fn fold_place(c: &mut Conversation, event: &Public, now: Timestamp) {
             c.queued_at = Some(*since);
             c.entered_at = Some(*entered);
             c.skills.clone_from(skills);
-            c.overflow.clone_from(overflow);
+            c.overflow = overflow.as_slice().into();
             c.ageing = *ageing;
             c.wait_until = None;
         }
         Public::Relaxed { step, skills, .. } => {
             c.step = step.saturating_add(1);
-            if skills.is_some() {
-                c.relaxed.clone_from(skills);
+            if let Some(skills) = skills {
+                c.relaxed = Some(Box::new(skills.clone()));
             }
-            c.declined.clear();
+            c.declined = None;
         }
         Public::Offered { offer, agent, expires, .. } => {
             c.status = ConvStatus::Offered;
-            c.offer = Some(Offer { id: *offer, agent: agent.clone(), expires: *expires });
+            c.offer = Some(Box::new(Offer { id: *offer, agent: agent.clone(), expires: *expires }));
         }
         Public::OfferEnded { agent, how, .. } => {
             c.offer = None;
@@ -97,10 +97,16 @@ fn fold_place(c: &mut Conversation, event: &Public, now: Timestamp) {
                 c.status = ConvStatus::Queued;
             }
             if matches!(how, OfferEnd::Declined | OfferEnd::TimedOut) {
-                c.declined.insert(agent.clone(), now);
+                c.declined.get_or_insert_default().insert(agent.clone(), now);
             }
         }
-        Public::DeclinesForgotten { before, .. } => c.declined.retain(|_, at| *at > *before),
+        Public::DeclinesForgotten { before, .. } => {
+            let mut declined = c.declined.take();
+            if let Some(all) = &mut declined {
+                all.retain(|_, at| *at > *before);
+            }
+            c.declined = declined.filter(|all| !all.is_empty());
+        }
         Public::Assigned { agent, .. } => {
             c.status = ConvStatus::Assigned;
             c.agent = Some(agent.clone());
@@ -140,6 +146,6 @@ fn leave_queue(c: &mut Conversation) {
     c.entered_at = None;
     c.step = 0;
     c.relaxed = None;
-    c.declined.clear();
+    c.declined = None;
     c.wait_until = None;
 }

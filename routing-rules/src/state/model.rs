@@ -29,14 +29,15 @@ pub struct Clock {
 /// What came from the person, absent once erased.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ConvPrivate {
-    pub thread: String,
+    pub thread: Box<str>,
     pub address: Option<Address>,
-    pub subject: Option<String>,
+    pub subject: Option<Box<str>>,
     pub attributes: BTreeMap<String, String>,
     /// The provider's id of the customer's latest message, to answer to.
-    pub reply_to: Option<String>,
+    pub reply_to: Option<Box<str>>,
 }
 
+/// What few of them have at a time is boxed: many are open at once, and each takes this much (see its test).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Conversation {
     pub id: ConvId,
@@ -48,13 +49,13 @@ pub struct Conversation {
     pub queue: Option<Name>,
     /// The owner; while pending, snoozed or closed, whom it returns to.
     pub agent: Option<Name>,
-    pub offer: Option<Offer>,
+    pub offer: Option<Box<Offer>>,
     pub priority: Priority,
     /// Wanted beside the queue's.
     pub skills: Skills,
     /// Wanted instead of both, since an overflow step.
-    pub relaxed: Option<Skills>,
-    pub overflow: Vec<OverflowStep>,
+    pub relaxed: Option<Box<Skills>>,
+    pub overflow: Box<[OverflowStep]>,
     /// The next overflow step.
     pub step: u32,
     pub ageing: Option<i64>,
@@ -79,7 +80,8 @@ pub struct Conversation {
     /// Load on its bearer, in hundredths of a unit.
     pub cost: u32,
     /// Who declined it lately, and when.
-    pub declined: BTreeMap<Name, Timestamp>,
+    #[serde(with = "declines")]
+    pub declined: Option<Box<BTreeMap<Name, Timestamp>>>,
     pub auto_day: i64,
     /// Automatic replies on `auto_day`.
     pub auto_replies: u32,
@@ -89,10 +91,35 @@ pub struct Conversation {
     pub private: Option<Arc<ConvPrivate>>,
 }
 
+/// Written as a map, also when there is none.
+mod declines {
+    use super::{BTreeMap, Name, Timestamp};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    type Declines = Option<Box<BTreeMap<Name, Timestamp>>>;
+
+    #[expect(clippy::ref_option, reason = "serde gives it like this")]
+    pub fn serialize<S: Serializer>(declined: &Declines, to: S) -> Result<S::Ok, S::Error> {
+        match declined {
+            Some(all) => all.serialize(to),
+            None => BTreeMap::<Name, Timestamp>::new().serialize(to),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Declines, D::Error> {
+        Ok(Some(Box::<BTreeMap<Name, Timestamp>>::deserialize(from)?).filter(|all| !all.is_empty()))
+    }
+}
+
 /// An agent who declined is passed over this long.
 pub const DECLINE_MEMORY_MS: i64 = 120_000;
 
 impl Conversation {
+    /// Who declined it lately, and when.
+    pub fn declines(&self) -> impl Iterator<Item = (&Name, &Timestamp)> {
+        self.declined.iter().flat_map(|all| all.iter())
+    }
+
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.status != ConvStatus::Closed
@@ -124,7 +151,7 @@ impl Conversation {
             .entered_at
             .filter(|_| queued)
             .and_then(|at| self.overflow.get(self.step as usize).map(|s| at.plus(s.after_ms)));
-        let declined = self.declined.values().min().filter(|_| queued).map(|at| at.plus(DECLINE_MEMORY_MS));
+        let declined = self.declines().map(|(_, at)| at).min().filter(|_| queued).map(|at| at.plus(DECLINE_MEMORY_MS));
         let resolution = self.resolution_due.filter(|_| self.is_open());
         [clock, offer, step, declined, resolution, self.wait_until].into_iter().flatten().min()
     }
@@ -297,4 +324,15 @@ pub enum Timer {
     Send(MessageId),
     Agent(Name),
     Channel(Name),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_open_conversation_fits_the_allocators_class_of_512_bytes() {
+        let counts = 2 * size_of::<usize>();
+        assert!(size_of::<Conversation>() + counts <= 512, "{} bytes", size_of::<Conversation>());
+    }
 }

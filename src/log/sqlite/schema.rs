@@ -12,7 +12,7 @@ const APPLICATION_ID: i32 = 0x5377_6264;
 const FORMAT: i32 = 1;
 const PAGE_BYTES: u64 = 4096;
 /// The writer's page cache grows up to this under load.
-const CACHE_KIB: i32 = 8 * 1024;
+const CACHE_KIB: i32 = 4 * 1024;
 /// The write-ahead log keeps this much of its file after a checkpoint: room in which records can be trimmed when the disk
 /// is full. Under load it grows to about half of this between two checkpoints; a file that shrank and grew again each time would
 /// have its metadata synced with every commit.

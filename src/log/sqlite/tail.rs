@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::watch;
 
 /// Bytes of IN, of LOG, and of each channel of OUT that are kept.
-const RING_BYTES: usize = 4 << 20;
+const RING_BYTES: usize = 2 << 20;
 const RING_RECORDS: usize = 8192;
 /// One read returns no more than this, and at least one record.
 pub(super) const READ_BYTES: usize = 8 << 20;
