@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use switchboard_envelope::BlobRef;
-use switchboard_routing_rules::pack::{Environment, Loaded, Problem, QUICKSTART, files};
+use switchboard_routing_rules::pack::{Environment, Loaded, PackTest, Problem, QUICKSTART, files};
 use switchboard_routing_rules::{RulePack, State};
 
 /// The scope of pack blobs.
@@ -19,6 +19,8 @@ const KEPT: usize = 8;
 pub enum PackError {
     #[error("{path}: cannot be read: {source}")]
     Read { path: String, source: std::io::Error },
+    #[error("{path}: no file ends in .yaml or .yml; a rule pack is a directory of YAML files")]
+    Empty { path: String },
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Problems(Vec<Problem>),
     #[error(transparent)]
@@ -42,6 +44,41 @@ impl Source {
     pub fn of(path: Option<PathBuf>) -> Source {
         path.map_or(Source::BuiltIn, Source::Path)
     }
+
+    fn files(&self) -> Result<Vec<(String, Vec<u8>)>, PackError> {
+        match self {
+            Source::Path(path) => {
+                let shown = || path.display().to_string();
+                let files = files::read_dir(path).map_err(|source| PackError::Read { path: shown(), source })?;
+                if files.is_empty() { Err(PackError::Empty { path: shown() }) } else { Ok(files) }
+            }
+            Source::BuiltIn => {
+                Ok(QUICKSTART.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect())
+            }
+            Source::Files(files) => Ok(files.clone()),
+        }
+    }
+
+    /// Problems named by the path from here, so that a terminal or an editor finds them.
+    fn placed(&self, problems: Vec<Problem>) -> Vec<Problem> {
+        let name = |file: String| match self {
+            Source::Path(path) if path.is_dir() => path.join(file).display().to_string(),
+            Source::Path(path) => path.display().to_string(),
+            Source::BuiltIn => format!("(compiled in) {file}"),
+            Source::Files(_) => file,
+        };
+        problems.into_iter().map(|p| Problem { file: name(p.file), ..p }).collect()
+    }
+}
+
+/// A pack that can be put in force.
+#[derive(Debug)]
+pub struct Checked {
+    pub pack: RulePack,
+    /// Its tests, read against the same channels; whether they pass is for `rules test` to say.
+    pub tests: Vec<PackTest>,
+    /// What its author should look at.
+    pub warnings: Vec<Problem>,
 }
 
 /// The packs of a workspace.
@@ -58,19 +95,23 @@ pub fn environment(config: &Config) -> Environment {
     Environment { channels: Some(channels.collect::<BTreeMap<_, _>>()), desks: Some(Default::default()) }
 }
 
-/// Reads and compiles a pack.
+/// Agents for whom a configured token speaks and whom the pack does not have, each with its token.
+#[must_use]
+pub fn unknown_agents<'c>(config: &'c Config, pack: &RulePack) -> Vec<(&'c str, &'c str)> {
+    let named = config.admin.tokens.iter().filter_map(|(id, token)| Some((id.as_str(), token.agent.as_deref()?)));
+    named.filter(|(_, agent)| pack.agent(agent).is_none()).collect()
+}
+
+/// Reads and compiles a pack with its tests. `check`, `run`, `rules test` and a reload all judge a pack by this.
 ///
 /// # Errors
 /// With everything that is wrong with it.
-pub fn load(source: &Source, environment: &Environment) -> Result<Loaded, PackError> {
-    let files = match source {
-        Source::Path(path) => {
-            files::read_dir(path).map_err(|source| PackError::Read { path: path.display().to_string(), source })?
-        }
-        Source::BuiltIn => QUICKSTART.iter().map(|(p, text)| ((*p).to_owned(), text.as_bytes().to_vec())).collect(),
-        Source::Files(files) => files.clone(),
-    };
-    RulePack::load(&files, environment).map_err(PackError::Problems)
+pub fn load(source: &Source, environment: &Environment) -> Result<Checked, PackError> {
+    let files = source.files()?;
+    let wrong = |problems| PackError::Problems(source.placed(problems));
+    let Loaded { pack, warnings } = RulePack::load(&files, environment).map_err(wrong)?;
+    let tests = pack.tests(&files, environment).map_err(wrong)?;
+    Ok(Checked { pack, tests, warnings: source.placed(warnings) })
 }
 
 impl Packs {
@@ -79,7 +120,7 @@ impl Packs {
         Packs { source, environment, compiled: Mutex::default() }
     }
 
-    async fn read(&self) -> Result<Loaded, PackError> {
+    async fn read(&self) -> Result<Checked, PackError> {
         // Files in memory need no thread for blocking reads.
         if let Source::Files(_) = self.source {
             return load(&self.source, &self.environment);
@@ -103,7 +144,7 @@ impl Packs {
     /// # Errors
     /// With everything that is wrong with it, or when the log cannot store it.
     pub async fn stage(&self, log: &Arc<dyn Log>) -> Result<(Arc<RulePack>, Vec<Problem>), PackError> {
-        let Loaded { pack, warnings } = self.read().await?;
+        let Checked { pack, warnings, .. } = self.read().await?;
         let pack = Arc::new(pack);
         let blob = log.put_blob(SCOPE, pack.to_blob().into()).await?;
         log.put_cursor(&cursor_name(pack.hash()), &blob.0).await?;

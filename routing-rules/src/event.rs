@@ -75,6 +75,10 @@ pub enum Why {
     Taken,
     /// A person transferred it.
     Transferred,
+    /// A person opened it again.
+    Reopened,
+    /// We wrote first.
+    Started,
     /// The previous owner left, or gave it back.
     Returned,
     /// A timer: the end of a snooze, of a wait, a breached clock.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use switchboard_envelope::{
-    Action, Actor, Address, AttemptResult, Author, ChannelProfile, Command, ConsentChange, ConsentState, Content, Echo,
-    Inbound, Message, Outcome, Scope, Timestamp, Visibility,
+    Action, Actor, Address, Attachment, AttemptResult, Author, ChannelProfile, Command, ConsentChange, ConsentState,
+    Content, Echo, Inbound, Message, Outcome, Scope, Timestamp, Visibility,
 };
-use switchboard_routing_rules::event::{Event, Public};
+use switchboard_routing_rules::event::{Event, Public, Reply, Why};
 use switchboard_routing_rules::ids::Salt;
 use switchboard_routing_rules::invariants::check_invariants;
 use switchboard_routing_rules::pack::{ConvStatus, Environment, RulePack};
@@ -25,10 +25,14 @@ struct Life {
 
 impl Life {
     fn new() -> Life {
+        Life::on(ChannelProfile::new("sms", "phone"))
+    }
+
+    fn on(channel: ChannelProfile) -> Life {
         let yaml = "zone: UTC\nqueues: { q: {} }\nagents: { ann: { capacity: 10 } }\ndefault: { queue: q }\n";
         let files = [("a.yaml".to_owned(), yaml.as_bytes().to_vec())];
         let pack = RulePack::load(&files, &Environment::default()).expect("a pack").pack;
-        let channels = BTreeMap::from([(CHANNEL.to_owned(), ChannelProfile::new("sms", "phone"))]);
+        let channels = BTreeMap::from([(CHANNEL.to_owned(), channel)]);
         let now = Timestamp(START);
         let state = State::new(Salt([7; 16]));
         let state = decide(state, &Input::Lead { now, incarnation: 1, channels: &channels }, &pack).after;
@@ -68,15 +72,14 @@ impl Life {
         self.hears(&Inbound::Message(Box::new(message)));
     }
 
-    /// An agent answers; the status of the command's answer, its code, and the send's id.
-    fn answers(&mut self, key: &str, text: &str) -> (u16, String, String) {
-        let conversation = self.conversation();
+    /// An agent asks for something; the answer, and what happened.
+    fn asks(&mut self, key: &str, action: Action) -> (Reply, Vec<Event>) {
         let command = Command {
             id: format!("api:command:{key}"),
             channel: "api".into(),
             at: self.now,
             actor: Actor { agent: Some("ann".into()), scope: Scope::Admin },
-            action: Action::Reply { conversation, text: text.into(), attachments: vec![], take: false, seen: None },
+            action,
             body_hash: None,
         };
         let events = self.hears(&Inbound::Command(Box::new(command)));
@@ -84,7 +87,14 @@ impl Life {
             Public::Answered { reply, .. } => Some(reply.clone()),
             _ => None,
         });
-        let reply = reply.expect("every command is answered");
+        (reply.expect("every command is answered"), events)
+    }
+
+    /// An agent answers; the status of the command's answer, its code, and the send's id.
+    fn answers(&mut self, key: &str, text: &str) -> (u16, String, String) {
+        let conversation = self.conversation();
+        let action = Action::Reply { conversation, text: text.into(), attachments: vec![], take: false, seen: None };
+        let (reply, _) = self.asks(key, action);
         (reply.status, reply.code, reply.ids.get("message").cloned().unwrap_or_default())
     }
 
@@ -226,4 +236,46 @@ fn an_echo_from_before_what_is_remembered_changes_nothing() {
     let long_ago = life.now.plus(-4 * 86_400_000);
     let events = life.echo("SM9", "we are on it", long_ago);
     assert!(ignored(&events) && written_elsewhere(&events) == 0, "{events:?}");
+}
+
+/// As where no public address is configured at which a provider could fetch them.
+#[test]
+fn a_reply_with_a_file_is_refused_where_the_channel_can_send_none() {
+    let no_files = Some("Twilio fetches them from us: set http.public_url".to_owned());
+    let mut life = Life::on(ChannelProfile { no_files, ..ChannelProfile::new("sms", "phone") });
+    life.customer("1");
+    let reply = |life: &Life, attachments| Action::Reply {
+        conversation: life.conversation(),
+        text: "here it is".into(),
+        attachments,
+        take: false,
+        seen: None,
+    };
+    let file =
+        Attachment { name: "label.pdf".into(), mime: "application/pdf".into(), size: 1, ..Attachment::default() };
+    let with_file = reply(&life, vec![file]);
+    let (refused, events) = life.asks("with a file", with_file);
+    assert_eq!((refused.status, refused.code.as_str()), (422, "attachments"));
+    assert!(refused.detail.contains(CHANNEL) && refused.detail.contains("set http.public_url"), "{}", refused.detail);
+    assert!(!events.iter().any(|e| matches!(e.public, Public::SendQueued { .. })), "{events:?}");
+    let without = reply(&life, vec![]);
+    assert_eq!(life.asks("without", without).0.status, 202, "and without the file it goes");
+}
+
+#[test]
+fn what_is_opened_again_by_hand_says_so() {
+    let mut life = Life::new();
+    life.customer("1");
+    let conversation = life.conversation();
+    life.asks("close", Action::Close { conversation: conversation.clone() });
+    assert_eq!(life.status(), ConvStatus::Closed);
+    let (_, events) = life.asks("reopen", Action::Reopen { conversation });
+    let whys: Vec<&Why> = events
+        .iter()
+        .filter_map(|e| match &e.public {
+            Public::Reopened { why, .. } | Public::Queued { why, .. } | Public::Assigned { why, .. } => Some(why),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(whys, [&Why::Reopened, &Why::Reopened], "nobody transferred it");
 }

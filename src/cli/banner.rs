@@ -23,8 +23,10 @@ pub struct Banner<'a> {
     /// The log's own sentence on what a power cut can take.
     pub durability: &'a str,
     pub channels: Vec<ChannelLine>,
-    /// The one-time address that signs an agent in.
+    /// The one-time address that signs somebody in.
     pub login: Option<&'a str>,
+    /// The agent for whom the login speaks; without one it speaks for an administrator.
+    pub agent: Option<&'a str>,
     pub pack_hash: &'a str,
     pub rules: usize,
     pub queues: usize,
@@ -61,13 +63,14 @@ fn next(b: &Banner<'_>) -> String {
     if let (Source::Quickstart, Some(chat)) = (b.source, chat) {
         let _ = writeln!(out, "be the customer  {chat}");
     }
-    match b.login {
-        Some(login) => {
-            let _ = writeln!(out, "be the agent     {login}");
-        }
-        None => {
-            let _ = writeln!(out, "console          http://{}/console", b.admin);
-        }
+    let console = format!("http://{}/console", b.admin);
+    let (name, login) = if b.agent.is_some() { ("be the agent", b.login) } else { ("console", b.login) };
+    let _ = writeln!(out, "{name:<17}{}", login.unwrap_or(&console));
+    if b.agents == 0 {
+        let _ = writeln!(
+            out,
+            "                 the rule pack has no agents: whoever signs in answers as admin, and nobody is given work"
+        );
     }
     let _ = writeln!(out, "ask why          switchboard rules explain --last");
     out
@@ -77,9 +80,8 @@ fn next(b: &Banner<'_>) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_start_says_where_it_listens_what_it_keeps_and_what_to_open() {
-        let text = banner(&Banner {
+    fn quickstart() -> Banner<'static> {
+        Banner {
             source: &Source::Quickstart,
             workspace: "main",
             public: Some("127.0.0.1:8080".parse().expect("an address")),
@@ -91,22 +93,36 @@ mod tests {
                 url: Some("http://127.0.0.1:8080/chat/site".into()),
             }],
             login: Some("http://127.0.0.1:8081/console#login=abc"),
+            agent: Some("you"),
             pack_hash: "0123456789abcdef0123",
             rules: 1,
             queues: 1,
             agents: 1,
-        });
+        }
+    }
+
+    #[test]
+    fn a_start_says_where_it_listens_what_it_keeps_and_what_to_open() {
+        let text = banner(&quickstart());
         for part in [
             "the built-in quickstart",
             "http://127.0.0.1:8080  ",
             "embedded: a power cut",
             "0123456789ab (1 rule, 1 queue, 1 agent)",
             "be the customer  http://127.0.0.1:8080/chat/site",
-            "#login=abc",
+            "be the agent     http://127.0.0.1:8081/console#login=abc",
             "rules explain --last",
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
         assert!(!text.contains("0123456789abc"), "the hash is short");
+        assert!(!text.contains("no agents"), "{text}");
+    }
+
+    #[test]
+    fn a_login_that_speaks_for_no_agent_does_not_say_that_it_does() {
+        let text = banner(&Banner { agent: None, agents: 0, ..quickstart() });
+        assert!(text.contains("console          http://127.0.0.1:8081/console#login=abc"), "{text}");
+        assert!(!text.contains("be the agent") && text.contains("the rule pack has no agents"), "{text}");
     }
 }

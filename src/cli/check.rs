@@ -1,8 +1,8 @@
 use super::screen::Screen;
 use super::{ConfigArg, Done, Failure};
 use crate::config::{self, Config, Environment, Severity};
-use crate::packs;
-use switchboard_routing_rules::pack::Environment as PackEnvironment;
+use crate::packs::{self, PackError};
+use switchboard_routing_rules::pack::{Environment as PackEnvironment, Problem};
 
 /// Configuration and pack, all problems at once, and what would run.
 pub(crate) fn run(at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Done {
@@ -50,16 +50,17 @@ fn pack(config: &Config, known: &PackEnvironment) -> Result<(Vec<String>, Vec<St
         // Said already, with the place in the configuration.
         return Ok((vec![], vec![]));
     }
-    let read = super::pack::read(directory, known)?;
+    let read = packs::load(&packs::Source::of(config.rules.clone()), known).map_err(|e| match e {
+        PackError::Problems(problems) => problems.iter().map(ToString::to_string).collect(),
+        other => vec![other.to_string()],
+    })?;
     let p = &read.pack;
-    let mut errors = vec![];
-    for (id, token) in &config.admin.tokens {
-        if let Some(agent) = token.agent.as_deref().filter(|a| p.agent(a).is_none()) {
-            errors.push(format!("{}: `admin.tokens.{id}.agent`: the rule pack has no agent `{agent}`", config.source));
-        }
-    }
-    if !errors.is_empty() {
-        return Err(errors);
+    let unknown = packs::unknown_agents(config, p);
+    if !unknown.is_empty() {
+        let wrong = |(id, agent): (&str, &str)| {
+            format!("{}: `admin.tokens.{id}.agent`: the rule pack has no agent `{agent}`", config.source)
+        };
+        return Err(unknown.into_iter().map(wrong).collect());
     }
     let from = directory.map_or_else(|| "compiled in".to_owned(), |d| d.display().to_string());
     let held = [
@@ -69,7 +70,12 @@ fn pack(config: &Config, known: &PackEnvironment) -> Result<(Vec<String>, Vec<St
         count(read.tests.len(), "test"),
     ];
     let line = format!("rules: {from}: {}, hash {}", held.join(", "), short(p.hash()));
-    Ok((vec![line], read.warnings.iter().map(super::pack::warning).collect()))
+    Ok((vec![line], read.warnings.iter().map(warning).collect()))
+}
+
+/// A warning of a pack as one line.
+pub(super) fn warning(w: &Problem) -> String {
+    format!("{}:{}:{}: warning: {}; {}", w.file, w.line, w.column, w.message, w.hint)
 }
 
 fn configured(config: &Config) -> Vec<String> {

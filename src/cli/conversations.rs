@@ -133,16 +133,14 @@ async fn list_conversations(
         }
     }
     let list = List { path: "/conversations", key: "conversations", query, limit, empty: "no conversations" };
-    let heads = ["ID", "STATE", "CHANNEL", "CONTACT", "QUEUE", "AGENT", "PRIORITY", "SINCE", "LAST"];
+    let heads = ["ID", "STATE", "WITH", "CHANNEL", "CONTACT", "SINCE", "LAST"];
     list.show(api, common, screen, &heads, |c, now| {
         vec![
             text(c, "id"),
-            text(c, "state"),
+            standing(c),
+            first(c, &["agent", "offer.agent", "queue"]),
             text(c, "channel"),
             who(c),
-            text(c, "queue"),
-            text(c, "agent"),
-            text(c, "priority"),
             since(c, "opened_at", now),
             first(c, &["last_message.text", "subject"]),
         ]
@@ -150,11 +148,24 @@ async fn list_conversations(
     .await
 }
 
+/// Its state, and its priority where that is not the usual one.
+fn standing(conversation: &Value) -> String {
+    match (text(conversation, "state"), text(conversation, "priority")) {
+        (state, priority) if priority.is_empty() || priority == "normal" => state,
+        (state, priority) => format!("{state}, {priority}"),
+    }
+}
+
 fn who(conversation: &Value) -> String {
-    first(
+    let who = first(
         conversation,
         &["contact.name", "address.name", "address.value", "contact.identities", "thread", "contact.id", "contact"],
-    )
+    );
+    // Nobody knows a visitor by 32 letters; the console shows as many.
+    match who.strip_prefix("visitor:") {
+        Some(id) if !id.contains(',') => format!("visitor {}", id.chars().take(6).collect::<String>()),
+        _ => who,
+    }
 }
 
 async fn show_conversation(api: &Api, common: &Common, screen: &mut Screen, id: &str) -> Done {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use switchboard_envelope::{Inbound, MAX_ENVELOPE};
 use switchboard_routing_rules::decide::seen_message;
-use switchboard_routing_rules::pack::{RuleTrace, SeenState};
+use switchboard_routing_rules::pack::{AgentChoice, Priority, RuleTrace, SeenState};
 
 /// What the API calls the newest message that a customer wrote.
 pub(crate) const LAST: &str = "last";
@@ -47,8 +47,19 @@ pub(crate) fn of_file(path: &Path, config: &Config, json: bool, screen: &mut Scr
     let Inbound::Message(message) = Inbound::from_slice(&bytes).map_err(|e| failed(&e))? else {
         return Err(failed(&"rules run for envelopes of type `message` only"));
     };
-    let loaded = super::pack::read(config.rules.as_ref(), &packs::environment(config)).map_err(super::pack::failure)?;
+    let source = packs::Source::of(config.rules.clone());
+    let loaded = packs::load(&source, &packs::environment(config)).map_err(|e| Failure::Failed(e.to_string()))?;
     let kind = config.channels.get(&message.channel).map_or_else(String::new, |c| c.kind.name().to_owned());
+    if kind.is_empty() {
+        let known: Vec<&str> = config.channels.keys().map(String::as_str).collect();
+        let known = if known.is_empty() { "no channel".to_owned() } else { known.join(", ") };
+        screen.err(&format!(
+            "{}: {} has no channel `{}`, so no rule that asks for its kind matches; it has {known}",
+            path.display(),
+            config.source,
+            message.channel
+        ));
+    }
     let seen = seen_message(&message, kind);
     let state = SeenState {
         now: message.received_at,
@@ -60,8 +71,17 @@ pub(crate) fn of_file(path: &Path, config: &Config, json: bool, screen: &mut Scr
     let rules = loaded.pack.explain(&seen, &state);
     let out = loaded.pack.run(&seen, &state);
     let queue = out.queue.or(loaded.pack.default_place(&seen, &state).queue);
+    let agent = out.agent.map(|a| match a {
+        AgentChoice::Agent(name) => name,
+        AgentChoice::Sticky => "the one who knows the customer".to_owned(),
+    });
     let replies: Vec<String> = out.reply.iter().map(|r| r.reply.clone()).collect();
-    let trace = json!({ "pack": loaded.pack.hash(), "rules": rules.iter().map(rule).collect::<Vec<_>>(), "outcome": { "queue": queue, "replies": replies, "tags": out.tags } });
+    let outcome = json!({
+        "queue": queue, "agent": agent, "priority": out.priority.map(Priority::as_str), "replies": replies, "tags": out.tags,
+        "closed": out.close,
+    });
+    let rules: Vec<Value> = rules.iter().map(rule).collect();
+    let trace = json!({ "pack": loaded.pack.hash(), "rules": rules, "outcome": outcome });
     if json {
         screen.out(&format!("{trace:#}"));
     } else {
@@ -80,12 +100,7 @@ fn show(trace: &Value, screen: &mut Screen) {
     for sentence in list("sentences") {
         screen.out(&plain(&text(&sentence, "")));
     }
-    let outcome: Vec<String> = ["queue", "agent", "priority", "tags", "replies"]
-        .iter()
-        .map(|key| (key, text(trace, &format!("outcome.{key}"))))
-        .filter(|(_, v)| !v.is_empty())
-        .map(|(key, v)| format!("{key} {}", plain(&v)))
-        .collect();
+    let outcome = outcome(lookup(trace, "outcome"));
     if !outcome.is_empty() {
         screen.out(&format!("outcome: {}", outcome.join(", ")));
     }
@@ -110,6 +125,24 @@ fn show(trace: &Value, screen: &mut Screen) {
     let decided = ago(trace, "decided_at", screen.now);
     let decided = if decided.is_empty() { decided } else { format!(", decided {decided}") };
     screen.out(&format!("pack {}{decided}", super::check::short(&text(trace, "pack"))));
+}
+
+/// `queue billing, replies After hours`. Where a message moved nothing, what stayed is named as that.
+fn outcome(of: &Value) -> Vec<String> {
+    let kept = lookup(of, "kept").as_bool() == Some(true);
+    let replies: Vec<String> =
+        lookup(of, "replies").as_array().into_iter().flatten().map(|r| first(r, &["rule", ""])).collect();
+    let parts = [
+        (if kept { "still in queue" } else { "queue" }, text(of, "queue")),
+        (if kept { "still with" } else { "agent" }, text(of, "agent")),
+        ("priority", text(of, "priority")),
+        ("tags", text(of, "tags")),
+        ("replies", replies.join(", ")),
+        ("snoozed until", text(of, "snoozed_until")),
+    ];
+    let closed = (lookup(of, "closed").as_bool() == Some(true)).then(|| "closed".to_owned());
+    let named = parts.into_iter().filter(|(_, v)| !v.is_empty()).map(|(name, v)| format!("{name} {}", plain(&v)));
+    named.chain(closed).collect()
 }
 
 fn rule_line(r: &Value) -> String {
@@ -152,11 +185,7 @@ mod tests {
 
     #[test]
     fn a_message_in_a_file_is_explained_without_a_daemon() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let file = dir.path().join("message.json");
-        let envelope = json!({ "v": 1, "type": "message", "id": "site:message:1", "channel": "site", "thread": "t", "at": "2026-11-21T20:22:05.123Z", "received_at": "2026-11-21T20:22:05.901Z",
-            "from": { "kind": "visitor", "value": "v1" }, "content": { "text": "I want a refund" } });
-        std::fs::write(&file, envelope.to_string()).expect("written");
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/message.json");
         let config = crate::config::from_text(
             crate::config::QUICKSTART,
             crate::config::Source::Quickstart,
@@ -169,11 +198,28 @@ mod tests {
         for part in ["+ Refunds are answered at once", "queue everyone", "replies refund"] {
             assert!(said.contains(part), "{part} is not in {said}");
         }
-        std::fs::write(&file, envelope.to_string().replace("refund", "hat")).expect("written");
+        let dir = tempfile::tempdir().expect("a directory");
+        let envelope = std::fs::read_to_string(&file).expect("the example");
+        let file = dir.path().join("message.json");
+        std::fs::write(&file, envelope.replace("refund", "hat").replace("\"site", "\"shop")).expect("written");
         let mut screen = Screen::of_test(None);
         of_file(&file, &config, false, &mut screen).expect("explained");
         let said = screen.kept.unwrap_or_default();
         assert!(said.contains("- Refunds are answered at once") && said.contains("content"), "{said}");
+        assert!(
+            said.contains("the built-in quickstart has no channel `shop`") && said.contains("it has site"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn a_message_that_moved_nothing_says_what_stayed() {
+        let kept =
+            json!({ "queue": "billing", "agent": "ann", "kept": true, "replies": [], "tags": [], "closed": false });
+        assert_eq!(outcome(&kept), ["still in queue billing", "still with ann"]);
+        let moved = json!({ "queue": "billing", "agent": null, "kept": false, "tags": ["vip"], "closed": true,
+            "replies": [{ "message": "m1", "rule": "After hours" }], "snoozed_until": null });
+        assert_eq!(outcome(&moved), ["queue billing", "tags vip", "replies After hours", "closed"]);
     }
 
     #[test]

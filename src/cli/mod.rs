@@ -7,7 +7,6 @@ mod check;
 mod conversations;
 mod explain;
 mod list;
-mod pack;
 mod rules;
 mod run;
 mod schema;
@@ -198,6 +197,7 @@ mod tests {
             "dead-letters drop m1",
             "quarantine retry 7",
             "rules test dir",
+            "rules test dir --config switchboard.toml",
             "rules explain --last",
             "rules explain m1 --json",
             "rules reload",

@@ -1,23 +1,24 @@
 use super::api::Api;
-use super::list::{Common, text};
+use super::list::{Common, first, lookup};
 use super::screen::Screen;
-use super::{ConfigArg, Done, Failure, check, explain, pack};
-use crate::config::Environment;
+use super::{ConfigArg, Done, Failure, check, explain};
+use crate::config::{self, Environment, Severity, Source};
+use crate::packs;
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use switchboard_routing_rules::pack::Environment as PackEnvironment;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Rules {
-    /// Run the tests of a rule pack; needs neither configuration nor daemon
+    /// Run the tests of a rule pack; needs no daemon. Where there is a configuration, its channels are those of the tests
     Test {
         /// The pack's directory
         #[arg(value_name = "DIR")]
         directory: PathBuf,
     },
-    /// Say why a message was handled as it was
-    #[command(group = clap::ArgGroup::new("which").required(true))]
+    /// Say why a message was handled as it was, or how one in a file would be
+    #[command(group = clap::ArgGroup::new("which").required(true), after_help = EXAMPLE)]
     Explain {
         /// A message's id, a conversation's id, or a file with a `message` envelope
         #[arg(value_name = "ID|FILE", group = "which")]
@@ -34,9 +35,15 @@ pub(crate) enum Rules {
     Rollback(Common),
 }
 
+const EXAMPLE: &str = concat!(
+    "A file needs no daemon: it holds one envelope as adapters make them (`switchboard schema envelope`), and is asked of the\n\
+     configured pack as the first message of its conversation. This one works as it is (docs/message.json):\n\n",
+    include_str!("../../docs/message.json")
+);
+
 pub(crate) async fn run(command: Rules, at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Done {
     match command {
-        Rules::Test { directory } => test(&directory, screen),
+        Rules::Test { directory } => test(&directory, &channels(at, env, screen)?, screen),
         Rules::Explain { what, last, common } => why(what.filter(|_| !last), &common, at, env, screen).await,
         Rules::Reload(common) => change(&common, "reload", "in force", at, env, screen).await,
         Rules::Rollback(common) => change(&common, "rollback", "in force again", at, env, screen).await,
@@ -70,18 +77,43 @@ async fn change(
         screen.out(&format!("{answer:#}"));
         return Ok(());
     }
-    let hash = text(&answer, "hash");
-    let pack = if hash.is_empty() { "the pack of before".to_owned() } else { format!("pack {}", check::short(&hash)) };
-    screen.out(&format!("{pack} is {said}"));
+    tell(&answer, said, screen);
     Ok(())
 }
 
+fn tell(answer: &Value, said: &str, screen: &mut Screen) {
+    let hash = first(answer, &["hash", "pack"]);
+    let pack = if hash.is_empty() { "the pack of before".to_owned() } else { format!("pack {}", check::short(&hash)) };
+    let unchanged = lookup(answer, "changed").as_bool() == Some(false);
+    let said = if unchanged { "in force already: the files have not changed" } else { said };
+    screen.out(&format!("{pack} is {said}"));
+}
+
+/// What a pack may name: the channels of the configuration, as `check` and `run` see them. Without one, or while it has
+/// errors, any name will do.
+fn channels(at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Result<PackEnvironment, Failure> {
+    let found = config::inspect(at.config.as_deref(), env).map_err(|e| Failure::Failed(e.to_string()))?;
+    if found.source == Source::Quickstart {
+        return Ok(PackEnvironment::default());
+    }
+    let good = !found.problems.iter().any(|p| p.severity == Severity::Error);
+    match found.config.filter(|_| good) {
+        Some(config) => Ok(packs::environment(&config)),
+        None => {
+            let said = format!("{}: has errors, so the names of channels are not compared with it", found.source);
+            screen.err(&format!("{said}; `switchboard check` tells them"));
+            Ok(PackEnvironment::default())
+        }
+    }
+}
+
 /// Every test of a pack, with what was otherwise than expected.
-fn test(directory: &Path, screen: &mut Screen) -> Done {
-    let read = pack::read(Some(&directory.to_path_buf()), &PackEnvironment::default()).map_err(pack::failure)?;
+fn test(directory: &Path, known: &PackEnvironment, screen: &mut Screen) -> Done {
+    let source = packs::Source::Path(directory.to_path_buf());
+    let read = packs::load(&source, known).map_err(|e| Failure::Failed(e.to_string()))?;
     let tests = &read.tests;
     for warning in &read.warnings {
-        screen.err(&pack::warning(warning));
+        screen.err(&check::warning(warning));
     }
     let mut wrong = 0;
     for test in tests {
@@ -119,7 +151,7 @@ mod tests {
         for name in ["quickstart", "shop"] {
             let mut screen = Screen::of_test(None);
             let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("routing-rules/packs").join(name);
-            let done = test(&directory, &mut screen);
+            let done = test(&directory, &PackEnvironment::default(), &mut screen);
             let said = screen.kept.unwrap_or_default();
             assert_eq!(done, Ok(()), "{said}");
             assert!(said.contains("ok    ") && said.contains("tests passed"), "{said}");
@@ -140,9 +172,61 @@ mod tests {
         )
         .expect("written");
         let mut screen = Screen::of_test(None);
-        let done = test(dir.path(), &mut screen);
+        let done = test(dir.path(), &PackEnvironment::default(), &mut screen);
         let said = screen.kept.unwrap_or_default();
         assert_eq!(done, Err(Failure::Failed("1 of 1 test failed".into())));
         assert!(said.contains("FAIL  Wrong") && said.contains("a_test.yaml:2:") && said.contains("everyone"), "{said}");
+    }
+
+    /// `check`, `run` and `rules test` judge by the same channels.
+    #[test]
+    fn a_test_that_names_a_channel_which_is_not_configured_is_refused_everywhere() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let pack = dir.path().join("pack");
+        std::fs::create_dir(&pack).expect("made");
+        std::fs::write(pack.join("pack.yaml"), "queues: { everyone: {} }\ndefault: { queue: everyone }\n")
+            .expect("written");
+        let one =
+            "tests:\n  - name: One\n    message: { channel: shop-sms, text: hi }\n    expect: { queue: everyone }\n";
+        std::fs::write(pack.join("a_test.yaml"), one).expect("written");
+        let config = dir.path().join("switchboard.toml");
+        std::fs::write(&config, "[rules]\npath = \"pack\"\n[channels.site]\nkind = \"webchat\"\n").expect("written");
+        let (at, env) = (ConfigArg { config: Some(config.clone()) }, Environment::default());
+
+        let mut screen = Screen::of_test(None);
+        let known = channels(&at, &env, &mut screen).expect("the configuration's channels");
+        let Err(Failure::Failed(tested)) = test(&pack, &known, &mut screen) else { panic!("`rules test` took it") };
+        let mut screen = Screen::of_test(None);
+        assert!(check::run(&at, &env, &mut screen).is_err());
+        let checked = screen.kept.unwrap_or_default();
+        let loaded = config::load(Some(&config), &env).expect("a good configuration");
+        let started = packs::load(&packs::Source::of(loaded.rules.clone()), &packs::environment(&loaded));
+        let started = started.expect_err("`run` took it").to_string();
+        for said in [tested, checked, started] {
+            assert!(said.contains("a_test.yaml:3:") && said.contains("shop-sms"), "{said}");
+            assert!(said.contains(&pack.display().to_string()), "{said}");
+        }
+
+        // Without a configuration any name will do.
+        let mut screen = Screen::of_test(None);
+        assert_eq!(test(&pack, &PackEnvironment::default(), &mut screen), Ok(()));
+        // A configuration with errors is no measure.
+        std::fs::write(&config, "[channels.site]\nkind = \"webcat\"\n").expect("written");
+        let known = channels(&at, &env, &mut screen).expect("still tested");
+        assert_eq!(test(&pack, &known, &mut screen), Ok(()));
+        assert!(screen.kept.unwrap_or_default().contains("`switchboard check` tells them"));
+    }
+
+    #[test]
+    fn a_reload_says_whether_anything_changed() {
+        let said = |answer| {
+            let mut screen = Screen::of_test(None);
+            tell(&answer, "in force", &mut screen);
+            screen.kept.unwrap_or_default()
+        };
+        assert_eq!(said(json!({ "hash": "0123456789abcdef", "changed": true })), "pack 0123456789ab is in force\n");
+        let same = said(json!({ "hash": "0123456789abcdef", "changed": false }));
+        assert_eq!(same, "pack 0123456789ab is in force already: the files have not changed\n");
+        assert_eq!(said(json!({ "pack": "0123456789abcdef" })), "pack 0123456789ab is in force\n");
     }
 }

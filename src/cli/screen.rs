@@ -4,7 +4,7 @@ use switchboard_envelope::Timestamp;
 
 /// Where commands print: the only place of the program that does.
 pub(crate) struct Screen {
-    /// Columns of the terminal; `None` when the output goes elsewhere and is not cut.
+    /// Columns of the terminal, or as many as `$COLUMNS` says; `None` when the output goes elsewhere and is not cut.
     pub width: Option<usize>,
     pub now: Timestamp,
     /// What was printed, kept instead of shown, in tests.
@@ -16,7 +16,8 @@ impl Screen {
     pub fn of_process(env: &Environment) -> Screen {
         let given = env.get("COLUMNS").ok().flatten().and_then(|c| c.parse::<usize>().ok());
         let terminal = || terminal_size::terminal_size().map(|(w, _)| usize::from(w.0));
-        let width = if std::io::stdout().is_terminal() { given.or_else(terminal).map(|w| w.max(40)) } else { None };
+        let terminal = || std::io::stdout().is_terminal().then(terminal).flatten();
+        let width = given.or_else(terminal).map(|w| w.max(40));
         Screen {
             width,
             now: crate::clock::now(),

@@ -1,7 +1,7 @@
 //! Everything of the configuration but the channels.
 
 use super::channels;
-use super::problem::nearest;
+use super::problem::{Place, Severity, nearest};
 use super::reader::{Reader, Section};
 use super::values::{Cidr, base_url, cidr, duration_within, is_loopback, listen, log_level, size_within};
 use super::{Config, NatsConfig, Source};
@@ -100,8 +100,12 @@ pub struct LimitsConfig {
 pub(super) fn read(r: &mut Reader<'_>, mut root: Section, source: Source) -> Config {
     let workspace = root.get(r, "workspace", |s| id(s, "main"));
     let log = section(r, &mut root, "log", read_log);
-    let http = section(r, &mut root, "http", read_http);
-    let admin = section(r, &mut root, "admin", read_admin);
+    let (http, public_at) = section(r, &mut root, "http", read_http);
+    let (admin, admin_at) = section(r, &mut root, "admin", read_admin);
+    if collide(http.listen, admin.listen) {
+        let place = admin_at.or(public_at).unwrap_or_else(|| root.place.clone());
+        r.error(&place, format!("`admin.listen` is `{}`, where `http.listen` ({}) listens: the two need ports of their own, such as `127.0.0.1:8080` and `127.0.0.1:8081`", admin.listen, http.listen));
+    }
     let rules = section(r, &mut root, "rules", read_rules);
     let logging = section(r, &mut root, "logging", |r, s| LoggingConfig {
         format: s
@@ -125,7 +129,11 @@ pub(super) fn read(r: &mut Reader<'_>, mut root: Section, source: Source) -> Con
         r.error(&desk.place, format!("`desks.{id}`: this version has no desks: agents answer in the console and through the API; remove the table"));
         desk.ignore_rest();
     }
+    let start = root.place.clone();
     root.finish(r);
+    if channels.is_empty() && !r.problems.iter().any(|p| p.severity == Severity::Error) {
+        r.warn(&start, "no channel is configured, so nobody can write: add one, such as `[channels.site]` with `kind = \"webchat\"`");
+    }
     Config {
         source,
         workspace: workspace.unwrap_or_else(|| "main".into()),
@@ -172,7 +180,13 @@ fn read_log(r: &mut Reader<'_>, s: &mut Section) -> LogConfig {
     LogConfig { path: r.path(&path), nats }
 }
 
-fn read_http(r: &mut Reader<'_>, s: &mut Section) -> HttpConfig {
+/// Whether one of two listeners would find its port in use.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
+}
+
+/// Also where the address is written, if it is.
+fn read_http(r: &mut Reader<'_>, s: &mut Section) -> (HttpConfig, Option<Place>) {
     let address = s.placed(r, "listen", listen);
     let public_url = s.placed(r, "public_url", base_url);
     let tls = if s.has("tls") { s.section(r, "tls").and_then(|t| read_tls(r, t)) } else { None };
@@ -192,7 +206,8 @@ fn read_http(r: &mut Reader<'_>, s: &mut Section) -> HttpConfig {
     {
         r.warn(&a.place, format!("`http.listen` is `{}` without TLS: set `http.tls`, or listen on 127.0.0.1 behind a proxy and name it in `http.trusted_proxies`", a.value));
     }
-    HttpConfig {
+    let place = address.as_ref().map(|a| a.place.clone());
+    let config = HttpConfig {
         listen: address.map_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)), |a| a.value),
         public_url: public_url.map(|u| u.value),
         tls,
@@ -206,7 +221,8 @@ fn read_http(r: &mut Reader<'_>, s: &mut Section) -> HttpConfig {
             .integer(r, "max_connections", 16..=1_000_000)
             .and_then(|n| usize::try_from(n).ok())
             .unwrap_or(10_000),
-    }
+    };
+    (config, place)
 }
 
 fn read_tls(r: &mut Reader<'_>, mut s: Section) -> Option<TlsConfig> {
@@ -222,7 +238,8 @@ fn read_tls(r: &mut Reader<'_>, mut s: Section) -> Option<TlsConfig> {
     Some(TlsConfig { cert: cert?, key: key? })
 }
 
-fn read_admin(r: &mut Reader<'_>, s: &mut Section) -> AdminConfig {
+/// Also where the address is written, if it is.
+fn read_admin(r: &mut Reader<'_>, s: &mut Section) -> (AdminConfig, Option<Place>) {
     let address = s.placed(r, "listen", listen);
     if let Some(a) = address.as_ref().filter(|a| !a.value.ip().is_loopback()) {
         r.warn(&a.place, format!("`admin.listen` is `{}`: API and console would be reachable from outside, in plain HTTP; keep it on 127.0.0.1 or in a private network", a.value));
@@ -235,7 +252,9 @@ fn read_admin(r: &mut Reader<'_>, s: &mut Section) -> AdminConfig {
             tokens.insert(id, token);
         }
     }
-    AdminConfig { listen: address.map_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)), |a| a.value), tokens }
+    let place = address.as_ref().map(|a| a.place.clone());
+    let listen = address.map_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)), |a| a.value);
+    (AdminConfig { listen, tokens }, place)
 }
 
 const SCOPES: [(&str, Scope); 4] =

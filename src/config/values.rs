@@ -275,10 +275,18 @@ pub(super) fn sender(s: &str) -> Result<String, String> {
     }
     let compact: String = number.chars().filter(char::is_ascii_digit).collect();
     let significant = compact.strip_prefix("00").unwrap_or(&compact);
-    let whole =
-        digits(significant, 7..=15) && !significant.starts_with('0') && !number.chars().any(char::is_alphabetic);
-    let write = if whole { format!("+{significant}") } else { "+15005550006".into() };
-    Err(format!("`{s}` is not a phone number in E.164 form: write `{write}`, or a short code such as `12345`"))
+    // Ten digits and fewer may lack the country's code, and with a plus before them they would be somebody else's number.
+    let international = number.starts_with('+') || compact.starts_with("00") || compact.len() > 10;
+    let whole = international
+        && digits(significant, 7..=15)
+        && !significant.starts_with('0')
+        && !number.chars().any(char::is_alphabetic);
+    let write = if whole {
+        format!("write `+{significant}`")
+    } else {
+        "write it with its country's code, such as `+15005550006`".into()
+    };
+    Err(format!("`{s}` is not a phone number in E.164 form: {write}, or a short code such as `12345`"))
 }
 
 /// `#rrggbb`.

@@ -1,7 +1,9 @@
 //! `/hooks/<channel>`: a provider calls.
 
+use super::complaints::Complaints;
 use super::ingest::{Ingest, RAW_INLINE_MAX};
 use crate::clock;
+use crate::http::chat::ClientAddr;
 use crate::log::LogError;
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -32,24 +34,35 @@ pub struct HookState {
     pub read_timeout: std::time::Duration,
 }
 
-/// The routes of the public listener that providers call.
-pub fn routes(state: Arc<HookState>) -> Router {
-    Router::new().route("/hooks/{channel}", any(root)).route("/hooks/{channel}/{*rest}", any(below)).with_state(state)
+/// What the routes hold: the hooks, and for each what was said of wrong signatures.
+struct Served {
+    state: Arc<HookState>,
+    complaints: BTreeMap<String, Complaints>,
 }
 
-async fn root(State(state): State<Arc<HookState>>, Path(channel): Path<String>, request: Request) -> Response {
-    receive(&state, &channel, String::new(), request).await
+/// The routes of the public listener that providers call.
+pub fn routes(state: Arc<HookState>) -> Router {
+    let complaints = state.hooks.keys().map(|channel| (channel.clone(), Complaints::default())).collect();
+    Router::new()
+        .route("/hooks/{channel}", any(root))
+        .route("/hooks/{channel}/{*rest}", any(below))
+        .with_state(Arc::new(Served { state, complaints }))
+}
+
+async fn root(State(served): State<Arc<Served>>, Path(channel): Path<String>, request: Request) -> Response {
+    receive(&served, &channel, String::new(), request).await
 }
 
 async fn below(
-    State(state): State<Arc<HookState>>,
+    State(served): State<Arc<Served>>,
     Path((channel, rest)): Path<(String, String)>,
     request: Request,
 ) -> Response {
-    receive(&state, &channel, format!("/{rest}"), request).await
+    receive(&served, &channel, format!("/{rest}"), request).await
 }
 
-async fn receive(state: &HookState, channel: &str, path: String, request: Request) -> Response {
+async fn receive(served: &Served, channel: &str, path: String, request: Request) -> Response {
+    let state = &served.state;
     let Some(hook) = state.hooks.get(channel) else { return StatusCode::NOT_FOUND.into_response() };
     if !matches!(*request.method(), Method::GET | Method::POST) {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, POST")]).into_response();
@@ -64,6 +77,7 @@ async fn receive(state: &HookState, channel: &str, path: String, request: Reques
         metrics.webhook(channel, "too_large");
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
+    let client = parts.extensions.get::<ClientAddr>().map(|c| c.0);
     let query = parts.uri.query().unwrap_or_default().to_owned();
     // The path as it was sent, still encoded: signatures are computed over it.
     let sent_path = parts.uri.path();
@@ -77,8 +91,20 @@ async fn receive(state: &HookState, channel: &str, path: String, request: Reques
         body,
         received_at: clock::now(),
     };
-    if let Some(refused) = refused(hook, metrics, channel, &raw) {
-        return refused;
+    if let Err(wrong) = verified(hook, &raw) {
+        metrics.webhook(channel, wrong.counted(hook.report_only));
+        if let Some(complaints) = served.complaints.get(channel) {
+            let (of, why) = match &wrong {
+                Wrong::Missing => (&complaints.missing, "it has no signature"),
+                Wrong::Forged(why) => (&complaints.forged, why.as_str()),
+            };
+            of.say(channel, client, why, hook.report_only);
+        }
+        if !hook.report_only {
+            return wrong.status().into_response();
+        }
+    } else {
+        metrics.webhook(channel, "genuine");
     }
     if let Some(reply) = hook.adapter.handshake(&raw) {
         return respond(reply);
@@ -108,24 +134,37 @@ async fn read(body: Body, max: usize) -> Option<Bytes> {
     axum::body::to_bytes(body, max).await.ok()
 }
 
-fn refused(hook: &Hook, metrics: &crate::metrics::Metrics, channel: &str, raw: &RawRequest) -> Option<Response> {
-    let (status, verdict) = match hook.adapter.verify(raw) {
-        Verdict::Genuine => {
-            metrics.webhook(channel, "genuine");
-            return None;
-        }
-        Verdict::Missing => (StatusCode::UNAUTHORIZED, "missing"),
-        Verdict::Forged(why) => {
-            tracing::warn!(channel, why, "a delivery with a wrong signature");
-            (StatusCode::FORBIDDEN, "forged")
-        }
-    };
-    if hook.report_only {
-        metrics.webhook(channel, if verdict == "missing" { "reported_missing" } else { "reported_forged" });
-        return None;
+/// Why a delivery is not the provider's.
+enum Wrong {
+    Missing,
+    Forged(String),
+}
+
+fn verified(hook: &Hook, raw: &RawRequest) -> Result<(), Wrong> {
+    match hook.adapter.verify(raw) {
+        Verdict::Genuine => Ok(()),
+        Verdict::Missing => Err(Wrong::Missing),
+        Verdict::Forged(why) => Err(Wrong::Forged(why)),
     }
-    metrics.webhook(channel, verdict);
-    Some(status.into_response())
+}
+
+impl Wrong {
+    fn status(&self) -> StatusCode {
+        match self {
+            Wrong::Missing => StatusCode::UNAUTHORIZED,
+            Wrong::Forged(_) => StatusCode::FORBIDDEN,
+        }
+    }
+
+    /// As the metric names it.
+    fn counted(&self, report_only: bool) -> &'static str {
+        match (self, report_only) {
+            (Wrong::Missing, false) => "missing",
+            (Wrong::Missing, true) => "reported_missing",
+            (Wrong::Forged(_), false) => "forged",
+            (Wrong::Forged(_), true) => "reported_forged",
+        }
+    }
 }
 
 /// Everything that was parsed is durable before the provider hears of it. Repeating the delivery is safe: ids are stable.

@@ -153,7 +153,9 @@ impl Backend for Api {
                 Err(ReloadError::Pack(problems.iter().map(ToString::to_string).collect()))
             }
             Err(PackError::Log(error)) => Err(ReloadError::Log(error)),
-            Err(error @ PackError::Read { .. }) => Err(ReloadError::Pack(vec![error.to_string()])),
+            Err(error @ (PackError::Read { .. } | PackError::Empty { .. })) => {
+                Err(ReloadError::Pack(vec![error.to_string()]))
+            }
         }
     }
 

@@ -204,6 +204,9 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
         health::routes(health).merge(crate::http::console::routes(console)).merge(crate::http::api::routes(api_state));
     let servers = listeners.serve(&config, public_routes, admin_routes, &stopping)?;
     let in_force = welcome_packs.cached(&handle.state.latest().1.pack);
+    for (token, agent) in in_force.iter().flat_map(|pack| packs::unknown_agents(&config, pack)) {
+        tracing::warn!(token, agent, "a token speaks for an agent whom the rule pack in force does not have");
+    }
     welcome(&config, role, &sessions, log.as_ref(), in_force.as_deref());
 
     // Running: until a signal, or until something that the daemon cannot do without ends.
@@ -263,11 +266,13 @@ async fn whole(log: &dyn Log, told: Seq) -> Result<(), StartError> {
 /// Says on standard output what runs and what to open next.
 fn welcome(config: &Config, role: Role, sessions: &Arc<Sessions>, log: &dyn Log, pack: Option<&RulePack>) {
     let admin = format!("http://{}", config.admin.listen);
-    let agent = config.is_quickstart().then(|| QUICKSTART_AGENT.to_owned());
+    // Its pack may be another, by the environment.
+    let known = |agent: &&str| pack.is_some_and(|p| p.agent(agent).is_some());
+    let agent = Some(QUICKSTART_AGENT).filter(|_| config.is_quickstart()).filter(known).map(str::to_owned);
     if let Some(agent) = &agent {
         sessions.expect_console(agent);
     }
-    let operator = Identity { token: "console".into(), agent, scopes: vec![Scope::Admin] };
+    let operator = Identity { token: "console".into(), agent: agent.clone(), scopes: vec![Scope::Admin] };
     let login = match sessions.create_login(operator) {
         Ok(code) => format!("{admin}/console#login={code}"),
         Err(_) => format!("{admin}/console"),
@@ -290,6 +295,7 @@ fn welcome(config: &Config, role: Role, sessions: &Arc<Sessions>, log: &dyn Log,
         durability: &durability,
         channels: channels.collect(),
         login: Some(&login),
+        agent: agent.as_deref(),
         pack_hash: pack.map(RulePack::hash).unwrap_or_default(),
         rules: pack.map_or(0, |p| p.rules().count()),
         queues: pack.map_or(0, |p| p.queues().len()),

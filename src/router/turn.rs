@@ -275,7 +275,12 @@ impl Router {
             Input::Record { seq: record.seq, stored_at: record.at, inbound: &inbound, candidate: candidate.as_deref() };
         let (pack, state) = (self.pack.clone(), self.lend());
         // A record that makes the core panic must not stop the others; nothing of it was committed.
-        match catch_unwind(AssertUnwindSafe(|| decide(state, &input, &pack))) {
+        let decided = catch_unwind(AssertUnwindSafe(|| {
+            #[cfg(test)]
+            crate::simulation::trip(&inbound);
+            decide(state, &input, &pack)
+        }));
+        match decided {
             Ok(decision) => {
                 let encoded = self.encode(&decision.events)?;
                 if encoded.size() <= DECISION {

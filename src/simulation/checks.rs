@@ -22,6 +22,7 @@ pub(super) async fn check(world: &World, seq: Seq, live: &State) -> Result<(), S
     let log: Arc<dyn Log> = Arc::new(world.log.clone());
     let story = read(&log).await?;
     i1_nothing_accepted_is_lost(world, &story)?;
+    i1_what_cannot_be_decided_is_kept(world, &story).await?;
     i2_nothing_is_decided_twice(&story)?;
     i3_nothing_is_sent_twice(world, &story)?;
     i3_what_is_called_sent_was_sent(world, &story)?;
@@ -64,8 +65,30 @@ fn received(story: &Story) -> Vec<(ConvId, MessageId, String)> {
 
 fn i1_nothing_accepted_is_lost(world: &World, story: &Story) -> Result<(), String> {
     let seen: BTreeSet<String> = received(story).into_iter().map(|(_, _, id)| id).collect();
-    match world.ledger.accepted.values().flatten().find(|id| !seen.contains(*id)) {
+    let decidable = |id: &&String| !world.ledger.tripping.contains(*id);
+    match world.ledger.accepted.values().flatten().filter(decidable).find(|id| !seen.contains(*id)) {
         Some(id) => Err(format!("I1: {id} was accepted and is in no conversation")),
+        None => Ok(()),
+    }
+}
+
+/// A message whose decision panics is in the quarantine with its bytes, and it alone: nothing that was decided beside it in the
+/// same frame is lost or done twice, which the other promises say.
+async fn i1_what_cannot_be_decided_is_kept(world: &World, story: &Story) -> Result<(), String> {
+    let held = |e: &Event| if let Public::Quarantined { seq, .. } = e.public { Some(seq) } else { None };
+    let held: BTreeSet<Seq> = story.events.iter().filter_map(held).collect();
+    let records = world.log.read_in(0, 100_000).await.map_err(|e| e.to_string())?;
+    let held: BTreeSet<String> = records
+        .iter()
+        .filter(|r| held.contains(&r.seq))
+        .filter_map(|r| Inbound::from_slice(&r.data).ok().map(|i| i.id().to_owned()))
+        .collect();
+    if let Some(id) = held.difference(&world.ledger.tripping).next() {
+        return Err(format!("I1: {id} was quarantined, and could have been decided"));
+    }
+    match world.ledger.accepted.values().flatten().find(|id| world.ledger.tripping.contains(*id) && !held.contains(*id))
+    {
+        Some(id) => Err(format!("I1: {id} cannot be decided, and is not in the quarantine")),
         None => Ok(()),
     }
 }

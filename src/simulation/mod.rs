@@ -8,7 +8,7 @@ mod plant;
 mod provider;
 mod world;
 
-pub(crate) use plant::{Bug, planted};
+pub(crate) use plant::{Bug, planted, trip};
 
 use world::World;
 

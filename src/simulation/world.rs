@@ -1,6 +1,7 @@
 //! One simulated life of a workspace: customers, agents, a provider, crashes; then quiet, and the checks.
 
 use super::checks;
+use super::plant::TRIP;
 use super::provider::{Provider, SimAdapter};
 use crate::clock;
 use crate::log::memory::{Faults, MemoryLog, MemoryOptions};
@@ -10,7 +11,7 @@ use crate::outbound::{Caller, Lane, spawn};
 use crate::packs::{Packs, Source};
 use crate::router::{Codec, Member, RouterHandle, Seat};
 use async_trait::async_trait;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -81,6 +82,8 @@ pub(super) struct Ledger {
     pub accepted: BTreeMap<String, Vec<String>>,
     /// Messages that were offered to IN, acknowledged or not.
     pub offered: Vec<String>,
+    /// Those of them whose decision panics.
+    pub tripping: BTreeSet<String>,
 }
 
 /// A process that routes, or is ready to, and sends.
@@ -306,6 +309,9 @@ impl World {
         let words = ["hello", "where is my refund", "direct please", "thanks", "a refund, direct"];
         let text = words[usize::try_from(self.dice.below(5)).unwrap_or(0)];
         let id = format!("{CHANNEL}:message:{}", self.serial);
+        let trips = self.dice.below(25) == 0;
+        let text = if trips { TRIP } else { text };
+        self.ledger.tripping.extend(trips.then(|| id.clone()));
         self.ledger.offered.push(id.clone());
         let now = self.now();
         let message = Message {

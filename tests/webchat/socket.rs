@@ -345,6 +345,11 @@ async fn typing_and_the_place_in_the_queue_are_told() {
     assert_eq!(ann.next().await, json!({ "type": "queue", "position": 3 }));
     fake.set_queue(visitor, None);
     assert_eq!(ann.next().await, json!({ "type": "queue", "position": null }));
+    // What comes after a message is a new beginning, however soon it comes.
+    ann.message("after-typing", "There.").await;
+    ann.until("ack").await;
+    ann.say(json!({ "type": "typing" })).await;
+    eventually("the next word", || fake.typing.load(Ordering::SeqCst) == 2).await;
 }
 
 #[tokio::test]

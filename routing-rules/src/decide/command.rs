@@ -308,8 +308,8 @@ impl<'a> Draft<'a> {
             return Ok(done(200, [("conversation", c.id.to_string())]));
         }
         self.may_reopen(&c)?;
-        self.emit(Public::Reopened { conv: c.id, why: Why::Transferred });
-        self.back_to_us(c.id, Why::Transferred);
+        self.emit(Public::Reopened { conv: c.id, why: Why::Reopened });
+        self.back_to_us(c.id, Why::Reopened);
         Ok(done(200, [("conversation", c.id.to_string())]))
     }
 
@@ -504,7 +504,7 @@ impl<'a> Draft<'a> {
                 let conv = self.open(contact, channel, thread, &to.value, to, None, true);
                 // Where the customer's answer will wait.
                 if let Some(queue) = queue {
-                    self.enqueue(conv, Entry::new(queue, Why::Transferred));
+                    self.enqueue(conv, Entry::new(queue, Why::Started));
                     self.arrived.remove(&conv);
                 }
                 if let Some(agent) = &agent {

@@ -114,6 +114,20 @@ impl Posted {
         let named = self.fields.optional("agent", SHORT);
         self.caller.actor(named)
     }
+
+    /// Tells the router what was asked for, once all of the body was understood.
+    pub(super) async fn act(mut self, state: &ApiState, action: Action) -> Result<Response, Problem> {
+        let actor = self.actor()?;
+        self.fields.finish()?;
+        state.act(self.once, actor, action).await
+    }
+
+    /// The same where the body's `agent` means something else: it speaks for the caller.
+    pub(super) async fn act_as_caller(self, state: &ApiState, action: Action) -> Result<Response, Problem> {
+        let actor = self.caller.actor(None)?;
+        self.fields.finish()?;
+        state.act(self.once, actor, action).await
+    }
 }
 
 /// An answer that may be given again under the same key.

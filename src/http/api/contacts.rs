@@ -48,7 +48,6 @@ pub(super) async fn update(
     mut posted: Posted,
 ) -> Result<Response, Problem> {
     let contact = known_form(&id)?;
-    let actor = posted.actor()?;
     let f = &mut posted.fields;
     let tags = f.strings("tags");
     let attributes = f.map("attributes");
@@ -67,8 +66,7 @@ pub(super) async fn update(
         }
         consent.insert(channel, state);
     }
-    posted.fields.finish()?;
-    state.act(posted.once, actor, Action::UpdateContact { contact, tags, attributes, consent }).await
+    posted.act(&state, Action::UpdateContact { contact, tags, attributes, consent }).await
 }
 
 /// Joins the contact that the body names into the one of the path.
@@ -78,7 +76,6 @@ pub(super) async fn merge(
     mut posted: Posted,
 ) -> Result<Response, Problem> {
     let into = known_form(&id)?;
-    let actor = posted.actor()?;
     let f = &mut posted.fields;
     let from = f.text("from", SHORT);
     if !from.is_empty() && ContactId::parse(&from).is_none() {
@@ -87,6 +84,5 @@ pub(super) async fn merge(
     if from == into {
         f.fault("from", "is the contact itself");
     }
-    posted.fields.finish()?;
-    state.act(posted.once, actor, Action::MergeContact { into, from }).await
+    posted.act(&state, Action::MergeContact { into, from }).await
 }

@@ -126,7 +126,6 @@ pub(super) async fn update(
     mut posted: Posted,
 ) -> Result<Response, Problem> {
     let conversation = known_form(&id)?;
-    let actor = posted.actor()?;
     let f = &mut posted.fields;
     let tags = f.strings("tags");
     let priority = f.optional("priority", SHORT);
@@ -134,8 +133,7 @@ pub(super) async fn update(
         f.fault("priority", "must be low, normal, high or urgent");
     }
     let attributes = f.map("attributes");
-    posted.fields.finish()?;
-    state.act(posted.once, actor, Action::Update { conversation, tags, priority, attributes }).await
+    posted.act(&state, Action::Update { conversation, tags, priority, attributes }).await
 }
 
 pub(super) async fn reply(
@@ -181,23 +179,13 @@ pub(super) async fn note(
     mut posted: Posted,
 ) -> Result<Response, Problem> {
     let conversation = known_form(&id)?;
-    let actor = posted.actor()?;
     let text = posted.fields.text("text", LONG);
-    posted.fields.finish()?;
-    state.act(posted.once, actor, Action::Note { conversation, text }).await
+    posted.act(&state, Action::Note { conversation, text }).await
 }
 
 /// A command that needs nothing but the conversation.
-async fn plain(
-    state: ApiState,
-    id: &str,
-    mut posted: Posted,
-    action: fn(String) -> Action,
-) -> Result<Response, Problem> {
-    let conversation = known_form(id)?;
-    let actor = posted.actor()?;
-    posted.fields.finish()?;
-    state.act(posted.once, actor, action(conversation)).await
+async fn plain(state: ApiState, id: &str, posted: Posted, action: fn(String) -> Action) -> Result<Response, Problem> {
+    posted.act(&state, action(known_form(id)?)).await
 }
 
 pub(super) async fn take(
@@ -279,7 +267,6 @@ pub(super) async fn snooze(
     mut posted: Posted,
 ) -> Result<Response, Problem> {
     let conversation = known_form(&id)?;
-    let actor = posted.actor()?;
     let now = state.backend().now();
     let f = &mut posted.fields;
     let given = f.has("until");
@@ -290,14 +277,12 @@ pub(super) async fn snooze(
     if until.is_some_and(|u| u <= now) {
         f.fault("until", "must be in the future");
     }
-    posted.fields.finish()?;
-    let until = until.unwrap_or(now);
-    state.act(posted.once, actor, Action::Snooze { conversation, until }).await
+    // What is missing or in the past goes no further than the faults that were noted.
+    posted.act(&state, Action::Snooze { conversation, until: until.unwrap_or(now) }).await
 }
 
 /// Starts a conversation from our side.
 pub(super) async fn start(State(state): State<ApiState>, mut posted: Posted) -> Result<Response, Problem> {
-    let actor = posted.caller.actor(None)?;
     let f = &mut posted.fields;
     let to_channel = f.text("channel", SHORT);
     let text = f.text("text", LONG);
@@ -311,8 +296,7 @@ pub(super) async fn start(State(state): State<ApiState>, mut posted: Posted) -> 
         }
         None => f.fault("to", "must be an object with kind and value"),
     }
-    posted.fields.finish()?;
-    state.act(posted.once, actor, Action::Start { to_channel, to, text, destination }).await
+    posted.act_as_caller(&state, Action::Start { to_channel, to, text, destination }).await
 }
 
 /// Who asks, for handlers that only read.

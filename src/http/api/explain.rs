@@ -9,7 +9,7 @@ use axum::extract::{Path, State};
 use http::Uri;
 use serde_json::{Map, Value, json};
 use switchboard_routing_rules::event::{NoReply, PassedOver, Why};
-use switchboard_routing_rules::pack::{RuleTrace, SeenMessage};
+use switchboard_routing_rules::pack::{ConvStatus, RuleTrace, SeenMessage};
 
 /// `GET /messages/{id}/explain`; the id `last` is the newest message of a customer.
 pub(super) async fn explain(
@@ -43,7 +43,8 @@ pub(super) async fn explain(
     } else {
         None
     };
-    let last = facts.considering.last();
+    let moves = Moves::of(&facts);
+    let shown = moves.chosen();
     Ok(Json(json!({
         "message": message.id,
         "conversation": message.conversation,
@@ -52,8 +53,9 @@ pub(super) async fn explain(
         "rules": rules(traces.as_deref(), &facts),
         "incomplete": missing,
         "outcome": outcome(&facts),
-        "agents": agents(last),
-        "others": last.map_or(0, |c| c.considered.others),
+        "agents": agents(shown),
+        "others": shown.map_or(0, |c| c.considered.others),
+        "later": moves.later.iter().map(|c| later(c)).collect::<Vec<_>>(),
         "facts": seen_facts(&facts, seen.as_ref()),
         "sentences": sentences(&facts, traces.as_deref(), missing, &names),
     })))
@@ -99,12 +101,48 @@ fn rules(traces: Option<&[RuleTrace]>, facts: &Facts) -> Vec<Value> {
         .collect()
 }
 
+/// To whom the conversation went: with this message, and afterwards, until the customer wrote again.
+struct Moves<'f> {
+    now: Vec<&'f Considering>,
+    later: Vec<&'f Considering>,
+}
+
+impl Moves<'_> {
+    fn of(facts: &Facts) -> Moves<'_> {
+        let (now, later) = facts.considering.iter().partition(|c| c.at <= facts.at);
+        Moves { now, later }
+    }
+
+    /// The choice whose agents are shown: this decision's, else the first that was made for the conversation it left waiting.
+    fn chosen(&self) -> Option<&Considering> {
+        self.now.last().or_else(|| self.later.iter().find(|c| !by_hand(c.why.as_ref()))).copied()
+    }
+}
+
+/// A person chose, and nobody was compared.
+fn by_hand(why: Option<&Why>) -> bool {
+    matches!(why, Some(Why::Taken | Why::Accepted | Why::Transferred))
+}
+
+fn later(c: &Considering) -> Value {
+    json!({ "at": c.at, "agent": c.agent, "offered": c.offered, "why": c.why.as_ref().map(views::why_words) })
+}
+
+/// Whether the decision left the conversation where it was.
+fn kept(facts: &Facts) -> bool {
+    let o = &facts.outcome;
+    o.queue.is_none() && o.agent.is_none() && !o.closed && o.snoozed_until.is_none()
+}
+
 fn outcome(facts: &Facts) -> Value {
     let o = &facts.outcome;
+    let before = facts.seen.as_ref().filter(|s| kept(facts) && !s.new);
+    let owner = before.filter(|s| s.state == Some(ConvStatus::Assigned)).and_then(|s| s.contact_agent.as_ref());
     let replies: Vec<Value> = o.replies.iter().map(|(id, rule)| json!({ "message": id, "rule": rule })).collect();
     json!({
-        "queue": o.queue,
-        "agent": o.agent,
+        "queue": o.queue.as_ref().or(before.and_then(|s| s.queue.as_ref())),
+        "agent": o.agent.as_ref().or(owner),
+        "kept": before.is_some(),
         "replies": replies,
         "tags": o.tags,
         "priority": o.priority,
@@ -126,8 +164,8 @@ fn passed_words(why: &PassedOver) -> String {
     }
 }
 
-fn agents(last: Option<&Considering>) -> Vec<Value> {
-    let Some(c) = last else { return vec![] };
+fn agents(shown: Option<&Considering>) -> Vec<Value> {
+    let Some(c) = shown else { return vec![] };
     let how = if c.offered { "it was offered to them" } else { "it was assigned to them" };
     let mut rows = vec![json!({ "agent": c.agent, "chosen": true, "reason": how })];
     rows.extend(
@@ -202,6 +240,7 @@ fn sentences(facts: &Facts, traces: Option<&[RuleTrace]>, missing: Option<&str>,
     let mut out = vec![];
     let considered = traces.map(|t| t.iter().filter(|r| !r.skipped).count());
     match (facts.hits.as_slice(), considered) {
+        ([], Some(1)) => out.push("The only rule that was asked did not match.".into()),
         ([], Some(n)) => out.push(format!("None of the {n} rules matched.")),
         ([], None) => out.push("No rule matched.".into()),
         ([one], _) => out.push(format!("The rule “{one}” matched.")),
@@ -232,19 +271,153 @@ fn sentences(facts: &Facts, traces: Option<&[RuleTrace]>, missing: Option<&str>,
     if let Some(until) = o.snoozed_until {
         out.push(format!("The conversation was snoozed until {until}."));
     }
-    for c in &facts.considering {
-        let name = names.get(&c.agent).unwrap_or(&c.agent);
-        let passed = c.considered.passed.len() + usize::try_from(c.considered.others).unwrap_or(usize::MAX);
-        let verb = if c.offered { "offered" } else { "assigned" };
-        let others = match passed {
-            0 => String::new(),
-            1 => "; one other agent was passed over".into(),
-            n => format!("; {n} other agents were passed over"),
-        };
-        out.push(format!("It was {verb} to {name}{others}."));
-    }
+    out.extend(stayed(facts, names));
+    let moves = Moves::of(facts);
+    out.extend(moves.now.iter().map(|c| moved(c, "It", names)));
+    out.extend(moves.later.iter().map(|c| format!("Later, at {}, {}", c.at, moved(c, "it", names))));
     if let Some(why) = missing {
         out.push(format!("The conditions cannot be shown: {why}."));
     }
     out
+}
+
+/// `It was assigned to Ann; two others were passed over.` `it` is how the sentence calls the conversation.
+fn moved(c: &Considering, it: &str, names: &views::Names) -> String {
+    let name = names.get(&c.agent).unwrap_or(&c.agent);
+    let passed = c.considered.passed.len() + usize::try_from(c.considered.others).unwrap_or(usize::MAX);
+    let others = match passed {
+        0 => String::new(),
+        1 => "; one other agent was passed over".into(),
+        n => format!("; {n} other agents were passed over"),
+    };
+    match (c.offered, &c.why) {
+        (true, _) => format!("{it} was offered to {name}{others}."),
+        (false, Some(Why::Taken)) => format!("{name} took it{others}."),
+        (false, Some(Why::Accepted)) => format!("{name} accepted it{others}."),
+        (false, Some(why)) => format!("{it} was assigned to {name} {}{others}.", views::why_words(why)),
+        (false, None) => format!("{it} was assigned to {name}{others}."),
+    }
+}
+
+/// Where a conversation stays that a message did not move.
+fn stayed(facts: &Facts, names: &views::Names) -> Option<String> {
+    let seen = facts.seen.as_ref().filter(|s| kept(facts) && !s.new)?;
+    let owner = seen.contact_agent.as_ref().map(|id| names.get(id).unwrap_or(id));
+    Some(match seen.state? {
+        ConvStatus::Assigned => format!("It stays with {}, who has the conversation.", owner.unwrap_or("its agent")),
+        ConvStatus::Offered => "It stays with the agent to whom the conversation is offered.".into(),
+        ConvStatus::Queued => match &seen.queue {
+            Some(queue) => format!("It keeps its place in the queue {queue}."),
+            None => "It keeps its place.".into(),
+        },
+        ConvStatus::Pending | ConvStatus::Snoozed | ConvStatus::Closed => {
+            format!("The conversation stays {}: a machine wrote the message.", seen.state?.as_str())
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::FactsOutcome;
+    use switchboard_envelope::Timestamp;
+    use switchboard_routing_rules::event::Considered;
+    use switchboard_routing_rules::pack::SeenState;
+
+    const NOW: Timestamp = Timestamp(1_795_219_200_000);
+
+    fn facts(state: Option<ConvStatus>) -> Facts {
+        let seen = SeenState {
+            now: NOW,
+            new: state.is_none(),
+            state,
+            queue: state.map(|_| "billing".to_owned()),
+            contact_agent: Some("ann".to_owned()),
+            ..SeenState::default()
+        };
+        Facts {
+            pack: "p".into(),
+            at: NOW,
+            hits: vec![],
+            place: None,
+            seen: Some(seen),
+            message: None,
+            from: None,
+            considering: vec![],
+            not_replied: vec![],
+            outcome: FactsOutcome::default(),
+        }
+    }
+
+    fn told(facts: &Facts) -> Vec<String> {
+        let names = views::Names::of_test(&[("ann", "Ann"), ("bob", "Bob")]);
+        let mut told = sentences(facts, None, None, &names);
+        assert_eq!(told.remove(0), "No rule matched.");
+        told
+    }
+
+    #[test]
+    fn a_message_that_moves_nothing_says_where_the_conversation_stays() {
+        for (state, sentence, agent) in [
+            (ConvStatus::Assigned, "It stays with Ann, who has the conversation.", json!("ann")),
+            (ConvStatus::Queued, "It keeps its place in the queue billing.", Value::Null),
+            (ConvStatus::Offered, "It stays with the agent to whom the conversation is offered.", Value::Null),
+            (ConvStatus::Closed, "The conversation stays closed: a machine wrote the message.", Value::Null),
+        ] {
+            let facts = facts(Some(state));
+            assert_eq!(told(&facts), [sentence]);
+            let came = outcome(&facts);
+            assert_eq!((&came["queue"], &came["agent"], &came["kept"]), (&json!("billing"), &agent, &json!(true)));
+        }
+        let mut moved = facts(Some(ConvStatus::Assigned));
+        moved.outcome.queue = Some("vip".into());
+        assert_eq!(told(&moved), ["It was put in the queue vip."]);
+        assert_eq!((&outcome(&moved)["agent"], &outcome(&moved)["kept"]), (&Value::Null, &json!(false)));
+        assert_eq!(told(&facts(None)), Vec::<String>::new(), "a new conversation was nowhere before");
+    }
+
+    #[test]
+    fn what_came_later_is_told_as_later() {
+        let passed = |agent: &str| Considered {
+            chosen: Some(agent.to_owned()),
+            passed: vec![("cyn".to_owned(), PassedOver::Away)],
+            others: 0,
+        };
+        let considering = |after: i64, agent: &str, why, considered| Considering {
+            at: NOW.plus(after),
+            agent: agent.to_owned(),
+            offered: false,
+            why: Some(why),
+            considered,
+        };
+        let mut waited = facts(None);
+        waited.outcome.queue = Some("billing".into());
+        waited.considering = vec![
+            considering(60_000, "ann", Why::Strategy, passed("ann")),
+            considering(90_000, "bob", Why::Transferred, Considered::default()),
+        ];
+        assert_eq!(
+            told(&waited),
+            [
+                "It was put in the queue billing.",
+                "Later, at 2026-11-21T00:01:00.000Z, it was assigned to Ann as the queue's turn goes; one other agent was passed over.",
+                "Later, at 2026-11-21T00:01:30.000Z, it was assigned to Bob by transfer.",
+            ]
+        );
+        // The comparison of agents is the one that was made, not the transfer that compared nobody.
+        let moves = Moves::of(&waited);
+        assert_eq!(moves.chosen().map(|c| c.agent.as_str()), Some("ann"));
+        assert_eq!(
+            later(moves.later[1]),
+            json!({ "at": "2026-11-21T00:01:30.000Z", "agent": "bob", "offered": false, "why": "by transfer" })
+        );
+
+        let mut at_once = waited;
+        at_once.considering.insert(0, considering(0, "bob", Why::Strategy, passed("bob")));
+        assert_eq!(Moves::of(&at_once).chosen().map(|c| c.agent.as_str()), Some("bob"));
+        assert_eq!(
+            told(&at_once)[1],
+            "It was assigned to Bob as the queue's turn goes; one other agent was passed over."
+        );
+    }
 }

@@ -28,16 +28,9 @@ pub(super) async fn dead_letters(State(state): State<ApiState>, uri: Uri) -> Res
     Ok(Json(json!({ "dead_letters": rows, "next": cursor("dead_letters", page.next) })))
 }
 
-async fn about(
-    state: ApiState,
-    id: &str,
-    mut posted: Posted,
-    action: fn(String) -> Action,
-) -> Result<Response, Problem> {
+async fn about(state: ApiState, id: &str, posted: Posted, action: fn(String) -> Action) -> Result<Response, Problem> {
     let send = MessageId::parse(id).ok_or_else(|| Problem::not_found("there is no such dead letter"))?.to_string();
-    let actor = posted.actor()?;
-    posted.fields.finish()?;
-    state.act(posted.once, actor, action(send)).await
+    posted.act(&state, action(send)).await
 }
 
 pub(super) async fn resend(

@@ -100,13 +100,11 @@ pub(super) async fn offers(State(state): State<ApiState>, uri: Uri) -> Result<Js
 async fn answer_offer(
     state: ApiState,
     id: &str,
-    mut posted: Posted,
+    posted: Posted,
     action: fn(String) -> Action,
 ) -> Result<Response, Problem> {
     let offer = OfferId::parse(id).ok_or_else(|| Problem::not_found("there is no such offer"))?.to_string();
-    let actor = posted.actor()?;
-    posted.fields.finish()?;
-    state.act(posted.once, actor, action(offer)).await
+    posted.act(&state, action(offer)).await
 }
 
 pub(super) async fn accept(
@@ -157,9 +155,7 @@ async fn channel_command(
     if !is_id(&id) || !state.backend().state().channels.contains_key(&id) {
         return Err(Problem::not_found("there is no such channel"));
     }
-    let actor = posted.caller.actor(None)?;
-    posted.fields.finish()?;
-    state.act(posted.once, actor, action(id)).await
+    posted.act_as_caller(&state, action(id)).await
 }
 
 pub(super) async fn pause(

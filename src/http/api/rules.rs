@@ -7,8 +7,8 @@ use super::{ApiState, views};
 use crate::http::problem::{Fault, Problem};
 use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use http::Uri;
+use axum::response::Response;
+use http::{StatusCode, Uri};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use switchboard_envelope::Action;
@@ -56,16 +56,20 @@ pub(super) async fn reload(State(state): State<ApiState>, mut posted: Posted) ->
             return Err(Problem { code: "bad_pack".into(), detail: detail.into(), ..Problem::invalid(errors) });
         }
     };
-    let mut given = state.command(once, actor, Action::ReloadPack { hash: hash.clone() }).await?;
+    let before = state.backend().state().pack.clone();
+    let mut given = state.command(once.clone(), actor, Action::ReloadPack { hash: hash.clone() }).await?;
     if let Ok(Value::Object(map)) = &mut given.value {
+        map.insert("changed".into(), Value::Bool(hash != before));
         map.insert("hash".into(), Value::String(hash));
+    }
+    if let Ok(value) = &given.value {
+        let status = StatusCode::from_u16(given.status).unwrap_or(StatusCode::OK);
+        state.remember(&once, status, value);
     }
     Ok(given.into_response())
 }
 
 /// Puts the pack that was in force before in force again.
-pub(super) async fn rollback(State(state): State<ApiState>, mut posted: Posted) -> Result<Response, Problem> {
-    let actor = posted.actor()?;
-    posted.fields.finish()?;
-    Ok(state.act(posted.once, actor, Action::RollbackPack).await?.into_response())
+pub(super) async fn rollback(State(state): State<ApiState>, posted: Posted) -> Result<Response, Problem> {
+    posted.act(&state, Action::RollbackPack).await
 }

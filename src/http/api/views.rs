@@ -29,6 +29,13 @@ impl Names {
     }
 }
 
+#[cfg(test)]
+impl Names {
+    pub fn of_test(names: &[(&str, &str)]) -> Names {
+        Names(names.iter().map(|(id, name)| ((*id).to_owned(), (*name).to_owned())).collect())
+    }
+}
+
 fn consent_word(state: ConsentState) -> &'static str {
     match state {
         ConsentState::OptedOut => "opted_out",
@@ -104,7 +111,8 @@ pub(super) fn conversation(c: &Conversation, who: Option<&Contact>, now: &StateV
     })
 }
 
-fn why_words(why: &Why) -> String {
+/// As it follows `assigned to Ann`, or `put in the queue billing`.
+pub(super) fn why_words(why: &Why) -> String {
     match why {
         Why::Rule(rule) => format!("by the rule “{rule}”"),
         Why::Default => "by the pack's default".into(),
@@ -113,6 +121,8 @@ fn why_words(why: &Why) -> String {
         Why::Accepted => "who accepted it".into(),
         Why::Taken => "who took it".into(),
         Why::Transferred => "by transfer".into(),
+        Why::Reopened => "because it was opened again".into(),
+        Why::Started => "because we wrote first".into(),
         Why::Returned => "because its owner left or gave it back".into(),
         Why::Timer => "because its time had come".into(),
         Why::CustomerWrote => "because the customer wrote".into(),
@@ -136,6 +146,8 @@ fn event_text(e: &EventLine, names: &Names) -> String {
         ),
         ("queued", _, Some(queue), _) => format!("put in the queue {queue}{why}"),
         ("closed", Some(agent), _, _) => format!("closed by {}", names.say(agent)),
+        // Whoever answered, took or transferred it is told by the line that follows.
+        ("reopened", ..) if e.why != Some(Why::CustomerWrote) => "reopened".into(),
         ("reopened", ..) => format!("reopened{why}"),
         ("snoozed", _, _, Some(until)) => format!("snoozed until {until}"),
         ("breached", ..) => "its clock ran out".into(),

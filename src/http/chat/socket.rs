@@ -330,6 +330,8 @@ impl Talk {
     async fn answer(&mut self, frame: ClientFrame, wire: &mut Wire) -> Result<(), End> {
         match frame {
             ClientFrame::Message(message) => {
+                // What was being written was said: the next word begins something new, and is told at once.
+                self.typing_until = Instant::now();
                 let answer = match self.session.say(&self.state, &message).await {
                     Ok(ack) => ServerFrame::Ack(ack),
                     Err(error) => ServerFrame::Error(error),

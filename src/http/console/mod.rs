@@ -16,7 +16,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use std::sync::Arc;
 
@@ -46,12 +46,14 @@ struct Shared {
     version: Arc<str>,
 }
 
-/// `/console` and everything below it.
+/// `/console` and everything below it; `/` leads there.
 pub fn routes(state: ConsoleState) -> Router {
     let version = assets::version();
     let page = assets::page(&version, &state.workspace).into();
     let shared = Shared { console: state, page, version: version.into() };
     Router::new()
+        // Whoever types the bare address wants the desk.
+        .route("/", get(async || Redirect::to("/console")))
         .route("/console", get(page_route))
         .route("/console/{*path}", get(page_route))
         .route("/console/assets/{*path}", get(asset))

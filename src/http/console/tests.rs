@@ -77,6 +77,15 @@ async fn text(response: Response) -> String {
 }
 
 #[tokio::test]
+async fn the_bare_address_leads_to_the_console() {
+    let response = desk().get("/").await;
+    assert_eq!(
+        (response.status(), &response.headers()["location"]),
+        (StatusCode::SEE_OTHER, &"/console".parse().unwrap())
+    );
+}
+
+#[tokio::test]
 async fn a_login_code_works_once() {
     let desk = desk();
     let code = desk.sessions.create_login(you()).unwrap();

@@ -1,6 +1,6 @@
 use crate::{Shop, http, poll_until};
 use std::fs::{File, OpenOptions};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,14 @@ pub struct Daemon<'a> {
 impl<'a> Daemon<'a> {
     /// Starts it and waits until it is ready.
     pub async fn start(shop: &'a Shop) -> Daemon<'a> {
-        let mut daemon = Daemon { shop, child: spawn(shop) };
+        let mut daemon = Daemon { shop, child: spawn(shop, None) };
+        daemon.ready().await;
+        daemon
+    }
+
+    /// Starts it from a shell that said something before, such as `umask 0` or `ulimit -f 4096`, and waits until it is ready.
+    pub async fn start_after(shop: &'a Shop, shell: &str) -> Daemon<'a> {
+        let mut daemon = Daemon { shop, child: spawn(shop, Some(shell)) };
         daemon.ready().await;
         daemon
     }
@@ -57,7 +64,7 @@ impl<'a> Daemon<'a> {
 
     /// Starts it again and returns at once, for a kill before it is ready.
     pub fn spawn_again(&mut self) {
-        self.child = spawn(self.shop);
+        self.child = spawn(self.shop, None);
     }
 
     /// Sends a signal by name, as `TERM` or `HUP`.
@@ -134,18 +141,30 @@ impl Shop {
     }
 }
 
-fn spawn(shop: &Shop) -> Child {
+fn spawn(shop: &Shop, shell: Option<&str>) -> Child {
     let log: File = OpenOptions::new().create(true).append(true).open(shop.log()).expect("a file for the daemon's log");
     let errors = log.try_clone().expect("the log can be shared");
     let (arguments, environment) = shop.start();
-    let mut command = program(shop);
+    let mut command = match shell {
+        // The program takes the shell's place and its process id.
+        Some(said) => {
+            let mut shell = in_shop(shop, "/bin/sh".as_ref());
+            shell.arg("-c").arg(format!("{said}; exec \"$0\" \"$@\"")).arg(binary());
+            shell
+        }
+        None => program(shop),
+    };
     command.args(arguments).envs(environment).stdin(Stdio::null()).stdout(log).stderr(errors);
     command.spawn().expect("the program starts")
 }
 
-/// The program with an environment that holds nothing of the tester's.
 fn program(shop: &Shop) -> Command {
-    let mut command = Command::new(binary());
+    in_shop(shop, &binary())
+}
+
+/// A program with an environment that holds nothing of the tester's.
+fn in_shop(shop: &Shop, program: &Path) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(shop.folder()).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command
 }

@@ -36,6 +36,7 @@ async fn a_missing_or_wrong_signature_is_refused_counted_and_never_stored() {
         .any(|l| l.contains("support-sms") && (l.contains("forged") || l.contains("signature")) && !l.ends_with(" 0"));
     assert!(counted, "refused signatures are counted:\n{metrics}");
     let said = daemon.said();
+    assert!(said.contains("it has no signature") && said.contains("a delivery without a valid signature"), "{said}");
     assert!(
         !said.contains("refund EVERYTHING") && !said.contains(switchboard_e2e::AUTH_TOKEN),
         "a text or a secret is in the log"
@@ -46,10 +47,11 @@ async fn a_missing_or_wrong_signature_is_refused_counted_and_never_stored() {
 async fn report_mode_lets_a_wrong_signature_in_and_counts_it() {
     let provider = Provider::start().await;
     let shop = Shop::with(&provider.base_url()).sms("signatures = \"report\"").open();
-    let _daemon = Daemon::start(&shop).await;
+    let daemon = Daemon::start(&shop).await;
     let forged = shop.sms(ANN, "refund A-2", &sid("1")).signed_with("another");
     assert_eq!(forged.deliver(&shop.hook("support-sms")).await.unwrap().status, 200);
     assert_eq!(provider.sent_to(ANN, 1).await[0].body, "Your refund A-2 is on its way.");
+    assert!(daemon.said().contains("was let through"), "{}", daemon.said());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -63,16 +63,20 @@ async fn a_customer_and_an_agent_talk_through_the_pages() {
     browser.switch(&customer).await;
     browser.sees("Yes, from ten to four.").await;
 
-    // What the customer read, the agent sees; and the customer sees the agent write.
+    // What the customer read, the agent sees; and each sees the other write.
     browser.switch(&agent).await;
     browser.sees("read ✓✓").await;
     browser.keys("textarea", "One moment").await;
     browser.switch(&customer).await;
     browser.sees("is typing").await;
-    pictures(&browser, "typing").await;
+    browser.keys("textarea", "Thank").await;
     browser.switch(&agent).await;
+    browser.sees("is typing").await;
+    browser.screenshot(&screenshots().join("typing-console.png")).await;
     browser.keys("textarea", &BACKSPACE.repeat(20)).await;
     browser.switch(&customer).await;
+    browser.keys("textarea", &BACKSPACE.repeat(20)).await;
+    pictures(&browser, "typing").await;
 
     // A rule answers by itself.
     say(&browser, "I want a refund").await;

@@ -149,7 +149,13 @@ fn refused(response: &Response, now: Timestamp) -> AttemptOutcome {
         // A refusal of the channel is shown to everybody, so it holds nothing of what this customer was written.
         (None, Some(refused), _) if !refused.message.is_empty() && class != Class::Config => {
             let message: String = refused.message.chars().filter(|c| !c.is_control()).take(200).collect();
-            format!("Twilio refused it: {}", redact::text(&message, &[]))
+            let message = redact::text(&message, &[]);
+            // Behind a 5xx nobody knows whether it was taken.
+            if class == Class::PermanentMessage {
+                format!("Twilio refused it: {message}")
+            } else {
+                format!("Twilio answered {status}: {message}")
+            }
         }
         (None, _, 301 | 307 | 308) => "the API is at another address: check base_url".to_owned(),
         (None, _, 429) => "too many requests to Twilio; nothing was sent".to_owned(),

@@ -14,10 +14,10 @@
     .map(l => (l || '').slice(0, 2).toLowerCase()).find(l => ['en', 'de', 'fr', 'es', 'pl'].includes(l));
   const words = lang === 'en' ? {} : await fetch(base + '/words.json').then(r => r.json()).catch(() => ({}));
   const [TITLE, GREETING, OPEN, CLOSE, WRITE, SEND, ATTACH, CONNECTING, OFFLINE, SENDING, SENT, FAILED, RETRY, REMOVE, TYPING,
-    AUTO, QUEUE, UNREAD, LONG, LARGE, KIND, UPLOAD, REFUSED, YOU, SUPPORT, DOWNLOAD, WAITING] = words[lang] || [
+    AUTO, QUEUE, UNREAD, LONG, LARGE, KIND, UPLOAD, REFUSED, YOU, SUPPORT, DOWNLOAD, WAITING, AWAY] = words[lang] || [
     'Chat with us', 'Hello! How can we help you?', 'Open chat', 'Close chat', 'Write a message', 'Send', 'Attach a file', 'Connecting…',
     'You are offline. Your messages will be sent when you are back.', 'Sending…', 'Sent', 'Not sent', 'Try again', 'Remove', 'is typing…', 'Automatic reply', 'You are number {} in the queue',
-    '{} unread', 'Too long: at most {} characters', 'The file is too large (at most {} MB)', 'This kind of file is not accepted', 'The file could not be sent', 'The chat is not available on this page', 'You', 'Support', 'Download {}', 'Waiting to be sent'];
+    '{} unread', 'Too long: at most {} characters', 'The file is too large (at most {} MB)', 'This kind of file is not accepted', 'The file could not be sent', 'The chat is not available on this page', 'You', 'Support', 'Download {}', 'Waiting to be sent', 'We cannot be reached right now. Your messages will be sent as soon as we are back.'];
   const fill = (text, value) => text.replace('{}', value);
   const title = opt('title', cfg.title) || TITLE;
 
@@ -276,7 +276,7 @@ textarea::placeholder{color:var(--dim);opacity:1}
   }
   function status() {
     if (dead) return say_note(REFUSED, true);
-    say_note(online ? place ? fill(QUEUE, place) : '' : navigator.onLine === false || tries > 1 ? OFFLINE : CONNECTING);
+    say_note(online ? place ? fill(QUEUE, place) : '' : navigator.onLine === false ? OFFLINE : tries > 1 ? AWAY : CONNECTING);
   }
 
   let hushTimer;

@@ -16,11 +16,11 @@ export function toast(text, { error = false, act } = {}) {
   while (toasts.children.length > 3) toasts.firstChild.remove();
 }
 
-/** Runs an act and says how it went; answers whether it worked. */
+/** Runs an act and says how it went: `done` is the sentence, or makes it of the act's answer. Answers whether it worked. */
 export async function attempt(run, done, act) {
   try {
-    await run();
-    if (done) toast(done, { act });
+    const answer = await run();
+    if (done) toast(typeof done === "function" ? done(answer) : done, { act });
     return true;
   } catch (problem) {
     toast(problem.text ?? String(problem), { error: true });

@@ -8,7 +8,12 @@ import { current } from "./route.js";
 import { loadRules, may, on, state } from "./store.js";
 
 async function reload() {
-  await attempt(async () => { await api.reloadRules(); await loadRules(); }, "The pack on disk is in force.");
+  const read = async () => {
+    const answer = await api.reloadRules();
+    await loadRules();
+    return answer;
+  };
+  await attempt(read, ({ changed }) => (changed ? "The pack on disk is in force." : "Nothing changed: the pack on disk was in force already."));
 }
 
 async function rollback() {

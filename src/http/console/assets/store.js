@@ -43,22 +43,26 @@ export function on(topics, run) {
   }
 }
 
+function flush() {
+  scheduled = false;
+  const topics = dirty;
+  dirty = new Set();
+  const runs = new Set();
+  for (const t of topics) for (const run of listeners.get(t) ?? []) runs.add(run);
+  for (const run of runs) run(topics);
+}
+
 export function changed(topic) {
   dirty.add(topic);
   if (scheduled) return;
   scheduled = true;
-  const flush = () => {
-    scheduled = false;
-    const topics = dirty;
-    dirty = new Set();
-    const runs = new Set();
-    for (const t of topics) for (const run of listeners.get(t) ?? []) runs.add(run);
-    for (const run of runs) run(topics);
-  };
   // A hidden page gets no frames, but its title and its ring must stay true.
   if (document.hidden) setTimeout(flush, 50);
   else requestAnimationFrame(flush);
 }
+
+// Hidden before the frame that was asked for: it would come when somebody looks again, and until then nothing would ring.
+document.addEventListener("visibilitychange", () => { if (document.hidden && scheduled) setTimeout(flush, 50); });
 
 export const myName = () => state.me?.agent ?? null;
 export const isMe = (agent) => Boolean(agent) && agent === myName();

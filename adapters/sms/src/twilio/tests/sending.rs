@@ -66,7 +66,11 @@ fn a_send_is_the_documented_form() {
         smart_encoding: true,
         ..config()
     };
-    let seen = fields(&Twilio::new("support-sms", bare).unwrap(), &send("hi")).unwrap();
+    let bare = Twilio::new("support-sms", bare).unwrap();
+    // Told before anybody writes a reply that could not go.
+    assert!(bare.profile().no_files.is_some_and(|why| why.contains("http.public_url")));
+    assert_eq!(adapter().profile().no_files, None);
+    let seen = fields(&bare, &send("hi")).unwrap();
     let wanted = json!({
         "To": ["+15005550009"], "MessagingServiceSid": ["MG1"], "Body": ["hi"], "ValidityPeriod": ["300"], "SmartEncoded": ["true"],
     });

@@ -1,0 +1,158 @@
+//! The data directory: who may read it, what a start finds in it, and what becomes of it when the disk fails.
+#![forbid(unsafe_code)]
+
+use serde_json::Value;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use switchboard_e2e::{Daemon, Provider, Shop, eventually, message, sid};
+
+const ANN: &str = "+15551230001";
+const SOON: Duration = Duration::from_secs(40);
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    paths.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).permissions().mode() & 0o777
+}
+
+/// Whatever the umask is, and also in a directory that was made for it with wider permissions.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_data_is_for_its_owner_alone() {
+    let provider = Provider::start().await;
+    for made_before in [false, true] {
+        let shop = Shop::with(&provider.base_url()).open();
+        let data = shop.folder().join("data");
+        if made_before {
+            std::fs::create_dir(&data).unwrap();
+            std::fs::set_permissions(&data, PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        let mut daemon = Daemon::start_after(&shop, "umask 0").await;
+        shop.sms(ANN, "hello", &sid(&format!("private {made_before}")))
+            .deliver(&shop.hook("support-sms"))
+            .await
+            .unwrap();
+        let api = shop.api();
+        api.conversation(&format!("phone:{ANN}"), "the message", |c| message(c, "hello").is_some()).await;
+        // A stored body and a snapshot, which the end makes, are files too.
+        let long = shop.sms("+15551230002", &"long ".repeat(60_000), &sid(&format!("long {made_before}")));
+        assert_eq!(long.deliver(&shop.hook("support-sms")).await.unwrap().status, 200);
+        assert_eq!(daemon.terminate(SOON).await.code(), Some(0));
+
+        if !made_before {
+            assert_eq!(mode(&data), 0o700, "the data directory");
+        }
+        let files = files_below(&data);
+        for name in ["log.db", "history.db", "admin.token"] {
+            assert!(files.iter().any(|f| f.ends_with(name)), "no {name} among {files:?}");
+        }
+        let open: Vec<String> =
+            files.iter().filter(|f| mode(f) & 0o077 != 0).map(|f| format!("{} {:o}", f.display(), mode(f))).collect();
+        assert_eq!(open, Vec::<String>::new(), "others may read these");
+    }
+}
+
+/// A log that was lost, or is an older copy, forgot what was answered: going on would answer it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_behind_what_was_made_of_it_is_refused_at_the_start() {
+    let provider = Provider::start().await;
+    let shop = Shop::with(&provider.base_url()).open();
+    let mut daemon = Daemon::start(&shop).await;
+    let data = shop.folder().join("data");
+    let log_files = || {
+        files_below(&data)
+            .into_iter()
+            .filter(|f| f.file_name().is_some_and(|name| name.to_string_lossy().starts_with("log.db")))
+    };
+    shop.sms(ANN, "refund A-1", &sid("first")).deliver(&shop.hook("support-sms")).await.unwrap();
+    provider.sent_to(ANN, 1).await;
+    assert_eq!(daemon.terminate(SOON).await.code(), Some(0));
+    let copy = shop.folder().join("older");
+    std::fs::create_dir(&copy).unwrap();
+    for file in log_files() {
+        std::fs::copy(&file, copy.join(file.file_name().unwrap())).unwrap();
+    }
+    daemon.restart().await;
+    shop.sms(ANN, "refund A-2", &sid("second")).deliver(&shop.hook("support-sms")).await.unwrap();
+    provider.sent_to(ANN, 2).await;
+    assert_eq!(daemon.terminate(SOON).await.code(), Some(0));
+
+    let newest = shop.folder().join("newest");
+    std::fs::create_dir(&newest).unwrap();
+    for file in log_files() {
+        std::fs::rename(&file, newest.join(file.file_name().unwrap())).unwrap();
+    }
+    for (what, older) in [("an older copy", true), ("lost", false)] {
+        log_files().for_each(|file| std::fs::remove_file(file).unwrap());
+        if older {
+            for file in files_below(&copy) {
+                std::fs::copy(&file, data.join(file.file_name().unwrap())).unwrap();
+            }
+        }
+        daemon.spawn_again();
+        assert_eq!(daemon.ended(SOON).await.code(), Some(1), "{what}");
+        let said = daemon.said();
+        let last = said.lines().last().unwrap_or_default();
+        assert!(
+            last.contains("the log ends at frame") && last.contains("Put the log that belongs here back"),
+            "{what}: {last}"
+        );
+    }
+    // With the log that belongs there it goes on, and nothing was answered again meanwhile.
+    log_files().for_each(|file| std::fs::remove_file(file).unwrap());
+    for file in files_below(&newest) {
+        std::fs::copy(&file, data.join(file.file_name().unwrap())).unwrap();
+    }
+    daemon.restart().await;
+    shop.sms(ANN, "refund A-3", &sid("third")).deliver(&shop.hook("support-sms")).await.unwrap();
+    let sent: Vec<String> = provider.sent_to(ANN, 3).await.into_iter().map(|s| s.body).collect();
+    assert_eq!(sent, ["A-1", "A-2", "A-3"].map(|order| format!("Your refund {order} is on its way.")));
+}
+
+fn customer(n: usize) -> String {
+    format!("+1555{n:07}")
+}
+
+fn senders(conversations: &[Value]) -> Vec<String> {
+    let identities = conversations.iter().filter_map(|c| c["contact"]["identities"].as_array());
+    identities.flatten().filter_map(|i| i.as_str()?.strip_prefix("phone:").map(str::to_owned)).collect()
+}
+
+/// Writes past a size fail in the kernel, as they do on a disk that breaks: the COMMIT that meets it may have happened or not,
+/// so that nobody can say, and the daemon ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_fails_ends_the_daemon_and_loses_nothing_that_was_accepted() {
+    let provider = Provider::start().await;
+    let shop = Shop::with(&provider.base_url()).open();
+    // Without the trap the signal that comes with it would end the process before the error is seen.
+    let mut daemon = Daemon::start_after(&shop, "trap '' XFSZ; ulimit -f 4096").await;
+    let hook = shop.hook("support-sms");
+    let mut accepted = vec![];
+    let refused = loop {
+        let n = accepted.len();
+        assert!(n < 20_000, "the disk never failed");
+        let sms = shop.sms(&customer(n), &"word ".repeat(300), &sid(&format!("disk {n}")));
+        match sms.deliver(&hook).await {
+            Ok(delivered) if delivered.status == 200 => accepted.push(customer(n)),
+            other => break other,
+        }
+    };
+    assert!(refused.as_ref().map_or(true, |d| d.status == 503), "{refused:?}");
+    assert_eq!(daemon.ended(SOON).await.code(), Some(1), "it cannot know what is stored");
+    assert!(daemon.said().contains("COMMIT failed"), "it does not say why it ended");
+
+    daemon.restart().await;
+    let api = shop.api();
+    eventually("every accepted message", || async {
+        let known = senders(&api.all("/conversations", "conversations").await);
+        let lost: Vec<&String> = accepted.iter().filter(|a| !known.contains(a)).collect();
+        if lost.is_empty() { Ok(()) } else { Err(format!("{} of {} are not there", lost.len(), accepted.len())) }
+    })
+    .await;
+    shop.sms(ANN, "refund A-1", &sid("after the disk was mended")).deliver(&hook).await.unwrap();
+    assert_eq!(provider.sent_to(ANN, 1).await[0].body, "Your refund A-1 is on its way.");
+}
