@@ -267,7 +267,6 @@ pub enum Public {
         probe_at: Option<Timestamp>,
         paused: Option<String>,
     },
-
     Opened {
         conv: ConvId,
         contact: ContactId,
@@ -497,7 +496,6 @@ pub enum Public {
         rule: String,
         why: NoReply,
     },
-
     ConsentChanged {
         contact: ContactId,
         identity: KeyHash,

@@ -192,13 +192,11 @@ pub(crate) fn create_private(dir: &Path) -> io::Result<()> {
 /// Locks a data directory for this process, for as long as the file is open.
 pub(crate) fn lock_dir(dir: &Path) -> Result<File, OpenError> {
     let directory = |source| OpenError::Directory { dir: dir.to_owned(), source };
-    let mut file = File::options()
-        .create(true)
-        .read(true)
-        .write(true)
-        .truncate(false)
-        .open(dir.join("lock"))
-        .map_err(directory)?;
+    let mut options = File::options();
+    options.create(true).read(true).write(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(dir.join("lock")).map_err(directory)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
