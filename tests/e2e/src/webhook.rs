@@ -1,7 +1,7 @@
 use crate::{ACCOUNT_SID, AUTH_TOKEN, OUR_NUMBER, http};
-use aws_lc_rs::{digest, hmac};
-use base64::Engine;
+use aws_lc_rs::digest;
 use std::collections::BTreeMap;
+use switchboard_simulators::twilio::sign;
 
 /// A message id as the provider makes them, from any text that is unique in the test.
 #[must_use]
@@ -11,8 +11,8 @@ pub fn sid(seed: &str) -> String {
     format!("SM{hex}")
 }
 
-/// An incoming SMS webhook, signed as Twilio signs it: HMAC-SHA1 over the public URL and the sorted form, made here from its
-/// documentation and not with the adapter's own code.
+/// An incoming SMS webhook, signed as Twilio signs it by the simulator's code, which is not the adapter's. What the simulator would
+/// never send can be made of it.
 #[derive(Clone, Debug)]
 pub struct Sms {
     pub form: BTreeMap<String, String>,
@@ -51,22 +51,6 @@ impl Sms {
         Sms { form, token: AUTH_TOKEN.to_owned(), public_url: public_url.to_owned() }
     }
 
-    /// A status callback to `public_url`, whose query ties it to our send.
-    #[must_use]
-    pub fn status(public_url: &str, sid: &str, status: &str) -> Sms {
-        let fields = [
-            ("MessageSid", sid),
-            ("SmsSid", sid),
-            ("MessageStatus", status),
-            ("SmsStatus", status),
-            ("AccountSid", ACCOUNT_SID),
-            ("From", OUR_NUMBER),
-            ("ApiVersion", "2010-04-01"),
-        ];
-        let form = fields.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
-        Sms { form, token: AUTH_TOKEN.to_owned(), public_url: public_url.to_owned() }
-    }
-
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Sms {
         self.form.insert(name.to_owned(), value.to_owned());
@@ -93,13 +77,8 @@ impl Sms {
 
     #[must_use]
     pub fn signature(&self) -> String {
-        let mut data = self.public_url.clone();
-        for (name, value) in &self.form {
-            data.push_str(name);
-            data.push_str(value);
-        }
-        let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, self.token.as_bytes());
-        base64::engine::general_purpose::STANDARD.encode(hmac::sign(&key, data.as_bytes()))
+        let form: Vec<(String, String)> = self.form.clone().into_iter().collect();
+        sign(&self.token, &self.public_url, &form)
     }
 
     /// Posts it to the daemon at `url` (its local address; the signature is over the public one).

@@ -5,7 +5,7 @@ mod list;
 mod server;
 mod webhooks;
 
-pub use webhooks::{Delivery, InboundSms, Signature};
+pub use webhooks::{Delivery, InboundSms, Signature, sign};
 
 use crate::{
     http::{Answer, Request},

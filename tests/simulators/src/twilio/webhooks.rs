@@ -254,7 +254,8 @@ impl Shared {
 }
 
 /// The signature over the address and the form: every name with its distinct values, all sorted.
-fn sign(token: &str, url: &str, form: &[(String, String)]) -> String {
+#[must_use]
+pub fn sign(token: &str, url: &str, form: &[(String, String)]) -> String {
     let mut values = BTreeMap::<&str, Vec<&str>>::new();
     for (name, value) in form {
         values.entry(name).or_default().push(value);
