@@ -66,7 +66,7 @@ fn next(b: &Banner<'_>) -> String {
     let console = format!("http://{}/console", b.admin);
     let (name, login) = if b.agent.is_some() { ("be the agent", b.login) } else { ("console", b.login) };
     let _ = writeln!(out, "{name:<17}{}", login.unwrap_or(&console));
-    if b.agents == 0 {
+    if b.agents == 0 && !b.pack_hash.is_empty() {
         let _ = writeln!(
             out,
             "                 the rule pack has no agents: whoever signs in answers as admin, and nobody is given work"
