@@ -195,7 +195,11 @@ impl Follower {
 
     /// Takes over. Without a reason to stop, another was quicker, or this process must not lead now.
     async fn lead(mut self) -> Result<Box<Router>, (Box<Follower>, Option<Stop>)> {
-        match self.post.clock_hinders().await {
+        let hindered = match self.post.clock_hinders().await {
+            Ok(None) => self.post.log_hinders(&self.folded.state).await,
+            other => other,
+        };
+        match hindered {
             Ok(None) => {}
             Ok(hindered) => {
                 self.post.stands(Standing::Vacant { hindered });

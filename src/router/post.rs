@@ -222,6 +222,23 @@ impl Post {
             format!("this machine's clock is {} s off the log's: set it, for instance with chrony", off / 1000)
         }))
     }
+
+    /// Why this log forbids to lead: the record of IN at the cursor is never trimmed, so where it is another one, or none, LOG and
+    /// IN are not of the same time.
+    pub(super) async fn log_hinders(&self, state: &State) -> Result<Option<String>, LogError> {
+        let at = state.cursor;
+        if self.log.exclusive() || at.seq == 0 {
+            return Ok(None);
+        }
+        let there = self.log.get_in(at.seq).await?;
+        Ok(there.is_none_or(|r| r.at != at.at).then(|| {
+            format!(
+                "IN does not hold record {} of {}, which LOG says was decided last: they are not of the same copy; put the broker's \
+                 store back as a whole",
+                at.seq, at.at
+            )
+        }))
+    }
 }
 
 /// A router further off the log's clock than this does not lead.

@@ -281,3 +281,20 @@ async fn an_edge_follows_and_never_leads() {
     router.task.await.expect("it ends");
     edge.stands(|s| matches!(s, Standing::Vacant { .. })).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_router_does_not_lead_where_the_last_decided_input_is_gone() {
+    let shop = Workspace::new();
+    let one = shop.process("one").await;
+    shop.says(1, "hello").await;
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(one.decided(), 1);
+    one.kill().await;
+    shop.0.trim_in(1).await.expect("trim");
+    let two = shop.process("two").await;
+    let frames = shop.0.log_bounds().await;
+    sleep(Duration::from_secs(10)).await;
+    let says_why = |s: &Standing| matches!(s, Standing::Vacant { hindered: Some(why) } if why.contains("record 1 of"));
+    assert!(says_why(&two.handle.standing.borrow()), "{:?}", two.handle.standing.borrow());
+    assert_eq!(shop.0.log_bounds().await, frames, "it wrote nothing");
+}

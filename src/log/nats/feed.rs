@@ -20,7 +20,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
 const RING_BYTES: usize = 8 << 20;
 const RING_RECORDS: usize = 16_384;
@@ -30,6 +30,8 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Silence after which the consumer is made again.
 const SILENCE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(100);
+/// A server that just came to lead a stream may not show all of it for a moment.
+const CATCH_UP: Duration = Duration::from_secs(5);
 
 /// The end of a stream, as far as it was followed.
 struct Ring {
@@ -42,6 +44,10 @@ struct Ring {
     live: bool,
     /// The end of the stream as this process knows it, from answers of its own.
     known: Seq,
+    /// The stream ended before what was read of it: where it ended.
+    cut_at: Option<Seq>,
+    /// Since when the stream has seemed too short.
+    short: Option<Instant>,
 }
 
 pub(super) struct Feed {
@@ -85,7 +91,16 @@ struct Consumer {
 impl Feed {
     /// A stream that ends at `last`; nothing of it can be read until it is followed.
     pub(super) fn new(link: Link, stream: String, last: Seq) -> Arc<Feed> {
-        let ring = Ring { records: VecDeque::new(), bytes: 0, floor: last, to: last, live: false, known: last };
+        let ring = Ring {
+            records: VecDeque::new(),
+            bytes: 0,
+            floor: last,
+            to: last,
+            live: false,
+            known: last,
+            cut_at: None,
+            short: None,
+        };
         Arc::new(Feed {
             pages: Pages::new(link.clone(), stream.clone()),
             link,
@@ -124,9 +139,39 @@ impl Feed {
             moved.borrow_and_update();
             let fresh = self.lock().read(after, max);
             match fresh {
+                Fresh::Gone(last) => return Err(self.is_older(last, after)),
                 Fresh::Here(records) => return Ok(records),
                 Fresh::Before(to) => return self.pages.read(after, max, to).await,
                 Fresh::Behind => {}
+            }
+            if tokio::time::timeout_at(deadline, moved.changed()).await.is_err() {
+                return Err(LogError::Unavailable(format!("the end of {} is out of reach", self.stream)));
+            }
+        }
+    }
+
+    fn is_older(&self, last: Seq, seen: Seq) -> LogError {
+        LogError::Damaged(format!(
+            "{} ends at record {last}, but record {seen} was read before: the broker's store was lost, or is an older copy",
+            self.stream
+        ))
+    }
+
+    /// Waits until it is known that the stream is the one that was followed all the time, as after a lost connection: nothing may
+    /// be done before that an older copy does not know of.
+    pub(super) async fn sound(&self) -> Result<(), LogError> {
+        let deadline = Instant::now() + self.link.timeout();
+        let mut moved = self.moved.subscribe();
+        loop {
+            moved.borrow_and_update();
+            let (live, cut_at) = {
+                let ring = self.lock();
+                (ring.live, ring.cut_at)
+            };
+            match cut_at {
+                Some(last) => return Err(self.is_older(last, last + 1)),
+                None if live => return Ok(()),
+                None => {}
             }
             if tokio::time::timeout_at(deadline, moved.changed()).await.is_err() {
                 return Err(LogError::Unavailable(format!("the end of {} is out of reach", self.stream)));
@@ -158,7 +203,7 @@ impl Feed {
     async fn follow_once(&self) -> Result<(), Failure> {
         let mut lost = self.link.losses();
         let state = info(&self.link, &self.stream).await?.state;
-        let from = self.lock().start(&state);
+        let from = self.lock().start(&state)?;
         let inbox = self.link.client.new_inbox();
         let mut messages = self.link.client.subscribe(inbox.clone()).await.map_err(|e| no_answer(e.to_string()))?;
         let consumer: Consumer = self
@@ -253,19 +298,26 @@ enum Fresh {
     Before(Seq),
     /// The follower has not come so far yet.
     Behind,
+    /// The stream ends at this sequence, before what the reader has.
+    Gone(Seq),
 }
 
 impl Ring {
     /// Where the follower goes on.
-    fn start(&mut self, state: &StreamState) -> Seq {
-        if state.last_seq < self.to {
+    fn start(&mut self, state: &StreamState) -> Result<Seq, Failure> {
+        if state.last_seq >= self.to {
+            self.short = None;
+        } else if self.short.get_or_insert_with(Instant::now).elapsed() < CATCH_UP {
+            return Err(no_answer(format!("it ends at {}, before {} that was seen", state.last_seq, self.to)));
+        } else {
             // The stream is older than what we saw: what we hold is of another life of it.
             tracing::error!(seen = self.to, last = state.last_seq, "a stream ends before what was seen of it");
             (self.floor, self.to, self.known, self.bytes) = (state.last_seq, state.last_seq, state.last_seq, 0);
             self.records.clear();
+            self.cut_at = Some(self.cut_at.map_or(state.last_seq, |at| at.min(state.last_seq)));
         }
         self.known = self.known.max(state.last_seq);
-        self.to
+        Ok(self.to)
     }
 
     fn push(&mut self, record: Stored) {
@@ -285,6 +337,10 @@ impl Ring {
     }
 
     fn read(&self, after: Seq, max: usize) -> Fresh {
+        // What the reader has is of another life of the stream.
+        if let Some(at) = self.cut_at.filter(|at| after > *at) {
+            return Fresh::Gone(at);
+        }
         if after < self.floor {
             return Fresh::Before(self.floor);
         }

@@ -217,6 +217,7 @@ impl Log for NatsLog {
     }
 
     async fn claim(&self, key: &str, nonce: &str) -> Result<Claim, LogError> {
+        self.log.sound().await?;
         let there = self.claims.create(key, Bytes::copy_from_slice(nonce.as_bytes())).await?;
         Ok(if there.is_none_or(|there| there == nonce.as_bytes()) { Claim::Ours } else { Claim::Taken })
     }

@@ -333,3 +333,48 @@ async fn killed_at(step: Killed) {
         step.cut
     );
 }
+
+/// The broker comes back with a store of some time ago: what happened since is gone from the log, and was done all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_restored_from_an_older_copy_stops_every_process_and_nothing_is_sent_twice() {
+    let provider = Provider::start().await;
+    let Backend::Nats(mut server) = Backend::nats() else { panic!("a broker") };
+    let shop = |role| Shop::with(&provider.base_url()).broker(&server.url()).role(role).open();
+    let shops = [shop("all"), shop("all"), shop("edge")];
+    let mut daemons = vec![];
+    for shop in &shops {
+        daemons.push(Daemon::start(shop).await);
+    }
+    let says = async |n: usize| {
+        let (from, text) = (format!("+1555400{n:04}"), format!("refund A-{n}"));
+        let delivered = || async {
+            let taken = shops[n % 3].sms(&from, &text, &sid(&text)).deliver(&shops[n % 3].hook("support-sms")).await;
+            if matches!(&taken, Ok(answer) if answer.status == 200) { Ok(()) } else { Err(format!("{taken:?}")) }
+        };
+        eventually("the message to be taken", delivered).await;
+    };
+    for n in 0..10 {
+        says(n).await;
+    }
+    provider.asked(10).await;
+    let copy = server.copy();
+    for n in 10..40 {
+        says(n).await;
+    }
+    eventually_within(Duration::from_secs(30), "every reply", || async {
+        let sent = provider.sent().len();
+        if sent >= 40 { Ok(()) } else { Err(sent.to_string()) }
+    })
+    .await;
+    server.restore(&copy);
+    for (daemon, shop) in daemons.iter_mut().zip(&shops) {
+        let status = daemon.ended(Duration::from_secs(30)).await;
+        assert_eq!(status.code(), Some(1));
+        let said = daemon.said();
+        assert!(said.contains("is an older copy"), "{}", shop.folder().display());
+        daemon.spawn_again();
+        let status = daemon.ended(Duration::from_secs(30)).await;
+        assert_eq!(status.code(), Some(1), "and it does not start over it either");
+    }
+    assert_eq!(provider.requests(), 40, "nothing was sent a second time");
+}

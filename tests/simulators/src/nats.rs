@@ -124,6 +124,29 @@ impl NatsServer {
         }
     }
 
+    /// Kills it, keeps a copy of its store, and starts it again.
+    ///
+    /// # Panics
+    /// As [`NatsServer::start`], or when the store cannot be copied.
+    #[must_use]
+    pub fn copy(&mut self) -> TempDir {
+        self.kill();
+        let copy = TempDir::new().expect("a directory for the copy");
+        replace(&self.dir.path().join("store"), &copy.path().join("store"));
+        self.restart();
+        copy
+    }
+
+    /// Kills it, and starts it over a copy of its store that was made before.
+    ///
+    /// # Panics
+    /// As [`NatsServer::copy`].
+    pub fn restore(&mut self, copy: &TempDir) {
+        self.kill();
+        replace(&copy.path().join("store"), &self.dir.path().join("store"));
+        self.restart();
+    }
+
     /// What it wrote.
     #[must_use]
     pub fn log(&self) -> String {
@@ -159,6 +182,13 @@ impl NatsServer {
         let sent = Command::new("kill").args([signal, &pid.to_string()]).status().expect("kill");
         assert!(sent.success(), "kill {signal} {pid}");
     }
+}
+
+/// Puts a copy of a folder in the place of another.
+fn replace(from: &Path, to: &Path) {
+    let _ = fs::remove_dir_all(to);
+    let copied = Command::new("cp").arg("-a").args([from, to]).status().expect("cp");
+    assert!(copied.success(), "cp -a {} {}", from.display(), to.display());
 }
 
 /// Whether the kernel has stopped a thread; one that is gone answers nothing either.
