@@ -25,7 +25,7 @@ use tokio::sync::watch;
 
 /// As the daemon does.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const SALT: Salt = Salt([7; 16]);
 const CONVERSATIONS: u64 = 10_000;

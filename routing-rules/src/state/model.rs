@@ -98,7 +98,6 @@ mod declines {
 
     type Declines = Option<Box<BTreeMap<Name, Timestamp>>>;
 
-    #[expect(clippy::ref_option, reason = "serde gives it like this")]
     pub fn serialize<S: Serializer>(declined: &Declines, to: S) -> Result<S::Ok, S::Error> {
         match declined {
             Some(all) => all.serialize(to),
