@@ -5,7 +5,7 @@ use switchboard_envelope::{
     Action, Actor, Address, Attachment, AttemptResult, Author, ChannelProfile, Command, ConsentChange, ConsentState,
     Content, Echo, Inbound, Message, Outcome, Scope, Timestamp, Visibility,
 };
-use switchboard_routing_rules::event::{Event, Public, Reply, Why};
+use switchboard_routing_rules::event::{DeadReason, Event, Public, Reply, Why};
 use switchboard_routing_rules::ids::Salt;
 use switchboard_routing_rules::invariants::check_invariants;
 use switchboard_routing_rules::pack::{ConvStatus, Environment, RulePack};
@@ -99,22 +99,40 @@ impl Life {
     }
 
     fn result(&mut self, send: &str, outcome: Outcome, opted_out: bool, provider: &[&str]) -> Vec<Event> {
-        self.hears(&Inbound::Result(AttemptResult {
-            id: format!("{CHANNEL}:result:{send}.1.1:{}", outcome.as_str()),
+        let result = AttemptResult {
+            provider_ids: provider.iter().map(|p| (*p).to_owned()).collect(),
+            code: opted_out.then(|| "21610".into()),
+            opted_out,
+            ..self.ended(send, 1, outcome)
+        };
+        self.hears(&Inbound::Result(result))
+    }
+
+    fn ended(&self, send: &str, n: u32, outcome: Outcome) -> AttemptResult {
+        AttemptResult {
+            id: format!("{CHANNEL}:result:{send}.1.{n}:{}", outcome.as_str()),
             channel: CHANNEL.into(),
             send: send.into(),
             part: 1,
-            n: 1,
+            n,
             at: self.now,
             outcome,
-            provider_ids: provider.iter().map(|p| (*p).to_owned()).collect(),
-            code: opted_out.then(|| "21610".into()),
+            provider_ids: vec![],
+            code: None,
             detail: None,
             retry_after_ms: None,
             channel_refused: false,
-            opted_out,
+            opted_out: false,
             reconciled: false,
-        }))
+        }
+    }
+
+    fn passes(&mut self, ms: i64) -> Vec<Event> {
+        self.now = self.now.plus(ms);
+        let decision = decide(self.state.clone(), &Input::Timers { now: self.now }, &self.pack);
+        self.state = decision.after;
+        assert_eq!(check_invariants(&self.state, &self.pack), vec![], "after {ms} ms");
+        decision.events
     }
 
     fn echo(&mut self, sid: &str, text: &str, at: Timestamp) -> Vec<Event> {
@@ -278,4 +296,45 @@ fn what_is_opened_again_by_hand_says_so() {
         })
         .collect();
     assert_eq!(whys, [&Why::Reopened, &Why::Reopened], "nobody transferred it");
+}
+
+/// The numbers of the attempts that were released.
+fn released(events: &[Event]) -> Vec<u32> {
+    let number = |e: &Event| match &e.public {
+        Public::Released { n, .. } => Some(*n),
+        _ => None,
+    };
+    events.iter().filter_map(number).collect()
+}
+
+fn dead(events: &[Event]) -> Vec<DeadReason> {
+    let reason = |e: &Event| match &e.public {
+        Public::Dead { reason, .. } => Some(*reason),
+        _ => None,
+    };
+    events.iter().filter_map(reason).collect()
+}
+
+#[test]
+fn where_the_receiver_drops_repeats_an_unknown_attempt_is_made_again_and_never_called_unsent() {
+    let drops = ChannelProfile { same_id_retry: true, not_after_ms: 60_000, ..ChannelProfile::new("webhook", "phone") };
+    for (first, end) in [(Outcome::Unknown, DeadReason::Unknown), (Outcome::NotSent, DeadReason::Expired)] {
+        let mut life = Life::on(drops.clone());
+        life.customer("SM1");
+        let (_, _, send) = life.answers("1", "hi");
+        let events = life.result(&send, first, false, &[]);
+        assert_eq!(dead(&events), [], "{first:?}: it is tried again");
+        assert_eq!(released(&life.passes(5_000)), [2], "{first:?}");
+        let second = Inbound::Result(life.ended(&send, 2, Outcome::NotSent));
+        life.hears(&second);
+        assert_eq!(dead(&life.passes(120_000)), [end], "the first attempt was {first:?}");
+    }
+    let mut life = Life::on(drops);
+    life.customer("SM1");
+    let (_, _, send) = life.answers("1", "hi");
+    life.result(&send, Outcome::Unknown, false, &[]);
+    life.passes(5_000);
+    let second = Inbound::Result(life.ended(&send, 2, Outcome::Accepted));
+    let events = life.hears(&second);
+    assert!(events.iter().any(|e| matches!(e.public, Public::Sent { .. })), "{events:?}");
 }

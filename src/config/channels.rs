@@ -12,9 +12,9 @@ use switchboard_adapter_sdk::Secret;
 use switchboard_webchat::{Limits, Side, WebchatConfig};
 
 /// The kinds of channel that this version has.
-pub const KINDS: [&str; 2] = ["sms", "webchat"];
+pub const KINDS: [&str; 3] = ["sms", "webchat", "webhook"];
 /// The kinds that the documentation names and a later version will have.
-const LATER: [&str; 7] = ["email", "twitter", "facebook", "slack", "mattermost", "webhook", "external"];
+const LATER: [&str; 6] = ["email", "twitter", "facebook", "slack", "mattermost", "external"];
 /// Names under which the daemon itself writes records.
 const RESERVED: [&str; 2] = ["api", "router"];
 
@@ -51,6 +51,7 @@ pub struct ChannelConfig {
 pub enum ChannelKind {
     Sms(SmsConfig),
     Webchat(WebchatConfig),
+    Webhook(WebhookConfig),
 }
 
 impl ChannelKind {
@@ -60,6 +61,7 @@ impl ChannelKind {
         match self {
             ChannelKind::Sms(_) => "sms",
             ChannelKind::Webchat(_) => "webchat",
+            ChannelKind::Webhook(_) => "webhook",
         }
     }
 }
@@ -94,6 +96,16 @@ pub struct TwilioConfig {
     pub echoes: bool,
 }
 
+#[derive(Clone, Debug)]
+pub struct WebhookConfig {
+    /// Where messages are posted.
+    pub url: String,
+    /// Each signs what goes out, and may have signed what comes in.
+    pub secrets: Vec<Secret>,
+    /// The `kind` of its customers' addresses; the channel's id by default.
+    pub address_kind: Option<String>,
+}
+
 pub(super) fn read(
     r: &mut Reader<'_>,
     root: &mut Section,
@@ -109,7 +121,7 @@ pub(super) fn read(
             continue;
         };
         section.variant(kind);
-        if let Some(channel) = channel(r, &mut section, kind, public_url) {
+        if let Some(channel) = channel(r, &mut section, kind, &id, public_url) {
             channels.insert(id, channel);
         }
         section.finish(r);
@@ -119,7 +131,7 @@ pub(super) fn read(
 
 fn kind(r: &mut Reader<'_>, s: &mut Section) -> Option<&'static str> {
     s.required(r, "kind", "\"webchat\"", |written| {
-        let has = "this version has `sms` and `webchat`";
+        let has = "this version has `sms`, `webchat` and `webhook`";
         if let Some(kind) = KINDS.iter().find(|k| **k == written) {
             Ok(*kind)
         } else if LATER.contains(&written) {
@@ -132,7 +144,13 @@ fn kind(r: &mut Reader<'_>, s: &mut Section) -> Option<&'static str> {
     })
 }
 
-fn channel(r: &mut Reader<'_>, s: &mut Section, kind: &'static str, public_url: Option<&str>) -> Option<ChannelConfig> {
+fn channel(
+    r: &mut Reader<'_>,
+    s: &mut Section,
+    kind: &'static str,
+    id: &str,
+    public_url: Option<&str>,
+) -> Option<ChannelConfig> {
     let enabled = s.boolean(r, "enabled").unwrap_or(true);
     let rate = s.get(r, "rate", rate);
     let send_timeout = s.get(r, "send_timeout", duration_within("1s", "2m"));
@@ -152,6 +170,7 @@ fn channel(r: &mut Reader<'_>, s: &mut Section, kind: &'static str, public_url: 
         "sms" => {
             (ChannelKind::Sms(sms(r, s, public_url.filter(|_| enabled), enabled)?), Some(Duration::from_secs(300)))
         }
+        "webhook" => (ChannelKind::Webhook(webhook(r, s, id)?), None),
         _ => (ChannelKind::Webchat(webchat(r, s)), None),
     };
     Some(ChannelConfig {
@@ -261,6 +280,39 @@ fn callbacks(r: &mut Reader<'_>, place: &Place, path: &str, public_url: Option<&
     if host.contains('_') {
         r.error(place, format!("`http.public_url` has an `_` in its host `{host}`: Twilio refuses such an address for the status callbacks of `{path}`"));
     }
+}
+
+fn webhook(r: &mut Reader<'_>, s: &mut Section, id: &str) -> Option<WebhookConfig> {
+    s.need(r, "url", "\"https://crm.shop.example/switchboard\"");
+    let url = s.placed(r, "url", |v| switchboard_webhook::endpoint(v).map(|_| v.to_owned()));
+    if let Some(u) = url.as_ref().filter(|u| u.value.starts_with("http:") && !is_loopback(&u.value)) {
+        r.warn(
+            &u.place,
+            format!("{} is `{}`: customers' messages would travel unencrypted; write `https`", s.name("url"), u.value),
+        );
+    }
+    let place = s.place_of("secret").unwrap_or_else(|| s.place.clone());
+    let secrets = s.required_secrets(r, "secret");
+    for secret in &secrets {
+        if let Err(e) = switchboard_webhook::SigningKey::parse(secret.expose()) {
+            r.error(&place, format!("{} {e}: make one with `echo whsec_$(openssl rand -base64 32)`", s.name("secret")));
+        }
+    }
+    let written = s.has("address_kind");
+    let address_kind = s.get(r, "address_kind", switchboard_webhook::address_kind_of);
+    if !written && switchboard_webhook::address_kind_of(id).is_err() {
+        r.error(
+            &s.place,
+            format!(
+                "{} is missing: the channel's id is too long to stand for it; write `address_kind = \"customer\"`",
+                s.name("address_kind")
+            ),
+        );
+    }
+    if secrets.is_empty() {
+        return None;
+    }
+    Some(WebhookConfig { url: url?.value, secrets, address_kind })
 }
 
 fn webchat(r: &mut Reader<'_>, s: &mut Section) -> WebchatConfig {

@@ -14,7 +14,9 @@ pub mod schema;
 mod secrets;
 mod values;
 
-pub use channels::{ChannelConfig, ChannelKind, KINDS, Signatures, SmsConfig, SmsProvider, TwilioConfig};
+pub use channels::{
+    ChannelConfig, ChannelKind, KINDS, Signatures, SmsConfig, SmsProvider, TwilioConfig, WebhookConfig,
+};
 pub use daemon::{
     AdminConfig, HttpConfig, LimitsConfig, LogConfig, LogFormat, LoggingConfig, RetentionConfig, ShutdownConfig,
     TlsConfig, TokenConfig,

@@ -31,7 +31,7 @@ pub fn config_schema() -> Value {
                 "inbox": size("1GiB", "what may wait to be routed; messages are refused at 80 % of it"),
                 "duplicates": { "type": "integer", "minimum": 10_000, "maximum": 1_000_000_000, "default": 5_000_000, "description": "remembered event ids" },
             })),
-            "channels": by_id("Where customers write.", json!({ "oneOf": [sms(), webchat()] })),
+            "channels": by_id("Where customers write.", json!({ "oneOf": [sms(), webchat(), webhook()] })),
             "desks": { "type": "object", "maxProperties": 0, "description": "this version has no desks: agents answer in the console and through the API" },
         },
         "$defs": {
@@ -237,6 +237,15 @@ fn webchat() -> Value {
         "limits": limits,
     });
     channel("webchat", "The chat widget, on our own page and on yours.", own, &[])
+}
+
+fn webhook() -> Value {
+    let own = json!({
+        "url": { "type": "string", "format": "uri", "description": "where messages to customers are posted", "examples": ["https://crm.shop.example/switchboard"] },
+        "secret": one_or_more("`whsec_` and base64: signs what goes out, and must have signed what comes in"),
+        "address_kind": { "type": "string", "pattern": "^[a-z0-9_-]{1,32}$", "description": "what its customers' addresses are, as `phone`; the channel's id by default" },
+    });
+    channel("webhook", "Anything that speaks signed JSON over HTTP (Standard Webhooks).", own, &["url", "secret"])
 }
 
 fn one_or_more(description: &str) -> Value {

@@ -14,6 +14,7 @@ fn environment() -> Environment {
         ("TWILIO_API_SECRET", "apisecretvalue"),
         ("SWITCHBOARD_OPS_TOKEN", "0123456789abcdef0123456789abcdef"),
         ("CHAT_IDENTITY_SECRET", "visitorsecretvalue"),
+        ("CRM_SECRET", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"),
         ("NATS_NKEY", "SUAPT3AUXD5JGY672D4BLUSBURXBNBLQBYDLURDRA354V7MJGTR5AG5WOY"),
         ("PROXY_URL", "http://user:hunter2@proxy.internal:3128"),
     ]

@@ -7,6 +7,7 @@ use switchboard_adapter_sdk::Adapter;
 use switchboard_envelope::ChannelProfile;
 use switchboard_sms::{Twilio, TwilioConfig};
 use switchboard_webchat::{Origin, Webchat};
+use switchboard_webhook::Webhook;
 
 /// Attempts released at once, at most; a rate makes it fewer, so that what waits for the rate does not wait at an edge.
 const IN_FLIGHT: u32 = 512;
@@ -60,6 +61,17 @@ fn one(config: &Config, id: &str, channel: &ChannelConfig) -> Result<Running, Ve
                 (Arc::new(adapter), None)
             }
         },
+        ChannelKind::Webhook(hook) => {
+            let settings = switchboard_webhook::WebhookConfig {
+                url: hook.url.clone(),
+                secrets: hook.secrets.clone(),
+                address_kind: hook.address_kind.clone(),
+                has_links: config.http.public_url.is_some(),
+            };
+            let adapter =
+                Webhook::new(id, settings).map_err(|p| p.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+            (Arc::new(adapter), None)
+        }
         ChannelKind::Webchat(chat) => {
             let settings = chat
                 .clone()

@@ -10,6 +10,7 @@ mod reload;
 mod retention;
 mod role;
 mod start;
+mod supervisor;
 mod tokens;
 
 pub use role::Role;

@@ -3,6 +3,7 @@
 use super::channels::{self, Running};
 use super::retention::Keeper;
 use super::role::Role;
+use super::supervisor::Supervisor;
 use super::{api, chat, health, listener, open_log, tokens};
 use crate::cli::banner::{Banner, ChannelLine, banner};
 use crate::clock;
@@ -208,6 +209,9 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
         tracing::warn!(token, agent, "a token speaks for an agent whom the rule pack in force does not have");
     }
     welcome(&config, role, &sessions, log.as_ref(), in_force.as_deref());
+    let supervisor = Supervisor::of_process();
+    supervisor.ready(&format!("workspace {} is served on {}", config.workspace, config.http.listen));
+    let watchdog = supervisor.watch();
 
     // Running: until a signal, or until something that the daemon cannot do without ends.
     tokio::select! {
@@ -219,6 +223,7 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
         }
     }
     tracing::info!(drain = ?config.shutdown.drain, "stopping: nothing new is accepted; a second signal ends at once");
+    supervisor.stopping(config.shutdown.drain);
     stop_edges.send_replace(true);
     chat_state.drain();
     let drain = async {
@@ -240,6 +245,7 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
             tracing::warn!("the drain took too long; what was in hand is found again at the next start");
         }
     }
+    watchdog.inspect(JoinHandle::abort);
     waker.abort();
     keeper.abort();
     trims.abort();
@@ -283,7 +289,7 @@ fn welcome(config: &Config, role: Role, sessions: &Arc<Sessions>, log: &dyn Log,
         kind: c.kind.name(),
         url: match &c.kind {
             crate::config::ChannelKind::Webchat(_) => Some(format!("{chat_base}/chat/{id}")),
-            crate::config::ChannelKind::Sms(_) => config.hook_url(id),
+            crate::config::ChannelKind::Sms(_) | crate::config::ChannelKind::Webhook(_) => config.hook_url(id),
         },
     });
     let durability = log.durability();

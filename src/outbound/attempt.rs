@@ -5,7 +5,7 @@ use crate::clock;
 use crate::log::{Claim, Class, InRecord, LogError};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use switchboard_adapter_sdk::AttemptOutcome;
+use switchboard_adapter_sdk::{Answer, AttemptOutcome, Call};
 use switchboard_envelope::{AttemptResult, Inbound, Outbound, Outcome, Reconcile, Send as SendRecord, event_id};
 
 #[cfg(test)]
@@ -107,11 +107,17 @@ impl Lane {
         let linked = self.links.as_ref().filter(|_| !send.content.attachments.is_empty()).map(|l| l.fill(send));
         match self.adapter.encode(linked.as_ref().unwrap_or(send)) {
             Ok(call) => {
-                let answer = self.client.call(call.clone()).await;
+                let answer = self.leave(call).await;
                 self.adapter.classify(send, &answer, clock::now())
             }
             Err(refused) => refused,
         }
+    }
+
+    /// Makes a call, signed for this moment and within the channel's time.
+    async fn leave(&self, call: Call) -> Answer {
+        let call = Call { timeout: self.send_timeout, ..call };
+        self.client.call(self.adapter.signed(call, clock::now())).await
     }
 
     async fn reconcile(&self, question: &Reconcile) {
@@ -119,7 +125,7 @@ impl Lane {
         // The provider may list a message a little later than it took it: ask until the time is over.
         let mut wait = Duration::from_secs(1);
         loop {
-            let answer = self.client.call(call.clone()).await;
+            let answer = self.leave(call.clone()).await;
             if let Some(outcome) = self.adapter.reconciled(question, &answer) {
                 let send = as_send(question);
                 return self.result(&send, outcome, true).await;

@@ -170,6 +170,11 @@ pub trait Adapter: std::marker::Send + Sync + 'static {
     /// When the content cannot be expressed on this channel.
     fn encode(&self, send: &SendRecord) -> Result<Call, AttemptOutcome>;
 
+    /// Adds to a call what depends on the moment at which it leaves, such as a signature over the time.
+    fn signed(&self, call: Call, _now: Timestamp) -> Call {
+        call
+    }
+
     /// The outcome of an attempt, from a data table of the provider's codes.
     fn classify(&self, send: &SendRecord, answer: &Answer, now: Timestamp) -> AttemptOutcome;
 

@@ -306,6 +306,13 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
+/// Whether an address that outsiders chose leads into the network that we stand in, as far as it shows without resolving it.
+/// [`Client::fetch`] looks at what names resolve to, but takes a literal address for the operator's own choice.
+#[must_use]
+pub fn leads_inside(url: &Url) -> bool {
+    is_internal(url)
+}
+
 /// A literal address that outsiders must not make us visit; names are looked at when they are resolved.
 fn is_internal(url: &Url) -> bool {
     match url.host() {

@@ -18,6 +18,11 @@ const PROBE_MS: i64 = 60_000;
 const BACKOFF_MIN_MS: i64 = 2_000;
 const BACKOFF_MAX_MS: i64 = 15 * 60_000;
 
+/// Why a send ends whose time is over. What may have been taken by an earlier attempt is not called unsent.
+pub(super) fn expired(send: &SendState) -> DeadReason {
+    if send.maybe_sent { DeadReason::Unknown } else { DeadReason::Expired }
+}
+
 impl Draft<'_> {
     /// Accepts a message of ours. What must not be sent was refused before.
     pub(super) fn send(
@@ -194,7 +199,8 @@ impl Draft<'_> {
         let at = self.now().plus(wait);
         if at >= send.not_after {
             self.attempt_ended(send, r, outcome, None);
-            return self.dead(send, DeadReason::Expired);
+            let reason = if outcome == Outcome::Unknown { DeadReason::Unknown } else { expired(send) };
+            return self.dead(send, reason);
         }
         self.attempt_ended(send, r, outcome, Some(at));
     }
@@ -243,7 +249,7 @@ impl Draft<'_> {
             }
             Verdict::NotSent if now >= send.not_after => {
                 self.attempt_ended(&send, None, Outcome::NotSent, None);
-                self.dead(&send, DeadReason::Expired);
+                self.dead(&send, expired(&send));
             }
             // Nobody even tried, so there is nothing to back off from.
             Verdict::NotSent => self.attempt_ended(&send, None, Outcome::NotSent, Some(now)),

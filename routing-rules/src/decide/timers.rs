@@ -53,7 +53,7 @@ impl Draft<'_> {
         match send.phase {
             Phase::Waiting | Phase::Ready { .. } | Phase::Backoff { .. } if send.not_after <= now => {
                 let removed = self.state.channels.get(&send.channel).is_none_or(|c| c.removed);
-                let reason = if removed { DeadReason::ChannelRemoved } else { DeadReason::Expired };
+                let reason = if removed { DeadReason::ChannelRemoved } else { super::sends::expired(&send) };
                 self.dead(&send, reason);
             }
             Phase::Backoff { until } if until <= now => {

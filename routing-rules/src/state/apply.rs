@@ -274,6 +274,7 @@ impl State {
                 phase,
                 released: None,
                 provider: vec![],
+                maybe_sent: false,
                 private: body,
             });
         }
@@ -301,11 +302,13 @@ impl State {
         let now = self.now;
         self.edit_send(message, |s| {
             s.provider.extend(provider.iter().copied());
+            s.maybe_sent |= outcome == Outcome::Unknown;
             match (outcome, retry_at) {
                 (Outcome::Accepted, _) if s.part < s.parts && !s.is_dead() => {
                     s.part += 1;
                     s.n = 0;
                     s.retries = 0;
+                    s.maybe_sent = false;
                     s.phase = Phase::Ready { since: now };
                 }
                 (_, Some(at)) => {

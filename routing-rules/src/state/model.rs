@@ -255,6 +255,9 @@ pub struct SendState {
     pub released: Option<Timestamp>,
     /// Hashes of the provider's ids for it.
     pub provider: Vec<KeyHash>,
+    /// An attempt at this part may have been taken, though it was retried since.
+    #[serde(default)]
+    pub maybe_sent: bool,
     #[serde(skip)]
     pub private: Option<Arc<SendPrivate>>,
 }

@@ -1,4 +1,4 @@
-//! deploy/nats.conf: with its permissions, and none beside them, everything works; what it does not allow is denied.
+//! deploy/nats-users.conf: with its permissions, and none beside them, everything works; what it does not allow is denied.
 
 use super::{Credentials, NatsLog, NatsOptions};
 use crate::log::{
@@ -18,12 +18,10 @@ const PUBLIC: &str = "UBZAXALZ65UGYXAEGG7QSOCK4HTSF3HFR52A2O6P6HFPJADXZQFBMX7V";
 
 /// A broker with the shipped permissions.
 fn broker() -> NatsServer {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/nats.conf");
-    let shipped = std::fs::read_to_string(&path).expect("deploy/nats.conf");
-    let (_, permissions) = shipped.split_once("# --- who may do what ---").expect("the part about permissions");
-    let placeholder = "PUT-THE-PUBLIC-KEY-OF-THE-DAEMON-HERE";
-    assert!(permissions.contains(placeholder), "the place of the key");
-    NatsServer::with(&permissions.replace(placeholder, PUBLIC))
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/nats-users.conf");
+    let shipped = std::fs::read_to_string(&path).expect("deploy/nats-users.conf");
+    assert!(shipped.contains("nkey: $DAEMON_NKEY"), "the place of the key");
+    NatsServer::with(&shipped.replace("$DAEMON_NKEY", PUBLIC))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

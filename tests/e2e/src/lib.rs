@@ -25,7 +25,7 @@ pub use daemon::{Daemon, binary};
 pub use dice::Dice;
 pub use provider::Provider;
 pub use shop::{ACCOUNT_SID, AUTH_TOKEN, OUR_NUMBER, Pack, Shop, ShopBuilder};
-pub use switchboard_simulators::{InboundSms, Sent, Step};
+pub use switchboard_simulators::{HookStep, InboundSms, Sent, Step, Taken, WebhookSim};
 pub use wait::{eventually, eventually_within, poll_until};
 pub use webhook::{Delivered, Sms, post_form, sid};
 

@@ -48,6 +48,7 @@ pub struct Shop {
     pub admin_port: u16,
     quickstart: bool,
     role: Option<&'static str>,
+    environment: Vec<(String, String)>,
 }
 
 #[derive(Debug)]
@@ -78,22 +79,29 @@ impl Shop {
     #[must_use]
     pub fn quickstart() -> Shop {
         let folder = TempDir::with_prefix("switchboard-e2e-").expect("a temporary folder");
-        Shop { folder, public_port: free_port(), admin_port: free_port(), quickstart: true, role: None }
+        Shop {
+            folder,
+            public_port: free_port(),
+            admin_port: free_port(),
+            quickstart: true,
+            role: None,
+            environment: vec![],
+        }
     }
 
     /// The arguments and environment that start the daemon over this shop.
-    pub(crate) fn start(&self) -> (Vec<OsString>, Vec<(&'static str, String)>) {
+    pub(crate) fn start(&self) -> (Vec<OsString>, Vec<(String, String)>) {
         if self.quickstart {
             let listen = |port: u16| format!("127.0.0.1:{port}");
             let environment = [
-                ("SWITCHBOARD__HTTP__LISTEN", listen(self.public_port)),
-                ("SWITCHBOARD__ADMIN__LISTEN", listen(self.admin_port)),
+                ("SWITCHBOARD__HTTP__LISTEN".to_owned(), listen(self.public_port)),
+                ("SWITCHBOARD__ADMIN__LISTEN".to_owned(), listen(self.admin_port)),
             ];
-            return (vec![], environment.into());
+            return (vec![], environment.into_iter().chain(self.environment.clone()).collect());
         }
         let mut arguments = vec!["run".into(), "--config".into(), self.config().into()];
         arguments.extend(self.role.into_iter().flat_map(|role| ["--role".into(), role.into()]));
-        (arguments, vec![])
+        (arguments, self.environment.clone())
     }
 
     #[must_use]
@@ -164,6 +172,13 @@ impl Shop {
         crate::Sms::new(&self.public_hook("support-sms"), from, text, sid)
     }
 
+    /// What the daemons of this shop find in their environment, as from a supervisor.
+    #[must_use]
+    pub fn with_env(mut self, name: &str, value: &str) -> Shop {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Changes the configuration for the next start.
     pub fn reconfigure(&self, change: impl Fn(&str) -> String) {
         let before = std::fs::read_to_string(self.config()).expect("the configuration can be read");
@@ -223,8 +238,8 @@ impl ShopBuilder {
     #[must_use]
     pub fn open(self) -> Shop {
         let folder = TempDir::with_prefix("switchboard-e2e-").expect("a temporary folder");
-        let shop =
-            Shop { folder, public_port: free_port(), admin_port: free_port(), quickstart: false, role: self.role };
+        let (public_port, admin_port) = (free_port(), free_port());
+        let shop = Shop { folder, public_port, admin_port, quickstart: false, role: self.role, environment: vec![] };
         let config = format!(
             r#"
 workspace = "main"

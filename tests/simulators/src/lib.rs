@@ -8,10 +8,12 @@ pub mod http;
 mod nats;
 mod stub;
 pub mod twilio;
+mod webhook;
 
 pub use nats::NatsServer;
 pub use stub::FastStub;
 pub use twilio::{Callback, Delivery, InboundSms, Sent, Signature, Step, TwilioSim, TwilioSimConfig};
+pub use webhook::{HookStep, Taken, WebhookSim};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

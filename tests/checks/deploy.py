@@ -1,0 +1,212 @@
+#!/usr/bin/env python3
+"""What deploy/ promises: the unit is valid, tight, and lets the program do what it does; the image is built from what its
+context holds, and runs as nobody.
+
+`tests/checks/deploy.py [PROGRAM]`: with the built program it is also run, and its system calls are compared with those that
+the unit allows."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+UNIT = ROOT / "deploy/switchboard.service"
+# In tenths, as systemd-analyze takes it.
+EXPOSURE = 20
+
+
+def run(*arguments, **options):
+    return subprocess.run(arguments, capture_output=True, text=True, **options)
+
+
+# --- the unit ---------------------------------------------------------------------------------------------------------
+
+def settings(text):
+    """Every value of every key, in order; an empty value takes back what stood before, as systemd reads it."""
+    found = {}
+    for line in text.splitlines():
+        if match := re.match(r"([A-Za-z]+)=(.*)", line):
+            found.setdefault(match[1], []).append(match[2].strip())
+    return found
+
+
+def exposure():
+    done = run("systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE}", "--no-pager", str(UNIT))
+    said = (done.stdout + done.stderr).strip().splitlines()
+    if done.returncode:
+        yield f"{UNIT.name}: more exposed than {EXPOSURE / 10}: {said[-1] if said else done.returncode}"
+
+
+def valid():
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / UNIT.name
+        # The program is not installed here.
+        copy.write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", UNIT.read_text(), flags=re.M))
+        done = run("systemd-analyze", "verify", "--man=no", str(copy))
+    # What is wrong with the machine's own units is not ours.
+    ours = [line for line in done.stderr.splitlines() if UNIT.name in line]
+    for line in ours:
+        yield f"{UNIT.name}: {line}"
+
+
+def supervised():
+    unit = settings(UNIT.read_text())
+    for key, value in {"Type": "notify", "DynamicUser": "yes", "StateDirectory": "switchboard", "NoNewPrivileges": "yes"}.items():
+        if unit.get(key) != [value]:
+            yield f"{UNIT.name}: write {key}={value}"
+    for key in ("WatchdogSec", "LoadCredential", "TimeoutStopSec"):
+        if not unit.get(key):
+            yield f"{UNIT.name}: {key} is missing"
+
+
+# --- what the program does, and what the unit lets it do --------------------------------------------------------------
+
+def expanded(name):
+    """The system calls of a set of systemd, and of the sets in it."""
+    calls = set()
+    for line in run("systemd-analyze", "syscall-filter", "--no-pager", name).stdout.splitlines()[1:]:
+        word = line.strip()
+        if word.startswith("@"):
+            calls |= expanded(word)
+        elif word and not word.startswith("#"):
+            calls.add(word)
+    return calls
+
+
+def allowed():
+    calls = set()
+    for value in settings(UNIT.read_text())["SystemCallFilter"]:
+        names = value.lstrip("~").split()
+        sets = set().union(*(expanded(n) if n.startswith("@") else {n} for n in names))
+        calls = calls - sets if value.startswith("~") else calls | sets
+    return calls
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def get(url, body=None):
+    request = urllib.request.Request(url, data=body, headers={"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        return answer.read()
+
+
+def calls_of(program, folder):
+    """The system calls of a whole life: start, a visitor's page, health, a reload of the rules, the drain."""
+    public, admin = free_port(), free_port()
+    trace = Path(folder) / "trace"
+    environment = {
+        "PATH": os.environ["PATH"], "SWITCHBOARD__HTTP__LISTEN": f"127.0.0.1:{public}",
+        "SWITCHBOARD__ADMIN__LISTEN": f"127.0.0.1:{admin}", "NOTIFY_SOCKET": f"@switchboard-{os.getpid()}", "WATCHDOG_USEC": "200000",
+    }
+    command = ["strace", "-f", "-qq", "-e", "signal=none", "-o", str(trace), program]
+    with open(Path(folder) / "said", "wb") as said:
+        daemon = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                get(f"http://127.0.0.1:{admin}/readyz")
+                break
+            except OSError:
+                if time.monotonic() > deadline or daemon.poll() is not None:
+                    raise SystemExit(f"the program did not start under strace: {Path(folder, 'said').read_text()}")
+                time.sleep(0.05)
+        for path in ("/chat/site", "/chat/site/widget.js"):
+            get(f"http://127.0.0.1:{public}{path}")
+        get(f"http://127.0.0.1:{admin}/metrics")
+        # strace passes a signal on to nobody: the program is its child.
+        child = int(run("pgrep", "-P", str(daemon.pid)).stdout.split()[0])
+        os.kill(child, signal.SIGHUP)
+        get(f"http://127.0.0.1:{admin}/readyz")
+        os.kill(child, signal.SIGTERM)
+        daemon.wait(timeout=60)
+    finally:
+        daemon.kill()
+    lines = trace.read_text(errors="replace").splitlines()
+    return {m[1] for line in lines if (m := re.match(r"\d+ +(?:<\.\.\. )?([a-z0-9_]+)[ (]", line))}
+
+
+def sandboxed(program):
+    with tempfile.TemporaryDirectory() as folder:
+        used = calls_of(program, folder)
+    if len(used) < 30:
+        yield f"only {len(used)} system calls were seen: {sorted(used)}"
+    # SQLite gives its files to the owner of the database when it is root, which the unit's program never is.
+    as_root = {"fchown"} if os.geteuid() == 0 else set()
+    for call in sorted(used - allowed() - as_root):
+        yield f"{UNIT.name}: SystemCallFilter denies {call}, which the program uses"
+
+
+# --- the image --------------------------------------------------------------------------------------------------------
+
+def context():
+    """The tracked files that the image's context holds."""
+    kept = []
+    for line in (ROOT / "deploy/Containerfile.dockerignore").read_text().splitlines():
+        if line.startswith("!"):
+            kept.append(line[1:])
+        elif line and not line.startswith("#") and line != "*":
+            yield f"Containerfile.dockerignore: `{line}` is neither `*` nor an exception"
+    files = run("git", "ls-files", "-z", "--", *kept, cwd=ROOT).stdout.split("\0")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in filter(None, files):
+            (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, Path(folder) / name)
+        done = run("cargo", "metadata", "--locked", "--offline", "--no-deps", "--format-version", "1", cwd=folder)
+        if done.returncode:
+            yield f"Containerfile.dockerignore: the workspace does not load from the image's context: {done.stderr.strip()}"
+            return
+        packages = json.loads(done.stdout)["packages"]
+        for target in (t for p in packages for t in p["targets"] if set(t["kind"]) & {"lib", "bin"}):
+            if not Path(target["src_path"]).is_file():
+                yield f"Containerfile.dockerignore: {target['src_path']} is left out"
+
+
+def image():
+    text = (ROOT / "deploy/Containerfile").read_text()
+    stages = re.split(r"^FROM ", text, flags=re.M)[1:]
+    last = stages[-1]
+    if len(stages) < 2:
+        yield "Containerfile: the compiler does not belong into the image: build in a stage of its own"
+    user = re.search(r"^USER (\d+)", last, re.M)
+    if not user or user[1] == "0":
+        yield "Containerfile: name a USER by number, and not 0"
+    for word in ("HEALTHCHECK", "ENTRYPOINT", "VOLUME"):
+        if not re.search(rf"^{word} ", last, re.M):
+            yield f"Containerfile: {word} is missing"
+    for source in re.findall(r"(\./[\w./-]+):[/\w]", (ROOT / "deploy/compose.yaml").read_text()):
+        if not (ROOT / "deploy" / source).exists():
+            yield f"compose.yaml: {source} is not in deploy/"
+
+
+def main():
+    program = sys.argv[1] if len(sys.argv) > 1 else None
+    checks = [("exposure", exposure()), ("a valid unit", valid()), ("supervision", supervised()), ("the image", image()),
+              ("its context", context())]
+    if program:
+        checks.append(("system calls", sandboxed(os.path.abspath(program))))
+    faults = []
+    for name, found in checks:
+        found = list(found)
+        print(f"{'FAIL' if found else 'ok  '} {name}")
+        faults += found
+    for fault in faults:
+        print(f"  {fault}")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
