@@ -76,6 +76,7 @@ pub struct Metrics {
     queue_depth: Family<OfQueue, Gauge>,
     queue_oldest: Family<OfQueue, Gauge>,
     channel_up: Family<One, Gauge>,
+    adapter_up: Family<One, Gauge>,
     unsettled: Gauge,
     in_fill: Gauge<f64, AtomicU64>,
     frame: Gauge,
@@ -109,6 +110,7 @@ impl Default for Metrics {
             queue_depth: Family::default(),
             queue_oldest: Family::default(),
             channel_up: Family::default(),
+            adapter_up: Family::default(),
             unsettled: Gauge::default(),
             in_fill: Gauge::default(),
             frame: Gauge::default(),
@@ -145,6 +147,7 @@ impl Metrics {
         r.register("queue_depth", "Conversations that wait in a queue", self.queue_depth.clone());
         r.register("queue_oldest_seconds", "Longest wait in a queue", self.queue_oldest.clone());
         r.register("channel_up", "1 while a channel sends; 0 while it is paused or failing", self.channel_up.clone());
+        r.register("adapter_up", "1 while the adapter in another process is heard of", self.adapter_up.clone());
         r.register("unsettled_sends", "Messages of ours that are not settled", self.unsettled.clone());
         r.register("in_fill_ratio", "How full IN is; messages are refused from 0.8", self.in_fill.clone());
         r.register("log_frame", "Sequence of the last frame", self.frame.clone());
@@ -155,6 +158,10 @@ impl Metrics {
     /// Adds the metrics of a part that keeps its own.
     pub fn extend(&self, add: impl FnOnce(&mut Registry)) {
         add(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub fn adapter(&self, channel: &str, up: bool) {
+        self.adapter_up.get_or_create(&One { channel: channel.to_owned() }).set(i64::from(up));
     }
 
     pub fn webhook(&self, channel: &str, verdict: &'static str) {

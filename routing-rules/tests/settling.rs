@@ -338,3 +338,20 @@ fn where_the_receiver_drops_repeats_an_unknown_attempt_is_made_again_and_never_c
     let events = life.hears(&second);
     assert!(events.iter().any(|e| matches!(e.public, Public::Sent { .. })), "{events:?}");
 }
+
+#[test]
+fn an_adapter_in_another_process_sends_no_commands() {
+    let mut life = Life::on(ChannelProfile { external: true, ..ChannelProfile::new("telegram", "phone") });
+    life.customer("SM1");
+    let command = Command {
+        id: format!("{CHANNEL}:command:1"),
+        channel: CHANNEL.into(),
+        at: life.now,
+        actor: Actor { agent: None, scope: Scope::Admin },
+        action: Action::Close { conversation: life.conversation() },
+        body_hash: None,
+    };
+    let events = life.hears(&Inbound::Command(Box::new(command)));
+    assert!(events.iter().any(|e| matches!(&e.public, Public::Quarantined { .. })), "{events:?}");
+    assert_eq!(life.status(), ConvStatus::Queued);
+}

@@ -13,6 +13,8 @@ pub(crate) enum Name {
     Rules,
     /// The API, as OpenAPI
     Openapi,
+    /// The contract of adapters in other processes, as AsyncAPI
+    Asyncapi,
 }
 
 pub(crate) fn run(name: Option<Name>, screen: &mut Screen) -> Done {
@@ -23,6 +25,7 @@ pub(crate) fn run(name: Option<Name>, screen: &mut Screen) -> Done {
             "config": one(Name::Config),
             "rules": one(Name::Rules),
             "openapi": one(Name::Openapi),
+            "asyncapi": one(Name::Asyncapi),
         }),
     };
     screen.out(&format!("{schema:#}"));
@@ -33,6 +36,7 @@ fn one(name: Name) -> Value {
     match name {
         Name::Envelope => switchboard_envelope::schema::envelope_schema(),
         Name::Config => crate::config::schema::config_schema(),
+        Name::Asyncapi => switchboard_envelope::asyncapi::asyncapi(),
         Name::Rules => switchboard_routing_rules::pack::json_schema(),
         // A test of the API reads it, so it is JSON.
         Name::Openapi => serde_json::from_str(crate::http::api::OPENAPI).unwrap_or_default(),

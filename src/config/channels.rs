@@ -12,9 +12,9 @@ use switchboard_adapter_sdk::Secret;
 use switchboard_webchat::{Limits, Side, WebchatConfig};
 
 /// The kinds of channel that this version has.
-pub const KINDS: [&str; 3] = ["sms", "webchat", "webhook"];
+pub const KINDS: [&str; 4] = ["sms", "webchat", "webhook", "external"];
 /// The kinds that the documentation names and a later version will have.
-const LATER: [&str; 6] = ["email", "twitter", "facebook", "slack", "mattermost", "external"];
+const LATER: [&str; 5] = ["email", "twitter", "facebook", "slack", "mattermost"];
 /// Names under which the daemon itself writes records.
 const RESERVED: [&str; 2] = ["api", "router"];
 
@@ -52,6 +52,7 @@ pub enum ChannelKind {
     Sms(SmsConfig),
     Webchat(WebchatConfig),
     Webhook(WebhookConfig),
+    External(ExternalConfig),
 }
 
 impl ChannelKind {
@@ -62,6 +63,7 @@ impl ChannelKind {
             ChannelKind::Sms(_) => "sms",
             ChannelKind::Webchat(_) => "webchat",
             ChannelKind::Webhook(_) => "webhook",
+            ChannelKind::External(_) => "external",
         }
     }
 }
@@ -106,11 +108,26 @@ pub struct WebhookConfig {
     pub address_kind: Option<String>,
 }
 
-pub(super) fn read(
-    r: &mut Reader<'_>,
-    root: &mut Section,
-    public_url: Option<&str>,
-) -> BTreeMap<String, ChannelConfig> {
+/// A channel whose adapter is another process, on the same broker.
+#[derive(Clone, Debug)]
+pub struct ExternalConfig {
+    /// What rules call its `kind`.
+    pub label: String,
+    /// The `kind` of its customers' addresses; the label by default.
+    pub address_kind: Option<String>,
+    /// The longest text of one message, in characters.
+    pub max_text: Option<u32>,
+    /// A conversation may start from our side.
+    pub proactive: bool,
+}
+
+/// What channels need to know of the rest of the configuration.
+pub(super) struct Around<'a> {
+    pub public_url: Option<&'a str>,
+    pub on_nats: bool,
+}
+
+pub(super) fn read(r: &mut Reader<'_>, root: &mut Section, around: &Around<'_>) -> BTreeMap<String, ChannelConfig> {
     let mut channels = BTreeMap::new();
     for (id, mut section) in root.by_id(r, "channels") {
         if RESERVED.contains(&id.as_str()) {
@@ -121,7 +138,7 @@ pub(super) fn read(
             continue;
         };
         section.variant(kind);
-        if let Some(channel) = channel(r, &mut section, kind, &id, public_url) {
+        if let Some(channel) = channel(r, &mut section, kind, &id, around) {
             channels.insert(id, channel);
         }
         section.finish(r);
@@ -131,7 +148,7 @@ pub(super) fn read(
 
 fn kind(r: &mut Reader<'_>, s: &mut Section) -> Option<&'static str> {
     s.required(r, "kind", "\"webchat\"", |written| {
-        let has = "this version has `sms`, `webchat` and `webhook`";
+        let has = "this version has `sms`, `webchat`, `webhook` and `external`";
         if let Some(kind) = KINDS.iter().find(|k| **k == written) {
             Ok(*kind)
         } else if LATER.contains(&written) {
@@ -149,7 +166,7 @@ fn channel(
     s: &mut Section,
     kind: &'static str,
     id: &str,
-    public_url: Option<&str>,
+    around: &Around<'_>,
 ) -> Option<ChannelConfig> {
     let enabled = s.boolean(r, "enabled").unwrap_or(true);
     let rate = s.get(r, "rate", rate);
@@ -168,9 +185,11 @@ fn channel(
     let proxy = proxy_secret(r, s);
     let (kind, usual_poll) = match kind {
         "sms" => {
-            (ChannelKind::Sms(sms(r, s, public_url.filter(|_| enabled), enabled)?), Some(Duration::from_secs(300)))
+            let public_url = around.public_url.filter(|_| enabled);
+            (ChannelKind::Sms(sms(r, s, public_url, enabled)?), Some(Duration::from_secs(300)))
         }
         "webhook" => (ChannelKind::Webhook(webhook(r, s, id)?), None),
+        "external" => (ChannelKind::External(external(r, s, around.on_nats)?), None),
         _ => (ChannelKind::Webchat(webchat(r, s)), None),
     };
     Some(ChannelConfig {
@@ -313,6 +332,24 @@ fn webhook(r: &mut Reader<'_>, s: &mut Section, id: &str) -> Option<WebhookConfi
         return None;
     }
     Some(WebhookConfig { url: url?.value, secrets, address_kind })
+}
+
+fn external(r: &mut Reader<'_>, s: &mut Section, on_nats: bool) -> Option<ExternalConfig> {
+    if !on_nats {
+        r.error(
+            &s.place,
+            format!("`{}`: an adapter in another process meets the daemon on a broker: set `backend = \"nats\"` under [log]", s.path),
+        );
+    }
+    let name = |v: &str| {
+        switchboard_webhook::address_kind_of(v)
+            .map_err(|_| format!("`{v}` is not a name: write 1 to 32 of a-z, 0-9, `-` and `_`"))
+    };
+    let label = s.required(r, "label", "\"telegram\"", name);
+    let address_kind = s.get(r, "address_kind", name);
+    let max_text = s.integer(r, "max_text", 1..=1_000_000).and_then(|n| u32::try_from(n).ok());
+    let proactive = s.boolean(r, "proactive").unwrap_or(false);
+    Some(ExternalConfig { label: label?, address_kind, max_text, proactive })
 }
 
 fn webchat(r: &mut Reader<'_>, s: &mut Section) -> WebchatConfig {

@@ -124,7 +124,8 @@ pub(super) fn read(r: &mut Reader<'_>, mut root: Section, source: Source) -> Con
         inbox: s.get(r, "inbox", size_within("16MiB", "1TiB")).unwrap_or(1 << 30),
         duplicates: s.integer(r, "duplicates", 10_000..=1_000_000_000).unwrap_or(5_000_000),
     });
-    let channels = channels::read(r, &mut root, http.public_url.as_deref());
+    let around = channels::Around { public_url: http.public_url.as_deref(), on_nats: log.nats.is_some() };
+    let channels = channels::read(r, &mut root, &around);
     for (id, desk) in root.by_id(r, "desks") {
         r.error(&desk.place, format!("`desks.{id}`: this version has no desks: agents answer in the console and through the API; remove the table"));
         desk.ignore_rest();

@@ -15,7 +15,7 @@ mod secrets;
 mod values;
 
 pub use channels::{
-    ChannelConfig, ChannelKind, KINDS, Signatures, SmsConfig, SmsProvider, TwilioConfig, WebhookConfig,
+    ChannelConfig, ChannelKind, ExternalConfig, KINDS, Signatures, SmsConfig, SmsProvider, TwilioConfig, WebhookConfig,
 };
 pub use daemon::{
     AdminConfig, HttpConfig, LimitsConfig, LogConfig, LogFormat, LoggingConfig, RetentionConfig, ShutdownConfig,

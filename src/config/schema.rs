@@ -31,7 +31,7 @@ pub fn config_schema() -> Value {
                 "inbox": size("1GiB", "what may wait to be routed; messages are refused at 80 % of it"),
                 "duplicates": { "type": "integer", "minimum": 10_000, "maximum": 1_000_000_000, "default": 5_000_000, "description": "remembered event ids" },
             })),
-            "channels": by_id("Where customers write.", json!({ "oneOf": [sms(), webchat(), webhook()] })),
+            "channels": by_id("Where customers write.", json!({ "oneOf": [sms(), webchat(), webhook(), external()] })),
             "desks": { "type": "object", "maxProperties": 0, "description": "this version has no desks: agents answer in the console and through the API" },
         },
         "$defs": {
@@ -246,6 +246,18 @@ fn webhook() -> Value {
         "address_kind": { "type": "string", "pattern": "^[a-z0-9_-]{1,32}$", "description": "what its customers' addresses are, as `phone`; the channel's id by default" },
     });
     channel("webhook", "Anything that speaks signed JSON over HTTP (Standard Webhooks).", own, &["url", "secret"])
+}
+
+fn external() -> Value {
+    let name =
+        |description: &str| json!({ "type": "string", "pattern": "^[a-z0-9_-]{1,32}$", "description": description });
+    let own = json!({
+        "label": name("what rules call its `kind`"),
+        "address_kind": name("what its customers' addresses are, as `phone`; the label by default"),
+        "max_text": { "type": "integer", "minimum": 1, "maximum": 1_000_000, "description": "characters of one message; no limit by default" },
+        "proactive": { "type": "boolean", "default": false, "description": "a conversation may start from our side" },
+    });
+    channel("external", "An adapter in another process, on NATS.", own, &["label"])
 }
 
 fn one_or_more(description: &str) -> Value {

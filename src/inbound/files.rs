@@ -44,6 +44,8 @@ const REMEMBER: Duration = Duration::from_secs(10);
 /// Frames read from LOG at once.
 const BATCH: usize = 200;
 const CURSOR: &str = "files";
+/// In whose name the daemon tells what became of files: no channel has it, and an adapter may not send commands in its own.
+const SPEAKER: &str = "router";
 
 /// Fetches files.
 #[async_trait]
@@ -334,8 +336,8 @@ impl Fetcher {
         let digest = switchboard_adapter_sdk::signature::sha256_hex(&standing);
         let key = format!("files-{}-{}", found.message, digest.get(..32).unwrap_or(&digest));
         let command = Command {
-            id: event_id(channel, "command", &key),
-            channel: channel.to_owned(),
+            id: event_id(SPEAKER, "command", &key),
+            channel: SPEAKER.to_owned(),
             at: clock::now(),
             actor: Actor { agent: None, scope: Scope::Admin },
             action: Action::Fetched {

@@ -1,5 +1,6 @@
 //! The API's view of the daemon: commands through IN and the router, live numbers from its state.
 
+use super::adapters::Adapters;
 use crate::clock;
 use crate::history::HistoryHandle;
 use crate::http::api::{
@@ -38,6 +39,8 @@ pub struct Api {
     pub history: HistoryHandle,
     pub packs: Arc<Packs>,
     pub adapters: BTreeMap<String, Arc<dyn Adapter>>,
+    /// The adapters of other processes.
+    pub elsewhere: Adapters,
     pub warnings: Mutex<Vec<String>>,
     pub serial: AtomicU64,
     /// The sockets of the web chat, and where their typing is told.
@@ -135,7 +138,11 @@ impl Backend for Api {
     fn state(&self) -> Arc<StateView> {
         let (seq, state) = self.current();
         let warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Arc::new(view(seq, &state, self.packs.cached(&state.pack).as_deref(), warnings))
+        let mut view = view(seq, &state, self.packs.cached(&state.pack).as_deref(), warnings);
+        for (id, channel) in &mut view.channels {
+            channel.silent_since = self.elsewhere.silent_since(id, view.now);
+        }
+        Arc::new(view)
     }
 
     async fn pack(&self, hash: &str) -> Result<Option<Arc<RulePack>>, LogError> {
@@ -295,6 +302,7 @@ fn view(seq: Seq, state: &State, pack: Option<&RulePack>, pack_warnings: Vec<Str
             failures: c.failures,
             paused: c.paused.clone(),
             probe_at: c.probe_at,
+            silent_since: None,
         };
         (id.clone(), view)
     });

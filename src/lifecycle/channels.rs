@@ -1,5 +1,6 @@
 //! The configured channels as running adapters.
 
+use super::adapters::External;
 use crate::config::{ChannelConfig, ChannelKind, Config, SmsProvider};
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +62,7 @@ fn one(config: &Config, id: &str, channel: &ChannelConfig) -> Result<Running, Ve
                 (Arc::new(adapter), None)
             }
         },
+        ChannelKind::External(external) => (Arc::new(External::new(id, external.clone())), None),
         ChannelKind::Webhook(hook) => {
             let settings = switchboard_webhook::WebhookConfig {
                 url: hook.url.clone(),

@@ -1,5 +1,6 @@
 //! `/healthz`, `/readyz` and `/metrics` of the private listener.
 
+use super::adapters::Adapters;
 use crate::clock;
 use crate::history::HistoryHandle;
 use crate::log::Log;
@@ -22,6 +23,7 @@ pub struct Health {
     /// Whether this process should be ready to lead.
     pub may_lead: bool,
     pub draining: watch::Receiver<bool>,
+    pub adapters: Adapters,
 }
 
 pub fn routes(health: Health) -> Router {
@@ -61,6 +63,9 @@ async fn ready(Extract(h): Extract<Health>) -> Response {
         .filter(|(_, c)| !c.removed)
         .filter_map(|(id, c)| c.paused.as_ref().map(|why| format!("channel {id} is paused: {why}")));
     notes.extend(paused);
+    // The other channels go on without it, so this is a note too.
+    let silent = h.adapters.all(clock::now()).into_iter().filter(|(_, up)| !up);
+    notes.extend(silent.map(|(id, _)| format!("channel {id} is down: nothing is heard of its adapter")));
     if problems.is_empty() {
         return format!("ready\n{}\n", notes.join("\n")).into_response();
     }
@@ -68,6 +73,7 @@ async fn ready(Extract(h): Extract<Health>) -> Response {
 }
 
 async fn metrics(Extract(h): Extract<Health>) -> Response {
+    h.adapters.all(clock::now()).iter().for_each(|(channel, up)| h.metrics.adapter(channel, *up));
     let (seq, state) = h.router.state.recent();
     let text = tokio::task::spawn_blocking(move || h.metrics.text(seq, &state, clock::now())).await.unwrap_or_default();
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()

@@ -1,5 +1,6 @@
 //! Start, signals, drain: the parts of the daemon are put together here, and taken apart again.
 
+mod adapters;
 mod api;
 pub mod channels;
 mod chat;

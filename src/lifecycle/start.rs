@@ -1,5 +1,6 @@
 //! From a configuration to a running daemon, and back.
 
+use super::adapters::Adapters;
 use super::channels::{self, Running};
 use super::retention::Keeper;
 use super::role::Role;
@@ -107,6 +108,7 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
     let seat = Seat { channels: profiles, salt: Salt(salt), limits, process: process.clone(), feed, may_lead };
     let (router, handle) = Member::enter(log.clone(), codec.clone(), packs.clone(), metrics.clone(), seat).await?;
 
+    let (adapters, listening) = Adapters::watch(log.as_ref(), &running).await?;
     let (stop_edges, stopping) = watch::channel(false);
     let (stop_router, stopping_router) = watch::channel(false);
     let ingest = Ingest { log: log.clone(), metrics: metrics.clone() };
@@ -176,6 +178,7 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
         serial: Default::default(),
         wakes,
         typing,
+        elsewhere: adapters.clone(),
     });
     let api_limits = ApiLimits { read_timeout: config.http.read_timeout, ..ApiLimits::default() };
     let api_state =
@@ -200,6 +203,7 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
         router: handle.clone(),
         may_lead: role.routes(),
         draining: stopping.clone(),
+        adapters,
     };
     let admin_routes =
         health::routes(health).merge(crate::http::console::routes(console)).merge(crate::http::api::routes(api_state));
@@ -210,7 +214,8 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
     }
     welcome(&config, role, &sessions, log.as_ref(), in_force.as_deref());
     let supervisor = Supervisor::of_process();
-    supervisor.ready(&format!("workspace {} is served on {}", config.workspace, config.http.listen));
+    let does = if role.serves() { format!("served on {}", config.http.listen) } else { "routed".to_owned() };
+    supervisor.ready(&format!("workspace {} is {does}", config.workspace));
     let watchdog = supervisor.watch();
 
     // Running: until a signal, or until something that the daemon cannot do without ends.
@@ -246,6 +251,7 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
         }
     }
     watchdog.inspect(JoinHandle::abort);
+    listening.inspect(JoinHandle::abort);
     waker.abort();
     keeper.abort();
     trims.abort();
@@ -290,6 +296,7 @@ fn welcome(config: &Config, role: Role, sessions: &Arc<Sessions>, log: &dyn Log,
         url: match &c.kind {
             crate::config::ChannelKind::Webchat(_) => Some(format!("{chat_base}/chat/{id}")),
             crate::config::ChannelKind::Sms(_) | crate::config::ChannelKind::Webhook(_) => config.hook_url(id),
+            crate::config::ChannelKind::External(_) => None,
         },
     });
     let durability = log.durability();
@@ -326,7 +333,7 @@ fn fresh() -> Result<[u8; 32], StartError> {
 fn hooks(config: &Config, running: &[Running]) -> BTreeMap<String, Hook> {
     running
         .iter()
-        .filter(|r| r.chat.is_none())
+        .filter(|r| r.chat.is_none() && !r.profile.external)
         .map(|r| {
             let hook = Hook {
                 adapter: r.adapter.clone(),
@@ -362,7 +369,8 @@ fn spawn_edges(
     stopping: &watch::Receiver<bool>,
 ) -> Vec<JoinHandle<()>> {
     let mut tasks = vec![];
-    for (r, client) in running.iter().filter_map(|r| Some((r, clients.get(&r.id)?))) {
+    // The adapter of another process claims and sends by itself.
+    for (r, client) in running.iter().filter(|r| !r.profile.external).filter_map(|r| Some((r, clients.get(&r.id)?))) {
         let client: Arc<dyn Caller> = Arc::new(client.clone());
         let lane = Lane {
             channel: r.id.clone(),

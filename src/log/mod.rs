@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use switchboard_envelope::{BlobRef, Timestamp};
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// A position in one of the logs, from 1. 0 is before the first record.
 pub type Seq = u64;
@@ -231,6 +231,12 @@ pub trait Log: Send + Sync + 'static {
     /// step there is nothing to do.
     async fn complete(&self, _out_first: Seq, _sends: Vec<OutRecord>) -> Result<(), LogError> {
         Ok(())
+    }
+
+    /// The channels whose adapters, in other processes, say that they are there, each time that they do. `None` where there
+    /// can be none.
+    async fn beats(&self) -> Result<Option<mpsc::Receiver<String>>, LogError> {
+        Ok(None)
     }
 
     /// One sentence: what a power cut can take.

@@ -4,6 +4,8 @@
 //! survives a newer writer; an unknown version is refused, because its meaning may have changed.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "schema")]
+pub mod asyncapi;
 mod command;
 mod content;
 mod inbound;

@@ -9,6 +9,9 @@ pub struct ChannelProfile {
     /// We push from history to connected clients, and write no OUT records (web chat).
     #[serde(default)]
     pub push: bool,
+    /// The adapter is another process, which claims and sends by itself and may speak for nothing but its channel.
+    #[serde(default)]
+    pub external: bool,
     /// Longest text of one send, in characters (Unicode scalar values); `None` is no limit.
     #[serde(default)]
     pub max_text: Option<u32>,
@@ -56,6 +59,7 @@ impl ChannelProfile {
         ChannelProfile {
             kind: kind.into(),
             push: false,
+            external: false,
             max_text: None,
             max_attachments: None,
             no_files: None,

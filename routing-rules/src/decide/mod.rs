@@ -222,6 +222,10 @@ impl<'a> Draft<'a> {
         }
         inbound.id().clone_into(&mut self.cause);
         match inbound {
+            // Only desks and the API send commands; who holds a channel's account on the broker is neither.
+            Inbound::Command(c) if self.state.channels.get(&c.channel).is_some_and(|k| k.profile.external) => {
+                self.quarantine(seq, &c.channel, "an adapter in another process sends no commands");
+            }
             Inbound::Command(c) => self.command(c, id, candidate),
             // A provider may still tell us of a channel that left the configuration: its results settle what is unsettled.
             Inbound::Result(r) => self.result(r),

@@ -72,6 +72,8 @@ pub struct ChannelView {
     pub paused: Option<String>,
     /// When the next probe may be sent.
     pub probe_at: Option<Timestamp>,
+    /// Since when nothing is heard of its adapter, which is another process.
+    pub silent_since: Option<Timestamp>,
 }
 
 /// The live numbers that history does not hold, as of one frame.

@@ -262,6 +262,8 @@ pub(super) fn queue(id: &str, q: &QueueView, now: Timestamp) -> Value {
 pub(super) fn channel(id: &str, c: &ChannelView) -> Value {
     let state = if c.paused.is_some() {
         "paused"
+    } else if c.silent_since.is_some() {
+        "down"
     } else if c.probe_at.is_some() {
         "probing"
     } else {
@@ -269,6 +271,7 @@ pub(super) fn channel(id: &str, c: &ChannelView) -> Value {
     };
     json!({
         "id": id, "kind": c.kind, "state": state, "paused_reason": c.paused, "failures": c.failures, "probe_at": c.probe_at,
+        "silent_since": c.silent_since,
     })
 }
 

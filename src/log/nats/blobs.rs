@@ -92,9 +92,20 @@ impl Blobs {
         Ok(BlobRef(format!("{PREFIX}{hash}")))
     }
 
+    /// What an adapter in another process describes a blob with. It has no key for scopes, and its account may write below its
+    /// channel only.
+    fn external(&self, scope: &str, hash: &str) -> String {
+        let channel = scope.split_once('/').map_or(scope, |(channel, _)| channel);
+        let scope = hex(digest(&SHA256, scope.as_bytes()).as_ref().split_at(16).0);
+        format!("$O.{}.M.{channel}.{scope}.{hash}", self.bucket)
+    }
+
     pub(super) async fn get_blob(&self, scope: &str, blob: &BlobRef) -> Result<Option<Bytes>, LogError> {
         let hash = checked(blob)?;
-        let found = self.read(&self.blob_name(scope, hash)).await?;
+        let found = match self.read(&self.blob_name(scope, hash)).await? {
+            None => self.read_at(&self.external(scope, hash)).await?,
+            found => found,
+        };
         if found.as_ref().is_some_and(|bytes| hex(digest(&SHA256, bytes).as_ref()) != hash) {
             return Err(LogError::Damaged(format!("the blob {hash} does not hold what it is named after")));
         }
@@ -102,12 +113,17 @@ impl Blobs {
     }
 
     pub(super) async fn delete_blob(&self, scope: &str, blob: &BlobRef) -> Result<(), LogError> {
-        let name = self.blob_name(scope, checked(blob)?);
-        self.delete(&name).await
+        let hash = checked(blob)?;
+        self.delete(&self.blob_name(scope, hash)).await?;
+        self.delete_at(&self.external(scope, hash)).await
     }
 
     async fn find(&self, name: &str) -> Result<Option<Object>, LogError> {
-        let query = json!({ "last_by_subj": self.description(name) });
+        self.find_at(&self.description(name)).await
+    }
+
+    async fn find_at(&self, description: &str) -> Result<Option<Object>, LogError> {
+        let query = json!({ "last_by_subj": description });
         let Some(kept) = bucket::get(&self.link, &self.stream(), &query).await? else { return Ok(None) };
         let object = serde_json::from_slice(&kept.data);
         object.map(Some).map_err(|e| LogError::Damaged(format!("the description of a blob: {e}")))
@@ -148,7 +164,11 @@ impl Blobs {
     }
 
     async fn read(&self, name: &str) -> Result<Option<Bytes>, LogError> {
-        let Some(object) = self.find(name).await? else { return Ok(None) };
+        self.read_at(&self.description(name)).await
+    }
+
+    async fn read_at(&self, description: &str) -> Result<Option<Bytes>, LogError> {
+        let Some(object) = self.find_at(description).await? else { return Ok(None) };
         let subject = self.chunks(&object.nuid);
         let (mut bytes, mut seq) = (BytesMut::new(), 0);
         for _ in 0..object.chunks {
@@ -161,18 +181,22 @@ impl Blobs {
             return Ok(Some(bytes.freeze()));
         }
         // Somebody may have deleted or replaced it meanwhile.
-        match self.find(name).await? {
+        match self.find_at(description).await? {
             Some(now) if now.nuid == object.nuid => {
-                Err(LogError::Damaged(format!("blob {name} has lost some of its {} chunks", object.chunks)))
+                Err(LogError::Damaged(format!("blob {} has lost some of its {} chunks", object.name, object.chunks)))
             }
             _ => Err(no_answer("a blob changed while it was read".into()).into()),
         }
     }
 
     async fn delete(&self, name: &str) -> Result<(), LogError> {
-        let Some(object) = self.find(name).await? else { return Ok(()) };
+        self.delete_at(&self.description(name)).await
+    }
+
+    async fn delete_at(&self, description: &str) -> Result<(), LogError> {
+        let Some(object) = self.find_at(description).await? else { return Ok(()) };
         // The description goes first: without it nothing is found.
-        bucket::purge(&self.link, &self.stream(), &json!({ "filter": self.description(name) })).await?;
+        bucket::purge(&self.link, &self.stream(), &json!({ "filter": description })).await?;
         bucket::purge(&self.link, &self.stream(), &json!({ "filter": self.chunks(&object.nuid) })).await?;
         Ok(())
     }

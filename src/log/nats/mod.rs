@@ -37,6 +37,7 @@ use bytes::Bytes;
 use commit::Committer;
 use duties::Duties;
 use feed::Feed;
+use futures_util::StreamExt as _;
 use ingest::{Inlet, Room};
 use link::Link;
 use names::Names;
@@ -44,7 +45,10 @@ use presence::Presence;
 use serde_json::json;
 use std::sync::Arc;
 use switchboard_envelope::{BlobRef, Timestamp};
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 
 /// The key of the names of blobs' scopes.
 const SCOPES_KEY: &str = "switchboard.scopes";
@@ -317,6 +321,21 @@ impl Log for NatsLog {
 
     async fn duty(&self, name: &str) -> Result<bool, LogError> {
         self.duties.take(name, &self.presence).await
+    }
+
+    async fn beats(&self) -> Result<Option<mpsc::Receiver<String>>, LogError> {
+        let subscribed = self.link.client.subscribe(self.names.status_subject()).await;
+        let mut messages = subscribed.map_err(|e| LogError::Unavailable(e.to_string()))?;
+        let (told, beats) = mpsc::channel(64);
+        tokio::spawn(async move {
+            // Ends with the connection, or with whoever listened.
+            while let Some(message) = messages.next().await {
+                if told.send(names::channel_of(&message.subject)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Some(beats))
     }
 
     async fn complete(&self, out_first: Seq, sends: Vec<OutRecord>) -> Result<(), LogError> {

@@ -45,6 +45,11 @@ impl Names {
         format!("{}.{}.out.{channel}", self.prefix, self.workspace)
     }
 
+    /// Where adapters of other processes say that they are there.
+    pub(super) fn status_subject(&self) -> String {
+        format!("{}.{}.status.*", self.prefix, self.workspace)
+    }
+
     /// Where the process that leads answers.
     pub(super) fn leader_subject(&self) -> String {
         format!("{}.{}.router", self.prefix, self.workspace)

@@ -1,6 +1,6 @@
 //! deploy/nats-users.conf: with its permissions, and none beside them, everything works; what it does not allow is denied.
 
-use super::{Credentials, NatsLog, NatsOptions};
+use super::{Credentials, NatsLog, NatsOptions, Part};
 use crate::log::{
     Claim, Class, Commit, FrameWrite, Ingested, Log,
     conformance::{frame, record, send, take, texts, within},
@@ -16,19 +16,40 @@ use tokio::sync::mpsc;
 const SEED: &str = "SUAPT3AUXD5JGY672D4BLUSBURXBNBLQBYDLURDRA354V7MJGTR5AG5WOY";
 const PUBLIC: &str = "UBZAXALZ65UGYXAEGG7QSOCK4HTSF3HFR52A2O6P6HFPJADXZQFBMX7V";
 
+const ROUTER: (&str, &str) = (
+    "SUAKWI4TLIOTMWLZXQGZATP7QAFO6WY6IRHN42KWVDBYLNCI6TXVSY4WEE",
+    "UBC2O7WOVSIMQLBZACKRSJGBR5E7NXAUEVZCGC67RD3DONH67JTS6CLV",
+);
+const EDGE: (&str, &str) = (
+    "SUACKR47KFVSZY5QY4VYPPYAZURW7AAFOI5MH7XAG473HA2VEAOT5JMOKM",
+    "UA7K7SGKOVBIO33OVFIDZDIBRFPOONSRKQ6HVCAFSLHPMYW6QT445FJT",
+);
+
 /// A broker with the shipped permissions.
 fn broker() -> NatsServer {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/nats-users.conf");
     let shipped = std::fs::read_to_string(&path).expect("deploy/nats-users.conf");
     assert!(shipped.contains("nkey: $DAEMON_NKEY"), "the place of the key");
-    NatsServer::with(&shipped.replace("$DAEMON_NKEY", PUBLIC))
+    // The entries that are shipped behind `#` as well: of each role, and of an adapter.
+    let entry = |line: &str| {
+        let rest = line.strip_prefix("    #").filter(|rest| !rest.starts_with(' ') || rest.starts_with("  "));
+        format!("{}\n", rest.unwrap_or(line))
+    };
+    let all: String = shipped.lines().map(entry).collect();
+    let keys =
+        [("$DAEMON_NKEY", PUBLIC), ("$ROUTER_NKEY", ROUTER.1), ("$EDGE_NKEY", EDGE.1), ("$LINE_PASSWORD", "secret")];
+    NatsServer::with(&keys.iter().fold(all, |conf, (name, key)| conf.replace(name, key)))
+}
+
+fn options(broker: &NatsServer, part: Part, process: &str, seed: &str) -> NatsOptions {
+    let credentials = Credentials::Nkey(Secret::new(seed));
+    NatsOptions { credentials, part, ..NatsOptions::new(vec![broker.url()], "main", process.into()) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_shipped_permissions_suffice() {
     let broker = broker();
-    let mut options = NatsOptions::new(vec![broker.url()], "main", "process".into());
-    options.credentials = Credentials::Nkey(Secret::new(SEED));
+    let options = options(&broker, Part::All, "process", SEED);
     let work = async {
         let log = NatsLog::open(&options).await.expect("open");
         assert_eq!(log.ingest(record("one", Class::Message)).await, Ok(Ingested::Stored(1)));
@@ -75,19 +96,75 @@ async fn the_shipped_permissions_suffice() {
     within(work).await;
 }
 
+/// A router decides and an edge sends, each with the permissions of its role.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_shipped_permissions_of_each_role_suffice() {
+    let broker = broker();
+    let work = async {
+        let router = NatsLog::open(&options(&broker, Part::Router, "router", ROUTER.0)).await.expect("open");
+        let made = router.put_key("workspace", [7; 32]).await.expect("key");
+        let edge = NatsLog::open(&options(&broker, Part::Edge, "edge", EDGE.0)).await.expect("open");
+        assert_eq!(edge.put_key("workspace", [8; 32]).await, Ok(made), "the one that is there");
+        assert_eq!(edge.ingest(record("one", Class::Message)).await, Ok(Ingested::Stored(1)));
+        assert_eq!(texts(&router.read_in(0, 9).await.expect("read")), ["data of one"]);
+        let first = FrameWrite { keys: vec![("ann".into(), [1; 32])], ..frame("frame", 1, vec![send("sms", 1)]) };
+        assert_eq!(router.commit(0, first).await, Commit::Done(1));
+        drop(router.outbox("external").await.expect("the consumer of an adapter elsewhere"));
+        assert_eq!(edge.get_keys(&["ann".into()]).await, Ok(vec![Some([1; 32])]));
+        let mut frames = edge.log_tail();
+        frames.wait_for(|last| *last >= 1).await.expect("the frame is followed");
+        assert_eq!(texts(&edge.read_log(0, 9).await.expect("read")), ["frame"]);
+        let mut outbox = edge.outbox("sms").await.expect("outbox");
+        let sent = take(&mut *outbox, 1).await;
+        outbox.ack(sent[0].seq).await.expect("ack");
+        assert_eq!(edge.claim("sms.s1.1.1", "edge.1").await, Ok(Claim::Ours));
+        assert_eq!(router.claimed("sms.s1.1.1").await, Ok(Some("edge.1".into())));
+        assert!(edge.get_in(1).await.expect("a record of IN").is_some());
+        let blob = edge.put_blob("sms/ann", Bytes::from_static(b"a picture")).await.expect("put");
+        assert_eq!(router.get_blob("sms/ann", &blob).await, Ok(Some(Bytes::from_static(b"a picture"))));
+        router.delete_blob("sms/ann", &blob).await.expect("delete");
+        edge.put_cursor("poll.sms", "page 2").await.expect("put");
+        assert_eq!(edge.get_cursor("poll.sms").await, Ok(Some("page 2".into())));
+        assert_eq!(edge.duty("poll.sms").await, Ok(true));
+        router.put_snapshot(1, Bytes::from_static(b"state")).await.expect("put");
+        assert_eq!(edge.snapshots().await.expect("snapshots").len(), 1);
+        router.stand(true).await.expect("stand");
+        // Its subscription is on its way to the broker.
+        while !matches!(edge.leader().await, crate::log::Leader::Here(_)) {}
+        assert!(!router.is_gone("edge").await);
+        assert!(edge.in_fill().await.is_ok() && edge.now().await.is_ok() && edge.log_bounds().await == Ok((1, 1)));
+        router.trim_in(1).await.expect("trim");
+        router.trim_log(1).await.expect("trim");
+        router.trim_out(router.now().await.expect("now").plus(1)).await.expect("trim");
+        router.delete_key("ann").await.expect("delete");
+    };
+    within(work).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edge_may_not_decide_and_a_router_may_not_take_what_is_to_be_sent() {
+    let broker = broker();
+    let log = NatsLog::open(&options(&broker, Part::All, "process", SEED)).await.expect("open");
+    let of_an_edge = [
+        "sb.main.log",
+        "sb.main.out.sms",
+        "$KV.SB_main_KEYS.ann",
+        "$KV.SB_main_EDGES.switchboard.snapshots",
+        "$JS.API.STREAM.CREATE.SB_main_IN",
+        "$JS.API.STREAM.PURGE.SB_main_LOG",
+        "$JS.API.STREAM.PURGE.KV_SB_main_CLAIMS",
+        "$JS.API.STREAM.MSG.DELETE.KV_SB_main_KEYS",
+    ];
+    denied(&broker, EDGE.0, &of_an_edge, &["sb.main.router", "_INBOX_sb_main_router.>"]).await;
+    let of_a_router = ["$JS.API.CONSUMER.MSG.NEXT.SB_main_OUT.sms", "$JS.ACK.SB_main_OUT.sms.1.1.1.1.0"];
+    denied(&broker, ROUTER.0, &of_a_router, &["_INBOX_sb_main_edge.>"]).await;
+    drop(log);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_shipped_permissions_leave_out_is_denied() {
     let broker = broker();
-    let (told, mut errors) = mpsc::unbounded_channel();
-    let client = async_nats::ConnectOptions::with_nkey(SEED.into())
-        .event_callback(move |event| {
-            let told = told.clone();
-            async move { drop(told.send(event.to_string())) }
-        })
-        .connect(broker.url())
-        .await
-        .expect("the daemon's key is let in");
-    let denied = [
+    let publishes = [
         "$JS.API.STREAM.DELETE.SB_main_IN",
         "$JS.API.STREAM.UPDATE.SB_main_LOG",
         "$JS.API.STREAM.PURGE.KV_SB_main_KEYS",
@@ -100,16 +177,31 @@ async fn what_the_shipped_permissions_leave_out_is_denied() {
         "sb.main.in.sms.more",
         "anything",
     ];
-    for subject in denied {
-        client.publish(subject, Bytes::from_static(b"{}")).await.expect("sent");
-        within(violation(&mut errors, "publish", subject)).await;
-    }
-    for subject in [">", "_INBOX.>", "sb.main.in.>", "sb.main.log", "$KV.SB_main_KEYS.>"] {
-        let _listening = client.subscribe(subject).await.expect("sent");
-        within(violation(&mut errors, "subscription", subject)).await;
-    }
+    let subscriptions = [">", "_INBOX.>", "sb.main.in.>", "sb.main.log", "$KV.SB_main_KEYS.>"];
+    denied(&broker, SEED, &publishes, &subscriptions).await;
     let nobody = async_nats::connect(broker.url()).await.expect_err("without a key nobody is let in");
     assert!(nobody.to_string().contains("authorization"), "{nobody}");
+}
+
+/// What the holder of a key is refused.
+async fn denied(broker: &NatsServer, seed: &str, publishes: &[&'static str], subscriptions: &[&'static str]) {
+    let (told, mut errors) = mpsc::unbounded_channel();
+    let client = async_nats::ConnectOptions::with_nkey(seed.into())
+        .event_callback(move |event| {
+            let told = told.clone();
+            async move { drop(told.send(event.to_string())) }
+        })
+        .connect(broker.url())
+        .await
+        .expect("the key is let in");
+    for subject in publishes {
+        client.publish(*subject, Bytes::from_static(b"{}")).await.expect("sent");
+        within(violation(&mut errors, "publish", subject)).await;
+    }
+    for subject in subscriptions {
+        let _listening = client.subscribe(*subject).await.expect("sent");
+        within(violation(&mut errors, "subscription", subject)).await;
+    }
 }
 
 async fn violation(errors: &mut mpsc::UnboundedReceiver<String>, what: &str, subject: &str) {

@@ -77,8 +77,12 @@ impl Backend for FakeRouter {
     fn state(&self) -> Arc<StateView> {
         let queue = QueueView { depth: 3, oldest_since: Some(NOW.plus(-5000)), offered: 1, in_time: 9, due: 10 };
         let up = ChannelView { kind: "sms".into(), ..ChannelView::default() };
-        let paused =
-            ChannelView { kind: "webchat".into(), paused: Some("by an operator".into()), failures: 2, probe_at: None };
+        let paused = ChannelView {
+            kind: "webchat".into(),
+            paused: Some("by an operator".into()),
+            failures: 2,
+            ..ChannelView::default()
+        };
         Arc::new(StateView {
             seq: 4,
             now: NOW,

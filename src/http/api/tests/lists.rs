@@ -78,7 +78,9 @@ async fn the_other_lists_say_what_is_there() {
     assert_eq!(channels["channels"][0]["state"], "paused");
     assert_eq!(
         channels["channels"][1],
-        json!({ "id": "sms", "kind": "sms", "state": "up", "paused_reason": null, "failures": 0, "probe_at": null })
+        json!({
+            "id": "sms", "kind": "sms", "state": "up", "paused_reason": null, "failures": 0, "probe_at": null, "silent_since": null
+        })
     );
     let agents = fake.get("/agents").await.ok();
     let ann = agents["agents"].as_array().unwrap().iter().find(|a| a["id"] == "ann").unwrap();
