@@ -106,6 +106,7 @@ async fn the_shipped_permissions_of_each_role_suffice() {
         let edge = NatsLog::open(&options(&broker, Part::Edge, "edge", EDGE.0)).await.expect("open");
         assert_eq!(edge.put_key("workspace", [8; 32]).await, Ok(made), "the one that is there");
         assert_eq!(edge.ingest(record("one", Class::Message)).await, Ok(Ingested::Stored(1)));
+        router.in_tail().wait_for(|last| *last >= 1).await.expect("the record is followed");
         assert_eq!(texts(&router.read_in(0, 9).await.expect("read")), ["data of one"]);
         let first = FrameWrite { keys: vec![("ann".into(), [1; 32])], ..frame("frame", 1, vec![send("sms", 1)]) };
         assert_eq!(router.commit(0, first).await, Commit::Done(1));
