@@ -1,0 +1,75 @@
+//! The private part of an event.
+
+use crate::pack::{Name, Notify, SeenState};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use switchboard_envelope::{Address, Attachment, Content};
+
+/// The private part: everything that came from a person.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Private {
+    Opened {
+        thread: String,
+        address: Address,
+        subject: Option<String>,
+    },
+    Received {
+        content: Box<Content>,
+        from: Address,
+        provider_id: Option<String>,
+        client_id: Option<String>,
+        id: String,
+    },
+    Files {
+        attachments: Vec<Attachment>,
+    },
+    Decided {
+        seen: Box<SeenState>,
+        message: Box<DecidedMessage>,
+    },
+    /// A `None` removes the attribute.
+    Attributes {
+        set: BTreeMap<String, Option<String>>,
+    },
+    Notified {
+        notify: Notify,
+    },
+    Note {
+        text: String,
+    },
+    Send {
+        content: Box<Content>,
+        to: Address,
+        reply_to: Vec<String>,
+    },
+    Attempt {
+        provider_ids: Vec<String>,
+        detail: Option<String>,
+    },
+    Receipt {
+        detail: Option<String>,
+    },
+    Consent {
+        address: Address,
+        reason: Option<String>,
+    },
+    Contact {
+        name: Option<String>,
+        attributes: BTreeMap<String, Option<String>>,
+        identity: Option<Address>,
+    },
+}
+
+/// What conditions saw of the message beside its content, which history keeps with the message.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DecidedMessage {
+    pub channel: Name,
+    pub kind: String,
+    pub public: bool,
+    pub to: Option<String>,
+    pub authenticated: Option<bool>,
+    pub language: Option<String>,
+    pub automatic: bool,
+    pub meta: BTreeMap<String, String>,
+}

@@ -1,0 +1,171 @@
+//! The words in which events say why and how.
+
+use crate::pack::Name;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Where a conversation was placed, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// A rule, by name.
+    Rule(String),
+    /// The pack's `default`.
+    Default,
+    /// The contact's last agent.
+    Sticky,
+    /// The queue's strategy chose.
+    Strategy,
+    /// An agent accepted an offer.
+    Accepted,
+    /// An agent answered or took it.
+    Taken,
+    /// A person transferred it.
+    Transferred,
+    /// A person opened it again.
+    Reopened,
+    /// We wrote first.
+    Started,
+    /// The previous owner left, or gave it back.
+    Returned,
+    /// A timer: the end of a snooze, of a wait, a breached clock.
+    Timer,
+    /// The customer wrote again.
+    CustomerWrote,
+    /// A step of the queue's overflow.
+    Overflow,
+    /// The queue or agent is not in the pack any more.
+    Vanished,
+    /// A reply could not be delivered.
+    NotDelivered,
+}
+
+/// Why an agent was passed over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PassedOver {
+    Away,
+    Offline,
+    /// Load and capacity in hundredths of a unit.
+    Capacity {
+        load: u32,
+        capacity: u32,
+    },
+    MissingSkill(Name),
+    Declined,
+    /// Another agent was preferred by the strategy.
+    LessPreferred,
+}
+
+/// Who was considered for a conversation: at most 20 by name, the rest by number.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Considered {
+    pub chosen: Option<Name>,
+    pub passed: Vec<(Name, PassedOver)>,
+    pub others: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OfferEnd {
+    Accepted,
+    Declined,
+    TimedOut,
+    /// The conversation went elsewhere, or the agent left.
+    Withdrawn,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Presence {
+    Available,
+    Away,
+    #[default]
+    Offline,
+}
+
+impl Presence {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Presence::Available => "available",
+            Presence::Away => "away",
+            Presence::Offline => "offline",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(s: &str) -> Option<Presence> {
+        [Presence::Available, Presence::Away, Presence::Offline].into_iter().find(|p| p.as_str() == s)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClockKind {
+    FirstResponse,
+    NextResponse,
+    /// The default clock of a queue without an SLA.
+    Waiting,
+}
+
+/// Why a send ended without being accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeadReason {
+    /// The provider refused it for good.
+    Rejected,
+    /// It may have been sent; only a person can decide to send it again.
+    Unknown,
+    /// `not_after` passed before the provider took it.
+    Expired,
+    /// The channel left the configuration.
+    ChannelRemoved,
+    /// The provider took it and said later that it will not arrive.
+    Failed,
+}
+
+impl DeadReason {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DeadReason::Rejected => "rejected",
+            DeadReason::Unknown => "unknown",
+            DeadReason::Expired => "expired",
+            DeadReason::ChannelRemoved => "channel_removed",
+            DeadReason::Failed => "failed",
+        }
+    }
+}
+
+/// Why an automatic reply was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoReply {
+    /// A machine wrote the message.
+    Automatic,
+    ConversationBudget,
+    AddressBudget,
+    OptedOut,
+    /// The template needs a value that is missing.
+    Template,
+    TooLong,
+    /// The channel is not configured any more.
+    NoChannel,
+}
+
+/// The router's answer to a command, as the API gives it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// A stable word for programs, such as `owned`; empty on success.
+    #[serde(default)]
+    pub code: String,
+    /// A sentence for people; never a customer's text.
+    #[serde(default)]
+    pub detail: String,
+    /// What was made or touched: `conversation`, `message`, `contact`, `offer`.
+    #[serde(default)]
+    pub ids: BTreeMap<String, String>,
+}
