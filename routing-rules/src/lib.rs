@@ -13,6 +13,7 @@ pub mod invariants;
 pub mod pack;
 mod rules;
 pub mod state;
+pub mod trial;
 
 pub use decide::{Decision, Input, Verdict, decide};
 pub use event::Event;

@@ -211,6 +211,8 @@ fn a_missing_value_satisfies_only_exists_false_none_and_not() {
             "billing"
         } else if field == "contact.agent" {
             "ann"
+        } else if field == "language" {
+            "de"
         } else {
             "x"
         };

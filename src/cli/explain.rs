@@ -3,7 +3,7 @@
 use super::api::{Api, encoded};
 use super::list::{ago, first, lookup, text};
 use super::screen::{Screen, plain};
-use super::{Done, Failure};
+use super::{Done, Failure, check};
 use crate::config::{Config, Environment};
 use crate::packs;
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use std::path::Path;
 use switchboard_envelope::{Inbound, MAX_ENVELOPE};
 use switchboard_routing_rules::decide::seen_message;
 use switchboard_routing_rules::pack::{AgentChoice, Priority, RuleTrace, SeenState};
+use switchboard_routing_rules::trial::Verdict;
 
 /// What the API calls the newest message that a customer wrote.
 pub(crate) const LAST: &str = "last";
@@ -124,7 +125,33 @@ fn show(trace: &Value, screen: &mut Screen) {
     }
     let decided = ago(trace, "decided_at", screen.now);
     let decided = if decided.is_empty() { decided } else { format!(", decided {decided}") };
-    screen.out(&format!("pack {}{decided}", super::check::short(&text(trace, "pack"))));
+    screen.out(&format!("pack {}{decided}", check::short(&text(trace, "pack"))));
+}
+
+/// Rules of a failed test that are shown; what hit is always shown.
+const MAX_SHOWN: usize = 60;
+
+/// What came of a test that failed, and why: what the rules did, in order.
+pub(crate) fn of_test(verdict: &Verdict, screen: &mut Screen) {
+    if let Some(actual) = &verdict.actual {
+        screen.out(&format!("      it came to: {}", plain(&actual.to_string())));
+    }
+    if verdict.trace.is_empty() {
+        return;
+    }
+    screen.out("      rules, in order:");
+    let asked: Vec<&RuleTrace> = verdict.trace.iter().filter(|t| !t.skipped).collect();
+    for (_, trace) in asked.iter().enumerate().filter(|(n, t)| t.matched || *n < MAX_SHOWN) {
+        screen.out(&format!("    {}", rule_line(&rule(trace))));
+    }
+    let unshown = asked.iter().skip(MAX_SHOWN).filter(|t| !t.matched).count();
+    let skipped = verdict.trace.len() - asked.len();
+    if unshown > 0 {
+        screen.out(&format!("        {} more did not match", check::count(unshown, "rule")));
+    }
+    if skipped > 0 {
+        screen.out(&format!("        {} not asked: a rule before ended the run", check::count(skipped, "rule")));
+    }
 }
 
 /// `queue billing, replies After hours`. Where a message moved nothing, what stayed is named as that.

@@ -12,7 +12,6 @@ mod run;
 mod schema;
 mod screen;
 mod table;
-mod trial;
 
 use crate::config::Environment;
 use clap::{Args, Parser, Subcommand};

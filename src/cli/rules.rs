@@ -8,6 +8,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use switchboard_routing_rules::pack::Environment as PackEnvironment;
+use switchboard_routing_rules::trial;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Rules {
@@ -117,8 +118,8 @@ fn test(directory: &Path, known: &PackEnvironment, screen: &mut Screen) -> Done 
     }
     let mut wrong = 0;
     for test in tests {
-        let faults = super::trial::faults(&read.pack, test);
-        if faults.is_empty() {
+        let verdict = trial::run(&read.pack, test);
+        if verdict.passed() {
             screen.out(&format!("ok    {}", test.name));
             continue;
         }
@@ -130,9 +131,10 @@ fn test(directory: &Path, known: &PackEnvironment, screen: &mut Screen) -> Done 
             test.at.line,
             test.at.column
         ));
-        for fault in faults {
+        for fault in &verdict.faults {
             screen.out(&format!("      {fault}"));
         }
+        explain::of_test(&verdict, screen);
     }
     if wrong > 0 {
         return Err(Failure::Failed(format!("{wrong} of {} failed", check::count(tests.len(), "test"))));
@@ -148,9 +150,11 @@ mod tests {
 
     #[test]
     fn the_shipped_packs_pass_their_tests() {
-        for name in ["quickstart", "shop"] {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("routing-rules/packs");
+        let packs: Vec<_> = std::fs::read_dir(shipped).expect("packs").map(|e| e.expect("a pack").path()).collect();
+        assert!(packs.len() >= 6, "{packs:?}");
+        for directory in packs {
             let mut screen = Screen::of_test(None);
-            let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("routing-rules/packs").join(name);
             let done = test(&directory, &PackEnvironment::default(), &mut screen);
             let said = screen.kept.unwrap_or_default();
             assert_eq!(done, Ok(()), "{said}");
@@ -163,7 +167,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         std::fs::write(
             dir.path().join("pack.yaml"),
-            "queues: { everyone: {}, billing: {} }\ndefault: { queue: everyone }\n",
+            "queues: { everyone: {}, billing: {} }\ndefault: { queue: everyone }\nrules:\n  - name: Refunds\n    when: { text: \
+             refund }\n    then: { queue: billing }\n",
         )
         .expect("written");
         std::fs::write(
@@ -176,6 +181,11 @@ mod tests {
         let said = screen.kept.unwrap_or_default();
         assert_eq!(done, Err(Failure::Failed("1 of 1 test failed".into())));
         assert!(said.contains("FAIL  Wrong") && said.contains("a_test.yaml:2:") && said.contains("everyone"), "{said}");
+        assert!(
+            said.contains("rules, in order:") && said.contains("- Refunds (pack.yaml:4): text is \"hi\""),
+            "{said}"
+        );
+        assert!(said.contains("it came to: queue everyone, state queued, priority normal"), "{said}");
     }
 
     /// `check`, `run` and `rules test` judge by the same channels.

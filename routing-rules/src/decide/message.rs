@@ -3,12 +3,15 @@
 use super::assign::Entry;
 use super::{Draft, PENDING_MS, REOPEN_MS};
 use crate::event::{DecidedMessage, NoReply, Private, Public, Why};
-use crate::ids::{ConvId, MessageId};
+use crate::ids::{ContactId, ConvId, MessageId};
 use crate::pack::{AgentChoice, ConvStatus, Notify, RunOutcome, RunReply, SeenMessage, SeenState, SetTarget};
 use crate::state::{Conversation, day};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use switchboard_envelope::{Author, ConsentState, Content, Message, Visibility};
+
+/// Conversations of a contact whose addresses conditions see.
+const MAX_IDENTITIES: usize = 32;
 
 /// How a message found its conversation.
 #[derive(Clone, Copy)]
@@ -134,7 +137,7 @@ impl Draft<'_> {
             age_ms: c.map_or(0, |c| now.since(c.opened_at)),
             messages: c.map_or(0, |c| c.messages),
             silence_ms: c.and_then(|c| c.last_in).map(|t| now.since(t)),
-            contact_identities: vec![m.from.identity()],
+            contact_identities: self.identities(contact_id, m),
             contact_name: contact
                 .and_then(|c| c.private.as_ref())
                 .and_then(|p| p.name.clone())
@@ -153,6 +156,19 @@ impl Draft<'_> {
         }
     }
 
+    /// The address that wrote, and those of the contact's other conversations.
+    fn identities(&self, contact: ContactId, m: &Message) -> Vec<String> {
+        let mut all = vec![m.from.identity()];
+        let private = self.state.conversations_of(contact).take(MAX_IDENTITIES).filter_map(|c| c.private.as_ref());
+        for address in private.filter_map(|p| p.address.as_ref()) {
+            let identity = address.identity();
+            if !all.contains(&identity) {
+                all.push(identity);
+            }
+        }
+        all
+    }
+
     /// What the rules say, and what the pack's default says should they place nothing.
     fn run_rules(
         &mut self,
@@ -162,8 +178,9 @@ impl Draft<'_> {
         seen: SeenState,
     ) -> (RunOutcome, RunOutcome) {
         let kind = self.profile(&m.channel).map(|p| p.kind.clone()).unwrap_or_default();
-        let said = seen_message(m, kind);
+        let mut said = seen_message(m, kind);
         let outcome = self.pack.run(&said, &seen);
+        said.language = said.language.or_else(|| outcome.language.map(str::to_owned));
         let placed = outcome.queue.is_some() || outcome.agent.is_some();
         let default = if placed { RunOutcome::default() } else { self.pack.default_place(&said, &seen) };
         let contact = self.conv(conv).map(|c| c.contact).unwrap_or_else(|| self.state.contact_of(&m.from));

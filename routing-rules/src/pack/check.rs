@@ -2,7 +2,7 @@
 
 use super::{ConvStatus, Name, Priority};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Debug;
+use std::fmt::{self, Debug, Display, Formatter};
 
 /// What a test names must be exactly so; what it leaves out may be anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +37,36 @@ pub struct Actual {
     pub state: Option<ConvStatus>,
     pub consent: Option<String>,
     pub rules: Vec<String>,
+}
+
+/// `queue billing, agent ann, state assigned, priority high, tags refund, …`: what there is of it.
+impl Display for Actual {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let or_none = |o: &Option<Name>| o.clone().unwrap_or_else(|| "none".into());
+        write!(f, "queue {}", or_none(&self.queue))?;
+        if let Some(agent) = &self.agent {
+            write!(f, ", agent {agent}")?;
+        }
+        if let Some(state) = self.state {
+            write!(f, ", state {}", state.as_str())?;
+        }
+        write!(f, ", priority {}", self.priority.as_str())?;
+        let tags: Vec<&str> = self.tags.iter().map(String::as_str).collect();
+        let own = self.attributes.iter().map(|(k, v)| format!("{k}={v}"));
+        let contact = self.contact_attributes.iter().map(|(k, v)| format!("contact.{k}={v}"));
+        let attributes: Vec<String> = own.chain(contact).collect();
+        for (what, list) in [
+            ("tags", tags.join(" ")),
+            ("attributes", attributes.join(" ")),
+            ("replies", self.replies.join(" ")),
+            ("consent", self.consent.clone().unwrap_or_default()),
+        ] {
+            if !list.is_empty() {
+                write!(f, ", {what} {list}")?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Expect {

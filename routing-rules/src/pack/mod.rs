@@ -10,6 +10,8 @@ pub(crate) mod problem;
 pub(crate) mod read;
 pub(crate) mod refs;
 mod schema;
+#[cfg(test)]
+mod schema_tests;
 pub(crate) mod template;
 mod testing;
 mod types;

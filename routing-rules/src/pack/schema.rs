@@ -4,7 +4,8 @@
 use super::load::TOP;
 use super::people_read::PRIORITIES;
 use super::read::DAYS;
-use crate::rules::field::{Class, FIELDS, Field};
+use super::testing::{CONSENTS, PRESENCES, is_message};
+use crate::rules::field::{Class, FIELDS, Field, STATES};
 use crate::rules::{ACTIONS, DEFAULT_ACTIONS, operators};
 use serde_json::{Map, Value, json};
 
@@ -19,13 +20,15 @@ pub fn json_schema() -> Value {
     for key in TOP {
         properties.insert((*key).to_owned(), top(key));
     }
+    properties.insert("tests".into(), json!({ "type": "array", "items": reference("test") }));
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Switchboard rule pack",
-        "description": "One file of a rule pack. Lists append and maps join over the files of the directory.",
+        "description": "One file of a rule pack; a file that ends in _test.yaml holds `tests` and nothing else. Lists append and maps join over the files of the directory.",
         "type": "object",
         "additionalProperties": false,
         "properties": properties,
+        "dependentSchemas": { "tests": { "maxProperties": 1 } },
         "$defs": definitions(),
     })
 }
@@ -122,7 +125,7 @@ fn definitions() -> Value {
         "rule",
         closed(
             &[
-                ("name", json!({ "type": "string", "minLength": 1 })),
+                ("name", reference("text")),
                 ("when", reference("conditions")),
                 ("then", reference("actions")),
                 ("continue", reference("flag")),
@@ -140,7 +143,93 @@ fn definitions() -> Value {
     add("action", actions(ACTIONS));
     add("default", one_or_many(&actions(DEFAULT_ACTIONS)));
     add("actions", one_or_many(&reference("action")));
+    add("test", test());
     Value::Object(d)
+}
+
+/// One test of a pack.
+fn test() -> Value {
+    let texts = json!({ "type": "object", "additionalProperties": reference("text") });
+    let some = |of: &str| one_or_many(&reference(of));
+    let agent = closed(&[("presence", json!({ "enum": PRESENCES })), ("load", reference("text"))], &[]);
+    let given = closed(
+        &[
+            (
+                "conversation",
+                closed(
+                    &[
+                        ("state", json!({ "enum": STATES })),
+                        ("queue", reference("id")),
+                        ("agent", reference("id")),
+                        ("priority", reference("priority")),
+                        ("tags", some("text")),
+                        ("attributes", texts.clone()),
+                        ("age", reference("duration")),
+                        ("messages", reference("number")),
+                        ("silence", reference("duration")),
+                    ],
+                    &[],
+                ),
+            ),
+            (
+                "contact",
+                closed(
+                    &[
+                        ("name", reference("text")),
+                        ("identities", some("text")),
+                        ("tags", some("text")),
+                        ("attributes", texts.clone()),
+                        ("consent", json!({ "enum": CONSENTS })),
+                        ("open", reference("number")),
+                        ("agent", reference("id")),
+                    ],
+                    &[],
+                ),
+            ),
+            ("agents", json!({ "type": "object", "propertyNames": reference("id"), "additionalProperties": agent })),
+        ],
+        &[],
+    );
+    let maybe = json!({ "anyOf": [reference("id"), { "enum": [""] }] });
+    let expect = closed(
+        &[
+            ("queue", maybe.clone()),
+            ("agent", maybe),
+            ("priority", reference("priority")),
+            ("tags", some("text")),
+            ("attributes", texts.clone()),
+            ("replies", some("id")),
+            ("state", json!({ "enum": STATES })),
+            ("consent", json!({ "enum": CONSENTS })),
+            ("rules", some("text")),
+        ],
+        &[],
+    );
+    let at = json!({ "type": "string", "description": "2026-11-22T10:00:00+01:00, or without an offset in the pack's zone" });
+    closed(
+        &[("name", reference("text")), ("at", at), ("message", message()), ("given", given), ("expect", expect)],
+        &["name", "message", "expect"],
+    )
+}
+
+/// The message of a test: the fields that a message itself has.
+fn message() -> Value {
+    let mut properties = Map::new();
+    for (name, _, class) in FIELDS.iter().filter(|(_, f, _)| is_message(f)) {
+        let value = match class {
+            Class::Flag => reference("flag"),
+            Class::Words(words) => json!({ "enum": words }),
+            _ => reference("text"),
+        };
+        properties.insert((*name).to_owned(), value);
+    }
+    properties.insert("meta".into(), json!({ "type": "object", "additionalProperties": reference("text") }));
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "properties": properties,
+        "patternProperties": { "^meta\\..+$": reference("text") },
+    })
 }
 
 fn sla() -> Value {

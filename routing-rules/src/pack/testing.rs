@@ -16,6 +16,8 @@ use switchboard_envelope::Timestamp;
 /// A test that does not say when it happens is at noon of a Wednesday, UTC.
 const NOON: Timestamp = Timestamp(1_767_787_200_000);
 const MAX_TESTS: usize = 10_000;
+pub(super) const PRESENCES: [&str; 3] = ["available", "away", "offline"];
+pub(super) const CONSENTS: [&str; 2] = ["opted_in", "opted_out"];
 
 /// One test of a pack: a message, what was there before, and what must follow.
 #[derive(Clone, Debug, PartialEq)]
@@ -209,8 +211,7 @@ impl TestReader<'_> {
         for (at, id, value) in named(agents, "`agents`", self.sink) {
             self.refs.add(at, Kind::Agent, id);
             let Some(keys) = self::keys(value, "a given agent", &["presence", "load"], self.sink) else { continue };
-            let states = &["available", "away", "offline"];
-            let presence = keys.get("presence").and_then(|n| word(n, "a presence", states, self.sink));
+            let presence = keys.get("presence").and_then(|n| word(n, "a presence", &PRESENCES, self.sink));
             let load = keys.get("load").and_then(|n| units(n, "a load", self.sink)).unwrap_or(0);
             given.agents.insert(id.to_owned(), GivenAgent { presence: presence.map(str::to_owned), load });
         }
@@ -227,6 +228,10 @@ impl TestReader<'_> {
         seen.attributes = self.attributes(keys.get("attributes"));
         let implied = if given.agent.is_some() { ConvStatus::Assigned } else { ConvStatus::Queued };
         seen.state = Some(keys.get("state").and_then(|n| self.state(n)).unwrap_or(implied));
+        if seen.queue.is_none() && seen.state == Some(ConvStatus::Queued) {
+            // Nothing waits nowhere.
+            seen.queue = self.pack.default_queue(seen.now).map(str::to_owned);
+        }
         let owned = matches!(seen.state, Some(ConvStatus::Assigned | ConvStatus::Offered));
         if owned != given.agent.is_some()
             && !matches!(seen.state, Some(ConvStatus::Pending | ConvStatus::Snoozed | ConvStatus::Closed))
@@ -329,7 +334,7 @@ impl TestReader<'_> {
     }
 
     fn consent(&mut self, node: &Node) -> Option<String> {
-        word(node, "a consent", &["opted_in", "opted_out"], self.sink).map(str::to_owned)
+        word(node, "a consent", &CONSENTS, self.sink).map(str::to_owned)
     }
 
     fn state(&mut self, node: &Node) -> Option<ConvStatus> {
@@ -348,7 +353,7 @@ impl TestReader<'_> {
 }
 
 /// Fields that the message itself has.
-fn is_message(field: &Field) -> bool {
+pub(super) fn is_message(field: &Field) -> bool {
     matches!(
         field,
         Field::Channel

@@ -235,6 +235,8 @@ pub struct RunOutcome {
     pub move_: bool,
     /// Actions that lost to an earlier decision: (rule, action).
     pub superseded: Vec<(String, String)>,
+    /// The language that was found in the text, because a condition asked for it and the adapter did not know.
+    pub language: Option<&'static str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use super::condition::{Condition, FieldCondition, Order, Test};
 use super::field::{Class, FIELDS, Field, OPEN_FIELDS};
 use super::fold::fold;
+use super::language;
 use crate::pack::problem::{Place, Sink, listed, nearest};
 use crate::pack::read::{
     days, duration, filled, flag, list, minutes, named, one_or_many, short, time_range, whole, word,
@@ -223,11 +224,24 @@ impl ConditionReader<'_> {
             Field::Channel => Kind::Channel,
             Field::Queue => Kind::Queue,
             Field::ContactAgent => Kind::Agent,
+            Field::Language => return self.languages(node),
             _ => return,
         };
         for item in one_or_many(node) {
             if let Value::Text(name) = &item.value {
                 self.refs.add(&item.at, kind, name);
+            }
+        }
+    }
+
+    /// Another word than a code would never match.
+    fn languages(&mut self, node: &Node) {
+        for item in one_or_many(node) {
+            if let Value::Text(written) = &item.value
+                && !language::is_code(written)
+            {
+                let hint = "write the two letters of ISO 639-1, such as `de`, or `unknown`";
+                self.sink.error(&item.at, format!("`{}` is not a language", short(written)), hint);
             }
         }
     }

@@ -55,7 +55,7 @@ pub(crate) enum Field {
     Time,
 }
 
-const STATES: &[&str] = &["queued", "offered", "assigned", "pending", "snoozed", "closed"];
+pub(crate) const STATES: &[&str] = &["queued", "offered", "assigned", "pending", "snoozed", "closed"];
 
 /// Every field with a fixed name. The order is that of the documentation.
 pub(crate) const FIELDS: [(&str, Field, Class); 28] = [

@@ -7,6 +7,7 @@ mod condition_read;
 pub(crate) mod field;
 mod fold;
 mod index;
+mod language;
 mod link;
 mod rule_read;
 mod run;

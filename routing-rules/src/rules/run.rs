@@ -33,6 +33,7 @@ impl RulePack {
                 }
             }
         }
+        out.language = texts.language();
         out
     }
 

@@ -2,6 +2,7 @@
 
 use super::field::Field;
 use super::fold::fold;
+use super::language;
 use crate::pack::template::{Values, Var};
 use crate::pack::{RulePack, RunOutcome, SeenMessage, SeenState, SetTarget};
 use std::cell::OnceCell;
@@ -23,6 +24,14 @@ pub(crate) struct Texts {
     subject: OnceCell<String>,
     /// Weekday from Monday 0, and minute of the day.
     clock: OnceCell<(usize, u16)>,
+    language: OnceCell<Option<&'static str>>,
+}
+
+impl Texts {
+    /// The language of the text, where a condition asked and the adapter did not know.
+    pub(crate) fn language(&self) -> Option<&'static str> {
+        self.language.get().copied().flatten()
+    }
 }
 
 fn filled(s: &str) -> Option<&str> {
@@ -63,6 +72,14 @@ impl<'a> Seen<'a> {
         self.pack.hours_open(id, self.state.now)
     }
 
+    /// As the adapter said, else as the text shows.
+    fn language(&self) -> Option<&str> {
+        match &self.message.language {
+            Some(said) => Some(language::primary(said)),
+            None => *self.texts.language.get_or_init(|| language::detect(&self.message.text)),
+        }
+    }
+
     fn attribute(&self, name: &str) -> Option<&str> {
         let set = self.so_far.set.iter().find(|(t, _)| matches!(t, SetTarget::Conversation(n) if n == name));
         set.map(|(_, v)| v.as_str()).or_else(|| self.state.attributes.get(name).map(String::as_str))
@@ -94,7 +111,7 @@ impl<'a> Seen<'a> {
             Field::From => m.from.as_deref(),
             Field::To => m.to.as_deref(),
             Field::Authenticated => m.authenticated.map(flag),
-            Field::Language => m.language.as_deref(),
+            Field::Language => self.language(),
             Field::HasAttachment => Some(flag(m.has_attachment)),
             Field::Automatic => Some(flag(m.automatic)),
             Field::Choice => m.choice.as_deref(),

@@ -1,22 +1,41 @@
 //! A pack's test, carried out by the core that routes real messages: a state is made in which what was given holds, the
 //! message is decided, and what came of it is compared.
 
+use crate::decide::seen_message;
+use crate::event::{Considered, Event, Presence, Private, Public, Why};
+use crate::ids::{ContactId, ConvId, OfferId, Salt};
+use crate::pack::{Actual, ConvStatus, Name, PackTest, RuleTrace, SeenMessage, SeenState};
+use crate::{Decision, Input, RulePack, State, decide};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use switchboard_envelope::{
     Address, Attachment, Author, ChannelProfile, Choice, ConsentState, Content, Inbound, Message, Timestamp, Visibility,
 };
-use switchboard_routing_rules::decide::seen_message;
-use switchboard_routing_rules::event::{Considered, Event, Presence, Private, Public, Why};
-use switchboard_routing_rules::ids::{ContactId, ConvId, Salt};
-use switchboard_routing_rules::pack::{Actual, ConvStatus, Name, PackTest};
-use switchboard_routing_rules::{Decision, Input, RulePack, State, decide};
 
 /// Waits that were given last beyond the test's message.
 const LATER_MS: i64 = 86_400_000;
 
-/// A sentence for each expectation that was not met.
-pub(super) fn faults(pack: &RulePack, test: &PackTest) -> Vec<String> {
+/// What came of one test.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Verdict {
+    /// A sentence for each expectation that was not met; empty when the test passed.
+    pub faults: Vec<String>,
+    /// What the rules did with the message, in order: asked for only when the test failed.
+    pub trace: Vec<RuleTrace>,
+    /// What became of the message; `None` when it was not decided.
+    pub actual: Option<Actual>,
+}
+
+impl Verdict {
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.faults.is_empty()
+    }
+}
+
+/// Carries out a test of a pack.
+#[must_use]
+pub fn run(pack: &RulePack, test: &PackTest) -> Verdict {
     let trial = Trial::new(test);
     let before = trial.given(pack);
     let message = Inbound::Message(Box::new(trial.message.clone()));
@@ -24,14 +43,15 @@ pub(super) fn faults(pack: &RulePack, test: &PackTest) -> Vec<String> {
     let decision = decide(before, &input, pack);
     let Some(actual) = trial.actual(pack, &decision) else {
         let ignored = "the message was not decided: its sender is blocked, or it is no message of this channel";
-        return vec![ignored.into()];
+        return Verdict { faults: vec![ignored.into()], ..Verdict::default() };
     };
     let mut faults = test.expect.check(&actual);
     // A reply that cannot be rendered is not sent, and a test that expects none would not notice.
     if let Some((reply, problem)) = trial.unrendered(pack, &decision) {
         faults.push(format!("reply {reply}: {problem}"));
     }
-    faults
+    let trace = if faults.is_empty() { Vec::new() } else { trial.trace(pack, &decision) };
+    Verdict { faults, trace, actual: Some(actual) }
 }
 
 struct Trial<'t> {
@@ -59,7 +79,8 @@ impl<'t> Trial<'t> {
         for (agent, given) in &test.given.agents {
             if given.load > 0 {
                 let other = contact_other(&state, agent);
-                let busy = opened(&mut state, other, &load_channel(agent), agent, start);
+                let of = Address::new("test", format!("busy {agent}"));
+                let busy = opened(&mut state, other, &load_channel(agent), agent, &of, start);
                 assigned(&mut state, busy, agent);
             }
             let presence = match given.presence.as_deref() {
@@ -120,8 +141,13 @@ impl<'t> Trial<'t> {
         let seen = &self.test.given.seen;
         let known = seen.contact_agent.as_ref().filter(|_| self.test.given.agent.is_none());
         let open = seen.contact_open.min(1000);
+        let from = &self.message.from;
+        for (n, (kind, value)) in self.further_identities().enumerate() {
+            let conv = opened(state, contact, "others", &format!("known {n}"), &Address::new(kind, value), start);
+            state.apply(&Public::Closed { conv, by: None, reopen_until: start.plus(LATER_MS) }.into());
+        }
         for n in 0..open.max(u32::from(known.is_some())) {
-            let conv = opened(state, contact, "others", &format!("other {n}"), start);
+            let conv = opened(state, contact, "others", &format!("other {n}"), from, start);
             if let Some(agent) = known {
                 assigned(state, conv, agent);
             }
@@ -131,12 +157,19 @@ impl<'t> Trial<'t> {
         }
     }
 
+    /// Addresses of the contact beside the one that wrote: those of its earlier conversations.
+    fn further_identities(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.test.given.seen.contact_identities.iter().filter_map(|i| i.split_once(':'));
+        all.filter(|(kind, value)| (*kind, *value) != (&*self.message.from.kind, &*self.message.from.value))
+    }
+
     /// The conversation that the message continues.
     fn conversation(&self, state: &mut State, contact: ContactId) {
         let (given, now) = (&self.test.given, self.test.now);
         let seen = &given.seen;
         let opened_at = now.plus(-seen.age_ms);
-        let conv = opened(state, contact, &self.message.channel, &self.message.thread, opened_at);
+        let (channel, thread) = (&self.message.channel, &self.message.thread);
+        let conv = opened(state, contact, channel, thread, &self.message.from, opened_at);
         if let Some(queue) = &seen.queue {
             let queued = Public::Queued {
                 conv,
@@ -150,8 +183,10 @@ impl<'t> Trial<'t> {
             };
             state.apply(&queued.into());
         }
-        if let Some(agent) = &given.agent {
-            assigned(state, conv, agent);
+        match &given.agent {
+            Some(agent) if seen.state == Some(ConvStatus::Offered) => offered(state, conv, agent, now.plus(LATER_MS)),
+            Some(agent) => assigned(state, conv, agent),
+            None => {}
         }
         state.apply(&Public::Tagged { conv, add: seen.tags.clone(), remove: BTreeSet::new() }.into());
         state.apply(&Public::Prioritised { conv, priority: given.priority }.into());
@@ -188,7 +223,12 @@ impl<'t> Trial<'t> {
         let consent = after.consent.get(&(after.identity_hash(&self.message.from), self.message.channel.clone()));
         Some(Actual {
             queue: c.queue.clone(),
-            agent: c.agent.clone().or_else(|| c.offer.as_ref().map(|o| o.agent.clone())),
+            agent: match c.status {
+                ConvStatus::Offered => c.offer.as_ref().map(|o| o.agent.clone()),
+                // Who had it before is only remembered.
+                ConvStatus::Queued => None,
+                _ => c.agent.clone(),
+            },
             priority: c.priority,
             tags: c.tags.clone(),
             attributes: c.private.as_ref().map(|p| p.attributes.clone()).unwrap_or_default(),
@@ -207,17 +247,26 @@ impl<'t> Trial<'t> {
 
     /// The reply that the rules chose, with the problem that kept it from being rendered.
     fn reply(&self, pack: &RulePack, decision: &Decision) -> Option<(Name, Option<String>)> {
-        let seen = decision.events.iter().find_map(|e| match &e.private {
-            Some((_, Private::Decided { seen, .. })) => Some(seen),
-            _ => None,
-        })?;
-        let reply = pack.run(&seen_message(&self.message, self.kind.clone()), seen).reply?;
+        let reply = pack.run(&seen_message(&self.message, self.kind.clone()), saw(decision)?).reply?;
         Some((reply.reply, reply.text.err()))
+    }
+
+    fn trace(&self, pack: &RulePack, decision: &Decision) -> Vec<RuleTrace> {
+        let message = seen_message(&self.message, self.kind.clone());
+        saw(decision).map(|seen| pack.explain(&message, seen)).unwrap_or_default()
     }
 
     fn unrendered(&self, pack: &RulePack, decision: &Decision) -> Option<(Name, String)> {
         self.reply(pack, decision).and_then(|(reply, problem)| problem.map(|p| (reply, p)))
     }
+}
+
+/// The state before the message, as the decision kept it.
+fn saw(decision: &Decision) -> Option<&SeenState> {
+    decision.events.iter().find_map(|e| match &e.private {
+        Some((_, Private::Decided { seen, .. })) => Some(&**seen),
+        _ => None,
+    })
 }
 
 /// Whether an automatic reply was sent, and not refused.
@@ -234,7 +283,7 @@ fn message(test: &PackTest) -> Message {
         let known = test.given.seen.contact_identities.iter().filter_map(|i| i.split_once(':'));
         known.filter(|(_, v)| *v == value).map(|(k, _)| k.to_owned()).next()
     };
-    let usual = if m.kind == "sms" { "phone" } else { "visitor" };
+    let usual = usual(m);
     let first = test.given.seen.contact_identities.first().and_then(|i| i.split_once(':'));
     let from = match (&m.from, first) {
         (Some(value), _) => Address::new(kind_of(value).unwrap_or_else(|| usual.into()), value),
@@ -274,6 +323,17 @@ fn message(test: &PackTest) -> Message {
     }
 }
 
+/// What an address of this kind of channel is called, where the test does not say.
+fn usual(m: &SeenMessage) -> &'static str {
+    match m.kind.as_str() {
+        "sms" | "whatsapp" => "phone",
+        "email" => "email",
+        "" if m.from.as_deref().is_some_and(|f| f.contains('@')) => "email",
+        "" if m.from.as_deref().is_some_and(|f| f.starts_with('+')) => "phone",
+        _ => "visitor",
+    }
+}
+
 fn load_channel(agent: &str) -> Name {
     format!("load-of-{agent}")
 }
@@ -283,13 +343,26 @@ fn contact_other(state: &State, agent: &str) -> ContactId {
     state.contact_of(&Address::new("test", format!("busy {agent}")))
 }
 
-fn opened(state: &mut State, contact: ContactId, channel: &str, thread: &str, at: Timestamp) -> ConvId {
+fn opened(
+    state: &mut State,
+    contact: ContactId,
+    channel: &str,
+    thread: &str,
+    address: &Address,
+    at: Timestamp,
+) -> ConvId {
     let conv = ConvId::derive(&state.salt, &[channel.as_bytes(), thread.as_bytes()]);
     let hash = state.thread_hash(channel, thread);
     let public = Public::Opened { conv, contact, channel: channel.to_owned(), thread: hash, at, ours: false };
-    let private = Private::Opened { thread: thread.to_owned(), address: Address::new("test", thread), subject: None };
+    let private = Private::Opened { thread: thread.to_owned(), address: address.clone(), subject: None };
     state.apply(&Event { public, private: Some((contact, private)) });
     conv
+}
+
+fn offered(state: &mut State, conv: ConvId, agent: &str, expires: Timestamp) {
+    let offer = OfferId::derive(&state.salt, &[agent.as_bytes()]);
+    let considered = Considered { chosen: Some(agent.to_owned()), passed: vec![], others: 0 };
+    state.apply(&Public::Offered { conv, offer, agent: agent.to_owned(), expires, considered }.into());
 }
 
 fn assigned(state: &mut State, conv: ConvId, agent: &str) {
@@ -300,7 +373,7 @@ fn assigned(state: &mut State, conv: ConvId, agent: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use switchboard_routing_rules::pack::Environment;
+    use crate::pack::Environment;
 
     const PACK: &str = "
 queues: { everyone: {}, billing: { skills: [billing] }, calm: { offer: { timeout: 60s } } }
@@ -330,7 +403,7 @@ default: { queue: everyone }
         let pack = RulePack::load(&files, &env).unwrap_or_else(|p| panic!("{p:?}")).pack;
         let tests = pack.tests(&files, &env).unwrap_or_else(|p| panic!("{p:?}"));
         assert_eq!(tests.len(), 1);
-        faults(&pack, &tests[0])
+        super::run(&pack, &tests[0]).faults
     }
 
     #[test]
