@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::error::Error;
 use std::time::{Duration, Instant};
-use switchboard_e2e::{Daemon, Shop};
+use switchboard_e2e::{Backend, Daemon, Shop, ShopBuilder};
 use tokio::sync::mpsc;
 
 type Failure = Box<dyn Error>;
@@ -72,14 +72,16 @@ default: {{ queue: everyone }}
     )
 }
 
-fn shop(provider: &Provider) -> Shop {
-    Shop::with(&provider.base_url()).pack(&pack()).more("[logging]\nlevel = \"warn\"\n").open()
+/// A shop whose rule answers what is marked.
+pub fn shop(provider: &Provider, log: &Backend) -> ShopBuilder {
+    Shop::with(&provider.base_url()).log(log).pack(&pack()).more("[logging]\nlevel = \"warn\"\n")
 }
 
 /// Webhooks as fast as they are accepted, until every result is in LOG.
 pub async fn throughput(options: &Options) -> Result<Throughput, Failure> {
     let provider = Provider::start(None).await?;
-    let shop = shop(&provider);
+    let log = options.backend.start();
+    let shop = shop(&provider, &log).open();
     let daemon = Daemon::start(&shop).await;
     // A first round opens connections and conversations, as a shop that is open has them.
     let warm = options.senders.min(options.messages / 10);
@@ -127,7 +129,8 @@ async fn wait_for(daemon: &Daemon<'_>, name: &str, wanted: u64) -> Result<(), Fa
 pub async fn latency(options: &Options) -> Result<Latency, Failure> {
     let (hear, mut arrivals) = mpsc::unbounded_channel();
     let provider = Provider::start(Some(hear)).await?;
-    let shop = shop(&provider);
+    let log = options.backend.start();
+    let shop = shop(&provider, &log).open();
     let _daemon = Daemon::start(&shop).await;
     let warm = u64::from(options.rate);
     let count = u64::from(options.rate) * u64::from(options.seconds);
@@ -153,7 +156,8 @@ pub async fn latency(options: &Options) -> Result<Latency, Failure> {
 /// Resident memory when idle and with many open conversations, and the time from start to ready.
 pub async fn memory(options: &Options) -> Result<Memory, Failure> {
     let provider = Provider::start(None).await?;
-    let shop = shop(&provider);
+    let log = options.backend.start();
+    let shop = shop(&provider, &log).open();
     let mut starts_ms = Vec::new();
     let mut daemon = Daemon::start(&shop).await;
     for _ in 0..options.starts {
@@ -184,6 +188,6 @@ fn resident_mb(pid: u32) -> Result<f64, Failure> {
     Ok(round(kilobytes / 1024.0))
 }
 
-fn round(value: f64) -> f64 {
+pub fn round(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }

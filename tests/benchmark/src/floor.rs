@@ -1,13 +1,13 @@
 use crate::Options;
+use crate::backend::Fresh;
 use bytes::Bytes;
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
-use switchboard::log::sqlite::{SqliteLog, SqliteOptions};
 use switchboard::log::{Class, Commit, FrameWrite, InRecord, Log, OutRecord};
 
-/// What the embedded log alone does on this machine, in this run.
+/// What the log alone does on this machine, in this run.
 pub struct Floor {
     /// Records a second that 64 producers store, one each at a time.
     pub ingests: f64,
@@ -24,16 +24,17 @@ pub struct Steps {
 }
 
 /// Measures a fresh log with nothing else going on.
-pub async fn steps(rate: u32, seconds: u32) -> Result<Steps, Box<dyn Error>> {
-    let folder = tempfile::tempdir()?;
-    let log = SqliteLog::open(folder.path(), &SqliteOptions::default())?;
-    let mut ticks = tokio::time::interval(std::time::Duration::from_secs(1) / rate);
+pub async fn steps(options: &Options) -> Result<Steps, Box<dyn Error>> {
+    let on = options.backend.start();
+    let fresh = Fresh::open(&on).await?;
+    let log = &fresh.log;
+    let mut ticks = tokio::time::interval(std::time::Duration::from_secs(1) / options.rate);
     let mut took = Vec::new();
-    for n in 0..u64::from(rate * seconds) {
+    for n in 0..u64::from(options.rate * options.seconds) {
         ticks.tick().await;
         let began = Instant::now();
         log.ingest(record(n, "message")).await?;
-        frame(&log, n, n + 1, n..n + 1).await?;
+        frame(log.as_ref(), n, n + 1, n..n + 1).await?;
         log.claim(&key(n), &format!("{n:032x}")).await?;
         took.push(began.elapsed().as_secs_f64() * 1000.0);
     }
@@ -49,12 +50,13 @@ const RECORD: usize = 900;
 /// Measures over fresh logs.
 pub async fn measure(options: &Options) -> Result<Floor, Box<dyn Error>> {
     let count = if options.smoke { 5_000 } else { 200_000 };
-    Ok(Floor { ingests: ingests(count).await?, same_records: same_records(count / 2).await? })
+    Ok(Floor { ingests: ingests(options, count).await?, same_records: same_records(options, count / 2).await? })
 }
 
-async fn ingests(count: u64) -> Result<f64, Box<dyn Error>> {
-    let folder = tempfile::tempdir()?;
-    let log = SqliteLog::open(folder.path(), &SqliteOptions::default())?;
+async fn ingests(options: &Options, count: u64) -> Result<f64, Box<dyn Error>> {
+    let on = options.backend.start();
+    let fresh = Fresh::open(&on).await?;
+    let log = Arc::clone(&fresh.log);
     let began = Instant::now();
     produce(count, move |n| {
         let log = log.clone();
@@ -64,9 +66,10 @@ async fn ingests(count: u64) -> Result<f64, Box<dyn Error>> {
     Ok(count as f64 / began.elapsed().as_secs_f64())
 }
 
-async fn same_records(count: u64) -> Result<f64, Box<dyn Error>> {
-    let folder = tempfile::tempdir()?;
-    let log = SqliteLog::open(folder.path(), &SqliteOptions::default())?;
+async fn same_records(options: &Options, count: u64) -> Result<f64, Box<dyn Error>> {
+    let on = options.backend.start();
+    let fresh = Fresh::open(&on).await?;
+    let log = Arc::clone(&fresh.log);
     let began = Instant::now();
     let writer = tokio::spawn(frames(log.clone(), count));
     produce(count, move |n| {
@@ -84,20 +87,20 @@ async fn same_records(count: u64) -> Result<f64, Box<dyn Error>> {
 }
 
 /// The router's part: frames of as many messages as came meanwhile, each with one send.
-async fn frames(log: Arc<SqliteLog>, count: u64) -> Result<(), String> {
+async fn frames(log: Arc<dyn Log>, count: u64) -> Result<(), String> {
     const BATCH: u64 = 64;
     let (mut seq, mut out) = (0, 1);
     for batch in 0..count.div_ceil(BATCH) {
         let numbers = batch * BATCH..count.min((batch + 1) * BATCH);
         let size = numbers.end - numbers.start;
-        seq = frame(&log, seq, out, numbers).await?;
+        seq = frame(log.as_ref(), seq, out, numbers).await?;
         out += size;
     }
     Ok(())
 }
 
 /// Commits one frame after `seq`, with a send for each of `numbers`, the first at `out_first`.
-async fn frame(log: &SqliteLog, seq: u64, out_first: u64, numbers: std::ops::Range<u64>) -> Result<u64, String> {
+async fn frame(log: &dyn Log, seq: u64, out_first: u64, numbers: std::ops::Range<u64>) -> Result<u64, String> {
     let until = log.now().await.map_err(|e| e.to_string())?.plus(600_000);
     let bytes = Bytes::from(vec![b'x'; RECORD * (numbers.end - numbers.start) as usize]);
     let sends = numbers.map(|n| OutRecord {

@@ -5,11 +5,15 @@
 //! is durable, as in production.
 #![forbid(unsafe_code)]
 
+mod backend;
+mod broker;
 mod daemon;
+mod failover;
 mod floor;
 mod load;
 mod provider;
 
+use backend::On;
 use clap::Parser;
 use serde_json::{Value, json};
 use std::error::Error;
@@ -41,9 +45,15 @@ pub struct Options {
     /// A short run that only shows that the benchmark works
     #[arg(long)]
     smoke: bool,
-    /// Measure only this, to profile it: throughput, latency or memory
+    /// Measure only this, to profile it
     #[arg(long)]
     only: Option<Part>,
+    /// The log to run on
+    #[arg(long, default_value_t, value_enum)]
+    backend: On,
+    /// Kills of the leader, and of the broker, of the failover run
+    #[arg(long, default_value_t = 10)]
+    kills: usize,
     /// The program to measure; built from this checkout when absent
     #[arg(long, env = "SWITCHBOARD_BIN")]
     program: Option<std::path::PathBuf>,
@@ -54,7 +64,10 @@ pub struct Options {
 enum Part {
     Throughput,
     Latency,
+    /// Resident memory and start-up
     Memory,
+    /// How long until messages are answered again after a kill; only with a broker
+    Failover,
 }
 
 impl Options {
@@ -66,7 +79,7 @@ impl Options {
         if !self.smoke {
             return self;
         }
-        Options { messages: 5_000, senders: 500, seconds: 3, conversations: 2_000, starts: 2, ..self }
+        Options { messages: 5_000, senders: 500, seconds: 3, conversations: 2_000, starts: 2, kills: 2, ..self }
     }
 }
 
@@ -98,6 +111,7 @@ async fn measure(options: &Options) -> Result<Value, Box<dyn Error>> {
             "processors": std::thread::available_parallelism().map_or(0, |n| n.get()),
             "profile": if cfg!(debug_assertions) { "debug" } else { "release" },
         },
+        "log": options.backend.words(),
         "job": "signed SMS webhook, rules, auto-reply, claimed provider call answered, result in the log",
     });
     if options.wants(Part::Throughput) {
@@ -118,9 +132,15 @@ async fn measure(options: &Options) -> Result<Value, Box<dyn Error>> {
             "throughput_to_ingests": ratio(floor.ingests),
             "throughput_to_same_records": ratio(floor.same_records),
         });
+        if let Some(raw) = broker::measure(options).await? {
+            report["raw_broker"] = json!({
+                "acknowledged_publishes_per_second": raw.publishes.round(),
+                "throughput_to_publishes": ratio(raw.publishes),
+            });
+        }
     }
     if options.wants(Part::Latency) {
-        let floor = floor::steps(options.rate, options.seconds).await?;
+        let floor = floor::steps(options).await?;
         let latency = daemon::latency(options).await?;
         report["latency_webhook_to_provider_ms"] = json!({
             "rate_per_second": options.rate,
@@ -135,6 +155,9 @@ async fn measure(options: &Options) -> Result<Value, Box<dyn Error>> {
         let memory = daemon::memory(options).await?;
         report["memory"] = memory.json(options.conversations);
         report["start_to_ready_ms"] = memory.starts_json();
+    }
+    if options.wants(Part::Failover) && options.backend != On::Embedded {
+        report["failover_ms"] = failover::measure(options).await?;
     }
     Ok(report)
 }
