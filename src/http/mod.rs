@@ -2,12 +2,11 @@
 
 pub mod access;
 pub mod api;
-mod body;
+pub mod body;
 pub mod chat;
 pub mod console;
 pub mod media;
 mod problem;
 pub mod serve;
 
-pub use body::read_body;
 pub use problem::{Fault, Problem};

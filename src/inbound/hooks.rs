@@ -3,18 +3,20 @@
 use super::complaints::Complaints;
 use super::ingest::{Ingest, RAW_INLINE_MAX};
 use crate::clock;
+use crate::http::body::{self, BodyLimits, Cut, Room};
 use crate::http::chat::ClientAddr;
 use crate::log::LogError;
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use base64::Engine as _;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
-use switchboard_adapter_sdk::{Adapter, RawRequest, Reply, Verdict};
+use switchboard_adapter_sdk::{Adapter, RawRequest, Reply, Verdict, signature::sha256_hex};
 use switchboard_envelope::{Inbound, Raw};
 
 /// One channel that has a webhook.
@@ -32,12 +34,32 @@ pub struct HookState {
     pub max_body: usize,
     /// How long a body may take to arrive.
     pub read_timeout: std::time::Duration,
+    /// For the bodies of all of them.
+    pub room: Room,
 }
 
 /// What the routes hold: the hooks, and for each what was said of wrong signatures.
 struct Served {
     state: Arc<HookState>,
     complaints: BTreeMap<String, Complaints>,
+}
+
+impl Served {
+    /// Counts a delivery that is not the provider's, and says so now and then.
+    fn complain(&self, channel: &str, client: Option<IpAddr>, wrong: &Wrong, let_through: bool) {
+        self.state.ingest.metrics.webhook(channel, wrong.counted(let_through));
+        let Some(complaints) = self.complaints.get(channel) else { return };
+        let (of, why) = match wrong {
+            Wrong::Missing => (&complaints.missing, "it has no signature"),
+            Wrong::Forged(why) => (&complaints.forged, why.as_str()),
+        };
+        of.say(channel, client, why, let_through);
+    }
+
+    fn refuse(&self, channel: &str, client: Option<IpAddr>, wrong: &Wrong) -> Response {
+        self.complain(channel, client, wrong, false);
+        wrong.status().into_response()
+    }
 }
 
 /// The routes of the public listener that providers call.
@@ -67,44 +89,38 @@ async fn receive(served: &Served, channel: &str, path: String, request: Request)
     if !matches!(*request.method(), Method::GET | Method::POST) {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, POST")]).into_response();
     }
-    let metrics = &state.ingest.metrics;
     let (parts, body) = request.into_parts();
-    let Ok(body) = tokio::time::timeout(state.read_timeout, read(body, state.max_body)).await else {
-        metrics.webhook(channel, "too_slow");
-        return StatusCode::REQUEST_TIMEOUT.into_response();
-    };
-    let Some(body) = body else {
-        metrics.webhook(channel, "too_large");
-        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
-    };
     let client = parts.extensions.get::<ClientAddr>().map(|c| c.0);
     let query = parts.uri.query().unwrap_or_default().to_owned();
     // The path as it was sent, still encoded: signatures are computed over it.
     let sent_path = parts.uri.path();
     let sent = sent_path.strip_prefix("/hooks/").and_then(|p| p.strip_prefix(channel)).unwrap_or(&path);
-    let raw = RawRequest {
+    let mut raw = RawRequest {
         url: public_url(hook.public_url.as_deref(), sent_path, sent, &query),
         method: parts.method,
         path,
         query,
         headers: parts.headers,
-        body,
+        body: Bytes::new(),
         received_at: clock::now(),
     };
-    if let Err(wrong) = verified(hook, &raw) {
-        metrics.webhook(channel, wrong.counted(hook.report_only));
-        if let Some(complaints) = served.complaints.get(channel) {
-            let (of, why) = match &wrong {
-                Wrong::Missing => (&complaints.missing, "it has no signature"),
-                Wrong::Forged(why) => (&complaints.forged, why.as_str()),
-            };
-            of.say(channel, client, why, hook.report_only);
-        }
-        if !hook.report_only {
-            return wrong.status().into_response();
-        }
-    } else {
-        metrics.webhook(channel, "genuine");
+    // A stranger's body is not waited for.
+    if !hook.report_only
+        && let Err(wrong) = genuine(hook.adapter.screen(&raw))
+    {
+        return served.refuse(channel, client, &wrong);
+    }
+    let limits = BodyLimits::new(state.max_body, state.read_timeout);
+    let whole = match body::read(&raw.headers, body, limits, Some(&state.room)).await {
+        Ok(whole) => whole,
+        Err(cut) => return unread(state, channel, cut),
+    };
+    raw.body = whole.bytes.clone();
+    raw.received_at = clock::now();
+    match genuine(hook.adapter.verify(&raw)) {
+        Ok(()) => state.ingest.metrics.webhook(channel, "genuine"),
+        Err(wrong) if hook.report_only => served.complain(channel, client, &wrong, true),
+        Err(wrong) => return served.refuse(channel, client, &wrong),
     }
     if let Some(reply) = hook.adapter.handshake(&raw) {
         return respond(reply);
@@ -130,8 +146,20 @@ fn public_url(base: Option<&str>, sent_path: &str, below: &str, query: &str) -> 
     url
 }
 
-async fn read(body: Body, max: usize) -> Option<Bytes> {
-    axum::body::to_bytes(body, max).await.ok()
+/// A body that did not come whole.
+fn unread(state: &HookState, channel: &str, cut: Cut) -> Response {
+    let (status, counted) = match cut {
+        Cut::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+        Cut::BrokeOff => (StatusCode::BAD_REQUEST, "broke_off"),
+        Cut::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
+        Cut::NoRoom => (StatusCode::SERVICE_UNAVAILABLE, "no_room"),
+    };
+    state.ingest.metrics.webhook(channel, counted);
+    let mut response = status.into_response();
+    if cut == Cut::NoRoom {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    }
+    response
 }
 
 /// Why a delivery is not the provider's.
@@ -140,8 +168,8 @@ enum Wrong {
     Forged(String),
 }
 
-fn verified(hook: &Hook, raw: &RawRequest) -> Result<(), Wrong> {
-    match hook.adapter.verify(raw) {
+fn genuine(verdict: Verdict) -> Result<(), Wrong> {
+    match verdict {
         Verdict::Genuine => Ok(()),
         Verdict::Missing => Err(Wrong::Missing),
         Verdict::Forged(why) => Err(Wrong::Forged(why)),
@@ -183,8 +211,7 @@ async fn store(state: &HookState, channel: &str, hook: &Hook, raw: &RawRequest) 
 }
 
 fn quarantined(channel: &str, raw: &RawRequest, why: &str) -> Inbound {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &raw.body);
-    let hex: String = digest.as_ref().iter().map(|b| format!("{b:02x}")).collect();
+    let hex = sha256_hex(&raw.body);
     let content_type = raw.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
     let kept = Raw {
         content_type: content_type.unwrap_or("application/octet-stream").to_owned(),
@@ -211,3 +238,7 @@ fn respond(reply: Reply) -> Response {
     let content_type = HeaderValue::from_static(reply.content_type);
     (status, [(header::CONTENT_TYPE, content_type)], reply.body).into_response()
 }
+
+#[cfg(test)]
+#[path = "hooks_tests.rs"]
+mod tests;

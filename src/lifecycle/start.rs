@@ -11,6 +11,7 @@ use crate::clock;
 use crate::config::{Config, Signatures};
 use crate::history::{HistoryHandle, HistoryWriter, keep_within, spawn_projection};
 use crate::http::api::{ApiState, Limits as ApiLimits};
+use crate::http::body::Room;
 use crate::http::chat::{ChatSetup, ChatState, Timing, Wakes};
 use crate::http::console::{ConsoleState, Identity, Sessions};
 use crate::http::media::Links;
@@ -152,6 +153,7 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
         ingest: ingest.clone(),
         max_body: config.http.max_body,
         read_timeout: config.http.read_timeout,
+        room: Room::for_bodies_of(config.http.max_body),
     });
     let mut public_routes = crate::inbound::routes(hooks).merge(crate::http::chat::routes(chat_state.clone()));
     if let Some(links) = links {

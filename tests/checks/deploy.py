@@ -103,17 +103,51 @@ def get(url, body=None):
         return answer.read()
 
 
-def calls_of(program, folder):
-    """The system calls of a whole life: start, a visitor's page, health, a reload of the rules, the drain."""
+def installed(root):
+    """Does under `root` what the documents say for systemd, and hands over the credentials as the unit does: the environment
+    in which the program finds them."""
+    steps = re.search(r"^## systemd$.*?^```sh$(.*?)^```$", (ROOT / "docs/operators/deploy.md").read_text(), re.M | re.S)[1]
+    for folder in ("etc", "usr/local/bin", "etc/systemd/system"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    # What builds, what speaks to systemd, and the program itself are not for here.
+    skipped = ("cargo ", "sudo systemctl ", "sudo install -m 0755 target/")
+    lines = [line for line in steps.splitlines() if line.strip() and not line.startswith(skipped)]
+    script = re.sub(r" /(?=etc/)", f" {root}/", "\n".join(lines)).replace("sudo ", "")
+    run("bash", "-euc", script, cwd=ROOT, check=True)
+    credentials = root / "run"
+    credentials.mkdir()
+    for value in settings(UNIT.read_text())["LoadCredential"]:
+        name, path = value.split(":", 1)
+        shutil.copyfile(root / path.lstrip("/"), credentials / name)
+    return {"PATH": os.environ["PATH"], "CREDENTIALS_DIRECTORY": str(credentials)}
+
+
+def configuration(root):
+    """Where the unit's command line looks for it."""
+    return str(root) + re.search(r"--config (\S+)", settings(UNIT.read_text())["ExecStart"][0])[1]
+
+
+def starts(program):
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        done = run(program, "check", "--config", configuration(root), env=installed(root))
+    said = (done.stdout + done.stderr).strip()
+    if done.returncode or "warning" in said or not re.search(rf"^rules: {re.escape(str(root))}/etc/switchboard/rules", said, re.M):
+        yield f"docs/operators/deploy.md: after its steps for systemd, `switchboard check` says: {said}"
+
+
+def calls_of(program, root):
+    """The system calls of a whole life, after the steps of the documents: start, a visitor's page, health, a reload of the
+    rules, the drain."""
     public, admin = free_port(), free_port()
-    trace = Path(folder) / "trace"
-    environment = {
-        "PATH": os.environ["PATH"], "SWITCHBOARD__HTTP__LISTEN": f"127.0.0.1:{public}",
+    trace = root / "trace"
+    environment = installed(root) | {
+        "SWITCHBOARD__LOG__PATH": str(root / "state"), "SWITCHBOARD__HTTP__LISTEN": f"127.0.0.1:{public}",
         "SWITCHBOARD__ADMIN__LISTEN": f"127.0.0.1:{admin}", "NOTIFY_SOCKET": f"@switchboard-{os.getpid()}", "WATCHDOG_USEC": "200000",
     }
-    command = ["strace", "-f", "-qq", "-e", "signal=none", "-o", str(trace), program]
-    with open(Path(folder) / "said", "wb") as said:
-        daemon = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said)
+    command = ["strace", "-f", "-qq", "-e", "signal=none", "-o", str(trace), program, "run", "--config", configuration(root)]
+    with open(root / "said", "wb") as said:
+        daemon = subprocess.Popen(command, cwd=root, env=environment, stdout=said, stderr=said)
     try:
         deadline = time.monotonic() + 60
         while True:
@@ -122,7 +156,7 @@ def calls_of(program, folder):
                 break
             except OSError:
                 if time.monotonic() > deadline or daemon.poll() is not None:
-                    raise SystemExit(f"the program did not start under strace: {Path(folder, 'said').read_text()}")
+                    raise SystemExit(f"the program did not start under strace: {(root / 'said').read_text()}")
                 time.sleep(0.05)
         for path in ("/chat/site", "/chat/site/widget.js"):
             get(f"http://127.0.0.1:{public}{path}")
@@ -141,7 +175,7 @@ def calls_of(program, folder):
 
 def sandboxed(program):
     with tempfile.TemporaryDirectory() as folder:
-        used = calls_of(program, folder)
+        used = calls_of(program, Path(folder))
     if len(used) < 30:
         yield f"only {len(used)} system calls were seen: {sorted(used)}"
     # SQLite gives its files to the owner of the database when it is root, which the unit's program never is.
@@ -152,17 +186,24 @@ def sandboxed(program):
 
 # --- the image --------------------------------------------------------------------------------------------------------
 
+def included(folder, source):
+    """The files that a source compiles into the program; of a name that a macro makes, the folder."""
+    text = (folder / source).read_text()
+    for name, prefix in re.findall(r'include_(?:str|bytes)!\(\s*(?:"([^"]+)"|concat!\(\s*"([^"]+)")', text):
+        yield os.path.normpath(Path(source).parent / (name or prefix))
+
+
 def context():
-    """The tracked files that the image's context holds."""
+    """The image's context holds what the build reads."""
     kept = []
     for line in (ROOT / "deploy/Containerfile.dockerignore").read_text().splitlines():
         if line.startswith("!"):
             kept.append(line[1:])
         elif line and not line.startswith("#") and line != "*":
             yield f"Containerfile.dockerignore: `{line}` is neither `*` nor an exception"
-    files = run("git", "ls-files", "-z", "--", *kept, cwd=ROOT).stdout.split("\0")
+    files = list(filter(None, run("git", "ls-files", "-z", "--", *kept, cwd=ROOT).stdout.split("\0")))
     with tempfile.TemporaryDirectory() as folder:
-        for name in filter(None, files):
+        for name in files:
             (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, Path(folder) / name)
         done = run("cargo", "metadata", "--locked", "--offline", "--no-deps", "--format-version", "1", cwd=folder)
@@ -173,6 +214,59 @@ def context():
         for target in (t for p in packages for t in p["targets"] if set(t["kind"]) & {"lib", "bin"}):
             if not Path(target["src_path"]).is_file():
                 yield f"Containerfile.dockerignore: {target['src_path']} is left out"
+        # Tests are not built there.
+        sources = [f for f in files if f.endswith(".rs") and not re.search(r"tests?(/|\.rs$)", f)]
+        found = [(source, name) for source in sources for name in included(Path(folder), source)]
+        if not found:
+            yield "deploy.py: no source includes a file, which cannot be: does it still look for them rightly?"
+        for source, name in found:
+            if not (Path(folder) / name).exists():
+                yield f"Containerfile.dockerignore: {name} is left out, and {source} includes it"
+
+
+def services():
+    """{name: the text of the service}, in deploy/compose.yaml; what it takes from the broker's anchor stands in it."""
+    text = (ROOT / "deploy/compose.yaml").read_text()
+    broker = re.search(r"^x-broker: &broker\n(.*?)^\S", text, re.M | re.S)[1]
+    section = re.search(r"^services:\n(.*?)^\S", text, re.M | re.S)[1]
+    parts = re.split(r"^  ([\w-]+):\n", section, flags=re.M)[1:]
+    return {name: body.replace("<<: *broker\n", broker) for name, body in zip(parts[::2], parts[1::2])}
+
+
+def volumes_of(service):
+    """{volume: where it is mounted}; files of ours are not among them."""
+    return dict(re.findall(r'"([\w-]+):(/(?!/)[\w/-]+)', service))
+
+
+def owned():
+    """A volume that docker makes for a folder which the image does not have is root's: somebody must give it away first. The
+    command that does is run here, over folders in the place of the volumes."""
+    all_services = services()
+    stores = all_services["stores"]
+    entrypoint = json.loads(re.search(r"entrypoint: (\[.*\])", stores)[1])
+    if not (re.search(r'user: "0:0"', stores) and re.search(r"cap_add: \[CHOWN\]", stores)):
+        yield "compose.yaml: `stores` has to be root, with the capability CHOWN"
+    mounts = volumes_of(stores)
+    for name, service in all_services.items():
+        user = re.search(r'user: "([1-9]\d*):\1"', service)
+        if not user:
+            continue
+        if not re.search(r"stores: \{ condition: service_completed_successfully \}", service):
+            yield f"compose.yaml: {name} must start after `stores` succeeded"
+        with tempfile.TemporaryDirectory() as root:
+            for inside in mounts.values():
+                Path(root, inside.lstrip("/")).mkdir(parents=True)
+            if os.geteuid() == 0:
+                done = run(*(root + word if word.startswith("/") else word for word in entrypoint))
+                owners = {volume: Path(root, inside.lstrip("/")).stat().st_uid for volume, inside in mounts.items()}
+                if done.returncode:
+                    yield f"compose.yaml: `stores` fails: {done.stderr.strip()}"
+            else:
+                # Giving files away is root's: what is named is all that can be seen.
+                owners = {v: int(entrypoint[1].split(":")[0]) for v, inside in mounts.items() if inside in entrypoint}
+        for volume in volumes_of(service):
+            if owners.get(volume) != int(user[1]):
+                yield f"compose.yaml: {name} runs as {user[1]}, to whom `stores` does not give the volume {volume}"
 
 
 def image():
@@ -195,9 +289,10 @@ def image():
 def main():
     program = sys.argv[1] if len(sys.argv) > 1 else None
     checks = [("exposure", exposure()), ("a valid unit", valid()), ("supervision", supervised()), ("the image", image()),
-              ("its context", context())]
+              ("its context", context()), ("the brokers' volumes", owned())]
     if program:
-        checks.append(("system calls", sandboxed(os.path.abspath(program))))
+        program = os.path.abspath(program)
+        checks += [("the steps for systemd", starts(program)), ("system calls", sandboxed(program))]
     faults = []
     for name, found in checks:
         found = list(found)

@@ -147,6 +147,12 @@ pub trait Adapter: std::marker::Send + Sync + 'static {
     /// Is this really the provider? Over the raw bytes, in constant time, with each of the configured secrets.
     fn verify(&self, request: &RawRequest) -> Verdict;
 
+    /// What the head alone shows, before a byte of the body is read (it is empty here): without its signature, or with one
+    /// that can be none, a request is refused at once. `Genuine` means that it is read and verified.
+    fn screen(&self, _head: &RawRequest) -> Verdict {
+        Verdict::Genuine
+    }
+
     /// Challenges that the provider sends before it trusts the address; answered instead of parsed.
     fn handshake(&self, _request: &RawRequest) -> Option<Reply> {
         None

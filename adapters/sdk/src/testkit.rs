@@ -125,6 +125,11 @@ impl Run<'_> {
             Ok(Verdict::Genuine) => {}
             other => self.fail(&fixture.name, "the recorded request is genuine", format!("{other:?}")),
         }
+        let head = RawRequest { body: Bytes::new(), ..fixture.request.clone() };
+        match quietly(|| self.kit.adapter.screen(&head)) {
+            Ok(Verdict::Genuine) => {}
+            other => self.fail(&fixture.name, "the head of a genuine request is let through", format!("{other:?}")),
+        }
     }
 
     fn signatures(&mut self, fixture: &Fixture) {

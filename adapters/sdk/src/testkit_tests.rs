@@ -14,6 +14,7 @@ enum Fault {
     None,
     BelievesAll,
     BelievesUnsigned,
+    ScreensTheBody,
     ComparesAPrefix,
     IgnoresTheEnd,
     PanicsOnOddBytes,
@@ -105,6 +106,10 @@ impl Adapter for Lines {
         if is_signed { Verdict::Genuine } else { Verdict::Forged("no match".into()) }
     }
 
+    fn screen(&self, head: &RawRequest) -> Verdict {
+        if self.fault == Fault::ScreensTheBody { self.verify(head) } else { Verdict::Genuine }
+    }
+
     fn parse(&self, request: &RawRequest) -> Vec<Inbound> {
         self.read(&request.body, request.received_at)
     }
@@ -169,6 +174,7 @@ fn every_planted_fault_is_found() {
     for (fault, found) in [
         (Fault::BelievesAll, "a changed body is refused"),
         (Fault::BelievesUnsigned, "an unsigned request is refused"),
+        (Fault::ScreensTheBody, "the head of a genuine request is let through"),
         (Fault::ComparesAPrefix, "a changed signature is refused"),
         (Fault::IgnoresTheEnd, "a cut body is refused"),
         (Fault::PanicsOnOddBytes, "parse is total"),

@@ -141,6 +141,10 @@ impl Adapter for Webhook {
         signature::verify(&self.keys, request)
     }
 
+    fn screen(&self, head: &RawRequest) -> Verdict {
+        signature::Signed::of(head).map_or_else(|wrong| wrong, |_| Verdict::Genuine)
+    }
+
     fn parse(&self, request: &RawRequest) -> Vec<Inbound> {
         read::request(self, &read::Source::of(request))
     }

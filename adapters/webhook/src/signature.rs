@@ -44,43 +44,61 @@ impl SigningKey {
     }
 }
 
-pub(crate) fn verify(keys: &[SigningKey], request: &RawRequest) -> Verdict {
-    let (Some(id), Some(timestamp)) = (single(&request.headers, ID), single(&request.headers, TIMESTAMP)) else {
-        return Verdict::Missing;
-    };
-    let signatures: Vec<&str> = request
-        .headers
-        .get_all(SIGNATURE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(' '))
-        .filter(|entry| !entry.is_empty())
-        .take(MOST)
-        .collect();
-    if signatures.is_empty() {
-        return Verdict::Missing;
+/// What a request's head says of its signature.
+pub(crate) struct Signed<'a> {
+    id: &'a str,
+    timestamp: &'a str,
+    tags: Vec<Vec<u8>>,
+}
+
+impl<'a> Signed<'a> {
+    /// Reads it; an error is a head that no genuine request has.
+    pub(crate) fn of(request: &'a RawRequest) -> Result<Signed<'a>, Verdict> {
+        let (Some(id), Some(timestamp)) = (single(&request.headers, ID), single(&request.headers, TIMESTAMP)) else {
+            return Err(Verdict::Missing);
+        };
+        let signatures: Vec<&str> = request
+            .headers
+            .get_all(SIGNATURE)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(' '))
+            .filter(|entry| !entry.is_empty())
+            .take(MOST)
+            .collect();
+        if signatures.is_empty() {
+            return Err(Verdict::Missing);
+        }
+        let Some(seconds) = seconds(timestamp) else {
+            return Err(Verdict::Forged("webhook-timestamp is no number of seconds".into()));
+        };
+        let early = Timestamp(seconds.saturating_mul(1000)).since(request.received_at);
+        if early.abs() > TOLERANCE_MS {
+            return Err(Verdict::Forged(format!(
+                "webhook-timestamp is {early} ms from our clock, and {TOLERANCE_MS} are allowed: an old request, or a wrong clock"
+            )));
+        }
+        // Other versions stand beside ours, as `v1a,…` does; they are not looked at.
+        let tags = signatures.iter().filter_map(|entry| entry.strip_prefix("v1,")).filter_map(from_base64).collect();
+        Ok(Signed { id, timestamp, tags })
     }
-    // Other versions stand beside ours, as `v1a,…` does; they are not looked at.
-    let tags: Vec<Vec<u8>> =
-        signatures.iter().filter_map(|entry| entry.strip_prefix("v1,")).filter_map(from_base64).collect();
+}
+
+pub(crate) fn verify(keys: &[SigningKey], request: &RawRequest) -> Verdict {
+    let signed = match Signed::of(request) {
+        Ok(signed) => signed,
+        Err(wrong) => return wrong,
+    };
     // Each secret signs once, and every tag is compared with it, whichever fits.
     let genuine = keys.iter().fold(false, |found, key| {
-        let expected = key.tag(id, timestamp, &request.body);
-        tags.iter().fold(found, |found, tag| equal(&expected, tag) | found)
+        let expected = key.tag(signed.id, signed.timestamp, &request.body);
+        signed.tags.iter().fold(found, |found, tag| equal(&expected, tag) | found)
     });
-    if !genuine {
-        return Verdict::Forged("no v1 signature matches; is it the secret that the sender signs with?".into());
+    if genuine {
+        Verdict::Genuine
+    } else {
+        Verdict::Forged("no v1 signature matches; is it the secret that the sender signs with?".into())
     }
-    let Some(seconds) = seconds(timestamp) else {
-        return Verdict::Forged("webhook-timestamp is no number of seconds".into());
-    };
-    let early = Timestamp(seconds.saturating_mul(1000)).since(request.received_at);
-    if early.abs() > TOLERANCE_MS {
-        return Verdict::Forged(format!(
-            "webhook-timestamp is {early} ms from our clock, and {TOLERANCE_MS} are allowed: an old request, or a wrong clock"
-        ));
-    }
-    Verdict::Genuine
 }
 
 /// Adds the time and the signatures to a call that has its id.

@@ -245,6 +245,10 @@ impl Adapter for Twilio {
         signature::verify(&self.keys, request)
     }
 
+    fn screen(&self, head: &RawRequest) -> Verdict {
+        signature::tag(head).map_or_else(|wrong| wrong, |_| Verdict::Genuine)
+    }
+
     fn parse(&self, request: &RawRequest) -> Vec<Inbound> {
         read::webhook(self, &read::Source::of(request))
     }

@@ -10,10 +10,16 @@ use switchboard_adapter_sdk::{
 
 pub(super) const HEADER: &str = "x-twilio-signature";
 
+/// The signature that the head carries; an error is a head that no genuine request has.
+pub(super) fn tag(head: &RawRequest) -> Result<Vec<u8>, Verdict> {
+    let Some(header) = head.headers.get(HEADER).filter(|value| !value.is_empty()) else { return Err(Verdict::Missing) };
+    header.to_str().ok().and_then(from_base64).ok_or_else(|| Verdict::Forged("the signature is not base64".into()))
+}
+
 pub(super) fn verify(keys: &[Mac], request: &RawRequest) -> Verdict {
-    let Some(header) = request.headers.get(HEADER).filter(|value| !value.is_empty()) else { return Verdict::Missing };
-    let Some(tag) = header.to_str().ok().and_then(from_base64) else {
-        return Verdict::Forged("the signature is not base64".into());
+    let tag = match tag(request) {
+        Ok(tag) => tag,
+        Err(wrong) => return wrong,
     };
     let form = match signed_form(request) {
         Ok(form) => form,
