@@ -1,6 +1,7 @@
 //! Rule packs: read from disk, kept in the log as blobs, and found again by their hash.
 
 use crate::config::Config;
+use crate::lifecycle::channels::profile_of;
 use crate::log::{Log, LogError};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -91,8 +92,14 @@ pub struct Packs {
 /// What a pack may name, as the configuration says.
 #[must_use]
 pub fn environment(config: &Config) -> Environment {
-    let channels = config.channels.iter().map(|(id, c)| (id.clone(), c.kind.name().to_owned()));
-    Environment { channels: Some(channels.collect::<BTreeMap<_, _>>()), desks: Some(Default::default()) }
+    let (mut channels, mut address_kinds) = (BTreeMap::new(), BTreeMap::new());
+    for (id, channel) in &config.channels {
+        // The adapter says what the router will know. One that cannot be made is an error of its own.
+        let profile = profile_of(config, id, channel);
+        channels.insert(id.clone(), profile.as_ref().map_or_else(|| channel.kind.name().to_owned(), |p| p.kind.clone()));
+        address_kinds.extend(profile.map(|p| (id.clone(), p.address_kind)));
+    }
+    Environment { channels: Some(channels), address_kinds, desks: Some(Default::default()) }
 }
 
 /// Agents for whom a configured token speaks and whom the pack does not have, each with its token.

@@ -283,7 +283,7 @@ fn message(test: &PackTest) -> Message {
         let known = test.given.seen.contact_identities.iter().filter_map(|i| i.split_once(':'));
         known.filter(|(_, v)| *v == value).map(|(k, _)| k.to_owned()).next()
     };
-    let usual = usual(m);
+    let usual = test.address_kind.as_deref().unwrap_or_else(|| usual(m));
     let first = test.given.seen.contact_identities.first().and_then(|i| i.split_once(':'));
     let from = match (&m.from, first) {
         (Some(value), _) => Address::new(kind_of(value).unwrap_or_else(|| usual.into()), value),

@@ -17,6 +17,7 @@ fn environment() -> Environment {
     Environment {
         channels: Some([("support-sms".to_owned(), "sms".to_owned())].into()),
         desks: Some(["team-slack".to_owned()].into()),
+        ..Environment::default()
     }
 }
 

@@ -49,8 +49,9 @@ pub(crate) fn of_file(path: &Path, config: &Config, json: bool, screen: &mut Scr
         return Err(failed(&"rules run for envelopes of type `message` only"));
     };
     let source = packs::Source::of(config.rules.clone());
-    let loaded = packs::load(&source, &packs::environment(config)).map_err(|e| Failure::Failed(e.to_string()))?;
-    let kind = config.channels.get(&message.channel).map_or_else(String::new, |c| c.kind.name().to_owned());
+    let environment = packs::environment(config);
+    let loaded = packs::load(&source, &environment).map_err(|e| Failure::Failed(e.to_string()))?;
+    let kind = environment.channels.and_then(|mut kinds| kinds.remove(&message.channel)).unwrap_or_default();
     if kind.is_empty() {
         let known: Vec<&str> = config.channels.keys().map(String::as_str).collect();
         let known = if known.is_empty() { "no channel".to_owned() } else { known.join(", ") };

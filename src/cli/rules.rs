@@ -240,3 +240,7 @@ mod tests {
         assert_eq!(said(json!({ "pack": "0123456789abcdef" })), "pack 0123456789ab is in force\n");
     }
 }
+
+#[cfg(test)]
+#[path = "kinds_tests.rs"]
+mod kinds_tests;

@@ -4,6 +4,7 @@ pub mod access;
 pub mod api;
 pub mod body;
 pub mod chat;
+pub mod complaints;
 pub mod console;
 pub mod media;
 mod problem;

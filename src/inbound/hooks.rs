@@ -1,10 +1,10 @@
 //! `/hooks/<channel>`: a provider calls.
 
-use super::complaints::Complaints;
 use super::ingest::{Ingest, RAW_INLINE_MAX};
 use crate::clock;
 use crate::http::body::{self, BodyLimits, Cut, Room};
 use crate::http::chat::ClientAddr;
+use crate::http::complaints::Complaints;
 use crate::log::LogError;
 use axum::Router;
 use axum::body::Bytes;

@@ -1,6 +1,5 @@
 //! From outside to IN: verify, parse, ingest, and only then acknowledge.
 
-mod complaints;
 mod files;
 mod hooks;
 mod ingest;

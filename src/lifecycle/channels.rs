@@ -41,6 +41,12 @@ pub fn build(config: &Config) -> Result<Vec<Running>, Vec<String>> {
     if problems.is_empty() { Ok(running) } else { Err(problems) }
 }
 
+/// What the router knows of a channel when it is enabled; `None` when it cannot be built.
+#[must_use]
+pub fn profile_of(config: &Config, id: &str, channel: &ChannelConfig) -> Option<ChannelProfile> {
+    one(config, id, channel).ok().map(|running| running.profile)
+}
+
 fn one(config: &Config, id: &str, channel: &ChannelConfig) -> Result<Running, Vec<String>> {
     let (adapter, chat): (Arc<dyn Adapter>, _) = match &channel.kind {
         ChannelKind::Sms(sms) => match &sms.provider {

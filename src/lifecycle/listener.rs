@@ -7,6 +7,7 @@ use crate::http::serve::{ServeLimits, serve};
 use axum::Router;
 use axum::extract::{ConnectInfo, Request};
 use axum::middleware::{self, Next};
+use http::HeaderMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -59,21 +60,39 @@ impl Listeners {
     }
 }
 
-/// Notes whose request it is: the peer, or behind trusted proxies the nearest address that is not one of theirs.
+/// Notes whose request it is.
 async fn client(proxies: Arc<[Cidr]>, mut request: Request, next: Next) -> axum::response::Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|c| c.0.ip());
     if let Some(peer) = peer {
-        let trusted = |ip: IpAddr| proxies.iter().any(|p| p.contains(ip));
-        let mut client = peer;
-        if trusted(peer) {
-            let forwarded = request.headers().get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok());
-            let hops: Vec<IpAddr> =
-                forwarded.flat_map(|v| v.split(',')).filter_map(|h| h.trim().parse().ok()).collect();
-            client = hops.iter().rev().find(|ip| !trusted(**ip)).or(hops.first()).copied().unwrap_or(peer);
-        }
+        let client = behind(peer, &proxies, request.headers());
         request.extensions_mut().insert(ClientAddr(client));
     }
     next.run(request).await
+}
+
+/// The peer, or behind trusted proxies the nearest address that is not one of theirs. Each proxy adds its own peer at the
+/// end of X-Forwarded-For: what stands before a hop that is not trusted, or cannot be read, may be anybody's invention.
+fn behind(peer: IpAddr, proxies: &[Cidr], headers: &HeaderMap) -> IpAddr {
+    let hops: Vec<&str> = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .flat_map(|value| value.to_str().unwrap_or("unreadable").split(','))
+        .collect();
+    let mut client = peer;
+    for hop in hops.iter().rev() {
+        if !proxies.iter().any(|p| p.contains(client)) {
+            break;
+        }
+        let Some(ip) = address(hop.trim()) else { break };
+        client = ip;
+    }
+    client
+}
+
+/// `192.0.2.7`, `2001:db8::7`, and with a port `192.0.2.7:1234` and `[2001:db8::7]:1234`.
+fn address(hop: &str) -> Option<IpAddr> {
+    let bare = hop.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(hop);
+    bare.parse().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|a| a.ip()))
 }
 
 fn acceptor(tls: &TlsConfig) -> Result<TlsAcceptor, StartError> {
@@ -91,4 +110,38 @@ fn acceptor(tls: &TlsConfig) -> Result<TlsAcceptor, StartError> {
         .and_then(|b| b.with_no_client_auth().with_single_cert(chain, key))
         .map_err(|e| wrong("cert", &e))?;
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn nobody_chooses_their_address_by_what_they_write_before_a_proxy() {
+        let config = "[http]\ntrusted_proxies = [\"127.0.0.1/32\", \"10.0.0.0/8\", \"fd00::/8\"]\n[channels.site]\nkind = \"webchat\"\n";
+        let config = crate::config::from_text(config, crate::config::Source::Quickstart, &Default::default()).unwrap();
+        let proxies = config.http.trusted_proxies;
+        for (peer, forwarded, client) in [
+            ("192.0.2.1", &["9.9.9.9"][..], "192.0.2.1"),
+            ("127.0.0.1", &[], "127.0.0.1"),
+            ("127.0.0.1", &["9.9.9.9, 5.5.5.5"], "5.5.5.5"),
+            ("127.0.0.1", &["9.9.9.9, 5.5.5.5, 10.0.0.3"], "5.5.5.5"),
+            ("127.0.0.1", &["9.9.9.9", "5.5.5.5", "10.0.0.3"], "5.5.5.5"),
+            ("127.0.0.1", &["10.0.0.4, 10.0.0.3"], "10.0.0.4"),
+            ("127.0.0.1", &["9.9.9.9, 5.5.5.5:1234"], "5.5.5.5"),
+            ("127.0.0.1", &["9.9.9.9, [2001:db8::7]:1234, fd00::1"], "2001:db8::7"),
+            ("127.0.0.1", &["9.9.9.9, [2001:db8::7]"], "2001:db8::7"),
+            ("127.0.0.1", &["9.9.9.9, unknown"], "127.0.0.1"),
+            ("127.0.0.1", &["9.9.9.9, _hidden, 10.0.0.3"], "10.0.0.3"),
+            ("127.0.0.1", &["9.9.9.9,"], "127.0.0.1"),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in forwarded {
+                headers.append("x-forwarded-for", HeaderValue::from_static(value));
+            }
+            let found = behind(peer.parse().unwrap(), &proxies, &headers);
+            assert_eq!(found.to_string(), client, "{peer} {forwarded:?}");
+        }
+    }
 }

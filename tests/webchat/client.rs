@@ -4,7 +4,7 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::Duration;
-use switchboard::http::chat::{ChatState, routes};
+use switchboard::http::chat::{ChatState, ClientAddr, routes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -28,7 +28,7 @@ impl Server {
     pub async fn start_at(state: ChatState, addr: SocketAddr) -> Server {
         let listener = TcpListener::bind(addr).await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let app = routes(state.clone());
+        let app = routes(state.clone()).layer(axum::middleware::from_fn(at));
         let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         Server { addr, state, task }
     }
@@ -45,14 +45,23 @@ impl Server {
     }
 
     pub async fn visitor_from(&self, origin: Option<&str>) -> Visitor {
+        let headers: Vec<_> = origin.map(|origin| ("origin", origin)).into_iter().collect();
+        self.handshake(&headers).await.expect("a socket")
+    }
+
+    /// A socket, or the status of the answer instead of one.
+    pub async fn handshake(&self, headers: &[(&'static str, &str)]) -> Result<Visitor, u16> {
         let stream = TcpStream::connect(self.addr).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let mut request = format!("ws://{}/chat/site/ws", self.addr).into_client_request().unwrap();
-        if let Some(origin) = origin {
-            request.headers_mut().insert("origin", origin.parse().unwrap());
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
         }
-        let (socket, _) = client_async(request, stream).await.unwrap();
-        Visitor { socket }
+        match client_async(request, stream).await {
+            Ok((socket, _)) => Ok(Visitor { socket }),
+            Err(tokio_tungstenite::tungstenite::Error::Http(answer)) => Err(answer.status().as_u16()),
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// A visitor who said hello: the socket and its welcome.
@@ -72,6 +81,21 @@ impl Server {
         self.request("POST", path, headers, body.to_string().as_bytes()).await
     }
 
+    /// A request whose body begins and never ends; the answer comes with the task.
+    pub async fn stalled(&self, path: &str, headers: &[(&str, &str)]) -> JoinHandle<Answer> {
+        let mut stream = TcpStream::connect(self.addr).await.unwrap();
+        let mut head = format!("POST {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: 100\r\n", self.addr);
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        stream.write_all(format!("{head}\r\n0123456789").as_bytes()).await.unwrap();
+        tokio::spawn(async move {
+            let mut bytes = vec![];
+            tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("an answer in time").ok();
+            Answer::read(&bytes)
+        })
+    }
+
     pub async fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut stream = TcpStream::connect(self.addr).await.unwrap();
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.addr);
@@ -88,6 +112,14 @@ impl Server {
         tokio::time::timeout(PATIENCE * 4, stream.read_to_end(&mut bytes)).await.expect("an answer in time").ok();
         Answer::read(&bytes)
     }
+}
+
+/// A request from where its test says, as the daemon's listener would note it.
+async fn at(mut request: axum::extract::Request, next: axum::middleware::Next) -> axum::response::Response {
+    if let Some(ip) = request.headers().get("x-at").map(|v| v.to_str().unwrap().parse().unwrap()) {
+        request.extensions_mut().insert(ClientAddr(ip));
+    }
+    next.run(request).await
 }
 
 pub struct Answer {

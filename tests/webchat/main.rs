@@ -4,5 +4,6 @@ mod client;
 mod fake;
 mod fallback;
 mod files;
+mod floods;
 mod pages;
 mod socket;

@@ -41,6 +41,8 @@ pub const QUICKSTART: &[(&str, &str)] = &[
 pub struct Environment {
     /// Channel ids with their kinds.
     pub channels: Option<BTreeMap<Name, String>>,
+    /// Channel ids with the kind of their customers' addresses.
+    pub address_kinds: BTreeMap<Name, String>,
     /// Desk ids; `console` is always there.
     pub desks: Option<BTreeSet<Name>>,
 }

@@ -26,6 +26,8 @@ pub struct PackTest {
     pub name: String,
     pub now: Timestamp,
     pub message: SeenMessage,
+    /// The kind of the customer's address, where the channel is known.
+    pub address_kind: Option<String>,
     pub given: Given,
     pub expect: Expect,
 }
@@ -111,15 +113,16 @@ impl TestReader<'_> {
         let name = keys.get("name").and_then(|n| filled(n, "the name of a test", self.sink))?.to_owned();
         let now = keys.get("at").and_then(|n| self.moment(n)).unwrap_or(NOON);
         let message = self.message(keys.get("message")?);
+        let address_kind = self.env.address_kinds.get(&message.channel).cloned();
         let mut given = Given { seen: SeenState { now, new: true, ..SeenState::default() }, ..Given::default() };
         if let Some(n) = keys.get("given") {
             self.given(n, &mut given);
         }
         if given.seen.contact_identities.is_empty() {
-            given.seen.contact_identities = identity(message.from.as_deref()).into_iter().collect();
+            given.seen.contact_identities = identity(&message, address_kind.as_deref()).into_iter().collect();
         }
         let expect = self.expect(keys.get("expect")?);
-        Some(PackTest { at: keys.at.clone(), name, now, message, given, expect })
+        Some(PackTest { at: keys.at.clone(), name, now, message, address_kind, given, expect })
     }
 
     /// With an offset a moment; without, the wall clock of the pack's zone.
@@ -372,10 +375,12 @@ pub(super) fn is_message(field: &Field) -> bool {
     )
 }
 
-/// The identity that a written address has.
-fn identity(from: Option<&str>) -> Option<String> {
-    let from = from?;
-    let kind = if from.contains('@') {
+/// The identity of who writes: of the channel's kind, or of the one that the address seems to have.
+fn identity(message: &SeenMessage, kind: Option<&str>) -> Option<String> {
+    let from = message.from.as_deref()?;
+    let kind = if let Some(kind) = kind {
+        kind
+    } else if from.contains('@') {
         "email"
     } else if from.starts_with('+') {
         "phone"

@@ -1,8 +1,8 @@
 //! Which pages may call the HTTP endpoints. Tokens travel in a header, never in a cookie, so no credentials are allowed.
 
-use super::state::ChatState;
+use super::state::{Addr, Channel, ChatState, ClientAddr};
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Extension, Path, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -16,7 +16,8 @@ pub(super) async fn guard(
     request: Request,
     next: Next,
 ) -> Response {
-    let allowed = match origin(&state, path.get("channel").map_or("", String::as_str), request.headers()) {
+    let addr = request.extensions().get::<ClientAddr>().copied().map(Extension);
+    let allowed = match origin(&state, path.get("channel").map_or("", String::as_str), request.headers(), addr) {
         Ok(allowed) => allowed,
         Err(response) => return *response,
     };
@@ -29,9 +30,10 @@ pub(super) async fn guard(
 pub(super) async fn preflight(
     State(state): State<ChatState>,
     Path(path): Path<HashMap<String, String>>,
+    addr: Addr,
     headers: HeaderMap,
 ) -> Response {
-    let allowed = match origin(&state, path.get("channel").map_or("", String::as_str), &headers) {
+    let allowed = match origin(&state, path.get("channel").map_or("", String::as_str), &headers, addr) {
         Ok(allowed) => allowed,
         Err(response) => return *response,
     };
@@ -48,16 +50,26 @@ pub(super) async fn preflight(
 }
 
 /// The page's origin, if it named one and may call this channel.
-fn origin(state: &ChatState, channel: &str, headers: &HeaderMap) -> Result<Option<HeaderValue>, Box<Response>> {
+fn origin(
+    state: &ChatState,
+    channel: &str,
+    headers: &HeaderMap,
+    addr: Addr,
+) -> Result<Option<HeaderValue>, Box<Response>> {
     let Some(channel) = state.channel(channel) else { return Err(Box::new(StatusCode::NOT_FOUND.into_response())) };
+    page(state, &channel, headers, addr).map_err(|error| Box::new(problem(error)))?;
+    Ok(headers.get(header::ORIGIN).cloned())
+}
+
+/// Whether the page that calls may use the channel. One that may not is metered, and the log tells of some of them only.
+pub(super) fn page(state: &ChatState, channel: &Channel, headers: &HeaderMap, addr: Addr) -> Result<(), ErrorFrame> {
     let text = |name| headers.get(name).map(|v: &HeaderValue| v.to_str().unwrap_or("?"));
-    match channel.settings.origins.check(text(header::ORIGIN), text(header::HOST)) {
-        Ok(()) => Ok(headers.get(header::ORIGIN).cloned()),
-        Err(error) => {
-            tracing::info!(channel = channel.id(), %error, "web chat refused a page");
-            Err(Box::new(problem(state.refuse(&channel, ErrorCode::OriginRefused, error.to_string()))))
-        }
+    let Err(error) = channel.settings.origins.check(text(header::ORIGIN), text(header::HOST)) else { return Ok(()) };
+    state.metered_address(channel, &channel.strangers, addr)?;
+    if let Some(unsaid) = channel.refused.note() {
+        tracing::info!(channel = channel.id(), %error, unsaid, "web chat refused a page");
     }
+    Err(state.refuse(channel, ErrorCode::OriginRefused, error.to_string()))
 }
 
 fn allow(headers: &mut HeaderMap, origin: Option<HeaderValue>) {

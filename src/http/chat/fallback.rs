@@ -3,10 +3,11 @@
 use super::Transcript;
 use super::cors::problem;
 use super::session::{PAGE, Session, shown};
-use super::state::{Channel, ChatState, ClientAddr};
+use super::state::{Addr, Channel, ChatState};
+use crate::http::body::{self, BodyLimits, Cut, WholeBody};
 use axum::Json;
-use axum::body::{Body, to_bytes};
-use axum::extract::{Extension, Path, Query, State};
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,7 @@ use std::time::Duration;
 use switchboard_webchat::{
     ClientFrame, Confirmation, ErrorCode, ErrorFrame, FrameError, From, Hello, MAX_FRAME, ServerFrame, Speaker, Typing,
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 /// A request's body may be longer than a frame, so that four thousand characters of any script fit.
 const MAX_BODY: usize = 4 * MAX_FRAME;
@@ -24,15 +25,16 @@ const MAX_BODY: usize = 4 * MAX_FRAME;
 pub(super) async fn body(
     state: &ChatState,
     channel: &Channel,
+    headers: &HeaderMap,
     body: Body,
-    max: usize,
-    within: Duration,
-) -> Result<bytes::Bytes, ErrorFrame> {
-    match timeout(within, to_bytes(body, max)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(_)) => Err(state.refuse(channel, ErrorCode::TooLarge, format!("longer than {max} bytes"))),
-        Err(_) => Err(state.refuse(channel, ErrorCode::BadFrame, "the body did not arrive in time")),
-    }
+    limits: BodyLimits,
+) -> Result<WholeBody, ErrorFrame> {
+    body::read(headers, body, limits, Some(&state.room)).await.map_err(|cut| match cut {
+        Cut::TooLarge => state.refuse(channel, ErrorCode::TooLarge, format!("longer than {} bytes", limits.bytes)),
+        Cut::TooSlow => state.refuse(channel, ErrorCode::BadFrame, "the body did not arrive in time"),
+        Cut::BrokeOff => state.refuse(channel, ErrorCode::BadFrame, "the body broke off"),
+        Cut::NoRoom => state.refuse_for(channel, ErrorCode::Busy, 2000),
+    })
 }
 
 /// Who calls, by the token in `Authorization: Bearer`. `said` is what the request says of its page.
@@ -60,17 +62,6 @@ fn metered(state: &ChatState, session: &Session) -> Result<(), ErrorFrame> {
     taken.map_err(|ms| state.refuse_for(&session.channel, ErrorCode::RateLimited, ms))
 }
 
-/// Meters those who need no token, where their address is known.
-pub(super) fn metered_address(
-    state: &ChatState,
-    channel: &Channel,
-    addr: Option<Extension<ClientAddr>>,
-) -> Result<(), ErrorFrame> {
-    let Some(Extension(ClientAddr(addr))) = addr else { return Ok(()) };
-    let taken = channel.strangers.take(&addr.to_string(), state.monotonic_ms());
-    taken.map_err(|ms| state.refuse_for(channel, ErrorCode::RateLimited, ms))
-}
-
 fn json(value: impl Serialize) -> Response {
     let mut response = Json(value).into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -81,21 +72,23 @@ fn json(value: impl Serialize) -> Response {
 pub(super) async fn session(
     State(state): State<ChatState>,
     Path(channel): Path<String>,
-    addr: Option<Extension<ClientAddr>>,
+    addr: Addr,
+    headers: HeaderMap,
     request: Body,
 ) -> Response {
     let Some(channel) = state.channel(&channel) else { return StatusCode::NOT_FOUND.into_response() };
-    open(&state, &channel, addr, request).await.unwrap_or_else(problem)
+    open(&state, &channel, addr, &headers, request).await.unwrap_or_else(problem)
 }
 
 async fn open(
     state: &ChatState,
     channel: &Arc<Channel>,
-    addr: Option<Extension<ClientAddr>>,
+    addr: Addr,
+    headers: &HeaderMap,
     request: Body,
 ) -> Result<Response, ErrorFrame> {
-    metered_address(state, channel, addr)?;
-    let bytes = body(state, channel, request, MAX_FRAME, state.timing.hello).await?;
+    state.metered_address(channel, &channel.strangers, addr)?;
+    let bytes = body(state, channel, headers, request, BodyLimits::new(MAX_FRAME, state.timing.hello)).await?.bytes;
     let bad = || state.refuse(channel, ErrorCode::BadFrame, "the body must be a JSON object");
     let hello = if bytes.is_empty() { Hello::default() } else { object(&bytes).ok_or_else(bad)? };
     let session = Session::open(state, channel, &hello)?;
@@ -192,23 +185,27 @@ async fn wait(
 pub(super) async fn messages(
     State(state): State<ChatState>,
     Path(channel): Path<String>,
+    addr: Addr,
     headers: HeaderMap,
     request: Body,
 ) -> Response {
     let Some(channel) = state.channel(&channel) else { return StatusCode::NOT_FOUND.into_response() };
-    said(&state, &channel, &headers, request).await.unwrap_or_else(problem)
+    said(&state, &channel, addr, &headers, request).await.unwrap_or_else(problem)
 }
 
 async fn said(
     state: &ChatState,
     channel: &Arc<Channel>,
+    addr: Addr,
     headers: &HeaderMap,
     request: Body,
 ) -> Result<Response, ErrorFrame> {
     // Cheap before dear: a stranger's body is not read.
     let known = bearer(state, channel, headers, Hello::default())?;
     metered(state, &known)?;
-    let bytes = body(state, channel, request, MAX_BODY, state.timing.hello).await?;
+    // A visitor costs nothing to make: without this, whoever makes a hundred says a hundred times as much.
+    state.metered_address(channel, &channel.messages, addr)?;
+    let bytes = body(state, channel, headers, request, BodyLimits::new(MAX_BODY, state.timing.hello)).await?.bytes;
     let bad = |detail: &str| state.refuse(channel, ErrorCode::BadFrame, detail);
     let mut value: serde_json::Value =
         serde_json::from_slice(&bytes).map_err(|_| bad("the body must be a JSON object"))?;
@@ -223,29 +220,33 @@ async fn said(
     }
     let said: Hello = serde_json::from_value(value.clone()).unwrap_or_default();
     let frame = ClientFrame::parse(&serde_json::to_vec(&value).unwrap_or_default(), 2 * MAX_BODY);
-    let session = bearer(state, channel, headers, Hello { token: None, ..said })?;
+    let mut session = bearer(state, channel, headers, Hello { token: None, ..said })?;
     match frame {
-        Ok(frame) => act(state, &session, frame).await,
+        Ok(frame) => act(state, &mut session, frame, addr).await,
         Err(FrameError::TooLarge) => Err(state.refuse(channel, ErrorCode::TooLarge, "")),
         Err(FrameError::Unknown) => Err(bad("not a frame of this protocol")),
     }
 }
 
-async fn act(state: &ChatState, session: &Session, frame: ClientFrame) -> Result<Response, ErrorFrame> {
-    let channel = &session.channel;
+async fn act(
+    state: &ChatState,
+    session: &mut Session,
+    frame: ClientFrame,
+    addr: Addr,
+) -> Result<Response, ErrorFrame> {
     match frame {
         ClientFrame::Message(message) => {
-            let ack = session.say(state, &message).await?;
+            let ack = session.say(state, &message, addr).await?;
             Ok(json(ServerFrame::Ack(ack)))
         }
         ClientFrame::Typing => {
-            state.backend.visitor_typing(channel.id(), session.visitor.as_str());
+            state.backend.visitor_typing(session.channel.id(), session.visitor.as_str());
             Ok(StatusCode::NO_CONTENT.into_response())
         }
         ClientFrame::Read { up_to_seq } => confirm(state, session, up_to_seq, true).await,
         ClientFrame::Delivered { up_to_seq } => confirm(state, session, up_to_seq, false).await,
         ClientFrame::Ping | ClientFrame::Hello(_) => {
-            Err(state.refuse(channel, ErrorCode::BadFrame, "this frame has no meaning here"))
+            Err(state.refuse(&session.channel, ErrorCode::BadFrame, "this frame has no meaning here"))
         }
     }
 }

@@ -1,7 +1,8 @@
 use super::cors::problem;
-use super::fallback::{bearer, body, metered_address};
+use super::fallback::{bearer, body};
 use super::session::Session;
-use super::state::{Channel, ChatState, ClientAddr};
+use super::state::{Addr, Channel, ChatState};
+use crate::http::body::BodyLimits;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, Path, Query, State};
@@ -16,6 +17,11 @@ use switchboard_webchat::{self as webchat, ErrorCode, ErrorFrame, FileRefused, H
 
 /// What a form adds around its file.
 const FORM: usize = 16 * 1024;
+/// The longest body of an upload that can be configured.
+pub(super) const MOST: usize = 10 * 1024 * 1024 + FORM;
+/// Uploads at the same time.
+const OF_A_VISITOR: usize = 2;
+const OF_AN_ADDRESS: usize = 3;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -30,7 +36,7 @@ pub(super) async fn upload(
     State(state): State<ChatState>,
     Path(channel): Path<String>,
     query: QueryResult<Named>,
-    addr: Option<Extension<ClientAddr>>,
+    addr: Addr,
     headers: HeaderMap,
     request: Body,
 ) -> Response {
@@ -46,7 +52,7 @@ async fn store(
     state: &ChatState,
     channel: &Arc<Channel>,
     name: &str,
-    addr: Option<Extension<ClientAddr>>,
+    addr: Addr,
     headers: &HeaderMap,
     request: Body,
 ) -> Result<SignedFile, ErrorFrame> {
@@ -54,22 +60,22 @@ async fn store(
     if !channel.settings.uploads {
         return Err(state.refuse(channel, ErrorCode::Refused, "this chat takes no files"));
     }
-    metered_address(state, channel, addr)?;
+    state.metered_address(channel, &channel.strangers, addr)?;
     let taken = channel.uploads.take(session.visitor.as_str(), state.monotonic_ms());
     taken.map_err(|ms| state.refuse_for(channel, ErrorCode::RateLimited, ms))?;
+    let busy = || state.refuse_for(channel, ErrorCode::Busy, 2000);
+    let _visitors = channel.uploading.take(session.visitor.as_str(), OF_A_VISITOR).ok_or_else(busy)?;
+    let here = addr.map(|Extension(addr)| channel.uploading.take(&addr.subscriber().to_string(), OF_AN_ADDRESS));
+    let _addresses = here.map(|place| place.ok_or_else(busy)).transpose()?;
     let max = channel.settings.limits.file_bytes as usize;
-    let said: usize = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok()).unwrap_or(0);
-    let too_large = || state.refuse(channel, ErrorCode::TooLarge, format!("a file may hold {max} bytes"));
-    if said > max + FORM {
-        return Err(too_large());
-    }
-    let _permit = state.uploads.try_acquire().map_err(|_| state.refuse_for(channel, ErrorCode::Busy, 2000))?;
-    let bytes = body(state, channel, request, max + FORM, state.timing.upload).await?;
+    let limits = BodyLimits { bytes: max + FORM, within: state.timing.upload, pause: state.timing.pause };
+    let whole = body(state, channel, headers, request, limits).await?;
+    let bytes = whole.bytes.clone();
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let (name, bytes) =
         file_of(content_type, name, bytes).map_err(|e| state.refuse(channel, ErrorCode::BadFrame, e.to_string()))?;
     if bytes.len() > max {
-        return Err(too_large());
+        return Err(state.refuse(channel, ErrorCode::TooLarge, format!("a file may hold {max} bytes")));
     }
     keep(state, &session, &name, bytes).await
 }

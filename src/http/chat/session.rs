@@ -1,6 +1,6 @@
 //! What the socket and the HTTP fallback share: who the visitor is, storing what was said, showing what is new.
 
-use super::state::{Channel, ChatState};
+use super::state::{Addr, Channel, ChatState};
 use super::{ChatItem, Transcript};
 use crate::log::{Ingested, LogError};
 use std::sync::Arc;
@@ -23,6 +23,8 @@ pub(super) struct Session {
     pub context: Context,
     /// To be kept by the browser.
     pub token: String,
+    /// History is known to hold something of the visitor's.
+    has_written: bool,
 }
 
 /// A user may be long; a proof over kilobytes need not be computed for strangers.
@@ -63,11 +65,13 @@ impl Session {
             (Some(token), true) => token.clone(),
             _ => state.key.issue(id, &visitor, now),
         };
-        Ok(Session { channel: Arc::clone(channel), visitor, context: Context::new(hello, is_user), token })
+        Ok(Session { channel: Arc::clone(channel), visitor, context: Context::new(hello, is_user), token, has_written: false })
     }
 
     /// Stores a message durably and acknowledges it.
-    pub async fn say(&self, state: &ChatState, frame: &MessageFrame) -> Result<Ack, ErrorFrame> {
+    pub async fn say(&mut self, state: &ChatState, frame: &MessageFrame, addr: Addr) -> Result<Ack, ErrorFrame> {
+        let begun = self.begin(state, addr).await;
+        begun.map_err(|e| ErrorFrame { client_id: Some(frame.client_id.chars().take(64).collect()), ..e })?;
         let (channel, now) = (&self.channel, state.now());
         let max = channel.settings.limits.text;
         let inbound = webchat::message(&state.key, channel.id(), &self.visitor, &self.context, frame, max, now)
@@ -79,6 +83,18 @@ impl Session {
         let duplicate = stored == Ingested::Duplicate;
         state.metrics.message(channel.id(), duplicate);
         Ok(Ack { client_id: frame.client_id.clone(), id, seq: None, at: now, duplicate })
+    }
+
+    /// A visitor costs nothing to make, and the first message of each opens a conversation: so many of an address.
+    async fn begin(&mut self, state: &ChatState, addr: Addr) -> Result<(), ErrorFrame> {
+        if self.has_written || addr.is_none() {
+            return Ok(());
+        }
+        if self.transcript(state, 0, 1).await?.messages.is_empty() {
+            state.metered_address(&self.channel, &self.channel.beginnings, addr)?;
+        }
+        self.has_written = true;
+        Ok(())
     }
 
     /// Records that the widget showed our messages.

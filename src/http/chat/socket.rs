@@ -1,14 +1,15 @@
 use super::ChatItem;
+use super::cors::{page, problem};
 use super::session::{PAGE, Session, shown};
-use super::state::{Channel, ChatState, ClientAddr};
+use super::state::{Addr, Channel, ChatState};
 use super::wakes::{Signal, Wake};
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use std::sync::Arc;
 use switchboard_webchat::{
-    Bye, ClientFrame, Confirmations, ErrorCode, ErrorFrame, From, Hello, MAX_FRAME, Queue, Read, ServerFrame, Speaker,
+    Ack, Bye, ClientFrame, Confirmations, ErrorCode, ErrorFrame, From, Hello, MAX_FRAME, MessageFrame, Queue, Read, ServerFrame, Speaker,
     TokenBucket, Typing,
 };
 use tokio::time::{Duration, Instant, sleep_until, timeout};
@@ -33,50 +34,53 @@ const GONE: End = End(0, "");
 pub(super) async fn upgrade(
     State(state): State<ChatState>,
     Path(channel): Path<String>,
-    addr: Option<Extension<ClientAddr>>,
+    addr: Addr,
     headers: HeaderMap,
     ws: WebSocketUpgrade,
 ) -> Response {
     let Some(channel) = state.channel(&channel) else { return StatusCode::NOT_FOUND.into_response() };
-    let header = |name| headers.get(name).map(|v| v.to_str().unwrap_or("?"));
-    // A browser is told why by a close code, which it shows to the page; a failed handshake it would not explain.
-    let refused = match channel.settings.origins.check(header(header::ORIGIN), header(header::HOST)) {
-        Ok(()) => None,
-        Err(error) => {
-            tracing::info!(channel = channel.id(), %error, "web chat refused a page");
-            Some((state.refuse(&channel, ErrorCode::OriginRefused, error.to_string()), ORIGIN))
-        }
-    };
-    let metered = addr.map_or(Ok(()), |Extension(a)| channel.strangers.take(&a.0.to_string(), state.monotonic_ms()));
-    let refused =
-        refused.or_else(|| metered.err().map(|ms| (state.refuse_for(&channel, ErrorCode::RateLimited, ms), RATE)));
-    ws.max_message_size(MAX_READ)
+    let admitted = page(&state, &channel, &headers, addr)
+        .and_then(|()| state.metered_address(&channel, &channel.strangers, addr));
+    let seat = admitted.and_then(|()| {
+        let seat = Arc::clone(&channel.seats).try_acquire_owned();
+        seat.map_err(|_| state.refuse_for(&channel, ErrorCode::Busy, 5000))
+    });
+    let ws = ws
+        .max_message_size(MAX_READ)
         .max_frame_size(MAX_READ)
         .write_buffer_size(0)
-        .max_write_buffer_size(UNREAD)
-        .on_upgrade(move |socket| async move {
-            match refused {
-                Some((error, code)) => turn_away(&state, socket, error, code).await,
-                None => serve(state, channel, socket).await,
-            }
-        })
+        .max_write_buffer_size(UNREAD);
+    match seat {
+        Ok(seat) => ws.on_upgrade(move |socket| async move {
+            serve(state, channel, socket, addr).await;
+            drop(seat);
+        }),
+        Err(error) => turn_away(&state, ws, error),
+    }
 }
 
-async fn turn_away(state: &ChatState, socket: WebSocket, error: ErrorFrame, code: u16) {
-    let mut wire = Wire { socket, send: state.timing.send };
-    let _ = wire.send(&ServerFrame::Error(error)).await;
-    wire.close(End(code, "refused")).await;
+/// A browser is told why by a close code, which it shows to the page; a failed handshake it would not explain. But a socket
+/// outlives its request, and so only some are told.
+fn turn_away(state: &ChatState, ws: WebSocketUpgrade, error: ErrorFrame) -> Response {
+    let Ok(place) = Arc::clone(&state.turned_away).try_acquire_owned() else { return problem(error) };
+    let code = match error.code {
+        ErrorCode::OriginRefused => ORIGIN,
+        ErrorCode::Busy => close_code::AGAIN,
+        _ => RATE,
+    };
+    let send = state.timing.send;
+    ws.on_upgrade(move |socket| async move {
+        let mut wire = Wire { socket, send };
+        let _ = wire.send(&ServerFrame::Error(error)).await;
+        wire.close(End(code, "refused")).await;
+        drop(place);
+    })
 }
 
-async fn serve(state: ChatState, channel: Arc<Channel>, socket: WebSocket) {
+async fn serve(state: ChatState, channel: Arc<Channel>, socket: WebSocket, addr: Addr) {
     let _counted = state.metrics.opened();
     let mut wire = Wire { socket, send: state.timing.send };
-    let Ok(_seat) = Arc::clone(&channel.seats).try_acquire_owned() else {
-        let error = state.refuse_for(&channel, ErrorCode::Busy, 5000);
-        let _ = wire.send(&ServerFrame::Error(error)).await;
-        return wire.close(End(close_code::AGAIN, "busy")).await;
-    };
-    let end = match greet(&state, &channel, &mut wire).await {
+    let end = match greet(&state, &channel, &mut wire, addr).await {
         Ok(mut talk) => {
             let end = talk.run(&mut wire).await;
             talk.flush().await;
@@ -123,7 +127,7 @@ impl Wire {
 }
 
 /// Waits for the `hello`, and answers it with the welcome.
-async fn greet(state: &ChatState, channel: &Arc<Channel>, wire: &mut Wire) -> Result<Talk, End> {
+async fn greet(state: &ChatState, channel: &Arc<Channel>, wire: &mut Wire, addr: Addr) -> Result<Talk, End> {
     let hello = match timeout(state.timing.hello, first_frame(wire)).await {
         Ok(hello) => hello?,
         Err(_) => return Err(End(IDLE, "no hello")),
@@ -147,6 +151,7 @@ async fn greet(state: &ChatState, channel: &Arc<Channel>, wire: &mut Wire) -> Re
     let mut talk = Talk {
         state: state.clone(),
         session,
+        addr,
         wake,
         seen,
         cursor: hello.resume_after,
@@ -182,6 +187,7 @@ async fn first_frame(wire: &mut Wire) -> Result<Hello, End> {
 struct Talk {
     state: ChatState,
     session: Session,
+    addr: Addr,
     wake: Wake,
     seen: Signal,
     /// The newest sequence that was sent.
@@ -332,7 +338,7 @@ impl Talk {
             ClientFrame::Message(message) => {
                 // What was being written was said: the next word begins something new, and is told at once.
                 self.typing_until = Instant::now();
-                let answer = match self.session.say(&self.state, &message).await {
+                let answer = match self.said(&message).await {
                     Ok(ack) => ServerFrame::Ack(ack),
                     Err(error) => ServerFrame::Error(error),
                 };
@@ -358,6 +364,13 @@ impl Talk {
             }
             ClientFrame::Hello(_) => self.complain(wire, ErrorCode::BadFrame, None).await,
         }
+    }
+
+    async fn said(&mut self, message: &MessageFrame) -> Result<Ack, ErrorFrame> {
+        let channel = &self.session.channel;
+        let metered = self.state.metered_address(channel, &channel.messages, self.addr);
+        metered.map_err(|e| ErrorFrame { client_id: Some(message.client_id.chars().take(64).collect()), ..e })?;
+        self.session.say(&self.state, message, self.addr).await
     }
 
     fn claim(&mut self, up_to: u64, read: bool) {

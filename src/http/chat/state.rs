@@ -1,7 +1,14 @@
-use super::{ChatBackend, Wakes, meters::Meters, metrics::Metrics};
+use super::{
+    ChatBackend, Wakes,
+    meters::{Meters, Places},
+    metrics::Metrics,
+};
+use crate::http::body::Room;
+use crate::http::complaints::Complaint;
+use axum::extract::Extension;
 use prometheus_client::registry::Registry;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard_envelope::Timestamp;
@@ -15,6 +22,20 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// The visitor's address as the server knows it behind its trusted proxies; put into a request's extensions, it is metered.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientAddr(pub IpAddr);
+
+/// A request's [`ClientAddr`], where the server knows it.
+pub(super) type Addr = Option<Extension<ClientAddr>>;
+
+impl ClientAddr {
+    /// What one subscriber has: an IPv4 address, or the 2⁶⁴ addresses of an IPv6 network (RFC 6177).
+    #[must_use]
+    pub fn subscriber(&self) -> IpAddr {
+        match self.0.to_canonical() {
+            IpAddr::V6(ip) => Ipv6Addr::from_bits((ip.to_bits() >> 64) << 64).into(),
+            v4 => v4,
+        }
+    }
+}
 
 /// What the chat is made of.
 pub struct ChatSetup {
@@ -46,6 +67,8 @@ pub struct Timing {
     pub ingest: Duration,
     /// A whole upload.
     pub upload: Duration,
+    /// Between two pieces of an upload.
+    pub pause: Duration,
 }
 
 impl Default for Timing {
@@ -60,6 +83,7 @@ impl Default for Timing {
             poll: s(25),
             ingest: s(10),
             upload: s(120),
+            pause: s(10),
         }
     }
 }
@@ -76,8 +100,10 @@ pub struct Inner {
     pub(super) key: TokenKey,
     pub(super) timing: Timing,
     pub(super) metrics: Metrics,
-    /// Files in memory at once, in the whole process: ten megabytes each.
-    pub(super) uploads: Arc<Semaphore>,
+    /// For what visitors post, files too.
+    pub(super) room: Room,
+    /// Sockets that are told why they are not served.
+    pub(super) turned_away: Arc<Semaphore>,
     clock: Clock,
     started: Instant,
     draining: watch::Sender<bool>,
@@ -91,6 +117,13 @@ pub(super) struct Channel {
     pub uploads: Meters,
     /// By address: what needs no token, and files.
     pub strangers: Meters,
+    /// By address: what visitors say; and what begins a conversation, which is dearer.
+    pub messages: Meters,
+    pub beginnings: Meters,
+    /// Uploads at this moment, by visitor and by address.
+    pub uploading: Places,
+    /// Pages that may not use the channel.
+    pub refused: Complaint,
     pub widget: super::pages::Widget,
 }
 
@@ -109,6 +142,10 @@ impl Channel {
             requests: Meters::new(limits.rate, limits.burst, 50_000),
             uploads: Meters::new(1, 10, 50_000),
             strangers: Meters::new(10, 100, 50_000),
+            messages: Meters::new(limits.rate.max(10), limits.burst.max(100), 50_000),
+            beginnings: Meters::new(1, 30, 50_000),
+            uploading: Places::default(),
+            refused: Complaint::default(),
             widget: super::pages::Widget::new(&settings),
             settings,
         }
@@ -133,7 +170,8 @@ impl ChatState {
             key: setup.key,
             timing: setup.timing,
             metrics: Metrics::default(),
-            uploads: Arc::new(Semaphore::new(8)),
+            room: Room::for_bodies_of(super::files::MOST),
+            turned_away: Arc::new(Semaphore::new(64)),
             clock: setup.clock,
             started: Instant::now(),
             draining: watch::Sender::new(false),
@@ -186,5 +224,31 @@ impl Inner {
     /// The same, with when to try again.
     pub(super) fn refuse_for(&self, channel: &Channel, code: ErrorCode, retry_after_ms: u64) -> ErrorFrame {
         ErrorFrame { retry_after_ms: Some(retry_after_ms), ..self.refuse(channel, code, "") }
+    }
+
+    /// Takes a token of whoever has this address; where the server knows none, nobody is metered.
+    pub(super) fn metered_address(
+        &self,
+        channel: &Channel,
+        meters: &Meters,
+        addr: Addr,
+    ) -> Result<(), ErrorFrame> {
+        let Some(Extension(addr)) = addr else { return Ok(()) };
+        let taken = meters.take(&addr.subscriber().to_string(), self.monotonic_ms());
+        taken.map_err(|ms| self.refuse_for(channel, ErrorCode::RateLimited, ms))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ClientAddr;
+
+    #[test]
+    fn all_addresses_of_one_subscriber_are_one() {
+        let subscriber = |ip: &str| ClientAddr(ip.parse().unwrap()).subscriber();
+        assert_eq!(subscriber("2001:db8:1:2::3"), subscriber("2001:db8:1:2:ffff:ffff:ffff:ffff"));
+        assert_ne!(subscriber("2001:db8:1:2::3"), subscriber("2001:db8:1:3::3"));
+        assert_eq!(subscriber("::ffff:192.0.2.7"), subscriber("192.0.2.7"));
+        assert_ne!(subscriber("192.0.2.7"), subscriber("192.0.2.8"));
     }
 }

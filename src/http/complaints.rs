@@ -1,4 +1,4 @@
-//! Deliveries that are not signed as the provider signs: said to the operator, but not as often as anybody calls.
+//! What anybody can bring about by calling: said to the operator, but not as often as anybody calls.
 
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
@@ -8,15 +8,16 @@ use tokio::time::Instant;
 /// One line of a channel this often; the metric counts every one.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// What was said of one channel. Whoever calls without a signature must not hide that ours are found wrong.
+/// What was said of one channel's deliveries. Whoever calls without a signature must not hide that ours are found wrong.
 #[derive(Debug, Default)]
-pub(super) struct Complaints {
+pub struct Complaints {
     pub missing: Complaint,
     pub forged: Complaint,
 }
 
+/// One thing to complain of.
 #[derive(Debug, Default)]
-pub(super) struct Complaint(Mutex<Said>);
+pub struct Complaint(Mutex<Said>);
 
 #[derive(Debug, Default)]
 struct Said {
@@ -27,7 +28,7 @@ struct Said {
 
 impl Complaint {
     /// Notes one; how many went unsaid before it, when it is to be said.
-    fn note(&self) -> Option<u64> {
+    pub fn note(&self) -> Option<u64> {
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if said.last.is_some_and(|last| now.duration_since(last) < EVERY) {
