@@ -307,7 +307,12 @@ fn webhook(r: &mut Reader<'_>, s: &mut Section, id: &str) -> Option<WebhookConfi
     if let Some(u) = url.as_ref().filter(|u| u.value.starts_with("http:") && !is_loopback(&u.value)) {
         r.warn(
             &u.place,
-            format!("{} is `{}`: customers' messages would travel unencrypted; write `https`", s.name("url"), u.value),
+            // A query may hold a key.
+            format!(
+                "{} is `{}`: customers' messages would travel unencrypted; write `https`",
+                s.name("url"),
+                u.value.split('?').next().unwrap_or_default()
+            ),
         );
     }
     let place = s.place_of("secret").unwrap_or_else(|| s.place.clone());

@@ -1,6 +1,5 @@
 //! What listens: provider webhooks and chat on the public address; the API, the console and the metrics on the admin one.
 
-pub mod access;
 pub mod api;
 pub mod body;
 pub mod chat;

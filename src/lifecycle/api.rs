@@ -179,7 +179,7 @@ impl Backend for Api {
         Ok(found.and_then(|h| Some(RawRecord { content_type: h.raw.content_type, bytes: h.bytes? })))
     }
 
-    async fn retry_quarantined(&self, seq: Seq, by: Actor) -> Result<Retried, LogError> {
+    async fn retry_quarantined(&self, seq: Seq) -> Result<Retried, LogError> {
         if !self.current().1.quarantine.contains(&seq) {
             return Ok(Retried::StillHeld("it is not in the quarantine any more".into()));
         }
@@ -201,17 +201,7 @@ impl Backend for Api {
         for inbound in events {
             self.ingest.one(inbound).await?;
         }
-        let n = self.serial.fetch_add(1, Ordering::Relaxed);
-        let key = format!("released-{seq}-{}-{n}", clock::now().0);
-        let command = Command {
-            id: event_id("api", "command", &key),
-            channel: "api".into(),
-            at: clock::now(),
-            actor: by,
-            action: Action::Released { quarantined: seq },
-            body_hash: None,
-        };
-        Ok(Retried::Released(self.command(command).await?.seq))
+        Ok(Retried::Understood)
     }
 
     async fn frames(&self, after: Seq, max: usize) -> Result<Vec<(Seq, Vec<Event>)>, LogError> {

@@ -101,9 +101,9 @@ class Switchboard:
                     return held == nonce        # ours, if only the answer was lost
             except (nats.errors.Error, asyncio.TimeoutError) as error:
                 log.warning("cannot claim, trying again: %r", error)
-                if time.time() > until(send):
-                    return False
-                await asyncio.sleep(0.2)
+            if time.time() > until(send):
+                return False
+            await asyncio.sleep(0.2)
 
     async def holder(self, bucket, subject):
         try:
@@ -146,6 +146,7 @@ class Line:
 
     async def connected(self, reader, writer):
         writer.write(b"* who are you?\n")
+        name = None
         try:
             name = (await reader.readline()).decode("utf-8", "replace").strip()
             if not NAME.fullmatch(name):

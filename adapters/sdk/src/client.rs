@@ -10,7 +10,7 @@ use reqwest::{
     redirect,
 };
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 use thiserror::Error;
@@ -325,8 +325,11 @@ fn is_internal(url: &Url) -> bool {
 fn is_internal_ip(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => {
-            let [first, second, ..] = ip.octets();
-            let is_shared = first == 100 && (64..128).contains(&second);
+            let [first, second, third, _] = ip.octets();
+            // Carriers' own networks (RFC 6598), measurements (RFC 2544), protocol assignments (RFC 6890).
+            let is_shared = (first == 100 && (64..128).contains(&second))
+                || (first == 198 && (18..20).contains(&second))
+                || [first, second, third] == [192, 0, 0];
             let is_reserved = first == 0 || first >= 240;
             ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_multicast() || is_shared || is_reserved
         }
@@ -336,7 +339,21 @@ fn is_internal_ip(ip: IpAddr) -> bool {
                 || ip.is_unique_local()
                 || ip.is_unicast_link_local()
                 || ip.is_multicast()
+                || translated(ip).is_some_and(|ip| is_internal_ip(IpAddr::V4(ip)))
         }
+    }
+}
+
+/// The IPv4 address that an IPv6 address leads to: by NAT64 (RFC 6052), 6to4 (RFC 3056), or as the old compatible form. One
+/// of a translator's own prefix (RFC 8215) counts as unspecified: what it leads to is not known.
+fn translated(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+    let bits = ip.to_bits();
+    let at = |shift: u32| Some(Ipv4Addr::from_bits((bits >> shift) as u32));
+    match ip.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, ..] | [0, 0, 0, 0, 0, 0, ..] => at(0),
+        [0x64, 0xff9b, 1, ..] => Some(Ipv4Addr::UNSPECIFIED),
+        [0x2002, ..] => at(80),
+        _ => None,
     }
 }
 

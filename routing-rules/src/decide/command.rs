@@ -562,8 +562,9 @@ impl<'a> Draft<'a> {
         let Some(pack) = candidate.filter(|p| p.hash == hash) else {
             return Err(refuse(422, "bad_pack", "the pack could not be loaded; the running one stays in force"));
         };
+        let before = self.state.pack.clone();
         self.put_in_force(pack);
-        Ok(done(200, [("pack", pack.hash.clone())]))
+        Ok(done(200, [("pack", pack.hash.clone()), ("before", before)]))
     }
 
     fn rollback(&mut self, candidate: Option<&'a RulePack>) -> Answer {

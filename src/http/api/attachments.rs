@@ -2,10 +2,10 @@
 
 use super::ApiState;
 use super::commands::whole;
-use super::input::Params;
+use super::input::{Params, Path};
 use crate::http::problem::{Fault, Problem};
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use switchboard_envelope::{Actor, BlobRef, Command, Timestamp};
+use switchboard_envelope::{BlobRef, Command, Timestamp};
 use switchboard_routing_rules::event::{Event, KeyHash, Presence, Reply};
 use switchboard_routing_rules::ids::ConvId;
 use switchboard_routing_rules::pack::{Name, RulePack, Units};
@@ -36,8 +36,8 @@ pub struct RawRecord {
 /// What came of reading a quarantined record again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Retried {
-    /// It was understood; what it says was ingested, and the record left the quarantine in this frame.
-    Released(Seq),
+    /// It was understood, and what it says was ingested.
+    Understood,
     /// It still cannot be understood, for this reason.
     StillHeld(String),
 }
@@ -122,8 +122,8 @@ pub trait Backend: Send + Sync + 'static {
     /// The bytes of a quarantined record of IN.
     async fn quarantined(&self, seq: Seq) -> Result<Option<RawRecord>, LogError>;
 
-    /// Reads a quarantined record again.
-    async fn retry_quarantined(&self, seq: Seq, by: Actor) -> Result<Retried, LogError>;
+    /// Reads a quarantined record again. It stays there until the router is told that it was released.
+    async fn retry_quarantined(&self, seq: Seq) -> Result<Retried, LogError>;
 
     /// Frames of LOG after `after`, opened.
     async fn frames(&self, after: Seq, max: usize) -> Result<Vec<(Seq, Vec<Event>)>, LogError>;

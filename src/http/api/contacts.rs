@@ -1,11 +1,11 @@
 //! Customers.
 
-use super::input::{Params, SHORT, cursor};
+use super::input::{Params, Path, cursor, SHORT};
 use super::table::Posted;
 use super::{ApiState, views};
 use crate::http::problem::Problem;
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use http::Uri;
 use serde_json::{Value, json};

@@ -1,13 +1,13 @@
 //! Conversations and their messages.
 
 use super::auth::Caller;
-use super::input::{Fields, LONG, Params, SHORT, cursor};
+use super::input::{Fields, Params, Path, cursor, LONG, SHORT};
 use super::table::Posted;
 use super::{ApiState, views};
 use crate::history::{Conversation, ConversationFilter};
 use crate::http::problem::Problem;
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use http::{StatusCode, Uri};
 use serde_json::{Value, json};

@@ -8,7 +8,7 @@ use super::conversations::Who;
 use super::input::Params;
 use super::{ApiState, views};
 use crate::history::{Change, Direction, HistoryError};
-use crate::http::console::OpenConsole;
+use crate::http::console::{OpenConsole, SessionId, Sessions};
 use crate::http::problem::Problem;
 use axum::extract::State;
 use axum::response::sse::{Event as Sse, KeepAlive, Sse as Stream};
@@ -23,6 +23,7 @@ use std::time::Duration;
 use switchboard_routing_rules::event::{Event, KeyHash, Public};
 use switchboard_routing_rules::ids::ConvId;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
+use tokio::time::Interval;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// A comment this often keeps proxies from closing a silent stream.
@@ -65,6 +66,7 @@ pub(super) async fn stream(
         (Some(sessions), true, Some(agent)) => Some(sessions.open_console(agent)),
         _ => None,
     };
+    let session = state.shared.gate.sessions.clone().and_then(|s| Some((s.session_of(&headers)?, s)));
     let feed = Feed {
         shutdown: state.shared.shutdown.clone(),
         typing: state.backend().typing(),
@@ -74,6 +76,8 @@ pub(super) async fn stream(
         // What came between the id and now is in LOG only.
         behind: resumed,
         ready: VecDeque::new(),
+        session: who.console.then_some(session).flatten(),
+        beat: tokio::time::interval(HEARTBEAT),
         _console: console,
         _permit: permit,
     };
@@ -109,18 +113,25 @@ struct Feed {
     /// Frames must be read from LOG before listening goes on.
     behind: bool,
     ready: VecDeque<Sse>,
+    /// The stream ends with its session.
+    session: Option<(SessionId, Arc<Sessions>)>,
+    beat: Interval,
     /// Signed in to the console: the agent counts as being there.
     _console: Option<OpenConsole>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Feed {
+    fn signed_out(&self) -> bool {
+        self.session.as_ref().is_some_and(|(id, sessions)| !sessions.is_open(id))
+    }
+
     async fn next(&mut self) -> Option<Sse> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
             }
-            if *self.shutdown.borrow() {
+            if *self.shutdown.borrow() || self.signed_out() {
                 return None;
             }
             let frames = if self.behind { self.missed().await? } else { self.heard().await? };
@@ -170,6 +181,7 @@ impl Feed {
                 self.ready.push_back(Sse::default().event("typing").data(value.to_string()));
                 return Some(vec![]);
             }
+            _ = self.beat.tick() => return Some(vec![]),
             _ = self.shutdown.wait_for(|stop| *stop) => return None,
         };
         let mut frames = vec![];

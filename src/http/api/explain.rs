@@ -1,11 +1,11 @@
 //! Why a message went where it went: the rules run again over what the decision saw, with the pack that decided.
 
-use super::input::Params;
+use super::input::{Params, Path};
 use super::{ApiState, views};
 use crate::history::{Considering, Facts, Message};
 use crate::http::problem::Problem;
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::Uri;
 use serde_json::{Map, Value, json};
 use switchboard_routing_rules::event::{NoReply, PassedOver, Why};

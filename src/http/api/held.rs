@@ -1,12 +1,13 @@
 //! What is held back: dead letters and the quarantine.
 
 use super::backend::{RawRecord, Retried};
-use super::input::{Params, cursor};
+use super::commands::Given;
+use super::input::{Params, Path, cursor};
 use super::table::Posted;
 use super::{ApiState, views};
 use crate::http::problem::Problem;
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -89,18 +90,27 @@ pub(super) async fn retry(
     let seq: u64 = id.parse().map_err(|_| none())?;
     let actor = posted.actor()?;
     posted.fields.finish()?;
-    let (_turn, before) = state.turn(&posted.once).await?;
+    let once = posted.once;
+    let (_turn, before) = state.turn(&once).await?;
     if let Some(given) = before {
-        return Ok(given.into_response());
+        return Ok(released(given, &id).into_response());
     }
     state.history().await.quarantined(seq).await?.ok_or_else(none)?;
-    let value = match state.backend().retry_quarantined(seq, actor).await? {
-        Retried::Released(at) => {
-            state.note_answer(at);
-            json!({ "id": id, "released": true })
-        }
-        Retried::StillHeld(reason) => json!({ "id": id, "released": false, "reason": reason }),
-    };
-    state.remember(&posted.once, StatusCode::OK, &value);
-    Ok(Json(value).into_response())
+    if let Retried::StillHeld(reason) = state.backend().retry_quarantined(seq).await? {
+        // Nothing was done: after a restart it may as well be tried again.
+        let value = json!({ "id": id, "released": false, "reason": reason });
+        state.remember(&once, StatusCode::OK, &value);
+        return Ok(Json(value).into_response());
+    }
+    let given = state.command(once, actor, Action::Released { quarantined: seq }).await?;
+    Ok(released(given, &id).into_response())
+}
+
+/// The command's answer as this path gives it, also when it is given again.
+fn released(mut given: Given, id: &str) -> Given {
+    if let Ok(Value::Object(map)) = &mut given.value {
+        map.entry("id").or_insert_with(|| id.into());
+        map.entry("released").or_insert(Value::Bool(true));
+    }
+    given
 }

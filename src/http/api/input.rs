@@ -1,9 +1,12 @@
 //! Reading requests strictly: unknown keys are refused, and everything that is wrong is told at once.
 
 use crate::http::problem::{Fault, Problem};
+use axum::extract::FromRequestParts;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::request::Parts;
 use http::{HeaderMap, StatusCode, Uri, header};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use switchboard_envelope::Timestamp;
@@ -19,6 +22,18 @@ pub const SHORT: usize = 256;
 const MAX_VALUE: usize = 4096;
 /// Bytes of a reply or note; longer than any channel's text.
 pub const LONG: usize = 65_536;
+
+/// The named parts of a path. What cannot be read, such as bytes that are no UTF-8, names nothing.
+pub(super) struct Path<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Path<T>, Problem> {
+        let read = axum::extract::Path::from_request_parts(parts, state).await;
+        read.map(|axum::extract::Path(named)| Path(named)).map_err(|_| Problem::not_found("nothing has this id"))
+    }
+}
 
 /// A JSON object whose keys are taken one by one.
 #[derive(Debug)]

@@ -1,12 +1,12 @@
 //! Agents, offers, queues and channels: what the router holds now, and what may be done to it.
 
 use super::conversations::Who;
-use super::input::{Params, SHORT, cursor};
+use super::input::{Params, Path, cursor, SHORT};
 use super::table::Posted;
 use super::{ApiState, OPENAPI, scope_name, views};
 use crate::http::problem::Problem;
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, Uri, header};
 use serde_json::{Value, json};

@@ -1,6 +1,7 @@
 //! The rule pack in force.
 
 use super::backend::ReloadError;
+use super::commands::Given;
 use super::input::Params;
 use super::table::Posted;
 use super::{ApiState, views};
@@ -8,7 +9,7 @@ use crate::http::problem::{Fault, Problem};
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
-use http::{StatusCode, Uri};
+use http::Uri;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use switchboard_envelope::Action;
@@ -45,7 +46,7 @@ pub(super) async fn reload(State(state): State<ApiState>, mut posted: Posted) ->
     let once = posted.once;
     let (_turn, before) = state.turn(&once).await?;
     if let Some(given) = before {
-        return Ok(given.into_response());
+        return Ok(reloaded(given).into_response());
     }
     let hash = match state.backend().reload_pack().await {
         Ok(hash) => hash,
@@ -56,17 +57,18 @@ pub(super) async fn reload(State(state): State<ApiState>, mut posted: Posted) ->
             return Err(Problem { code: "bad_pack".into(), detail: detail.into(), ..Problem::invalid(errors) });
         }
     };
-    let before = state.backend().state().pack.clone();
-    let mut given = state.command(once.clone(), actor, Action::ReloadPack { hash: hash.clone() }).await?;
-    if let Ok(Value::Object(map)) = &mut given.value {
+    Ok(reloaded(state.command(once, actor, Action::ReloadPack { hash }).await?).into_response())
+}
+
+/// The command's answer as this path gives it, also when it is given again.
+fn reloaded(mut given: Given) -> Given {
+    if let Ok(Value::Object(map)) = &mut given.value
+        && let (Some(hash), Some(before)) = (map.get("pack").cloned(), map.remove("before"))
+    {
         map.insert("changed".into(), Value::Bool(hash != before));
-        map.insert("hash".into(), Value::String(hash));
+        map.insert("hash".into(), hash);
     }
-    if let Ok(value) = &given.value {
-        let status = StatusCode::from_u16(given.status).unwrap_or(StatusCode::OK);
-        state.remember(&once, status, value);
-    }
-    Ok(given.into_response())
+    given
 }
 
 /// Puts the pack that was in force before in force again.

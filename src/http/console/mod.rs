@@ -8,7 +8,7 @@ mod sessions;
 mod tests;
 
 pub use presence::{Presence, PresenceChange};
-pub use sessions::{CONSOLE_HEADER, Clock, Forged, Identity, NoRandomness, OpenConsole, Sessions};
+pub use sessions::{CONSOLE_HEADER, Clock, Forged, Identity, NoRandomness, OpenConsole, SessionId, Sessions};
 
 use assets::{ASSETS, Asset};
 use axum::Router;

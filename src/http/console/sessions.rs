@@ -53,6 +53,10 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 type Hash = [u8; 32];
 
+/// Which session a request belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionId(Hash);
+
 struct Login {
     identity: Identity,
     expires: Timestamp,
@@ -149,6 +153,17 @@ impl Sessions {
         }
         session.seen = now;
         Some(session.identity.clone())
+    }
+
+    /// Whose cookie a request carries; it may be nobody's any more.
+    pub fn session_of(&self, headers: &HeaderMap) -> Option<SessionId> {
+        self.cookie_of(headers).map(|id| SessionId(hash(id)))
+    }
+
+    /// Whether a session goes on. Asking does not count as using it.
+    pub fn is_open(&self, id: &SessionId) -> bool {
+        let now = (self.clock)();
+        self.held().sessions.get(&id.0).is_some_and(|session| !session.over(now))
     }
 
     /// Whom the cookie speaks for, and that the request was made by the console itself: a change needs the custom header,

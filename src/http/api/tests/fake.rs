@@ -14,7 +14,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use switchboard_envelope::{Actor, BlobRef, Command, Scope, Timestamp};
+use switchboard_envelope::{BlobRef, Command, Scope, Timestamp};
 use switchboard_routing_rules::event::{Event, KeyHash, Public, Reply};
 use switchboard_routing_rules::ids::ConvId;
 use switchboard_routing_rules::pack::{Environment, QUICKSTART, RulePack};
@@ -34,6 +34,7 @@ pub struct FakeRouter {
     pub files: Mutex<HashMap<(String, String, String), Bytes>>,
     pub pack: Arc<RulePack>,
     pub reload: Mutex<Result<String, ReloadError>>,
+    pub retried: Mutex<Retried>,
     pub first: Mutex<Seq>,
     next: Mutex<Seq>,
 }
@@ -113,8 +114,8 @@ impl Backend for FakeRouter {
     async fn quarantined(&self, _: Seq) -> Result<Option<RawRecord>, LogError> {
         Ok(Some(RawRecord { content_type: "text/plain".into(), bytes: Bytes::from_static(b"Body=caf\xc3\xa9") }))
     }
-    async fn retry_quarantined(&self, _: Seq, _: Actor) -> Result<Retried, LogError> {
-        Ok(Retried::StillHeld("no from".into()))
+    async fn retry_quarantined(&self, _: Seq) -> Result<Retried, LogError> {
+        Ok(self.retried.lock().unwrap().clone())
     }
     async fn frames(&self, after: Seq, max: usize) -> Result<Vec<(Seq, Vec<Event>)>, LogError> {
         let first = *self.first.lock().unwrap();
@@ -174,6 +175,7 @@ pub async fn fake() -> Fake {
         files: Mutex::default(),
         pack: Arc::new(RulePack::load(&sources, &Environment::default()).unwrap().pack),
         reload: Mutex::new(Ok("pack2".into())),
+        retried: Mutex::new(Retried::StillHeld("no from".into())),
         first: Mutex::new(1),
         next: Mutex::new(100),
     });

@@ -192,3 +192,11 @@ fn the_openapi_document_names_every_route_and_no_other() {
         assert!(document.pointer(reference).is_some(), "{reference} is not in the document");
     }
 }
+
+#[tokio::test]
+async fn an_id_that_is_no_text_is_a_problem_like_any_other() {
+    let fake = fake().await;
+    for path in ["/conversations/%ff", "/messages/%ff/attachments/0", "/contacts/%ff"] {
+        fake.get(path).await.refused(404, "not_found");
+    }
+}

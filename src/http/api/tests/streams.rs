@@ -1,9 +1,11 @@
 use super::*;
 use crate::history::tests::{conv, opened, queued, received};
+use crate::http::console::Identity;
 use axum::body::{Body, BodyDataStream};
 use futures_util::StreamExt;
 use http::{Request, StatusCode};
 use std::time::Duration;
+use switchboard_envelope::Scope;
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -143,4 +145,27 @@ async fn a_client_that_reads_slowly_misses_nothing() {
         seen.extend(told.id);
     }
     assert!(seen.len() >= 3000, "{}", seen.len());
+}
+
+#[tokio::test]
+async fn signing_out_ends_the_stream_at_its_next_heartbeat() {
+    let fake = fake().await;
+    let ann = Identity { token: "ann".into(), agent: Some("ann".into()), scopes: vec![Scope::Agent] };
+    let cookie = fake.sessions.start(ann).unwrap().split(';').next().unwrap().to_owned();
+    let request = Request::builder().uri("/api/v1/events").header("cookie", &cookie);
+    let request = request.body(Body::empty()).unwrap();
+    let headers = request.headers().clone();
+    let response = fake.send(request).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let mut stream = response.into_body().into_data_stream();
+    tokio::time::pause();
+    let beat = tokio::time::timeout(Duration::from_secs(60), stream.next()).await;
+    assert!(matches!(beat, Ok(Some(Ok(_)))), "{beat:?}");
+    assert_eq!(fake.sessions.open_consoles("ann"), 1);
+
+    fake.sessions.end(&headers);
+    let ended = async { while stream.next().await.is_some() {} };
+    tokio::time::timeout(Duration::from_secs(60), ended).await.expect("the stream ends");
+    drop(stream);
+    assert_eq!(fake.sessions.open_consoles("ann"), 0);
 }

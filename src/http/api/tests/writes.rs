@@ -252,3 +252,31 @@ async fn a_bad_pack_is_refused_with_every_place() {
     assert_eq!(got.body["errors"][1]["detail"], "b.yaml:2:3: no such queue");
     assert_eq!(fake.commands(), 0);
 }
+
+#[tokio::test]
+async fn a_reload_and_a_retry_are_not_done_again_after_a_restart() {
+    let mut fake = fake().await;
+    let keyed =
+        async |fake: &Fake, path: &str, key| call(fake, Method::POST, path, "t-admin", &[("idempotency-key", key)], "").await;
+    let ids = [("pack".to_owned(), "pack2".to_owned()), ("before".to_owned(), "pack1".to_owned())].into();
+    *fake.back.reply.lock().unwrap() = Reply { status: 200, code: String::new(), detail: String::new(), ids };
+    let reloaded = keyed(&fake, "/rules/reload", "k1").await.ok();
+    assert_eq!(reloaded, json!({ "pack": "pack2", "hash": "pack2", "changed": true }));
+
+    *fake.back.retried.lock().unwrap() = crate::http::api::Retried::Understood;
+    fake.back.reply.lock().unwrap().ids.clear();
+    let released = keyed(&fake, "/quarantine/10/retry", "k2").await.ok();
+    assert_eq!(released, json!({ "id": "10", "released": true }));
+    assert_eq!(fake.last_command().action, Action::Released { quarantined: 10 });
+    let gone = switchboard_routing_rules::event::Public::QuarantineReleased { seq: 10 };
+    fake.back.frames.push((103, vec![gone.into()]));
+    fake.history.history().wait_for(103, Duration::from_secs(10)).await;
+
+    *fake.back.reload.lock().unwrap() = Ok("pack3".into());
+    fake.restart();
+    assert_eq!(keyed(&fake, "/rules/reload", "k1").await.ok(), reloaded);
+    assert_eq!(keyed(&fake, "/quarantine/10/retry", "k2").await.ok(), released);
+    keyed(&fake, "/quarantine/11/retry", "k2").await.refused(422, "idempotency_mismatch");
+    keyed(&fake, "/quarantine/10/retry", "k3").await.refused(404, "not_found");
+    assert_eq!(fake.commands(), 2);
+}
