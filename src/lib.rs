@@ -12,6 +12,7 @@ pub mod log;
 pub mod metrics;
 pub mod outbound;
 pub mod packs;
+pub mod random;
 pub mod router;
 #[cfg(test)]
 mod simulation;

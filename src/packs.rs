@@ -96,7 +96,8 @@ pub fn environment(config: &Config) -> Environment {
     for (id, channel) in &config.channels {
         // The adapter says what the router will know. One that cannot be made is an error of its own.
         let profile = profile_of(config, id, channel);
-        channels.insert(id.clone(), profile.as_ref().map_or_else(|| channel.kind.name().to_owned(), |p| p.kind.clone()));
+        channels
+            .insert(id.clone(), profile.as_ref().map_or_else(|| channel.kind.name().to_owned(), |p| p.kind.clone()));
         address_kinds.extend(profile.map(|p| (id.clone(), p.address_kind)));
     }
     Environment { channels: Some(channels), address_kinds, desks: Some(Default::default()) }

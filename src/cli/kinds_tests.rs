@@ -59,7 +59,10 @@ fn no_pack_is_judged_by_other_kinds_than_the_routers() {
         of.iter().map(|(id, kind)| format!("{id} {kind}")).collect::<Vec<_>>().join(", ")
     };
     assert_eq!(shown(&known.address_kinds), "crm crm, shop customer, site visitor, tg telegram");
-    assert_eq!(known.channels.as_ref().map(shown).as_deref(), Some("crm webhook, shop webhook, site webchat, tg telegram"));
+    assert_eq!(
+        known.channels.as_ref().map(shown).as_deref(),
+        Some("crm webhook, shop webhook, site webchat, tg telegram")
+    );
 
     let dir = tempfile::tempdir().expect("a directory");
     fs::write(dir.path().join("pack.yaml"), PACK).expect("written");

@@ -107,12 +107,19 @@ async fn gather(body: Body, limits: BodyLimits, room: Option<&Room>) -> Result<W
 ///
 /// # Errors
 /// 413 when it is longer than `limit`; 408 when it does not come in time; 400 when it breaks off.
-pub(super) async fn read_body(headers: &HeaderMap, body: Body, limit: usize, timeout: Duration) -> Result<Bytes, Problem> {
+pub(super) async fn read_body(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+    timeout: Duration,
+) -> Result<Bytes, Problem> {
     match read(headers, body, BodyLimits::new(limit, timeout), None).await {
         Ok(read) => Ok(read.bytes),
         Err(Cut::TooLarge) => Err(Problem::too_large(limit)),
         Err(Cut::BrokeOff) => Err(Problem::bad("body_cut", "the body broke off")),
-        Err(Cut::TooSlow) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_slow", "the body did not come in time")),
+        Err(Cut::TooSlow) => {
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_slow", "the body did not come in time"))
+        }
         Err(Cut::NoRoom) => Err(Problem::unavailable("busy", "too many bodies are being read")),
     }
 }

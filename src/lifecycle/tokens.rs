@@ -3,9 +3,10 @@
 use crate::config::Config;
 use crate::http::api::Tokens;
 use crate::http::console::Identity;
+use crate::random;
 use std::io::Write as _;
 use std::path::Path;
-use switchboard_adapter_sdk::Secret;
+use switchboard_adapter_sdk::{Secret, signature::to_hex};
 use switchboard_envelope::Scope;
 
 /// The file in the data directory by which commands on the same machine find their token.
@@ -33,9 +34,7 @@ fn own(path: &Path) -> std::io::Result<Secret> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
         Err(e) => return Err(e),
     }
-    let mut bytes = [0u8; 32];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| std::io::Error::other("the system gives no random bytes"))?;
-    let text: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    let text = to_hex(&random::bytes::<32>().map_err(std::io::Error::other)?);
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]

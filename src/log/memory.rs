@@ -18,16 +18,15 @@ use super::{
     in_fill,
 };
 use async_trait::async_trait;
-use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use faults::Dice;
 use processes::{Process, Processes};
 use std::{
     collections::VecDeque,
-    fmt::Write as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use store::{Answer, Store, Write};
+use switchboard_adapter_sdk::signature::sha256_hex;
 use switchboard_envelope::{BlobRef, Timestamp};
 use tokio::sync::watch;
 
@@ -239,11 +238,7 @@ impl Inner {
 }
 
 fn blob_ref(bytes: &[u8]) -> BlobRef {
-    let text = digest(&SHA256, bytes).as_ref().iter().fold(String::from("blob:sha256:"), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    });
-    BlobRef(text)
+    BlobRef(format!("blob:sha256:{}", sha256_hex(bytes)))
 }
 
 fn checked(blob: &BlobRef) -> Result<BlobRef, LogError> {

@@ -3,9 +3,10 @@
 use super::worker::Lane;
 use crate::clock;
 use crate::log::{Claim, Class, InRecord, LogError};
+use crate::random;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use switchboard_adapter_sdk::{Answer, AttemptOutcome, Call};
+use switchboard_adapter_sdk::{Answer, AttemptOutcome, Call, signature::to_hex};
 use switchboard_envelope::{AttemptResult, Inbound, Outbound, Outcome, Reconcile, Send as SendRecord, event_id};
 
 #[cfg(test)]
@@ -25,12 +26,8 @@ pub type Limits = governor::DefaultDirectRateLimiter;
 /// Names a process in its claims; random, so that no two share one.
 #[must_use]
 pub fn process_name() -> String {
-    let mut bytes = [0u8; 12];
     // Without randomness the clock still tells two processes of one machine apart.
-    if aws_lc_rs::rand::fill(&mut bytes).is_err() {
-        return format!("t{}", clock::now().0);
-    }
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    random::bytes::<12>().map_or_else(|_| format!("t{}", clock::now().0), |bytes| to_hex(&bytes))
 }
 
 /// The process that made a claim's nonce.

@@ -84,7 +84,8 @@ impl Server {
     /// A request whose body begins and never ends; the answer comes with the task.
     pub async fn stalled(&self, path: &str, headers: &[(&str, &str)]) -> JoinHandle<Answer> {
         let mut stream = TcpStream::connect(self.addr).await.unwrap();
-        let mut head = format!("POST {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: 100\r\n", self.addr);
+        let mut head =
+            format!("POST {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: 100\r\n", self.addr);
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
         }

@@ -284,7 +284,18 @@ fn addresses_that_outsiders_must_not_make_us_visit() {
     ] {
         assert!(is_internal_ip(inside.parse().unwrap()), "{inside}");
     }
-    for outside in ["8.8.8.8", "172.32.0.1", "100.128.0.1", "192.0.1.1", "198.20.0.1", "2606:4700::1111", "::ffff:8.8.8.8", "::8.8.8.8", "64:ff9b::8.8.8.8", "2002:808:808::1"] {
+    for outside in [
+        "8.8.8.8",
+        "172.32.0.1",
+        "100.128.0.1",
+        "192.0.1.1",
+        "198.20.0.1",
+        "2606:4700::1111",
+        "::ffff:8.8.8.8",
+        "::8.8.8.8",
+        "64:ff9b::8.8.8.8",
+        "2002:808:808::1",
+    ] {
         assert!(!is_internal_ip(outside.parse().unwrap()), "{outside}");
     }
 }

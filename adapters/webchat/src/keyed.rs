@@ -1,7 +1,7 @@
 //! Hashes and MACs over several fields, each with its length before it, so that no two lists of fields read the same.
 
 use aws_lc_rs::{digest, hmac};
-use std::fmt::Write as _;
+use switchboard_adapter_sdk::signature::to_hex;
 
 fn joined(fields: &[&[u8]]) -> Vec<u8> {
     let mut out = Vec::with_capacity(fields.iter().map(|f| f.len() + 8).sum());
@@ -14,7 +14,7 @@ fn joined(fields: &[&[u8]]) -> Vec<u8> {
 
 /// The first 128 bits of SHA-256 in lower-case hexadecimal.
 pub(crate) fn hash(fields: &[&[u8]]) -> String {
-    hex(digest::digest(&digest::SHA256, &joined(fields)).as_ref().get(..16).unwrap_or_default())
+    to_hex(digest::digest(&digest::SHA256, &joined(fields)).as_ref().get(..16).unwrap_or_default())
 }
 
 pub(crate) fn mac(key: &hmac::Key, fields: &[&[u8]]) -> hmac::Tag {
@@ -24,19 +24,4 @@ pub(crate) fn mac(key: &hmac::Key, fields: &[&[u8]]) -> hmac::Tag {
 /// In constant time.
 pub(crate) fn verify(key: &hmac::Key, fields: &[&[u8]], tag: &[u8]) -> bool {
     hmac::verify(key, &joined(fields), tag).is_ok()
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, b| {
-        let _ = write!(out, "{b:02x}");
-        out
-    })
-}
-
-pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
-    let bytes = text.as_bytes();
-    if !bytes.len().is_multiple_of(2) || !bytes.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    bytes.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }

@@ -2,7 +2,10 @@ use crate::keyed;
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use std::fmt;
-use switchboard_adapter_sdk::Secret;
+use switchboard_adapter_sdk::{
+    Secret,
+    signature::{from_hex, to_hex},
+};
 use switchboard_envelope::Timestamp;
 use thiserror::Error;
 
@@ -16,7 +19,7 @@ impl Visitor {
     /// stay out of reach.
     #[must_use]
     pub fn anonymous(random: [u8; 16]) -> Visitor {
-        Visitor(format!("v{}", keyed::hex(&random)))
+        Visitor(format!("v{}", to_hex(&random)))
     }
 
     /// Reads an id in its canonical form.
@@ -122,7 +125,7 @@ impl TokenKey {
 /// constant time, with each of the secrets, so that they can be rotated.
 #[must_use]
 pub fn identity_matches(secrets: &[Secret], user: &str, proof: &str) -> bool {
-    let Some(tag) = keyed::unhex(proof).filter(|tag| tag.len() == 32) else { return false };
+    let Some(tag) = from_hex(proof).filter(|tag| tag.len() == 32) else { return false };
     secrets.iter().fold(false, |found, secret| {
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
         hmac::verify(&key, user.as_bytes(), &tag).is_ok() | found
@@ -133,7 +136,7 @@ pub fn identity_matches(secrets: &[Secret], user: &str, proof: &str) -> bool {
 #[must_use]
 pub fn identified_visitor(key: &TokenKey, channel: &str, user: &str) -> Visitor {
     let tag = keyed::mac(key.key(), &[b"user-1", channel.as_bytes(), user.as_bytes()]);
-    Visitor(format!("u{}", keyed::hex(tag.as_ref().get(..16).unwrap_or_default())))
+    Visitor(format!("u{}", to_hex(tag.as_ref().get(..16).unwrap_or_default())))
 }
 
 #[cfg(test)]

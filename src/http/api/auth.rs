@@ -1,9 +1,8 @@
 //! Who asks, and what they may do.
 
-use crate::http::console::{Identity, Sessions};
+use crate::http::console::{Identity, Sessions, hash};
 use crate::http::problem::Problem;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::digest::{SHA256, digest};
 use http::{HeaderMap, Method, StatusCode, header};
 use std::sync::Arc;
 use switchboard_envelope::{Actor, Scope};
@@ -15,12 +14,6 @@ const MAX_TOKEN: usize = 1024;
 #[derive(Clone, Default)]
 pub struct Tokens {
     known: Vec<([u8; 32], Identity)>,
-}
-
-fn hash(secret: &str) -> [u8; 32] {
-    let mut out = [0; 32];
-    out.copy_from_slice(digest(&SHA256, secret.as_bytes()).as_ref());
-    out
 }
 
 impl Tokens {

@@ -5,15 +5,15 @@ use super::auth::Caller;
 use super::input::{Fields, SHORT};
 use crate::http::body::read_body;
 use crate::http::problem::Problem;
-use aws_lc_rs::digest::{SHA256, digest};
+use crate::random;
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value};
 use std::collections::{HashMap, VecDeque};
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
+use switchboard_adapter_sdk::signature::{sha256_hex, to_hex};
 use switchboard_envelope::{Action, Actor, Command};
 use switchboard_routing_rules::event::Reply;
 use tokio::sync::OwnedMutexGuard;
@@ -24,20 +24,13 @@ const MAX_KEY: usize = 255;
 /// Answers remembered in memory, until history holds them.
 const RECENT: usize = 4096;
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut s, b| {
-        let _ = write!(s, "{b:02x}");
-        s
-    })
-}
-
 fn hash(parts: &[&[u8]]) -> String {
     let mut all = vec![];
     for part in parts {
         all.extend_from_slice(&(part.len() as u64).to_be_bytes());
         all.extend_from_slice(part);
     }
-    hex(digest(&SHA256, &all).as_ref())
+    sha256_hex(&all)
 }
 
 /// A request under an `Idempotency-Key`, or none.
@@ -82,10 +75,8 @@ pub(super) async fn whole(request: Request, state: &ApiState, limit: usize) -> R
 fn once(headers: &HeaderMap, caller: &Caller, body: String) -> Result<Once, Problem> {
     let mut given = headers.get_all(&KEY_HEADER).iter();
     let Some(value) = given.next() else {
-        let mut random = [0; 16];
-        aws_lc_rs::rand::fill(&mut random)
-            .map_err(|_| Problem::unavailable("unavailable", "the system gives no random bytes"))?;
-        return Ok(Once { id: format!("api:command:{}", hex(&random)), body, keyed: false });
+        let random = random::bytes::<16>().map_err(|e| Problem::unavailable("unavailable", e.to_string()))?;
+        return Ok(Once { id: format!("api:command:{}", to_hex(&random)), body, keyed: false });
     };
     let key = value.to_str().ok().filter(|k| !k.is_empty() && k.len() <= MAX_KEY);
     let (Some(key), None) = (key, given.next()) else {

@@ -1,6 +1,6 @@
 //! Customers.
 
-use super::input::{Params, Path, cursor, SHORT};
+use super::input::{Params, Path, SHORT, cursor};
 use super::table::Posted;
 use super::{ApiState, views};
 use crate::http::problem::Problem;

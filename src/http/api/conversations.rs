@@ -1,7 +1,7 @@
 //! Conversations and their messages.
 
 use super::auth::Caller;
-use super::input::{Fields, Params, Path, cursor, LONG, SHORT};
+use super::input::{Fields, LONG, Params, Path, SHORT, cursor};
 use super::table::Posted;
 use super::{ApiState, views};
 use crate::history::{Conversation, ConversationFilter};

@@ -1,7 +1,7 @@
 //! Agents, offers, queues and channels: what the router holds now, and what may be done to it.
 
 use super::conversations::Who;
-use super::input::{Params, Path, cursor, SHORT};
+use super::input::{Params, Path, SHORT, cursor};
 use super::table::Posted;
 use super::{ApiState, OPENAPI, scope_name, views};
 use crate::http::problem::Problem;

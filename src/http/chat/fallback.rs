@@ -228,12 +228,7 @@ async fn said(
     }
 }
 
-async fn act(
-    state: &ChatState,
-    session: &mut Session,
-    frame: ClientFrame,
-    addr: Addr,
-) -> Result<Response, ErrorFrame> {
+async fn act(state: &ChatState, session: &mut Session, frame: ClientFrame, addr: Addr) -> Result<Response, ErrorFrame> {
     match frame {
         ClientFrame::Message(message) => {
             let ack = session.say(state, &message, addr).await?;

@@ -3,6 +3,7 @@
 use super::state::{Addr, Channel, ChatState};
 use super::{ChatItem, Transcript};
 use crate::log::{Ingested, LogError};
+use crate::random;
 use std::sync::Arc;
 use switchboard_envelope::Inbound;
 use switchboard_webchat::{
@@ -57,7 +58,9 @@ impl Session {
         let visitor = match (vouched, &known) {
             (Some(visitor), _) => visitor,
             (None, Some((visitor, _))) => visitor.clone(),
-            (None, None) => Visitor::anonymous(random(state, channel)?),
+            (None, None) => Visitor::anonymous(
+                random::bytes().map_err(|_| state.refuse_for(channel, ErrorCode::Unavailable, 5000))?,
+            ),
         };
         // A token in its second half of life is renewed while its holder is here.
         let fresh = |(v, issued): &(Visitor, _)| *v == visitor && now.since(*issued) < settings.token_max_age_ms / 2;
@@ -65,7 +68,13 @@ impl Session {
             (Some(token), true) => token.clone(),
             _ => state.key.issue(id, &visitor, now),
         };
-        Ok(Session { channel: Arc::clone(channel), visitor, context: Context::new(hello, is_user), token, has_written: false })
+        Ok(Session {
+            channel: Arc::clone(channel),
+            visitor,
+            context: Context::new(hello, is_user),
+            token,
+            has_written: false,
+        })
     }
 
     /// Stores a message durably and acknowledges it.
@@ -139,13 +148,6 @@ impl Session {
         };
         (welcome, rest)
     }
-}
-
-/// Sixteen bytes that nobody can guess.
-fn random(state: &ChatState, channel: &Channel) -> Result<[u8; 16], ErrorFrame> {
-    let mut bytes = [0; 16];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| state.refuse_for(channel, ErrorCode::Unavailable, 5000))?;
-    Ok(bytes)
 }
 
 async fn ingest(state: &ChatState, channel: &Channel, inbound: Inbound) -> Result<Ingested, ErrorFrame> {

@@ -9,8 +9,8 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
 use std::sync::Arc;
 use switchboard_webchat::{
-    Ack, Bye, ClientFrame, Confirmations, ErrorCode, ErrorFrame, From, Hello, MAX_FRAME, MessageFrame, Queue, Read, ServerFrame, Speaker,
-    TokenBucket, Typing,
+    Ack, Bye, ClientFrame, Confirmations, ErrorCode, ErrorFrame, From, Hello, MAX_FRAME, MessageFrame, Queue, Read,
+    ServerFrame, Speaker, TokenBucket, Typing,
 };
 use tokio::time::{Duration, Instant, sleep_until, timeout};
 
@@ -39,17 +39,13 @@ pub(super) async fn upgrade(
     ws: WebSocketUpgrade,
 ) -> Response {
     let Some(channel) = state.channel(&channel) else { return StatusCode::NOT_FOUND.into_response() };
-    let admitted = page(&state, &channel, &headers, addr)
-        .and_then(|()| state.metered_address(&channel, &channel.strangers, addr));
+    let admitted =
+        page(&state, &channel, &headers, addr).and_then(|()| state.metered_address(&channel, &channel.strangers, addr));
     let seat = admitted.and_then(|()| {
         let seat = Arc::clone(&channel.seats).try_acquire_owned();
         seat.map_err(|_| state.refuse_for(&channel, ErrorCode::Busy, 5000))
     });
-    let ws = ws
-        .max_message_size(MAX_READ)
-        .max_frame_size(MAX_READ)
-        .write_buffer_size(0)
-        .max_write_buffer_size(UNREAD);
+    let ws = ws.max_message_size(MAX_READ).max_frame_size(MAX_READ).write_buffer_size(0).max_write_buffer_size(UNREAD);
     match seat {
         Ok(seat) => ws.on_upgrade(move |socket| async move {
             serve(state, channel, socket, addr).await;

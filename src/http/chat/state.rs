@@ -227,12 +227,7 @@ impl Inner {
     }
 
     /// Takes a token of whoever has this address; where the server knows none, nobody is metered.
-    pub(super) fn metered_address(
-        &self,
-        channel: &Channel,
-        meters: &Meters,
-        addr: Addr,
-    ) -> Result<(), ErrorFrame> {
+    pub(super) fn metered_address(&self, channel: &Channel, meters: &Meters, addr: Addr) -> Result<(), ErrorFrame> {
         let Some(Extension(addr)) = addr else { return Ok(()) };
         let taken = meters.take(&addr.subscriber().to_string(), self.monotonic_ms());
         taken.map_err(|ms| self.refuse_for(channel, ErrorCode::RateLimited, ms))

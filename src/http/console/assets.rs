@@ -1,7 +1,8 @@
 //! The console's files, compiled in. Nothing is built and nothing is fetched from elsewhere: what is in `assets/` is what
 //! the browser gets.
 
-use aws_lc_rs::digest::{Context, SHA256, digest};
+use aws_lc_rs::digest::{Context, Digest, SHA256, digest};
+use switchboard_adapter_sdk::signature::to_hex;
 
 /// One file of the console.
 pub(super) struct Asset {
@@ -65,12 +66,12 @@ pub(super) fn version() -> String {
         all.update(asset.body.as_bytes());
         all.update(&[0]);
     }
-    hex(all.finish().as_ref())
+    short(&all.finish())
 }
 
 /// The entity tag of one file.
 pub(super) fn etag(asset: &Asset) -> String {
-    format!("\"{}\"", hex(digest(&SHA256, asset.body.as_bytes()).as_ref()))
+    format!("\"{}\"", short(&digest(&SHA256, asset.body.as_bytes())))
 }
 
 /// The one page, with the addresses of this version's files and the workspace's name.
@@ -90,6 +91,6 @@ fn escape(text: &str) -> String {
 }
 
 /// The first 64 bits are plenty to tell versions apart.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+fn short(digest: &Digest) -> String {
+    to_hex(digest.as_ref().split_at(8).0)
 }

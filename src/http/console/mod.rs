@@ -8,8 +8,10 @@ mod sessions;
 mod tests;
 
 pub use presence::{Presence, PresenceChange};
-pub use sessions::{CONSOLE_HEADER, Clock, Forged, Identity, NoRandomness, OpenConsole, SessionId, Sessions};
+pub(super) use sessions::hash;
+pub use sessions::{CONSOLE_HEADER, Clock, Forged, Identity, OpenConsole, SessionId, Sessions};
 
+use crate::http::problem::Problem;
 use assets::{ASSETS, Asset};
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -153,8 +155,5 @@ async fn logout(State(shared): State<Shared>, headers: HeaderMap) -> Response {
 }
 
 fn problem(status: StatusCode, code: &str, detail: &str) -> Response {
-    let body = serde_json::json!({
-        "type": "about:blank", "title": status.canonical_reason(), "status": status.as_u16(), "code": code, "detail": detail,
-    });
-    (status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
+    Problem::new(status, code, detail).into_response()
 }

@@ -122,18 +122,6 @@ impl Consoles {
         });
         changes
     }
-
-    /// When [`Consoles::tick`] may next have something to say; `None` while every console is open.
-    #[must_use]
-    pub fn next_tick(&self) -> Option<Timestamp> {
-        self.seats
-            .values()
-            .filter_map(|seat| {
-                let wait = if seat.away_done { OFFLINE_AFTER_MS } else { AWAY_AFTER_MS };
-                seat.closed_at.map(|at| at.plus(wait))
-            })
-            .min()
-    }
 }
 
 #[cfg(test)]
@@ -151,18 +139,16 @@ mod tests {
         let mut consoles = Consoles::default();
         consoles.opened("you");
         consoles.opened("you");
-        consoles.closed("you", T);
-        assert_eq!(consoles.next_tick(), None, "one is still open");
-        consoles.closed("you", T);
-        assert_eq!(consoles.next_tick(), Some(T.plus(AWAY_AFTER_MS)));
         let available = |_: &str| Some(Presence::Available);
+        consoles.closed("you", T.plus(-OFFLINE_AFTER_MS));
+        assert_eq!(consoles.tick(T, available), vec![], "one is still open");
+        consoles.closed("you", T);
         assert_eq!(consoles.tick(T.plus(AWAY_AFTER_MS - 1), available), vec![]);
         assert_eq!(consoles.tick(T.plus(AWAY_AFTER_MS), available), change("you", Presence::Away));
         assert_eq!(consoles.tick(T.plus(AWAY_AFTER_MS + 1), available), vec![], "asked for once");
-        assert_eq!(consoles.next_tick(), Some(T.plus(OFFLINE_AFTER_MS)));
         let away = |_: &str| Some(Presence::Away);
         assert_eq!(consoles.tick(T.plus(OFFLINE_AFTER_MS), away), change("you", Presence::Offline));
-        assert_eq!(consoles.next_tick(), None, "forgotten");
+        assert_eq!(consoles.tick(T.plus(OFFLINE_AFTER_MS * 2), away), vec![], "forgotten");
     }
 
     #[test]
@@ -197,7 +183,7 @@ mod tests {
         let mut consoles = Consoles::default();
         consoles.expect("bob", T);
         assert_eq!(consoles.tick(T, |_| None), vec![]);
-        assert_eq!(consoles.next_tick(), None);
+        assert!(consoles.seats.is_empty());
     }
 
     #[test]
@@ -208,6 +194,7 @@ mod tests {
         consoles.closed("bob", T);
         consoles.closed("bob", T.plus(5));
         assert_eq!(consoles.open("bob"), 0);
-        assert_eq!(consoles.next_tick(), Some(T.plus(5 + AWAY_AFTER_MS)));
+        let available = |_: &str| Some(Presence::Available);
+        assert_eq!(consoles.tick(T.plus(5 + AWAY_AFTER_MS), available), change("bob", Presence::Away));
     }
 }

@@ -4,6 +4,7 @@
 //! session ids are stored as hashes, so that a memory dump or a careless log line opens nothing.
 
 use super::presence::{Consoles, Presence, PresenceChange};
+use crate::random::{self, NoRandomness};
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, Method, header};
@@ -43,10 +44,6 @@ pub enum Forged {
     #[error("the request comes from another site than the console")]
     Origin,
 }
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the system gives no random bytes")]
-pub struct NoRandomness;
 
 /// Reads the time. A parameter, so that tests decide what it is.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -264,12 +261,11 @@ pub(super) fn genuine(headers: &HeaderMap) -> Result<(), Forged> {
 }
 
 fn secret<const N: usize>() -> Result<String, NoRandomness> {
-    let mut bytes = [0u8; N];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| NoRandomness)?;
-    Ok(URL_SAFE_NO_PAD.encode(bytes))
+    Ok(URL_SAFE_NO_PAD.encode(random::bytes::<N>()?))
 }
 
-fn hash(secret: &str) -> Hash {
+/// What is kept of a code, a session or a token.
+pub(in crate::http) fn hash(secret: &str) -> Hash {
     let mut out = [0u8; 32];
     out.copy_from_slice(digest(&SHA256, secret.as_bytes()).as_ref());
     out

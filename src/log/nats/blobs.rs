@@ -6,6 +6,7 @@ use super::{
     link::{Link, no_answer},
 };
 use crate::log::{LogError, Seq};
+use crate::random;
 use async_nats::HeaderMap;
 use aws_lc_rs::{
     digest::{SHA256, digest},
@@ -15,7 +16,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE};
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::fmt::Write as _;
+use switchboard_adapter_sdk::signature::{sha256_hex, to_hex};
 use switchboard_envelope::{BlobRef, Timestamp};
 
 const CHUNK: usize = 128 * 1024;
@@ -46,13 +47,6 @@ struct Object {
     digest: String,
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 fn checked(blob: &BlobRef) -> Result<&str, LogError> {
     let hash = blob.0.strip_prefix(PREFIX).unwrap_or_default();
     if hash.len() == 64 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
@@ -80,11 +74,11 @@ impl Blobs {
 
     fn blob_name(&self, scope: &str, hash: &str) -> String {
         let scope = hmac::sign(&self.scope_key, scope.as_bytes());
-        format!("{}/{hash}", hex(scope.as_ref().split_at(16).0))
+        format!("{}/{hash}", to_hex(scope.as_ref().split_at(16).0))
     }
 
     pub(super) async fn put_blob(&self, scope: &str, bytes: &Bytes) -> Result<BlobRef, LogError> {
-        let hash = hex(digest(&SHA256, bytes).as_ref());
+        let hash = sha256_hex(bytes);
         let name = self.blob_name(scope, &hash);
         if self.find(&name).await?.is_none() {
             self.put(&name, bytes).await?;
@@ -96,7 +90,7 @@ impl Blobs {
     /// channel only.
     fn external(&self, scope: &str, hash: &str) -> String {
         let channel = scope.split_once('/').map_or(scope, |(channel, _)| channel);
-        let scope = hex(digest(&SHA256, scope.as_bytes()).as_ref().split_at(16).0);
+        let scope = to_hex(digest(&SHA256, scope.as_bytes()).as_ref().split_at(16).0);
         format!("$O.{}.M.{channel}.{scope}.{hash}", self.bucket)
     }
 
@@ -106,7 +100,7 @@ impl Blobs {
             None => self.read_at(&self.external(scope, hash)).await?,
             found => found,
         };
-        if found.as_ref().is_some_and(|bytes| hex(digest(&SHA256, bytes).as_ref()) != hash) {
+        if found.as_ref().is_some_and(|bytes| sha256_hex(bytes) != hash) {
             return Err(LogError::Damaged(format!("the blob {hash} does not hold what it is named after")));
         }
         Ok(found)
@@ -131,9 +125,8 @@ impl Blobs {
 
     async fn put(&self, name: &str, bytes: &Bytes) -> Result<(), LogError> {
         let before = self.find(name).await?;
-        let mut nuid = [0_u8; 12];
-        aws_lc_rs::rand::fill(&mut nuid).map_err(|_| LogError::Unavailable("no randomness".into()))?;
-        let nuid = hex(&nuid);
+        let nuid = random::bytes::<12>().map_err(|e| LogError::Unavailable(e.to_string()))?;
+        let nuid = to_hex(&nuid);
         let mut chunks = 0;
         for at in (0..bytes.len()).step_by(CHUNK) {
             let chunk = bytes.slice(at..bytes.len().min(at + CHUNK));

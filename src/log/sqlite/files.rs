@@ -5,13 +5,13 @@ use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::{
-    fmt::Write as _,
     fs::{self, File},
     hash::Hasher,
     io::{self, ErrorKind, Write as _},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
+use switchboard_adapter_sdk::signature::sha256_hex;
 use switchboard_envelope::BlobRef;
 
 const BLOB_PREFIX: &str = "blob:sha256:";
@@ -47,7 +47,7 @@ impl Files {
     }
 
     pub(super) fn put_blob(&self, scope: &str, bytes: &[u8]) -> Result<BlobRef, LogError> {
-        let name = hex(digest(&SHA256, bytes).as_ref());
+        let name = sha256_hex(bytes);
         let dir = self.scope_dir(scope);
         // Whoever put the same bytes there may not have come to syncing the directory yet.
         let there = dir.join(&name).exists() && sync_dir(&dir).is_ok();
@@ -61,7 +61,7 @@ impl Files {
         let name = blob_name(blob)?;
         let path = self.scope_dir(scope).join(name);
         let Some(bytes) = read(&path)? else { return Ok(None) };
-        if hex(digest(&SHA256, &bytes).as_ref()) != name {
+        if sha256_hex(&bytes) != name {
             return Err(LogError::Damaged(format!(
                 "blob file {} does not hold what it is named after",
                 path.display()
@@ -203,11 +203,4 @@ fn blob_name(blob: &BlobRef) -> Result<&str, LogError> {
 
 fn snapshot_name(at: Seq) -> String {
     format!("{at:020}")
-}
-
-pub(in crate::log) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, b| {
-        let _ = write!(text, "{b:02x}");
-        text
-    })
 }

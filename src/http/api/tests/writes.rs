@@ -256,8 +256,9 @@ async fn a_bad_pack_is_refused_with_every_place() {
 #[tokio::test]
 async fn a_reload_and_a_retry_are_not_done_again_after_a_restart() {
     let mut fake = fake().await;
-    let keyed =
-        async |fake: &Fake, path: &str, key| call(fake, Method::POST, path, "t-admin", &[("idempotency-key", key)], "").await;
+    let keyed = async |fake: &Fake, path: &str, key| {
+        call(fake, Method::POST, path, "t-admin", &[("idempotency-key", key)], "").await
+    };
     let ids = [("pack".to_owned(), "pack2".to_owned()), ("before".to_owned(), "pack1".to_owned())].into();
     *fake.back.reply.lock().unwrap() = Reply { status: 200, code: String::new(), detail: String::new(), ids };
     let reloaded = keyed(&fake, "/rules/reload", "k1").await.ok();
