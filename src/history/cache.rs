@@ -5,7 +5,7 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 /// For keys that are keyed hashes or places, which nobody outside can choose: their bits only need to be spread.
 #[derive(Default)]
-struct Spread(u64);
+pub(super) struct Spread(u64);
 
 impl Hasher for Spread {
     fn write(&mut self, bytes: &[u8]) {
@@ -122,6 +122,11 @@ impl<K: Copy + Eq + Hash, V> Cache<K, V> {
         Some((&mut *slot.row, slot.stored))
     }
 
+    /// A row that the file does not have yet.
+    pub fn fresh(&mut self, key: K) -> Option<&mut V> {
+        self.young.get_mut(&key).filter(|s| s.dirty && !s.stored).map(|s| &mut *s.row)
+    }
+
     /// The row is in the file, where its contents take so many bytes.
     pub fn saved(&mut self, key: K, bytes: usize) {
         if let Some(slot) = self.young.get_mut(&key) {
@@ -138,6 +143,13 @@ impl<K: Copy + Eq + Hash, V> Cache<K, V> {
             self.old = std::mem::take(&mut self.young);
             self.bytes = 0;
         }
+    }
+
+    /// After a commit, for rows that are hardly asked for again: forgets them all.
+    pub fn forget_all(&mut self) {
+        self.young.clear();
+        self.old.clear();
+        self.bytes = 0;
     }
 
     /// Gives everything back. Nothing may be dirty.

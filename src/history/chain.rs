@@ -12,7 +12,7 @@ pub(super) fn at(db: &Connection, place: u64) -> Read<Option<Item>> {
     let mut find = db.prepare_cached(messages!("WHERE m.seq = ?1"))?;
     let mut rows = find.query([column(place)])?;
     let Some(r) = rows.next()? else { return Ok(None) };
-    Ok(Some(stored::item(r, ConvId::from_bytes(stored::bytes(r, 6)?))?))
+    Ok(Some(stored::item(r, ConvId::from_bytes(stored::bytes(r, 9)?))?))
 }
 
 /// One conversation's transcript.

@@ -1,8 +1,8 @@
 //! Rows from memory, else from the file.
 
 use super::HistoryError;
-use super::rows::Contact;
-use super::stored::{self, Conv, Item, Outcome, column, conversations, messages, unpacked, unsigned};
+use super::rows::{Contact, Direction};
+use super::stored::{self, Conv, Fate, Item, Outcome, Standing, column, conversations, messages, unpacked, unsigned};
 use super::writer::{ContactRow, HistoryWriter};
 use rusqlite::{OptionalExtension, params};
 use switchboard_routing_rules::event::KeyHash;
@@ -58,32 +58,57 @@ impl HistoryWriter {
         Ok(ids)
     }
 
-    /// The place of a message; it is in memory then.
+    /// The place of a message.
     pub(super) fn find_message(&mut self, id: MessageId) -> Result<Option<u64>, HistoryError> {
-        let place = match self.work.places.get(id) {
-            Some(place) => *place,
-            None => {
-                let mut find = self.db.prepare_cached(PLACE_OF)?;
-                let place = find.query_row([id.to_bytes()], |r| r.get::<_, i64>(0)).optional()?;
-                let Some(place) = place.map(unsigned) else { return Ok(None) };
-                self.work.places.remember(id, place, 0);
-                place
-            }
-        };
-        Ok(self.message_at(place)?.map(|_| place))
+        if let Some(place) = self.work.places.get(id) {
+            return Ok(Some(place));
+        }
+        let mut find = self.db.prepare_cached(PLACE_OF)?;
+        let place = find.query_row([id.to_bytes()], |r| r.get::<_, i64>(0)).optional()?.map(unsigned);
+        if let Some(place) = place {
+            self.work.places.remember(id, place);
+        }
+        Ok(place)
     }
 
-    /// The message at a place, to be looked at.
-    pub(super) fn message_at(&mut self, place: u64) -> Result<Option<&Item>, HistoryError> {
+    /// What is known of the message at a place.
+    pub(super) fn standing(&mut self, place: u64) -> Result<Option<Standing>, HistoryError> {
+        if let Some(m) = self.work.messages.fresh(place) {
+            return Ok(Some(m.standing()));
+        }
+        if !self.work.fates.holds(place) {
+            let mut find =
+                self.db.prepare_cached("SELECT dir, prev, status, code, detail FROM messages WHERE seq = ?1")?;
+            let mut rows = find.query([column(place)])?;
+            let Some(r) = rows.next()? else { return Ok(None) };
+            let (direction, prev) = (Direction::of_column(r.get(0)?), unsigned(r.get(1)?));
+            let row = Standing { direction, prev, fate: stored::fate(r, 2)? };
+            let bytes = row.fate.bytes();
+            self.work.fates.remember(place, row, bytes);
+        }
+        Ok(self.work.fates.get(place).cloned())
+    }
+
+    /// Something new is known of a message whose standing was asked for.
+    pub(super) fn tell_fate(&mut self, place: u64, fate: Fate) {
+        if let Some(m) = self.work.messages.fresh(place) {
+            (m.row.status, m.row.code, m.row.detail) = (fate.status, fate.code, fate.detail);
+        } else if let Some(s) = self.work.fates.change(place) {
+            s.fate = fate;
+        }
+    }
+
+    /// The message at a place, to be changed in everything but its fate.
+    pub(super) fn message_at(&mut self, place: u64) -> Found<'_, Item> {
         if !self.work.messages.holds(place) {
             let mut find = self.db.prepare_cached(messages!("WHERE m.seq = ?1"))?;
             let mut rows = find.query([column(place)])?;
             let Some(r) = rows.next()? else { return Ok(None) };
             let bytes = stored::blob(r, 5)?.len();
-            let row = stored::item(r, ConvId::from_bytes(stored::bytes(r, 6)?))?;
+            let row = stored::item(r, ConvId::from_bytes(stored::bytes(r, 9)?))?;
             self.work.messages.remember(place, row, bytes);
         }
-        Ok(self.work.messages.get(place))
+        Ok(self.work.messages.change(place))
     }
 
     /// What came of the decision about the message at a place, to be changed.

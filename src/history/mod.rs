@@ -9,6 +9,7 @@ mod chain;
 mod checkpoint;
 mod load;
 mod pace;
+mod places;
 mod project;
 mod queries;
 mod reader;

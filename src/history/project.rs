@@ -512,7 +512,7 @@ impl HistoryWriter {
         let prev = std::mem::replace(&mut c.last, seq);
         self.work.marks.extend(mark);
         if let Some(id) = id {
-            self.work.places.remember(id, seq, 0);
+            self.work.places.add(id, seq, row.direction == Direction::Out);
         }
         self.work.messages.add(seq, Item { row, id, prev });
         Ok(Some(seq))

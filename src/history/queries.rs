@@ -15,7 +15,8 @@ use switchboard_routing_rules::ids::{ContactId, ConvId, MessageId};
 /// The columns of a message come first, as its reader wants them.
 macro_rules! dead_letters {
     () => {
-        "SELECT m.seq, m.conv, m.prev, m.dir, m.id, m.doc, c.id, d.seq, d.channel, d.reason, d.at
+        "SELECT m.seq, m.conv, m.prev, m.dir, m.id, m.doc, m.status, m.code, m.detail, c.id,
+                d.seq, d.channel, d.reason, d.at
          FROM dead d JOIN messages m ON m.seq = d.place JOIN conversations c ON c.seq = m.conv "
     };
 }
@@ -403,7 +404,7 @@ fn quarantined(r: &Row<'_>) -> rusqlite::Result<Quarantined> {
 }
 
 fn dead_letter(r: &Row<'_>) -> Read<DeadLetter> {
-    let word: String = r.get(9)?;
+    let word: String = r.get(12)?;
     let reasons = [
         DeadReason::Rejected,
         DeadReason::Unknown,
@@ -412,10 +413,10 @@ fn dead_letter(r: &Row<'_>) -> Read<DeadLetter> {
         DeadReason::Failed,
     ];
     Ok(DeadLetter {
-        seq: unsigned(r.get(7)?),
-        channel: r.get(8)?,
+        seq: unsigned(r.get(10)?),
+        channel: r.get(11)?,
         reason: reasons.into_iter().find(|d| d.as_str() == word).unwrap_or(DeadReason::Failed),
-        at: Timestamp(r.get(10)?),
-        message: stored::item(r, ConvId::from_bytes(bytes(r, 6)?))?.into_message(),
+        at: Timestamp(r.get(13)?),
+        message: stored::item(r, ConvId::from_bytes(bytes(r, 9)?))?.into_message(),
     })
 }

@@ -2,6 +2,7 @@
 
 use super::HistoryError;
 use super::cache::Cache;
+use super::rows::{Direction, Status};
 use super::stored::{column, packed, state_column};
 use super::writer::HistoryWriter;
 use rusqlite::params;
@@ -17,6 +18,7 @@ impl HistoryWriter {
     pub(super) fn flush(&mut self) -> Done {
         self.flush_conversations()?;
         self.flush_messages()?;
+        self.flush_fates()?;
         self.flush_outcomes()?;
         self.flush_contacts()?;
         let mut hits = self.db.prepare_cached(
@@ -87,8 +89,8 @@ impl HistoryWriter {
     fn flush_rows(&mut self) -> Result<Vec<([u8; ID_BYTES], u64)>, HistoryError> {
         let (mut buf, mut outcome_buf) = (vec![], vec![]);
         let mut add = self.db.prepare_cached(
-            "INSERT INTO messages(seq, conv, prev, dir, id, doc, facts, outcome)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO messages(seq, conv, prev, dir, id, status, code, detail, doc, facts, outcome)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?;
         let mut body = self.db.prepare_cached("UPDATE messages SET doc = ?2 WHERE seq = ?1")?;
         let mut ids: Vec<([u8; ID_BYTES], u64)> = vec![];
@@ -107,7 +109,14 @@ impl HistoryWriter {
                 let outcome = decision.as_ref().map(|o| o.packed(&mut outcome_buf)).transpose()?.flatten();
                 let facts = decision.as_ref().map(|o| o.seen.as_slice());
                 let (conv, prev, dir) = (m.row.conversation_seq, m.prev, m.row.direction.column());
-                add.execute(params![column(seq), column(conv), column(prev), dir, id, doc, facts, outcome])?;
+                let (status, code, detail) = (m.row.status.map(Status::code), &m.row.code, &m.row.detail);
+                let (place, conv, prev) = (column(seq), column(conv), column(prev));
+                add.execute(params![place, conv, prev, dir, id, status, code, detail, doc, facts, outcome])?;
+                if m.row.direction == Direction::Out {
+                    let standing = m.standing();
+                    let bytes = standing.fate.bytes();
+                    self.work.fates.remember(seq, standing, bytes);
+                }
                 if let Some(o) = decision {
                     o.seen = vec![];
                     let bytes = outcome.map_or(0, <[u8]>::len);
@@ -117,6 +126,7 @@ impl HistoryWriter {
             let bytes = doc.len();
             self.work.messages.saved(seq, bytes);
         }
+        self.work.places.saved();
         Ok(ids)
     }
 
@@ -135,6 +145,21 @@ impl HistoryWriter {
         let mut add = self.db.prepare_cached("INSERT OR REPLACE INTO ids(run, id, seq) VALUES (?1, ?2, ?3)")?;
         for (id, seq) in ids {
             add.execute(params![*run, id, column(seq)])?;
+        }
+        Ok(())
+    }
+
+    /// What became of messages that are in the file already.
+    fn flush_fates(&mut self) -> Done {
+        let mut tell =
+            self.db.prepare_cached("UPDATE messages SET status = ?2, code = ?3, detail = ?4 WHERE seq = ?1")?;
+        let mut dirty = self.work.fates.take_dirty();
+        dirty.sort_unstable();
+        for seq in dirty {
+            let Some((s, _)) = self.work.fates.unsaved(seq) else { continue };
+            let (fate, bytes) = (&s.fate, s.fate.bytes());
+            tell.execute(params![column(seq), fate.status.map(Status::code), fate.code, fate.detail])?;
+            self.work.fates.saved(seq, bytes);
         }
         Ok(())
     }

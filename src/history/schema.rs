@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Raised whenever a table, a row or what the projection keeps changes: an older file is then made again from LOG.
-pub(super) const VERSION: i64 = 3;
+pub(super) const VERSION: i64 = 4;
 
 /// Under load the file must grow at its end: what is written for every message (`messages`) is in the order of LOG, and
 /// the two ways to find a message keep to that order too.
@@ -15,7 +15,8 @@ pub(super) const VERSION: i64 = 3;
 /// - By its id: ids are hashes, and one index over all of them would touch a page of its own for each. `ids` is cut into
 ///   runs of some thousand messages; only the newest run grows, and a search asks them all, newest first.
 ///
-/// Ids are their bits. What only its row needs is packed in `doc`.
+/// Ids are their bits. What only its row needs is packed in `doc`; what becomes of a message (`status`, `code`, `detail`) stands
+/// beside it, so that it changes without the rest being read.
 const TABLES: &str = "
 CREATE TABLE meta(
   id INTEGER PRIMARY KEY CHECK (id = 1), cursor INTEGER NOT NULL, now INTEGER NOT NULL, last_message INTEGER NOT NULL,
@@ -33,7 +34,7 @@ CREATE INDEX conversations_queue ON conversations(queue, seq) WHERE queue IS NOT
 CREATE INDEX conversations_ended ON conversations(ended, seq) WHERE ended IS NOT NULL;
 CREATE TABLE messages(
   seq INTEGER PRIMARY KEY, conv INTEGER NOT NULL, prev INTEGER NOT NULL, dir INTEGER NOT NULL, id BLOB,
-  doc BLOB NOT NULL, facts BLOB, outcome BLOB);
+  status INTEGER, code TEXT, detail TEXT, doc BLOB NOT NULL, facts BLOB, outcome BLOB);
 CREATE TABLE marks(conv INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (conv, seq)) WITHOUT ROWID;
 CREATE TABLE runs(first INTEGER PRIMARY KEY, run INTEGER NOT NULL);
 CREATE TABLE ids(run INTEGER NOT NULL, id BLOB NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (run, id)) WITHOUT ROWID;
@@ -73,6 +74,7 @@ fn pragmas(db: &Connection) -> Result<(), HistoryError> {
          PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY;
          PRAGMA secure_delete = OFF;",
     )?;
+    crate::log::sqlite::keep_plans(db)?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(())
 }
@@ -124,6 +126,7 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, HistoryError> {
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     db.busy_timeout(Duration::from_secs(5))?;
     db.execute_batch("PRAGMA cache_size = -512; PRAGMA query_only = ON;")?;
+    crate::log::sqlite::keep_plans(&db)?;
     db.set_prepared_statement_cache_capacity(48);
     Ok(db)
 }

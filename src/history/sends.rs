@@ -2,7 +2,7 @@
 
 use super::project::Done;
 use super::rows::{Direction, Status};
-use super::stored::column;
+use super::stored::{Fate, column};
 use super::writer::HistoryWriter;
 use super::{HistoryError, message_seq};
 use rusqlite::params;
@@ -12,14 +12,6 @@ use switchboard_routing_rules::ids::{ConvId, MessageId};
 
 /// Most messages of ours that one confirmation moves; a client confirms far more often than that.
 const CONFIRM_AT_ONCE: usize = 500;
-
-/// What is known of a message that was sent.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Fate {
-    pub status: Option<Status>,
-    pub code: Option<String>,
-    pub detail: Option<String>,
-}
 
 impl HistoryWriter {
     pub(super) fn fold_send(&mut self, conv: ConvId, public: &Public, private: Option<&Private>) -> Done {
@@ -40,7 +32,7 @@ impl HistoryWriter {
             P::FilesFetched { message, .. } => {
                 if let Some(Private::Files { attachments }) = private
                     && let Some(place) = self.find_message(*message)?
-                    && let Some(m) = self.work.messages.change(place)
+                    && let Some(m) = self.message_at(place)?
                 {
                     m.row.attachments.clone_from(attachments);
                 }
@@ -96,14 +88,11 @@ impl HistoryWriter {
 
     /// What changes nothing is not written.
     fn step_at(&mut self, place: u64, change: impl FnOnce(&mut Fate)) -> Done {
-        let Some(m) = self.message_at(place)? else { return Ok(()) };
-        let former = Fate { status: m.status, code: m.code.clone(), detail: m.detail.clone() };
-        let mut fate = former.clone();
+        let Some(standing) = self.standing(place)? else { return Ok(()) };
+        let mut fate = standing.fate.clone();
         change(&mut fate);
-        if fate != former
-            && let Some(m) = self.work.messages.change(place)
-        {
-            (m.status, m.code, m.detail) = (fate.status, fate.code, fate.detail);
+        if fate != standing.fate {
+            self.tell_fate(place, fate);
         }
         Ok(())
     }
@@ -132,8 +121,9 @@ impl HistoryWriter {
 
     /// The place before, whether the message is ours, and whether a client has confirmed as much of it before.
     fn confirmable(&mut self, place: u64, read: bool) -> Result<Option<(u64, bool, bool)>, HistoryError> {
-        Ok(self.message_at(place)?.map(|m| {
-            let known = m.status == Some(Status::Read) || (!read && m.status == Some(Status::Delivered));
+        Ok(self.standing(place)?.map(|m| {
+            let status = m.fate.status;
+            let known = status == Some(Status::Read) || (!read && status == Some(Status::Delivered));
             (m.prev, m.direction == Direction::Out, known)
         }))
     }

@@ -69,6 +69,46 @@ impl DerefMut for Item {
     }
 }
 
+/// What is known of what became of a message.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Fate {
+    pub status: Option<Status>,
+    pub code: Option<String>,
+    pub detail: Option<String>,
+}
+
+/// Reads it from its three columns.
+pub(super) fn fate(r: &Row<'_>, first: usize) -> Result<Fate, HistoryError> {
+    let status: Option<u8> = r.get(first)?;
+    Ok(Fate { status: status.map(Status::of_code), code: r.get(first + 1)?, detail: r.get(first + 2)? })
+}
+
+/// A message that is in the file, as far as what becomes of it is concerned.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Standing {
+    pub direction: Direction,
+    /// The row before it in its conversation; 0 when it is the first.
+    pub prev: u64,
+    pub fate: Fate,
+}
+
+impl Fate {
+    /// What it takes beside itself.
+    pub fn bytes(&self) -> usize {
+        self.code.as_ref().map_or(0, String::len) + self.detail.as_ref().map_or(0, String::len)
+    }
+}
+
+impl Item {
+    pub fn fate(&self) -> Fate {
+        Fate { status: self.row.status, code: self.row.code.clone(), detail: self.row.detail.clone() }
+    }
+
+    pub fn standing(&self) -> Standing {
+        Standing { direction: self.row.direction, prev: self.prev, fate: self.fate() }
+    }
+}
+
 /// What came of a decision; what it saw never changes, and is kept as bytes until it is written.
 #[derive(Default)]
 pub(super) struct Outcome {
@@ -236,9 +276,6 @@ type MessageDoc<S, F, C, A, L> = (
     F,
     Option<C>,
     Timestamp,
-    Option<u8>,
-    Option<S>,
-    Option<S>,
     Option<A>,
     Option<S>,
     Option<(u16, u64)>,
@@ -262,9 +299,6 @@ impl Item {
             files,
             m.choice.as_ref(),
             m.at,
-            m.status.map(Status::code),
-            m.code.as_ref(),
-            m.detail.as_ref(),
             m.to.as_ref(),
             m.client_id.as_ref(),
             m.resends.map(|id| parts(id.to_bytes())),
@@ -278,7 +312,8 @@ impl Item {
 macro_rules! messages {
     ($rest:literal) => {
         concat!(
-            "SELECT m.seq, m.conv, m.prev, m.dir, m.id, m.doc, c.id FROM messages m JOIN conversations c ON c.seq = m.conv ",
+            "SELECT m.seq, m.conv, m.prev, m.dir, m.id, m.doc, m.status, m.code, m.detail, c.id
+             FROM messages m JOIN conversations c ON c.seq = m.conv ",
             $rest
         )
     };
@@ -289,7 +324,8 @@ pub(super) use messages;
 pub(super) fn item(r: &Row<'_>, conversation: ConvId) -> Result<Item, HistoryError> {
     type Doc = MessageDoc<String, Vec<File<String, BlobRef>>, Choice, Address, EventLine>;
     let doc: Doc = unpacked(blob(r, 5)?)?;
-    let (author, text, subject, files, choice, at, status, code, detail, to, client_id, resends, event) = doc;
+    let (author, text, subject, files, choice, at, to, client_id, resends, event) = doc;
+    let Fate { status, code, detail } = fate(r, 6)?;
     let id = match r.get_ref(4)? {
         rusqlite::types::ValueRef::Null => None,
         _ => Some(MessageId::from_bytes(bytes(r, 4)?)),
@@ -310,7 +346,7 @@ pub(super) fn item(r: &Row<'_>, conversation: ConvId) -> Result<Item, HistoryErr
         attachments: files.into_iter().map(file).collect(),
         choice,
         at,
-        status: status.map(Status::of_code),
+        status,
         code,
         detail,
         to,
@@ -386,8 +422,13 @@ pub(super) fn pack_seen(
         _ => None,
     };
     let row: Seen<&[String], &Why, &SeenState, &DecidedMessage> = (pack, at, hits, place, seen);
-    Ok(rmp_serde::to_vec(&row)?)
+    let mut bytes = Vec::with_capacity(USUAL);
+    rmp_serde::encode::write(&mut bytes, &row)?;
+    Ok(bytes)
 }
+
+/// Room for what a decision mostly saw.
+const USUAL: usize = 512;
 
 /// The facts of a decision, but for who wrote, and the number of their pack.
 pub(super) fn facts(seen: &[u8], outcome: Option<&[u8]>) -> Result<(i64, Facts), HistoryError> {

@@ -162,6 +162,7 @@ impl HistoryWriter {
         }
         self.db.prepare_cached("DELETE FROM messages WHERE seq = ?1")?.execute([column(place)])?;
         self.work.messages.forget(place);
+        self.work.fates.forget(place);
         self.work.outcomes.forget(place);
         // Each names an earlier one: a damaged row must not lead in a circle.
         Ok(Some(unsigned(prev)).filter(|prev| *prev < place).unwrap_or(0))

@@ -2,9 +2,10 @@
 
 use super::cache::Cache;
 use super::checkpoint::Checkpoints;
+use super::places::Places;
 use super::project::Place;
 use super::rows::Contact;
-use super::stored::{Conv, Item, Outcome, column, unpacked, unsigned};
+use super::stored::{Conv, Item, Outcome, Standing, column, unpacked, unsigned};
 use super::{HistoryError, schema};
 use crate::log::Seq;
 use rusqlite::{Connection, params};
@@ -12,15 +13,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use switchboard_envelope::Timestamp;
 use switchboard_routing_rules::event::{Event, KeyHash};
-use switchboard_routing_rules::ids::{ContactId, ConvId, MessageId};
+use switchboard_routing_rules::ids::{ContactId, ConvId};
 use switchboard_routing_rules::pack::Name;
 
 /// Bytes that the rows of one kind may take in memory between commits.
 const CONVERSATIONS: usize = 6 << 20;
-const MESSAGES: usize = 2 << 20;
+const FATES: usize = 2 << 20;
 const OUTCOMES: usize = 1 << 20;
 const CONTACTS: usize = 1 << 20;
-const PLACES: usize = 1 << 20;
 
 /// A contact with its place in lists.
 pub(super) struct ContactRow {
@@ -53,9 +53,11 @@ pub(super) struct Work {
     pub contacts: Cache<ContactId, ContactRow>,
     /// Identities to be written.
     pub identities: Vec<(String, ContactId)>,
-    /// By place.
+    /// By place: those that the running transaction adds or changes.
     pub messages: Cache<u64, Item>,
-    pub places: Cache<MessageId, u64>,
+    /// What becomes of messages that the file has, by place.
+    pub fates: Cache<u64, Standing>,
+    pub places: Places,
     /// By the place of the message.
     pub outcomes: Cache<u64, Outcome>,
     /// Marks to be written: conversation and message, by place.
@@ -169,7 +171,8 @@ impl HistoryWriter {
         self.work.conversations.clear();
         self.work.contacts.clear();
         self.work.messages.clear();
-        self.work.places.clear();
+        self.work.fates.clear();
+        self.work.places = Places::default();
         self.work.outcomes.clear();
         // What cannot be given back is no harm.
         let _ = self.db.execute_batch("PRAGMA shrink_memory");
@@ -204,8 +207,8 @@ impl Work {
         self.fresh.clear();
         self.conversations.settle();
         self.contacts.settle();
-        self.messages.settle();
-        self.places.settle();
+        self.messages.forget_all();
+        self.fates.settle();
         self.outcomes.settle();
     }
 }
@@ -234,8 +237,9 @@ fn read_meta(db: &Connection) -> Result<Work, HistoryError> {
         fresh: HashMap::new(),
         contacts: Cache::new(CONTACTS),
         identities: vec![],
-        messages: Cache::new(MESSAGES),
-        places: Cache::new(PLACES),
+        messages: Cache::new(0),
+        fates: Cache::new(FATES),
+        places: Places::default(),
         outcomes: Cache::new(OUTCOMES),
         marks: vec![],
         hits: BTreeMap::new(),

@@ -27,6 +27,7 @@ use late::LateIndex;
 use ops::{Indexes, Op, Reply};
 use read::Readers;
 use schema::Counters;
+pub(crate) use schema::keep_plans;
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Read as _, Write as _},

@@ -113,7 +113,7 @@ fn memory_stays_bounded_however_many_conversations_are_open() {
         let held = work.conversations.total_bytes()
             + work.contacts.total_bytes()
             + work.messages.total_bytes()
-            + work.places.total_bytes()
+            + work.fates.total_bytes()
             + work.outcomes.total_bytes();
         most = most.max(held);
     }
@@ -152,4 +152,20 @@ fn the_write_ahead_log_begins_again_while_changes_come() {
     assert!(longest < 24 << 20, "{longest} bytes, where more than 58 MiB were written");
     drop(w);
     assert_eq!(HistoryWriter::open(&path).unwrap().cursor(), 3001);
+}
+
+#[test]
+fn no_statement_is_compiled_again_because_another_value_is_bound() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("history.db");
+    let w = HistoryWriter::open(&path).unwrap();
+    for db in [&w.db, &schema::open_reader(&path).unwrap()] {
+        for sql in [load::PLACE_OF, stored::messages!("WHERE m.seq = ?1")] {
+            let mut statement = db.prepare(sql).unwrap();
+            for value in 0..9 {
+                assert!(statement.query([value]).unwrap().next().unwrap().is_none());
+            }
+            assert_eq!(statement.get_status(rusqlite::StatementStatus::RePrepare), 0, "{sql}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::{OpenError, SqliteOptions};
 use crate::log::Seq;
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, OpenFlags, config::DbConfig, params};
 use std::{path::Path, time::Duration};
 use switchboard_envelope::Timestamp;
 
@@ -88,6 +88,7 @@ pub(super) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Connec
     // What is deleted is overwritten: keys, and the words of people.
     conn.pragma_update(None, "secure_delete", "ON").map_err(fail)?;
     conn.pragma_update(None, "trusted_schema", "OFF").map_err(fail)?;
+    keep_plans(&conn).map_err(fail)?;
     conn.set_prepared_statement_cache_capacity(64);
     if let Some(bytes) = options.max_file_bytes {
         conn.pragma_update(None, "max_page_count", sql((bytes / PAGE_BYTES).max(1))).map_err(fail)?;
@@ -101,8 +102,15 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     conn.busy_timeout(Duration::from_secs(5))?;
     conn.pragma_update(None, "cache_size", -1024)?;
+    keep_plans(&conn)?;
     conn.set_prepared_statement_cache_capacity(32);
     Ok(conn)
+}
+
+/// Plans that do not depend on what is bound: otherwise SQLite compiles a statement again whenever a value that it looked at
+/// while planning is bound anew, which costs more than running it.
+pub(crate) fn keep_plans(conn: &Connection) -> rusqlite::Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 fn prepare_tables(conn: &Connection, path: &Path) -> Result<(), OpenError> {

@@ -245,3 +245,19 @@ async fn ids_and_claims_survive_their_way_from_memory_to_the_index() {
         assert_eq!(ingest(&*log, "sms:message:21").await, Ingested::Stored(MANY + 2));
     }
 }
+
+#[test]
+fn no_statement_is_compiled_again_because_another_value_is_bound() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("log.db");
+    let writer = super::schema::open_writer(&path, &SqliteOptions::default()).expect("it opens");
+    let reader = super::schema::open_reader(&path).expect("it opens");
+    for conn in [writer, reader] {
+        let sql = "SELECT seq, data FROM in_records WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+        let mut statement = conn.prepare(sql).expect("it is a statement");
+        for value in 1..9 {
+            assert!(statement.query([value, 9]).and_then(|mut rows| Ok(rows.next()?.is_none())).expect("it runs"));
+        }
+        assert_eq!(statement.get_status(rusqlite::StatementStatus::RePrepare), 0);
+    }
+}

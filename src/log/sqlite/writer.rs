@@ -1,6 +1,6 @@
 //! The one writer: a thread that takes what is queued, writes it in one transaction, and answers after COMMIT.
 //!
-//! It never waits for more to come: under light load a record costs one sync, under heavy load many share one.
+//! Under light load it waits for nothing more to come, and a record costs one sync; under heavy load many share one.
 
 use super::{
     checkpoint::Checkpointer,
@@ -10,12 +10,22 @@ use super::{
 };
 use crate::log::{LogError, Seq};
 use rusqlite::{Connection, ErrorCode};
-use std::{collections::VecDeque, mem, sync::Arc, time::SystemTime};
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::Arc,
+    thread,
+    time::{Duration, SystemTime},
+};
 use switchboard_envelope::Timestamp;
 use tokio::sync::mpsc;
 
 /// Operations in one transaction, at most.
 const BATCH_OPS: usize = 1024;
+/// So many operations at once come from a crowd: more are on their way, and they are waited for, because a sync for each few of
+/// them would take the processors from what makes them.
+const CROWD: usize = 32;
+const GATHER: Duration = Duration::from_millis(1);
 /// And roughly their bytes, so that a few large frames do not make everybody wait.
 const BATCH_BYTES: usize = 8 << 20;
 
@@ -82,7 +92,7 @@ impl Writer {
     /// Runs until the last sender is gone and everything queued is answered.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Op>) {
         let (mut batch, mut ops) = (Vec::with_capacity(BATCH_OPS), VecDeque::with_capacity(BATCH_OPS));
-        while queue.blocking_recv_many(&mut batch, BATCH_OPS) > 0 {
+        while take(&mut queue, &mut batch) {
             ops.extend(batch.drain(..));
             while !ops.is_empty() {
                 self.transaction(slice(&mut ops));
@@ -198,6 +208,24 @@ impl Writer {
             }
         }
     }
+}
+
+/// Takes what is queued, once there is something, with what a crowd is about to add. False when the last sender is gone.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the writer's thread is its own, and a crowd needs the processor meanwhile"
+)]
+fn take(queue: &mut mpsc::Receiver<Op>, batch: &mut Vec<Op>) -> bool {
+    let taken = queue.blocking_recv_many(batch, BATCH_OPS);
+    if (CROWD..BATCH_OPS).contains(&taken) {
+        thread::sleep(GATHER);
+        while batch.len() < BATCH_OPS
+            && let Ok(op) = queue.try_recv()
+        {
+            batch.push(op);
+        }
+    }
+    taken > 0
 }
 
 /// The next operations that fit one transaction; at least one.
