@@ -35,25 +35,53 @@ const BITS: u32 = 80;
 /// Bytes of an id in its shortest form.
 pub const ID_BYTES: usize = BITS as usize / 8;
 
-fn write_id(prefix: char, id: u128) -> String {
-    let mut s = String::with_capacity(17);
-    s.push(prefix);
-    for i in (0..16).rev() {
-        let five = (id >> (i * 5)) & 31;
-        let letter = usize::try_from(five).ok().and_then(|five| ALPHABET.get(five));
-        s.push(char::from(*letter.unwrap_or(&b'0')));
+/// The letters of an id.
+const LETTERS: usize = 16;
+
+/// Events are full of ids, so they are written and read without a detour over the heap.
+struct Text([u8; 1 + LETTERS]);
+
+impl Text {
+    fn of(prefix: char, id: u128) -> Text {
+        let mut text = [b'0'; 1 + LETTERS];
+        let mut rest = id;
+        for letter in text.iter_mut().rev() {
+            let five = usize::try_from(rest & 31).unwrap_or(0);
+            *letter = *ALPHABET.get(five).unwrap_or(&b'0');
+            rest >>= 5;
+        }
+        if let (Some(first), Ok(prefix)) = (text.first_mut(), u8::try_from(prefix)) {
+            *first = prefix;
+        }
+        Text(text)
     }
-    s
+
+    fn as_str(&self) -> &str {
+        // Every byte is one of our letters.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
 }
+
+/// What each byte stands for; 255 for no letter.
+#[expect(clippy::indexing_slicing, reason = "it is computed while compiling, where an index out of bounds is an error")]
+const DIGITS: [u8; 256] = {
+    let mut digits = [u8::MAX; 256];
+    let mut n = 0;
+    while n < ALPHABET.len() {
+        digits[ALPHABET[n] as usize] = n as u8;
+        n += 1;
+    }
+    digits
+};
 
 fn read_id(prefix: char, s: &str) -> Option<u128> {
     let rest = s.strip_prefix(prefix)?;
-    if rest.len() != 16 {
+    if rest.len() != LETTERS {
         return None;
     }
     rest.bytes().try_fold(0u128, |acc, b| {
-        let digit = ALPHABET.iter().position(|a| *a == b)?;
-        Some((acc << 5) | digit as u128)
+        let digit = DIGITS.get(usize::from(b)).copied().filter(|digit| *digit != u8::MAX)?;
+        Some((acc << 5) | u128::from(digit))
     })
 }
 
@@ -92,7 +120,7 @@ macro_rules! id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&write_id($prefix, self.0))
+                f.write_str(Text::of($prefix, self.0).as_str())
             }
         }
 
@@ -104,14 +132,24 @@ macro_rules! id {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-                s.collect_str(self)
+                s.serialize_str(Text::of($prefix, self.0).as_str())
             }
         }
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-                let s = std::borrow::Cow::<'de, str>::deserialize(d)?;
-                $name::parse(&s).ok_or_else(|| serde::de::Error::custom(concat!("not an id of the form ", $prefix, "…")))
+                struct Read;
+                impl serde::de::Visitor<'_> for Read {
+                    type Value = $name;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str(concat!("an id of the form ", $prefix, "…"))
+                    }
+                    fn visit_str<E: serde::de::Error>(self, s: &str) -> Result<$name, E> {
+                        $name::parse(s)
+                            .ok_or_else(|| E::custom(concat!("not an id of the form ", $prefix, "…")))
+                    }
+                }
+                d.deserialize_str(Read)
             }
         }
     };

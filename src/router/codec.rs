@@ -5,6 +5,7 @@ use crate::log::seal::{self, Keyring, SealError, SealKey};
 use crate::log::{KeyId, Log, LogError, Seq, Stored};
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard_envelope::Timestamp;
@@ -55,6 +56,15 @@ struct Part {
     bytes: Vec<u8>,
 }
 
+/// Room for what a decision mostly writes, so that it is not moved again and again while it grows.
+const USUAL: usize = 1024;
+
+impl Part {
+    fn roomy() -> Part {
+        Part { count: 0, bytes: Vec::with_capacity(USUAL) }
+    }
+}
+
 /// What a frame's head and ends, and each of its parts, cost beside their bytes; rounded up.
 const FRAME_BYTES: usize = 128;
 const PART_BYTES: usize = 96;
@@ -62,7 +72,12 @@ const PART_BYTES: usize = 96;
 impl Encoded {
     /// For the events of one decision, which follow those of `frame`.
     pub fn after(frame: &Encoded) -> Encoded {
-        Encoded { first: frame.count, count: frame.count, ..Encoded::default() }
+        Encoded { first: frame.count, count: frame.count, public: Vec::with_capacity(USUAL), ..Encoded::default() }
+    }
+
+    /// For the frame after this one: with room for as much.
+    pub fn next(&self) -> Encoded {
+        Encoded { public: Vec::with_capacity(self.public.len()), ..Encoded::default() }
     }
 
     pub fn push(&mut self, event: &Event) -> Result<(), CodecError> {
@@ -70,7 +85,7 @@ impl Encoded {
         rmp_serde::encode::write_named(&mut self.public, &event.public)?;
         self.size += self.public.len() - before;
         if let Some((contact, private)) = &event.private {
-            let part = self.private.entry(*contact).or_default();
+            let part = self.private.entry(*contact).or_insert_with(Part::roomy);
             let before = part.bytes.len();
             rmp_serde::encode::write_named(&mut part.bytes, &(self.count, private))?;
             self.size += part.bytes.len() - before + PART_BYTES;
@@ -86,9 +101,13 @@ impl Encoded {
         self.size += next.size;
         self.public.extend_from_slice(&next.public);
         for (contact, more) in next.private {
-            let part = self.private.entry(contact).or_default();
-            part.count += more.count;
-            part.bytes.extend_from_slice(&more.bytes);
+            match self.private.entry(contact) {
+                Entry::Vacant(place) => drop(place.insert(more)),
+                Entry::Occupied(mut part) => {
+                    part.get_mut().count += more.count;
+                    part.get_mut().bytes.extend_from_slice(&more.bytes);
+                }
+            }
         }
     }
 

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 /// While frames follow each other, the state is shown to others this often: when somebody looks, and when nobody does.
 const PUBLISH: Duration = Duration::from_millis(25);
-const PUBLISH_AT_LEAST: Duration = Duration::from_secs(1);
+const PUBLISH_AT_LEAST: Duration = Duration::from_secs(5);
 
 /// What this process brings to a workspace.
 pub struct Seat {
@@ -64,14 +64,14 @@ pub struct View {
 
 impl View {
     /// The state after a durable frame, with that frame's sequence. It holds everything while nothing comes in, and
-    /// whatever was answered; under load it is up to 25 ms old for who looks all the time, and a second for the first.
+    /// whatever was answered; under load it is up to 25 ms old for who looks all the time, and five seconds for the first.
     #[must_use]
     pub fn latest(&self) -> (Seq, Arc<State>) {
         self.wanted.store(true, Ordering::Relaxed);
         self.seen.borrow().clone()
     }
 
-    /// The same without asking for a new one: up to a second old under load. For who looks at numbers, again and again.
+    /// The same without asking for a new one: up to five seconds old under load. For who looks at numbers, again and again.
     #[must_use]
     pub fn recent(&self) -> (Seq, Arc<State>) {
         self.seen.borrow().clone()

@@ -83,6 +83,17 @@ struct Draft {
     encoded: Encoded,
 }
 
+impl Draft {
+    /// The next frame, with room for as much as this one holds.
+    fn next(&self) -> Draft {
+        Draft {
+            events: Vec::with_capacity(self.events.len()),
+            sends: Vec::with_capacity(self.sends.len()),
+            encoded: self.encoded.next(),
+        }
+    }
+}
+
 impl Router {
     /// Begins to lead with this pack: once this has an answer, this process decides.
     ///
@@ -391,7 +402,8 @@ impl Router {
         if self.frame.events.is_empty() {
             return Ok(());
         }
-        let Draft { events, sends, encoded } = std::mem::take(&mut self.frame);
+        let next = self.frame.next();
+        let Draft { events, sends, encoded } = std::mem::replace(&mut self.frame, next);
         #[cfg(test)]
         let (events, encoded) = self.plant_cursor_first(events, encoded).await?;
         let cursor = (self.state.cursor.seq, self.state.cursor.at);

@@ -20,7 +20,7 @@ pub fn is_id(s: &str) -> bool {
 /// `<channel>:<type>:<event key>`.
 #[must_use]
 pub fn event_id(channel: &str, kind: &str, key: &str) -> String {
-    format!("{channel}:{kind}:{key}")
+    [channel, ":", kind, ":", key].concat()
 }
 
 /// Any text as one token of a subject or of a claim's key: `[A-Za-z0-9_-]` stand for themselves, every other byte is `=XX`.

@@ -77,7 +77,12 @@ pub struct Reconcile {
 }
 
 pub(crate) fn claim_key(channel: &str, send: &str, part: u16, n: u32) -> String {
-    format!("{channel}.{send}.{part}.{n}")
+    // Two numbers and three dots.
+    let mut key = String::with_capacity(channel.len() + send.len() + 18);
+    for text in [channel, ".", send, ".", &part.to_string(), ".", &n.to_string()] {
+        key.push_str(text);
+    }
+    key
 }
 
 impl Outbound {

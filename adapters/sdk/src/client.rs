@@ -10,7 +10,9 @@ use reqwest::{
     redirect,
 };
 use std::{
+    collections::HashMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use thiserror::Error;
@@ -63,7 +65,14 @@ pub struct Client {
     /// For files: it connects to no private network, whatever a name resolves to.
     outside: reqwest::Client,
     loopback_only: bool,
+    /// Most calls of a channel go to one address.
+    known: Arc<Mutex<HashMap<String, Url>>>,
 }
+
+/// Addresses that are kept read.
+const KNOWN: usize = 64;
+/// Longer ones are not.
+const KNOWN_LENGTH: usize = 512;
 
 impl Client {
     /// A client with the system's CA certificates and no proxy.
@@ -73,7 +82,7 @@ impl Client {
     pub fn new() -> Result<Client, ClientError> {
         let http = builder().build().map_err(ClientError::Build)?;
         let outside = builder().dns_resolver(OutsideOnly).build().map_err(ClientError::Build)?;
-        Ok(Client { http, outside, loopback_only: false })
+        Ok(Client { http, outside, loopback_only: false, known: Arc::default() })
     }
 
     /// A client that goes through an HTTP proxy, with a pool of its own.
@@ -84,7 +93,7 @@ impl Client {
         let proxy = reqwest::Proxy::all(proxy).map_err(ClientError::Proxy)?;
         let http = builder().proxy(proxy).build().map_err(ClientError::Build)?;
         // The names are the proxy's to resolve, and the proxy may well be in a private network.
-        Ok(Client { outside: http.clone(), http, loopback_only: false })
+        Ok(Client { outside: http.clone(), http, loopback_only: false, known: Arc::default() })
     }
 
     /// A client for tests: whatever is not on this machine is refused before a byte leaves.
@@ -102,7 +111,7 @@ impl Client {
     /// kept connection which the peer closed before anything was written is sent again on a new one; once a byte was
     /// written, it never is.
     pub async fn call(&self, call: Call) -> Answer {
-        let url = self.target(&call.url)?;
+        let url = self.known_target(&call.url)?;
         let headers = headers_of(&call)?;
         let response = send(&self.http, call, url, headers).await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
@@ -138,6 +147,23 @@ impl Client {
             return file(response, limit).await;
         }
         Err(FetchError::Redirect("more than three in a row"))
+    }
+
+    /// As [`Client::target`], for an address that is probably called again.
+    fn known_target(&self, url: &str) -> Result<Url, CallError> {
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(url) = known().get(url) {
+            return Ok(url.clone());
+        }
+        let target = self.target(url)?;
+        if url.len() <= KNOWN_LENGTH {
+            let mut known = known();
+            if known.len() >= KNOWN {
+                known.clear();
+            }
+            known.insert(url.to_owned(), target.clone());
+        }
+        Ok(target)
     }
 
     fn target(&self, url: &str) -> Result<Url, CallError> {

@@ -41,22 +41,25 @@ impl Draft<'_> {
         let kept = existing.filter(|_| appends);
         let before = kept.as_ref().map(|c| c.status);
         let seen = self.seen_state(m, kept.as_deref());
-        let conv = match &kept {
-            Some(c) => c.id,
+        // What is held of it from here on would have to be copied before it changes.
+        let kept = kept.map(|c| (c.id, c.contact));
+        let contact = kept.map_or(contact, |(_, contact)| contact);
+        let conv = match kept {
+            Some((conv, _)) => conv,
             None => self.open(contact, &m.channel, thread, &m.thread, &m.from, m.content.subject.clone(), false),
         };
         let reopened = before == Some(ConvStatus::Closed) && !m.automatic && !blocked;
         if reopened {
             self.emit(Public::Reopened { conv, why: Why::CustomerWrote });
         }
-        let message = self.received(conv, m);
+        let message = self.received(conv, contact, m);
         if blocked {
             if kept.is_none() {
                 self.close(conv, None);
             }
             return self.ignore("the sender is blocked on this channel");
         }
-        let (outcome, default) = self.run_rules(conv, message, m, seen);
+        let (outcome, default) = self.run_rules(conv, contact, message, m, seen);
         self.act(conv, message, m, &outcome);
         let came = Came { before, reopened, automatic: m.automatic };
         if self.place(conv, came, &outcome) == Placed::ByDefault {
@@ -79,7 +82,7 @@ impl Draft<'_> {
     #[expect(clippy::too_many_arguments, reason = "the fields of one event")]
     pub(super) fn open(
         &mut self,
-        contact: crate::ids::ContactId,
+        contact: ContactId,
         channel: &str,
         thread: crate::event::KeyHash,
         thread_text: &str,
@@ -97,10 +100,9 @@ impl Draft<'_> {
         conv
     }
 
-    fn received(&mut self, conv: ConvId, m: &Message) -> MessageId {
+    fn received(&mut self, conv: ConvId, contact: ContactId, m: &Message) -> MessageId {
         // Not an ordinal: the message's id must be found from the envelope's id alone.
         let message = MessageId::derive(&self.state.salt, &[m.id.as_bytes()]);
-        let contact = self.conv(conv).map(|c| c.contact).unwrap_or_else(|| self.state.contact_of(&m.from));
         let provider = m.provider_id.as_deref().map(|p| self.state.hash("provider", &[&m.channel, p]));
         let at = self.now();
         self.emit_private(
@@ -173,6 +175,7 @@ impl Draft<'_> {
     fn run_rules(
         &mut self,
         conv: ConvId,
+        contact: ContactId,
         message: MessageId,
         m: &Message,
         seen: SeenState,
@@ -183,7 +186,6 @@ impl Draft<'_> {
         said.language = said.language.or_else(|| outcome.language.map(str::to_owned));
         let placed = outcome.queue.is_some() || outcome.agent.is_some();
         let default = if placed { RunOutcome::default() } else { self.pack.default_place(&said, &seen) };
-        let contact = self.conv(conv).map(|c| c.contact).unwrap_or_else(|| self.state.contact_of(&m.from));
         self.emit_private(
             Public::Decided { conv, message, pack: self.pack.hash.clone(), hits: outcome.hits.clone(), place: None },
             contact,
@@ -194,7 +196,8 @@ impl Draft<'_> {
 
     /// Everything a run decided but the place, the reply and the close.
     fn act(&mut self, conv: ConvId, message: MessageId, m: &Message, outcome: &RunOutcome) {
-        let Some(c) = self.conv(conv) else { return };
+        let Some(c) = self.state.conversation(conv) else { return };
+        let (contact, before) = (c.contact, c.priority);
         let fresh: BTreeSet<_> = outcome.tags.difference(&c.tags).cloned().collect();
         if !fresh.is_empty() {
             self.emit(Public::Tagged { conv, add: fresh, remove: BTreeSet::new() });
@@ -208,17 +211,17 @@ impl Draft<'_> {
             };
         }
         if !of_conv.is_empty() {
-            self.emit_private(Public::AttributesSet { conv }, c.contact, Private::Attributes { set: of_conv });
+            self.emit_private(Public::AttributesSet { conv }, contact, Private::Attributes { set: of_conv });
         }
         if !of_contact.is_empty() {
-            self.touch_contact(c.contact, None, of_contact, m.from.name.clone());
+            self.touch_contact(contact, None, of_contact, m.from.name.clone());
         }
-        if let Some(priority) = outcome.priority.filter(|p| *p != c.priority) {
+        if let Some(priority) = outcome.priority.filter(|p| *p != before) {
             self.emit(Public::Prioritised { conv, priority });
         }
         if let Some(opted_in) = outcome.consent {
             let state = if opted_in { ConsentState::OptedIn } else { ConsentState::OptedOut };
-            self.set_consent(c.contact, &m.from, &m.channel, state, Some(format!("rule, message {message}")));
+            self.set_consent(contact, &m.from, &m.channel, state, Some(format!("rule, message {message}")));
         }
         if outcome.block {
             let identity = self.state.identity_hash(&m.from);
@@ -236,6 +239,7 @@ impl Draft<'_> {
         ) && !reopened;
         let placeless = before == Some(ConvStatus::Pending) && c.agent.is_none() && c.queue.is_none();
         if (outcome.queue.is_some() || outcome.agent.is_some()) && (outcome.move_ || !held || placeless) {
+            drop(c);
             self.place_by_rules(conv, outcome);
             return Placed::Done;
         }
@@ -249,6 +253,7 @@ impl Draft<'_> {
             self.agent_freed("");
             return Placed::Done;
         }
+        drop(c);
         match before {
             // It keeps its owner, its offer or its place; the customer now waits for us.
             Some(ConvStatus::Assigned | ConvStatus::Offered | ConvStatus::Queued) if !reopened => {

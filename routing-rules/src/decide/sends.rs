@@ -32,29 +32,25 @@ impl Draft<'_> {
         content: Content,
         resends: Option<MessageId>,
     ) -> Option<MessageId> {
-        let c = self.conv(conv)?;
-        let profile = self.profile(&c.channel)?.clone();
         let message = self.new_message_id();
-        let at = self.now();
+        let c = self.state.conversation(conv)?;
+        let profile = self.profile(&c.channel)?;
+        let (contact, channel, at) = (c.contact, c.channel.clone(), self.now());
+        // Once the person was erased, there is no address to send to.
+        let (to, reply_to) = c.private.as_ref().and_then(|p| p.address.clone().map(|to| (to, p.reply_to.clone())))?;
         let public = Public::SendQueued {
             conv,
             message,
-            channel: c.channel.clone(),
+            channel: channel.clone(),
             author,
             at,
             not_after: at.plus(profile.not_after_ms),
             push: profile.push,
             resends,
         };
-        match c.private.as_ref().and_then(|p| p.address.clone().map(|to| (to, p.reply_to.clone()))) {
-            Some((to, reply_to)) => {
-                let reply_to = reply_to.into_iter().map(String::from).collect();
-                self.emit_private(public, c.contact, Private::Send { content: Box::new(content), to, reply_to });
-            }
-            // The person was erased: there is no address to send to.
-            None => return None,
-        }
-        self.release.insert(c.channel.clone());
+        let reply_to = reply_to.into_iter().map(String::from).collect();
+        self.emit_private(public, contact, Private::Send { content: Box::new(content), to, reply_to });
+        self.release.insert(channel);
         Some(message)
     }
 
@@ -70,7 +66,7 @@ impl Draft<'_> {
     }
 
     fn release_one(&mut self, channel: &str) -> bool {
-        let Some(c) = self.state.channels.get(channel).cloned() else { return false };
+        let Some(c) = self.state.channels.get(channel) else { return false };
         let now = self.now();
         if c.removed || c.paused.is_some() || c.in_flight >= c.profile.in_flight.max(1) {
             return false;
@@ -79,21 +75,18 @@ impl Draft<'_> {
         if failing && (c.in_flight > 0 || c.probe_at.is_some_and(|at| at > now)) {
             return false;
         }
-        let Some(send) = self.state.next_ready(channel).and_then(|id| self.state.sends.get(&id).cloned()) else {
+        let Some(send) = self.state.next_ready(channel).and_then(|id| self.state.sends.get(&id)) else {
             return false;
         };
-        if failing {
-            let probe_at = Some(now.plus(PROBE_MS));
-            self.emit(Public::ChannelHealth {
-                channel: channel.to_owned(),
-                failures: c.failures,
-                probe_at,
-                paused: None,
-            });
-        }
+        let failures = c.failures;
         let until =
             now.plus(UNTIL_MS.max(c.profile.send_timeout_ms.saturating_mul(2)).min(600_000)).min(send.not_after);
-        self.emit(Public::Released { conv: send.conv, message: send.id, part: send.part, n: send.n + 1, until });
+        let released = Public::Released { conv: send.conv, message: send.id, part: send.part, n: send.n + 1, until };
+        if failing {
+            let probe_at = Some(now.plus(PROBE_MS));
+            self.emit(Public::ChannelHealth { channel: channel.to_owned(), failures, probe_at, paused: None });
+        }
+        self.emit(released);
         !failing
     }
 
@@ -110,7 +103,7 @@ impl Draft<'_> {
         let unknown = matches!(send.phase, Phase::Dead { reason: DeadReason::Unknown, .. });
         match r.outcome {
             Outcome::Accepted if (current && (waits || unknown)) || matches!(send.phase, Phase::Backoff { .. }) => {
-                self.accepted(&send, r);
+                self.accepted(send, r);
             }
             Outcome::Rejected if current && (waits || unknown) => self.rejected(&send, r),
             Outcome::NotSent if current && (waits || unknown) => self.not_sent(&send, r),
@@ -121,7 +114,7 @@ impl Draft<'_> {
 
     fn attempt_ended(
         &mut self,
-        send: &SendState,
+        send: Arc<SendState>,
         r: Option<&AttemptResult>,
         outcome: Outcome,
         retry_at: Option<Timestamp>,
@@ -139,27 +132,31 @@ impl Draft<'_> {
             retry_at,
             provider,
         };
+        let (contact, channel) = (send.contact, send.channel.clone());
+        // Held any longer, it would be copied before it changes.
+        drop(send);
         match r {
             Some(r) if !r.provider_ids.is_empty() || r.detail.is_some() => {
                 let private = Private::Attempt { provider_ids: r.provider_ids.clone(), detail: r.detail.clone() };
-                self.emit_private(public, send.contact, private);
+                self.emit_private(public, contact, private);
             }
             _ => self.emit(public),
         }
-        self.release.insert(send.channel.clone());
+        self.release.insert(channel);
     }
 
-    fn accepted(&mut self, send: &Arc<SendState>, r: &AttemptResult) {
+    fn accepted(&mut self, send: Arc<SendState>, r: &AttemptResult) {
         self.healthy(&send.channel);
         let last = send.part >= send.parts;
         let freed = send.is_dead();
+        let (conv, message) = (send.conv, send.id);
         self.attempt_ended(send, Some(r), Outcome::Accepted, None);
         if last {
-            self.sent(send.conv, send.id);
+            self.sent(conv, message);
         } else if freed {
             // The lane went on without it: further parts would come out of order.
             let at = self.now();
-            self.emit(Public::Dead { conv: send.conv, message: send.id, reason: DeadReason::Unknown, at });
+            self.emit(Public::Dead { conv, message, reason: DeadReason::Unknown, at });
         }
     }
 
@@ -171,7 +168,7 @@ impl Draft<'_> {
 
     fn rejected(&mut self, send: &Arc<SendState>, r: &AttemptResult) {
         self.healthy(&send.channel);
-        self.attempt_ended(send, Some(r), Outcome::Rejected, None);
+        self.attempt_ended(send.clone(), Some(r), Outcome::Rejected, None);
         if r.opted_out
             && let Some(p) = &send.private
         {
@@ -188,7 +185,7 @@ impl Draft<'_> {
             let failures = self.failures(&send.channel);
             self.emit(Public::ChannelHealth { channel: send.channel.clone(), failures, probe_at: None, paused });
             let now = self.now();
-            return self.attempt_ended(send, Some(r), Outcome::NotSent, Some(now));
+            return self.attempt_ended(send.clone(), Some(r), Outcome::NotSent, Some(now));
         }
         self.failed(&send.channel);
         self.retry(send, Some(r), Outcome::NotSent, r.retry_after_ms);
@@ -198,11 +195,11 @@ impl Draft<'_> {
         let wait = self.backoff(send).max(after.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(0));
         let at = self.now().plus(wait);
         if at >= send.not_after {
-            self.attempt_ended(send, r, outcome, None);
+            self.attempt_ended(send.clone(), r, outcome, None);
             let reason = if outcome == Outcome::Unknown { DeadReason::Unknown } else { expired(send) };
             return self.dead(send, reason);
         }
-        self.attempt_ended(send, r, outcome, Some(at));
+        self.attempt_ended(send.clone(), r, outcome, Some(at));
     }
 
     /// Doubling from two seconds to a quarter of an hour, with a fifth of jitter either way, from the send's id.
@@ -222,7 +219,7 @@ impl Draft<'_> {
         if profile.as_ref().is_some_and(|p| p.same_id_retry || p.resend_unknown) {
             return self.retry(send, r, Outcome::Unknown, r.and_then(|r| r.retry_after_ms));
         }
-        self.attempt_ended(send, r, Outcome::Unknown, None);
+        self.attempt_ended(send.clone(), r, Outcome::Unknown, None);
         match profile.filter(|p| p.reconciles && p.reconcile_ms > 0) {
             Some(p) => {
                 let until = self.now().plus(p.reconcile_ms);
@@ -244,15 +241,15 @@ impl Draft<'_> {
         match verdict {
             Verdict::Unknown => self.unknown(&send, None),
             Verdict::NotSent if self.state.channels.get(&send.channel).is_none_or(|c| c.removed) => {
-                self.attempt_ended(&send, None, Outcome::NotSent, None);
+                self.attempt_ended(send.clone(), None, Outcome::NotSent, None);
                 self.dead(&send, DeadReason::ChannelRemoved);
             }
             Verdict::NotSent if now >= send.not_after => {
-                self.attempt_ended(&send, None, Outcome::NotSent, None);
+                self.attempt_ended(send.clone(), None, Outcome::NotSent, None);
                 self.dead(&send, expired(&send));
             }
             // Nobody even tried, so there is nothing to back off from.
-            Verdict::NotSent => self.attempt_ended(&send, None, Outcome::NotSent, Some(now)),
+            Verdict::NotSent => self.attempt_ended(send, None, Outcome::NotSent, Some(now)),
         }
     }
 

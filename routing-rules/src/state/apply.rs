@@ -246,8 +246,9 @@ impl State {
 
     fn apply_queued_send(&mut self, event: &Public, private: Option<&Private>) {
         let Public::SendQueued { conv, message, channel, author, at, not_after, push, .. } = event else { return };
-        let Some(c) = self.conversations.get(conv).cloned() else { return };
+        let Some(c) = self.conversations.get(conv) else { return };
         if !push {
+            let (contact, first) = (c.contact, c.lane.is_empty());
             let thread = c.private.as_ref().map(|p| p.thread.to_string()).unwrap_or_default();
             let body = match private {
                 Some(Private::Send { content, to, reply_to }) => Some(Arc::new(SendPrivate {
@@ -258,11 +259,11 @@ impl State {
                 })),
                 _ => None,
             };
-            let phase = if c.lane.is_empty() { Phase::Ready { since: *at } } else { Phase::Waiting };
+            let phase = if first { Phase::Ready { since: *at } } else { Phase::Waiting };
             self.put_send(SendState {
                 id: *message,
                 conv: *conv,
-                contact: c.contact,
+                contact,
                 channel: channel.clone(),
                 author: author.clone(),
                 at: *at,
@@ -319,12 +320,11 @@ impl State {
             }
         });
         let revived = self.sends.get(&message).filter(|s| !s.is_dead()).map(|s| s.conv);
-        if let Some(conv) = revived {
-            self.edit_conversation(conv, |c| {
-                if !c.lane.contains(&message) {
-                    c.lane.push(message);
-                }
-            });
+        // Nearly always it is there, and then nothing need be copied.
+        if let Some(conv) = revived
+            && self.conversations.get(&conv).is_some_and(|c| !c.lane.contains(&message))
+        {
+            self.edit_conversation(conv, |c| c.lane.push(message));
         }
     }
 
