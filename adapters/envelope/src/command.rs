@@ -146,10 +146,6 @@ pub enum Action {
     },
     /// Put the pack that was in force before in force again.
     RollbackPack,
-    /// The channel table of the configuration in force.
-    Channels {
-        channels: BTreeMap<String, serde_json::Value>,
-    },
     /// The customer's client confirmed what we pushed, up to and with this sequence (web chat).
     Confirmed {
         target: String,

@@ -144,8 +144,8 @@ impl Draft<'_> {
     pub(crate) fn assign(&mut self, conv: ConvId, agent: &str, why: Why, considered: Considered) {
         if let Some(c) = self.conv(conv) {
             self.withdraw_offer(&c);
-            if let Some(old) = c.agent.as_deref().filter(|a| *a != agent && c.status == ConvStatus::Assigned) {
-                self.agent_freed(old);
+            if c.status == ConvStatus::Assigned && c.agent.as_deref() != Some(agent) {
+                self.somebody_freed();
             }
         }
         self.emit(Public::Assigned { conv, agent: agent.to_owned(), why, considered });
@@ -156,12 +156,12 @@ impl Draft<'_> {
     pub(crate) fn withdraw_offer(&mut self, c: &Conversation) {
         if let Some(o) = &c.offer {
             self.emit(Public::OfferEnded { conv: c.id, offer: o.id, agent: o.agent.clone(), how: OfferEnd::Withdrawn });
-            self.agent_freed(&o.agent.clone());
+            self.somebody_freed();
         }
     }
 
     /// Somebody may have room now.
-    pub(crate) fn agent_freed(&mut self, _agent: &str) {
+    pub(crate) fn somebody_freed(&mut self) {
         self.assign.extend(self.state.queues_in_use().cloned());
     }
 
@@ -306,7 +306,7 @@ impl Draft<'_> {
             self.emit(Public::PresenceChanged { agent: agent.to_owned(), presence, at, lapsed });
         }
         match presence {
-            Presence::Available => self.agent_freed(agent),
+            Presence::Available => self.somebody_freed(),
             Presence::Offline if self.state.borne_by(agent).next().is_some() => {
                 self.emit(Public::GraceBegan { agent: agent.to_owned(), until: at.plus(GRACE_MS) });
             }

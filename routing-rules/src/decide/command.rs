@@ -102,9 +102,6 @@ impl<'a> Draft<'a> {
             Action::ResumeChannel { target } => self.pause(target, None),
             Action::ReloadPack { hash } => self.reload(hash, candidate),
             Action::RollbackPack => self.rollback(candidate),
-            Action::Channels { .. } => {
-                Err(refuse(422, "not_supported", "the channel table is read from the configuration at start"))
-            }
             Action::Confirmed { target, thread, up_to, read } => {
                 let (channel, thread) = (target.clone(), self.state.thread_hash(target, thread));
                 let at = self.now();
@@ -334,7 +331,7 @@ impl<'a> Draft<'a> {
         match to {
             Destination::Queue(q) => {
                 self.enqueue(c.id, Entry::new(q.clone(), Why::Transferred));
-                self.agent_freed("");
+                self.somebody_freed();
             }
             Destination::Agent(a) => self.assign(c.id, a, Why::Transferred, Considered::default()),
         }
@@ -354,7 +351,7 @@ impl<'a> Draft<'a> {
         }
         self.withdraw_offer(&c);
         self.emit(Public::Snoozed { conv: c.id, until });
-        self.agent_freed("");
+        self.somebody_freed();
         Ok(done(200, [("conversation", c.id.to_string())]))
     }
 
@@ -583,17 +580,6 @@ impl<'a> Draft<'a> {
             self.emit(Public::PackInForce { hash: pack.hash.clone() });
         }
         self.pack = pack;
-        // An operator reads the rules again after mending what a provider refused.
-        let refused: Vec<String> = self
-            .state
-            .channels
-            .iter()
-            .filter(|(_, c)| c.paused.as_deref().is_some_and(|p| p != PAUSED_BY_OPERATOR))
-            .map(|(n, _)| n.clone())
-            .collect();
-        for channel in refused {
-            self.emit(Public::ChannelHealth { channel, failures: 0, probe_at: None, paused: None });
-        }
-        self.after_pack_change();
+        self.after_reading_again();
     }
 }

@@ -250,7 +250,7 @@ impl Draft<'_> {
             let until = self.now().plus(ms.max(1000));
             self.withdraw_offer(&c);
             self.emit(Public::Snoozed { conv, until });
-            self.agent_freed("");
+            self.somebody_freed();
             return Placed::Done;
         }
         drop(c);
@@ -333,13 +333,13 @@ impl Draft<'_> {
             c.queue.as_ref().and_then(|q| self.pack.queues.get(q)).and_then(|q| q.reopen_ms).unwrap_or(REOPEN_MS);
         let reopen_until = self.now().plus(reopen);
         self.emit(Public::Closed { conv, by, reopen_until });
-        self.agent_freed("");
+        self.somebody_freed();
     }
 
     pub(super) fn wait_for_customer(&mut self, conv: ConvId) {
         let until = self.now().plus(PENDING_MS);
         self.emit(Public::Pending { conv, until });
-        self.agent_freed("");
+        self.somebody_freed();
     }
 
     fn auto_reply(&mut self, conv: ConvId, message: MessageId, m: &Message, reply: &RunReply) {

@@ -19,7 +19,7 @@ use crate::pack::{Name, RulePack};
 use crate::state::{Conversation, State};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use switchboard_envelope::{ChannelProfile, Inbound, Timestamp};
+use switchboard_envelope::{Action, ChannelProfile, Command, Inbound, Timestamp};
 
 /// A customer who does not answer: the conversation closes after this.
 pub(crate) const PENDING_MS: i64 = 14 * 86_400_000;
@@ -38,6 +38,11 @@ pub(crate) const STEP: usize = 64;
 /// A decision that fires timers, or moves what a pack left behind, begins nothing new beyond this many events: what it
 /// leads to must fit a frame, and the rest is still due.
 pub(crate) const ENOUGH: usize = 200;
+
+/// A time this much ahead of the log's clock was taken while a clock was wrong, and is set back.
+pub const CLOCK_AHEAD_MS: i64 = 60_000;
+/// Where commands come from: no channel can have these names.
+const COMMANDERS: [&str; 2] = ["api", "router"];
 
 /// What the router learned about an attempt whose `until` passed without a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +70,7 @@ pub enum Input<'a> {
         channel: &'a str,
         reason: &'a str,
     },
-    /// Timers that are due.
+    /// Timers that are due by the log's clock, once IN is drained. Where `now` was far ahead of it, both are set back first.
     Timers {
         now: Timestamp,
     },
@@ -222,9 +227,8 @@ impl<'a> Draft<'a> {
         }
         inbound.id().clone_into(&mut self.cause);
         match inbound {
-            // Only desks and the API send commands; who holds a channel's account on the broker is neither.
-            Inbound::Command(c) if self.state.channels.get(&c.channel).is_some_and(|k| k.profile.external) => {
-                self.quarantine(seq, &c.channel, "an adapter in another process sends no commands");
+            Inbound::Command(c) if !self.may_command(c) => {
+                self.quarantine(seq, &c.channel, "commands come from the API, and from no channel");
             }
             Inbound::Command(c) => self.command(c, id, candidate),
             // A provider may still tell us of a channel that left the configuration: its results settle what is unsettled.
@@ -237,6 +241,17 @@ impl<'a> Draft<'a> {
             Inbound::Consent(c) => self.consent(c),
             Inbound::Echo(e) => self.echo(e),
             Inbound::Unparsed(u) => self.quarantine(seq, &u.channel, &u.reason),
+        }
+    }
+
+    /// Only the API and the router itself send commands; a chat's own edge says what its widget confirmed.
+    fn may_command(&self, c: &Command) -> bool {
+        match &c.action {
+            Action::Confirmed { target, .. } => {
+                let pushes = |p: &ChannelProfile| p.push && !p.external;
+                *target == c.channel && self.profile(target).is_some_and(pushes)
+            }
+            _ => COMMANDERS.contains(&c.channel.as_str()),
         }
     }
 
@@ -268,22 +283,18 @@ impl<'a> Draft<'a> {
         if !live.iter().map(|(n, p)| (*n, *p)).eq(channels.iter()) {
             self.emit(Public::ChannelsInForce { channels: channels.clone() });
         }
-        // The configuration was read again: what the provider refused may be allowed now.
-        let refused: Vec<Name> = self
-            .state
-            .channels
-            .iter()
-            .filter(|(_, c)| c.paused.as_deref().is_some_and(|p| p != command::PAUSED_BY_OPERATOR))
-            .map(|(n, _)| n.clone())
-            .collect();
+        self.after_reading_again();
+    }
+
+    /// The configuration or the rules were read again: what a provider refused may be mended now, conversations of queues and
+    /// agents that the pack does not have move, and everything may be assigned anew.
+    pub(crate) fn after_reading_again(&mut self) {
+        let channels = self.state.channels.iter();
+        let refused = channels.filter(|(_, c)| c.paused.as_deref().is_some_and(|p| p != command::PAUSED_BY_OPERATOR));
+        let refused: Vec<Name> = refused.map(|(name, _)| name.clone()).collect();
         for channel in refused {
             self.emit(Public::ChannelHealth { channel, failures: 0, probe_at: None, paused: None });
         }
-        self.after_pack_change();
-    }
-
-    /// Conversations of queues and agents that the pack does not have move; and everything may be assigned anew.
-    pub(crate) fn after_pack_change(&mut self) {
         self.release.extend(self.state.channels.keys().cloned());
         self.assign.extend(self.state.queues_in_use().cloned());
         self.move_stranded();

@@ -18,9 +18,9 @@ const PROBE_MS: i64 = 60_000;
 const BACKOFF_MIN_MS: i64 = 2_000;
 const BACKOFF_MAX_MS: i64 = 15 * 60_000;
 
-/// Why a send ends whose time is over. What may have been taken by an earlier attempt is not called unsent.
-pub(super) fn expired(send: &SendState) -> DeadReason {
-    if send.maybe_sent { DeadReason::Unknown } else { DeadReason::Expired }
+/// Why a send ends that its last attempt did not bring there. What an earlier one may have brought is not called unsent.
+pub(super) fn unsent(send: &SendState, why: DeadReason) -> DeadReason {
+    if send.maybe_sent { DeadReason::Unknown } else { why }
 }
 
 impl Draft<'_> {
@@ -101,10 +101,10 @@ impl Draft<'_> {
         let current = send.n == r.n;
         let waits = matches!(send.phase, Phase::InFlight { .. } | Phase::Reconciling { .. });
         let unknown = matches!(send.phase, Phase::Dead { reason: DeadReason::Unknown, .. });
+        let again = (1..=send.n).contains(&r.n) && matches!(send.phase, Phase::Backoff { .. } | Phase::Ready { .. });
         match r.outcome {
-            Outcome::Accepted if (current && (waits || unknown)) || matches!(send.phase, Phase::Backoff { .. }) => {
-                self.accepted(send, r);
-            }
+            // An attempt that was lost may still turn out well before it is made again.
+            Outcome::Accepted if (current && (waits || unknown)) || again => self.accepted(send, r),
             Outcome::Rejected if current && (waits || unknown) => self.rejected(&send, r),
             Outcome::NotSent if current && (waits || unknown) => self.not_sent(&send, r),
             Outcome::Unknown if current && matches!(send.phase, Phase::InFlight { .. }) => self.unknown(&send, Some(r)),
@@ -126,7 +126,7 @@ impl Draft<'_> {
             conv: send.conv,
             message: send.id,
             part: send.part,
-            n: send.n,
+            n: r.map_or(send.n, |r| r.n),
             outcome,
             code: r.and_then(|r| r.code.clone()),
             retry_at,
@@ -176,7 +176,7 @@ impl Draft<'_> {
             let why = Some(r.code.as_ref().map_or("the provider".to_owned(), |code| format!("the provider, {code}")));
             self.set_consent(send.contact, &p.to.clone(), &send.channel, ConsentState::OptedOut, why);
         }
-        self.dead(send, DeadReason::Rejected);
+        self.dead(send, unsent(send, DeadReason::Rejected));
     }
 
     fn not_sent(&mut self, send: &Arc<SendState>, r: &AttemptResult) {
@@ -196,8 +196,8 @@ impl Draft<'_> {
         let at = self.now().plus(wait);
         if at >= send.not_after {
             self.attempt_ended(send.clone(), r, outcome, None);
-            let reason = if outcome == Outcome::Unknown { DeadReason::Unknown } else { expired(send) };
-            return self.dead(send, reason);
+            let why = if outcome == Outcome::Unknown { DeadReason::Unknown } else { DeadReason::Expired };
+            return self.dead(send, unsent(send, why));
         }
         self.attempt_ended(send.clone(), r, outcome, Some(at));
     }
@@ -242,11 +242,11 @@ impl Draft<'_> {
             Verdict::Unknown => self.unknown(&send, None),
             Verdict::NotSent if self.state.channels.get(&send.channel).is_none_or(|c| c.removed) => {
                 self.attempt_ended(send.clone(), None, Outcome::NotSent, None);
-                self.dead(&send, DeadReason::ChannelRemoved);
+                self.dead(&send, unsent(&send, DeadReason::ChannelRemoved));
             }
             Verdict::NotSent if now >= send.not_after => {
                 self.attempt_ended(send.clone(), None, Outcome::NotSent, None);
-                self.dead(&send, expired(&send));
+                self.dead(&send, unsent(&send, DeadReason::Expired));
             }
             // Nobody even tried, so there is nothing to back off from.
             Verdict::NotSent => self.attempt_ended(send, None, Outcome::NotSent, Some(now)),

@@ -1,7 +1,8 @@
 //! Deadlines that passed. Every timer that fires changes the state so that it does not fire again.
 
 use super::assign::Entry;
-use super::{Draft, ENOUGH, MAX_LAPSES, STEP};
+use super::sends::unsent;
+use super::{CLOCK_AHEAD_MS, Draft, ENOUGH, MAX_LAPSES, STEP};
 use crate::event::{DeadReason, OfferEnd, Presence, Public, Why};
 use crate::ids::{ConvId, MessageId};
 use crate::pack::ConvStatus;
@@ -11,6 +12,9 @@ use switchboard_envelope::Timestamp;
 
 impl Draft<'_> {
     pub(super) fn timers(&mut self, now: Timestamp) {
+        if self.state.now.since(now) > CLOCK_AHEAD_MS {
+            self.emit(Public::TimeSetBack { now });
+        }
         let now = self.state.now.max(now);
         self.emit(Public::Ticked { now });
         let due: Vec<(Timestamp, Timer)> = self.state.due(now).take(STEP).cloned().collect();
@@ -53,8 +57,8 @@ impl Draft<'_> {
         match send.phase {
             Phase::Waiting | Phase::Ready { .. } | Phase::Backoff { .. } if send.not_after <= now => {
                 let removed = self.state.channels.get(&send.channel).is_none_or(|c| c.removed);
-                let reason = if removed { DeadReason::ChannelRemoved } else { super::sends::expired(&send) };
-                self.dead(&send, reason);
+                let why = if removed { DeadReason::ChannelRemoved } else { DeadReason::Expired };
+                self.dead(&send, unsent(&send, why));
             }
             Phase::Backoff { until } if until <= now => {
                 self.emit(Public::RetryDue { conv, message });
@@ -69,8 +73,8 @@ impl Draft<'_> {
     fn conversation_due(&mut self, id: ConvId) {
         let now = self.now();
         let Some(c) = self.conv(id) else { return };
-        if let Some(until) = c.wait_until.filter(|t| *t <= now) {
-            return self.wait_over(&c, until);
+        if c.wait_until.is_some_and(|t| t <= now) {
+            return self.wait_over(&c);
         }
         if c.offer.as_ref().is_some_and(|o| o.expires <= now) {
             self.offer_lapsed(&c);
@@ -88,7 +92,7 @@ impl Draft<'_> {
         }
     }
 
-    fn wait_over(&mut self, c: &Arc<Conversation>, _until: Timestamp) {
+    fn wait_over(&mut self, c: &Arc<Conversation>) {
         match c.status {
             ConvStatus::Pending => self.close(c.id, None),
             ConvStatus::Snoozed => self.back_to_us(c.id, Why::Timer),
@@ -116,7 +120,7 @@ impl Draft<'_> {
     pub(super) fn end_offer(&mut self, c: &Arc<Conversation>, how: OfferEnd) {
         let Some(offer) = c.offer.clone() else { return };
         self.emit(Public::OfferEnded { conv: c.id, offer: offer.id, agent: offer.agent.clone(), how });
-        self.agent_freed(&offer.agent);
+        self.somebody_freed();
         self.arrived.insert(c.id);
         self.assign.extend(c.queue.clone());
     }

@@ -82,6 +82,10 @@ pub enum Public {
     Ticked {
         now: Timestamp,
     },
+    /// The log's clock had been ahead: `now` goes back to it, and every later time with it.
+    TimeSetBack {
+        now: Timestamp,
+    },
     /// A record of IN that could not be understood; its bytes stay readable there.
     Quarantined {
         seq: u64,

@@ -20,6 +20,7 @@ impl State {
             Public::Led { .. }
             | Public::Consumed { .. }
             | Public::Ticked { .. }
+            | Public::TimeSetBack { .. }
             | Public::Quarantined { .. }
             | Public::QuarantineReleased { .. }
             | Public::PackInForce { .. }
@@ -85,6 +86,7 @@ impl State {
                 self.now = *now;
                 self.forget_old(*now);
             }
+            Public::TimeSetBack { now } => self.set_back(*now),
             Public::Quarantined { seq, .. } => {
                 self.quarantine.insert(*seq);
             }
@@ -303,7 +305,7 @@ impl State {
         let now = self.now;
         self.edit_send(message, |s| {
             s.provider.extend(provider.iter().copied());
-            s.maybe_sent |= outcome == Outcome::Unknown;
+            s.maybe_sent |= outcome == Outcome::Unknown && retry_at.is_some();
             match (outcome, retry_at) {
                 (Outcome::Accepted, _) if s.part < s.parts && !s.is_dead() => {
                     s.part += 1;

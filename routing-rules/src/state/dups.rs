@@ -58,6 +58,12 @@ impl Dups {
         }
     }
 
+    /// Days that are still to come were counted by a clock that was ahead.
+    pub(super) fn set_back(&mut self, now: Timestamp) {
+        let today = day(now);
+        self.pieces = self.pieces.iter().map(|(n, p)| (*n, Piece { day: p.day.min(today), ..p.clone() })).collect();
+    }
+
     fn forget_oldest(&mut self) {
         let (gone, rest) = self.pieces.without_min();
         self.pieces = rest;

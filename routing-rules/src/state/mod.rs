@@ -4,6 +4,7 @@
 //! The maps are persistent: cloning the state is cheap, so a decision works on a copy and a snapshot never stalls routing.
 
 mod apply;
+mod back;
 mod dups;
 mod fold;
 mod index;

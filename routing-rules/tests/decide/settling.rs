@@ -1,164 +1,13 @@
 //! What channels say after a send, and what was written outside: opt-outs that the provider knows, and echoes.
 
-use std::collections::BTreeMap;
+use crate::life::{ANN, CHANNEL, Life, dead, released};
 use switchboard_envelope::{
-    Action, Actor, Address, Attachment, AttemptResult, Author, ChannelProfile, Command, ConsentChange, ConsentState,
-    Content, Echo, Inbound, Message, Outcome, Scope, Timestamp, Visibility,
+    Action, Address, Attachment, AttemptResult, Author, ChannelProfile, ConsentChange, ConsentState, Inbound, Outcome,
 };
-use switchboard_routing_rules::event::{DeadReason, Event, Public, Reply, Why};
-use switchboard_routing_rules::ids::Salt;
-use switchboard_routing_rules::invariants::check_invariants;
-use switchboard_routing_rules::pack::{ConvStatus, Environment, RulePack};
-use switchboard_routing_rules::{Input, State, decide};
-
-const CHANNEL: &str = "support-sms";
-const ANN: &str = "+15551230001";
-const START: i64 = 1_800_000_000_000;
-
-/// One workspace, decided input by input.
-struct Life {
-    state: State,
-    pack: RulePack,
-    seq: u64,
-    now: Timestamp,
-}
-
-impl Life {
-    fn new() -> Life {
-        Life::on(ChannelProfile::new("sms", "phone"))
-    }
-
-    fn on(channel: ChannelProfile) -> Life {
-        let yaml = "zone: UTC\nqueues: { q: {} }\nagents: { ann: { capacity: 10 } }\ndefault: { queue: q }\n";
-        let files = [("a.yaml".to_owned(), yaml.as_bytes().to_vec())];
-        let pack = RulePack::load(&files, &Environment::default()).expect("a pack").pack;
-        let channels = BTreeMap::from([(CHANNEL.to_owned(), channel)]);
-        let now = Timestamp(START);
-        let state = State::new(Salt([7; 16]));
-        let state = decide(state, &Input::Lead { now, incarnation: 1, channels: &channels }, &pack).after;
-        Life { state, pack, seq: 0, now }
-    }
-
-    fn hears(&mut self, inbound: &Inbound) -> Vec<Event> {
-        self.seq += 1;
-        self.now = self.now.plus(1000);
-        let input = Input::Record { seq: self.seq, stored_at: self.now, inbound, candidate: None };
-        let decision = decide(self.state.clone(), &input, &self.pack);
-        self.state = decision.after;
-        assert_eq!(check_invariants(&self.state, &self.pack), vec![], "after {inbound:?}");
-        decision.events
-    }
-
-    fn customer(&mut self, key: &str) {
-        let from = Address::new("phone", ANN);
-        let message = Message {
-            id: format!("{CHANNEL}:message:{key}"),
-            channel: CHANNEL.into(),
-            thread: ANN.into(),
-            at: self.now,
-            received_at: self.now,
-            from,
-            to: None,
-            content: Content::text("hello"),
-            references: vec![],
-            provider_id: Some(key.into()),
-            visibility: Visibility::Private,
-            automatic: false,
-            authenticated: None,
-            meta: BTreeMap::new(),
-            raw: None,
-            traceparent: None,
-        };
-        self.hears(&Inbound::Message(Box::new(message)));
-    }
-
-    /// An agent asks for something; the answer, and what happened.
-    fn asks(&mut self, key: &str, action: Action) -> (Reply, Vec<Event>) {
-        let command = Command {
-            id: format!("api:command:{key}"),
-            channel: "api".into(),
-            at: self.now,
-            actor: Actor { agent: Some("ann".into()), scope: Scope::Admin },
-            action,
-            body_hash: None,
-        };
-        let events = self.hears(&Inbound::Command(Box::new(command)));
-        let reply = events.iter().find_map(|e| match &e.public {
-            Public::Answered { reply, .. } => Some(reply.clone()),
-            _ => None,
-        });
-        (reply.expect("every command is answered"), events)
-    }
-
-    /// An agent answers; the status of the command's answer, its code, and the send's id.
-    fn answers(&mut self, key: &str, text: &str) -> (u16, String, String) {
-        let conversation = self.conversation();
-        let action = Action::Reply { conversation, text: text.into(), attachments: vec![], take: false, seen: None };
-        let (reply, _) = self.asks(key, action);
-        (reply.status, reply.code, reply.ids.get("message").cloned().unwrap_or_default())
-    }
-
-    fn result(&mut self, send: &str, outcome: Outcome, opted_out: bool, provider: &[&str]) -> Vec<Event> {
-        let result = AttemptResult {
-            provider_ids: provider.iter().map(|p| (*p).to_owned()).collect(),
-            code: opted_out.then(|| "21610".into()),
-            opted_out,
-            ..self.ended(send, 1, outcome)
-        };
-        self.hears(&Inbound::Result(result))
-    }
-
-    fn ended(&self, send: &str, n: u32, outcome: Outcome) -> AttemptResult {
-        AttemptResult {
-            id: format!("{CHANNEL}:result:{send}.1.{n}:{}", outcome.as_str()),
-            channel: CHANNEL.into(),
-            send: send.into(),
-            part: 1,
-            n,
-            at: self.now,
-            outcome,
-            provider_ids: vec![],
-            code: None,
-            detail: None,
-            retry_after_ms: None,
-            channel_refused: false,
-            opted_out: false,
-            reconciled: false,
-        }
-    }
-
-    fn passes(&mut self, ms: i64) -> Vec<Event> {
-        self.now = self.now.plus(ms);
-        let decision = decide(self.state.clone(), &Input::Timers { now: self.now }, &self.pack);
-        self.state = decision.after;
-        assert_eq!(check_invariants(&self.state, &self.pack), vec![], "after {ms} ms");
-        decision.events
-    }
-
-    fn echo(&mut self, sid: &str, text: &str, at: Timestamp) -> Vec<Event> {
-        self.hears(&Inbound::Echo(Box::new(Echo {
-            id: format!("{CHANNEL}:echo:{sid}"),
-            channel: CHANNEL.into(),
-            thread: ANN.into(),
-            at,
-            provider_id: sid.into(),
-            send: None,
-            part: None,
-            n: None,
-            to: Address::new("phone", ANN),
-            content: Content::text(text),
-        })))
-    }
-
-    fn conversation(&self) -> String {
-        let thread = self.state.thread_hash(CHANNEL, ANN);
-        self.state.conversation_of_thread(thread).expect("a conversation").id.to_string()
-    }
-
-    fn status(&self) -> ConvStatus {
-        self.state.conversation_of_thread(self.state.thread_hash(CHANNEL, ANN)).expect("a conversation").status
-    }
-}
+use switchboard_routing_rules::event::{DeadReason, Event, Public, Why};
+use switchboard_routing_rules::ids::MessageId;
+use switchboard_routing_rules::pack::ConvStatus;
+use switchboard_routing_rules::{Input, Verdict, decide};
 
 fn ignored(events: &[Event]) -> bool {
     events.iter().any(|e| matches!(e.public, Public::Ignored { .. }))
@@ -298,23 +147,6 @@ fn what_is_opened_again_by_hand_says_so() {
     assert_eq!(whys, [&Why::Reopened, &Why::Reopened], "nobody transferred it");
 }
 
-/// The numbers of the attempts that were released.
-fn released(events: &[Event]) -> Vec<u32> {
-    let number = |e: &Event| match &e.public {
-        Public::Released { n, .. } => Some(*n),
-        _ => None,
-    };
-    events.iter().filter_map(number).collect()
-}
-
-fn dead(events: &[Event]) -> Vec<DeadReason> {
-    let reason = |e: &Event| match &e.public {
-        Public::Dead { reason, .. } => Some(*reason),
-        _ => None,
-    };
-    events.iter().filter_map(reason).collect()
-}
-
 #[test]
 fn where_the_receiver_drops_repeats_an_unknown_attempt_is_made_again_and_never_called_unsent() {
     let drops = ChannelProfile { same_id_retry: true, not_after_ms: 60_000, ..ChannelProfile::new("webhook", "phone") };
@@ -339,19 +171,71 @@ fn where_the_receiver_drops_repeats_an_unknown_attempt_is_made_again_and_never_c
     assert!(events.iter().any(|e| matches!(e.public, Public::Sent { .. })), "{events:?}");
 }
 
-#[test]
-fn an_adapter_in_another_process_sends_no_commands() {
-    let mut life = Life::on(ChannelProfile { external: true, ..ChannelProfile::new("telegram", "phone") });
+fn code_of(events: &[Event]) -> Option<String> {
+    events.iter().find_map(|e| match &e.public {
+        Public::AttemptEnded { code, .. } => code.clone(),
+        _ => None,
+    })
+}
+
+/// A send whose first attempt may have been taken, while the second is under way.
+fn tried_again() -> (Life, String) {
+    let drops = ChannelProfile { same_id_retry: true, not_after_ms: 60_000, ..ChannelProfile::new("webhook", "phone") };
+    let mut life = Life::on(drops);
     life.customer("SM1");
-    let command = Command {
-        id: format!("{CHANNEL}:command:1"),
-        channel: CHANNEL.into(),
-        at: life.now,
-        actor: Actor { agent: None, scope: Scope::Admin },
-        action: Action::Close { conversation: life.conversation() },
-        body_hash: None,
+    let (_, _, send) = life.answers("1", "hi");
+    life.result(&send, Outcome::Unknown, false, &[]);
+    assert_eq!(released(&life.passes(5_000)), [2]);
+    (life, send)
+}
+
+#[test]
+fn what_may_have_been_taken_is_never_called_rejected() {
+    let (mut life, send) = tried_again();
+    let repeat = AttemptResult { code: Some("409".into()), ..life.ended(&send, 2, Outcome::Rejected) };
+    let events = life.hears(&Inbound::Result(repeat));
+    assert_eq!(dead(&events), [DeadReason::Unknown]);
+    assert_eq!(code_of(&events).as_deref(), Some("409"), "what the provider said is kept");
+}
+
+#[test]
+fn what_may_have_been_taken_is_never_called_unsent_because_its_channel_went() {
+    let (mut life, send) = tried_again();
+    life.leads_without_channels();
+    let now = life.now;
+    let verdict = Input::Verdict {
+        now,
+        message: MessageId::parse(&send).expect("an id"),
+        part: 1,
+        n: 2,
+        verdict: Verdict::NotSent,
     };
-    let events = life.hears(&Inbound::Command(Box::new(command)));
-    assert!(events.iter().any(|e| matches!(&e.public, Public::Quarantined { .. })), "{events:?}");
-    assert_eq!(life.status(), ConvStatus::Queued);
+    assert_eq!(dead(&decide(life.state.clone(), &verdict, &life.pack).events), [DeadReason::Unknown]);
+    let refused = Inbound::Result(life.ended(&send, 2, Outcome::NotSent));
+    life.hears(&refused);
+    assert_eq!(dead(&life.passes(120_000)), [DeadReason::Unknown]);
+}
+
+#[test]
+fn an_attempt_that_turns_out_rejected_is_called_so() {
+    let asks = ChannelProfile { reconciles: true, reconcile_ms: 5_000, ..ChannelProfile::new("sms", "phone") };
+    let mut life = Life::on(asks);
+    life.customer("SM1");
+    let (_, _, send) = life.answers("1", "hi");
+    assert_eq!(dead(&life.result(&send, Outcome::Unknown, false, &[])), []);
+    assert_eq!(dead(&life.result(&send, Outcome::Rejected, false, &[])), [DeadReason::Rejected]);
+}
+
+#[test]
+fn a_success_that_comes_while_the_retry_waits_for_its_turn_settles_the_send() {
+    let mut life = Life::on(ChannelProfile { same_id_retry: true, ..ChannelProfile::new("webhook", "phone") });
+    life.customer("SM1");
+    let (_, _, send) = life.answers("1", "hi");
+    life.result(&send, Outcome::Unknown, false, &[]);
+    life.asks("pause", Action::PauseChannel { target: CHANNEL.into() });
+    assert!(released(&life.passes(5_000)).is_empty(), "the channel is paused");
+    let early = Inbound::Result(life.ended(&send, 2, Outcome::Accepted));
+    assert!(ignored(&life.hears(&early)), "an attempt that was never made proves nothing");
+    let events = life.result(&send, Outcome::Accepted, false, &["SM2"]);
+    assert!(events.iter().any(|e| matches!(e.public, Public::Sent { .. })), "{events:?}");
 }

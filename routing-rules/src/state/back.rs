@@ -1,0 +1,100 @@
+//! Setting time back, after a clock that was ahead was set right.
+
+use super::{AgentState, Channel, Clock, Conversation, Phase, SendState, State, day};
+use imbl::OrdMap;
+use std::sync::Arc;
+use switchboard_envelope::Timestamp;
+
+/// How far times move. What is later than `to` was reckoned from a clock that was ahead, and keeps its distance from `now`.
+/// So does a deadline that was set before: nothing tells them apart, and one that comes early is seen, while one that comes
+/// as late as the clock was wrong is not.
+struct Back {
+    to: Timestamp,
+    by: i64,
+}
+
+impl Back {
+    fn at(&self, t: &mut Timestamp) {
+        if *t > self.to {
+            *t = t.plus(-self.by);
+        }
+    }
+
+    fn maybe(&self, t: &mut Option<Timestamp>) {
+        if let Some(t) = t {
+            self.at(t);
+        }
+    }
+
+    fn conversation(&self, c: &mut Conversation) {
+        self.at(&mut c.opened_at);
+        for t in [&mut c.queued_at, &mut c.entered_at, &mut c.last_in, &mut c.last_out] {
+            self.maybe(t);
+        }
+        for t in [&mut c.resolution_due, &mut c.wait_until] {
+            self.maybe(t);
+        }
+        if let Some(Clock { due, next, .. }) = &mut c.clock {
+            self.at(due);
+            self.at(next);
+        }
+        if let Some(offer) = &mut c.offer {
+            self.at(&mut offer.expires);
+        }
+        if let Some(declined) = &mut c.declined {
+            declined.values_mut().for_each(|t| self.at(t));
+        }
+        c.auto_day = c.auto_day.min(day(self.to));
+    }
+
+    fn send(&self, s: &mut SendState) {
+        self.at(&mut s.at);
+        self.at(&mut s.not_after);
+        self.maybe(&mut s.released);
+        match &mut s.phase {
+            Phase::Waiting => {}
+            Phase::Ready { since: t } | Phase::Dead { at: t, .. } => self.at(t),
+            Phase::InFlight { until: t } | Phase::Backoff { until: t } | Phase::Reconciling { until: t } => self.at(t),
+        }
+    }
+
+    fn agent(&self, a: &mut AgentState) {
+        self.at(&mut a.since);
+        self.at(&mut a.last_assigned);
+        self.maybe(&mut a.grace_until);
+    }
+
+    fn channel(&self, c: &mut Channel) {
+        self.maybe(&mut c.probe_at);
+    }
+}
+
+fn each<K: Ord + Clone, V: Clone>(map: &mut OrdMap<K, Arc<V>>, change: impl Fn(&mut V)) {
+    let changed = std::mem::take(map).into_iter().map(|(k, mut v)| {
+        change(Arc::make_mut(&mut v));
+        (k, v)
+    });
+    *map = changed.collect();
+}
+
+impl State {
+    /// The cursor keeps its time: it says which record of IN it is.
+    pub(super) fn set_back(&mut self, to: Timestamp) {
+        let back = Back { to, by: self.now.since(to) };
+        if back.by <= 0 {
+            return;
+        }
+        self.now = to;
+        each(&mut self.conversations, |c| back.conversation(c));
+        each(&mut self.sends, |s| back.send(s));
+        each(&mut self.settled, |s| back.at(&mut s.at));
+        each(&mut self.held, |h| back.at(&mut h.at));
+        each(&mut self.agents, |a| back.agent(a));
+        each(&mut self.channels, |c| back.channel(c));
+        self.dups.set_back(to);
+        for ((spent, identity), n) in std::mem::take(&mut self.budgets) {
+            *self.budgets.entry((spent.min(day(to)), identity)).or_insert(0) += n;
+        }
+        self.rebuild_indexes();
+    }
+}

@@ -1,0 +1,6 @@
+//! Whole decisions, over the life of a small workspace.
+
+mod commands;
+mod life;
+mod settling;
+mod time;
