@@ -65,6 +65,7 @@ pub struct Metrics {
     duplicates: Family<One, Counter>,
     attempts: Family<Ended, Counter>,
     attempt_seconds: Histogram,
+    late: Family<One, Counter>,
     results: Counter,
     frames: Counter,
     commit_seconds: Histogram,
@@ -99,6 +100,7 @@ impl Default for Metrics {
             duplicates: Family::default(),
             attempts: Family::default(),
             attempt_seconds: seconds(),
+            late: Family::default(),
             results: Counter::default(),
             frames: Counter::default(),
             commit_seconds: seconds(),
@@ -134,6 +136,11 @@ impl Metrics {
         r.register("duplicates", "Records that IN held already", self.duplicates.clone());
         r.register("attempts", "Calls to providers, by outcome", self.attempts.clone());
         r.register("attempt_seconds", "Duration of calls to providers", self.attempt_seconds.clone());
+        r.register(
+            "late_attempts",
+            "Attempts that came to an edge after their end, and were not made",
+            self.late.clone(),
+        );
         r.register("results", "Results of attempts in LOG", self.results.clone());
         r.register("frames", "Frames in LOG, by this process", self.frames.clone());
         r.register("commit_seconds", "Duration of commits", self.commit_seconds.clone());
@@ -181,6 +188,10 @@ impl Metrics {
         self.attempts.get_or_create(&Ended { channel: channel.to_owned(), outcome: outcome.as_str() }).inc();
         #[expect(clippy::cast_precision_loss, reason = "milliseconds of one call")]
         self.attempt_seconds.observe(ms as f64 / 1000.0);
+    }
+
+    pub fn late(&self, channel: &str) {
+        self.late.get_or_create(&One { channel: channel.to_owned() }).inc();
     }
 
     pub fn log_error(&self, operation: &'static str) {

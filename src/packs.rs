@@ -160,13 +160,23 @@ impl Packs {
     }
 
     /// A pack that the log knows.
-    pub async fn by_hash(&self, log: &Arc<dyn Log>, hash: &str) -> Option<Arc<RulePack>> {
+    ///
+    /// # Errors
+    /// When the log does not say whether it does.
+    pub async fn by_hash(&self, log: &Arc<dyn Log>, hash: &str) -> Result<Option<Arc<RulePack>>, LogError> {
         if let Some(pack) = self.cached(hash) {
-            return Some(pack);
+            return Ok(Some(pack));
         }
-        let blob = BlobRef(log.get_cursor(&cursor_name(hash)).await.ok()??);
-        let bytes = log.get_blob(SCOPE, &blob).await.ok()??;
-        match RulePack::from_blob(&bytes) {
+        let Some(blob) = log.get_cursor(&cursor_name(hash)).await? else { return Ok(None) };
+        let bytes = match log.get_blob(SCOPE, &BlobRef(blob)).await {
+            Err(error @ (LogError::Damaged(_) | LogError::Refused(_))) => {
+                tracing::error!(hash, %error, "a stored rule pack cannot be read");
+                None
+            }
+            answer => answer?,
+        };
+        let Some(bytes) = bytes else { return Ok(None) };
+        Ok(match RulePack::from_blob(&bytes) {
             Ok(pack) if pack.hash() == hash => Some(self.keep(Arc::new(pack))),
             Ok(_) => None,
             Err(problems) => {
@@ -174,7 +184,7 @@ impl Packs {
                     "a stored rule pack cannot be read");
                 None
             }
-        }
+        })
     }
 
     /// A pack that is in memory.
@@ -187,9 +197,9 @@ impl Packs {
     /// force, so that a roll-back or a reload survives a restart.
     ///
     /// # Errors
-    /// When neither can be loaded.
+    /// When neither can be loaded, or the log does not say what it knows.
     pub async fn at_lead(&self, log: &Arc<dyn Log>, state: &State) -> Result<Arc<RulePack>, PackError> {
-        let in_force = if state.pack.is_empty() { None } else { self.by_hash(log, &state.pack).await };
+        let in_force = if state.pack.is_empty() { None } else { self.by_hash(log, &state.pack).await? };
         match (self.read().await, in_force) {
             (Ok(loaded), in_force) => {
                 let known = log.get_cursor(&cursor_name(loaded.pack.hash())).await?.is_some();
@@ -209,4 +219,34 @@ impl Packs {
 
 fn cursor_name(hash: &str) -> String {
     format!("pack.{hash}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::memory::{Faults, MemoryLog, MemoryOptions};
+    use switchboard_routing_rules::ids::Salt;
+
+    fn packs(queue: &str) -> Packs {
+        let text = format!("queues: {{ {queue}: {{}} }}\nagents: {{ ann: {{}} }}\ndefault: {{ queue: {queue} }}\n");
+        Packs::new(Source::Files(vec![("pack.yaml".to_owned(), text.into_bytes())]), Environment::default())
+    }
+
+    #[tokio::test]
+    async fn a_read_that_fails_once_does_not_replace_the_pack_in_force() {
+        for seed in 0..50 {
+            let memory = MemoryLog::new(&MemoryOptions { seed, ..MemoryOptions::default() });
+            let log: Arc<dyn Log> = Arc::new(memory.clone());
+            let in_force = packs("one").stage(&log).await.expect("stage").0;
+            packs("two").stage(&log).await.expect("the one on disk was in force before");
+            let mut state = State::new(Salt([1; 16]));
+            in_force.hash().clone_into(&mut state.pack);
+            memory.set_faults(Faults { lost_read: 500, ..Faults::default() });
+            match packs("two").at_lead(&log, &state).await {
+                Ok(pack) => assert_eq!(pack.hash(), in_force.hash(), "seed {seed}"),
+                Err(PackError::Log(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
 }

@@ -436,6 +436,16 @@ where
                 stored = self.log.read_log(0, LOG_BATCH).await?;
             }
         }
+        if let Some(first) = stored.first().map(|frame| frame.seq).filter(|first| cursor > 0 && *first > cursor + 1) {
+            // What LOG does not hold any more cannot be told, and what history holds is older still.
+            tracing::warn!(
+                cursor,
+                first,
+                "the log was trimmed beyond history: history is made again from what is left"
+            );
+            self.reset().await?;
+            stored = self.log.read_log(0, LOG_BATCH).await?;
+        }
         let mut batch = Vec::with_capacity(stored.len());
         for frame in stored {
             let seq = frame.seq;

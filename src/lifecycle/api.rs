@@ -146,7 +146,7 @@ impl Backend for Api {
     }
 
     async fn pack(&self, hash: &str) -> Result<Option<Arc<RulePack>>, LogError> {
-        Ok(self.packs.by_hash(&self.log, hash).await)
+        self.packs.by_hash(&self.log, hash).await
     }
 
     async fn reload_pack(&self) -> Result<String, ReloadError> {

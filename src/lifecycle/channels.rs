@@ -12,8 +12,8 @@ use switchboard_webhook::Webhook;
 
 /// Attempts released at once, at most; a rate makes it fewer, so that what waits for the rate does not wait at an edge.
 const IN_FLIGHT: u32 = 512;
-/// Releases ahead of the rate, in seconds.
-const AHEAD_S: f64 = 20.0;
+/// Releases ahead of the rate, in seconds: less than a broker waits before it delivers a record again, to whoever is there.
+const AHEAD_S: f64 = 8.0;
 
 /// One channel that runs.
 pub struct Running {

@@ -23,6 +23,8 @@ pub struct Health {
     /// Whether this process should be ready to lead.
     pub may_lead: bool,
     pub draining: watch::Receiver<bool>,
+    /// Why nothing may be sent from here.
+    pub clock_wrong: watch::Receiver<Option<String>>,
     pub adapters: Adapters,
 }
 
@@ -46,6 +48,9 @@ async fn ready(Extract(h): Extract<Health>) -> Response {
     }
     if h.history.is_stuck() {
         problems.push("history cannot follow the log".to_owned());
+    }
+    if let Some(why) = &*h.clock_wrong.borrow() {
+        problems.push(format!("nothing is sent from here: {why}"));
     }
     let mut notes = vec![match &*h.router.standing.borrow() {
         Standing::Leads => "leads".to_owned(),

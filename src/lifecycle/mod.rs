@@ -12,6 +12,7 @@ mod retention;
 mod role;
 mod start;
 mod supervisor;
+mod timekeeper;
 mod tokens;
 
 pub use role::Role;

@@ -5,6 +5,7 @@ use super::channels::{self, Running};
 use super::retention::Keeper;
 use super::role::Role;
 use super::supervisor::Supervisor;
+use super::timekeeper::watch_clock;
 use super::{api, chat, health, listener, open_log, tokens};
 use crate::cli::banner::{Banner, ChannelLine, banner};
 use crate::clock;
@@ -115,9 +116,10 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
     let ingest = Ingest { log: log.clone(), metrics: metrics.clone() };
     let clients = clients(&running)?;
     let links = links(&config, log.as_ref()).await?;
+    let clock_wrong = watch_clock(log.clone()).await;
     let mut edges = vec![];
     if role.serves() {
-        edges = spawn_edges(&running, &clients, &ingest, &process, links.as_ref(), &stopping);
+        edges = spawn_edges(&running, &clients, &ingest, &process, links.as_ref(), &clock_wrong, &stopping);
         edges.push(spawn_files(&running, &clients, &ingest, &history, decode_file, &stopping));
     }
     let mut router_task = tokio::spawn(router.run(stopping_router));
@@ -205,6 +207,7 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
         router: handle.clone(),
         may_lead: role.routes(),
         draining: stopping.clone(),
+        clock_wrong: clock_wrong.clone(),
         adapters,
     };
     let admin_routes =
@@ -266,7 +269,7 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
 /// since and answer it again.
 async fn whole(log: &dyn Log, told: Seq) -> Result<(), StartError> {
     let (_, last) = log.log_bounds().await?;
-    let snapshot = log.snapshots().await?.first().map_or(0, |(at, _)| *at);
+    let snapshot = log.snapshot_seqs().await?.first().copied().unwrap_or(0);
     if last >= told.max(snapshot) {
         return Ok(());
     }
@@ -368,6 +371,7 @@ fn spawn_edges(
     ingest: &Ingest,
     process: &str,
     links: Option<&Arc<Links>>,
+    clock_wrong: &watch::Receiver<Option<String>>,
     stopping: &watch::Receiver<bool>,
 ) -> Vec<JoinHandle<()>> {
     let mut tasks = vec![];
@@ -385,6 +389,7 @@ fn spawn_edges(
             parallel: r.profile.in_flight as usize,
             process: process.to_owned(),
             links: links.cloned(),
+            clock_wrong: clock_wrong.clone(),
         };
         tasks.push(crate::outbound::spawn(lane, stopping.clone()));
         if let Some(every) = r.config.poll {

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::http::api::Tokens;
 use crate::http::console::Identity;
+use crate::log::sqlite::files::private;
 use crate::random;
 use std::io::Write as _;
 use std::path::Path;
@@ -29,16 +30,19 @@ pub fn all(config: &Config) -> std::io::Result<Tokens> {
 
 fn own(path: &Path) -> std::io::Result<Secret> {
     match std::fs::read_to_string(path) {
-        Ok(text) if text.trim().len() >= 32 => return Ok(Secret::new(text.trim())),
+        Ok(text) if text.trim().len() >= 32 => {
+            if let Err(error) = private(path) {
+                tracing::warn!(%error, "admin.token cannot be closed to other users");
+            }
+            return Ok(Secret::new(text.trim()));
+        }
         Ok(_) => {}
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
         Err(e) => return Err(e),
     }
     let text = to_hex(&random::bytes::<32>().map_err(std::io::Error::other)?);
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)?.write_all(format!("{text}\n").as_bytes())?;
+    let mut file = private(path)?;
+    file.set_len(0)?;
+    file.write_all(format!("{text}\n").as_bytes())?;
     Ok(Secret::new(text))
 }

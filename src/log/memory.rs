@@ -15,7 +15,7 @@ pub use faults::{Fate, Faults, Room};
 
 use super::{
     Claim, Commit, FrameWrite, InRecord, Ingested, KeyId, Leader, Log, LogError, OutRecord, Outbox, Seq, Stored,
-    in_fill,
+    hash_of, in_fill,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -238,15 +238,11 @@ impl Inner {
 }
 
 fn blob_ref(bytes: &[u8]) -> BlobRef {
-    BlobRef(format!("blob:sha256:{}", sha256_hex(bytes)))
+    BlobRef::of_hash(&sha256_hex(bytes))
 }
 
 fn checked(blob: &BlobRef) -> Result<BlobRef, LogError> {
-    let hash = blob.0.strip_prefix("blob:sha256:").unwrap_or_default();
-    if hash.len() == 64 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-        return Ok(blob.clone());
-    }
-    Err(LogError::Refused(format!("`{}` is not `blob:sha256:<64 hex digits>`", blob.0)))
+    hash_of(blob).map(|_| blob.clone())
 }
 
 #[async_trait]

@@ -187,6 +187,11 @@ pub trait Log: Send + Sync + 'static {
     /// Snapshots, newest first.
     async fn snapshots(&self) -> Result<Vec<(Seq, Bytes)>, LogError>;
 
+    /// Their sequences, without reading them: whether they can be read is not said.
+    async fn snapshot_seqs(&self) -> Result<Vec<Seq>, LogError> {
+        Ok(self.snapshots().await?.into_iter().map(|(at, _)| at).collect())
+    }
+
     /// How full IN is, in thousandths of what it may hold.
     async fn in_fill(&self) -> Result<u32, LogError>;
 
@@ -259,6 +264,11 @@ const CLOCK_WAS_SET_MS: i64 = 60_000;
 /// more than a minute, which must not hold for ever.
 pub(crate) fn stored_at(last: Timestamp, now: Timestamp) -> Timestamp {
     if last.since(now) > CLOCK_WAS_SET_MS { now } else { last.max(now) }
+}
+
+/// The hash that a blob is named after.
+pub(crate) fn hash_of(blob: &BlobRef) -> Result<&str, LogError> {
+    blob.hash().ok_or_else(|| LogError::Refused(format!("`{}` is not `blob:sha256:<64 hex digits>`", blob.0)))
 }
 
 /// How full IN is, in thousandths.

@@ -29,7 +29,7 @@ use read::Readers;
 use schema::Counters;
 pub(crate) use schema::keep_plans;
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{File, TryLockError},
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
@@ -183,21 +183,13 @@ impl Drop for SqliteLog {
 
 /// A directory that only the daemon's user can enter, made when it is missing.
 pub(crate) fn create_private(dir: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir)
+    files::private_dirs().recursive(true).create(dir)
 }
 
 /// Locks a data directory for this process, for as long as the file is open.
 pub(crate) fn lock_dir(dir: &Path) -> Result<File, OpenError> {
     let directory = |source| OpenError::Directory { dir: dir.to_owned(), source };
-    let mut options = File::options();
-    options.create(true).read(true).write(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(dir.join("lock")).map_err(directory)?;
+    let mut file = files::private(&dir.join("lock")).map_err(directory)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -328,6 +320,10 @@ impl Log for SqliteLog {
 
     async fn snapshots(&self) -> Result<Vec<(Seq, Bytes)>, LogError> {
         self.on_files(Files::snapshots).await
+    }
+
+    async fn snapshot_seqs(&self) -> Result<Vec<Seq>, LogError> {
+        self.on_files(Files::snapshot_seqs).await
     }
 
     async fn in_fill(&self) -> Result<u32, LogError> {

@@ -30,10 +30,12 @@ pub fn process_name() -> String {
     random::bytes::<12>().map_or_else(|_| format!("t{}", clock::now().0), |bytes| to_hex(&bytes))
 }
 
-/// The process that made a claim's nonce.
+/// The process of ours that made a claim's nonce; `None` for every other nonce, for adapters elsewhere make up their own.
 #[must_use]
-pub fn process_of(nonce: &str) -> &str {
-    nonce.split_once('.').map_or(nonce, |(process, _)| process)
+pub fn process_of(nonce: &str) -> Option<&str> {
+    let (process, number) = nonce.split_once('.')?;
+    let hex = process.len() == 24 && process.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    (hex && number.parse::<u64>().is_ok()).then_some(process)
 }
 
 impl Lane {
@@ -53,7 +55,13 @@ impl Lane {
         if let Some(limits) = &self.limits {
             limits.until_ready().await;
         }
-        let ours = clock::now() <= send.until && self.claim(send).await;
+        if clock::now() > send.until {
+            tracing::warn!(channel = %self.channel, send = %send.send, until = %send.until,
+                "an attempt came here after its end; nothing is sent");
+            self.metrics.late(&self.channel);
+            return claimed();
+        }
+        let ours = self.claim(send).await;
         claimed();
         if !ours {
             return;

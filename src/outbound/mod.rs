@@ -2,6 +2,8 @@
 //! again; that is the core's.
 
 mod attempt;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use attempt::{Limits, process_name, process_of};

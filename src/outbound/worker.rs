@@ -6,7 +6,8 @@ use crate::http::media::Links;
 use crate::log::{Log, LogError, Outbox, Seq, Stored};
 use crate::metrics::Metrics;
 use async_trait::async_trait;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use switchboard_adapter_sdk::{Adapter, Answer, Call, Client};
 use switchboard_envelope::Outbound;
@@ -44,6 +45,19 @@ pub struct Lane {
     pub process: String,
     /// Where providers fetch our files; `None` when nothing of ours is public.
     pub links: Option<Arc<Links>>,
+    /// Why nothing may be sent, while it is so: by a clock that is wrong attempts would be taken for over, or for young.
+    pub clock_wrong: watch::Receiver<Option<String>>,
+}
+
+/// Records of which this process has an attempt that has not come to its claim. One that is delivered again meanwhile must not
+/// wait for the rate, and use it, a second time.
+#[derive(Clone, Default)]
+struct InHand(Arc<Mutex<HashSet<Seq>>>);
+
+impl InHand {
+    fn seqs(&self) -> MutexGuard<'_, HashSet<Seq>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Starts a channel's worker. It takes no new records once `stop` is true, and ends when what it took is settled. Aborting
@@ -51,8 +65,13 @@ pub struct Lane {
 pub fn spawn(lane: Lane, mut stop: watch::Receiver<bool>) -> JoinHandle<()> {
     let lane = Arc::new(lane);
     tokio::spawn(async move {
-        let mut attempts = JoinSet::new();
+        let (mut attempts, in_hand) = (JoinSet::new(), InHand::default());
+        let mut clock_wrong = lane.clock_wrong.clone();
         while !*stop.borrow() {
+            tokio::select! {
+                () = turns(&mut clock_wrong, Option::is_none) => {}
+                _ = stop.changed() => continue,
+            }
             let mut outbox = match lane.log.outbox(&lane.channel).await {
                 Ok(outbox) => outbox,
                 Err(error) => {
@@ -68,13 +87,17 @@ pub fn spawn(lane: Lane, mut stop: watch::Receiver<bool>) -> JoinHandle<()> {
                         acknowledge(outbox.as_mut(), seq).await;
                         continue;
                     }
-                    records = outbox.next(BATCH) => records,
                     _ = stop.changed() => break,
+                    // What is not claimed yet is handed back with the outbox.
+                    () = turns(&mut clock_wrong, Option::is_some) => break,
+                    records = outbox.next(BATCH) => records,
                 };
                 match records {
                     Ok(records) => {
                         for record in records {
-                            run(&lane, &mut attempts, &record, claimed.clone()).await;
+                            if in_hand.seqs().insert(record.seq) {
+                                run(&lane, &mut attempts, &record, &in_hand, claimed.clone()).await;
+                            }
                         }
                     }
                     Err(error) => {
@@ -92,6 +115,13 @@ pub fn spawn(lane: Lane, mut stop: watch::Receiver<bool>) -> JoinHandle<()> {
     })
 }
 
+/// Waits until the clock is as `wanted`; for ever when nobody looks at it.
+async fn turns(clock: &mut watch::Receiver<Option<String>>, wanted: fn(&Option<String>) -> bool) {
+    if clock.wait_for(wanted).await.is_err() {
+        std::future::pending().await
+    }
+}
+
 async fn acknowledge(outbox: &mut dyn Outbox, seq: Seq) {
     if let Err(error) = outbox.ack(seq).await {
         // It will come again, and its claim will be taken.
@@ -101,9 +131,16 @@ async fn acknowledge(outbox: &mut dyn Outbox, seq: Seq) {
 
 /// Starts an attempt. Its record is acknowledged once its claim is decided, so that a process that is killed before leaves it
 /// to whoever is next. No more can wait there than attempts run.
-async fn run(lane: &Arc<Lane>, attempts: &mut JoinSet<()>, stored: &Stored, claimed: mpsc::UnboundedSender<Seq>) {
-    let seq = stored.seq;
+async fn run(
+    lane: &Arc<Lane>,
+    attempts: &mut JoinSet<()>,
+    stored: &Stored,
+    in_hand: &InHand,
+    claimed: mpsc::UnboundedSender<Seq>,
+) {
+    let (seq, in_hand) = (stored.seq, in_hand.clone());
     let done = move || {
+        in_hand.seqs().remove(&seq);
         let _ = claimed.send(seq);
     };
     let record = match Outbound::from_slice(&stored.data) {

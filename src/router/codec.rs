@@ -1,5 +1,6 @@
 //! Events to frames and back: the public part in the open, what came from a person sealed under that person's key.
 
+use super::patience::answered;
 use crate::log::frame::{Frame, FrameError};
 use crate::log::seal::{self, Keyring, SealError, SealKey};
 use crate::log::{KeyId, Log, LogError, Seq, Stored};
@@ -7,16 +8,12 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
-use std::time::Duration;
 use switchboard_envelope::Timestamp;
 use switchboard_routing_rules::event::{Event, Private, Public};
 use switchboard_routing_rules::ids::ContactId;
 
 /// Keys kept in memory at most; the log has them all.
 const KEYS: usize = 40_000;
-/// How long a log that did not answer is left alone.
-const RETRY: Duration = Duration::from_millis(50);
-
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
     #[error(transparent)]
@@ -144,15 +141,7 @@ impl Codec {
     /// The keys of contacts; `None` where there is none, or none any more.
     pub(super) async fn keys(&self, ids: &[ContactId]) -> Result<Vec<Option<SealKey>>, CodecError> {
         let names: Vec<KeyId> = ids.iter().map(ContactId::to_string).collect();
-        loop {
-            match self.keys.fetch(self.log.as_ref(), &names).await.map_err(CodecError::from) {
-                Err(CodecError::Log(LogError::Unavailable(e))) => {
-                    tracing::warn!(error = %e, "cannot read keys; trying again");
-                    tokio::time::sleep(RETRY).await;
-                }
-                answer => return answer,
-            }
-        }
+        answered("keys", || async { Ok(self.keys.fetch(self.log.as_ref(), &names).await?) }).await
     }
 
     /// Forgets keys that never came in force, for their frame was refused.
@@ -218,15 +207,7 @@ impl Codec {
 
     /// The id of the frame at `seq`, read from the log itself.
     pub(super) async fn frame_id_at(&self, log: &Arc<dyn Log>, seq: Seq) -> Result<Option<u128>, CodecError> {
-        let stored = loop {
-            match log.read_log(seq - 1, 1).await {
-                Err(LogError::Unavailable(e)) => {
-                    tracing::warn!(error = %e, "cannot read whose frame it is; trying again");
-                    tokio::time::sleep(RETRY).await;
-                }
-                answer => break answer?,
-            }
-        };
+        let stored = answered("whose frame it is", || log.read_log(seq - 1, 1)).await?;
         Ok(match stored.first().filter(|s| s.seq == seq) {
             Some(s) => Some(Frame::decode(&s.data)?.id),
             None => None,

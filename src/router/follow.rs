@@ -1,9 +1,10 @@
 //! Following: LOG is folded as another router writes it, so that this process answers from its own state, and takes over
 //! without a long replay when nobody leads any more.
 
+use super::patience::{RETRY, answered};
 use super::post::{Post, Standing};
 use super::recover::{self, FRAMES, Folded, RecoverError};
-use super::turn::{RETRY, Router, Stop};
+use super::turn::{Router, Stop};
 use super::unsent::Unsent;
 use crate::log::{Leader, LogError};
 use std::time::Duration;
@@ -40,25 +41,14 @@ pub(super) enum Next {
 
 /// Folds the log from its newest snapshot, for as long as it takes.
 pub(super) async fn fold(post: &mut Post) -> Result<Folded, Stop> {
-    loop {
-        let recovered = async {
-            let unsent = Unsent::new(&post.log, post.may_lead).await?;
-            recover::recover(&post.log, &post.codec, post.empty(), unsent, &post.answers).await
-        };
-        match recovered.await {
-            Ok((folded, answered)) => {
-                post.folded(folded.last, &folded.state);
-                answered.iter().for_each(|(command, reply)| post.answers.publish(*command, reply));
-                return Ok(folded);
-            }
-            Err(RecoverError::Log(LogError::Unavailable(e))) => {
-                tracing::warn!(error = %e, "cannot read the log to fold it; trying again");
-                post.metrics.log_error("read");
-                tokio::time::sleep(RETRY).await;
-            }
-            Err(e) => return Err(e.into()),
-        }
-    }
+    let recover = || async {
+        let unsent = Unsent::new(&post.log, post.may_lead).await?;
+        recover::recover(&post.log, &post.codec, post.empty(), unsent, &post.answers).await
+    };
+    let (folded, replies) = answered("LOG, to fold it", recover).await?;
+    post.folded(folded.last, &folded.state);
+    replies.iter().for_each(|(command, reply)| post.answers.publish(*command, reply));
+    Ok(folded)
 }
 
 impl Follower {
@@ -165,7 +155,8 @@ impl Follower {
         }
         if self.pack_asked.is_none_or(|at| at.elapsed() >= Duration::from_secs(1)) {
             self.pack_asked = Some(Instant::now());
-            self.post.packs.by_hash(&self.post.log, hash).await;
+            // It is asked for again.
+            let _ = self.post.packs.by_hash(&self.post.log, hash).await;
         }
     }
 

@@ -8,6 +8,7 @@ mod codec;
 mod follow;
 mod member;
 mod outgoing;
+mod patience;
 mod post;
 mod recover;
 mod snapshot;

@@ -13,7 +13,7 @@ pub(super) fn out_record(state: &State, event: &Public) -> Option<OutRecord> {
         _ => return None,
     };
     let s = state.sends.get(message)?;
-    // Erased meanwhile: nothing is sent, and the claim at `until` says so.
+    // Erased since: what is released, or asked for, had this when it was decided.
     let p = s.private.as_ref()?;
     let (data, claim_key) = if asks {
         let record = Reconcile {

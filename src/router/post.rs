@@ -210,17 +210,7 @@ impl Post {
 
     /// Why this machine's clock forbids to lead: `now` would be its time, for everything that waits.
     pub(super) async fn clock_hinders(&self) -> Result<Option<String>, LogError> {
-        if self.log.exclusive() {
-            return Ok(None);
-        }
-        let before = crate::clock::now();
-        let theirs = self.log.now().await?;
-        let after = crate::clock::now();
-        // The log's answer was made somewhere between the two.
-        let off = if theirs > after { theirs.since(after) } else { before.since(theirs).max(0) };
-        Ok((off > CLOCK_OFF_MS).then(|| {
-            format!("this machine's clock is {} s off the log's: set it, for instance with chrony", off / 1000)
-        }))
+        crate::clock::off(self.log.as_ref()).await
     }
 
     /// Why this log forbids to lead: the record of IN at the cursor is never trimmed, so where it is another one, or none, LOG and
@@ -240,6 +230,3 @@ impl Post {
         }))
     }
 }
-
-/// A router further off the log's clock than this does not lead.
-const CLOCK_OFF_MS: i64 = 5_000;

@@ -3,7 +3,7 @@
 use super::{Codec, Member, RouterHandle, Seat, Standing};
 use crate::clock;
 use crate::log::memory::{Fate, MemoryLog, MemoryOptions};
-use crate::log::{Class, InRecord, Leader, Log};
+use crate::log::{Claim, Class, InRecord, Leader, Log};
 use crate::metrics::Metrics;
 use crate::packs::{Packs, Source};
 use std::collections::BTreeMap;
@@ -15,6 +15,7 @@ use switchboard_envelope::{
 use switchboard_routing_rules::event::Event;
 use switchboard_routing_rules::ids::Salt;
 use switchboard_routing_rules::pack::Environment;
+use switchboard_routing_rules::state::Phase;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -29,8 +30,8 @@ default: { queue: everyone }
 /// Saturday, 21 November 2026.
 const START: Timestamp = Timestamp(1_795_219_200_000);
 
-/// One log, which several processes share.
-struct Workspace(MemoryLog);
+/// One log, which several processes share, and what its channel is.
+struct Workspace(MemoryLog, ChannelProfile);
 
 impl Workspace {
     fn new() -> Workspace {
@@ -39,7 +40,7 @@ impl Workspace {
 
     fn with(options: MemoryOptions) -> Workspace {
         clock::simulated::start(START);
-        Workspace(MemoryLog::new(&MemoryOptions { exclusive: false, ..options }))
+        Workspace(MemoryLog::new(&MemoryOptions { exclusive: false, ..options }), ChannelProfile::new("sms", "phone"))
     }
 
     async fn process(&self, name: &str) -> Process {
@@ -54,7 +55,7 @@ impl Workspace {
         let codec = Arc::new(Codec::new(log.clone()));
         let (fed, feed) = tokio::sync::mpsc::unbounded_channel();
         let seat = Seat {
-            channels: BTreeMap::from([("sms".to_owned(), ChannelProfile::new("sms", "phone"))]),
+            channels: BTreeMap::from([("sms".to_owned(), self.1.clone())]),
             salt: Salt([9; 16]),
             limits: Default::default(),
             process: name.to_owned(),
@@ -92,6 +93,16 @@ impl Workspace {
         self.ingest(&Inbound::Message(Box::new(message))).await;
     }
 
+    /// An edge has claimed the one attempt that is in flight, under this nonce.
+    async fn claims(&self, router: &Process, nonce: &str) {
+        self.says(1, "a refund please").await;
+        sleep(Duration::from_secs(1)).await;
+        let state = router.handle.state.latest().1;
+        let send = state.sends.values().next().expect("an attempt");
+        let key = format!("sms.{}.{}.{}", send.id, send.part, send.n);
+        assert_eq!(self.0.claim(&key, nonce).await, Ok(Claim::Ours));
+    }
+
     async fn ingest(&self, inbound: &Inbound) {
         let (id, channel) = (inbound.id().to_owned(), inbound.channel().to_owned());
         let record = InRecord { id, channel, class: Class::Vital, data: inbound.to_vec().into() };
@@ -127,6 +138,11 @@ impl Process {
         let waited = tokio::time::timeout(Duration::from_secs(60), standing.wait_for(|s| wanted(s))).await;
         assert!(waited.is_ok(), "it is {:?}", self.handle.standing.borrow());
         began.elapsed()
+    }
+
+    /// Whether the one attempt is still taken for under way.
+    fn waits(&self) -> bool {
+        self.handle.state.latest().1.sends.values().all(|s| matches!(s.phase, Phase::InFlight { .. }))
     }
 
     /// Inputs that its state holds.
@@ -297,4 +313,48 @@ async fn a_router_does_not_lead_where_the_last_decided_input_is_gone() {
     let says_why = |s: &Standing| matches!(s, Standing::Vacant { hindered: Some(why) } if why.contains("record 1 of"));
     assert!(says_why(&two.handle.standing.borrow()), "{:?}", two.handle.standing.borrow());
     assert_eq!(shop.0.log_bounds().await, frames, "it wrote nothing");
+}
+
+/// The form of the nonces of our own processes.
+const EDGE: &str = "00000000000000000000ed9e";
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_call_of_an_adapter_elsewhere_is_not_taken_for_lost() {
+    let external = ChannelProfile { external: true, ..ChannelProfile::new("sms", "phone") };
+    for (profile, nonce) in [
+        (external, format!("{EDGE}.7")),
+        (ChannelProfile::new("sms", "phone"), "k3jx.7".into()),
+        (ChannelProfile::new("sms", "phone"), format!("{EDGE}.x")),
+    ] {
+        let shop = Workspace(Workspace::new().0, profile);
+        let router = shop.process("router").await;
+        shop.claims(&router, &nonce).await;
+        sleep(Duration::from_secs(100)).await;
+        assert!(router.waits(), "{nonce}: its end decides");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edge_whose_connection_comes_and_goes_is_not_taken_for_gone() {
+    let shop = Workspace::new();
+    let router = shop.process("router").await;
+    shop.claims(&router, &format!("{EDGE}.1")).await;
+    for _ in 0..8 {
+        sleep(Duration::from_secs(9)).await;
+        let edge = shop.0.of_process(EDGE);
+        sleep(Duration::from_secs(6)).await;
+        edge.leave();
+    }
+    assert!(router.waits(), "it was there now and again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_edge_that_is_gone_had_claimed_is_settled_before_its_end() {
+    let shop = Workspace::new();
+    let router = shop.process("router").await;
+    shop.claims(&router, &format!("{EDGE}.1")).await;
+    sleep(Duration::from_secs(12)).await;
+    assert!(router.waits(), "it may come back");
+    sleep(Duration::from_secs(20)).await;
+    assert!(!router.waits());
 }

@@ -2,17 +2,21 @@
 
 use super::codec::{CodecError, Encoded, Sealed};
 use super::outgoing::out_record;
+use super::patience::{RETRY, answered};
 use super::post::Post;
 use super::recover::{self, Folded, RecoverError};
 use super::snapshot::Snapshots;
 use super::unsent::Unsent;
 use crate::clock;
 use crate::log::{Commit, FrameWrite, LogError, OutRecord, Seq, Stored};
+use crate::packs::PackError;
+use futures_util::FutureExt as _;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard_envelope::{Action, Inbound, Timestamp};
-use switchboard_routing_rules::decide::stranded;
+use switchboard_routing_rules::decide::{CLOCK_AHEAD_MS, stranded};
 use switchboard_routing_rules::event::Event;
 #[cfg(test)]
 use switchboard_routing_rules::event::Public;
@@ -31,8 +35,6 @@ const FULL: usize = 192 * 1024;
 /// is quarantined.
 const DECISION: usize = 256 * 1024;
 const _: () = assert!(FULL + DECISION < crate::log::frame::MAX_FRAME);
-/// How long a commit without an answer waits before the same bytes are tried again.
-pub(super) const RETRY: Duration = Duration::from_millis(50);
 /// Wall-clock ticks are not finer than this.
 const TICK_MIN: Duration = Duration::from_millis(5);
 const TICK_MAX: Duration = Duration::from_secs(30);
@@ -47,9 +49,19 @@ pub enum Stop {
     #[error(transparent)]
     Recover(#[from] RecoverError),
     #[error("no rule pack can be put in force: {0}")]
-    Pack(#[from] crate::packs::PackError),
+    Pack(PackError),
     #[error("a frame cannot be written: {0}")]
     Codec(#[from] CodecError),
+}
+
+impl From<PackError> for Stop {
+    fn from(e: PackError) -> Stop {
+        match e {
+            // It says nothing of the pack.
+            PackError::Log(e) => Stop::Log(e),
+            e => Stop::Pack(e),
+        }
+    }
 }
 
 /// A router that leads.
@@ -64,6 +76,8 @@ pub(super) struct Router {
     frame: Draft,
     /// When attempts of processes that are gone were last looked for, once IN was drained.
     pub orphans_looked: Option<tokio::time::Instant>,
+    /// Processes that were not there when it was looked for them, and since when.
+    pub absent: BTreeMap<String, tokio::time::Instant>,
     clock_checked: tokio::time::Instant,
 }
 
@@ -116,6 +130,7 @@ impl Router {
             out_last,
             frame: Draft::default(),
             orphans_looked: None,
+            absent: BTreeMap::new(),
             clock_checked: tokio::time::Instant::now(),
         };
         match router.take_lead().await {
@@ -187,17 +202,11 @@ impl Router {
     }
 
     pub(super) async fn read(&self) -> Result<Vec<Stored>, Stop> {
-        loop {
-            match self.post.log.read_in(self.state.cursor.seq, INPUTS).await {
-                Ok(records) => return Ok(records),
-                Err(LogError::Damaged(e)) => return Err(LogError::Damaged(e).into()),
-                Err(e) => {
-                    tracing::warn!(error = %e, "cannot read the log's input; trying again");
-                    self.post.metrics.log_error("read");
-                    tokio::time::sleep(RETRY).await;
-                }
-            }
-        }
+        let read = || async {
+            let records = self.post.log.read_in(self.state.cursor.seq, INPUTS).await;
+            records.inspect_err(|_| self.post.metrics.log_error("read"))
+        };
+        Ok(answered("the records of IN", read).await?)
     }
 
     /// IN is drained: time may move.
@@ -207,6 +216,9 @@ impl Router {
             return self.settle_orphans().await;
         }
         let now = clock::now();
+        if self.state.now.since(now) > CLOCK_AHEAD_MS && self.set_back().await? {
+            return Ok(());
+        }
         if self.next_timer().is_some_and(|at| at <= now) {
             self.overdue(now).await?;
             if self.state.next_timer().is_some_and(|at| at <= now) {
@@ -238,6 +250,20 @@ impl Router {
             }
         }
         Ok(())
+    }
+
+    /// `now` is far ahead of this clock: set back to the log's, if that one says so too.
+    async fn set_back(&mut self) -> Result<bool, Stop> {
+        let Ok(now) = self.post.log.now().await else { return Ok(false) };
+        let ahead = self.state.now.since(now);
+        if ahead <= CLOCK_AHEAD_MS {
+            return Ok(false);
+        }
+        tracing::warn!(seconds = ahead / 1000, "the clock was ahead: everything that waits is set back with it");
+        self.decide(&Input::Timers { now })?;
+        self.commit().await?;
+        self.post.publish(self.last, &self.state);
+        Ok(true)
     }
 
     async fn inputs(&mut self, records: Vec<Stored>) -> Result<(), Stop> {
@@ -281,7 +307,7 @@ impl Router {
                 return self.poison(record, &e.to_string());
             }
         };
-        let candidate = self.candidate(&inbound).await;
+        let candidate = self.candidate(&inbound).await?;
         let input =
             Input::Record { seq: record.seq, stored_at: record.at, inbound: &inbound, candidate: candidate.as_deref() };
         let (pack, state) = (self.pack.clone(), self.lend());
@@ -314,14 +340,15 @@ impl Router {
     }
 
     /// The pack that a command asks for, compiled before the core sees it.
-    async fn candidate(&self, inbound: &Inbound) -> Option<Arc<RulePack>> {
-        let Inbound::Command(c) = inbound else { return None };
+    async fn candidate(&self, inbound: &Inbound) -> Result<Option<Arc<RulePack>>, Stop> {
+        let Inbound::Command(c) = inbound else { return Ok(None) };
         let hash = match &c.action {
-            Action::ReloadPack { hash } => hash.clone(),
-            Action::RollbackPack => self.state.previous_pack.clone()?,
-            _ => return None,
+            Action::ReloadPack { hash } => Some(hash),
+            Action::RollbackPack => self.state.previous_pack.as_ref(),
+            _ => None,
         };
-        self.post.packs.by_hash(&self.post.log, &hash).await
+        let Some(hash) = hash else { return Ok(None) };
+        Ok(answered("a rule pack", || self.post.packs.by_hash(&self.post.log, hash).boxed()).await?)
     }
 
     fn poison(&mut self, record: &Stored, reason: &str) -> Result<(), Stop> {
@@ -350,17 +377,11 @@ impl Router {
 
     /// The state went down with a decision that panicked: what is durable is folded again, and the frame in the making.
     async fn fold_again(&mut self) -> Result<(), Stop> {
-        let folded = loop {
+        let fold = || async {
             let (post, unsent) = (&self.post, Unsent::nothing());
-            match recover::recover(&post.log, &post.codec, post.empty(), unsent, &post.answers).await {
-                Err(RecoverError::Log(LogError::Unavailable(e))) => {
-                    tracing::warn!(error = %e, "cannot read the log to fold it again; trying again");
-                    self.post.metrics.log_error("read");
-                    tokio::time::sleep(RETRY).await;
-                }
-                other => break other?.0,
-            }
+            recover::recover(&post.log, &post.codec, post.empty(), unsent, &post.answers).await
         };
+        let (folded, _) = answered("LOG, to fold it again", fold).await?;
         if folded.last != self.last {
             return Err(RecoverError::AnotherWriter(folded.last).into());
         }

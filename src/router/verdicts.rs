@@ -2,21 +2,30 @@
 //! not finish what it claimed.
 
 use super::outgoing::claim_key;
-use super::turn::{RETRY, Router, Stop};
+use super::patience::answered;
+use super::turn::{Router, Stop};
 use crate::clock;
-use crate::log::{Claim, LogError};
-use std::collections::BTreeMap;
+use crate::log::Claim;
+use crate::outbound::process_of;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard_envelope::Timestamp;
 use switchboard_routing_rules::state::{Phase, SendState};
 use switchboard_routing_rules::{Input, Verdict};
+use tokio::time::Instant;
 
 /// This long after an attempt's end its claim can still be asked, where claims expire.
 const CLAIM_KNOWN_MS: i64 = 10 * 60_000;
 /// How often attempts are looked at whose edge may have died, and how old they are then.
 const ORPHANS: Duration = Duration::from_secs(5);
 const ORPHAN_MS: i64 = 5_000;
+/// A process is gone that was not there at any look for so long: longer than a lost connection takes to come back.
+const GONE: Duration = Duration::from_secs(15);
+/// Questions to the log that are under way at a time.
+const AT_ONCE: usize = 64;
 
 impl Router {
     /// Attempts whose time is over: the claim says whether anything can have been sent.
@@ -31,16 +40,9 @@ impl Router {
                 continue;
             }
             let key = claim_key(&send);
-            let verdict = loop {
-                match self.post.log.claim(&key, "router").await {
-                    Ok(Claim::Ours) => break Verdict::NotSent,
-                    Ok(Claim::Taken) => break Verdict::Unknown,
-                    Err(LogError::Damaged(e)) => return Err(LogError::Damaged(e).into()),
-                    Err(e) => {
-                        tracing::warn!(error = %e, "cannot ask a claim; trying again");
-                        tokio::time::sleep(RETRY).await;
-                    }
-                }
+            let verdict = match answered("a claim", || self.post.log.claim(&key, "router")).await? {
+                Claim::Ours => Verdict::NotSent,
+                Claim::Taken => Verdict::Unknown,
             };
             self.verdict(&send, now, verdict)?;
             self.commit_if_full().await?;
@@ -65,7 +67,9 @@ impl Router {
         let waits = move |s: &&Arc<SendState>| {
             matches!(s.phase, Phase::InFlight { .. }) && s.released.is_none_or(|at| at <= before)
         };
-        self.state.sends.values().filter(waits)
+        // Who serves a channel from outside says nothing of itself in its claims.
+        let ours = |s: &&Arc<SendState>| self.state.channels.get(&s.channel).is_none_or(|c| !c.profile.external);
+        self.state.sends.values().filter(waits).filter(ours)
     }
 
     /// A claim without a result, of a process that is gone, is `unknown` now: nobody will finish it. What a router itself
@@ -73,22 +77,14 @@ impl Router {
     pub(super) async fn settle_orphans(&mut self) -> Result<(), Stop> {
         let age = self.orphans_looked.map(|_| ORPHAN_MS);
         let claimed: Vec<Arc<SendState>> = self.claimed(age).cloned().collect();
-        let mut gone: BTreeMap<String, bool> = BTreeMap::new();
-        let mut orphans = vec![];
-        for send in claimed {
-            let Some(holder) = self.holder(&send).await? else { continue };
-            let process = crate::outbound::process_of(&holder);
-            if process == self.post.process || holder == "router" {
-                continue;
-            }
-            let gone = match gone.get(process) {
-                Some(gone) => *gone,
-                None => *gone.entry(process.to_owned()).or_insert(self.post.log.is_gone(process).await),
-            };
-            if gone {
-                orphans.push(send);
-            }
-        }
+        let holders = at_once(claimed.iter().map(|send| self.holder(send).boxed())).await?;
+        let ours = &self.post.process;
+        let process = |holder: Option<String>| holder.as_deref().and_then(process_of).map(str::to_owned);
+        let held = claimed.into_iter().zip(holders).filter_map(|(send, holder)| Some((process(holder)?, send)));
+        let held: Vec<(String, Arc<SendState>)> = held.filter(|(process, _)| process != ours).collect();
+        let gone = self.gone(held.iter().map(|(process, _)| process.clone()).collect()).await?;
+        let orphans: Vec<Arc<SendState>> =
+            held.into_iter().filter(|(process, _)| gone.contains(process)).map(|(_, send)| send).collect();
         // The last that a process said before it went comes first.
         if !orphans.is_empty() && !self.read().await?.is_empty() {
             return Ok(());
@@ -102,14 +98,59 @@ impl Router {
     }
 
     async fn holder(&self, send: &SendState) -> Result<Option<String>, Stop> {
-        loop {
-            match self.post.log.claimed(&claim_key(send)).await {
-                Err(LogError::Unavailable(e)) => {
-                    tracing::warn!(error = %e, "cannot ask who holds a claim; trying again");
-                    tokio::time::sleep(RETRY).await;
-                }
-                answer => return Ok(answer?),
-            }
+        let key = claim_key(send);
+        Ok(answered("who holds a claim", || self.post.log.claimed(&key)).await?)
+    }
+
+    /// Those of these processes that are gone: on a log that is shared, whose connections come and go, those that were not there
+    /// each time for longer than a connection takes to come back.
+    async fn gone(&mut self, processes: BTreeSet<String>) -> Result<BTreeSet<String>, Stop> {
+        let log = self.post.log.clone();
+        let look = |process: String| {
+            let log = log.clone();
+            async move { Ok(log.is_gone(&process).await.then_some(process)) }.boxed()
+        };
+        let absent: Vec<String> = at_once(processes.into_iter().map(look)).await?.into_iter().flatten().collect();
+        if log.exclusive() {
+            return Ok(absent.into_iter().collect());
         }
+        let now = Instant::now();
+        if self.orphans_looked.is_none_or(|looked| now - looked > GONE) {
+            self.absent.clear();
+        }
+        let since = |process: String| {
+            let since = self.absent.get(&process).copied().unwrap_or(now);
+            (process, since)
+        };
+        let absent: BTreeMap<String, Instant> = absent.into_iter().map(since).collect();
+        self.absent = absent;
+        let long = self.absent.iter().filter(|(_, since)| now - **since >= GONE);
+        Ok(long.map(|(process, _)| process.clone()).collect())
+    }
+}
+
+/// The answers to many questions, of which so many are under way at a time.
+async fn at_once<'a, T>(questions: impl Iterator<Item = BoxFuture<'a, Result<T, Stop>>>) -> Result<Vec<T>, Stop> {
+    let questions: Vec<_> = questions.collect();
+    futures_util::stream::iter(questions).buffered(AT_ONCE).try_collect().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_router_does_not_stand_still_for_each_claim_in_turn() {
+        let began = Instant::now();
+        let ask = |n: u64| {
+            async move {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                Ok(n)
+            }
+            .boxed()
+        };
+        let answers = at_once((0..512).map(ask)).await.expect("answers");
+        assert_eq!(answers, (0..512).collect::<Vec<_>>());
+        assert!(began.elapsed() < Duration::from_millis(200), "{:?}", began.elapsed());
     }
 }

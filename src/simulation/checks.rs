@@ -7,6 +7,7 @@ use crate::router::Codec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use switchboard_envelope::Inbound;
+use switchboard_routing_rules::decide::CLOCK_AHEAD_MS;
 use switchboard_routing_rules::event::{DeadReason, Event, Private, Public};
 use switchboard_routing_rules::ids::{ConvId, MessageId};
 use switchboard_routing_rules::invariants::check_invariants;
@@ -198,6 +199,15 @@ fn i6_no_deadline_is_forgotten(live: &State) -> Result<(), String> {
     let late = live.conversations.values().find(|c| c.next_deadline().is_some_and(|at| now.since(at) > 60_000));
     if let Some(c) = late {
         return Err(format!("I6: {} ({}) was due at {:?}", c.id, c.status.as_str(), c.next_deadline()));
+    }
+    // The longest wait of all: for a customer's answer.
+    let longest = now.plus(14 * 86_400_000 + 60_000);
+    let far = live.conversations.values().find(|c| c.next_deadline().is_some_and(|at| at > longest));
+    if let Some(c) = far {
+        return Err(format!("I6: {} ({}) waits until {:?}", c.id, c.status.as_str(), c.next_deadline()));
+    }
+    if live.now.since(now) > CLOCK_AHEAD_MS {
+        return Err(format!("I6: the router's time is {}, and it is {now}", live.now));
     }
     match live.next_timer().filter(|at| now.since(*at) > 60_000) {
         Some(at) => Err(format!("I6: a timer of {at} did not fire by {now}")),

@@ -27,6 +27,8 @@ pub(super) struct Book {
     pub calls: u64,
     /// Answers go wrong with this chance in a hundred.
     pub trouble: u64,
+    /// A send that was taken before is refused as a repeat, or said to be taken.
+    pub drops_repeats: bool,
 }
 
 #[derive(Clone)]
@@ -71,6 +73,10 @@ impl Caller for Provider {
         let trouble = self.book().trouble;
         let before = self.roll(40);
         tokio::time::sleep(Duration::from_millis(before)).await;
+        let repeat = self.book().drops_repeats && self.book().delivered.iter().any(|d| d.send == send);
+        if repeat {
+            return if self.roll(2) == 0 { answer(400, "you sent that before") } else { answer(201, send) };
+        }
         if self.roll(100) >= trouble {
             self.take(send, to);
             let after = self.roll(40);
@@ -107,12 +113,15 @@ impl Caller for Provider {
 /// The adapter of that provider.
 pub(super) struct SimAdapter {
     pub reconciles: bool,
+    /// The provider drops repeats, so that an attempt that may have been taken is made again.
+    pub same_id_retry: bool,
 }
 
 impl Adapter for SimAdapter {
     fn profile(&self) -> ChannelProfile {
         ChannelProfile {
             reconciles: self.reconciles,
+            same_id_retry: self.same_id_retry,
             reconcile_ms: 5_000,
             proactive: true,
             in_flight: 4,

@@ -150,6 +150,7 @@ impl World {
         let provider = Provider::new(Dice::new(seed ^ 0x5eed));
         provider.book().trouble = dice.below(40);
         let reconciles = dice.below(2) == 0;
+        provider.book().drops_repeats = dice.below(3) == 0;
         let mut world =
             World { log, provider, ledger: Ledger::default(), dice, reconciles, faults, serial: 0, processes };
         world.live().await?;
@@ -165,12 +166,13 @@ impl World {
     /// A process starts: recovery, leading, lanes. Recovery meets the log's faults too, so it may need several tries.
     async fn start(&self) -> Result<Process, String> {
         self.now();
-        let process = format!("process-{}", STARTS.fetch_add(1, Ordering::Relaxed));
+        let process = format!("{:024x}", STARTS.fetch_add(1, Ordering::Relaxed));
         let own = self.log.of_process(&process);
         let log: Arc<dyn Log> = Arc::new(own.clone());
         let files = vec![("pack.yaml".to_owned(), PACK.as_bytes().to_vec())];
         let packs = Arc::new(Packs::new(Source::Files(files), Environment::default()));
-        let adapter: Arc<dyn Adapter> = Arc::new(SimAdapter { reconciles: self.reconciles });
+        let adapter: Arc<dyn Adapter> =
+            Arc::new(SimAdapter { reconciles: self.reconciles, same_id_retry: self.provider.book().drops_repeats });
         let profiles = BTreeMap::from([(CHANNEL.to_owned(), adapter.profile())]);
         let metrics = Arc::new(Metrics::default());
         let mut tries = 0;
@@ -207,6 +209,7 @@ impl World {
             parallel: 4,
             process,
             links: None,
+            clock_wrong: watch::channel(None).1,
         };
         let lane = spawn(lane, stopping.clone());
         let running = tokio::spawn(async move {
@@ -245,7 +248,7 @@ impl World {
                 }
             }
             let one = seat(&mut self.dice, crew.len());
-            match self.dice.below(16) {
+            match self.dice.below(17) {
                 0..=5 => self.customer_writes().await,
                 6..=9 => self.agent_acts(&crew[one]).await,
                 10 => self.provider_reports().await,
@@ -268,6 +271,7 @@ impl World {
                     crew.insert(one, self.start().await?);
                 }
                 15 if crew.len() > 1 => self.pause(&crew[one]).await,
+                16 if self.dice.below(4) == 0 => self.clock_goes_ahead().await,
                 _ => self.pass(Duration::from_millis(3)).await,
             }
             if self.dice.below(4) == 0 {
@@ -289,6 +293,18 @@ impl World {
             self.pass(Duration::from_millis(ms)).await;
         }
         process.log.pause(false);
+    }
+
+    /// The machine's clock is ahead for a moment, by minutes or days; the world goes on meanwhile.
+    async fn clock_goes_ahead(&mut self) {
+        let minutes = [3, 600, 60_000][seat(&mut self.dice, 3)];
+        clock::simulated::ahead(minutes * 60_000);
+        for _ in 0..=self.dice.below(3) {
+            self.customer_writes().await;
+            let ms = self.dice.below(20_000);
+            self.pass(Duration::from_millis(ms)).await;
+        }
+        clock::simulated::ahead(0);
     }
 
     /// Time passes; the log's clock follows.

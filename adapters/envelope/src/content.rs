@@ -34,6 +34,23 @@ impl Address {
 #[serde(transparent)]
 pub struct BlobRef(pub String);
 
+impl BlobRef {
+    const PREFIX: &str = "blob:sha256:";
+
+    /// The blob whose bytes have this hash, in hex.
+    #[must_use]
+    pub fn of_hash(hash: &str) -> BlobRef {
+        BlobRef(format!("{}{hash}", BlobRef::PREFIX))
+    }
+
+    /// The hash in hex; `None` when this names no blob.
+    #[must_use]
+    pub fn hash(&self) -> Option<&str> {
+        let hash = self.0.strip_prefix(BlobRef::PREFIX)?;
+        (hash.len() == 64 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))).then_some(hash)
+    }
+}
+
 /// A file that came with a message, or goes out with one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -127,4 +144,21 @@ pub enum Visibility {
     #[default]
     Private,
     Public,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::BlobRef;
+
+    #[test]
+    fn only_a_hash_in_lower_case_names_a_blob() {
+        let hash = "0a".repeat(32);
+        assert_eq!(BlobRef::of_hash(&hash).hash(), Some(hash.as_str()));
+        for wrong in
+            ["", "../../log.db", &hash[1..], &format!("{hash}0"), &hash.to_uppercase(), &format!("{}/", &hash[1..])]
+        {
+            assert_eq!(BlobRef::of_hash(wrong).hash(), None, "{wrong}");
+        }
+        assert_eq!(BlobRef(hash).hash(), None, "without its prefix");
+    }
 }

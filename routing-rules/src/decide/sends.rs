@@ -79,6 +79,13 @@ impl Draft<'_> {
             return false;
         };
         let failures = c.failures;
+        if send.private.is_none() {
+            // Erased meanwhile: there is nobody to send to, and what is released has a record in OUT.
+            let send = Arc::clone(send);
+            self.dead(&send, unsent(&send, DeadReason::Expired));
+            self.emit(Public::DeadCleared { conv: send.conv, message: send.id, resent: None });
+            return true;
+        }
         let until =
             now.plus(UNTIL_MS.max(c.profile.send_timeout_ms.saturating_mul(2)).min(600_000)).min(send.not_after);
         let released = Public::Released { conv: send.conv, message: send.id, part: send.part, n: send.n + 1, until };
@@ -220,7 +227,7 @@ impl Draft<'_> {
             return self.retry(send, r, Outcome::Unknown, r.and_then(|r| r.retry_after_ms));
         }
         self.attempt_ended(send.clone(), r, Outcome::Unknown, None);
-        match profile.filter(|p| p.reconciles && p.reconcile_ms > 0) {
+        match profile.filter(|p| p.reconciles && p.reconcile_ms > 0 && send.private.is_some()) {
             Some(p) => {
                 let until = self.now().plus(p.reconcile_ms);
                 let (conv, message) = (send.conv, send.id);

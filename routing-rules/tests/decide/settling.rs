@@ -1,6 +1,7 @@
 //! What channels say after a send, and what was written outside: opt-outs that the provider knows, and echoes.
 
 use crate::life::{ANN, CHANNEL, Life, dead, released};
+use std::sync::Arc;
 use switchboard_envelope::{
     Action, Address, Attachment, AttemptResult, Author, ChannelProfile, ConsentChange, ConsentState, Inbound, Outcome,
 };
@@ -238,4 +239,26 @@ fn a_success_that_comes_while_the_retry_waits_for_its_turn_settles_the_send() {
     assert!(ignored(&life.hears(&early)), "an attempt that was never made proves nothing");
     let events = life.result(&send, Outcome::Accepted, false, &["SM2"]);
     assert!(events.iter().any(|e| matches!(e.public, Public::Sent { .. })), "{events:?}");
+}
+
+#[test]
+fn what_was_erased_is_neither_released_nor_asked_for_so_that_each_of_them_has_its_place_in_out() {
+    let erase = |life: &mut Life| {
+        let id = *life.state.sends.keys().next().expect("a send");
+        Arc::make_mut(life.state.sends.get_mut(&id).expect("a send")).private = None;
+    };
+    let asks = ChannelProfile { reconciles: true, reconcile_ms: 5_000, ..ChannelProfile::new("sms", "phone") };
+    let mut life = Life::on(asks);
+    life.customer("SM1");
+    life.asks("pause", Action::PauseChannel { target: CHANNEL.into() });
+    life.answers("1", "hi");
+    erase(&mut life);
+    let (_, events) = life.asks("resume", Action::ResumeChannel { target: CHANNEL.into() });
+    assert!(released(&events).is_empty() && life.state.sends.is_empty(), "{events:?}");
+
+    let (_, _, send) = life.answers("2", "hi");
+    erase(&mut life);
+    let events = life.result(&send, Outcome::Unknown, false, &[]);
+    assert!(!events.iter().any(|e| matches!(e.public, Public::Reconciling { .. })), "{events:?}");
+    assert_eq!(dead(&events), [DeadReason::Unknown]);
 }

@@ -188,3 +188,20 @@ fn answers_are_forgotten_after_a_week() {
     assert_eq!(steps, [true, true, false]);
     assert_eq!(w.db.query_row("SELECT count(*) FROM answers", [], |r| r.get::<_, i64>(0)).unwrap(), 1);
 }
+
+#[tokio::test]
+async fn a_history_that_log_was_trimmed_beyond_is_made_again_from_what_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let (story, log) = (story(), Frames::new());
+    let (w, _) = history_of(dir.path(), &story[..1]);
+    // Frame 2 is gone, and with it what it says of the conversations that history holds.
+    story.iter().skip(2).cloned().for_each(|f| log.push(f));
+    let (_stop, stopped) = watch::channel(false);
+    let (handle, _task) = spawn_projection(log.clone(), w, log.decoder(), stopped);
+    let mut cursor = handle.history().watch_cursor();
+    let last = story.last().unwrap().0;
+    tokio::time::timeout(WHILE, cursor.wait_for(|c| *c == last)).await.unwrap().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (_, fresh) = history_of(dir.path(), &story[2..]);
+    assert_eq!(dump(handle.history().path()), dump(fresh.path()));
+}

@@ -120,10 +120,10 @@ pub(super) async fn download(
     if let Err(ms) = channel.requests.take(session.visitor.as_str(), state.monotonic_ms()) {
         return problem(state.refuse_for(&channel, ErrorCode::RateLimited, ms));
     }
-    if hash.len() != 64 || !hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+    let blob = BlobRef::of_hash(&hash);
+    if blob.hash().is_none() {
         return StatusCode::NOT_FOUND.into_response();
     }
-    let blob = BlobRef(format!("blob:sha256:{hash}"));
     match state.backend.get_file(channel.id(), session.visitor.as_str(), &blob).await {
         Ok(Some(bytes)) => attachment(bytes, &query.map(|Query(q)| q.name).unwrap_or_default()),
         Ok(None) => StatusCode::NOT_FOUND.into_response(),

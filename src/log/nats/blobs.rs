@@ -5,7 +5,7 @@ use super::{
     bucket::{self, Bucket},
     link::{Link, no_answer},
 };
-use crate::log::{LogError, Seq};
+use crate::log::{LogError, Seq, hash_of};
 use crate::random;
 use async_nats::HeaderMap;
 use aws_lc_rs::{
@@ -16,11 +16,14 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE};
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
 use switchboard_adapter_sdk::signature::{sha256_hex, to_hex};
 use switchboard_envelope::{BlobRef, Timestamp};
 
 const CHUNK: usize = 128 * 1024;
-const PREFIX: &str = "blob:sha256:";
+/// What an adapter in another process may describe: as much as the daemon fetches itself, in chunks of 4 KiB on average.
+const EXTERNAL_MAX: usize = 16 * 1024 * 1024;
+const EXTERNAL_CHUNKS: usize = 4096;
 /// The list of snapshots, a value of the bucket EDGES: a list by subject would go through every blob.
 const SNAPSHOTS: &str = "switchboard.snapshots";
 /// The one before the newest is kept, until the newest was verified.
@@ -35,6 +38,18 @@ pub(super) struct Blobs {
     pub scope_key: hmac::Key,
 }
 
+/// Where an object is kept.
+pub(super) struct Place {
+    /// What clients call it, and the subject of its description.
+    name: String,
+    description: String,
+    /// What the names of its chunks begin with.
+    under: &'static str,
+}
+
+/// Snapshots are below a token that no channel has as its id, so that they can be listed without going through every blob.
+const UNDER: &str = "_snapshots.";
+
 /// The description of an object.
 #[derive(Serialize, Deserialize)]
 struct Object {
@@ -47,14 +62,6 @@ struct Object {
     digest: String,
 }
 
-fn checked(blob: &BlobRef) -> Result<&str, LogError> {
-    let hash = blob.0.strip_prefix(PREFIX).unwrap_or_default();
-    if hash.len() == 64 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-        return Ok(hash);
-    }
-    Err(LogError::Refused(format!("`{}` is not `{PREFIX}<64 hex digits>`", blob.0)))
-}
-
 fn digest_of(bytes: &[u8]) -> String {
     format!("SHA-256={}", URL_SAFE.encode(digest(&SHA256, bytes)))
 }
@@ -64,7 +71,7 @@ impl Blobs {
         format!("OBJ_{}", self.bucket)
     }
 
-    fn chunks(&self, nuid: &str) -> String {
+    pub(super) fn chunks(&self, nuid: &str) -> String {
         format!("$O.{}.C.{nuid}", self.bucket)
     }
 
@@ -80,24 +87,48 @@ impl Blobs {
     pub(super) async fn put_blob(&self, scope: &str, bytes: &Bytes) -> Result<BlobRef, LogError> {
         let hash = sha256_hex(bytes);
         let name = self.blob_name(scope, &hash);
-        if self.find(&name).await?.is_none() {
-            self.put(&name, bytes).await?;
+        let place = Place { description: self.description(&name), name, under: "" };
+        if self.find_at(&place.description).await?.is_none() {
+            self.put(place, bytes).await?;
         }
-        Ok(BlobRef(format!("{PREFIX}{hash}")))
+        Ok(BlobRef::of_hash(&hash))
     }
 
     /// What an adapter in another process describes a blob with. It has no key for scopes, and its account may write below its
     /// channel only.
-    fn external(&self, scope: &str, hash: &str) -> String {
-        let channel = scope.split_once('/').map_or(scope, |(channel, _)| channel);
-        let scope = to_hex(digest(&SHA256, scope.as_bytes()).as_ref().split_at(16).0);
-        format!("$O.{}.M.{channel}.{scope}.{hash}", self.bucket)
+    pub(super) fn external(&self, scope: &str, hash: &str) -> String {
+        let digest = to_hex(digest(&SHA256, scope.as_bytes()).as_ref().split_at(16).0);
+        format!("$O.{}.M.{}.{digest}.{hash}", self.bucket, channel_of(scope))
+    }
+
+    /// A description by an adapter in another process is believed when it names chunks of its own channel, and no more than a file
+    /// may have.
+    async fn find_external(&self, scope: &str, hash: &str) -> Result<Option<Object>, LogError> {
+        let Some(object) = self.find_at(&self.external(scope, hash)).await? else { return Ok(None) };
+        let channel = channel_of(scope);
+        let random = object.nuid.strip_prefix(channel).and_then(|rest| rest.strip_prefix('.')).unwrap_or_default();
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        if random.is_empty() || !random.bytes().all(plain) {
+            return Err(LogError::Damaged(format!(
+                "the blob {hash} is described by chunks that are not of `{channel}`"
+            )));
+        }
+        if object.size > EXTERNAL_MAX || object.chunks > EXTERNAL_CHUNKS {
+            return Err(LogError::Damaged(format!(
+                "the blob {hash} of `{channel}` is described as {} bytes in {} chunks: at most {EXTERNAL_MAX} in {EXTERNAL_CHUNKS}",
+                object.size, object.chunks
+            )));
+        }
+        Ok(Some(object))
     }
 
     pub(super) async fn get_blob(&self, scope: &str, blob: &BlobRef) -> Result<Option<Bytes>, LogError> {
-        let hash = checked(blob)?;
-        let found = match self.read(&self.blob_name(scope, hash)).await? {
-            None => self.read_at(&self.external(scope, hash)).await?,
+        let hash = hash_of(blob)?;
+        let found = match self.read_at(&self.description(&self.blob_name(scope, hash))).await? {
+            None => match self.find_external(scope, hash).await? {
+                Some(object) => self.chunks_of(&object, &self.external(scope, hash)).await?,
+                None => None,
+            },
             found => found,
         };
         if found.as_ref().is_some_and(|bytes| sha256_hex(bytes) != hash) {
@@ -107,13 +138,15 @@ impl Blobs {
     }
 
     pub(super) async fn delete_blob(&self, scope: &str, blob: &BlobRef) -> Result<(), LogError> {
-        let hash = checked(blob)?;
-        self.delete(&self.blob_name(scope, hash)).await?;
-        self.delete_at(&self.external(scope, hash)).await
-    }
-
-    async fn find(&self, name: &str) -> Result<Option<Object>, LogError> {
-        self.find_at(&self.description(name)).await
+        let hash = hash_of(blob)?;
+        self.delete_at(&self.description(&self.blob_name(scope, hash))).await?;
+        match self.find_external(scope, hash).await {
+            Ok(Some(object)) => self.remove(&self.external(scope, hash), Some(&object)).await,
+            Ok(None) => Ok(()),
+            // What it names may be another's.
+            Err(LogError::Damaged(_)) => self.remove(&self.external(scope, hash), None).await,
+            Err(e) => Err(e),
+        }
     }
 
     async fn find_at(&self, description: &str) -> Result<Option<Object>, LogError> {
@@ -123,10 +156,11 @@ impl Blobs {
         object.map(Some).map_err(|e| LogError::Damaged(format!("the description of a blob: {e}")))
     }
 
-    async fn put(&self, name: &str, bytes: &Bytes) -> Result<(), LogError> {
-        let before = self.find(name).await?;
+    pub(super) async fn put(&self, place: Place, bytes: &Bytes) -> Result<(), LogError> {
+        let Place { name, description: subject, under } = place;
+        let before = self.find_at(&subject).await?;
         let nuid = random::bytes::<12>().map_err(|e| LogError::Unavailable(e.to_string()))?;
-        let nuid = to_hex(&nuid);
+        let nuid = format!("{under}{}", to_hex(&nuid));
         let mut chunks = 0;
         for at in (0..bytes.len()).step_by(CHUNK) {
             let chunk = bytes.slice(at..bytes.len().min(at + CHUNK));
@@ -138,7 +172,7 @@ impl Blobs {
             chunks += 1;
         }
         let object = Object {
-            name: name.to_owned(),
+            name,
             bucket: self.bucket.clone(),
             nuid,
             size: bytes.len(),
@@ -149,19 +183,22 @@ impl Blobs {
         let description = serde_json::to_vec(&object).map_err(|e| LogError::Refused(e.to_string()))?;
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Rollup", "sub");
-        self.link.publish(self.description(name), headers, description.into()).await?;
+        self.link.publish(subject, headers, description.into()).await?;
         if let Some(before) = before {
             bucket::purge(&self.link, &self.stream(), &json!({ "filter": self.chunks(&before.nuid) })).await?;
         }
         Ok(())
     }
 
-    async fn read(&self, name: &str) -> Result<Option<Bytes>, LogError> {
-        self.read_at(&self.description(name)).await
+    async fn read_at(&self, description: &str) -> Result<Option<Bytes>, LogError> {
+        match self.find_at(description).await? {
+            Some(object) => self.chunks_of(&object, description).await,
+            None => Ok(None),
+        }
     }
 
-    async fn read_at(&self, description: &str) -> Result<Option<Bytes>, LogError> {
-        let Some(object) = self.find_at(description).await? else { return Ok(None) };
+    /// The bytes of an object, and no more of them than its description says.
+    async fn chunks_of(&self, object: &Object, description: &str) -> Result<Option<Bytes>, LogError> {
         let subject = self.chunks(&object.nuid);
         let (mut bytes, mut seq) = (BytesMut::new(), 0);
         for _ in 0..object.chunks {
@@ -169,6 +206,9 @@ impl Blobs {
             let Some(chunk) = bucket::get(&self.link, &self.stream(), &query).await? else { break };
             seq = chunk.seq;
             bytes.extend_from_slice(&chunk.data);
+            if bytes.len() > object.size {
+                break;
+            }
         }
         if digest_of(&bytes) == object.digest {
             return Ok(Some(bytes.freeze()));
@@ -182,15 +222,19 @@ impl Blobs {
         }
     }
 
-    async fn delete(&self, name: &str) -> Result<(), LogError> {
-        self.delete_at(&self.description(name)).await
+    async fn delete_at(&self, description: &str) -> Result<(), LogError> {
+        match self.find_at(description).await? {
+            Some(object) => self.remove(description, Some(&object)).await,
+            None => Ok(()),
+        }
     }
 
-    async fn delete_at(&self, description: &str) -> Result<(), LogError> {
-        let Some(object) = self.find_at(description).await? else { return Ok(()) };
+    async fn remove(&self, description: &str, object: Option<&Object>) -> Result<(), LogError> {
         // The description goes first: without it nothing is found.
         bucket::purge(&self.link, &self.stream(), &json!({ "filter": description })).await?;
-        bucket::purge(&self.link, &self.stream(), &json!({ "filter": self.chunks(&object.nuid) })).await?;
+        if let Some(object) = object {
+            bucket::purge(&self.link, &self.stream(), &json!({ "filter": self.chunks(&object.nuid) })).await?;
+        }
         Ok(())
     }
 
@@ -202,17 +246,20 @@ impl Blobs {
     }
 
     pub(super) async fn put_snapshot(&self, at: Seq, bytes: &Bytes) -> Result<(), LogError> {
-        self.put(&snapshot_name(at), bytes).await?;
+        self.put(self.snapshot(at), bytes).await?;
         let (listed, record) = self.snapshot_list().await?;
         let mut list: Vec<Seq> = listed.iter().copied().filter(|seq| *seq != at).chain([at]).collect();
         list.sort_unstable_by(|a, b| b.cmp(a));
         list.truncate(KEPT);
         // A router that was paused in here must not take away what its successor listed meanwhile.
         if !self.edges.replace(SNAPSHOTS, record, json!(list).to_string().into()).await? {
+            if !self.snapshot_list().await?.0.contains(&at) {
+                self.delete_at(&self.snapshot(at).description).await?;
+            }
             return Err(LogError::Refused("another process stored a snapshot at the same time".into()));
         }
         for old in listed.iter().chain([&at]).filter(|seq| !list.contains(seq)) {
-            self.delete(&snapshot_name(*old)).await?;
+            self.delete_at(&self.snapshot(*old).description).await?;
         }
         Ok(())
     }
@@ -220,7 +267,7 @@ impl Blobs {
     pub(super) async fn snapshots(&self) -> Result<Vec<(Seq, Bytes)>, LogError> {
         let mut snapshots = vec![];
         for at in self.snapshot_list().await?.0 {
-            match self.read(&snapshot_name(at)).await {
+            match self.read_at(&self.snapshot(at).description).await {
                 Ok(Some(bytes)) => snapshots.push((at, bytes)),
                 Ok(None) => tracing::error!(at, "a snapshot is listed and gone"),
                 // It costs time, not data: an older one, or the whole log, is folded instead.
@@ -230,8 +277,56 @@ impl Blobs {
         }
         Ok(snapshots)
     }
+
+    pub(super) async fn snapshot_seqs(&self) -> Result<Vec<Seq>, LogError> {
+        Ok(self.snapshot_list().await?.0)
+    }
+
+    pub(super) fn snapshot(&self, at: Seq) -> Place {
+        let description = format!("$O.{}.M.{UNDER}{at:020}", self.bucket);
+        Place { name: format!("snapshots/{at:020}"), description, under: UNDER }
+    }
+
+    /// Removes what is left of snapshots that were begun and never listed, as by a process that was killed. For who begins to lead,
+    /// and writes none yet; one that its predecessor is still writing is newer than those that are listed.
+    pub(super) async fn sweep(&self) -> Result<(), LogError> {
+        let listed = self.snapshot_seqs().await?;
+        let Some(newest) = listed.first() else { return Ok(()) };
+        let descriptions = format!("$O.{}.M.{UNDER}", self.bucket);
+        let mut kept = BTreeSet::new();
+        for subject in self.subjects(&descriptions).await? {
+            let at = subject.strip_prefix(&descriptions).and_then(|at| at.parse::<Seq>().ok());
+            if at.is_some_and(|at| at < *newest && !listed.contains(&at)) {
+                self.delete_at(&subject).await?;
+            } else if let Some(object) = self.find_at(&subject).await? {
+                kept.insert(self.chunks(&object.nuid));
+            }
+        }
+        for chunks in self.subjects(&self.chunks(UNDER)).await? {
+            if !kept.contains(&chunks) {
+                bucket::purge(&self.link, &self.stream(), &json!({ "filter": chunks })).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The subjects of the bucket with one more token than `prefix`.
+    pub(super) async fn subjects(&self, prefix: &str) -> Result<Vec<String>, LogError> {
+        #[derive(Deserialize)]
+        struct Info {
+            state: Subjects,
+        }
+        #[derive(Deserialize)]
+        struct Subjects {
+            #[serde(default)]
+            subjects: BTreeMap<String, u64>,
+        }
+        let filter = json!({ "subjects_filter": format!("{prefix}*") });
+        let info: Info = self.link.api(&format!("STREAM.INFO.{}", self.stream()), &filter).await?;
+        Ok(info.state.subjects.into_keys().collect())
+    }
 }
 
-fn snapshot_name(at: Seq) -> String {
-    format!("snapshots/{at:020}")
+fn channel_of(scope: &str) -> &str {
+    scope.split_once('/').map_or(scope, |(channel, _)| channel)
 }

@@ -63,7 +63,7 @@ pub struct NatsLog {
     claims: Bucket,
     keys: Bucket,
     edges: Bucket,
-    blobs: Blobs,
+    blobs: Arc<Blobs>,
     presence: Presence,
     duties: Duties,
     durability: String,
@@ -86,12 +86,12 @@ impl NatsLog {
         let bucket = |name| Bucket::new(link.clone(), names.bucket(name));
         let (claims, keys, edges) = (bucket("CLAIMS"), bucket("KEYS"), bucket("EDGES"));
         let scopes = scopes_key(&keys).await.map_err(gone)?;
-        let blobs = Blobs {
+        let blobs = Arc::new(Blobs {
             link: link.clone(),
             bucket: names.bucket("BLOBS"),
             edges: edges.clone(),
             scope_key: hmac::Key::new(hmac::HMAC_SHA256, &scopes),
-        };
+        });
         let inn = Feed::new(link.clone(), names.inn(), in_state.last_seq);
         let log = Feed::new(link.clone(), names.log(), log_state.last_seq);
         let mut tasks = vec![answering, log.follow()];
@@ -272,6 +272,10 @@ impl Log for NatsLog {
         self.blobs.snapshots().await
     }
 
+    async fn snapshot_seqs(&self) -> Result<Vec<Seq>, LogError> {
+        self.blobs.snapshot_seqs().await
+    }
+
     async fn in_fill(&self) -> Result<u32, LogError> {
         let bytes = feed::info(&self.link, &self.names.inn()).await?.state.bytes;
         Ok(super::in_fill(bytes, self.inlet.room.max_bytes()))
@@ -316,7 +320,16 @@ impl Log for NatsLog {
     }
 
     async fn stand(&self, leads: bool) -> Result<(), LogError> {
-        self.presence.stand(leads).await
+        self.presence.stand(leads).await?;
+        if leads {
+            let blobs = Arc::clone(&self.blobs);
+            tokio::spawn(async move {
+                if let Err(e) = blobs.sweep().await {
+                    tracing::debug!(error = %e, "what is left of old snapshots could not be removed");
+                }
+            });
+        }
+        Ok(())
     }
 
     async fn duty(&self, name: &str) -> Result<bool, LogError> {

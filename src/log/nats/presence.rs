@@ -7,7 +7,10 @@ use async_nats::{RequestErrorKind, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tokio::task::JoinHandle;
@@ -22,6 +25,8 @@ pub(super) struct Presence {
     title: String,
     /// Answers for the workspace while this process leads.
     leading: Mutex<Option<JoinHandle<()>>>,
+    /// How often our own connection had been lost when it was last asked who is gone.
+    lost: AtomicU64,
 }
 
 async fn ask(link: &Link, subject: String) -> Leader {
@@ -53,12 +58,17 @@ impl Presence {
             why: e.to_string(),
         })?;
         let answering = tokio::spawn(answer(link.clone(), questions, title.clone()));
-        Ok((Presence { link: link.clone(), names: names.clone(), title, leading: Mutex::default() }, answering))
+        let lost = AtomicU64::new(*link.losses().borrow());
+        Ok((Presence { link: link.clone(), names: names.clone(), title, leading: Mutex::default(), lost }, answering))
     }
 
-    /// Whether the process of this name has left the broker. A paused one has not.
+    /// Whether the process of this name has left the broker. A paused one has not, and nothing is sure while our own connection
+    /// comes and goes.
     pub(super) async fn is_gone(&self, process: &str) -> bool {
-        ask(&self.link, self.names.process_subject(process)).await == Leader::Nobody
+        let lost = self.link.losses();
+        let gone = ask(&self.link, self.names.process_subject(process)).await == Leader::Nobody;
+        let seen = self.lost.swap(*lost.borrow(), Ordering::Relaxed);
+        gone && seen == *lost.borrow()
     }
 
     pub(super) async fn leader(&self) -> Leader {

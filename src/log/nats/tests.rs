@@ -2,11 +2,14 @@
 
 use super::{NatsLog, NatsOptions};
 use crate::log::{
-    Leader, Log,
+    Leader, Log, LogError,
     conformance::{Backend, conformance_suite, within},
 };
+use async_nats::HeaderMap;
 use async_trait::async_trait;
+use bytes::Bytes;
 use std::sync::Arc;
+use switchboard_envelope::BlobRef;
 use switchboard_simulators::NatsServer;
 
 /// A broker of a test's own.
@@ -144,4 +147,75 @@ async fn a_server_that_cannot_serve_is_refused_with_what_to_do() {
     let guarded = NatsServer::with("authorization { token: secret }");
     let denied = refusal(guarded.url()).await;
     assert!(denied.contains("cannot connect") && denied.contains("authorization"), "{denied}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_adapters_description_of_a_blob_reaches_no_further_than_its_own_chunks() {
+    let broker = OnBroker::new();
+    let log = NatsLog::open(&broker.options()).await.expect("open");
+    let others = log.put_blob("sms/ann", Bytes::from_static(b"a picture")).await.expect("put");
+    let hello = BlobRef::of_hash("2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824");
+    let hash = hello.hash().expect("a hash");
+    let publish =
+        async |subject: String, data: Bytes| log.link.publish(subject, HeaderMap::new(), data).await.expect("publish");
+    for _ in 0..3 {
+        publish(format!("$O.{}.C.line.many", log.blobs.bucket), Bytes::from_static(b"hello")).await;
+    }
+    let describe = async |nuid: &str, size: u64, chunks: u64| {
+        let digest = "SHA-256=LPJNul-wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=";
+        let object = serde_json::json!({ "name": "n", "bucket": log.blobs.bucket, "nuid": nuid, "size": size,
+            "mtime": "2026-11-21T20:22:05Z", "chunks": chunks, "digest": digest });
+        publish(log.blobs.external("line/bob", hash), object.to_string().into()).await;
+    };
+    for (nuid, size, chunks) in [
+        (">", 5, 1),
+        ("line.>", 5, 1),
+        ("line.", 5, 1),
+        ("sms.x", 5, 1),
+        ("line.one", 1 << 30, 1),
+        ("line.one", 5, 1 << 30),
+    ] {
+        describe(nuid, size, chunks).await;
+        let read = log.get_blob("line/bob", &hello).await;
+        assert!(matches!(read, Err(LogError::Damaged(_))), "{nuid} {size} {chunks}: {read:?}");
+        log.delete_blob("line/bob", &hello).await.expect("delete");
+        assert_eq!(log.get_blob("line/bob", &hello).await, Ok(None));
+    }
+    assert_eq!(
+        log.get_blob("sms/ann", &others).await,
+        Ok(Some(Bytes::from_static(b"a picture"))),
+        "what is another's stays"
+    );
+    describe("line.many", 5, 3).await;
+    assert!(matches!(log.get_blob("line/bob", &hello).await, Err(LogError::Damaged(_))), "more than it says");
+    describe("line.many", 5, 1).await;
+    assert_eq!(log.get_blob("line/bob", &hello).await, Ok(Some(Bytes::from_static(b"hello"))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn snapshots_that_were_never_listed_leave_nothing_behind() {
+    let broker = OnBroker::new();
+    let (one, two) = (broker.options(), broker.options());
+    let (one, two) = (NatsLog::open(&one).await.expect("open"), NatsLog::open(&two).await.expect("open"));
+    let bytes = Bytes::from(vec![7; 300_000]);
+    let kept = async || {
+        let under = |letter: &str| format!("$O.{}.{letter}._snapshots.", one.blobs.bucket);
+        let subjects = async |letter: &str| one.blobs.subjects(&under(letter)).await.expect("subjects").len();
+        (subjects("M").await, subjects("C").await, one.snapshot_seqs().await.expect("list").len())
+    };
+    let mut refused = 0;
+    for at in 1..=20 {
+        let both = tokio::join!(one.put_snapshot(2 * at, bytes.clone()), two.put_snapshot(2 * at + 1, bytes.clone()));
+        refused += u32::from(both.0.is_err()) + u32::from(both.1.is_err());
+    }
+    assert!(refused > 0, "else this proves nothing of refused ones");
+    assert_eq!(kept().await, (2, 2, 2));
+    // A process that was killed before it listed one, and one that was killed before it described one.
+    one.blobs.put(one.blobs.snapshot(1), &bytes).await.expect("put");
+    let chunk = one.blobs.chunks("_snapshots.cut");
+    one.link.publish(chunk, HeaderMap::new(), bytes.slice(..9)).await.expect("publish");
+    assert_eq!(kept().await, (3, 4, 2));
+    two.stand(true).await.expect("stand");
+    within(async { while kept().await != (2, 2, 2) {} }).await;
+    assert_eq!(one.snapshots().await.expect("read").len(), 2);
 }

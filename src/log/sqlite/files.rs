@@ -1,11 +1,11 @@
 //! Blobs and snapshots: large, so they are files beside the database, durable before anybody hears of them.
 
-use crate::log::{LogError, Seq};
+use crate::log::{LogError, Seq, hash_of};
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::{
-    fs::{self, File},
+    fs::{self, DirBuilder, File},
     hash::Hasher,
     io::{self, ErrorKind, Write as _},
     path::{Path, PathBuf},
@@ -14,7 +14,6 @@ use std::{
 use switchboard_adapter_sdk::signature::sha256_hex;
 use switchboard_envelope::BlobRef;
 
-const BLOB_PREFIX: &str = "blob:sha256:";
 const HASH_BYTES: usize = 32;
 
 pub(super) struct Files {
@@ -40,7 +39,7 @@ impl Files {
             fs::remove_dir_all(&files.unfinished)?;
         }
         for path in [&files.blobs, &files.snapshots, &files.unfinished] {
-            fs::create_dir_all(path)?;
+            private_dir(path)?;
         }
         sync_dir(dir)?;
         Ok(files)
@@ -54,11 +53,11 @@ impl Files {
         if !there {
             self.place(&dir, &name, &[bytes]).map_err(|e| write_error("a blob", &e))?;
         }
-        Ok(BlobRef(format!("{BLOB_PREFIX}{name}")))
+        Ok(BlobRef::of_hash(&name))
     }
 
     pub(super) fn get_blob(&self, scope: &str, blob: &BlobRef) -> Result<Option<Bytes>, LogError> {
-        let name = blob_name(blob)?;
+        let name = hash_of(blob)?;
         let path = self.scope_dir(scope).join(name);
         let Some(bytes) = read(&path)? else { return Ok(None) };
         if sha256_hex(&bytes) != name {
@@ -73,7 +72,7 @@ impl Files {
     pub(super) fn delete_blob(&self, scope: &str, blob: &BlobRef) -> Result<(), LogError> {
         let dir = self.scope_dir(scope);
         let failed = |e: &io::Error| write_error("a blob", e);
-        match fs::remove_file(dir.join(blob_name(blob)?)) {
+        match fs::remove_file(dir.join(hash_of(blob)?)) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
             other => other.map_err(|e| failed(&e))?,
         }
@@ -114,7 +113,7 @@ impl Files {
         Ok(found)
     }
 
-    fn snapshot_seqs(&self) -> Result<Vec<Seq>, LogError> {
+    pub(super) fn snapshot_seqs(&self) -> Result<Vec<Seq>, LogError> {
         let failed = |e: io::Error| LogError::Unavailable(format!("cannot list {}: {e}", self.snapshots.display()));
         let mut seqs = Vec::new();
         for entry in fs::read_dir(&self.snapshots).map_err(failed)? {
@@ -142,13 +141,46 @@ impl Files {
     }
 }
 
-/// A file that only the daemon's user can read, made when it is missing.
+/// A file that only the daemon's user can read, made when it is missing, and made so when it is there.
 pub(crate) fn private(path: &Path) -> io::Result<File> {
     let mut options = File::options();
-    options.create(true).write(true).truncate(false);
+    options.create(true).read(true).write(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    let file = options.open(path)?;
+    close_to_others(&file, 0o600)?;
+    Ok(file)
+}
+
+/// A directory below the daemon's own that only its user can enter, made when it is missing, and made so when it is there.
+fn private_dir(dir: &Path) -> io::Result<()> {
+    match private_dirs().create(dir) {
+        Err(e) if e.kind() != ErrorKind::AlreadyExists => Err(e),
+        _ => close_to_others(&File::open(dir)?, 0o700),
+    }
+}
+
+/// Makes directories that only the daemon's user can enter.
+pub(super) fn private_dirs() -> DirBuilder {
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "modes are of Unix"))]
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+}
+
+/// What others may read of an earlier start, or of a copy, they may read no more.
+fn close_to_others(file: &File, mode: u32) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        if file.metadata()?.permissions().mode() & 0o077 != 0 {
+            file.set_permissions(fs::Permissions::from_mode(mode))?;
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = (file, mode);
+    Ok(())
 }
 
 fn write_synced(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
@@ -159,7 +191,7 @@ fn write_synced(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
 
 fn move_into(from: &Path, dir: &Path, name: &str) -> io::Result<()> {
     loop {
-        match fs::create_dir(dir) {
+        match private_dirs().create(dir) {
             Ok(()) => dir.parent().map_or(Ok(()), sync_dir)?,
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
             Err(e) => return Err(e),
@@ -195,12 +227,34 @@ fn write_error(what: &str, error: &io::Error) -> LogError {
 }
 
 /// The hash in a reference. It becomes a file's name, so nothing else may pass.
-fn blob_name(blob: &BlobRef) -> Result<&str, LogError> {
-    let is_hash = |s: &&str| s.len() == 2 * HASH_BYTES && s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    let refused = || LogError::Refused(format!("`{}` is not `{BLOB_PREFIX}<64 hex digits>`", blob.0));
-    blob.0.strip_prefix(BLOB_PREFIX).filter(is_hash).ok_or_else(refused)
-}
-
 fn snapshot_name(at: Seq) -> String {
     format!("{at:020}")
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("metadata").permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn what_others_could_read_is_closed_to_them_and_new_folders_are_closed_from_the_start() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("log.db");
+        fs::write(&file, b"kept").expect("write");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("chmod");
+        fs::create_dir(dir.path().join("blobs")).expect("mkdir");
+        fs::set_permissions(dir.path().join("blobs"), fs::Permissions::from_mode(0o755)).expect("chmod");
+        drop(private(&file).expect("open"));
+        assert_eq!((mode(&file), fs::read(&file).expect("read")), (0o600, b"kept".to_vec()));
+        let files = Files::open(dir.path(), [1; 16]).expect("open");
+        files.put_blob("sms/ann", b"a picture").expect("put");
+        let folders = fs::read_dir(&files.blobs).expect("list").map(|e| e.expect("entry").path());
+        for path in folders.chain([files.blobs.clone(), files.snapshots.clone(), files.unfinished.clone()]) {
+            assert_eq!(mode(&path), 0o700, "{}", path.display());
+        }
+    }
 }

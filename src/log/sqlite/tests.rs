@@ -261,3 +261,23 @@ fn no_statement_is_compiled_again_because_another_value_is_bound() {
         assert_eq!(statement.get_status(rusqlite::StatementStatus::RePrepare), 0);
     }
 }
+
+#[tokio::test]
+async fn a_send_that_is_dated_in_the_future_goes_when_a_later_one_is_old_and_not_before() {
+    let dir = TempDir::new().expect("dir");
+    let log = open(dir.path());
+    assert_eq!(log.commit(0, frame("frame", 1, (0..600).map(|n| send("sms", n)).collect())).await, Commit::Done(1));
+    assert_eq!(log.claim("sms.s0.1.1", "edge").await, Ok(crate::log::Claim::Ours));
+    drop(log);
+    let db = rusqlite::Connection::open(dir.path().join("log.db")).expect("open");
+    db.execute("UPDATE out_records SET at = at + 86400000 WHERE seq <= 500", []).expect("update");
+    drop(db);
+    let log = open(dir.path());
+    let now = log.now().await.expect("now");
+    for before in [switchboard_envelope::Timestamp(0), now.plus(-60_000)] {
+        log.trim_out(before).await.expect("trim");
+        assert!(log.claimed("sms.s0.1.1").await.expect("claim").is_some(), "an attempt may still need it");
+    }
+    log.trim_out(now.plus(1)).await.expect("trim");
+    assert_eq!(log.claimed("sms.s0.1.1").await, Ok(None), "as old as those behind it");
+}

@@ -11,7 +11,7 @@ use switchboard_envelope::Timestamp;
 
 const CHUNK_RECORDS: i64 = 256;
 pub(super) const CHUNK_BYTES: usize = 1 << 20;
-/// OUT records from the future were stored by a clock that was wrong; they would stay for as long as it was wrong by.
+/// OUT records from the future were stored by a clock that was wrong. They are as old as what came after them says.
 const FUTURE_MS: i64 = 3_600_000;
 
 struct Old {
@@ -84,13 +84,15 @@ pub(super) fn trim_out(turn: &mut Turn<'_>, before: Timestamp) -> rusqlite::Resu
 
 /// OUT is trimmed from its beginning, up to the first record that is to be kept.
 fn first_kept(turn: &Turn<'_>, before: Timestamp) -> rusqlite::Result<Seq> {
-    let mut query =
-        turn.conn.prepare_cached("SELECT seq, at FROM out_records WHERE seq >= ?1 ORDER BY seq LIMIT ?2")?;
-    let mut rows = query.query(params![sql(turn.counters.out_first), CHUNK_RECORDS])?;
+    let mut query = turn
+        .conn
+        .prepare_cached("SELECT seq, at FROM out_records WHERE seq >= ?1 AND at < ?2 ORDER BY seq LIMIT ?3")?;
+    let future = turn.now.plus(FUTURE_MS).0;
+    let mut rows = query.query(params![sql(turn.counters.out_first), future, CHUNK_RECORDS])?;
     let mut end = turn.counters.out_first;
     while let Some(row) = rows.next()? {
         let at = Timestamp(row.get(1)?);
-        if at >= before && at.since(turn.now) < FUTURE_MS {
+        if at >= before {
             break;
         }
         end = unsql(row.get::<_, i64>(0)?) + 1;

@@ -275,5 +275,5 @@ async fn an_adapters_account_may_speak_for_its_channel_and_for_nothing_else() {
     })
     .await;
     let reasons: Vec<&str> = held.iter().filter_map(|q| q["reason"].as_str()).collect();
-    assert!(reasons.contains(&"an adapter in another process sends no commands"), "{reasons:?}");
+    assert!(reasons.contains(&"commands come from the API, and from no channel"), "{reasons:?}");
 }

@@ -1,0 +1,179 @@
+//! A lane over the log in memory: what it waits for, and what it does once only.
+
+use super::{Caller, Lane, Limits, process_name, process_of, spawn};
+use crate::clock;
+use crate::log::memory::{Faults, MemoryLog, MemoryOptions};
+use crate::log::{Claim, Commit, FrameWrite, Log, OutRecord};
+use crate::metrics::Metrics;
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use switchboard_adapter_sdk::{Adapter, Answer, AttemptOutcome, Call, CallBody, CallError, RawRequest, Verdict};
+use switchboard_envelope::{
+    Address, Author, ChannelProfile, Content, Inbound, Outbound, Outcome, Raw, Send as SendRecord, Timestamp,
+};
+use switchboard_routing_rules::State;
+use switchboard_routing_rules::ids::Salt;
+use tokio::sync::watch;
+
+/// A provider that counts what it is asked.
+#[derive(Default)]
+struct Counts(AtomicU32);
+
+#[async_trait]
+impl Caller for Counts {
+    async fn call(&self, _: Call) -> Answer {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Err(CallError::Lost("no answer".into()))
+    }
+}
+
+struct Plain;
+
+impl Adapter for Plain {
+    fn profile(&self) -> ChannelProfile {
+        ChannelProfile::new("sms", "phone")
+    }
+
+    fn verify(&self, _: &RawRequest) -> Verdict {
+        Verdict::Genuine
+    }
+
+    fn parse(&self, _: &RawRequest) -> Vec<Inbound> {
+        vec![]
+    }
+
+    fn reparse(&self, _: &Raw, _: Bytes, _: Timestamp) -> Vec<Inbound> {
+        vec![]
+    }
+
+    fn encode(&self, _: &SendRecord) -> Result<Call, AttemptOutcome> {
+        let (url, body) = ("http://provider/".into(), CallBody::Empty);
+        Ok(Call { method: http::Method::POST, url, headers: vec![], body, timeout: Duration::from_secs(1) })
+    }
+
+    fn classify(&self, _: &SendRecord, _: &Answer, _: Timestamp) -> AttemptOutcome {
+        AttemptOutcome::new(Outcome::Unknown)
+    }
+}
+
+struct Edge {
+    log: MemoryLog,
+    provider: Arc<Counts>,
+    metrics: Arc<Metrics>,
+    _stop: watch::Sender<bool>,
+}
+
+impl Edge {
+    fn start(log: MemoryLog, limits: Option<Limits>, clock_wrong: watch::Receiver<Option<String>>) -> Edge {
+        let (provider, metrics) = (Arc::new(Counts::default()), Arc::new(Metrics::default()));
+        let lane = Lane {
+            channel: "sms".into(),
+            adapter: Arc::new(Plain),
+            log: Arc::new(log.clone()),
+            client: provider.clone(),
+            limits,
+            send_timeout: Duration::from_secs(1),
+            metrics: metrics.clone(),
+            parallel: 64,
+            process: process_name(),
+            links: None,
+            clock_wrong,
+        };
+        let (stop, stopping) = watch::channel(false);
+        drop(spawn(lane, stopping));
+        Edge { log, provider, metrics, _stop: stop }
+    }
+
+    /// Releases so many attempts, which end at `until`.
+    async fn release(&self, count: u64, until: Timestamp) {
+        let out = |n: u64| {
+            let send = SendRecord {
+                send: format!("s{n}"),
+                part: 1,
+                n: 1,
+                until,
+                channel: "sms".into(),
+                conversation: "c".into(),
+                thread: "t".into(),
+                to: Address::new("phone", "+15551230001"),
+                content: Content::text("hi"),
+                author: Author::Agent { id: "ann".into() },
+                reply_to: vec![],
+                traceparent: None,
+            };
+            let claim_key = send.claim_key();
+            OutRecord { channel: "sms".into(), claim_key, until, data: Outbound::Send(Box::new(send)).to_vec().into() }
+        };
+        let sends = (1..=count).map(out).collect();
+        let frame = FrameWrite { bytes: Bytes::from_static(b"frame"), keys: vec![], out_first: 1, sends };
+        assert_eq!(self.log.commit(0, frame).await, Commit::Done(1));
+    }
+
+    async fn asked(&self, count: u32) {
+        let there = async {
+            while self.provider.0.load(Ordering::Relaxed) < count {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), there).await.expect("the provider is asked in time");
+    }
+}
+
+fn right() -> watch::Receiver<Option<String>> {
+    watch::channel(None).1
+}
+
+#[tokio::test]
+async fn a_record_that_is_delivered_again_while_it_waits_for_the_rate_does_not_use_the_rate_twice() {
+    let faults = Faults { redeliver: 500, ..Faults::default() };
+    let log = MemoryLog::new(&MemoryOptions { faults, ..MemoryOptions::default() });
+    let every = governor::Quota::with_period(Duration::from_millis(50)).expect("a period");
+    let limits = governor::RateLimiter::direct(every.allow_burst(NonZeroU32::MIN));
+    let edge = Edge::start(log, Some(limits), right());
+    let began = Instant::now();
+    edge.release(10, clock::now().plus(60_000)).await;
+    edge.asked(10).await;
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?} for half a second of sends", began.elapsed());
+}
+
+#[tokio::test]
+async fn an_edge_whose_clock_is_wrong_leaves_its_sends_to_others() {
+    let (clock, wrong) = watch::channel(Some("an hour ahead".to_owned()));
+    let edge = Edge::start(MemoryLog::new(&MemoryOptions::default()), None, wrong);
+    // By the clock that is wrong it would be over.
+    edge.release(3, clock::now().plus(60_000)).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(edge.log.claim("sms.s1.1.1", "another").await, Ok(Claim::Ours), "nothing was claimed");
+    clock.send_replace(None);
+    edge.asked(2).await;
+}
+
+#[tokio::test]
+async fn an_attempt_that_is_dropped_for_it_is_too_late_is_counted() {
+    let edge = Edge::start(MemoryLog::new(&MemoryOptions::default()), None, right());
+    edge.release(1, clock::now().plus(-1)).await;
+    let counted = async {
+        while !edge
+            .metrics
+            .text(0, &State::new(Salt([0; 16])), clock::now())
+            .contains("late_attempts_total{channel=\"sms\"} 1")
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), counted).await.expect("it is counted");
+    assert_eq!(edge.provider.0.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn only_nonces_of_our_own_form_name_a_process() {
+    let ours = process_name();
+    assert_eq!(process_of(&format!("{ours}.12")), Some(ours.as_str()));
+    for foreign in ["router", "k3jx.7", "0123456789abcdef01234567", "0123456789ABCDEF01234567.1", "", "."] {
+        assert_eq!(process_of(foreign), None, "{foreign}");
+    }
+}
