@@ -1,0 +1,329 @@
+//! What we write: an envelope and a mail for one send. Pure: the same send gives the same bytes, so a retry is the same mail.
+
+use crate::{
+    address, html,
+    ids::{Keys, OurMail, Tag, Verp},
+    reply, subject,
+};
+use lettre::{
+    Address, Message,
+    address::Envelope,
+    message::{
+        Attachment, Mailbox, MultiPart, MultiPartBuilder, SinglePart,
+        header::{ContentType, HeaderName, HeaderValue},
+    },
+};
+use std::time::{Duration, SystemTime};
+use switchboard_adapter_sdk::signature::to_base64;
+use switchboard_envelope::{Author, Send, Timestamp};
+
+/// The largest mail that is sent, in bytes; the large providers take no more.
+pub const MAX_MAIL: usize = 25 * 1024 * 1024;
+/// Of a long chain of References its first id and this many of the last are kept.
+const MAX_REFERENCES: usize = 20;
+/// The most bytes of a quoted text.
+const MAX_QUOTE: usize = 20_000;
+/// The longest subject, in characters.
+const MAX_SUBJECT: usize = 250;
+
+/// How a channel writes.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The address that mails come from.
+    pub address: String,
+    /// The name beside it.
+    pub name: Option<String>,
+    /// The domain of our Message-IDs.
+    pub domain: String,
+    pub keys: Keys,
+    /// What our loop header says.
+    pub instance: String,
+    /// Answers and bounces come to `name+tag@domain`: the mailbox takes addresses with a tag.
+    pub tags: bool,
+    /// The line above the quote, from which on nothing in an answer is new.
+    pub above_line: bool,
+}
+
+/// The mail that is answered, as far as it is known.
+#[derive(Clone, Debug, Default)]
+pub struct Parent {
+    pub message_id: Option<String>,
+    pub in_reply_to: Vec<String>,
+    pub references: Vec<String>,
+    pub subject: Option<String>,
+    /// Who wrote it, as the sentence above the quote says.
+    pub author: Option<String>,
+    pub at: Option<Timestamp>,
+    /// What is quoted.
+    pub text: Option<String>,
+}
+
+/// A mail that can be handed to a mail server.
+#[derive(Clone, Debug)]
+pub struct Mail {
+    /// Where bounces go.
+    pub from: Address,
+    pub to: Address,
+    /// Without brackets.
+    pub message_id: String,
+    pub bytes: Vec<u8>,
+}
+
+impl Mail {
+    /// # Errors
+    /// Never for what [`compose`] made.
+    pub fn envelope(&self) -> Result<Envelope, lettre::error::Error> {
+        Envelope::new(Some(self.from.clone()), vec![self.to.clone()])
+    }
+}
+
+/// Why nothing can be sent; the sentence is for the agent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("`{0}` is no address that mail can be sent to")]
+    Address(String),
+    #[error("there is nothing to send")]
+    Empty,
+    #[error("the mail has {0} bytes, and {MAX_MAIL} are allowed: leave files out")]
+    TooLarge(usize),
+    #[error("the channel has no key to sign its addresses with: set `secret`")]
+    Key,
+    #[error("the mail could not be written: {0}")]
+    Build(String),
+}
+
+/// Writes the mail of a send. `files` are the bytes of its attachments, in their order; `signature` stands below the text;
+/// `now` is when the send was accepted, so that every attempt is the same mail.
+///
+/// # Errors
+/// When the content cannot be a mail.
+pub fn compose(
+    send: &Send,
+    parent: &Parent,
+    files: &[Vec<u8>],
+    signature: Option<&str>,
+    identity: &Identity,
+    now: Timestamp,
+) -> Result<Mail, Refused> {
+    let to = mailbox(send.to.name.as_deref(), &send.to.value)?;
+    let from = mailbox(identity.name.as_deref(), &identity.address)?;
+    if send.content.text.trim().is_empty() && send.content.html.is_none() && files.is_empty() {
+        return Err(Refused::Empty);
+    }
+    let keys = &identity.keys;
+    let message_id = OurMail::id(keys, &send.conversation, &send.send, send.part, &send.to.value, &identity.domain)
+        .ok_or(Refused::Key)?;
+    let parent_id = parent.message_id.clone().or_else(|| send.reply_to.last().cloned());
+    let chain = chain(parent, parent_id.as_deref());
+    let mut mail = Message::builder()
+        .from(from)
+        .to(to.clone())
+        .raw_header(words("Subject", &subject_of(send, parent, parent_id.is_some())))
+        .date(SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(now.0).unwrap_or(0)))
+        .message_id(Some(format!("<{message_id}>")))
+        .raw_header(plain("X-Switchboard-Loop", &identity.instance));
+    if let Some(parent) = parent_id.as_deref().filter(|id| is_id(id)) {
+        mail = mail.raw_header(ids("In-Reply-To", &[parent.to_owned()]));
+    }
+    if !chain.is_empty() {
+        mail = mail.raw_header(ids("References", &chain));
+    }
+    let mut bounces = identity.address.clone();
+    if identity.tags {
+        let answers = Tag::address(keys, &send.conversation, &send.to.value, &identity.address).ok_or(Refused::Key)?;
+        mail = mail.reply_to(mailbox(identity.name.as_deref(), &answers)?);
+        bounces = Verp::address(keys, &send.send, send.part, &identity.address).ok_or(Refused::Key)?;
+    }
+    if let Author::Auto { .. } = send.author {
+        let kind = if parent_id.is_some() { "auto-replied" } else { "auto-generated" };
+        mail = mail
+            .raw_header(plain("Auto-Submitted", kind))
+            .raw_header(plain("X-Auto-Response-Suppress", "All"))
+            .raw_header(plain("Precedence", "auto_reply"));
+    }
+    let text = text_of(send, parent, signature, identity);
+    let page = send.content.html.as_deref().map(|page| page_of(page, &text, &send.content.text));
+    let body = body(send, files, text, page);
+    let written = match body {
+        Body::Single(part) => mail.singlepart(part),
+        Body::Multi(part) => mail.multipart(part),
+    };
+    let bytes = written.map_err(|e| Refused::Build(e.to_string()))?.formatted();
+    if bytes.len() > MAX_MAIL {
+        return Err(Refused::TooLarge(bytes.len()));
+    }
+    let from = bounces.parse().map_err(|_| Refused::Address(bounces.clone()))?;
+    Ok(Mail { from, to: to.email, message_id, bytes })
+}
+
+/// The ids of a conversation so far, the parent last (RFC 5322 §3.6.4).
+fn chain(parent: &Parent, parent_id: Option<&str>) -> Vec<String> {
+    let mut ids = match (parent.references.as_slice(), parent.in_reply_to.as_slice()) {
+        ([], [only]) => vec![only.clone()],
+        (references, _) => references.to_vec(),
+    };
+    ids.extend(parent_id.map(str::to_owned));
+    ids.retain(|id| is_id(id));
+    // The last place of an id is the one that counts.
+    let mut seen = std::collections::BTreeSet::new();
+    let mut kept: Vec<String> = ids.into_iter().rev().filter(|id| seen.insert(id.clone())).collect();
+    kept.reverse();
+    if kept.len() > MAX_REFERENCES + 1 {
+        kept.drain(1..kept.len() - MAX_REFERENCES);
+    }
+    kept
+}
+
+/// An id that can stand in a field as it is.
+fn is_id(id: &str) -> bool {
+    (1..=250).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic() && b != b'<' && b != b'>')
+}
+
+/// Text for one line of a header: what would end the line is a blank.
+fn line(text: &str, most: usize) -> String {
+    let text: String =
+        text.chars().map(|c| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c }).collect();
+    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(most).collect::<String>().trim().to_owned()
+}
+
+fn plain(name: &'static str, value: &str) -> HeaderValue {
+    HeaderValue::new(HeaderName::new_from_ascii_str(name), line(value, 200))
+}
+
+/// Words in any language, after [`line`]: plain where they are ASCII, else encoded as a whole (RFC 2047), cut between letters.
+fn words(name: &'static str, text: &str) -> HeaderValue {
+    let plain = text.is_ascii() && !text.contains("=?");
+    let encoded = if plain { text.to_owned() } else { encoded_words(text) };
+    HeaderValue::dangerous_new_pre_encoded(HeaderName::new_from_ascii_str(name), text.to_owned(), encoded)
+}
+
+fn encoded_words(text: &str) -> String {
+    // 45 bytes are 60 letters of base64, and a word may have 75.
+    let mut pieces = vec![String::new()];
+    for letter in text.chars() {
+        if pieces.last().is_none_or(|p| p.len() + letter.len_utf8() > 45) {
+            pieces.push(String::new());
+        }
+        if let Some(piece) = pieces.last_mut() {
+            piece.push(letter);
+        }
+    }
+    let words: Vec<String> = pieces.iter().map(|p| format!("=?utf-8?B?{}?=", to_base64(p.as_bytes()))).collect();
+    words.join("\r\n ")
+}
+
+/// Ids a line each: they are not to be encoded, whatever is in them, and [`is_id`] holds for each.
+fn ids(name: &'static str, ids: &[String]) -> HeaderValue {
+    let written = ids.iter().map(|id| format!("<{id}>")).collect::<Vec<_>>();
+    HeaderValue::dangerous_new_pre_encoded(
+        HeaderName::new_from_ascii_str(name),
+        written.join(" "),
+        written.join("\r\n "),
+    )
+}
+
+fn mailbox(name: Option<&str>, address: &str) -> Result<Mailbox, Refused> {
+    let wrong = || Refused::Address(line(address, 100));
+    let one_line = !address.chars().any(|c| c.is_control() || c.is_whitespace());
+    let parsed: Address = address.parse().map_err(|_| wrong())?;
+    let name = name.map(|n| line(n, 100)).filter(|n| !n.is_empty());
+    if one_line && address::split(address).is_some() { Ok(Mailbox::new(name, parsed)) } else { Err(wrong()) }
+}
+
+fn subject_of(send: &Send, parent: &Parent, answers: bool) -> String {
+    let own = send.content.subject.as_deref().map(|s| line(s, MAX_SUBJECT)).filter(|s| !s.is_empty());
+    let theirs = parent.subject.as_deref().map(|s| line(s, MAX_SUBJECT)).filter(|s| !s.is_empty());
+    match own.or(theirs) {
+        Some(words) if answers => subject::reply(&words),
+        Some(words) => words,
+        None if answers => "Re: your message".into(),
+        None => "A message for you".into(),
+    }
+}
+
+/// The text, the signature, and what it answers.
+fn text_of(send: &Send, parent: &Parent, signature: Option<&str>, identity: &Identity) -> String {
+    let tidy = |text: &str| text.replace("\r\n", "\n").replace('\r', "\n").replace('\0', "");
+    let mut text = tidy(&send.content.text).trim_end().to_owned();
+    if let Some(signature) = signature.map(tidy).filter(|s| !s.trim().is_empty()) {
+        text.push_str("\n\n-- \n");
+        text.push_str(signature.trim());
+    }
+    if let Some(quoted) = parent.text.as_deref().map(tidy).filter(|t| !t.trim().is_empty()) {
+        text.push_str("\n\n");
+        if identity.above_line {
+            text.push_str(reply::ABOVE);
+            text.push_str("\n\n");
+        }
+        let at = parent.at.map(|at| format!("On {at}, ")).unwrap_or_default();
+        let who = parent
+            .author
+            .as_deref()
+            .map(|a| line(a, 100))
+            .filter(|a| !a.is_empty())
+            .unwrap_or_else(|| send.to.value.clone());
+        text.push_str(&format!("{at}{who} wrote:\n"));
+        let mut end = quoted.len().min(MAX_QUOTE);
+        while !quoted.is_char_boundary(end) {
+            end -= 1;
+        }
+        for quoted in quoted.get(..end).unwrap_or_default().trim_end().lines() {
+            text.push_str(if quoted.starts_with('>') || quoted.is_empty() { ">" } else { "> " });
+            text.push_str(quoted);
+            text.push('\n');
+        }
+    }
+    text.trim_end().to_owned() + "\n"
+}
+
+/// The page, and below it what the text has below its own words.
+fn page_of(page: &str, whole: &str, own: &str) -> String {
+    let safe = html::read(page, true).html.unwrap_or_else(|| html::from_text(own));
+    let rest = whole.get(own.trim_end().len()..).unwrap_or_default().trim();
+    if rest.is_empty() { safe } else { format!("{safe}\n<br>{}", html::from_text(rest)) }
+}
+
+enum Body {
+    Single(SinglePart),
+    Multi(MultiPart),
+}
+
+fn body(send: &Send, files: &[Vec<u8>], text: String, page: Option<String>) -> Body {
+    // Boundaries of a retry must be the same. The send's token is in no text that a person writes.
+    let boundary = |kind: &str| format!("=_{kind}.{}.{}", line(&send.send, 40), send.part);
+    let words = match page {
+        Some(page) => Body::Multi(
+            builder(MultiPart::alternative(), boundary("a"))
+                .singlepart(SinglePart::plain(text))
+                .singlepart(SinglePart::html(page)),
+        ),
+        None => Body::Single(SinglePart::plain(text)),
+    };
+    if files.is_empty() {
+        return words;
+    }
+    let mixed = builder(MultiPart::mixed(), boundary("m"));
+    let mut all = match words {
+        Body::Single(part) => mixed.singlepart(part),
+        Body::Multi(part) => mixed.multipart(part),
+    };
+    for (i, bytes) in files.iter().enumerate() {
+        let known = send.content.attachments.get(i);
+        let mime = known.map(|a| a.mime.as_str()).unwrap_or_default();
+        // A mail inside of a mail must not be encoded, and a multipart needs a boundary: as a file it is just bytes.
+        let whole = mime.starts_with("message/") || mime.starts_with("multipart/");
+        let kind = Some(mime).filter(|m| !whole && m.is_ascii()).and_then(|m| ContentType::parse(m).ok());
+        let name = crate::file_name::safe(known.map(|a| a.name.as_str()).unwrap_or_default(), i + 1, mime);
+        all = all.singlepart(Attachment::new(name).body(bytes.clone(), kind.unwrap_or_else(octets)));
+    }
+    Body::Multi(all)
+}
+
+fn builder(multi: MultiPartBuilder, boundary: String) -> MultiPartBuilder {
+    multi.boundary(boundary)
+}
+
+#[expect(clippy::expect_used, reason = "a constant type, which every test with a file builds")]
+fn octets() -> ContentType {
+    ContentType::parse("application/octet-stream").expect("a constant type")
+}

@@ -1,0 +1,243 @@
+//! Which conversation a mail belongs to, and whose word counts; what becomes of the mails that machines send.
+
+use super::{CONV, NOW, SEND, settings, trusting};
+use crate::{
+    events::events,
+    ids::{OurMail, Tag, Verp},
+    read::{Kind, Settings, read},
+};
+use switchboard_envelope::{ConsentState, Echo, Inbound, Message, Receipt, ReceiptStatus};
+
+const ANN: &str = "ann@customer.example";
+
+fn message_with(mail: &str, settings: &Settings) -> Message {
+    match events(mail.as_bytes(), settings, NOW).events.as_slice() {
+        [Inbound::Message(m)] => (**m).clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn message(mail: &str) -> Message {
+    message_with(mail, &trusting())
+}
+
+fn our_id(settings: &Settings) -> String {
+    OurMail::id(&settings.keys, CONV, SEND, 1, ANN, "desk.example").unwrap()
+}
+
+fn mail(from: &str, fields: &str) -> String {
+    format!(
+        "From: {from}\nTo: support@desk.example\nSubject: Kettle\nMessage-ID: <{}@x>\n{fields}\nHello\n",
+        fields.len()
+    )
+}
+
+#[test]
+fn a_customers_mails_share_a_thread_by_their_first_one_and_nobody_elses_do() {
+    let first = message(&mail(ANN, "Message-ID: <one@x>\n").replacen("Message-ID: <20@x>\n", "", 1));
+    let ours = our_id(&trusting());
+    let answer = message(&mail(ANN, &format!("In-Reply-To: <{ours}>\nReferences: <one@x> <{ours}>\n")));
+    let changed = message(&mail(ANN, "References: <one@x>\n").replace("Kettle", "Something else"));
+    assert_eq!(first.thread, answer.thread);
+    assert_eq!(first.thread, changed.thread);
+    assert_eq!(answer.meta.get("conversation").map(String::as_str), Some(CONV));
+    assert_eq!(answer.references, [ours.clone(), "one@x".into()]);
+    let stranger =
+        message(&mail("eve@evil.example", &format!("In-Reply-To: <{ours}>\nReferences: <one@x> <{ours}>\n")));
+    assert_ne!(first.thread, stranger.thread);
+    assert_eq!(stranger.meta.get("conversation"), None, "a Message-ID is no secret");
+    assert_eq!(stranger.meta.get("mentions").map(String::as_str), Some(CONV));
+    let other = message(&mail(ANN, ""));
+    assert_ne!(first.thread, other.thread);
+}
+
+#[test]
+fn a_tag_leads_to_its_conversation_whoever_answers_and_a_made_up_one_to_none() {
+    let address = Tag::address(&trusting().keys, CONV, ANN, "support@desk.example").unwrap();
+    let by = |from: &str, address: &str| {
+        message(&format!("Delivered-To: {address}\nFrom: {from}\nTo: support@desk.example\n\nHello\n"))
+    };
+    let own = by(ANN, &address);
+    assert_eq!((own.meta.get("conversation").map(String::as_str), own.meta.get("participant")), (Some(CONV), None));
+    let colleague = by("bob@customer.example", &address.to_uppercase());
+    assert_eq!(colleague.meta.get("conversation").map(String::as_str), Some(CONV));
+    assert_eq!(colleague.meta.get("participant").map(String::as_str), Some("new"));
+    let forged = by(ANN, &address.replace(CONV, "c0123456789abcdeg"));
+    assert_eq!(forged.meta.get("conversation"), None);
+    assert_eq!(own.to.unwrap().value, address);
+}
+
+#[test]
+fn a_sender_who_was_not_proved_acts_by_no_token() {
+    let settings = settings();
+    let address = Tag::address(&settings.keys, CONV, ANN, "support@desk.example").unwrap();
+    let ours = our_id(&settings);
+    let with = |result: &str, extra: &str| {
+        let mail = format!(
+            "Authentication-Results: mx.desk.example; {result}\nFrom: {ANN}\n{extra}To: {address}\nReferences: <one@x> <{ours}>\n\nHello\n"
+        );
+        message_with(&mail, &settings)
+    };
+    let proved = with("dmarc=pass header.from=customer.example", "");
+    let forged = with("dmarc=fail header.from=customer.example", "");
+    assert_eq!((proved.authenticated, proved.meta.get("conversation").map(String::as_str)), (Some(true), Some(CONV)));
+    assert_eq!((forged.authenticated, forged.meta.get("conversation")), (Some(false), None));
+    assert_ne!(proved.thread, forged.thread, "a forged mail joins nothing by its references either");
+    let elsewhere = with("dmarc=pass header.from=customer.example", "Reply-To: victim@bank.example\n");
+    assert_eq!((elsewhere.from.value.as_str(), elsewhere.authenticated), ("victim@bank.example", None));
+    assert_eq!(elsewhere.meta.get("conversation"), None);
+}
+
+#[test]
+fn the_same_mail_is_one_event_however_it_comes() {
+    let id = |mail: &str| events(mail.as_bytes(), &trusting(), NOW).events[0].id().to_owned();
+    let one = "Received: a\nFrom: a@b.c\nTo: support@desk.example\nMessage-ID: <1@x>\n\nHello\n";
+    let two = "Received: b\r\nDelivered-To: sales@desk.example\r\nFrom: A <A@b.c>\r\nTo: support@desk.example\r\nMessage-ID: <1@x>\r\n\r\nHello\r\n\r\n";
+    assert_eq!(id(one), id(two));
+    for other in [one.replace("Hello", "Bye"), one.replace("a@b.c", "e@b.c"), one.replace("<1@x>", "<2@x>")] {
+        assert_ne!(id(one), id(&other), "{other}");
+    }
+    assert_ne!(
+        id(&one.replace("Message-ID: <1@x>\n", "Subject: x\n")),
+        id(&one.replace("Message-ID: <1@x>\n", "Subject: y\n"))
+    );
+}
+
+fn bounce(to: &str, returned: &str, status: &str) -> String {
+    format!(
+        "Return-Path: <>\nDelivered-To: {to}\nFrom: MAILER-DAEMON@mx.example\nTo: {to}\nSubject: Undelivered\nContent-Type: multipart/report; report-type=delivery-status; boundary=b\n\n\
+         --b\n\nIt failed.\n--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; mx.example\n\n{status}\n--b\nContent-Type: text/rfc822-headers\n\n{returned}\n--b--\n"
+    )
+}
+
+const UNKNOWN: &str = "Final-Recipient: rfc822; ann@customer.example\nAction: failed\nStatus: 5.1.1\nDiagnostic-Code: smtp; 550 5.1.1 no such user\n";
+
+fn receipt(mail: &str) -> Receipt {
+    match events(mail.as_bytes(), &settings(), NOW).events.as_slice() {
+        [Inbound::Receipt(r)] => r.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_bounce_finds_its_mail_by_the_address_it_comes_to_or_by_the_id_it_returns() {
+    let settings = settings();
+    let verp = Verp::address(&settings.keys, SEND, 1, "support@desk.example").unwrap();
+    let ours = our_id(&settings);
+    for mail in [
+        bounce(&verp, "Subject: x", UNKNOWN),
+        bounce("support@desk.example", &format!("Message-ID: <{ours}>"), UNKNOWN),
+    ] {
+        let receipt = receipt(&mail);
+        assert_eq!(
+            (receipt.send.as_deref(), receipt.part, receipt.status),
+            (Some(SEND), Some(1), ReceiptStatus::Failed)
+        );
+        assert_eq!(receipt.code.as_deref(), Some("5.1.1"));
+        assert_eq!(
+            receipt.detail.as_deref(),
+            Some("ann@customer.example: the address does not exist (550 5.1.1): 550 5.1.1 no such user")
+        );
+    }
+    let late = receipt(&bounce(&verp, "", "Final-Recipient: rfc822; a@b.c\nAction: delayed\nStatus: 4.2.2\n"));
+    assert_eq!(late.status, ReceiptStatus::Accepted);
+    let arrived = receipt(&bounce(&verp, "", "Final-Recipient: rfc822; a@b.c\nAction: delivered\nStatus: 2.0.0\n"));
+    assert_eq!(arrived.status, ReceiptStatus::Delivered);
+}
+
+#[test]
+fn a_bounce_without_a_report_finds_its_mail_too() {
+    let ours = our_id(&settings());
+    let mail = format!(
+        "Return-Path: <>\nFrom: MAILER-DAEMON@mx.example\nTo: support@desk.example\nSubject: failure notice\n\nHi. This is the qmail-send program.\nI'm afraid I wasn't able to deliver your message.\n\n<ann@customer.example>:\n552 disk quota exceeded\n\n--- Below this line is a copy of the message.\n\nMessage-ID: <{ours}>\n"
+    );
+    let receipt = receipt(&mail);
+    assert_eq!((receipt.send.as_deref(), receipt.status), (Some(SEND), ReceiptStatus::Failed));
+    assert!(receipt.detail.unwrap().starts_with("ann@customer.example: the mailbox is full (552)"));
+}
+
+#[test]
+fn a_bounce_that_names_none_of_ours_is_a_message_of_a_machine() {
+    let found = message_with(&bounce("support@desk.example", "Message-ID: <other@x>", UNKNOWN), &settings());
+    assert!(found.automatic);
+    assert_eq!(found.meta.get("kind").map(String::as_str), Some("bounce"));
+    assert_eq!(found.references, ["other@x"]);
+}
+
+#[test]
+fn a_read_receipt_and_a_complaint_are_told_of_the_mail_that_they_are_about() {
+    let ours = our_id(&settings());
+    let report = |kind: &str, part: &str, fields: &str| {
+        format!(
+            "From: ann@customer.example\nTo: support@desk.example\nContent-Type: multipart/report; report-type={kind}; boundary=b\n\n--b\n\nText\n--b\nContent-Type: message/{part}\n\n{fields}\n\n--b\nContent-Type: text/rfc822-headers\n\nMessage-ID: <{ours}>\nTo: {ANN}\n--b--\n"
+        )
+    };
+    let read = report(
+        "disposition-notification",
+        "disposition-notification",
+        &format!("Original-Message-ID: <{ours}>\nDisposition: manual-action/MDN-sent-manually; displayed"),
+    );
+    assert_eq!(receipt(&read).status, ReceiptStatus::Read);
+    let spam = report("feedback-report", "feedback-report", "Feedback-Type: abuse\nUser-Agent: x\nVersion: 1");
+    match events(spam.as_bytes(), &settings(), NOW).events.as_slice() {
+        [Inbound::Consent(c)] => assert_eq!((c.address.value.as_str(), c.state), (ANN, ConsentState::OptedOut)),
+        other => panic!("{other:?}"),
+    }
+    let forged = spam.replace(ANN, "victim@bank.example");
+    assert!(
+        matches!(events(forged.as_bytes(), &settings(), NOW).events.as_slice(), [Inbound::Message(m)] if m.automatic),
+        "nobody is silenced by a complaint about another's mail"
+    );
+    let fine = spam.replace("abuse", "not-spam");
+    assert!(matches!(events(fine.as_bytes(), &settings(), NOW).events.as_slice(), [Inbound::Message(_)]));
+}
+
+#[test]
+fn a_wish_to_leave_counts_for_who_proved_to_be_the_sender() {
+    let mail = |result: &str| {
+        format!(
+            "Authentication-Results: mx.desk.example; {result}\nFrom: {ANN}\nTo: support@desk.example\nSubject: Unsubscribe\n\n\n"
+        )
+    };
+    let found = |result: &str| events(mail(result).as_bytes(), &settings(), NOW).events;
+    assert!(matches!(found("dmarc=pass").as_slice(), [Inbound::Consent(c)] if c.address.value == ANN));
+    assert!(matches!(found("dmarc=fail").as_slice(), [Inbound::Message(_)]));
+    let text = "From: a@b.c\nTo: support@desk.example\nSubject: Question\n\nHow do I unsubscribe?\n";
+    assert_eq!(read(text.as_bytes(), &settings()).kind, Kind::Message);
+}
+
+fn echo(mail: &str, settings: &Settings) -> Option<Echo> {
+    match events(mail.as_bytes(), settings, NOW).events.as_slice() {
+        [Inbound::Echo(e)] => Some((**e).clone()),
+        [Inbound::Message(m)] => {
+            assert!(m.automatic, "our own mail is never answered automatically");
+            None
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn our_own_mail_is_known_when_it_comes_back() {
+    let settings = settings();
+    let ours = our_id(&settings);
+    let sent = format!("From: support@desk.example\nTo: {ANN}\nMessage-ID: <{ours}>\nIn-Reply-To: <one@x>\n\nHello\n");
+    let seen = echo(&sent, &settings).unwrap();
+    assert_eq!((seen.send.as_deref(), seen.part, seen.to.value.as_str()), (Some(SEND), Some(1), ANN));
+    let elsewhere =
+        format!("From: support@desk.example\nTo: {ANN}\nMessage-ID: <phone@x>\nReferences: <one@x>\n\nHello\n");
+    assert_eq!(echo(&elsewhere, &settings), None, "anybody can write our address into a mail");
+    let proved = format!("Authentication-Results: mx.desk.example; dmarc=pass\n{elsewhere}");
+    let written = echo(&proved, &settings).unwrap();
+    assert_eq!(written.send, None);
+    let question = message_with(
+        &format!(
+            "Authentication-Results: mx.desk.example; dmarc=pass\nFrom: {ANN}\nTo: support@desk.example\nMessage-ID: <one@x>\n\nHi\n"
+        ),
+        &settings,
+    );
+    assert_eq!(written.thread, question.thread, "it joins the conversation that it answers");
+    let looped =
+        message_with("From: robot@x.example\nTo: support@desk.example\nX-Switchboard-Loop: corpus\n\nHi\n", &settings);
+    assert!(looped.automatic && looped.meta.get("auto_reply").map(String::as_str) == Some("no"));
+}
