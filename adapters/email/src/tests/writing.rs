@@ -278,7 +278,7 @@ proptest! {
         one.content.html = page.then(|| format!("<p>{text}</p>"));
         one.content.attachments = vec![Attachment { name: file.clone(), mime: "application/pdf".into(), ..Attachment::default() }];
         let parent = Parent { author: Some(author), text: Some(quoted), at: Some(NOW), ..Parent::default() };
-        let mail = compose(&one, &parent, &[bytes.clone()], Some(&signature), &identity(), NOW).unwrap();
+        let mail = compose(&one, &parent, std::slice::from_ref(&bytes), Some(&signature), &identity(), NOW).unwrap();
         let (headers, _) = Headers::read(&mail.bytes);
         for (field, _) in headers.iter() {
             prop_assert!(FIELDS.contains(&field), "{}", field);
@@ -298,7 +298,7 @@ proptest! {
     }
 
     #[test]
-    fn what_we_write_is_what_is_read(subject in "[a-zA-ZäöüßéЖ日 ]{1,60}", text in "[a-zA-Z0-9äöü.,!?日 \n]{1,200}", name in "[a-zA-Zäé, \"]{0,30}") {
+    fn what_we_write_is_what_is_read(subject in "[a-zA-ZäöüßéЖ日 ]{1,60}", text in "[a-zA-Z0-9äöü.,!?日 \n]{1,200}", name in "[a-zA-Zäé, ]{0,30}") {
         let words = |t: &str| t.split_whitespace().collect::<Vec<_>>().join(" ");
         prop_assume!(!words(&text).is_empty() && !words(&subject).is_empty());
         let mut one = send(&text);
