@@ -17,6 +17,7 @@ pub fn check_invariants(state: &State, pack: &RulePack) -> Vec<Broken> {
         has_timer(state, c, &mut broken);
         lane_order(state, c, &mut broken);
     }
+    parts_have_timers(state, &mut broken);
     capacity(state, pack, &mut broken);
     one_open_per_thread(state, &mut broken);
     indexes(state, &mut broken);
@@ -51,6 +52,18 @@ fn has_timer(state: &State, c: &Conversation, broken: &mut Vec<Broken>) {
     let ours = c.is_ours();
     if ours && c.clock.is_none() {
         broken.push(("I6", format!("conversation {} waits for us without a clock", c.id)));
+    }
+}
+
+/// I6: the parts of a longer text wait for a time, and are fewer than all.
+fn parts_have_timers(state: &State, broken: &mut Vec<Broken>) {
+    for (key, join) in &state.joins {
+        if !state.has_join_timer(join.until, *key) {
+            broken.push(("I6", "parts of a text wait without a timer".into()));
+        }
+        if join.numbers.is_empty() || join.numbers.len() >= usize::from(join.total) {
+            broken.push(("I6", format!("{} of {} parts wait", join.numbers.len(), join.total)));
+        }
     }
 }
 

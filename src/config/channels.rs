@@ -1,14 +1,12 @@
 //! Channels: what every kind takes, then what each kind takes.
 
-use super::problem::{Place, nearest};
+use super::declared;
+use super::problem::nearest;
 use super::reader::{Reader, Section};
-use super::values::{
-    Rate, base_url, colour, duration, duration_within, is_loopback, line, origin, proxy, rate, sender, size_within,
-    twilio_sid,
-};
+use super::values::{Rate, colour, duration, duration_within, is_loopback, line, origin, proxy, rate, size_within};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use switchboard_adapter_sdk::Secret;
+use switchboard_adapter_sdk::{Secret, Settings};
 use switchboard_webchat::{Limits, Side, WebchatConfig};
 
 /// The kinds of channel that this version has.
@@ -68,34 +66,11 @@ impl ChannelKind {
     }
 }
 
+/// Text messages: a provider, and what it declared that it takes.
 #[derive(Clone, Debug)]
 pub struct SmsConfig {
-    pub provider: SmsProvider,
-}
-
-#[derive(Clone, Debug)]
-pub enum SmsProvider {
-    Twilio(TwilioConfig),
-}
-
-#[derive(Clone, Debug)]
-pub struct TwilioConfig {
-    pub account_sid: String,
-    /// The first signs our calls; each may sign a webhook, so that tokens can be rotated.
-    pub auth_tokens: Vec<Secret>,
-    /// An API key's SID and secret, used for calls instead of the account's token.
-    pub api_key: Option<(String, Secret)>,
-    /// A number in E.164, a short code, a name, or `whatsapp:` and a number.
-    pub from: Option<String>,
-    pub messaging_service_sid: Option<String>,
-    /// Without a slash at its end.
-    pub base_url: String,
-    /// How long Twilio may try to deliver.
-    pub validity: Option<Duration>,
-    /// Twilio replaces characters that would need the longer encoding.
-    pub smart_encoding: bool,
-    /// What our number sent is polled too.
-    pub echoes: bool,
+    pub provider: &'static switchboard_sms::Provider,
+    pub settings: Settings,
 }
 
 #[derive(Clone, Debug)]
@@ -186,7 +161,7 @@ fn channel(
     let (kind, usual_poll) = match kind {
         "sms" => {
             let public_url = around.public_url.filter(|_| enabled);
-            (ChannelKind::Sms(sms(r, s, public_url, enabled)?), Some(Duration::from_secs(300)))
+            (ChannelKind::Sms(sms(r, s, id, public_url, enabled)?), Some(Duration::from_secs(300)))
         }
         "webhook" => (ChannelKind::Webhook(webhook(r, s, id)?), None),
         "external" => (ChannelKind::External(external(r, s, around.on_nats)?), None),
@@ -228,77 +203,36 @@ fn proxy_secret(r: &mut Reader<'_>, s: &mut Section) -> Option<Secret> {
     }
 }
 
-fn sms(r: &mut Reader<'_>, s: &mut Section, public_url: Option<&str>, enabled: bool) -> Option<SmsConfig> {
-    let provider = s.required(r, "provider", "\"twilio\"", |v| match v {
-        "twilio" => Ok(()),
-        "vonage" | "kannel" | "http" => {
-            Err(format!("provider `{v}` is not built into this version yet: this version has `twilio`"))
-        }
-        other => Err(format!("unknown provider `{other}`: this version has `twilio`")),
+fn sms(r: &mut Reader<'_>, s: &mut Section, id: &str, public_url: Option<&str>, enabled: bool) -> Option<SmsConfig> {
+    let names = || switchboard_sms::PROVIDERS.iter().map(|p| p.name);
+    let provider = s.required(r, "provider", "\"twilio\"", |v| {
+        switchboard_sms::provider(v).ok_or_else(|| match nearest(v, names()) {
+            Some(near) => format!("unknown provider `{v}`: did you mean `{near}`?"),
+            None => {
+                let all: Vec<_> = names().map(|name| format!("`{name}`")).collect();
+                format!("unknown provider `{v}`: this version has {}", all.join(", "))
+            }
+        })
     });
-    let twilio = twilio(r, s);
-    if provider.is_some() && enabled {
-        callbacks(r, &s.place.clone(), &s.path.clone(), public_url);
-    }
-    provider?;
-    Some(SmsConfig { provider: SmsProvider::Twilio(twilio?) })
-}
-
-fn twilio(r: &mut Reader<'_>, s: &mut Section) -> Option<TwilioConfig> {
-    let account_sid = s.required(r, "account_sid", "\"AC…\"", twilio_sid("AC", "an account SID"));
-    let auth_tokens = s.required_secrets(r, "auth_token");
-    let half = s.has("api_key") != s.has("api_secret");
-    if half {
-        let missing = if s.has("api_key") { "api_secret" } else { "api_key" };
-        r.error(&s.place, format!("{} is missing: `api_key` and `api_secret` go together", s.name(missing)));
-    }
-    let api_key = s.get(r, "api_key", twilio_sid("SK", "an API key's SID"));
-    let api_secret = s.secret(r, "api_secret");
-    if !s.has("from") && !s.has("messaging_service_sid") {
-        r.error(&s.place, format!("{} is missing: write the number to send from, as `from = \"+15005550006\"`, or a `messaging_service_sid`", s.name("from")));
-    }
-    let from = s.get(r, "from", sender);
-    let messaging_service_sid = s.get(r, "messaging_service_sid", twilio_sid("MG", "a messaging service's SID"));
-    let base = s.placed(r, "base_url", base_url);
-    if let Some(b) = base.as_ref().filter(|b| b.value.starts_with("http:") && !is_loopback(&b.value)) {
-        r.warn(
-            &b.place,
-            format!(
-                "{} is `{}`: credentials and customers' messages would travel unencrypted; write `https`",
-                s.name("base_url"),
-                b.value
-            ),
-        );
-    }
-    let validity = s.get(r, "validity", duration_within("1s", "10h"));
-    let smart_encoding = s.boolean(r, "smart_encoding").unwrap_or(false);
-    let echoes = s.boolean(r, "echoes").unwrap_or(false);
-    if auth_tokens.is_empty() {
+    let Some(provider) = provider else {
+        s.forget_rest();
         return None;
-    }
-    Some(TwilioConfig {
-        account_sid: account_sid?,
-        auth_tokens,
-        api_key: api_key.zip(api_secret),
-        from,
-        messaging_service_sid,
-        base_url: base.map_or_else(|| "https://api.twilio.com".into(), |b| b.value),
-        validity,
-        smart_encoding,
-        echoes,
-    })
-}
-
-/// Twilio signs over the public address and reports deliveries to it.
-fn callbacks(r: &mut Reader<'_>, place: &Place, path: &str, public_url: Option<&str>) {
-    let Some(url) = public_url else {
-        r.error(place, format!("`http.public_url` is missing: Twilio signs its webhooks over the address that it calls, so `{path}` needs `[http] public_url = \"https://hooks.shop.example\"`"));
-        return;
     };
-    let host = url::Url::parse(url).ok().and_then(|u| u.host_str().map(str::to_owned)).unwrap_or_default();
-    if host.contains('_') {
-        r.error(place, format!("`http.public_url` has an `_` in its host `{host}`: Twilio refuses such an address for the status callbacks of `{path}`"));
+    s.variant(provider.name);
+    let mut settings = Settings::new(id, public_url);
+    let mut places = declared::Places::new();
+    let before = r.errors();
+    declared::read(r, s, provider.keys, "", &mut settings, &mut places);
+    declared::read(r, s, switchboard_sms::COMMON, "", &mut settings, &mut places);
+    let complete = r.errors() == before;
+    let mut problems = switchboard_sms::check(provider, &settings);
+    // Where it runs is of no matter while it does not.
+    problems.retain(|p| enabled || p.key != "public_url");
+    if complete && enabled && problems.is_empty() {
+        problems = switchboard_sms::build(provider, &settings).err().unwrap_or_default();
     }
+    problems.iter().for_each(|p| declared::report(r, s, &places, p));
+    (complete && problems.is_empty()).then_some(SmsConfig { provider, settings })
 }
 
 fn webhook(r: &mut Reader<'_>, s: &mut Section, id: &str) -> Option<WebhookConfig> {

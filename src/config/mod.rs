@@ -6,6 +6,7 @@
 
 mod channels;
 mod daemon;
+mod declared;
 mod document;
 mod nats;
 mod problem;
@@ -14,9 +15,7 @@ pub mod schema;
 mod secrets;
 mod values;
 
-pub use channels::{
-    ChannelConfig, ChannelKind, ExternalConfig, KINDS, Signatures, SmsConfig, SmsProvider, TwilioConfig, WebhookConfig,
-};
+pub use channels::{ChannelConfig, ChannelKind, ExternalConfig, KINDS, Signatures, SmsConfig, WebhookConfig};
 pub use daemon::{
     AdminConfig, HttpConfig, LimitsConfig, LogConfig, LogFormat, LoggingConfig, RetentionConfig, ShutdownConfig,
     TlsConfig, TokenConfig,

@@ -24,6 +24,11 @@ impl<'e> Reader<'e> {
         self.problems.push(Problem { place: place.clone(), severity: Severity::Error, message: message.into() });
     }
 
+    /// How many errors there are so far.
+    pub fn errors(&self) -> usize {
+        self.problems.iter().filter(|p| p.severity == Severity::Error).count()
+    }
+
     pub fn warn(&mut self, place: &Place, message: impl Into<String>) {
         self.problems.push(Problem { place: place.clone(), severity: Severity::Warning, message: message.into() });
     }
@@ -231,6 +236,34 @@ impl Section {
         Some(values)
     }
 
+    /// Notes a key that nobody has to look for, for the schema.
+    pub fn know(&mut self, key: &'static str) {
+        self.known.insert(key);
+    }
+
+    /// A table from names that the operator chooses to texts.
+    pub fn pairs(
+        &mut self,
+        r: &mut Reader<'_>,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<String, String>,
+    ) -> Option<BTreeMap<String, String>> {
+        let node = self.take(key)?;
+        let Value::Table(pairs) = node.value else {
+            let e = format!("is {}: write a table of names and texts", node.value.kind());
+            r.error(&node.place, about(&self.name(key), &e));
+            return None;
+        };
+        let mut read = BTreeMap::new();
+        for (name, node) in pairs {
+            match text_of(&node, &parse).and_then(&parse) {
+                Ok(text) => drop(read.insert(name, text)),
+                Err(e) => r.error(&node.place, about(&self.name(&format!("{key}.{name}")), &e)),
+            }
+        }
+        Some(read)
+    }
+
     /// A table below this one.
     pub fn section(&mut self, r: &mut Reader<'_>, key: &'static str) -> Option<Section> {
         let node = self.take(key)?;
@@ -296,6 +329,11 @@ impl Section {
         self.pattern = format!("{}:{name}", self.pattern);
     }
 
+    /// As [`Section::ignore_rest`], of a table that is still needed.
+    pub fn forget_rest(&mut self) {
+        self.keys.clear();
+    }
+
     /// Drops what is left without a word, where the table's kind is unknown and so are its keys.
     pub fn ignore_rest(mut self) {
         self.keys.clear();
@@ -328,7 +366,7 @@ fn either<'a>(written: &str, choices: impl Iterator<Item = &'a str> + Clone) -> 
 }
 
 /// The key, then what is wrong with it: a sentence of its own, or one about the key.
-fn about(name: &str, problem: &str) -> String {
+pub(super) fn about(name: &str, problem: &str) -> String {
     let predicate = ["is ", "must ", "has ", "holds "].iter().any(|verb| problem.starts_with(verb));
     if predicate { format!("{name} {problem}") } else { format!("{name}: {problem}") }
 }

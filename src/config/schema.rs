@@ -31,7 +31,7 @@ pub fn config_schema() -> Value {
                 "inbox": size("1GiB", "what may wait to be routed; messages are refused at 80 % of it"),
                 "duplicates": { "type": "integer", "minimum": 10_000, "maximum": 1_000_000_000, "default": 5_000_000, "description": "remembered event ids" },
             })),
-            "channels": by_id("Where customers write.", json!({ "oneOf": [sms(), webchat(), webhook(), external()] })),
+            "channels": by_id("Where customers write.", json!({ "oneOf": kinds() })),
             "desks": { "type": "object", "maxProperties": 0, "description": "this version has no desks: agents answer in the console and through the API" },
         },
         "$defs": {
@@ -51,7 +51,7 @@ pub fn config_schema() -> Value {
     })
 }
 
-fn table(description: &str, properties: Value) -> Value {
+pub(super) fn table(description: &str, properties: Value) -> Value {
     json!({ "type": "object", "additionalProperties": false, "description": description, "properties": properties })
 }
 
@@ -63,7 +63,7 @@ fn text(description: &str) -> Value {
     json!({ "type": "string", "minLength": 1, "description": description })
 }
 
-fn secret(description: &str) -> Value {
+pub(super) fn secret(description: &str) -> Value {
     json!({ "$ref": "#/$defs/secret", "description": description })
 }
 
@@ -157,7 +157,7 @@ fn admin() -> Value {
     )
 }
 
-fn require(table: &mut Value, keys: &[&str]) {
+pub(super) fn require(table: &mut Value, keys: &[&str]) {
     if let Some(t) = table.as_object_mut() {
         t.insert("required".into(), json!(keys));
     }
@@ -187,24 +187,31 @@ fn channel(kind: &str, description: &str, own: Value, required: &[&str]) -> Valu
     channel
 }
 
-fn sms() -> Value {
-    let own = json!({
-        "provider": { "const": "twilio" },
-        "account_sid": { "type": "string", "pattern": "^AC[0-9a-fA-F]{32}$" },
-        "auth_token": one_or_more("signs webhooks, and authenticates calls"),
-        "api_key": { "type": "string", "pattern": "^SK[0-9a-fA-F]{32}$", "description": "an API key's SID, for calls instead of the account's token" },
-        "api_secret": secret("the API key's secret"),
-        "from": { "type": "string", "minLength": 1, "description": "a number in E.164, a short code, a name, or `whatsapp:` and a number", "examples": ["+15005550006"] },
-        "messaging_service_sid": { "type": "string", "pattern": "^MG[0-9a-fA-F]{32}$" },
-        "base_url": { "type": "string", "format": "uri", "default": "https://api.twilio.com" },
-        "validity": { "$ref": "#/$defs/duration", "description": "how long Twilio may try to deliver, up to 10h" },
-        "echoes": { "type": "boolean", "default": false, "description": "the poll also reads what the number sent, and shows what was written in Twilio's own tools" },
-        "smart_encoding": { "type": "boolean", "default": false, "description": "Twilio replaces characters that would need the longer encoding" },
-    });
-    let mut sms = channel("sms", "Text messages, through Twilio.", own, &["provider", "account_sid", "auth_token"]);
+/// One shape a kind of channel, and of text messages one a provider.
+fn kinds() -> Vec<Value> {
+    let mut kinds: Vec<Value> = switchboard_sms::PROVIDERS.iter().map(|provider| sms(provider)).collect();
+    kinds.extend([webchat(), webhook(), external()]);
+    kinds
+}
+
+fn sms(provider: &switchboard_sms::Provider) -> Value {
+    let mut own = Map::from_iter([("provider".to_owned(), json!({ "const": provider.name }))]);
+    let mut required = vec!["provider"];
+    for keys in [provider.keys, switchboard_sms::COMMON] {
+        let (properties, needed) = super::declared::schema(keys);
+        own.extend(properties);
+        required.extend(needed);
+    }
+    let mut sms = channel("sms", provider.about, Value::Object(own), &required);
     if let Some(s) = sms.as_object_mut() {
-        s.insert("anyOf".into(), json!([{ "required": ["from"] }, { "required": ["messaging_service_sid"] }]));
-        s.insert("dependentRequired".into(), json!({ "api_key": ["api_secret"], "api_secret": ["api_key"] }));
+        if !provider.either.is_empty() {
+            s.insert("anyOf".into(), provider.either.iter().map(|key| json!({ "required": [key] })).collect());
+        }
+        let together = provider.together.iter().flat_map(|[one, other]| [(one, other), (other, one)]);
+        let together: Map<String, Value> = together.map(|(one, other)| ((*one).to_owned(), json!([other]))).collect();
+        if !together.is_empty() {
+            s.insert("dependentRequired".into(), Value::Object(together));
+        }
     }
     sms
 }
@@ -260,7 +267,7 @@ fn external() -> Value {
     channel("external", "An adapter in another process, on NATS.", own, &["label"])
 }
 
-fn one_or_more(description: &str) -> Value {
+pub(super) fn one_or_more(description: &str) -> Value {
     let many = json!({ "type": "array", "minItems": 1, "items": { "$ref": "#/$defs/secret" } });
     json!({ "description": format!("{description}; one, or a list while it is rotated"), "oneOf": [{ "$ref": "#/$defs/secret" }, many] })
 }

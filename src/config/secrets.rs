@@ -44,6 +44,23 @@ impl Section {
         self.secrets(r, key)
     }
 
+    /// A table from names that the operator chooses to secrets.
+    pub fn named_secrets(&mut self, r: &mut Reader<'_>, key: &'static str) -> Option<BTreeMap<String, Secret>> {
+        let node = self.take(key)?;
+        let Value::Table(named) = node.value else {
+            r.error(
+                &node.place,
+                format!("{} is {}: write a table of names and secrets", self.name(key), node.value.kind()),
+            );
+            return None;
+        };
+        let resolved = named.into_iter().filter_map(|(name, node)| {
+            let shown = self.name(&format!("{key}.{name}"));
+            resolve(r, &shown, node, Shape::Line).map(|secret| (name, secret))
+        });
+        Some(resolved.collect())
+    }
+
     /// One secret, a list of them, or none.
     pub fn secrets(&mut self, r: &mut Reader<'_>, key: &'static str) -> Vec<Secret> {
         let Some(node) = self.take(key) else { return vec![] };

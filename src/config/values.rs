@@ -259,36 +259,6 @@ pub(super) fn origin(s: &str) -> Result<String, String> {
     })
 }
 
-/// What a text message comes from: a number in E.164, a short code, a name, or `whatsapp:` and a number.
-pub(super) fn sender(s: &str) -> Result<String, String> {
-    let number = s.strip_prefix("whatsapp:").unwrap_or(s);
-    let digits = |d: &str, lengths: std::ops::RangeInclusive<usize>| {
-        lengths.contains(&d.len()) && d.bytes().all(|b| b.is_ascii_digit())
-    };
-    let full = number.strip_prefix('+').is_some_and(|d| digits(d, 7..=15) && !d.starts_with('0'));
-    let short = digits(s, 3..=6);
-    let name = (1..=11).contains(&s.len())
-        && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b' ')
-        && s.bytes().any(|b| b.is_ascii_alphabetic());
-    if full || short || name {
-        return Ok(s.to_owned());
-    }
-    let compact: String = number.chars().filter(char::is_ascii_digit).collect();
-    let significant = compact.strip_prefix("00").unwrap_or(&compact);
-    // Ten digits and fewer may lack the country's code, and with a plus before them they would be somebody else's number.
-    let international = number.starts_with('+') || compact.starts_with("00") || compact.len() > 10;
-    let whole = international
-        && digits(significant, 7..=15)
-        && !significant.starts_with('0')
-        && !number.chars().any(char::is_alphabetic);
-    let write = if whole {
-        format!("write `+{significant}`")
-    } else {
-        "write it with its country's code, such as `+15005550006`".into()
-    };
-    Err(format!("`{s}` is not a phone number in E.164 form: {write}, or a short code such as `12345`"))
-}
-
 /// `#rrggbb`.
 pub(super) fn colour(s: &str) -> Result<String, String> {
     let good = s.strip_prefix('#').is_some_and(|h| h.len() == 6 && h.bytes().all(|b| b.is_ascii_hexdigit()));
@@ -296,14 +266,6 @@ pub(super) fn colour(s: &str) -> Result<String, String> {
         Ok(s.to_ascii_lowercase())
     } else {
         Err(format!("`{s}` is not a colour: write `#rrggbb`, such as `#1f6feb`"))
-    }
-}
-
-/// A provider's id: a prefix and 32 hexadecimal digits.
-pub(super) fn twilio_sid(prefix: &'static str, what: &'static str) -> impl Fn(&str) -> Result<String, String> {
-    move |s| {
-        let good = s.strip_prefix(prefix).is_some_and(|h| h.len() == 32 && h.bytes().all(|b| b.is_ascii_hexdigit()));
-        if good { Ok(s.to_owned()) } else { Err(format!("is not {what}: it is `{prefix}` and 32 hexadecimal digits")) }
     }
 }
 

@@ -56,9 +56,9 @@ impl Served {
         of.say(channel, client, why, let_through);
     }
 
-    fn refuse(&self, channel: &str, client: Option<IpAddr>, wrong: &Wrong) -> Response {
+    fn refuse(&self, hook: &Hook, channel: &str, client: Option<IpAddr>, wrong: &Wrong) -> Response {
         self.complain(channel, client, wrong, false);
-        wrong.status().into_response()
+        wrong.status(hook.adapter.as_ref()).into_response()
     }
 }
 
@@ -108,7 +108,7 @@ async fn receive(served: &Served, channel: &str, path: String, request: Request)
     if !hook.report_only
         && let Err(wrong) = genuine(hook.adapter.screen(&raw))
     {
-        return served.refuse(channel, client, &wrong);
+        return served.refuse(hook, channel, client, &wrong);
     }
     let limits = BodyLimits::new(state.max_body, state.read_timeout);
     let whole = match body::read(&raw.headers, body, limits, Some(&state.room)).await {
@@ -120,7 +120,7 @@ async fn receive(served: &Served, channel: &str, path: String, request: Request)
     match genuine(hook.adapter.verify(&raw)) {
         Ok(()) => state.ingest.metrics.webhook(channel, "genuine"),
         Err(wrong) if hook.report_only => served.complain(channel, client, &wrong, true),
-        Err(wrong) => return served.refuse(channel, client, &wrong),
+        Err(wrong) => return served.refuse(hook, channel, client, &wrong),
     }
     if let Some(reply) = hook.adapter.handshake(&raw) {
         return respond(reply);
@@ -177,9 +177,9 @@ fn genuine(verdict: Verdict) -> Result<(), Wrong> {
 }
 
 impl Wrong {
-    fn status(&self) -> StatusCode {
+    fn status(&self, adapter: &dyn Adapter) -> StatusCode {
         match self {
-            Wrong::Missing => StatusCode::UNAUTHORIZED,
+            Wrong::Missing => StatusCode::from_u16(adapter.unsigned_status()).unwrap_or(StatusCode::UNAUTHORIZED),
             Wrong::Forged(_) => StatusCode::FORBIDDEN,
         }
     }

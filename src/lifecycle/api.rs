@@ -213,6 +213,10 @@ impl Backend for Api {
         Ok(frames)
     }
 
+    fn measure(&self, channel: &str, text: &str) -> Option<switchboard_adapter_sdk::Measure> {
+        self.adapters.get(channel)?.measure(text)
+    }
+
     fn typing(&self) -> broadcast::Receiver<ConvId> {
         self.typing.subscribe()
     }

@@ -1,12 +1,11 @@
 //! The configured channels as running adapters.
 
 use super::adapters::External;
-use crate::config::{ChannelConfig, ChannelKind, Config, SmsProvider};
+use crate::config::{ChannelConfig, ChannelKind, Config};
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard_adapter_sdk::Adapter;
 use switchboard_envelope::ChannelProfile;
-use switchboard_sms::{Twilio, TwilioConfig};
 use switchboard_webchat::{Origin, Webchat};
 use switchboard_webhook::Webhook;
 
@@ -49,25 +48,11 @@ pub fn profile_of(config: &Config, id: &str, channel: &ChannelConfig) -> Option<
 
 fn one(config: &Config, id: &str, channel: &ChannelConfig) -> Result<Running, Vec<String>> {
     let (adapter, chat): (Arc<dyn Adapter>, _) = match &channel.kind {
-        ChannelKind::Sms(sms) => match &sms.provider {
-            SmsProvider::Twilio(t) => {
-                let settings = TwilioConfig {
-                    api_key: t.api_key.clone(),
-                    auth_tokens: t.auth_tokens.clone(),
-                    from: t.from.clone(),
-                    messaging_service_sid: t.messaging_service_sid.clone(),
-                    base_url: t.base_url.clone(),
-                    public_url: config.http.public_url.clone(),
-                    validity: t.validity.map(|v| u32::try_from(v.as_secs()).unwrap_or(u32::MAX)),
-                    smart_encoding: t.smart_encoding,
-                    echoes: t.echoes,
-                    ..TwilioConfig::new(t.account_sid.clone(), switchboard_adapter_sdk::Secret::new(""))
-                };
-                let adapter =
-                    Twilio::new(id, settings).map_err(|p| p.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-                (Arc::new(adapter), None)
-            }
-        },
+        ChannelKind::Sms(sms) => {
+            let adapter = switchboard_sms::build(sms.provider, &sms.settings)
+                .map_err(|p| p.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+            (adapter, None)
+        }
         ChannelKind::External(external) => (Arc::new(External::new(id, external.clone())), None),
         ChannelKind::Webhook(hook) => {
             let settings = switchboard_webhook::WebhookConfig {

@@ -1,4 +1,5 @@
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What the router must know of a channel to decide for it. It is made by the adapter and the channel's configuration, and
 /// travels in the log with the channel table, so that every router decides alike.
@@ -20,6 +21,10 @@ pub struct ChannelProfile {
     /// Why no files can be sent as it is configured: a sentence that says what to change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_files: Option<String>,
+    /// What answers a message whose `meta.keyword` is this, in the place of what rules would reply: confirmations of an
+    /// opt-out, and help.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub keyword_replies: BTreeMap<String, String>,
     /// The `kind` of address that it writes to.
     pub address_kind: String,
     /// A conversation may start from our side.
@@ -63,6 +68,7 @@ impl ChannelProfile {
             max_text: None,
             max_attachments: None,
             no_files: None,
+            keyword_replies: BTreeMap::new(),
             address_kind: address_kind.into(),
             proactive: false,
             cost: one_unit(),

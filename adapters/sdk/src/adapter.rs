@@ -129,6 +129,23 @@ impl AttemptOutcome {
     }
 }
 
+/// What a text costs on the air, where a channel counts that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Measure {
+    /// `gsm7` or `ucs2`.
+    pub encoding: &'static str,
+    /// Septets or UTF-16 units of the whole text.
+    pub units: usize,
+    /// How many messages are sent and paid for.
+    pub segments: usize,
+    /// Characters (Unicode scalar values) in each.
+    pub per_segment: Vec<usize>,
+    /// The most segments that the channel sends.
+    pub most: usize,
+    /// The text as it goes out, where the channel changes it.
+    pub text: Option<String>,
+}
+
 /// One page of a catch-up poll.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Polled {
@@ -151,6 +168,12 @@ pub trait Adapter: std::marker::Send + Sync + 'static {
     /// that can be none, a request is refused at once. `Genuine` means that it is read and verified.
     fn screen(&self, _head: &RawRequest) -> Verdict {
         Verdict::Genuine
+    }
+
+    /// What a request without any signature is answered. A provider that now and then sends one by mistake repeats it when it
+    /// is told to come again.
+    fn unsigned_status(&self) -> u16 {
+        401
     }
 
     /// Challenges that the provider sends before it trusts the address; answered instead of parsed.
@@ -210,6 +233,11 @@ pub trait Adapter: std::marker::Send + Sync + 'static {
     /// How to fetch a file that the provider keeps; `None` when its address is not one of the provider's. Credentials must
     /// not follow a redirect to another host.
     fn fetch(&self, _attachment: &Attachment) -> Option<Call> {
+        None
+    }
+
+    /// What a text costs before it is sent; `None` where a message is a message.
+    fn measure(&self, _text: &str) -> Option<Measure> {
         None
     }
 

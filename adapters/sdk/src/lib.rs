@@ -10,12 +10,14 @@ pub mod client;
 pub mod file_type;
 pub mod redact;
 mod secret;
+pub mod settings;
 pub mod signature;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 
 pub use adapter::{
-    Adapter, Answer, AttemptOutcome, Call, CallBody, CallError, Polled, RawRequest, Reply, Response, Verdict,
+    Adapter, Answer, AttemptOutcome, Call, CallBody, CallError, Measure, Polled, RawRequest, Reply, Response, Verdict,
 };
 pub use client::{Client, FetchError, File};
 pub use secret::Secret;
+pub use settings::{ConfigProblem, Settings};

@@ -1,7 +1,10 @@
 //! Keyed signatures over raw bytes, compared in constant time.
 
 use aws_lc_rs::{constant_time, digest, hmac};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 
 /// A key that signs and verifies. It is made once per configured secret.
 #[derive(Clone)]
@@ -24,6 +27,12 @@ impl Mac {
     #[must_use]
     pub fn sha256(secret: &[u8]) -> Mac {
         Mac(hmac::Key::new(hmac::HMAC_SHA256, secret))
+    }
+
+    /// HMAC-SHA512.
+    #[must_use]
+    pub fn sha512(secret: &[u8]) -> Mac {
+        Mac(hmac::Key::new(hmac::HMAC_SHA512, secret))
     }
 
     /// The tag over `data`, as bytes.
@@ -100,6 +109,12 @@ pub fn from_base64(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
 }
 
+/// Bytes from canonical base64 in the alphabet for addresses, without padding (RFC 4648 §5), as JSON Web Tokens are written.
+#[must_use]
+pub fn from_base64url(text: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(text).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +128,8 @@ mod tests {
             to_hex(&Mac::sha256(b"Jefe").sign(data)),
             "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
         );
+        let long = to_hex(&Mac::sha512(b"Jefe").sign(data));
+        assert!(long.starts_with("164b7a7bfcf819e2e395fbe73b56e0a3") && long.len() == 128, "{long}");
     }
 
     #[test]
@@ -141,6 +158,8 @@ mod tests {
         assert_eq!(from_base64("AA=="), Some(vec![0]));
         assert_eq!(from_base64("AB=="), None, "spare bits must be zero");
         assert_eq!(from_base64("AA"), None);
+        assert_eq!(from_base64url("-_8"), Some(vec![0xfb, 0xff]));
+        assert!(from_base64url("-_8=").is_none() && from_base64url("+/8").is_none());
     }
 
     #[test]

@@ -67,6 +67,93 @@ pub fn written(address: &Address) -> String {
     }
 }
 
+/// How a provider writes international numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `+15551230001`. Digits without a plus are kept as they are: their region could only be guessed.
+    Plus,
+    /// `15551230001`: the provider says that its numbers are international, and leaves the plus out.
+    Digits,
+}
+
+impl Form {
+    /// The address that somebody wrote to us from, or that they wrote to.
+    #[must_use]
+    pub fn read(self, text: &str) -> Option<Address> {
+        let plain = text.trim();
+        let is_long = (7..=15).contains(&plain.len()) && plain.bytes().all(|b| b.is_ascii_digit());
+        match self {
+            Form::Digits if is_long => e164(&format!("+{plain}")).map(|number| Address::new("phone", number)),
+            _ => None,
+        }
+        .or_else(|| origin(plain))
+    }
+
+    /// An address as the provider wants it.
+    ///
+    /// # Errors
+    /// With a sentence when nobody can be written to there.
+    pub fn write(self, address: &Address) -> Result<String, String> {
+        match address.kind.as_str() {
+            "phone" => {
+                let number = e164(&address.value)
+                    .ok_or_else(|| "the number is not international: write it as +15551230001".to_owned())?;
+                Ok(self.spell(&number))
+            }
+            // What the provider wrote so, it also takes so.
+            "sender"
+                if (3..=20).contains(&address.value.len()) && address.value.bytes().all(|b| b.is_ascii_digit()) =>
+            {
+                Ok(address.value.clone())
+            }
+            "sender" => Err("the sender is a name or a hidden number and cannot be answered".into()),
+            kind => Err(format!("a {kind} address cannot be written to by text message")),
+        }
+    }
+
+    /// A sender or number of ours as the provider wants it.
+    #[must_use]
+    pub fn spell(self, number: &str) -> String {
+        match self {
+            Form::Plus => number.to_owned(),
+            Form::Digits => number.strip_prefix('+').unwrap_or(number).to_owned(),
+        }
+    }
+}
+
+/// What our texts come from, as the configuration writes it: a number in E.164, a short code, or a name.
+///
+/// # Errors
+/// With a sentence that says what to write.
+pub fn sender(s: &str) -> Result<String, String> {
+    let digits = |d: &str, lengths: std::ops::RangeInclusive<usize>| {
+        lengths.contains(&d.len()) && d.bytes().all(|b| b.is_ascii_digit())
+    };
+    let number = s.strip_prefix("whatsapp:").unwrap_or(s);
+    let full = number.strip_prefix('+').is_some_and(|d| digits(d, 7..=15) && !d.starts_with('0'));
+    let short = digits(s, 3..=6);
+    let name = (1..=11).contains(&s.len())
+        && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b' ')
+        && s.bytes().any(|b| b.is_ascii_alphabetic());
+    if full || short || name {
+        return Ok(s.to_owned());
+    }
+    let compact: String = number.chars().filter(char::is_ascii_digit).collect();
+    let significant = compact.strip_prefix("00").unwrap_or(&compact);
+    // Ten digits and fewer may lack the country's code, and with a plus before them they would be somebody else's number.
+    let international = number.starts_with('+') || compact.starts_with("00") || compact.len() > 10;
+    let whole = international
+        && digits(significant, 7..=15)
+        && !significant.starts_with('0')
+        && !number.chars().any(char::is_alphabetic);
+    let write = if whole {
+        format!("write `+{significant}`")
+    } else {
+        "write it with its country's code, such as `+15005550006`".into()
+    };
+    Err(format!("`{s}` is not a phone number in E.164 form: {write}, or a short code such as `12345`"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +197,46 @@ mod tests {
         assert_eq!(origin(" "), None);
         assert_eq!(origin("a\u{7}b"), None);
         assert_eq!(origin(&"x".repeat(513)), None);
+    }
+
+    #[test]
+    fn senders_are_e164_short_codes_or_names() {
+        for good in ["+15005550006", "12345", "+4915112345678", "MyShop", "whatsapp:+15005550006"] {
+            assert!(sender(good).is_ok(), "{good}");
+        }
+        for (bad, says) in [
+            ("15005550006", "+15005550006"),
+            ("004915112345678", "+4915112345678"),
+            ("+1 (500) 555-0006", "+15005550006"),
+            ("5005550006", "such as `+15005550006`"),
+            ("(500) 555-0006", "such as `+15005550006`"),
+            ("MyVeryLongShop", "+15005550006"),
+            ("whatsapp:15005550006", "+15005550006"),
+            ("+0123456789", "E.164"),
+            ("", "E.164"),
+        ] {
+            assert!(sender(bad).is_err_and(|e| e.contains(says)), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_providers_form_is_read_and_written() {
+        for (form, text, identity, written) in [
+            (Form::Digits, "447700900001", "phone:+447700900001", Some("447700900001")),
+            (Form::Digits, "+447700900001", "phone:+447700900001", Some("447700900001")),
+            (Form::Digits, "24453", "sender:24453", Some("24453")),
+            (Form::Digits, "0123456789", "sender:0123456789", Some("0123456789")),
+            (Form::Digits, "AcmeInc", "sender:AcmeInc", None),
+            (Form::Plus, "+447700900001", "phone:+447700900001", Some("+447700900001")),
+            (Form::Plus, "447700900001", "sender:447700900001", Some("447700900001")),
+            (Form::Plus, "My Shop", "sender:My Shop", None),
+        ] {
+            let address = form.read(text).unwrap();
+            assert_eq!(address.identity(), identity, "{text}");
+            assert_eq!(form.write(&address).ok().as_deref(), written, "{text}");
+        }
+        assert!(Form::Plus.write(&Address::new("phone", "15005550009")).is_err());
+        assert!(Form::Plus.write(&Address::new("whatsapp", "+15005550009")).is_err());
     }
 
     #[test]

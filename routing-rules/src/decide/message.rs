@@ -71,8 +71,10 @@ impl Draft<'_> {
         {
             notifies.iter().for_each(|n| self.notify(&c, n.clone()));
         }
-        if let Some(reply) = &outcome.reply {
-            self.auto_reply(conv, message, m, reply);
+        match self.keyword_reply(m) {
+            // The channel answers its keywords itself, and nobody gets two answers.
+            Some(reply) => self.auto_reply(conv, message, m, &reply),
+            None => outcome.reply.iter().for_each(|reply| self.auto_reply(conv, message, m, reply)),
         }
         if outcome.close {
             self.close(conv, None);
@@ -340,6 +342,13 @@ impl Draft<'_> {
         let until = self.now().plus(PENDING_MS);
         self.emit(Public::Pending { conv, until });
         self.somebody_freed();
+    }
+
+    /// What the channel answers to a message that is a keyword, as a confirmation that the law wants.
+    fn keyword_reply(&self, m: &Message) -> Option<RunReply> {
+        let keyword = m.meta.get("keyword")?;
+        let text = self.profile(&m.channel)?.keyword_replies.get(keyword)?;
+        Some(RunReply { rule: keyword.clone(), reply: keyword.clone(), text: Ok(text.clone()) })
     }
 
     fn auto_reply(&mut self, conv: ConvId, message: MessageId, m: &Message, reply: &RunReply) {

@@ -7,6 +7,7 @@ mod assign;
 mod command;
 mod contact;
 mod message;
+mod parts;
 mod sends;
 mod settle;
 mod timers;
@@ -237,7 +238,7 @@ impl<'a> Draft<'a> {
             other if self.profile(other.channel()).is_none() => {
                 self.quarantine(seq, other.channel(), "the channel is not in the configuration");
             }
-            Inbound::Message(m) => self.message(m),
+            Inbound::Message(m) => self.said(m),
             Inbound::Consent(c) => self.consent(c),
             Inbound::Echo(e) => self.echo(e),
             Inbound::Unparsed(u) => self.quarantine(seq, &u.channel, &u.reason),

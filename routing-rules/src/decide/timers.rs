@@ -35,6 +35,11 @@ impl Draft<'_> {
                     self.give_back(&agent);
                 }
                 Timer::Channel(channel) => self.probe_due(&channel),
+                Timer::Join(key) => {
+                    self.cause = format!("timer:join:{:x}:{}", key.0, at.0);
+                    self.ordinal = 0;
+                    self.join_up(key);
+                }
             }
         }
         self.move_stranded();

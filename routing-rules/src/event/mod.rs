@@ -338,6 +338,19 @@ pub enum Public {
         rule: String,
         why: NoReply,
     },
+    /// A part of a longer text came, and waits for the others.
+    PartKept {
+        key: KeyHash,
+        contact: ContactId,
+        channel: Name,
+        number: u16,
+        total: u16,
+        until: Timestamp,
+    },
+    /// What came of the parts is read as one message.
+    PartsJoined {
+        key: KeyHash,
+    },
     ConsentChanged {
         contact: ContactId,
         identity: KeyHash,

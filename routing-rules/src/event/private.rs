@@ -3,7 +3,7 @@
 use crate::pack::{Name, Notify, SeenState};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use switchboard_envelope::{Address, Attachment, Content};
+use switchboard_envelope::{Address, Attachment, Content, Message};
 
 /// The private part: everything that came from a person.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,6 +20,10 @@ pub enum Private {
         provider_id: Option<String>,
         client_id: Option<String>,
         id: String,
+    },
+    /// A part of a longer text, without its raw form.
+    Part {
+        message: Box<Message>,
     },
     Files {
         attachments: Vec<Attachment>,

@@ -2,13 +2,13 @@
 
 use super::fold::fold_conversation;
 use super::{
-    Channel, ContactPrivate, ConvPrivate, Conversation, Cursor, HeldReceipt, Phase, SendPrivate, SendState, Settled,
-    State, day, merge_attributes,
+    Channel, ContactPrivate, ConvPrivate, Conversation, Cursor, HeldReceipt, Join, Phase, SendPrivate, SendState,
+    Settled, State, day, merge_attributes,
 };
 use crate::event::{DeadReason, Event, KeyHash, Private, Public};
 use crate::ids::{ContactId, ConvId, MessageId};
 use crate::pack::{ConvStatus, Name, Priority};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use switchboard_envelope::{Author, Outcome, ReceiptStatus, Timestamp};
 
@@ -36,6 +36,8 @@ impl State {
             | Public::DeadCleared { .. }
             | Public::Receipt { .. }
             | Public::ReceiptHeld { .. } => self.apply_send(&event.public, private),
+            Public::PartKept { .. } => self.apply_part(&event.public, private),
+            Public::PartsJoined { key } => self.drop_join(*key),
             Public::ConsentChanged { .. }
             | Public::ContactTouched { .. }
             | Public::ContactMerged { .. }
@@ -370,6 +372,25 @@ impl State {
                 }
             });
         }
+    }
+
+    fn apply_part(&mut self, event: &Public, private: Option<&Private>) {
+        let Public::PartKept { key, contact, channel, number, total, until } = event else { return };
+        let kept = self.joins.get(key).map(|join| (**join).clone());
+        let mut join = kept.unwrap_or_else(|| Join {
+            contact: *contact,
+            channel: channel.clone(),
+            total: *total,
+            numbers: BTreeSet::new(),
+            until: *until,
+            private: None,
+        });
+        join.numbers.insert(*number);
+        if let Some(Private::Part { message }) = private {
+            let parts = join.private.get_or_insert_with(|| Arc::new(BTreeMap::new()));
+            Arc::make_mut(parts).insert(*number, (**message).clone());
+        }
+        self.put_join(*key, join);
     }
 
     fn apply_contact(&mut self, event: &Public, private: Option<&Private>) {

@@ -1,7 +1,7 @@
 //! The indexes: each is a function of one entity, so an edit removes what the old entity gave and adds what the new one
 //! gives. [`State::rebuild_indexes`] makes them from nothing, and the invariants compare.
 
-use super::{AgentState, Channel, Conversation, Phase, SendState, State, Timer, WaitKey, day};
+use super::{AgentState, Channel, Conversation, Join, Phase, SendState, State, Timer, WaitKey, day};
 use crate::event::KeyHash;
 use crate::ids::{ConvId, MessageId, OfferId};
 use crate::pack::Name;
@@ -209,6 +209,21 @@ impl State {
         }
     }
 
+    pub(super) fn put_join(&mut self, key: KeyHash, join: Join) {
+        self.timers.insert((join.until, Timer::Join(key)));
+        self.joins.insert(key, Arc::new(join));
+    }
+
+    pub(super) fn drop_join(&mut self, key: KeyHash) {
+        if let Some(join) = self.joins.remove(&key) {
+            self.timers.remove(&(join.until, Timer::Join(key)));
+        }
+    }
+
+    pub(crate) fn has_join_timer(&self, at: Timestamp, key: KeyHash) -> bool {
+        self.timers.contains(&(at, Timer::Join(key)))
+    }
+
     pub(super) fn drop_held(&mut self, provider: KeyHash) {
         if let Some(h) = self.held.remove(&provider) {
             self.held_order.remove(&(h.at, provider));
@@ -316,6 +331,9 @@ impl State {
         }
         for (p, h) in self.held.clone() {
             self.held_order.insert((h.at, p));
+        }
+        for (key, join) in self.joins.clone() {
+            self.timers.insert((join.until, Timer::Join(key)));
         }
     }
 }

@@ -67,6 +67,8 @@ pub struct State {
     pub sends: OrdMap<MessageId, Arc<SendState>>,
     pub settled: OrdMap<MessageId, Arc<Settled>>,
     pub held: OrdMap<KeyHash, Arc<HeldReceipt>>,
+    /// Longer texts of which parts are missing.
+    pub joins: OrdMap<KeyHash, Arc<Join>>,
     pub quarantine: OrdSet<u64>,
     pub dups: Dups,
     /// Automatic replies a day and address.
@@ -104,6 +106,7 @@ impl State {
             sends: OrdMap::new(),
             settled: OrdMap::new(),
             held: OrdMap::new(),
+            joins: OrdMap::new(),
             quarantine: OrdSet::new(),
             dups: Dups::default(),
             budgets: OrdMap::new(),

@@ -6,7 +6,7 @@ use crate::pack::{ConvStatus, Name, OverflowStep, Priority, Skills};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use switchboard_envelope::{Address, Author, ChannelProfile, Content, ReceiptStatus, Timestamp};
+use switchboard_envelope::{Address, Author, ChannelProfile, Content, Message, ReceiptStatus, Timestamp};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Offer {
@@ -326,6 +326,22 @@ pub enum Timer {
     Send(MessageId),
     Agent(Name),
     Channel(Name),
+    Join(KeyHash),
+}
+
+/// A longer text whose parts have not all come.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Join {
+    pub contact: ContactId,
+    pub channel: Name,
+    pub total: u16,
+    /// Which parts are there, from one.
+    pub numbers: BTreeSet<u16>,
+    /// From when on it waits no longer.
+    pub until: Timestamp,
+    /// The parts by their numbers.
+    #[serde(skip)]
+    pub private: Option<Arc<BTreeMap<u16, Message>>>,
 }
 
 #[cfg(test)]

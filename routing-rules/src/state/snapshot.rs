@@ -1,8 +1,8 @@
 //! The state as bytes: a public part, and per contact what came from that person, which the daemon seals.
 
 use super::{
-    AgentState, Channel, Contact, ContactPrivate, ConvPrivate, Conversation, Cursor, Dups, HeldReceipt, SendPrivate,
-    SendState, Settled, State,
+    AgentState, Channel, Contact, ContactPrivate, ConvPrivate, Conversation, Cursor, Dups, HeldReceipt, Join,
+    SendPrivate, SendState, Settled, State,
 };
 use crate::event::KeyHash;
 use crate::ids::{ContactId, ConvId, MessageId, Salt};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use switchboard_envelope::{ConsentState, Timestamp};
+use switchboard_envelope::{ConsentState, Message, Timestamp};
 use thiserror::Error;
 
 /// The version of the layout; another one is not read, and the log is folded instead.
@@ -65,6 +65,7 @@ enum Record<'a> {
     Send(Cow<'a, SendState>),
     Settled(MessageId, Cow<'a, Settled>),
     Held(KeyHash, Cow<'a, HeldReceipt>),
+    Join(KeyHash, Cow<'a, Join>),
     Quarantine(u64),
     Duplicates(u64, i64, Vec<KeyHash>),
     Budget(i64, KeyHash, u32),
@@ -76,6 +77,9 @@ struct PrivatePart<'a> {
     contact: Option<Cow<'a, ContactPrivate>>,
     conversations: Vec<(ConvId, Cow<'a, ConvPrivate>)>,
     sends: Vec<(MessageId, Cow<'a, SendPrivate>)>,
+    /// Parts of longer texts. Left out where there are none, as before there were any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<(KeyHash, Cow<'a, BTreeMap<u16, Message>>)>,
 }
 
 impl State {
@@ -112,6 +116,7 @@ impl State {
         self.sends.values().try_for_each(|s| put(Record::Send(Cow::Borrowed(s))))?;
         self.settled.iter().try_for_each(|(id, s)| put(Record::Settled(*id, Cow::Borrowed(s))))?;
         self.held.iter().try_for_each(|(p, h)| put(Record::Held(*p, Cow::Borrowed(h))))?;
+        self.joins.iter().try_for_each(|(k, j)| put(Record::Join(*k, Cow::Borrowed(j))))?;
         self.quarantine.iter().try_for_each(|seq| put(Record::Quarantine(*seq)))?;
         let (mut of, mut ids) = ((0, 0), Vec::with_capacity(DUPLICATES));
         for (piece, day, id) in self.dups.iter() {
@@ -142,6 +147,11 @@ impl State {
         for s in self.sends.values() {
             if let Some(p) = &s.private {
                 private.entry(s.contact).or_default().sends.push((s.id, Cow::Borrowed(p)));
+            }
+        }
+        for (key, join) in &self.joins {
+            if let Some(p) = &join.private {
+                private.entry(join.contact).or_default().parts.push((*key, Cow::Borrowed(p)));
             }
         }
         for (id, c) in &self.contacts {
@@ -224,6 +234,7 @@ impl State {
             Record::Send(x) => drop(self.sends.insert(x.id, Arc::new(x.into_owned()))),
             Record::Settled(id, x) => drop(self.settled.insert(id, Arc::new(x.into_owned()))),
             Record::Held(provider, h) => drop(self.held.insert(provider, Arc::new(h.into_owned()))),
+            Record::Join(key, j) => drop(self.joins.insert(key, Arc::new(j.into_owned()))),
             Record::Quarantine(seq) => drop(self.quarantine.insert(seq)),
             Record::Duplicates(..) => {}
             Record::Budget(day, who, n) => drop(self.budgets.insert((day, who), n)),
@@ -237,6 +248,11 @@ impl State {
         for (id, p) in part.conversations {
             if let Some(c) = self.conversations.get_mut(&id) {
                 Arc::make_mut(c).private = Some(Arc::new(p.into_owned()));
+            }
+        }
+        for (key, p) in part.parts {
+            if let Some(join) = self.joins.get_mut(&key) {
+                Arc::make_mut(join).private = Some(Arc::new(p.into_owned()));
             }
         }
         for (id, p) in part.sends {

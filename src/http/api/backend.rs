@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use switchboard_adapter_sdk::Measure;
 use switchboard_envelope::{BlobRef, Command, Timestamp};
 use switchboard_routing_rules::event::{Event, KeyHash, Presence, Reply};
 use switchboard_routing_rules::ids::ConvId;
@@ -133,6 +134,11 @@ pub trait Backend: Send + Sync + 'static {
 
     /// An agent is writing; the customer sees it where the channel can show it.
     fn agent_typing(&self, conversation: ConvId, agent: Option<&str>);
+
+    /// What a text costs on a channel before it is sent; `None` where a message is a message.
+    fn measure(&self, _channel: &str, _text: &str) -> Option<Measure> {
+        None
+    }
 
     /// LOG's first and last sequence.
     async fn log_bounds(&self) -> Result<(Seq, Seq), LogError>;

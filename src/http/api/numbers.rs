@@ -15,6 +15,9 @@ use switchboard_envelope::{Action, Scope, is_id};
 use switchboard_routing_rules::event::Presence;
 use switchboard_routing_rules::ids::OfferId;
 
+/// The longest text that is measured, in bytes.
+const MEASURED: usize = 64 * 1024;
+
 pub(super) async fn openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], OPENAPI).into_response()
 }
@@ -144,6 +147,33 @@ pub(super) async fn channels(State(state): State<ApiState>, uri: Uri) -> Result<
     let (rows, next) = page::<Value>(rows, "channels", &mut params);
     params.finish()?;
     Ok(Json(json!({ "channels": rows, "next": next })))
+}
+
+/// What a text costs before anybody sends it. It changes nothing, and is no GET only because a text is no part of an address.
+pub(super) async fn measure(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    mut posted: Posted,
+) -> Result<Json<Value>, Problem> {
+    if !is_id(&id) || !state.backend().state().channels.contains_key(&id) {
+        return Err(Problem::not_found("there is no such channel"));
+    }
+    let text = posted.fields.optional("text", MEASURED).unwrap_or_default();
+    posted.fields.finish()?;
+    let characters = text.chars().count();
+    let Some(measured) = state.backend().measure(&id, &text) else {
+        return Ok(Json(json!({ "segments": 1, "fits": true, "characters": characters })));
+    };
+    Ok(Json(json!({
+        "segments": measured.segments,
+        "fits": measured.segments <= measured.most,
+        "characters": characters,
+        "most": measured.most,
+        "encoding": measured.encoding,
+        "units": measured.units,
+        "per_segment": measured.per_segment,
+        "text": measured.text,
+    })))
 }
 
 async fn channel_command(

@@ -78,6 +78,7 @@ table! {
     post "/contacts/{id}/merge" Supervisor contacts::merge;
     get "/queues" Read numbers::queues;
     get "/channels" Read numbers::channels;
+    post "/channels/{id}/measure" Read numbers::measure;
     post "/channels/{id}/pause" Supervisor numbers::pause;
     post "/channels/{id}/resume" Supervisor numbers::resume;
     get "/rules" Read rules::show;

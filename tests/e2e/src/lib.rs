@@ -10,6 +10,7 @@ mod browser;
 mod cable;
 mod daemon;
 mod dice;
+mod gateway;
 mod provider;
 mod shop;
 pub mod traffic;
@@ -23,9 +24,13 @@ pub use browser::{Browser, Tab, screenshots};
 pub use cable::{Cable, Cut};
 pub use daemon::{Daemon, binary};
 pub use dice::Dice;
+pub use gateway::{FakePhone, GATEWAY_NUMBER, Gateway, HOOK_SECRET};
 pub use provider::Provider;
 pub use shop::{ACCOUNT_SID, AUTH_TOKEN, OUR_NUMBER, Pack, Shop, ShopBuilder};
-pub use switchboard_simulators::{HookStep, InboundSms, Sent, Step, Taken, WebhookSim};
+pub use switchboard_simulators::{
+    Fate, HookStep, InboundSms, Sent, SmppCentre, Step, Submitted, Taken, VonageConfig, VonageForm, VonageSent,
+    VonageSigned, VonageSim, VonageStep, WebhookSim,
+};
 pub use wait::{eventually, eventually_within, poll_until};
 pub use webhook::{Delivered, Sms, post_form, sid};
 

@@ -59,6 +59,7 @@ pub struct ShopBuilder {
     provider: String,
     sms: String,
     more: String,
+    public_port: Option<u16>,
 }
 
 impl Shop {
@@ -72,6 +73,7 @@ impl Shop {
             provider: provider.to_owned(),
             sms: String::new(),
             more: String::new(),
+            public_port: None,
         }
     }
 
@@ -228,6 +230,13 @@ impl ShopBuilder {
         self
     }
 
+    /// The public listener's port, where something must know it before.
+    #[must_use]
+    pub fn public_port(mut self, port: u16) -> ShopBuilder {
+        self.public_port = Some(port);
+        self
+    }
+
     /// More tables of the configuration.
     #[must_use]
     pub fn more(mut self, toml: &str) -> ShopBuilder {
@@ -238,7 +247,7 @@ impl ShopBuilder {
     #[must_use]
     pub fn open(self) -> Shop {
         let folder = TempDir::with_prefix("switchboard-e2e-").expect("a temporary folder");
-        let (public_port, admin_port) = (free_port(), free_port());
+        let (public_port, admin_port) = (self.public_port.unwrap_or_else(free_port), free_port());
         let shop = Shop { folder, public_port, admin_port, quickstart: false, role: self.role, environment: vec![] };
         let config = format!(
             r#"

@@ -6,13 +6,17 @@
 
 pub mod http;
 mod nats;
+mod smpp;
 mod stub;
 pub mod twilio;
+mod vonage;
 mod webhook;
 
 pub use nats::NatsServer;
+pub use smpp::{Fate, SmppCentre, Submitted};
 pub use stub::FastStub;
 pub use twilio::{Callback, Delivery, InboundSms, Sent, Signature, Step, TwilioSim, TwilioSimConfig};
+pub use vonage::{VonageConfig, VonageForm, VonageSent, VonageSigned, VonageSim, VonageStep};
 pub use webhook::{HookStep, Taken, WebhookSim};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -16,10 +16,10 @@
 
 use super::{
     Twilio, is_token,
-    read::{Heard, MEDIA_READ, events, file, mime, unparsed},
+    read::{Heard, MEDIA_READ, events, file, mime},
     send::{recipient, state},
 };
-use crate::number;
+use crate::{number, request::unparsed};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -313,7 +313,7 @@ fn tell(twilio: &Twilio, json: &Value, item: Option<&Item>, now: Timestamp) -> V
         })
     });
     let read = heard.ok_or("not a message of the list").and_then(|heard| events(twilio, heard, raw.clone()));
-    read.unwrap_or_else(|reason| vec![unparsed(twilio, &sha256_hex(json.as_bytes()), reason, now, raw)])
+    read.unwrap_or_else(|reason| vec![unparsed(&twilio.channel, &sha256_hex(json.as_bytes()), reason, now, raw)])
 }
 
 /// The list does not say what the files are, only how many and where they are listed: that address is passed on.

@@ -12,12 +12,14 @@ mod signature;
 
 pub use codes::CODES;
 
-use crate::{ConfigProblem, number};
+use crate::{Provider, number, provider::needs_public_url, request::Source};
 use bytes::Bytes;
 use http::Method;
 use std::time::Duration;
 use switchboard_adapter_sdk::{
-    Adapter, Answer, AttemptOutcome, Call, CallBody, Polled, RawRequest, Reply, Secret, Verdict,
+    Adapter, Answer, AttemptOutcome, Call, CallBody, ConfigProblem, Polled, RawRequest, Reply, Secret, Settings,
+    Verdict,
+    settings::{Key, Shape},
     signature::{Mac, to_base64},
 };
 use switchboard_envelope::{Address, Attachment, ChannelProfile, Inbound, Raw, Reconcile, Send, Timestamp, is_id};
@@ -33,6 +35,83 @@ pub const MAX_MEDIA: usize = 10;
 
 /// The most bytes of a message's files, beyond which carriers take none of it.
 pub const MAX_MEDIA_BYTES: u64 = 5 * 1000 * 1000;
+
+const KEYS: &[Key] = &[
+    Key::new("account_sid", Shape::Text { check: account, pattern: "^AC[0-9a-fA-F]{32}$" }, "the account's SID")
+        .required("\"AC…\""),
+    Key::new("auth_token", Shape::Secrets, "signs webhooks, and authenticates calls").required("{ env = \"NAME\" }"),
+    Key::new(
+        "api_key",
+        Shape::Text { check: api_key, pattern: "^SK[0-9a-fA-F]{32}$" },
+        "an API key's SID, for calls instead of the account's token",
+    ),
+    Key::new("api_secret", Shape::Secret, "the API key's secret"),
+    Key::new(
+        "from",
+        Shape::Text { check: number::sender, pattern: "" },
+        "a number in E.164, a short code, a name, or `whatsapp:` and a number",
+    ),
+    Key::new(
+        "messaging_service_sid",
+        Shape::Text { check: service, pattern: "^MG[0-9a-fA-F]{32}$" },
+        "Twilio chooses the sender out of this service",
+    ),
+    Key::new("base_url", Shape::Url, "another address of the API").usual(DEFAULT_BASE_URL),
+    Key::new("validity", Shape::Span { least: "1s", most: "10h" }, "how long Twilio may try to deliver"),
+    Key::new(
+        "echoes",
+        Shape::Flag,
+        "the poll also reads what the number sent, and shows what was written in Twilio's own tools",
+    )
+    .usual("false"),
+];
+
+/// Twilio.
+pub const PROVIDER: Provider = Provider {
+    name: "twilio",
+    about: "Text messages, through Twilio.",
+    keys: KEYS,
+    together: &[["api_key", "api_secret"]],
+    either: &["from", "messaging_service_sid"],
+    check,
+    build: |settings| Ok(Box::new(Twilio::new(&settings.channel, TwilioConfig::of(settings))?)),
+};
+
+fn account(text: &str) -> Result<String, String> {
+    sid(text, "AC", "an account SID")
+}
+
+fn api_key(text: &str) -> Result<String, String> {
+    sid(text, "SK", "an API key's SID")
+}
+
+fn service(text: &str) -> Result<String, String> {
+    sid(text, "MG", "a messaging service's SID")
+}
+
+fn sid(text: &str, prefix: &str, what: &str) -> Result<String, String> {
+    let good = text.strip_prefix(prefix).is_some_and(|h| h.len() == 32 && h.bytes().all(|b| b.is_ascii_hexdigit()));
+    if good { Ok(text.to_owned()) } else { Err(format!("is not {what}: it is `{prefix}` and 32 hexadecimal digits")) }
+}
+
+fn check(settings: &Settings) -> Vec<ConfigProblem> {
+    let mut problems = vec![];
+    if !settings.has("from") && !settings.has("messaging_service_sid") {
+        let write =
+            "is missing: write the number to send from, as `from = \"+15005550006\"`, or a `messaging_service_sid`";
+        problems.push(settings.problem("from", write));
+    }
+    problems.extend(needs_public_url(settings, "Twilio signs its webhooks over the address that it calls"));
+    let host = settings.public_url.as_deref().and_then(|url| Url::parse(url).ok()?.host_str().map(str::to_owned));
+    if let Some(host) = host.filter(|host| host.contains('_')) {
+        let why = format!(
+            "has an `_` in its host `{host}`: Twilio refuses such an address for the status callbacks of `channels.{}`",
+            settings.channel
+        );
+        problems.push(settings.problem("public_url", why));
+    }
+    problems
+}
 
 const NO_PUBLIC_URL: &str = "Twilio fetches them from us: set http.public_url";
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
@@ -77,6 +156,23 @@ impl TwilioConfig {
             validity: None,
             smart_encoding: false,
             echoes: false,
+        }
+    }
+
+    /// As the configuration writes them.
+    fn of(settings: &Settings) -> TwilioConfig {
+        let text = |key: &str| settings.text(key).map(str::to_owned);
+        TwilioConfig {
+            account_sid: text("account_sid").unwrap_or_default(),
+            auth_tokens: settings.secrets("auth_token").to_vec(),
+            api_key: text("api_key").zip(settings.secret("api_secret").cloned()),
+            from: text("from"),
+            messaging_service_sid: text("messaging_service_sid"),
+            base_url: text("base_url").unwrap_or_else(|| DEFAULT_BASE_URL.to_owned()),
+            public_url: settings.public_url.clone(),
+            validity: settings.span("validity").map(|span| u32::try_from(span.as_secs()).unwrap_or(u32::MAX)),
+            smart_encoding: settings.flag("smart_encoding"),
+            echoes: settings.flag("echoes"),
         }
     }
 }
@@ -193,13 +289,17 @@ struct Problems<'a> {
 }
 
 impl Problems<'_> {
-    fn check(&mut self, key: &'static str, holds: bool, problem: &str) {
+    fn check(&mut self, key: &str, holds: bool, problem: &str) {
         if !holds {
-            self.found.push(ConfigProblem { channel: self.channel.to_owned(), key, problem: problem.to_owned() });
+            self.found.push(ConfigProblem {
+                channel: self.channel.to_owned(),
+                key: key.to_owned(),
+                problem: problem.to_owned(),
+            });
         }
     }
 
-    fn url(&mut self, key: &'static str, text: &str) -> Option<Url> {
+    fn url(&mut self, key: &str, text: &str) -> Option<Url> {
         let url = Url::parse(text).ok().filter(|url| {
             matches!(url.scheme(), "http" | "https")
                 && url.has_host()
@@ -250,7 +350,7 @@ impl Adapter for Twilio {
     }
 
     fn parse(&self, request: &RawRequest) -> Vec<Inbound> {
-        read::webhook(self, &read::Source::of(request))
+        read::webhook(self, &Source::of(request))
     }
 
     fn accepted(&self, _request: &RawRequest) -> Reply {
@@ -262,18 +362,7 @@ impl Adapter for Twilio {
         if raw.meta.get("source").is_some_and(|source| source == list::SOURCE) {
             return list::again(self, &body, received_at);
         }
-        let part = |name: &str| raw.meta.get(name).map_or("", String::as_str);
-        read::webhook(
-            self,
-            &read::Source {
-                is_get: part("method") == "GET",
-                path: part("path"),
-                query: part("query"),
-                content_type: &raw.content_type,
-                body: &body,
-                received_at,
-            },
-        )
+        read::webhook(self, &Source::again(raw, &body, received_at))
     }
 
     fn encode(&self, send: &Send) -> Result<Call, AttemptOutcome> {

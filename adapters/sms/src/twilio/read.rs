@@ -5,65 +5,20 @@ use super::{MAX_MEDIA, Twilio, is_token, signature::is_form};
 use crate::{
     keywords::{self, Keyword},
     number,
+    request::{Source, attempt, unparsed},
 };
-use http::Method;
-use std::{borrow::Cow, collections::BTreeMap};
+use std::borrow::Cow;
 use switchboard_adapter_sdk::{
-    RawRequest,
     classify::{self, Class},
-    signature::{sha256_hex, to_base64},
+    signature::sha256_hex,
 };
 use switchboard_envelope::{
     Attachment, Choice, ConsentChange, ConsentState, Content, Inbound, Message, Raw, Receipt, ReceiptStatus, Timestamp,
-    Unparsed, Visibility, event_id,
+    Visibility, event_id,
 };
 
-/// The longest raw body that travels inside its record, in bytes.
-const MAX_INLINE: usize = 16 * 1024;
 /// The most files that are read from one message; Twilio sends at most ten.
 pub(super) const MEDIA_READ: usize = 2 * MAX_MEDIA;
-
-/// A webhook, live or out of quarantine.
-pub(super) struct Source<'a> {
-    pub is_get: bool,
-    pub path: &'a str,
-    pub query: &'a str,
-    pub content_type: &'a str,
-    pub body: &'a [u8],
-    pub received_at: Timestamp,
-}
-
-impl<'a> Source<'a> {
-    pub(super) fn of(request: &'a RawRequest) -> Source<'a> {
-        Source {
-            is_get: request.method == Method::GET,
-            path: &request.path,
-            query: &request.query,
-            content_type: super::signature::content_type(request),
-            body: &request.body,
-            received_at: request.received_at,
-        }
-    }
-
-    /// Where the fields are: in the query of a GET, else in the body.
-    fn fields(&self) -> &'a [u8] {
-        if self.is_get { self.query.as_bytes() } else { self.body }
-    }
-
-    /// Everything that reading it again needs. A body over the limit is left out; whoever stores the record puts a blob there.
-    fn raw(&self) -> Raw {
-        let mut meta = BTreeMap::new();
-        for (name, value) in
-            [("path", self.path), ("query", self.query), ("method", if self.is_get { "GET" } else { "" })]
-        {
-            if !value.is_empty() {
-                meta.insert(name.to_owned(), value.to_owned());
-            }
-        }
-        let inline = (self.body.len() <= MAX_INLINE).then(|| to_base64(self.body));
-        Raw { content_type: self.content_type.to_owned(), blob: None, inline, meta }
-    }
-}
 
 /// The decoded fields of a form.
 struct Form<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
@@ -107,17 +62,7 @@ pub(super) struct Heard<'a> {
 pub(super) fn webhook(twilio: &Twilio, source: &Source<'_>) -> Vec<Inbound> {
     understood(twilio, source).unwrap_or_else(|reason| {
         let key = sha256_hex(source.fields());
-        vec![unparsed(twilio, &key, reason, source.received_at, source.raw())]
-    })
-}
-
-pub(super) fn unparsed(twilio: &Twilio, key: &str, reason: &str, at: Timestamp, raw: Raw) -> Inbound {
-    Inbound::Unparsed(Unparsed {
-        id: event_id(&twilio.channel, "unparsed", key),
-        channel: twilio.channel.clone(),
-        reason: reason.to_owned(),
-        at,
-        raw,
+        vec![unparsed(&twilio.channel, &key, reason, source.received_at, source.raw())]
     })
 }
 
@@ -359,15 +304,4 @@ fn status(word: &str) -> Option<ReceiptStatus> {
         "undelivered" | "failed" | "canceled" => Some(ReceiptStatus::Failed),
         _ => None,
     }
-}
-
-/// Our attempt, out of the callback's query. It is all there and well formed, or it is not ours.
-fn attempt(query: &str) -> Option<(String, u16, u32)> {
-    let query = Form::of(query.as_bytes());
-    let send = query.get("send").filter(|send| {
-        (1..=128).contains(&send.len()) && send.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    })?;
-    let part = query.get("part")?.parse().ok().filter(|part| *part >= 1)?;
-    let n = query.get("n")?.parse().ok().filter(|n| *n >= 1)?;
-    Some((send.to_owned(), part, n))
 }

@@ -326,7 +326,7 @@ fn bad_settings_are_all_named_at_once() {
         echoes: false,
     };
     let problems = Twilio::new("support-sms", bad).unwrap_err();
-    let keys: Vec<_> = problems.iter().map(|problem| problem.key).collect();
+    let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
     let wanted =
         ["account_sid", "auth_token", "api_key", "messaging_service_sid", "from", "validity", "base_url", "public_url"];
     assert_eq!(keys, wanted);

@@ -1,0 +1,199 @@
+//! The channel `vonage` through the real daemon: texts in every form that Vonage sends, both ways, by both of its APIs.
+#![forbid(unsafe_code)]
+
+use serde_json::{Value, json};
+use std::time::Duration;
+use switchboard_e2e::{
+    Api, Daemon, Shop, VonageConfig, VonageForm, VonageSent, VonageSigned, VonageSim, VonageStep, eventually, message,
+};
+
+const ANN: &str = "+447700900001";
+
+struct Scene {
+    sim: VonageSim,
+    shop: Shop,
+}
+
+/// A shop with the channel `vonage`, whose API is `api`.
+async fn scene(api: &str) -> Scene {
+    let sim = VonageSim::start(VonageConfig::default()).await.expect("a port for Vonage");
+    let (config, base) = (sim.config().clone(), sim.base_url());
+    let channel = format!(
+        "[channels.vonage]\nkind = \"sms\"\nprovider = \"vonage\"\napi = \"{api}\"\nmax_segments = 10\napi_key = \"{}\"\napi_secret = \"{}\"\nsignature_secret = \"{}\"\nfrom = \"+{}\"\nbase_url = \"{base}\"\n",
+        config.api_key, config.api_secret, config.signature_secret, config.numbers[0]
+    );
+    let shop = Shop::with("http://127.0.0.1:9").more(&channel).open();
+    sim.route("https://hooks.shop.example", &shop.public());
+    Scene { sim, shop }
+}
+
+impl Scene {
+    fn hook(&self) -> String {
+        format!("{}/in", self.shop.hook("vonage"))
+    }
+
+    async fn hears(&self, id: &str, text: &str) {
+        let answer = self.sim.deliver(&self.hook(), id, ANN, text, None, VonageForm::Form, VonageSigned::Well).await;
+        assert_eq!(answer, 200);
+    }
+
+    async fn sent(&self, count: usize) -> Vec<VonageSent> {
+        eventually(&format!("{count} texts at Vonage"), || async {
+            let all = self.sim.sent();
+            if all.len() >= count { Ok(all) } else { Err(format!("{all:?}")) }
+        })
+        .await
+    }
+}
+
+async fn with_message(api: &Api, text: &str) -> Value {
+    api.conversation(&format!("phone:{ANN}"), &format!("to hold `{text}`"), |c| message(c, text).is_some()).await
+}
+
+async fn status(api: &Api, text: &str, wanted: &str) {
+    api.conversation(&format!("phone:{ANN}"), &format!("to have `{text}` {wanted}"), |c| {
+        message(c, text).is_some_and(|m| m["status"] == wanted)
+    })
+    .await;
+}
+
+async fn reply(api: &Api, text: &str) {
+    let conversation = with_message(api, "hello").await;
+    let id = conversation["id"].as_str().expect("an id");
+    api.post(&format!("/conversations/{id}/reply"), json!({ "text": text })).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_come_in_every_form_and_only_when_they_are_signed() {
+    let scene = scene("sms").await;
+    let _daemon = Daemon::start(&scene.shop).await;
+    let (api, hook) = (scene.shop.api(), scene.hook());
+    for (id, form) in [("A1", VonageForm::Get), ("A2", VonageForm::Form), ("A3", VonageForm::Json)] {
+        let text = format!("{form:?} & = é 😀");
+        let say = || scene.sim.deliver(&hook, id, ANN, &text, None, form, VonageSigned::Well);
+        assert_eq!((say().await, say().await), (200, 200));
+        with_message(&api, &text).await;
+    }
+    let by_messages = scene.sim.deliver_message(&hook, "M1", ANN, "by messages", VonageSigned::Well).await;
+    assert_eq!(by_messages, 200);
+    with_message(&api, "by messages").await;
+    for (signed, wanted) in [(VonageSigned::Not, 503), (VonageSigned::Badly, 403)] {
+        for form in [VonageForm::Get, VonageForm::Form, VonageForm::Json] {
+            assert_eq!(
+                scene.sim.deliver(&hook, "X", ANN, "forged", None, form, signed).await,
+                wanted,
+                "{form:?} {signed:?}"
+            );
+        }
+        assert_eq!(scene.sim.deliver_message(&hook, "Y", ANN, "forged", signed).await, wanted);
+    }
+    let whole = with_message(&api, "by messages").await;
+    assert_eq!(api.messages(whole["id"].as_str().expect("an id")).await.len(), 4, "each once, and nothing forged");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_in_any_order_become_one_message() {
+    let scene = scene("sms").await;
+    let mut daemon = Daemon::start(&scene.shop).await;
+    let (api, hook) = (scene.shop.api(), scene.hook());
+    let part = |id: &'static str, text: &'static str, number: u16| {
+        scene.sim.deliver(&hook, id, ANN, text, Some((number, 3, 108)), VonageForm::Form, VonageSigned::Well)
+    };
+    assert_eq!(part("P3", " and three.", 3).await, 200);
+    assert_eq!(part("P1", "One, ", 1).await, 200);
+    assert_eq!(part("P1", "One, ", 1).await, 200, "the same again");
+    // What was acknowledged survives a crash, also when it is a part.
+    daemon.kill();
+    daemon.restart().await;
+    assert_eq!(part("P2", "two 😀", 2).await, 200);
+    let whole = with_message(&api, "One, two 😀 and three.").await;
+    assert_eq!(api.messages(whole["id"].as_str().expect("an id")).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_go_out_and_their_receipts_come_back() {
+    for api_name in ["sms", "messages"] {
+        let scene = scene(api_name).await;
+        let _daemon = Daemon::start(&scene.shop).await;
+        let api = scene.shop.api();
+        scene.hears("A1", "hello").await;
+        reply(&api, "Grüße, Ann & Co.").await;
+        let sent = scene.sent(1).await.remove(0);
+        assert_eq!((sent.text.as_str(), sent.to.as_str(), sent.unicode), ("Grüße, Ann & Co.", "447700900001", false));
+        assert_eq!(scene.sim.receipt(&sent, if api_name == "sms" { "accepted" } else { "submitted" }, "0").await, 200);
+        assert_eq!(scene.sim.receipt(&sent, "delivered", "0").await, 200);
+        status(&api, "Grüße, Ann & Co.", "delivered").await;
+        reply(&api, "Żółw").await;
+        let sent = scene.sent(2).await.remove(1);
+        assert_eq!(sent.unicode, api_name == "sms", "unicode must be asked for, or the letters are lost");
+        let (word, code) = if api_name == "sms" { ("failed", "3") } else { ("undeliverable", "1190") };
+        assert_eq!(scene.sim.receipt(&sent, word, code).await, 200);
+        status(&api, "Żółw", "failed").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_have_their_outcomes_and_nothing_goes_out_twice() {
+    let scene = scene("sms").await;
+    let _daemon = Daemon::start(&scene.shop).await;
+    let api = scene.shop.api();
+    scene.hears("A1", "hello").await;
+
+    scene.sim.next(VonageStep::Statuses(vec![("1", "Throughput Rate Exceeded - please wait [ 250 ] and retry")]));
+    reply(&api, "throttled, then taken").await;
+    assert_eq!(scene.sent(1).await[0].text, "throttled, then taken");
+
+    scene.sim.next(VonageStep::Statuses(vec![("7", "Number barred.")]));
+    reply(&api, "barred").await;
+    let letters = eventually("a dead letter", || async {
+        let all = api.all("/dead-letters", "dead_letters").await;
+        if all.len() == 1 { Ok(all) } else { Err(format!("{all:?}")) }
+    })
+    .await;
+    assert_eq!(letters[0]["reason"], "rejected");
+
+    // Half a text is never sent again by itself.
+    scene.sim.next(VonageStep::Statuses(vec![("0", ""), ("1", "Throttled")]));
+    reply(&api, "half of it").await;
+    eventually("the second dead letter", || async {
+        let all = api.all("/dead-letters", "dead_letters").await;
+        if all.len() == 2 { Ok(()) } else { Err(format!("{all:?}")) }
+    })
+    .await;
+
+    // The answer is lost, and the receipt settles it.
+    scene.sim.next(VonageStep::CutAfter);
+    reply(&api, "the answer is lost").await;
+    let sent = scene.sent(3).await.remove(2);
+    assert_eq!(sent.text, "the answer is lost");
+    eventually("the receipt to be told", || async {
+        let answer = scene.sim.receipt(&sent, "delivered", "0").await;
+        if answer == 200 { Ok(()) } else { Err(answer) }
+    })
+    .await;
+    status(&api, "the answer is lost", "delivered").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let texts: Vec<_> = scene.sim.sent().into_iter().map(|s| s.text).collect();
+    assert_eq!(texts, ["throttled, then taken", "half of it", "the answer is lost"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_price_of_a_text_is_told_before_it_is_sent() {
+    let scene = scene("sms").await;
+    let _daemon = Daemon::start(&scene.shop).await;
+    let api = scene.shop.api();
+    let measure = |text: String| {
+        let api = api.clone();
+        async move { api.post("/channels/vonage/measure", json!({ "text": text })).await.ok() }
+    };
+    let plain = measure("a".repeat(161)).await;
+    assert_eq!(
+        (&plain["segments"], &plain["encoding"], &plain["per_segment"]),
+        (&json!(2), &json!("gsm7"), &json!([153, 8]))
+    );
+    let emoji = measure("😀".repeat(36)).await;
+    assert_eq!((&emoji["segments"], &emoji["encoding"], &emoji["units"]), (&json!(2), &json!("ucs2"), &json!(72)));
+    let long = measure("ж".repeat(700)).await;
+    assert_eq!((&long["fits"], &long["most"]), (&json!(false), &json!(10)));
+    api.post("/channels/other/measure", json!({ "text": "x" })).await.refused(404, "not_found");
+}
