@@ -3,6 +3,7 @@
 mod corpus;
 mod damage;
 mod jwz;
+mod shapes;
 mod threading;
 mod writing;
 
