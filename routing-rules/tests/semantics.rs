@@ -516,11 +516,36 @@ fn rules_that_never_match_are_warned_of_with_both_places() {
         "{ kind: sms, all: [{ kind: email }] }",
         "{ age: { gt: 2h, lt: 1h } }",
         "{ subject: { exists: false, word: x } }",
+        "{ hours: { office: open }, all: [{ hours: { office: closed } }] }",
+        "{ time: '08:00-10:00', all: [{ time: '22:00-06:00' }] }",
+        "{ kind: sms, not: { kind: [sms, email] } }",
+        "{ kind: sms, any: [{ kind: email }, { all: [{ kind: webchat }] }] }",
+        "{ new: true, state: queued }",
+        "{ new: true, silence: { gt: 1m } }",
+        "{ new: true, messages: { gte: 2 } }",
+        "{ tags: { all: [a, b], none: [b] } }",
+        "{ from: ann@shop.example, all: [{ from: { suffix: '@bank.example' } }] }",
     ] {
         let told = warn(&format!("  - {{ name: A, when: {when}, then: {{ tag: a }} }}\n"));
         assert!(told.len() == 1 && told[0].contains("can never match"), "{when}: {told:?}");
     }
+    let many: String = (0..400)
+        .map(|n| format!("  - {{ name: S{n}, when: {{ attributes.x: a{n}, kind: k{n} }}, then: {{ tag: a }} }}\n"))
+        .collect();
+    let far: String =
+        (0..400).map(|n| format!("  - {{ name: S{n}, when: {{ kind: k{n} }}, then: {{ tag: a }} }}\n")).collect();
+    assert_eq!(warn(&many), Vec::<String>::new());
+    let told = warn(&format!(
+        "{far}  - {{ name: B, when: {{ all: [{{ text: x }}, {{ kind: k399 }}] }}, then: {{ tag: b }} }}\n"
+    ));
+    assert!(
+        told.len() == 1 && told[0].contains("`S399` at b.yaml:401:5"),
+        "however many rules stand between: {told:?}"
+    );
     let fine = [
+        "  - { name: A, when: { new: true, tags: x, messages: { lt: 2 } }, then: { tag: a } }\n",
+        "  - { name: A, when: { kind: [sms, email], not: { kind: sms } }, then: { tag: a } }\n",
+        "  - { name: A, when: { time: '22:00-06:00', all: [{ time: '05:00-08:00' }] }, then: { tag: a } }\n",
         "  - { name: A, then: { tag: a }, continue: true }\n  - { name: B, then: { tag: b } }\n",
         "  - { name: A, when: { channel: x }, then: { tag: a } }\n  - { name: B, when: { channel: [x, y] }, then: { tag: b } }\n",
         "  - { name: A, when: { tags: x }, then: { tag: a } }\n  - { name: C, then: { tag: x }, continue: true }\n  - { name: B, when: { tags: x }, then: { tag: b } }\n",

@@ -8,7 +8,7 @@ use super::refs::{Known, Refs};
 use super::template::{self, Template};
 use super::yaml::{self, Node};
 use super::{Agent, Budget, Environment, Loaded, Name, Queue, RulePack, blob};
-use crate::rules::{Actions, Rule, RuleIndex, link, read_default, read_rule, warnings};
+use crate::rules::{Actions, MAX_PATTERNS, Rule, RuleIndex, link, read_default, read_rule, warnings};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,6 @@ const MAX_FILE: usize = 1024 * 1024;
 const MAX_PACK: usize = 8 * 1024 * 1024;
 const MAX_RULES: usize = 10_000;
 const MAX_NAMED: usize = 5_000;
-const MAX_PATTERNS: usize = 2_000;
 
 pub(crate) const TOP: &[&str] =
     &["zone", "queues", "agents", "hours", "rotations", "replies", "budget", "rules", "default"];

@@ -47,25 +47,23 @@ impl Refs {
     }
 
     pub(crate) fn check(&self, known: &Known<'_>, env: &Environment, sink: &mut Sink) {
+        let desks: Option<BTreeSet<&str>> =
+            env.desks.as_ref().map(|d| d.iter().map(String::as_str).chain(["console"]).collect());
+        let channels: Option<BTreeSet<&str>> = env.channels.as_ref().map(|c| c.keys().map(String::as_str).collect());
         for (at, kind, name) in &self.0 {
-            let names: BTreeSet<&str> = match kind {
-                Kind::Queue => known.queues.clone(),
-                Kind::Agent => known.agents.clone(),
-                Kind::Reply => known.replies.clone(),
-                Kind::Rotation => known.rotations.clone(),
-                Kind::Hours => known.hours.clone(),
-                Kind::Desk => match &env.desks {
-                    Some(d) => d.iter().map(String::as_str).chain(["console"]).collect(),
-                    None => continue,
-                },
-                Kind::Channel => match &env.channels {
-                    Some(c) => c.keys().map(String::as_str).collect(),
-                    None => continue,
-                },
+            let names = match kind {
+                Kind::Queue => Some(&known.queues),
+                Kind::Agent => Some(&known.agents),
+                Kind::Reply => Some(&known.replies),
+                Kind::Rotation => Some(&known.rotations),
+                Kind::Hours => Some(&known.hours),
+                Kind::Desk => desks.as_ref(),
+                Kind::Channel => channels.as_ref(),
             };
+            let Some(names) = names else { continue };
             if !names.contains(name.as_str()) {
                 let is = if *kind == Kind::Hours { "are" } else { "is" };
-                sink.error(at, format!("there {is} no {} `{name}`", kind.word()), define(*kind, name, &names));
+                sink.error(at, format!("there {is} no {} `{name}`", kind.word()), define(*kind, name, names));
             }
         }
     }

@@ -2,9 +2,9 @@
 
 use super::field::Field;
 use super::fold::{fold, has_word, same};
+use super::pattern::Pattern;
 use super::seen::Seen;
 use crate::pack::{Name, Place};
-use regex::Regex;
 use std::collections::BTreeMap;
 
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ pub(crate) enum Test {
     Word(Vec<String>),
     Prefix(Vec<String>),
     Suffix(Vec<String>),
-    Matches(Vec<Regex>),
+    Matches(Vec<Pattern>),
     Exists(bool),
     /// Numbers, or milliseconds of durations.
     NumberIs(Vec<f64>),
@@ -164,6 +164,8 @@ impl FieldCondition {
             Test::Contains(_) | Test::Word(_) | Test::Prefix(_) | Test::Suffix(_) => 100,
             Test::Hours(_) => 50,
             Test::Weekday(_) | Test::Time(_) => 20,
+            // Finding out a language costs more than searching a text.
+            _ if self.field == Field::Language => 500,
             _ if self.field == Field::Channel => 0,
             _ => 10,
         }
@@ -201,7 +203,7 @@ impl FieldCondition {
         let _ = seen.any_value(&self.field, &mut |v| {
             let hit = patterns.iter().find_map(|p| p.captures(v).map(|c| (p, c)));
             let Some((pattern, captures)) = hit else { return false };
-            for name in pattern.capture_names().flatten() {
+            for name in pattern.names() {
                 let value = captures.name(name).map_or("", |m| m.as_str());
                 found.entry(name.to_owned()).or_insert_with(|| value.to_owned());
             }
@@ -211,9 +213,8 @@ impl FieldCondition {
 
     fn certain_captures(&self) -> Vec<&str> {
         let Test::Matches(patterns) = &self.test else { return Vec::new() };
-        let names = |p: &'_ Regex| p.capture_names().flatten().map(str::to_owned).collect::<Vec<_>>();
-        let others: Vec<Vec<String>> = patterns.iter().skip(1).map(names).collect();
-        let first = patterns.first().into_iter().flat_map(|p| p.capture_names().flatten());
-        first.filter(|n| others.iter().all(|o| o.iter().any(|x| x == n))).collect()
+        let others = || patterns.iter().skip(1);
+        let first = patterns.first().into_iter().flat_map(Pattern::names);
+        first.filter(|n| others().all(|o| o.names().any(|x| x == *n))).collect()
     }
 }

@@ -4,19 +4,19 @@ use super::condition::{Condition, FieldCondition, Order, Test};
 use super::field::{Class, FIELDS, Field, OPEN_FIELDS};
 use super::fold::fold;
 use super::language;
+use super::pattern::Pattern;
 use crate::pack::problem::{Place, Sink, listed, nearest};
 use crate::pack::read::{
     days, duration, filled, flag, list, minutes, named, one_or_many, short, time_range, whole, word,
 };
 use crate::pack::refs::{Kind, Refs};
 use crate::pack::yaml::{Node, Value, quoted};
-use regex::{Regex, RegexBuilder};
 
-/// The longest pattern, and how large it may become when compiled, in bytes.
+/// The longest pattern, in bytes.
 const MAX_PATTERN: usize = 2_048;
-const MAX_COMPILED: usize = 512 * 1024;
-/// What one pattern may keep while it searches.
-const MAX_SEARCH: usize = 256 * 1024;
+/// Patterns of a pack, and those that are kept compiled from the beginning.
+pub(crate) const MAX_PATTERNS: usize = 20_000;
+const KEPT_PATTERNS: usize = 1_000;
 /// The longest list in one condition.
 const MAX_LIST: usize = 1_000;
 
@@ -275,7 +275,7 @@ impl ConditionReader<'_> {
         }
     }
 
-    fn patterns(&mut self, field: &Field, node: &Node) -> Option<Vec<Regex>> {
+    fn patterns(&mut self, field: &Field, node: &Node) -> Option<Vec<Pattern>> {
         self.not_empty(field, node)?;
         let mut patterns = Vec::new();
         for item in one_or_many(node) {
@@ -285,7 +285,7 @@ impl ConditionReader<'_> {
         Some(patterns)
     }
 
-    fn pattern(&mut self, at: &Place, written: &str) -> Option<Regex> {
+    fn pattern(&mut self, at: &Place, written: &str) -> Option<Pattern> {
         if written.len() > MAX_PATTERN {
             let hint = format!("at most {MAX_PATTERN} bytes; split it into several");
             self.sink.error(at, format!("a pattern of {} bytes", written.len()), hint);
@@ -296,10 +296,9 @@ impl ConditionReader<'_> {
             return None;
         };
         *self.patterns_left = left;
-        let built =
-            RegexBuilder::new(written).size_limit(MAX_COMPILED).dfa_size_limit(MAX_SEARCH).nest_limit(50).build();
-        match built {
-            Ok(r) => Some(r),
+        // The first ones are kept as they are; of a large pack most are never asked.
+        match Pattern::new(written, left >= MAX_PATTERNS - KEPT_PATTERNS) {
+            Ok(pattern) => Some(pattern),
             Err(regex::Error::CompiledTooBig(_)) => {
                 self.sink.error(at, "a pattern that is too large when compiled", "repeat less, as in {1,9}");
                 None

@@ -109,6 +109,11 @@ impl Field {
         FIELDS.iter().find(|(_, f, _)| f == self).map_or(Class::Free, |(.., c)| *c)
     }
 
+    /// The place of a fixed name in [`FIELDS`]; beyond its end for a name of the operator's own.
+    pub(crate) fn place(&self) -> usize {
+        FIELDS.iter().position(|(_, f, _)| f == self).unwrap_or(FIELDS.len())
+    }
+
     pub(crate) fn name(&self) -> String {
         match self {
             Field::Meta(n) => format!("meta.{n}"),

@@ -9,6 +9,7 @@ mod fold;
 mod index;
 mod language;
 mod link;
+mod pattern;
 mod rule_read;
 mod run;
 mod seen;
@@ -17,7 +18,7 @@ mod shadow;
 
 pub(crate) use action::Actions;
 pub(crate) use action_read::ACTIONS;
-pub(crate) use condition_read::operators;
+pub(crate) use condition_read::{MAX_PATTERNS, operators};
 pub(crate) use index::RuleIndex;
 pub(crate) use link::link;
 pub(crate) use rule_read::{DEFAULT_ACTIONS, read_default, read_rule};

@@ -3,6 +3,7 @@
 use super::action_read::{ACTIONS, ActionReader, rule_name};
 use super::condition::{Condition, Test};
 use super::condition_read::ConditionReader;
+use super::pattern::Pattern;
 use super::{Actions, Rule};
 use crate::pack::problem::Sink;
 use crate::pack::read::{flag, keys, named, one_or_many};
@@ -70,7 +71,7 @@ pub(super) fn captured(when: &[Condition]) -> (Vec<&str>, Vec<&str>) {
     for condition in when {
         condition.visit(&mut |c| {
             if let Test::Matches(patterns) = &c.test {
-                possible.extend(patterns.iter().flat_map(|p| p.capture_names().flatten()));
+                possible.extend(patterns.iter().flat_map(Pattern::names));
             }
         });
     }

@@ -10,6 +10,8 @@ use switchboard_envelope::Timestamp;
 
 /// What the superseded list calls the actions of `default`.
 const DEFAULT: &str = "default";
+/// Debug builds run packs of at most this many rules twice, with and without the index.
+const CHECKED: usize = 100;
 
 /// What one rule did, by the name of the action.
 #[derive(Default)]
@@ -25,7 +27,37 @@ impl RulePack {
     pub fn run(&self, message: &SeenMessage, state: &SeenState) -> RunOutcome {
         let texts = Texts::default();
         let mut out = RunOutcome::default();
-        for rule in self.index.candidates(&message.channel).iter().filter_map(|i| self.rules.get(*i)) {
+        let mut candidates = {
+            let before = RunOutcome::default();
+            self.index.candidates(&Seen { pack: self, message, state, so_far: &before, texts: &texts })
+        };
+        let mut from = 0;
+        while let Some(at) = candidates.next(from) {
+            from = at + 1;
+            let Some(rule) = self.rules.get(at) else { break };
+            if !self.matches(rule, message, state, &texts, &out) {
+                continue;
+            }
+            self.hit(rule, message, state, &texts, &mut out);
+            if !rule.continues {
+                break;
+            }
+            candidates.learn(rule, &out);
+        }
+        debug_assert!(
+            self.rules.len() > CHECKED || out == self.run_in_order(message, state),
+            "the index and the order of the rules decide the same"
+        );
+        out.language = texts.language();
+        out
+    }
+
+    /// [`RulePack::run`] without the index: every rule is asked in turn. What `run` has to agree with.
+    #[must_use]
+    pub fn run_in_order(&self, message: &SeenMessage, state: &SeenState) -> RunOutcome {
+        let texts = Texts::default();
+        let mut out = RunOutcome::default();
+        for rule in &self.rules {
             if self.matches(rule, message, state, &texts, &out) {
                 self.hit(rule, message, state, &texts, &mut out);
                 if !rule.continues {
@@ -33,7 +65,6 @@ impl RulePack {
                 }
             }
         }
-        out.language = texts.language();
         out
     }
 

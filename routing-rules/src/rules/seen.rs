@@ -4,8 +4,8 @@ use super::field::Field;
 use super::fold::fold;
 use super::language;
 use crate::pack::template::{Values, Var};
-use crate::pack::{RulePack, RunOutcome, SeenMessage, SeenState, SetTarget};
-use std::cell::OnceCell;
+use crate::pack::{Name, RulePack, RunOutcome, SeenMessage, SeenState, SetTarget};
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 
 pub(crate) struct Seen<'a> {
@@ -25,6 +25,8 @@ pub(crate) struct Texts {
     /// Weekday from Monday 0, and minute of the day.
     clock: OnceCell<(usize, u16)>,
     language: OnceCell<Option<&'static str>>,
+    /// Opening hours that were asked for.
+    hours: RefCell<BTreeMap<Name, Option<bool>>>,
 }
 
 impl Texts {
@@ -69,7 +71,21 @@ impl<'a> Seen<'a> {
     }
 
     pub(crate) fn hours_open(&self, id: &str) -> Option<bool> {
-        self.pack.hours_open(id, self.state.now)
+        if let Some(known) = self.texts.hours.borrow().get(id) {
+            return *known;
+        }
+        let open = self.pack.hours_open(id, self.state.now);
+        self.texts.hours.borrow_mut().insert(id.to_owned(), open);
+        open
+    }
+
+    /// Numbers, the minute of the day, and the weekday from Monday 0.
+    pub(crate) fn measure(&self, field: &Field) -> Option<f64> {
+        match field {
+            Field::Time => Some(f64::from(self.minute())),
+            Field::Weekday => u8::try_from(self.weekday()).ok().map(f64::from),
+            field => self.number(field),
+        }
     }
 
     /// As the adapter said, else as the text shows.

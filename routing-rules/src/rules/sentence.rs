@@ -2,6 +2,7 @@
 
 use super::condition::{Condition, FieldCondition, Order, Test, all_hold};
 use super::field::{Class, Field};
+use super::pattern::Pattern;
 use super::seen::Seen;
 use crate::pack::FailedCondition;
 use crate::pack::read::{DAYS, spell};
@@ -81,7 +82,7 @@ fn not_found(test: &Test) -> String {
     }
 }
 
-fn patterns(list: &[regex::Regex]) -> String {
+fn patterns(list: &[Pattern]) -> String {
     list.iter().take(MAX_LISTED).map(|p| format!("/{}/", cut(p.as_str()))).collect::<Vec<_>>().join(" or ")
 }
 

@@ -3,18 +3,21 @@
 
 use super::Rule;
 use super::condition::{Condition, FieldCondition, Order, Test};
-use super::field::Class;
+use super::field::{Class, Field};
+use super::pattern::Pattern;
 use crate::pack::{Problem, RulePack};
+use std::collections::BTreeMap;
 
-/// Stopping rules that later ones are compared with; comparing all with all would be slow on the largest packs.
+/// Stopping rules without a value to find them by that later ones are compared with; comparing all with all would be slow
+/// on the largest packs.
 const MAX_COMPARED: usize = 300;
 
 /// Warnings about the rules of a pack, with both places named.
 pub(crate) fn warnings(pack: &RulePack) -> Vec<Problem> {
     let mut found = Vec::new();
-    let mut stops: Vec<&Rule> = Vec::new();
+    let mut stops = Stops::default();
     for rule in &pack.rules {
-        if let Some(why) = contradiction(&rule.when) {
+        if let Some(why) = contradiction(&flat(&rule.when)) {
             found.push(warning(
                 rule,
                 format!("the rule `{}` can never match: {why}", rule.name),
@@ -22,7 +25,7 @@ pub(crate) fn warnings(pack: &RulePack) -> Vec<Problem> {
             ));
             continue;
         }
-        if let Some(first) = stops.iter().find(|s| implies_all(&rule.when, &s.when)) {
+        if let Some(first) = stops.shadowing(rule) {
             let message = format!(
                 "the rule `{}` is never reached: `{}` at {} always stops first",
                 rule.name, first.name, first.at
@@ -30,11 +33,69 @@ pub(crate) fn warnings(pack: &RulePack) -> Vec<Problem> {
             found.push(warning(rule, message, "move it up, or add `continue: true` to the other"));
             continue;
         }
-        if !rule.continues && stops.len() < MAX_COMPARED && rule.when.iter().all(stays) {
-            stops.push(rule);
+        if !rule.continues && rule.when.iter().all(stays) {
+            stops.add(rule);
         }
     }
     found
+}
+
+/// Rules that end the run, found by a value that whoever is shadowed by them has to ask for as well.
+#[derive(Default)]
+struct Stops<'p> {
+    by_value: BTreeMap<(&'static str, String, &'p str), Vec<&'p Rule>>,
+    other: Vec<&'p Rule>,
+}
+
+impl<'p> Stops<'p> {
+    fn add(&mut self, rule: &'p Rule) {
+        let keys = flat(&rule.when).into_iter().find_map(|c| values(c));
+        match keys {
+            Some((kind, field, values)) => {
+                for value in values {
+                    self.by_value.entry((kind, field.clone(), value)).or_default().push(rule);
+                }
+            }
+            None if self.other.len() < MAX_COMPARED => self.other.push(rule),
+            None => {}
+        }
+    }
+
+    /// The first rule that stops whatever reaches this one.
+    fn shadowing(&self, rule: &'p Rule) -> Option<&'p Rule> {
+        let when = flat(&rule.when);
+        // A condition implies another one of values only if each of its values is among those, so the first is.
+        let known = when.iter().filter_map(|c| {
+            let (kind, field, values) = values(c)?;
+            self.by_value.get(&(kind, field, *values.first()?))
+        });
+        let candidates = self.other.iter().chain(known.flatten());
+        candidates.filter(|s| implies_all(&when, &flat(&s.when))).min_by_key(|s| &s.at).copied()
+    }
+}
+
+/// A condition that only another one of its kind and field implies, with its values.
+fn values(condition: &Condition) -> Option<(&'static str, String, Vec<&str>)> {
+    let Condition::Field(c) = condition else { return None };
+    let (kind, list): (_, Vec<&str>) = match &c.test {
+        Test::Equals(l) => ("is", l.iter().map(String::as_str).collect()),
+        Test::Word(l) => ("word", l.iter().map(String::as_str).collect()),
+        Test::Prefix(l) => ("prefix", l.iter().map(String::as_str).collect()),
+        Test::Suffix(l) => ("suffix", l.iter().map(String::as_str).collect()),
+        Test::Matches(l) => ("matches", l.iter().map(Pattern::as_str).collect()),
+        _ => return None,
+    };
+    Some((kind, c.field.name(), list))
+}
+
+/// Conditions that must all hold, those in `all` among them.
+fn flat(when: &[Condition]) -> Vec<&Condition> {
+    when.iter()
+        .flat_map(|c| match c {
+            Condition::All(lists) => lists.iter().flat_map(|l| flat(l)).collect(),
+            other => vec![other],
+        })
+        .collect()
 }
 
 fn warning(rule: &Rule, message: String, hint: &str) -> Problem {
@@ -49,17 +110,17 @@ fn stays(condition: &Condition) -> bool {
 }
 
 /// Whether every message that meets `from` meets all of `to`.
-fn implies_all(from: &[Condition], to: &[Condition]) -> bool {
+fn implies_all(from: &[&Condition], to: &[&Condition]) -> bool {
     to.iter().all(|t| from.iter().any(|f| implies(f, t)))
 }
 
 fn implies(from: &Condition, to: &Condition) -> bool {
     match (from, to) {
         (Condition::Field(f), Condition::Field(t)) => f.field == t.field && test_implies(&f.test, &t.test),
-        (f, Condition::Any(lists)) if lists.iter().any(|l| implies_all(std::slice::from_ref(f), l)) => true,
-        (Condition::Any(f), Condition::Any(t)) => f.iter().all(|a| t.iter().any(|b| implies_all(a, b))),
-        (Condition::All(f), Condition::All(t)) => t.iter().all(|b| f.iter().any(|a| implies_all(a, b))),
-        (Condition::Not(f), Condition::Not(t)) => implies_all(t, f),
+        (f, Condition::Any(lists)) if lists.iter().any(|l| implies_all(&[f], &flat(l))) => true,
+        (Condition::Any(f), Condition::Any(t)) => f.iter().all(|a| t.iter().any(|b| implies_all(&flat(a), &flat(b)))),
+        (Condition::Any(f), t) => f.iter().all(|a| implies_all(&flat(a), &[t])),
+        (Condition::Not(f), Condition::Not(t)) => implies_all(&flat(t), &flat(f)),
         _ => false,
     }
 }
@@ -110,30 +171,58 @@ fn compare_implies(from: Order, a: f64, to: Order, b: f64) -> bool {
     }
 }
 
-/// Two conditions of one list that exclude each other.
-fn contradiction(when: &[Condition]) -> Option<String> {
-    let fields: Vec<&FieldCondition> = when
-        .iter()
-        .filter_map(|c| match c {
-            Condition::Field(f) => Some(f),
-            _ => None,
-        })
-        .collect();
+/// Conditions that must all hold and exclude each other.
+fn contradiction(when: &[&Condition]) -> Option<String> {
+    let fields: Vec<&FieldCondition> =
+        when.iter().filter_map(|c| if let Condition::Field(f) = c { Some(f) } else { None }).collect();
     for (i, a) in fields.iter().enumerate() {
         let rest = fields.get(i + 1..).unwrap_or_default();
         if let Some(b) = rest.iter().find(|b| a.field == b.field && (excludes(a, b) || excludes(b, a))) {
             return Some(format!("two conditions on `{}` at {} and {} exclude each other", a.field.name(), a.at, b.at));
         }
-    }
-    // `all` holds with the list around it.
-    when.iter().find_map(|c| match c {
-        Condition::All(lists) => {
-            let joined: Vec<Condition> =
-                lists.iter().flatten().cloned().chain(fields.iter().map(|f| Condition::Field((*f).clone()))).collect();
-            contradiction(&joined)
+        if let Some(b) = fields.iter().find(|b| never_new(a, b)) {
+            let name = b.field.name();
+            return Some(format!(
+                "at {} it asks for a new conversation, and at {} for `{name}`, which a new one has not",
+                a.at, b.at
+            ));
         }
-        _ => None,
-    })
+    }
+    for condition in when {
+        match condition {
+            Condition::Not(list) if implies_all(when, &flat(list)) => {
+                return Some("what its `not` excludes is asked for beside it".into());
+            }
+            Condition::Any(lists) => {
+                let with = |l: &[Condition]| {
+                    let beside = fields.iter().map(|f| Condition::Field((*f).clone()));
+                    let all: Vec<Condition> = l.iter().cloned().chain(beside).collect();
+                    contradiction(&flat(&all))
+                };
+                let whys: Option<Vec<String>> = lists.iter().map(|l| with(l)).collect();
+                if let Some(why) = whys.and_then(|w| w.into_iter().next()) {
+                    return Some(format!("no alternative of its `any` can hold; in the first, {why}"));
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Whether the first asks for a new conversation and the second for what only an older one has.
+fn never_new(a: &FieldCondition, b: &FieldCondition) -> bool {
+    let new = a.field == Field::New && matches!(&a.test, Test::Equals(l) if l.iter().all(|v| v == "true"));
+    new && match (&b.field, &b.test) {
+        (Field::State | Field::Queue | Field::Silence, t) => test_implies(t, &Test::Exists(true)),
+        (Field::Age | Field::Messages, Test::Compare(order, n)) => !order.holds(0.0, *n),
+        (Field::Age | Field::Messages, Test::NumberIs(l)) => !l.contains(&0.0),
+        _ => false,
+    }
+}
+
+fn in_ranges(ranges: &[(u16, u16)], minute: u16) -> bool {
+    ranges.iter().any(|(a, b)| (*a..*b).contains(&minute) || (*a..*b).contains(&(minute + 1440)))
 }
 
 fn excludes(a: &FieldCondition, b: &FieldCondition) -> bool {
@@ -143,6 +232,12 @@ fn excludes(a: &FieldCondition, b: &FieldCondition) -> bool {
         (Test::Exists(false), t) => test_implies(t, &Test::Exists(true)),
         (Test::Equals(x), Test::Equals(y)) => one_value && !x.iter().any(|v| y.contains(v)),
         (Test::Equals(x), Test::None(y)) => x.iter().all(|v| y.contains(v)),
+        (Test::All(x), Test::None(y)) => x.iter().any(|v| y.contains(v)),
+        (Test::Equals(x), Test::Prefix(y)) if one_value => !x.iter().any(|v| y.iter().any(|w| v.starts_with(w))),
+        (Test::Equals(x), Test::Suffix(y)) if one_value => !x.iter().any(|v| y.iter().any(|w| v.ends_with(w))),
+        (Test::Equals(x), Test::Contains(y)) if one_value => !x.iter().any(|v| y.iter().any(|w| v.contains(w))),
+        (Test::Hours(x), Test::Hours(y)) => x.iter().any(|(id, open)| y.contains(&(id.clone(), !open))),
+        (Test::Time(x), Test::Time(y)) => !(0..1440).any(|m| in_ranges(x, m) && in_ranges(y, m)),
         (Test::NumberIs(x), Test::NumberIs(y)) => !x.iter().any(|v| y.contains(v)),
         (Test::NumberIs(x), Test::Compare(order, n)) => !x.iter().any(|v| order.holds(*v, *n)),
         (

@@ -12,6 +12,7 @@ mod failover;
 mod floor;
 mod load;
 mod provider;
+mod rules;
 
 use backend::On;
 use clap::Parser;
@@ -45,6 +46,9 @@ pub struct Options {
     /// A short run that only shows that the benchmark works
     #[arg(long)]
     smoke: bool,
+    /// Decisions for each way in which rules are written
+    #[arg(long, default_value_t = 20_000)]
+    decisions: usize,
     /// Measure only this, to profile it
     #[arg(long)]
     only: Option<Part>,
@@ -68,6 +72,8 @@ enum Part {
     Memory,
     /// How long until messages are answered again after a kill; only with a broker
     Failover,
+    /// What a decision costs with few rules and with many; needs no program
+    Rules,
 }
 
 impl Options {
@@ -79,13 +85,22 @@ impl Options {
         if !self.smoke {
             return self;
         }
-        Options { messages: 5_000, senders: 500, seconds: 3, conversations: 2_000, starts: 2, kills: 2, ..self }
+        Options {
+            messages: 5_000,
+            senders: 500,
+            seconds: 3,
+            conversations: 2_000,
+            starts: 2,
+            decisions: 1_000,
+            kills: 2,
+            ..self
+        }
     }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse().shortened();
-    if options.program.is_none() {
+    if options.program.is_none() && options.only != Some(Part::Rules) {
         build()?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -158,6 +173,9 @@ async fn measure(options: &Options) -> Result<Value, Box<dyn Error>> {
     }
     if options.wants(Part::Failover) && options.backend != On::Embedded {
         report["failover_ms"] = failover::measure(options).await?;
+    }
+    if options.wants(Part::Rules) {
+        report["rules"] = rules::measure(options.decisions)?;
     }
     Ok(report)
 }

@@ -1,0 +1,77 @@
+//! Patterns: checked when the pack loads, compiled when they are first asked, and known by the texts that they need.
+
+use super::index::required;
+use regex::{Captures, Regex, RegexBuilder};
+use std::sync::OnceLock;
+
+/// How large a pattern may become when compiled, in bytes.
+const MAX_COMPILED: usize = 512 * 1024;
+/// What one pattern may keep while it searches.
+const MAX_SEARCH: usize = 256 * 1024;
+
+/// A regular expression of a condition. Its search takes linear time.
+#[derive(Clone, Debug)]
+pub(crate) struct Pattern {
+    written: Box<str>,
+    /// Of its groups.
+    names: Box<[String]>,
+    required: Option<Box<[String]>>,
+    compiled: OnceLock<Option<Regex>>,
+}
+
+fn compile(written: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(written).size_limit(MAX_COMPILED).dfa_size_limit(MAX_SEARCH).nest_limit(50).build()
+}
+
+impl Pattern {
+    /// A pattern that compiles. With `keep` it stays compiled; else it is compiled again when it is first asked, so that ten
+    /// thousand of them cost no memory before.
+    pub(crate) fn new(written: &str, keep: bool) -> Result<Pattern, regex::Error> {
+        let regex = compile(written)?;
+        let names = regex.capture_names().flatten().map(str::to_owned).collect();
+        let compiled = if keep { OnceLock::from(Some(regex)) } else { OnceLock::new() };
+        Ok(Pattern { written: written.into(), names, required: required(written).map(Vec::into_boxed_slice), compiled })
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.written
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
+    /// Folded texts of which one stands in whatever it matches.
+    pub(crate) fn required(&self) -> Option<&[String]> {
+        self.required.as_deref()
+    }
+
+    fn regex(&self) -> Option<&Regex> {
+        self.compiled.get_or_init(|| compile(&self.written).ok()).as_ref()
+    }
+
+    pub(crate) fn is_match(&self, text: &str) -> bool {
+        self.regex().is_some_and(|r| r.is_match(text))
+    }
+
+    pub(crate) fn captures<'t>(&self, text: &'t str) -> Option<Captures<'t>> {
+        self.regex()?.captures(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_that_is_not_kept_matches_as_one_that_is() {
+        for keep in [true, false] {
+            let p = Pattern::new(r"(?i)#(?<order>\d+)", keep).unwrap();
+            assert_eq!(p.compiled.get().is_some(), keep);
+            assert!(p.is_match("see #12") && !p.is_match("see 12"));
+            assert_eq!(&p.captures("#12").unwrap()["order"], "12");
+            assert_eq!(p.names().collect::<Vec<_>>(), ["order"]);
+        }
+        assert!(Pattern::new("(", true).is_err());
+    }
+}
