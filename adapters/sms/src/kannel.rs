@@ -17,6 +17,7 @@ use crate::{
 };
 use bytes::Bytes;
 use http::Method;
+use std::borrow::Cow;
 use std::time::Duration;
 use switchboard_adapter_sdk::{
     Adapter, Answer, AttemptOutcome, Call, CallBody, ConfigProblem, RawRequest, Reply, Response, Secret, Settings,
@@ -182,7 +183,7 @@ impl Kannel {
         let is_binary = fields.text("coding") == Some("1");
         let text = match (is_binary, fields.text("charset")) {
             (true, _) => charset::shown_binary(bytes),
-            (false, Some(charset)) => charset::named(charset, bytes),
+            (false, Some(charset)) => charset::named(charset, &whole(charset, bytes)),
             (false, None) => charset::from_utf8(bytes),
         };
         let id = fields.text("id").map(id_of);
@@ -256,6 +257,18 @@ impl Kannel {
             query.append_pair("smsc", smsc);
         }
         query.finish()
+    }
+}
+
+/// UTF-16 as it was before Kannel's `%a` took blanks off its ends byte by byte: a blank at the end leaves its other half there,
+/// and a character such as `€` (20AC) or a typographic quote at the start loses its first. `%b` leaves the bytes alone.
+fn whole<'a>(charset: &str, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+    if bytes.len().is_multiple_of(2) || !charset.to_ascii_uppercase().starts_with("UTF-16") {
+        return Cow::Borrowed(bytes);
+    }
+    match bytes.last() {
+        Some(0) => Cow::Owned([bytes, b" "].concat()),
+        _ => Cow::Owned([b" ", bytes].concat()),
     }
 }
 

@@ -35,7 +35,7 @@ impl Gateway {
             None => format!("smsc = fake\nsmsc-id = fake\nport = {fake_port}\nconnect-allow-ip = 127.0.0.1\n"),
         };
         let get_url = format!(
-            "http://127.0.0.1:{shop_port}/hooks/gateway/{HOOK_SECRET}/in?id=%I&ts=%T&message=%a&sender=%q&to=%P&backend=%i&coding=%c&charset=%C&service=%n"
+            "http://127.0.0.1:{shop_port}/hooks/gateway/{HOOK_SECRET}/in?id=%I&ts=%T&message=%b&sender=%q&to=%P&backend=%i&coding=%c&charset=%C&service=%n"
         );
         let config = format!(
             "group = core\nadmin-port = {admin}\nadmin-password = x\nsmsbox-port = {boxes}\nbox-allow-ip = 127.0.0.1\nlog-file = bearerbox.log\nlog-level = 0\nstore-type = file\nstore-location = store\n\ngroup = smsc\n{smsc}\ngroup = smsbox\nbearerbox-host = 127.0.0.1\nsendsms-port = {sendsms_port}\nlog-file = smsbox.log\nlog-level = 0\nhttp-request-retry = 60\nhttp-queue-delay = 1\n\ngroup = sendsms-user\nusername = tester\npassword = foobar\nconcatenation = true\nmax-messages = 20\n\ngroup = sms-service\nkeyword = default\ncatch-all = true\nmax-messages = 0\nget-url = \"{get_url}\"\n"
@@ -97,7 +97,7 @@ impl Gateway {
         let file = std::fs::File::create(&log).expect("a file for the phone's log");
         let child = Command::new("/usr/lib/kannel/test/fakesmsc")
             .args(["-H", "127.0.0.1", "-r", &self.fake_port.to_string(), "-i", "0.2", "-m", "1"])
-            .arg(format!("{from} {to} data {text}"))
+            .arg(format!("{from} {to} text {text}"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)

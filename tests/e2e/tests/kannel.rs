@@ -71,7 +71,7 @@ async fn a_text_on_the_fake_centre_is_answered_and_delivered() {
     let (shop, mut gateway) = Shop::with_gateway(None);
     let _daemon = Daemon::start(&shop).await;
     gateway.up().await;
-    let phone = gateway.phone(ANN, "24453", "my+refund+A-17%2C+please");
+    let phone = gateway.phone(ANN, "24453", "my refund A-17, please");
     let answer = "Your refund A-17, is on its way.";
     eventually("the answer on the phone", || async {
         let got = phone.got();

@@ -323,6 +323,23 @@ fn binary_messages_and_messages_without_an_id_are_kept() {
 }
 
 #[test]
+fn utf16_that_lost_a_byte_at_an_end_is_read_all_the_same() {
+    let text = |message: &str| {
+        let query = format!("id=1&sender=%2B15005550009&message={message}&coding=2&charset=UTF-16BE");
+        message_text(&parse("/in", &query))
+    };
+    assert_eq!(text("%00+%00s%00t%00o%00p%00p%00"), " stopp ", "as Kannel 1.4.5 was seen to write ` stopp `");
+    assert_eq!(text("%AC%005"), "€5");
+    assert_eq!(text("+%AC%005"), "€5", "with its first byte, as `%b` gives it");
+    assert_eq!(text("%04%1F"), "П");
+    assert_eq!(text(""), "");
+}
+
+fn message_text(events: &[Inbound]) -> String {
+    message(events).content.text.clone()
+}
+
+#[test]
 fn without_the_secret_nobody_is_kannel() {
     let good = request("/in", "sender=1");
     for (path, missing) in [("", true), ("/", true), ("/in", false), ("/A-hook-secret-of-the-tests/in", false)] {
