@@ -331,6 +331,7 @@ async fn a_slow_call_of_an_adapter_elsewhere_is_not_taken_for_lost() {
         shop.claims(&router, &nonce).await;
         sleep(Duration::from_secs(100)).await;
         assert!(router.waits(), "{nonce}: its end decides");
+        router.kill().await;
     }
 }
 
