@@ -83,6 +83,9 @@ pub struct Metrics {
     frame: Gauge,
     cursor: Gauge,
     leads: Gauge,
+    rebases: Counter,
+    rebase_due: Gauge,
+    rebased_at: Gauge,
     /// When the gauges that need a walk over the state were last made.
     walked: Mutex<Option<Timestamp>>,
     /// Inputs decided.
@@ -118,6 +121,9 @@ impl Default for Metrics {
             frame: Gauge::default(),
             cursor: Gauge::default(),
             leads: Gauge::default(),
+            rebases: Counter::default(),
+            rebase_due: Gauge::default(),
+            rebased_at: Gauge::default(),
             walked: Mutex::default(),
             decided: Counter::default(),
             quarantined: Counter::default(),
@@ -159,6 +165,21 @@ impl Metrics {
         r.register("in_fill_ratio", "How full IN is; messages are refused from 0.8", self.in_fill.clone());
         r.register("log_frame", "Sequence of the last frame", self.frame.clone());
         r.register("in_cursor", "Sequence of the last input decided", self.cursor.clone());
+        r.register(
+            "rebases",
+            "Times that this process went on from a log that was not the one written last",
+            self.rebases.clone(),
+        );
+        r.register(
+            "rebase_due",
+            "1 while the log is another one than this process read, and nobody has rebased it",
+            self.rebase_due.clone(),
+        );
+        r.register(
+            "rebased_timestamp_seconds",
+            "When the workspace was last rebased; 0 for never",
+            self.rebased_at.clone(),
+        );
         r.register("leads", "1 in the process whose router leads the workspace, else 0", self.leads.clone());
     }
 
@@ -211,6 +232,11 @@ impl Metrics {
         self.leads.set(i64::from(leads));
     }
 
+    /// Whether the log is another one than was read, and waits for a rebase.
+    pub fn rebase_due(&self, due: bool) {
+        self.rebase_due.set(i64::from(due));
+    }
+
     pub fn committed(&self, took: Duration) {
         self.frames.inc();
         self.commit_seconds.observe(took.as_secs_f64());
@@ -221,6 +247,7 @@ impl Metrics {
         for event in events {
             match &event.public {
                 Public::AttemptEnded { .. } => self.results.inc(),
+                Public::Rebased { .. } => self.rebases.inc(),
                 Public::Dead { .. } => self.dead.inc(),
                 Public::SendQueued { author: switchboard_envelope::Author::Auto { .. }, .. } => self.auto_replies.inc(),
                 _ => continue,
@@ -250,6 +277,7 @@ impl Metrics {
             self.channel_up.get_or_create(&One { channel: channel.clone() }).set(i64::from(up));
         }
         self.frame.set(i64::try_from(seq).unwrap_or(i64::MAX));
+        self.rebased_at.set(state.rebased.map_or(0, |r| r.at.0 / 1000));
         self.cursor.set(i64::try_from(state.cursor.seq).unwrap_or(i64::MAX));
         let mut walked = self.walked.lock().unwrap_or_else(PoisonError::into_inner);
         let small = state.conversations.len() + state.sends.len() <= WALK_ALWAYS;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use switchboard_envelope::Timestamp;
-use switchboard_routing_rules::event::Event;
+use switchboard_routing_rules::event::{Event, Public};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -39,6 +39,14 @@ pub struct Change {
     pub events: Arc<Vec<Event>>,
 }
 
+impl Change {
+    /// Whether the log began another life with this frame: frames of its number were others before.
+    #[must_use]
+    pub fn is_rebase(&self) -> bool {
+        self.events.iter().any(|e| matches!(e.public, Public::Rebased { .. }))
+    }
+}
+
 #[derive(Default)]
 struct Fed {
     frames: VecDeque<Change>,
@@ -64,6 +72,7 @@ struct Shared {
     trims: mpsc::Sender<Trim>,
     wanted: Arc<Wanted>,
     stuck: AtomicBool,
+    renew: AtomicBool,
 }
 
 /// The running projection.
@@ -114,6 +123,12 @@ impl HistoryHandle {
         result.await.ok()
     }
 
+    /// What history holds is of a log that is no more: it is made again.
+    pub fn renew(&self) {
+        self.shared.renew.store(true, Ordering::SeqCst);
+        self.shared.wanted.bell.notify_one();
+    }
+
     /// The projection has ended, or will not trim any more.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -148,11 +163,13 @@ where
         trims,
         wanted: Arc::clone(history.wanted()),
         stuck: AtomicBool::new(false),
+        renew: AtomicBool::new(false),
     });
     let handle = HistoryHandle { history: history.clone(), shared: Arc::clone(&shared) };
     let now = Instant::now();
     let runner = Runner {
         tail: log.log_tail(),
+        life: log.doubt().log_life(),
         log,
         writer: Some(writer),
         decode,
@@ -181,6 +198,8 @@ enum Trouble {
 struct Runner<D> {
     log: Arc<dyn Log>,
     tail: watch::Receiver<Seq>,
+    /// The life of LOG that history is made of.
+    life: u64,
     /// Away only while a blocking task writes.
     writer: Option<HistoryWriter>,
     decode: D,
@@ -291,8 +310,8 @@ where
         if self.history.is_damaged() {
             tracing::warn!("history is damaged: it is made again");
             self.reset().await?;
-            self.look = true;
         }
+        self.other_life().await?;
         if !self.is_fed().0 {
             if !self.look && *self.tail.borrow_and_update() <= *self.cursor.borrow() {
                 return Ok(false);
@@ -309,6 +328,9 @@ where
             }
             None => {
                 let batch = self.read_batch().await?;
+                if self.other_life().await? {
+                    return Ok(true);
+                }
                 let full = batch.len() >= LOG_BATCH;
                 (self.look, self.fed_lately) = (full, self.fed_lately && batch.is_empty());
                 (batch, full)
@@ -464,7 +486,26 @@ where
         }
     }
 
+    /// Makes history again when LOG is another one than it was made of; whether it did.
+    async fn other_life(&mut self) -> Result<bool, HistoryError> {
+        let life = self.log.doubt().log_life();
+        let renew = self.shared.renew.swap(false, Ordering::SeqCst);
+        if life == self.life && !renew {
+            return Ok(false);
+        }
+        tracing::warn!(cursor = *self.cursor.borrow(), "history is of another log than this one: it is made again");
+        if let Err(error) = self.reset().await {
+            self.shared.renew.store(true, Ordering::SeqCst);
+            return Err(error);
+        }
+        self.life = life;
+        Ok(true)
+    }
+
     async fn reset(&mut self) -> Result<(), HistoryError> {
+        // What was handed over is of what is made again, too.
+        *self.shared.fed.lock().unwrap_or_else(PoisonError::into_inner) = Fed::default();
+        self.look = true;
         self.blocking(HistoryWriter::reset).await?;
         self.history.renew();
         self.cursor.send_replace(0);

@@ -7,7 +7,7 @@ use super::project::Place;
 use super::rows::Contact;
 use super::stored::{Conv, Item, Outcome, Standing, column, unpacked, unsigned};
 use super::{HistoryError, schema};
-use crate::log::Seq;
+use crate::log::{Seq, Told};
 use rusqlite::{Connection, params};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -117,6 +117,12 @@ impl HistoryWriter {
     #[must_use]
     pub fn cursor(&self) -> Seq {
         self.work.cursor
+    }
+
+    /// What this file tells of LOG.
+    #[must_use]
+    pub fn told(&self) -> Told {
+        Told { frame: self.work.cursor, at: self.work.now }
     }
 
     /// Folds frames into the file, in one transaction, and returns the last that is in it. Frames at or before the cursor

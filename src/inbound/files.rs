@@ -117,6 +117,10 @@ async fn serve(fetcher: &Arc<Fetcher>) {
         }
         tokio::select! {
             change = changes.recv(), if !work.behind => match change {
+                Ok(change) if change.is_rebase() => {
+                    work.rewind(change.seq);
+                    work.behind = true;
+                }
                 // Frames come in order; a gap, or no room for more, is made up for by reading LOG.
                 Ok(change) if change.seq == work.seen + 1 && work.has_room() => {
                     work.look(fetcher, change.seq, &change.events);
@@ -168,6 +172,12 @@ impl Work {
             }
         };
         self.behind = !frames.is_empty();
+        // An older copy of LOG ends before what was looked at.
+        if frames.is_empty()
+            && let Ok((_, last)) = fetcher.ingest.log.log_bounds().await
+        {
+            self.rewind(last);
+        }
         for (seq, events) in frames {
             self.look(fetcher, seq, &events);
         }
@@ -184,6 +194,13 @@ impl Work {
             });
         }
         self.seen = self.seen.max(seq);
+    }
+
+    /// Frames after `to` are other ones than those that were looked at, if any were.
+    fn rewind(&mut self, to: Seq) {
+        if to < self.seen {
+            (self.seen, self.remembered, self.behind) = (to, self.remembered.min(to), true);
+        }
     }
 
     fn settled(&mut self, seq: Option<Seq>) {

@@ -14,6 +14,9 @@ use axum::routing::get;
 use std::sync::Arc;
 use tokio::sync::watch;
 
+/// A rebase is told this long.
+const REBASED_MS: i64 = 7 * 86_400_000;
+
 #[derive(Clone)]
 pub struct Health {
     pub log: Arc<dyn Log>,
@@ -62,6 +65,14 @@ async fn ready(Extract(h): Extract<Health>) -> Response {
         Standing::Vacant { .. } => "nobody leads the workspace".to_owned(),
     }];
     let state = h.router.state.recent().1;
+    if h.log.doubt().is_doubted() {
+        notes.push(
+            "the log is not the one that this process read: nothing is sent until a router has rebased it".to_owned(),
+        );
+    }
+    if let Some(at) = state.rebased.map(|r| r.at).filter(|at| clock::now().since(*at) < REBASED_MS) {
+        notes.push(format!("the log was rebased at {at}: look at the dead letters, and ask customers what was lost"));
+    }
     let paused = state
         .channels
         .iter()

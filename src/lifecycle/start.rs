@@ -17,11 +17,11 @@ use crate::http::chat::{ChatSetup, ChatState, Timing, Wakes};
 use crate::http::console::{ConsoleState, Identity, Sessions};
 use crate::http::media::Links;
 use crate::inbound::{Fetcher, FileChannel, Hook, HookState, Ingest, Poller};
-use crate::log::{Log, LogError, Seq, Stored};
+use crate::log::{Log, LogError, Stored, Told};
 use crate::metrics::Metrics;
 use crate::outbound::{Caller, Lane};
 use crate::packs::{self, Packs};
-use crate::router::{Codec, Member, Seat};
+use crate::router::{Codec, Member, Seat, request_rebase};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,7 +77,8 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
     let mut opened = open_log::open(&config, &process, role).await?;
     let log = opened.log.clone();
     let writer = HistoryWriter::open(config.log.path.join("history.db"))?;
-    whole(log.as_ref(), writer.cursor()).await?;
+    let told = writer.told();
+    whole(log.as_ref(), told).await?;
     let running = channels::build(&config).map_err(|p| StartError::Channels(p.join("\n")))?;
     let tokens = Arc::new(tokens::all(&config).map_err(|e| StartError::Other(format!("admin.token: {e}")))?);
     let listeners = listener::bind(&config, role).await?;
@@ -107,8 +108,12 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
     let duplicates = usize::try_from(config.limits.duplicates).unwrap_or(usize::MAX);
     let limits = StateLimits { duplicates, ..StateLimits::default() };
     let may_lead = role.routes();
-    let seat = Seat { channels: profiles, salt: Salt(salt), limits, process: process.clone(), feed, may_lead };
+    let seat = Seat { channels: profiles, salt: Salt(salt), limits, process: process.clone(), feed, may_lead, told };
     let (router, handle) = Member::enter(log.clone(), codec.clone(), packs.clone(), metrics.clone(), seat).await?;
+    // Frames of history that were replaced since by those of a rebase.
+    if handle.state.latest().1.rebased.is_some_and(|r| r.frame <= told.frame && r.at > told.at) {
+        history.renew();
+    }
 
     let (adapters, listening) = Adapters::watch(log.as_ref(), &running).await?;
     let (stop_edges, stopping) = watch::channel(false);
@@ -265,19 +270,25 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Refuses a log that is behind what was made of it: it was lost, or is an older copy, and going on would forget what came
-/// since and answer it again.
-async fn whole(log: &dyn Log, told: Seq) -> Result<(), StartError> {
+/// Refuses a log that was lost as a whole, which is a mistake more often than not. One that only is behind what was made of it is
+/// an older copy: a router goes on from it, and says so; that it must is written down before history forgets what it knows.
+async fn whole(log: &dyn Log, told: Told) -> Result<(), StartError> {
     let (_, last) = log.log_bounds().await?;
     let snapshot = log.snapshot_seqs().await?.first().copied().unwrap_or(0);
-    if last >= told.max(snapshot) {
+    let seen = told.frame.max(snapshot);
+    if last >= seen {
         return Ok(());
     }
-    Err(StartError::Other(format!(
-        "the log ends at frame {last}, but frame {} was seen before: the log was lost, or is an older copy. Put the log that \
-         belongs here back; or, to begin anew without what it held, move the data directory away",
-        told.max(snapshot)
-    )))
+    if last == 0 {
+        return Err(StartError::Other(format!(
+            "the log is empty, but frame {seen} was seen before: the log was lost. Put the log that belongs here back; or, to \
+             begin anew without what it held, move the data directory away"
+        )));
+    }
+    let why = format!("LOG ends at frame {last}, and frame {seen} was read before");
+    tracing::error!(last, seen, "the log is an older copy of what this process read; a router has to rebase it");
+    request_rebase(log, told.at, &why).await?;
+    Ok(())
 }
 
 /// Says on standard output what runs and what to open next.

@@ -82,6 +82,7 @@ macro_rules! conformance_suite {
                 a_reference_that_is_no_hash_reaches_no_file,
                 an_edge_gets_back_its_cursor,
                 the_snapshot_before_the_newest_is_kept,
+                snapshots_of_frames_that_are_lost_are_dropped,
                 ;
         }
     };

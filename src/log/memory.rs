@@ -14,7 +14,7 @@ mod tests;
 pub use faults::{Fate, Faults, Room};
 
 use super::{
-    Claim, Commit, FrameWrite, InRecord, Ingested, KeyId, Leader, Log, LogError, OutRecord, Outbox, Seq, Stored,
+    Claim, Commit, Doubt, FrameWrite, InRecord, Ingested, KeyId, Leader, Log, LogError, OutRecord, Outbox, Seq, Stored,
     hash_of, in_fill,
 };
 use async_trait::async_trait;
@@ -57,6 +57,28 @@ pub struct MemoryLog {
     exclusive: bool,
     /// Whose handle this is, where several processes share the log.
     process: Option<Process>,
+    doubt: Arc<Doubt>,
+}
+
+/// What a log in memory held at a moment.
+pub struct Backup(Store);
+
+impl Backup {
+    /// LOG's end in it.
+    #[must_use]
+    pub fn last_frame(&self) -> Seq {
+        self.0.log_last
+    }
+}
+
+/// What of a log is put back from a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts {
+    pub inn: bool,
+    pub log: bool,
+    pub out: bool,
+    /// Claims, cursors and snapshots.
+    pub beside: bool,
 }
 
 struct Shared {
@@ -102,7 +124,25 @@ impl MemoryLog {
             out_tail: watch::Sender::new(0),
             epoch: watch::Sender::new(0),
         };
-        MemoryLog { shared: Arc::new(shared), exclusive: options.exclusive, process: None }
+        MemoryLog { shared: Arc::new(shared), exclusive: options.exclusive, process: None, doubt: Arc::default() }
+    }
+
+    /// What it holds now.
+    #[must_use]
+    pub fn copy(&self) -> Backup {
+        Backup(self.shared.lock().store.clone())
+    }
+
+    /// The broker comes back with an older copy of some of what it holds. Each process notices before it does anything else.
+    pub fn restore(&self, copy: &Backup, parts: Parts) {
+        let mut inner = self.shared.lock();
+        inner.late.clear();
+        inner.forced.clear();
+        let cut = parts.log && inner.store.log_last > copy.0.log_last;
+        inner.store.restore(&copy.0, parts);
+        inner.processes.notice(cut, parts.inn);
+        self.shared.show(inner);
+        self.shared.epoch.send_modify(|epoch| *epoch += 1);
     }
 
     /// Sets the log's clock.
@@ -289,6 +329,10 @@ impl Log for MemoryLog {
     }
 
     async fn claim(&self, key: &str, nonce: &str) -> Result<Claim, LogError> {
+        self.awake().await;
+        if self.doubt.is_doubted() {
+            return Err(LogError::Unavailable("LOG is another one than was read; a router has to rebase".into()));
+        }
         self.write(Write::Claim { key: key.into(), nonce: nonce.into() }).await.map(Answer::claimed)
     }
 
@@ -333,6 +377,14 @@ impl Log for MemoryLog {
 
     async fn put_snapshot(&self, at: Seq, bytes: Bytes) -> Result<(), LogError> {
         self.write(Write::PutSnapshot(at, bytes)).await.map(drop)
+    }
+
+    async fn drop_snapshots(&self, after: Seq) -> Result<(), LogError> {
+        self.write(Write::DropSnapshots(after)).await.map(drop)
+    }
+
+    fn doubt(&self) -> &Doubt {
+        &self.doubt
     }
 
     async fn snapshots(&self) -> Result<Vec<(Seq, Bytes)>, LogError> {

@@ -6,11 +6,14 @@
 
 #[cfg(test)]
 pub(crate) mod conformance;
+mod doubt;
 pub mod frame;
 pub mod memory;
 pub mod nats;
 pub mod seal;
 pub mod sqlite;
+
+pub use doubt::{Doubt, Told};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -191,6 +194,19 @@ pub trait Log: Send + Sync + 'static {
     async fn snapshot_seqs(&self) -> Result<Vec<Seq>, LogError> {
         Ok(self.snapshots().await?.into_iter().map(|(at, _)| at).collect())
     }
+
+    /// Forgets snapshots of later frames than `after`: those frames are lost, and others will have their numbers.
+    async fn drop_snapshots(&self, _after: Seq) -> Result<(), LogError> {
+        Ok(())
+    }
+
+    /// Takes from OUT what is in it up to `up_to`, where others than this process may read it: it is not to be sent any more.
+    async fn void_out(&self, _up_to: Seq) -> Result<(), LogError> {
+        Ok(())
+    }
+
+    /// What this process knows of the log's lives.
+    fn doubt(&self) -> &Doubt;
 
     /// How full IN is, in thousandths of what it may hold.
     async fn in_fill(&self) -> Result<u32, LogError>;

@@ -19,7 +19,7 @@ mod trim;
 mod unsettled;
 mod writer;
 
-use super::{Claim, Commit, FrameWrite, InRecord, Ingested, KeyId, Log, LogError, Outbox, Seq, Stored, in_fill};
+use super::{Claim, Commit, Doubt, FrameWrite, InRecord, Ingested, KeyId, Log, LogError, Outbox, Seq, Stored, in_fill};
 use async_trait::async_trait;
 use bytes::Bytes;
 use files::Files;
@@ -88,6 +88,7 @@ pub struct SqliteLog {
     readers: Arc<Readers>,
     files: Arc<Files>,
     in_max_bytes: u64,
+    doubt: Doubt,
     /// Held until the writer has ended.
     lock: File,
 }
@@ -130,6 +131,7 @@ impl SqliteLog {
             readers,
             files,
             in_max_bytes: options.in_max_bytes,
+            doubt: Doubt::new(),
             lock,
         }))
     }
@@ -316,6 +318,14 @@ impl Log for SqliteLog {
 
     async fn put_snapshot(&self, at: Seq, bytes: Bytes) -> Result<(), LogError> {
         self.on_files(move |files| files.put_snapshot(at, &bytes)).await
+    }
+
+    async fn drop_snapshots(&self, after: Seq) -> Result<(), LogError> {
+        self.on_files(move |files| files.drop_snapshots(after)).await
+    }
+
+    fn doubt(&self) -> &Doubt {
+        &self.doubt
     }
 
     async fn snapshots(&self) -> Result<Vec<(Seq, Bytes)>, LogError> {

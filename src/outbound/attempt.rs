@@ -2,7 +2,7 @@
 
 use super::worker::Lane;
 use crate::clock;
-use crate::log::{Claim, Class, InRecord, LogError};
+use crate::log::{Claim, Class, InRecord, LogError, Seq};
 use crate::random;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -40,9 +40,10 @@ pub fn process_of(nonce: &str) -> Option<&str> {
 
 impl Lane {
     /// Handles one record. `claimed` is called when it need not be delivered again: its claim is decided, or it has none.
-    pub(super) async fn handle(&self, record: Outbound, claimed: impl FnOnce()) {
+    /// `taken` is the life of LOG in which the record was taken from OUT, and its place there.
+    pub(super) async fn handle(&self, record: Outbound, taken: (u64, Seq), claimed: impl FnOnce()) {
         match record {
-            Outbound::Send(send) => self.send(&send, claimed).await,
+            Outbound::Send(send) => self.send(&send, taken, claimed).await,
             Outbound::Reconcile(question) => {
                 claimed();
                 self.reconcile(&question).await;
@@ -50,7 +51,7 @@ impl Lane {
         }
     }
 
-    async fn send(&self, send: &SendRecord, claimed: impl FnOnce()) {
+    async fn send(&self, send: &SendRecord, taken: (u64, Seq), claimed: impl FnOnce()) {
         // Waiting for the rate happens before the claim: a claim without a call would read as `unknown`.
         if let Some(limits) = &self.limits {
             limits.until_ready().await;
@@ -64,6 +65,11 @@ impl Lane {
         let ours = self.claim(send).await;
         claimed();
         if !ours {
+            return;
+        }
+        // Looked at after the claim, which waits while LOG is in doubt: the record may be of before a rebase.
+        if self.log.doubt().is_void(taken.0, taken.1) {
+            tracing::warn!(channel = %self.channel, send = %send.send, "an attempt of before the log was rebased is not made");
             return;
         }
         #[cfg(test)]

@@ -81,6 +81,7 @@ pub fn spawn(lane: Lane, mut stop: watch::Receiver<bool>) -> JoinHandle<()> {
             };
             let (claimed, mut acks) = mpsc::unbounded_channel();
             loop {
+                let life = lane.log.doubt().log_life();
                 let records = tokio::select! {
                     biased;
                     Some(seq) = acks.recv() => {
@@ -96,7 +97,7 @@ pub fn spawn(lane: Lane, mut stop: watch::Receiver<bool>) -> JoinHandle<()> {
                     Ok(records) => {
                         for record in records {
                             if in_hand.seqs().insert(record.seq) {
-                                run(&lane, &mut attempts, &record, &in_hand, claimed.clone()).await;
+                                run(&lane, &mut attempts, &record, life, &in_hand, claimed.clone()).await;
                             }
                         }
                     }
@@ -135,6 +136,7 @@ async fn run(
     lane: &Arc<Lane>,
     attempts: &mut JoinSet<()>,
     stored: &Stored,
+    life: u64,
     in_hand: &InHand,
     claimed: mpsc::UnboundedSender<Seq>,
 ) {
@@ -156,7 +158,7 @@ async fn run(
         attempts.join_next().await;
     }
     let lane = lane.clone();
-    attempts.spawn(async move { lane.handle(record, done).await });
+    attempts.spawn(async move { lane.handle(record, (life, seq), done).await });
 }
 
 async fn complain(lane: &Lane, error: &LogError) {

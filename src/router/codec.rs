@@ -184,6 +184,11 @@ impl Codec {
         self.open(stored).await.map(|(_, events)| events)
     }
 
+    /// The public parts of a frame's events, for which no key is needed.
+    pub(super) fn public(&self, stored: &Stored) -> Result<Vec<Public>, CodecError> {
+        Ok(rmp_serde::from_slice(&Frame::decode(&stored.data)?.public)?)
+    }
+
     /// The events of a frame, with the OUT sequence that its first send got.
     pub(super) async fn open(&self, stored: &Stored) -> Result<(Seq, Vec<Event>), CodecError> {
         let frame = Frame::decode(&stored.data)?;

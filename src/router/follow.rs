@@ -1,8 +1,9 @@
 //! Following: LOG is folded as another router writes it, so that this process answers from its own state, and takes over
 //! without a long replay when nobody leads any more.
 
-use super::patience::{RETRY, answered};
+use super::patience::{Passing as _, RETRY};
 use super::post::{Post, Standing};
+use super::rebase::Found;
 use super::recover::{self, FRAMES, Folded, RecoverError};
 use super::turn::{Router, Stop};
 use super::unsent::Unsent;
@@ -41,13 +42,25 @@ pub(super) enum Next {
 
 /// Folds the log from its newest snapshot, for as long as it takes.
 pub(super) async fn fold(post: &mut Post) -> Result<Folded, Stop> {
-    let recover = || async {
-        let unsent = Unsent::new(&post.log, post.may_lead).await?;
-        recover::recover(&post.log, &post.codec, post.empty(), unsent, &post.answers).await
-    };
-    let (folded, replies) = answered("LOG, to fold it", recover).await?;
+    loop {
+        match fold_once(post).await {
+            Err(e) if e.passes() => {
+                tracing::warn!(error = %e, "cannot read the log to fold it; trying again");
+                post.metrics.log_error("read");
+                tokio::time::sleep(RETRY).await;
+            }
+            folded => return Ok(folded?),
+        }
+    }
+}
+
+async fn fold_once(post: &mut Post) -> Result<Folded, RecoverError> {
+    let life = post.life_now();
+    let unsent = Unsent::new(&post.log, post.may_lead).await?;
+    let (folded, answered) = recover::recover(&post.log, &post.codec, post.empty(), unsent, &post.answers).await?;
+    post.adopt(life, folded.last, &folded.state).await?;
     post.folded(folded.last, &folded.state);
-    replies.iter().for_each(|(command, reply)| post.answers.publish(*command, reply));
+    answered.iter().for_each(|(command, reply)| post.answers.publish(*command, reply));
     Ok(folded)
 }
 
@@ -113,6 +126,10 @@ impl Follower {
                 return Ok(false);
             }
         };
+        if self.post.is_another_life() {
+            self.folded = fold(&mut self.post).await?;
+            return Ok(true);
+        }
         let any = !frames.is_empty();
         for stored in frames {
             match self.folded.frame(&self.post.codec, &stored).await {
@@ -186,11 +203,7 @@ impl Follower {
 
     /// Takes over. Without a reason to stop, another was quicker, or this process must not lead now.
     async fn lead(mut self) -> Result<Box<Router>, (Box<Follower>, Option<Stop>)> {
-        let hindered = match self.post.clock_hinders().await {
-            Ok(None) => self.post.log_hinders(&self.folded.state).await,
-            other => other,
-        };
-        match hindered {
+        match self.post.clock_hinders().await {
             Ok(None) => {}
             Ok(hindered) => {
                 self.post.stands(Standing::Vacant { hindered });
@@ -200,9 +213,27 @@ impl Follower {
             Err(e) => return Err((Box::new(self), Some(e.into()))),
         }
         let log = self.post.log.clone();
+        let due = match self.post.examine(&mut self.folded).await {
+            Ok(Found::Agrees) => None,
+            Ok(Found::Rebase(due)) => Some(due),
+            Ok(Found::Moved) => {
+                self.look = Instant::now() + LOOK;
+                return Err((Box::new(self), None));
+            }
+            Err(e) => return Err((Box::new(self), Some(e.into()))),
+        };
         let ready = async {
-            self.folded.unsent.complete(&log).await?;
-            let out_last = log.out_last().await?;
+            let out_last = match &due {
+                None => {
+                    self.folded.unsent.complete(&log).await?;
+                    log.out_last().await?
+                }
+                Some(due) => {
+                    // Others will have the numbers of the frames that they are of.
+                    log.drop_snapshots(self.folded.last).await?;
+                    due.out
+                }
+            };
             let pack = self.post.packs.at_lead(&log, &self.folded.state).await?;
             log.stand(true).await?;
             Ok::<_, Stop>((out_last, pack))
@@ -212,9 +243,10 @@ impl Follower {
             Err(stop) => return Err((Box::new(self), Some(stop))),
         };
         // The maps of a state are shared until they change, so what is kept for a lost race costs little.
-        let (before, last) = (self.folded.state.clone(), self.folded.last);
-        let (post, stop) = match Router::lead(self.post, self.folded, pack, out_last).await {
+        let (before, last, assigned) = (self.folded.state.clone(), self.folded.last, self.folded.assigned);
+        let (post, stop) = match Router::lead(self.post, self.folded, pack, out_last, due).await {
             Ok(router) => {
+                router.post.void(&router.state).await;
                 router.post.stands(Standing::Leads);
                 return Ok(Box::new(router));
             }
@@ -223,9 +255,9 @@ impl Follower {
         if let Err(e) = log.stand(false).await {
             tracing::warn!(error = %e, "cannot say that this process does not lead");
         }
-        let folded = Folded { state: before, last, unsent: Unsent::after(out_last) };
+        let folded = Folded { state: before, last, unsent: Unsent::after(out_last), assigned };
         let stop = match stop {
-            Stop::Recover(RecoverError::AnotherWriter(_)) if !log.exclusive() => None,
+            Stop::Recover(RecoverError::AnotherWriter(_) | RecoverError::AnotherLog) if !log.exclusive() => None,
             stop => Some(stop),
         };
         Err((Box::new(Follower::new(*post, folded)), stop))

@@ -83,8 +83,10 @@ async fn after(mut router: Router, ended: Result<Ended, Stop>) -> Result<Option<
             post.stands(Standing::Vacant { hindered: Some(why) });
             Ok(Some(Box::new(Follower::new(post, folded))))
         }
-        Err(Stop::Recover(RecoverError::AnotherWriter(frame))) if !router.post.log.exclusive() => {
-            tracing::warn!(frame, "another router took over; what was decided here since is discarded");
+        Err(Stop::Recover(why @ (RecoverError::AnotherLog | RecoverError::AnotherWriter(_))))
+            if !router.post.log.exclusive() =>
+        {
+            tracing::warn!(%why, "this router leads no longer; what it decided and could not write is discarded");
             let mut post = router.post;
             post.stands(Standing::Vacant { hindered: None });
             #[cfg(test)]

@@ -10,6 +10,9 @@ mod member;
 mod outgoing;
 mod patience;
 mod post;
+mod rebase;
+#[cfg(test)]
+mod rebase_tests;
 mod recover;
 mod snapshot;
 #[cfg(test)]
@@ -22,5 +25,6 @@ pub use answers::Answers;
 pub use codec::{Codec, CodecError};
 pub use member::Member;
 pub use post::{Feed, RouterHandle, Seat, Standing, View};
+pub use rebase::request_rebase;
 pub use recover::RecoverError;
 pub use turn::Stop;

@@ -2,14 +2,14 @@
 
 use super::Answers;
 use super::codec::Codec;
-use crate::log::{Log, LogError, Seq};
+use crate::log::{Log, LogError, Seq, Told};
 use crate::metrics::Metrics;
 use crate::packs::Packs;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use switchboard_envelope::ChannelProfile;
+use switchboard_envelope::{ChannelProfile, Timestamp};
 use switchboard_routing_rules::event::{Event, Public};
 use switchboard_routing_rules::ids::Salt;
 use switchboard_routing_rules::state::{Limits, State};
@@ -31,6 +31,8 @@ pub struct Seat {
     pub feed: Feed,
     /// Whether this process may lead; one that may not only follows.
     pub may_lead: bool,
+    /// What this process read of LOG in earlier runs.
+    pub told: Told,
 }
 
 /// Who is handed the events of each durable frame, in order.
@@ -110,6 +112,11 @@ pub(super) struct Post {
     /// When the state was last shown to others, and whether it has changed since.
     published: Instant,
     unpublished: bool,
+    /// What this process has read of LOG, in the lives that the log had then.
+    told: Told,
+    life: (u64, u64),
+    /// What it read of LOG that is not there any more, until a rebase answers it.
+    pub lost: Option<Told>,
 }
 
 impl Post {
@@ -120,13 +127,13 @@ impl Post {
         metrics: Arc<Metrics>,
         seat: Seat,
     ) -> (Post, RouterHandle) {
-        let Seat { channels, salt, limits, process, feed, may_lead } = seat;
+        let Seat { channels, salt, limits, process, feed, may_lead, told } = seat;
         let (show, seen) = watch::channel((0, Arc::new(State::new(salt))));
         let (standing, stands) = watch::channel(Standing::Vacant { hindered: None });
         let (answers, wanted) = (Arc::new(Answers::default()), Arc::new(AtomicBool::new(false)));
         let handle =
             RouterHandle { state: View { seen, wanted: wanted.clone() }, answers: answers.clone(), standing: stands };
-        let post = Post {
+        let mut post = Post {
             log,
             codec,
             packs,
@@ -144,7 +151,11 @@ impl Post {
             standing,
             published: Instant::now(),
             unpublished: false,
+            told,
+            life: (0, 0),
+            lost: None,
         };
+        post.life = post.life_now();
         (post, handle)
     }
 
@@ -166,6 +177,12 @@ impl Post {
     /// A frame is durable, and `state` is the state after it: whoever waits is told.
     pub(super) fn after_frame(&mut self, last: Seq, state: &State, events: Vec<Event>) {
         self.unpublished = true;
+        let rebased = state.rebased.map_or(Timestamp(0), |r| r.at);
+        let newly = rebased != self.told.at;
+        self.told = Told { frame: last, at: rebased };
+        if newly {
+            self.settle(state);
+        }
         // Who is answered may look at once at what his command did.
         let answers = events.iter().any(|e| matches!(e.public, Public::Answered { .. }));
         let age = self.published.elapsed();
@@ -213,20 +230,67 @@ impl Post {
         crate::clock::off(self.log.as_ref()).await
     }
 
-    /// Why this log forbids to lead: the record of IN at the cursor is never trimmed, so where it is another one, or none, LOG and
-    /// IN are not of the same time.
-    pub(super) async fn log_hinders(&self, state: &State) -> Result<Option<String>, LogError> {
-        let at = state.cursor;
-        if self.log.exclusive() || at.seq == 0 {
-            return Ok(None);
+    /// The lives of the log, before it is read.
+    pub(super) fn life_now(&self) -> (u64, u64) {
+        let doubt = self.log.doubt();
+        (doubt.log_life(), doubt.life())
+    }
+
+    /// Whether the log is another one than was folded.
+    pub(super) fn is_another_life(&self) -> bool {
+        self.log.doubt().life() != self.life.1
+    }
+
+    /// The log was folded, which had these lives before. When it ends before what was read of it, or is another one, that is kept
+    /// until a rebase answers it, and written down for whoever leads.
+    pub(super) async fn adopt(&mut self, mut life: (u64, u64), last: Seq, state: &State) -> Result<(), LogError> {
+        let doubt = self.log.doubt();
+        if doubt.life() != life.1 {
+            return Err(LogError::Unavailable("the log changed while it was folded".into()));
         }
-        let there = self.log.get_in(at.seq).await?;
-        Ok(there.is_none_or(|r| r.at != at.at).then(|| {
-            format!(
-                "IN does not hold record {} of {}, which LOG says was decided last: they are not of the same copy; put the broker's \
-                 store back as a whole",
-                at.seq, at.at
-            )
-        }))
+        if last < self.told.frame || life.0 != self.life.0 {
+            let at = self.lost.map_or(self.told.at, |lost| lost.at.max(self.told.at));
+            tracing::error!(
+                last,
+                read = self.told.frame,
+                "the log is not the one that this process read: nothing is sent until it is rebased"
+            );
+            self.lost = Some(Told { frame: self.told.frame, at });
+            if !doubt.is_doubted() {
+                doubt.log_is_another();
+                life = (life.0 + 1, life.1 + 1);
+            }
+            let why = format!("LOG ends at frame {last}, and frame {} was read before", self.told.frame);
+            super::request_rebase(self.log.as_ref(), at, &why).await?;
+        }
+        self.life = life;
+        self.metrics.rebase_due(self.lost.is_some());
+        self.told = Told { frame: last, at: state.rebased.map_or(Timestamp(0), |r| r.at) };
+        self.settle(state);
+        Ok(())
+    }
+
+    /// Ends the doubt once a rebase knows of everything that this process read.
+    fn settle(&mut self, state: &State) {
+        let Some(rebased) = state.rebased else { return };
+        if self.lost.is_some_and(|lost| rebased.at <= lost.at) {
+            return;
+        }
+        self.lost = None;
+        self.metrics.rebase_due(false);
+        self.log.doubt().rebased(self.life.0, rebased.out);
+    }
+
+    /// What OUT held before the last rebase is not to be sent, by nobody. Repeated by every router that leads, since one may have
+    /// been killed before it did.
+    pub(super) async fn void(&self, state: &State) {
+        let Some(rebased) = state.rebased else { return };
+        while let Err(error) = self.log.void_out(rebased.out).await {
+            tracing::warn!(%error, "cannot take from OUT what was in it before the rebase");
+            if !matches!(error, LogError::Unavailable(_)) {
+                return;
+            }
+            tokio::time::sleep(super::turn::RETRY).await;
+        }
     }
 }

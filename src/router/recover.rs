@@ -24,6 +24,8 @@ pub enum RecoverError {
     Gap { first: Seq },
     #[error("another router wrote frame {0}; this one stops")]
     AnotherWriter(Seq),
+    #[error("the log is another one than was read")]
+    AnotherLog,
 }
 
 /// What the log holds, up to and with its frame `last`.
@@ -31,6 +33,8 @@ pub(super) struct Folded {
     pub state: State,
     pub last: Seq,
     pub unsent: Unsent,
+    /// Where OUT ends as these frames assigned it; `None` when no frame was read that says so.
+    pub assigned: Option<Seq>,
 }
 
 impl Folded {
@@ -44,6 +48,7 @@ impl Folded {
             CodecError::Log(e) => RecoverError::Log(e),
             source => RecoverError::Frame { seq, source },
         })?;
+        self.assigned = Some(assigned(out_first, events.iter().map(|e| &e.public)));
         for event in &events {
             self.state.apply(event);
             self.unsent.consider(&self.state, out_first, &event.public);
@@ -52,6 +57,12 @@ impl Folded {
         self.last = seq;
         Ok(events)
     }
+}
+
+/// OUT's end after a frame.
+fn assigned<'e>(out_first: Seq, events: impl Iterator<Item = &'e Public>) -> Seq {
+    let sends = events.filter(|e| matches!(e, Public::Released { .. } | Public::Reconciling { .. })).count();
+    out_first.saturating_sub(1) + sends as u64
 }
 
 /// Answers that somebody in this process waits for.
@@ -70,7 +81,7 @@ pub(super) async fn recover(
     if from + 1 < first {
         return Err(RecoverError::Gap { first });
     }
-    let mut folded = Folded { state, last: from, unsent };
+    let mut folded = Folded { state, last: from, unsent, assigned: None };
     let mut answered = vec![];
     while folded.last < last {
         let frames = log.read_log(folded.last, FRAMES).await?;
@@ -86,6 +97,17 @@ pub(super) async fn recover(
                 }
             }
             folded.unsent.bound(log).await?;
+        }
+    }
+    if folded.assigned.is_none() && last > 0 {
+        // The snapshot holds all of LOG: its last frame says where OUT ends.
+        let newest = log.read_log(last - 1, 1).await?;
+        if let Some(stored) = newest.first().filter(|stored| stored.seq == last) {
+            let (out_first, events) = codec.open(stored).await.map_err(|source| match source {
+                CodecError::Log(e) => RecoverError::Log(e),
+                source => RecoverError::Frame { seq: last, source },
+            })?;
+            folded.assigned = Some(assigned(out_first, events.iter().map(|e| &e.public)));
         }
     }
     #[cfg(test)]

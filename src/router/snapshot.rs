@@ -176,13 +176,16 @@ impl Snapshots {
 }
 
 async fn take(log: Arc<dyn Log>, codec: Arc<Codec>, state: State, at: Seq) {
-    let started = clock::now();
+    let (started, life) = (clock::now(), log.doubt().log_life());
     let made = make(&codec, state).await;
     let bytes = match made {
         Ok(bytes) => bytes,
         Err(error) => return tracing::error!(at, %error, "a snapshot failed; the log keeps everything"),
     };
     let size = bytes.len();
+    if log.doubt().log_life() != life {
+        return tracing::warn!(at, "a snapshot is of frames that are lost; it is not kept");
+    }
     match log.put_snapshot(at, bytes.into()).await {
         Ok(()) => tracing::debug!(at, size, ms = clock::now().since(started), "snapshot taken"),
         Err(error) => tracing::error!(at, %error, "a snapshot could not be stored; the log keeps everything"),

@@ -3,7 +3,7 @@
 use super::{Codec, Member, RouterHandle, Seat, Standing};
 use crate::clock;
 use crate::log::memory::{Fate, MemoryLog, MemoryOptions};
-use crate::log::{Claim, Class, InRecord, Leader, Log};
+use crate::log::{Claim, Class, InRecord, Leader, Log, Told};
 use crate::metrics::Metrics;
 use crate::packs::{Packs, Source};
 use std::collections::BTreeMap;
@@ -31,10 +31,10 @@ default: { queue: everyone }
 const START: Timestamp = Timestamp(1_795_219_200_000);
 
 /// One log, which several processes share, and what its channel is.
-struct Workspace(MemoryLog, ChannelProfile);
+pub(super) struct Workspace(pub MemoryLog, ChannelProfile);
 
 impl Workspace {
-    fn new() -> Workspace {
+    pub fn new() -> Workspace {
         Workspace::with(MemoryOptions { clock: Some(clock::now), ..MemoryOptions::default() })
     }
 
@@ -43,11 +43,23 @@ impl Workspace {
         Workspace(MemoryLog::new(&MemoryOptions { exclusive: false, ..options }), ChannelProfile::new("sms", "phone"))
     }
 
-    async fn process(&self, name: &str) -> Process {
+    /// A log of one process.
+    pub fn exclusive() -> Workspace {
+        clock::simulated::start(START);
+        let options = MemoryOptions { clock: Some(clock::now), ..MemoryOptions::default() };
+        Workspace(MemoryLog::new(&options), ChannelProfile::new("sms", "phone"))
+    }
+
+    pub async fn process(&self, name: &str) -> Process {
         self.start(name, true).await
     }
 
-    async fn start(&self, name: &str, may_lead: bool) -> Process {
+    pub async fn start(&self, name: &str, may_lead: bool) -> Process {
+        self.starts(name, may_lead, Told::default()).await
+    }
+
+    /// A process whose history was told something before.
+    pub async fn starts(&self, name: &str, may_lead: bool, told: Told) -> Process {
         let own = self.0.of_process(name);
         let log: Arc<dyn Log> = Arc::new(own.clone());
         let files = vec![("pack.yaml".to_owned(), PACK.as_bytes().to_vec())];
@@ -61,6 +73,7 @@ impl Workspace {
             process: name.to_owned(),
             feed: Box::new(move |seq, events| drop(fed.send((seq, events)))),
             may_lead,
+            told,
         };
         let (member, handle) =
             Member::enter(log, codec, packs, Arc::new(Metrics::default()), seat).await.expect("it can start");
@@ -69,7 +82,7 @@ impl Workspace {
         Process { log: own, handle, stop, task, feed }
     }
 
-    async fn says(&self, id: u32, text: &str) {
+    pub async fn says(&self, id: u32, text: &str) {
         let at = clock::now();
         let number = format!("+1555000{id:04}");
         let message = Message {
@@ -103,7 +116,7 @@ impl Workspace {
         assert_eq!(self.0.claim(&key, nonce).await, Ok(Claim::Ours));
     }
 
-    async fn ingest(&self, inbound: &Inbound) {
+    pub async fn ingest(&self, inbound: &Inbound) {
         let (id, channel) = (inbound.id().to_owned(), inbound.channel().to_owned());
         let record = InRecord { id, channel, class: Class::Vital, data: inbound.to_vec().into() };
         self.0.ingest(record).await.expect("there is room");
@@ -111,21 +124,21 @@ impl Workspace {
 }
 
 /// A process of the workspace.
-struct Process {
-    log: MemoryLog,
-    handle: RouterHandle,
+pub(super) struct Process {
+    pub log: MemoryLog,
+    pub handle: RouterHandle,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
     feed: tokio::sync::mpsc::UnboundedReceiver<(u64, Arc<Vec<Event>>)>,
 }
 
 impl Process {
-    fn leads(&self) -> bool {
+    pub fn leads(&self) -> bool {
         *self.handle.standing.borrow() == Standing::Leads
     }
 
     /// SIGKILL.
-    async fn kill(self) {
+    pub async fn kill(self) {
         self.task.abort();
         let _ = self.task.await;
         self.log.leave();
@@ -146,7 +159,7 @@ impl Process {
     }
 
     /// Inputs that its state holds.
-    fn decided(&self) -> u64 {
+    pub fn decided(&self) -> u64 {
         self.handle.state.latest().1.cursor.seq
     }
 }
@@ -296,23 +309,6 @@ async fn an_edge_follows_and_never_leads() {
     router.stop.send_replace(true);
     router.task.await.expect("it ends");
     edge.stands(|s| matches!(s, Standing::Vacant { .. })).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_router_does_not_lead_where_the_last_decided_input_is_gone() {
-    let shop = Workspace::new();
-    let one = shop.process("one").await;
-    shop.says(1, "hello").await;
-    sleep(Duration::from_millis(100)).await;
-    assert_eq!(one.decided(), 1);
-    one.kill().await;
-    shop.0.trim_in(1).await.expect("trim");
-    let two = shop.process("two").await;
-    let frames = shop.0.log_bounds().await;
-    sleep(Duration::from_secs(10)).await;
-    let says_why = |s: &Standing| matches!(s, Standing::Vacant { hindered: Some(why) } if why.contains("record 1 of"));
-    assert!(says_why(&two.handle.standing.borrow()), "{:?}", two.handle.standing.borrow());
-    assert_eq!(shop.0.log_bounds().await, frames, "it wrote nothing");
 }
 
 /// The form of the nonces of our own processes.

@@ -2,8 +2,9 @@
 
 use super::codec::{CodecError, Encoded, Sealed};
 use super::outgoing::out_record;
-use super::patience::{RETRY, answered};
+use super::patience::{Passing as _, RETRY, answered};
 use super::post::Post;
+use super::rebase::Due;
 use super::recover::{self, Folded, RecoverError};
 use super::snapshot::Snapshots;
 use super::unsent::Unsent;
@@ -118,6 +119,7 @@ impl Router {
         folded: Folded,
         pack: Arc<RulePack>,
         out_last: Seq,
+        due: Option<Due>,
     ) -> Result<Router, (Box<Post>, Stop)> {
         let Folded { state, last, .. } = folded;
         let snapshots = Snapshots::new(post.log.clone(), post.codec.clone(), last);
@@ -133,13 +135,24 @@ impl Router {
             absent: BTreeMap::new(),
             clock_checked: tokio::time::Instant::now(),
         };
-        match router.take_lead().await {
+        match router.take_lead(due).await {
             Ok(()) => Ok(router),
             Err(stop) => Err((Box::new(router.post), stop)),
         }
     }
 
-    async fn take_lead(&mut self) -> Result<(), Stop> {
+    async fn take_lead(&mut self, due: Option<Due>) -> Result<(), Stop> {
+        if let Some(Due { now, agrees, out, cut, why }) = due {
+            tracing::error!(
+                why,
+                cut,
+                out,
+                cursor = agrees.seq,
+                "the log is not the one that was written last: it is rebased"
+            );
+            let frame = self.last + 1;
+            self.decide(&Input::Rebase { now, frame, agrees, out, cut, why: &why })?;
+        }
         let incarnation = self.state.incarnation + 1;
         let channels = std::mem::take(&mut self.post.channels);
         let decided = self.decide(&Input::Lead { now: clock::now(), incarnation, channels: &channels });
@@ -157,7 +170,7 @@ impl Router {
     pub(super) async fn run(&mut self, stop: &mut watch::Receiver<bool>) -> Result<Ended, Stop> {
         let mut tail = self.post.log.in_tail();
         while !*stop.borrow() {
-            if let Some(why) = self.hindered().await {
+            if let Some(why) = self.hindered().await? {
                 return Ok(Ended::Hindered(why));
             }
             tail.borrow_and_update();
@@ -188,25 +201,42 @@ impl Router {
 
     /// Ends in order: what was decided is durable, so the state can be kept.
     pub(super) fn step_down(self) -> (Post, Folded) {
-        (self.post, Folded { state: self.state, last: self.last, unsent: Unsent::after(self.out_last) })
+        let (unsent, assigned) = (Unsent::after(self.out_last), Some(self.out_last));
+        (self.post, Folded { state: self.state, last: self.last, unsent, assigned })
     }
 
     /// Why this process must not lead any longer; looked at now and then.
-    async fn hindered(&mut self) -> Option<String> {
+    async fn hindered(&mut self) -> Result<Option<String>, RecoverError> {
         if self.clock_checked.elapsed() < CLOCK {
-            return None;
+            return Ok(None);
         }
         self.clock_checked = tokio::time::Instant::now();
+        // Somebody may know more of LOG than this process does.
+        if !self.post.log.exclusive() && self.post.is_rebase_asked(&self.state).await.unwrap_or(false) {
+            return Err(RecoverError::AnotherLog);
+        }
         // A log that does not answer tells nothing about clocks.
-        self.post.clock_hinders().await.ok().flatten()
+        Ok(self.post.clock_hinders().await.ok().flatten())
     }
 
     pub(super) async fn read(&self) -> Result<Vec<Stored>, Stop> {
-        let read = || async {
+        loop {
             let records = self.post.log.read_in(self.state.cursor.seq, INPUTS).await;
-            records.inspect_err(|_| self.post.metrics.log_error("read"))
-        };
-        Ok(answered("the records of IN", read).await?)
+            // What another life of the log says, be it that there is nothing, is no input of this state.
+            self.same_life()?;
+            match records {
+                Err(e) if e.passes() => {
+                    tracing::warn!(error = %e, "cannot read the log's input; trying again");
+                    self.post.metrics.log_error("read");
+                    tokio::time::sleep(RETRY).await;
+                }
+                records => return Ok(records?),
+            }
+        }
+    }
+
+    fn same_life(&self) -> Result<(), RecoverError> {
+        if self.post.is_another_life() { Err(RecoverError::AnotherLog) } else { Ok(()) }
     }
 
     /// IN is drained: time may move.
@@ -433,6 +463,7 @@ impl Router {
         let write = FrameWrite { bytes, keys, out_first: self.out_last + 1, sends };
         let started = std::time::Instant::now();
         loop {
+            self.same_life()?;
             match self.post.log.commit(self.last, write.clone()).await {
                 Commit::Done(seq) => {
                     self.last = seq;

@@ -3,7 +3,7 @@
 
 use super::outgoing::out_record;
 use crate::log::{Log, LogError, OutRecord, Seq};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use switchboard_routing_rules::event::Public;
 use switchboard_routing_rules::state::State;
@@ -75,15 +75,25 @@ impl Unsent {
         Ok(())
     }
 
-    async fn look(&mut self, log: &Arc<dyn Log>) -> Result<(), LogError> {
+    /// Asks where OUT ends.
+    pub(super) async fn look(&mut self, log: &Arc<dyn Log>) -> Result<Seq, LogError> {
+        let last = log.out_last().await?;
         if self.landed == Seq::MAX {
-            return Ok(());
+            return Ok(last);
         }
-        self.landed = log.out_last().await?;
+        self.landed = last;
         while self.sends.front().is_some_and(|(place, _)| *place <= self.landed) {
             self.sends.pop_front();
         }
-        Ok(())
+        Ok(last)
+    }
+
+    /// Whether what is kept is all that OUT does not have from `out` to `assigned`, and nobody made any of these attempts.
+    pub(super) fn fill(&self, out: Seq, assigned: Seq, open: &BTreeSet<String>) -> bool {
+        let ends = self.sends.front().zip(self.sends.back());
+        let unmade = |r: &OutRecord| r.claim_key.is_empty() || open.contains(&r.claim_key);
+        ends.is_some_and(|((first, _), (last, _))| *first == out + 1 && *last == assigned)
+            && self.sends.iter().all(|(_, record)| unmade(record))
     }
 
     /// Puts into OUT what it does not have.

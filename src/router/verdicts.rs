@@ -34,7 +34,8 @@ impl Router {
         for send in overdue {
             let until = send.next_deadline().unwrap_or(now);
             // Claims that others share expire: a free one says nothing then.
-            if !self.post.log.exclusive() && now.since(until) > CLAIM_KNOWN_MS {
+            // And claims of before a rebase may be those of another life of the log, or be lost.
+            if send.doubted || (!self.post.log.exclusive() && now.since(until) > CLAIM_KNOWN_MS) {
                 self.verdict(&send, now, Verdict::Unknown)?;
                 self.commit_if_full().await?;
                 continue;

@@ -2,6 +2,7 @@
 
 use super::provider::counts;
 use super::world::{SALT, World, pack};
+use crate::log::memory::MemoryLog;
 use crate::log::{Log, Seq};
 use crate::router::Codec;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +33,29 @@ pub(super) async fn check(world: &World, seq: Seq, live: &State) -> Result<(), S
     i5_to_i10(live)?;
     i6_no_deadline_is_forgotten(live)?;
     i11_state_is_the_fold(seq, live, &story)?;
-    i12_every_send_ends(live, &story)
+    i12_every_send_ends(live, &story)?;
+    i13_a_cut_log_is_rebased(world, &story)
+}
+
+/// The ids of messages that IN holds, and of those that LOG holds.
+pub(super) async fn known(log: &MemoryLog) -> Result<(BTreeSet<String>, BTreeSet<String>), String> {
+    let log: Arc<dyn Log> = Arc::new(log.clone());
+    let records = log.read_in(0, 100_000).await.map_err(|e| e.to_string())?;
+    let kept = records.iter().filter_map(|r| Inbound::from_slice(&r.data).ok().map(|i| i.id().to_owned())).collect();
+    Ok((kept, received(&read(&log).await?).into_iter().map(|(_, _, id)| id).collect()))
+}
+
+/// Prints what LOG says, and what the provider counted.
+pub(super) async fn tell(world: &World) -> Result<(), String> {
+    let log: Arc<dyn Log> = Arc::new(world.log.clone());
+    let codec = Codec::new(log.clone());
+    for frame in log.read_log(0, 100_000).await.map_err(|e| e.to_string())? {
+        for event in codec.decode(&frame).await.map_err(|e| e.to_string())? {
+            println!("{} {:?}", frame.seq, event.public);
+        }
+    }
+    world.provider.book().delivered.iter().for_each(|d| println!("delivered {d:?}"));
+    Ok(())
 }
 
 async fn read(log: &Arc<dyn Log>) -> Result<Story, String> {
@@ -76,8 +99,15 @@ fn i1_nothing_accepted_is_lost(world: &World, story: &Story) -> Result<(), Strin
 /// A message whose decision panics is in the quarantine with its bytes, and it alone: nothing that was decided beside it in the
 /// same frame is lost or done twice, which the other promises say.
 async fn i1_what_cannot_be_decided_is_kept(world: &World, story: &Story) -> Result<(), String> {
-    let held = |e: &Event| if let Public::Quarantined { seq, .. } = e.public { Some(seq) } else { None };
-    let held: BTreeSet<Seq> = story.events.iter().filter_map(held).collect();
+    let mut held: BTreeSet<Seq> = BTreeSet::new();
+    for event in &story.events {
+        match event.public {
+            Public::Quarantined { seq, .. } => drop(held.insert(seq)),
+            // Later records of IN are others since.
+            Public::Rebased { cursor, .. } => held.retain(|seq| *seq <= cursor),
+            _ => {}
+        }
+    }
     let records = world.log.read_in(0, 100_000).await.map_err(|e| e.to_string())?;
     let held: BTreeSet<String> = records
         .iter()
@@ -177,6 +207,10 @@ fn i4_outbound_order(world: &World, story: &Story) -> Result<(), String> {
             continue;
         }
         let Some(place) = rank.get(&d.send) else {
+            // The frame that released it may be lost; it is not sent again, which I3 says.
+            if world.ledger.cut.is_some() {
+                continue;
+            }
             return Err(format!("I3: the provider got {}, which no frame released", d.send));
         };
         if last.insert(d.to.clone(), *place).is_some_and(|before| before > *place) {
@@ -255,4 +289,14 @@ fn i12_every_send_ends(live: &State, story: &Story) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Frames that are lost were read, and may have been acted on: before anything else a router says so.
+fn i13_a_cut_log_is_rebased(world: &World, story: &Story) -> Result<(), String> {
+    let Some(cut) = world.ledger.cut else { return Ok(()) };
+    let answers = |e: &Event| matches!(e.public, Public::Rebased { at, cut: true, .. } if at >= cut);
+    match story.events.iter().any(answers) {
+        true => Ok(()),
+        false => Err(format!("I13: frames were lost at {cut}, and no router rebased")),
+    }
 }

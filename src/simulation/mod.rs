@@ -13,10 +13,10 @@ pub(crate) use plant::{Bug, planted, trip};
 use world::World;
 
 /// Runs one seed; an error names the broken promise.
-fn run(seed: u64) -> Result<(), String> {
+fn run(seed: u64, tells: bool) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.map_err(|e| e.to_string())?;
-    let result = runtime.block_on(World::run(seed));
+    let result = runtime.block_on(World::run(seed, tells));
     crate::clock::simulated::stop();
     result
 }
@@ -28,7 +28,9 @@ fn number(name: &str) -> Option<u64> {
 #[test]
 fn the_promises_hold_over_faults_and_crashes() {
     if let Some(seed) = number("SWITCHBOARD_SEED") {
-        if let Err(broken) = run(seed) {
+        // One that is looked at tells its story.
+        let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_test_writer().try_init();
+        if let Err(broken) = run(seed, true) {
             panic!("seed {seed}: {broken}");
         }
         return;
@@ -37,7 +39,7 @@ fn the_promises_hold_over_faults_and_crashes() {
     let first = number("SWITCHBOARD_SIM_FIRST").unwrap_or(1);
     println!("simulating seeds {first} to {}", first + seeds - 1);
     for seed in first..first + seeds {
-        if let Err(broken) = run(seed) {
+        if let Err(broken) = run(seed, false) {
             panic!("seed {seed} (replay: SWITCHBOARD_SEED={seed} cargo test --lib the_promises_hold): {broken}");
         }
     }
@@ -48,7 +50,7 @@ fn the_promises_hold_over_faults_and_crashes() {
 fn each_planted_bug_is_found() {
     for bug in Bug::ALL {
         plant::plant(Some(bug));
-        let found = (1..=400).find_map(|seed| run(seed).err().map(|broken| (seed, broken)));
+        let found = (1..=400).find_map(|seed| run(seed, false).err().map(|broken| (seed, broken)));
         plant::plant(None);
         match found {
             Some((seed, broken)) => println!("{bug:?}: found by seed {seed}: {broken}"),

@@ -15,17 +15,20 @@ pub(crate) enum Bug {
     ForgottenTimer,
     /// The memory of duplicates is empty after a restart.
     DuplicatesLostAtRestart,
+    /// Nobody looks whether the log is an older copy.
+    OlderCopyUnnoticed,
     /// A router that was relieved goes on from the state that it had.
     RelievedKeepsItsState,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Bug; 6] = [
+    pub(crate) const ALL: [Bug; 7] = [
         Bug::ResultBeforeSend,
         Bug::DroppedCompareAndSwap,
         Bug::CursorBeforeEffects,
         Bug::ForgottenTimer,
         Bug::DuplicatesLostAtRestart,
+        Bug::OlderCopyUnnoticed,
         Bug::RelievedKeepsItsState,
     ];
 }

@@ -4,22 +4,23 @@ use super::checks;
 use super::plant::TRIP;
 use super::provider::{Provider, SimAdapter};
 use crate::clock;
-use crate::log::memory::{Faults, MemoryLog, MemoryOptions};
-use crate::log::{Class, InRecord, Log};
+use crate::log::memory::{Backup, Faults, MemoryLog, MemoryOptions, Parts};
+use crate::log::{Class, InRecord, Log, Told};
 use crate::metrics::Metrics;
 use crate::outbound::{Caller, Lane, spawn};
 use crate::packs::{Packs, Source};
-use crate::router::{Codec, Member, RouterHandle, Seat};
+use crate::router::{Codec, Feed, Member, RouterHandle, Seat};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use switchboard_adapter_sdk::{Adapter, Answer, Call};
 use switchboard_envelope::{
     Action, Actor, Address, Command, ConsentChange, ConsentState, Content, Inbound, Message, Receipt, ReceiptStatus,
     Scope, Timestamp, Visibility,
 };
+use switchboard_routing_rules::event::Public;
 use switchboard_routing_rules::ids::Salt;
 use switchboard_routing_rules::pack::Environment;
 use tokio::sync::watch;
@@ -84,11 +85,15 @@ pub(super) struct Ledger {
     pub offered: Vec<String>,
     /// Those of them whose decision panics.
     pub tripping: BTreeSet<String>,
+    /// When frames were lost that somebody had read, the last time that an older copy was put back.
+    pub cut: Option<Timestamp>,
 }
 
 /// A process that routes, or is ready to, and sends.
 struct Process {
     log: MemoryLog,
+    /// What its history holds of LOG, and keeps over a kill.
+    history: Arc<Mutex<Told>>,
     handle: RouterHandle,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
@@ -120,10 +125,23 @@ pub(super) struct World {
     serial: u64,
     /// How many processes share the log.
     processes: usize,
+    /// Whether older copies of the log come back in this life, and the one that would.
+    restores: bool,
+    backup: Option<Backup>,
+    /// What history tells once every process is down.
+    told: Told,
+    /// Whether LOG is printed at the end.
+    tells: bool,
+}
+
+impl Process {
+    fn told(&self) -> Told {
+        *self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl World {
-    pub async fn run(seed: u64) -> Result<(), String> {
+    pub async fn run(seed: u64, tells: bool) -> Result<(), String> {
         clock::simulated::start(START);
         let mut dice = Dice::new(seed);
         let mild = dice.below(3) == 0;
@@ -151,8 +169,22 @@ impl World {
         provider.book().trouble = dice.below(40);
         let reconciles = dice.below(2) == 0;
         provider.book().drops_repeats = dice.below(3) == 0;
-        let mut world =
-            World { log, provider, ledger: Ledger::default(), dice, reconciles, faults, serial: 0, processes };
+        let restores = dice.below(3) == 0;
+        let ledger = Ledger::default();
+        let mut world = World {
+            log,
+            provider,
+            ledger,
+            dice,
+            reconciles,
+            faults,
+            serial: 0,
+            processes,
+            restores,
+            backup: None,
+            told: Told::default(),
+            tells,
+        };
         world.live().await?;
         world.quiet().await
     }
@@ -164,7 +196,7 @@ impl World {
     }
 
     /// A process starts: recovery, leading, lanes. Recovery meets the log's faults too, so it may need several tries.
-    async fn start(&self) -> Result<Process, String> {
+    async fn start(&self, told: Told) -> Result<Process, String> {
         self.now();
         let process = format!("{:024x}", STARTS.fetch_add(1, Ordering::Relaxed));
         let own = self.log.of_process(&process);
@@ -175,6 +207,7 @@ impl World {
             Arc::new(SimAdapter { reconciles: self.reconciles, same_id_retry: self.provider.book().drops_repeats });
         let profiles = BTreeMap::from([(CHANNEL.to_owned(), adapter.profile())]);
         let metrics = Arc::new(Metrics::default());
+        let history = Arc::new(Mutex::new(told));
         let mut tries = 0;
         let (router, handle) = loop {
             let codec = Arc::new(Codec::new(log.clone()));
@@ -183,8 +216,9 @@ impl World {
                 salt: SALT,
                 limits: Default::default(),
                 process: process.clone(),
-                feed: Box::new(|_, _| {}),
+                feed: keeps(history.clone()),
                 may_lead: true,
+                told,
             };
             let led = Member::enter(log.clone(), codec, packs.clone(), metrics.clone(), seat);
             match led.await {
@@ -197,6 +231,9 @@ impl World {
                 Err(e) => return Err(format!("the router cannot start: {e}")),
             }
         };
+        // Frames from before the start are read from LOG.
+        let (frame, state) = handle.state.latest();
+        *history.lock().unwrap_or_else(PoisonError::into_inner) = Told { frame, at: state.now };
         let (stop, stopping) = watch::channel(false);
         let lane = Lane {
             channel: CHANNEL.into(),
@@ -217,7 +254,7 @@ impl World {
                 tracing::debug!(%e, "the router stopped");
             }
         });
-        Ok(Process { log: own, handle, stop, tasks: vec![lane, running] })
+        Ok(Process { log: own, history, handle, stop, tasks: vec![lane, running] })
     }
 
     /// SIGKILL: nothing of the process runs on, what the log acknowledged stays.
@@ -235,7 +272,7 @@ impl World {
     async fn live(&mut self) -> Result<(), String> {
         let mut crew = vec![];
         while crew.len() < self.processes {
-            crew.push(self.start().await?);
+            crew.push(self.start(Told::default()).await?);
         }
         let steps = 30 + self.dice.below(60);
         for _ in 0..steps {
@@ -243,12 +280,13 @@ impl World {
             for i in 0..crew.len() {
                 if crew[i].tasks.iter().any(JoinHandle::is_finished) {
                     // The router met the log's faults: the supervisor starts the process again.
+                    let told = crew[i].told();
                     self.kill(crew.remove(i)).await;
-                    crew.insert(i, self.start().await?);
+                    crew.insert(i, self.start(told).await?);
                 }
             }
             let one = seat(&mut self.dice, crew.len());
-            match self.dice.below(17) {
+            match self.dice.below(if self.restores { 19 } else { 17 }) {
                 0..=5 => self.customer_writes().await,
                 6..=9 => self.agent_acts(&crew[one]).await,
                 10 => self.provider_reports().await,
@@ -262,14 +300,17 @@ impl World {
                     self.pass(Duration::from_secs(s)).await;
                 }
                 14 => {
+                    let told = crew[one].told();
                     self.kill(crew.remove(one)).await;
                     if !crew.is_empty() && self.dice.below(2) == 0 {
                         // Long enough for the other to take over, or not.
                         let ms = self.dice.below(4_000);
                         self.pass(Duration::from_millis(ms)).await;
                     }
-                    crew.insert(one, self.start().await?);
+                    crew.insert(one, self.start(told).await?);
                 }
+                17 if self.backup.is_none() => self.backup = Some(self.log.copy()),
+                17 | 18 => self.restore(&mut crew).await?,
                 15 if crew.len() > 1 => self.pause(&crew[one]).await,
                 16 if self.dice.below(4) == 0 => self.clock_goes_ahead().await,
                 _ => self.pass(Duration::from_millis(3)).await,
@@ -279,7 +320,56 @@ impl World {
             }
         }
         for process in crew {
+            self.told = process.told();
             self.kill(process).await;
+        }
+        Ok(())
+    }
+
+    /// The broker comes back with an older copy of its store, or of a part of it, under the processes or while they are down. A log
+    /// of one process is a file, which is put back as a whole while that is down.
+    async fn restore(&mut self, crew: &mut Vec<Process>) -> Result<(), String> {
+        let Some(copy) = self.backup.take() else { return Ok(()) };
+        const ALL: Parts = Parts { inn: true, log: true, out: true, beside: true };
+        const NONE: Parts = Parts { inn: false, log: false, out: false, beside: false };
+        let alone = self.log.exclusive();
+        let parts = match self.dice.below(6) {
+            0 if !alone => Parts { inn: true, ..NONE },
+            1 if !alone => Parts { log: true, ..NONE },
+            2 if !alone => Parts { out: true, ..NONE },
+            3 if !alone => Parts { inn: false, ..ALL },
+            _ => ALL,
+        };
+        let down = alone || self.dice.below(2) == 0;
+        let mut told = vec![];
+        if down {
+            for process in crew.drain(..) {
+                told.push(process.told());
+                self.kill(process).await;
+            }
+        }
+        let (before, now) = (self.log.copy().last_frame(), self.now());
+        tracing::info!(?parts, down, before, to = copy.last_frame(), %now, "restored");
+        self.log.restore(&copy, parts);
+        let known = crew.iter().map(Process::told).chain(told.iter().copied());
+        if parts.log && known.map(|t| t.frame.min(before)).max() > Some(copy.last_frame()) {
+            self.ledger.cut = Some(now);
+        }
+        self.forget_what_is_lost().await?;
+        for told in told {
+            crew.push(self.start(told).await?);
+        }
+        Ok(())
+    }
+
+    /// What neither IN nor LOG holds any more cannot come back; the alarm says that.
+    async fn forget_what_is_lost(&mut self) -> Result<(), String> {
+        self.log.set_faults(Faults::default());
+        let (kept, decided) = checks::known(&self.log).await?;
+        self.log.set_faults(self.faults);
+        let tripping = &self.ledger.tripping;
+        for accepted in self.ledger.accepted.values_mut() {
+            accepted.retain(|id| kept.contains(id) || (decided.contains(id) && !tripping.contains(id)));
         }
         Ok(())
     }
@@ -476,15 +566,30 @@ impl World {
         self.faults = Faults::default();
         self.log.land_late();
         self.provider.book().trouble = 0;
-        let process = self.start().await?;
+        let process = self.start(self.told).await?;
         self.pass(Duration::from_secs(3 * 3600)).await;
         let (seq, live) = process.handle.state.latest();
         process.stop.send_replace(true);
         for task in process.tasks {
             task.await.map_err(|e| format!("P0: a task of the daemon died: {e}"))?;
         }
+        if self.tells {
+            checks::tell(&self).await?;
+        }
         checks::check(&self, seq, &live).await
     }
+}
+
+/// A history that holds what it is handed.
+fn keeps(history: Arc<Mutex<Told>>) -> Feed {
+    Box::new(move |frame, events| {
+        let now = events.iter().rev().find_map(|e| match e.public {
+            Public::Consumed { now, .. } | Public::Ticked { now } | Public::Led { now, .. } => Some(now),
+            _ => None,
+        });
+        let mut told = history.lock().unwrap_or_else(PoisonError::into_inner);
+        *told = Told { frame, at: now.unwrap_or(told.at) };
+    })
 }
 
 /// One of so many places.

@@ -367,6 +367,9 @@ impl Draft<'_> {
         if m.automatic {
             return Some(NoReply::Automatic);
         }
+        if self.before_rebase {
+            return Some(NoReply::Rebased);
+        }
         let Some(profile) = self.profile(&m.channel) else { return Some(NoReply::NoChannel) };
         let Ok(text) = &reply.text else { return Some(NoReply::Template) };
         if profile.max_text.is_some_and(|max| text.chars().count() > max as usize) {

@@ -17,7 +17,7 @@ pub use message::seen_message;
 use crate::event::{Event, KeyHash, Presence, Private, Public, Reply};
 use crate::ids::{ContactId, ConvId, MessageId, OfferId};
 use crate::pack::{Name, RulePack};
-use crate::state::{Conversation, State};
+use crate::state::{Conversation, Cursor, State};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use switchboard_envelope::{Action, ChannelProfile, Command, Inbound, Timestamp};
@@ -34,6 +34,8 @@ pub(crate) const REOPEN_MS: i64 = 72 * 3_600_000;
 pub(crate) const GRACE_MS: i64 = 60_000;
 /// Offers that may lapse in a row before the agent is away.
 pub(crate) const MAX_LAPSES: u32 = 3;
+/// Time that is further ahead of the log's clock than this was taken from a clock that was wrong.
+const AHEAD_MS: i64 = 60_000;
 /// Timers fired, and conversations moved, by one decision at most.
 pub(crate) const STEP: usize = 64;
 /// A decision that fires timers, or moves what a pack left behind, begins nothing new beyond this many events: what it
@@ -82,6 +84,16 @@ pub enum Input<'a> {
         n: u32,
         verdict: Verdict,
     },
+    /// The log is not the one that was written last; see [`Public::Rebased`].
+    Rebase {
+        now: Timestamp,
+        frame: u64,
+        /// The last record of IN that is the one that was decided; 0 for none.
+        agrees: Cursor,
+        out: u64,
+        cut: bool,
+        why: &'a str,
+    },
     /// This router leads, with this pack and these channels.
     Lead {
         now: Timestamp,
@@ -107,6 +119,20 @@ pub fn decide(state: State, input: &Input<'_>, pack: &RulePack) -> Decision {
         Input::Poison { seq, stored_at, channel, reason } => d.poison(*seq, *stored_at, channel, reason),
         Input::Timers { now } => d.timers(*now),
         Input::Verdict { now, message, part, n, verdict } => d.verdict(*now, *message, *part, *n, *verdict),
+        Input::Rebase { now, frame, agrees, out, cut, why } => {
+            // Where time is ahead it is set back by who leads; what comes then is not of before this.
+            let ahead = d.state.now.since(*now) > AHEAD_MS;
+            let at = if ahead { *now } else { d.state.now.max(*now) };
+            d.emit(Public::Rebased {
+                at,
+                frame: *frame,
+                cursor: agrees.seq,
+                cursor_at: agrees.at,
+                out: *out,
+                cut: *cut,
+                why: (*why).to_owned(),
+            });
+        }
         Input::Lead { now, incarnation, channels } => d.lead(*now, *incarnation, channels),
     }
     d.settle_effects();
@@ -158,6 +184,10 @@ pub(crate) struct Draft<'a> {
     assign: BTreeSet<Name>,
     /// Conversations that came to wait in this decision.
     arrived: BTreeSet<ConvId>,
+    /// The input was stored before the log was last rebased.
+    before_rebase: bool,
+    /// And frames were lost then: it may have been decided in one of them.
+    relived: bool,
 }
 
 impl<'a> Draft<'a> {
@@ -171,6 +201,8 @@ impl<'a> Draft<'a> {
             release: BTreeSet::new(),
             assign: BTreeSet::new(),
             arrived: BTreeSet::new(),
+            before_rebase: false,
+            relived: false,
         }
     }
 
@@ -222,6 +254,8 @@ impl<'a> Draft<'a> {
         let id = self.state.hash("input", &[inbound.id()]);
         let now = self.state.now.max(stored_at);
         let duplicate = self.state.dups.contains(id);
+        self.before_rebase = self.state.rebased.is_some_and(|r| stored_at <= r.at);
+        self.relived = self.state.cut_after(stored_at);
         self.emit(Public::Consumed { seq, stored_at, now, id: Some(id), duplicate });
         if duplicate {
             return;

@@ -47,6 +47,8 @@ impl Draft<'_> {
             not_after: at.plus(profile.not_after_ms),
             push: profile.push,
             resends,
+            // Where a repetition does no harm, it is the quickest way to know.
+            doubted: self.relived && !profile.push && !profile.same_id_retry && !profile.resend_unknown,
         };
         let reply_to = reply_to.into_iter().map(String::from).collect();
         self.emit_private(public, contact, Private::Send { content: Box::new(content), to, reply_to });
@@ -109,10 +111,16 @@ impl Draft<'_> {
         let waits = matches!(send.phase, Phase::InFlight { .. } | Phase::Reconciling { .. });
         let unknown = matches!(send.phase, Phase::Dead { reason: DeadReason::Unknown, .. });
         let again = (1..=send.n).contains(&r.n) && matches!(send.phase, Phase::Backoff { .. } | Phase::Ready { .. });
+        // Frames that are lost may have released attempts that this log does not know.
+        let lost = send.doubted && r.n >= send.n && (unknown || !send.is_dead());
         match r.outcome {
             // An attempt that was lost may still turn out well before it is made again.
-            Outcome::Accepted if (current && (waits || unknown)) || again => self.accepted(send, r),
-            Outcome::Rejected if current && (waits || unknown) => self.rejected(&send, r),
+            Outcome::Accepted if lost || (current && (waits || unknown)) || again => self.accepted(send, r),
+            Outcome::Rejected if lost || (current && (waits || unknown)) => self.rejected(&send, r),
+            // A later attempt may have followed, in frames that are lost.
+            Outcome::NotSent if send.doubted && self.state.cut_after(send.at) => {
+                self.ignore("a later attempt may have been made");
+            }
             Outcome::NotSent if current && (waits || unknown) => self.not_sent(&send, r),
             Outcome::Unknown if current && matches!(send.phase, Phase::InFlight { .. }) => self.unknown(&send, Some(r)),
             _ => self.ignore("the attempt was settled before"),

@@ -167,6 +167,7 @@ impl Draft<'_> {
             not_after: at,
             push: true,
             resends: None,
+            doubted: false,
         };
         let content = Box::new(e.content.clone());
         self.emit_private(public, c.contact, Private::Send { content, to: e.to.clone(), reply_to: vec![] });

@@ -70,6 +70,21 @@ pub enum Public {
         now: Timestamp,
         incarnation: u64,
     },
+    /// The log is not the one that was written last: an older copy was put back, or it was moved. What was on its way may have
+    /// been sent, and what came before this gets no automatic reply.
+    Rebased {
+        at: Timestamp,
+        /// The frame that says so, so that whoever read another one in its place knows.
+        frame: u64,
+        /// Where IN is read on: after the last record that is the one that was decided.
+        cursor: u64,
+        cursor_at: Timestamp,
+        /// OUT's end; what is up to here is not sent any more.
+        out: u64,
+        /// Frames were lost: also what was not released, as far as this log says, may have been sent.
+        cut: bool,
+        why: String,
+    },
     /// An input of IN was decided: the cursor moves, and its id is remembered unless it was a duplicate.
     Consumed {
         seq: u64,
@@ -264,6 +279,9 @@ pub enum Public {
         push: bool,
         /// The send that this one repeats.
         resends: Option<MessageId>,
+        /// It was decided before, in frames that are lost: it may have been sent, and is not released.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        doubted: bool,
     },
     /// An attempt goes to OUT.
     Released {

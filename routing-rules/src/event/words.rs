@@ -152,6 +152,8 @@ pub enum NoReply {
     TooLong,
     /// The channel is not configured any more.
     NoChannel,
+    /// The message came before the log was rebased: it may have been answered.
+    Rebased,
 }
 
 /// The router's answer to a command, as the API gives it.

@@ -2,8 +2,8 @@
 
 use super::fold::fold_conversation;
 use super::{
-    Channel, ContactPrivate, ConvPrivate, Conversation, Cursor, HeldReceipt, Join, Phase, SendPrivate, SendState,
-    Settled, State, day, merge_attributes,
+    Channel, ContactPrivate, ConvPrivate, Conversation, Cursor, HeldReceipt, Join, Phase, Rebase, SendPrivate,
+    SendState, Settled, State, day, merge_attributes,
 };
 use crate::event::{DeadReason, Event, KeyHash, Private, Public};
 use crate::ids::{ContactId, ConvId, MessageId};
@@ -12,11 +12,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use switchboard_envelope::{Author, Outcome, ReceiptStatus, Timestamp};
 
+/// After this what a rebase left in doubt is settled: later than all that came before it.
+const SOON_MS: i64 = 1;
+
 impl State {
     /// Folds one event.
     pub fn apply(&mut self, event: &Event) {
         let private = event.private.as_ref().map(|(_, p)| p);
         match &event.public {
+            Public::Rebased { .. } => self.apply_rebased(&event.public),
             Public::Led { .. }
             | Public::Consumed { .. }
             | Public::Ticked { .. }
@@ -210,6 +214,7 @@ impl State {
                     s.part = *part;
                     s.n = *n;
                     s.released = Some(now);
+                    s.doubted = false;
                     s.phase = Phase::InFlight { until: *until };
                 });
             }
@@ -249,7 +254,9 @@ impl State {
     }
 
     fn apply_queued_send(&mut self, event: &Public, private: Option<&Private>) {
-        let Public::SendQueued { conv, message, channel, author, at, not_after, push, .. } = event else { return };
+        let Public::SendQueued { conv, message, channel, author, at, not_after, push, doubted, .. } = event else {
+            return;
+        };
         let Some(c) = self.conversations.get(conv) else { return };
         if !push {
             let (contact, first) = (c.contact, c.lane.is_empty());
@@ -263,7 +270,11 @@ impl State {
                 })),
                 _ => None,
             };
-            let phase = if first { Phase::Ready { since: *at } } else { Phase::Waiting };
+            let phase = match (first, doubted) {
+                (true, true) => Phase::InFlight { until: at.plus(SOON_MS) },
+                (true, false) => Phase::Ready { since: *at },
+                (false, _) => Phase::Waiting,
+            };
             self.put_send(SendState {
                 id: *message,
                 conv: *conv,
@@ -279,7 +290,8 @@ impl State {
                 phase,
                 released: None,
                 provider: vec![],
-                maybe_sent: false,
+                maybe_sent: *doubted,
+                doubted: *doubted,
                 private: body,
             });
         }
@@ -368,7 +380,35 @@ impl State {
         if let Some(head) = head {
             self.edit_send(head, |s| {
                 if s.phase == Phase::Waiting {
-                    s.phase = Phase::Ready { since: now };
+                    s.phase = match s.doubted {
+                        true => Phase::InFlight { until: now.plus(SOON_MS) },
+                        false => Phase::Ready { since: now },
+                    };
+                }
+            });
+        }
+    }
+
+    /// What was on its way may have been sent; with frames lost, that is also what seems to wait. Its end comes by itself,
+    /// once what IN holds about it was read.
+    fn apply_rebased(&mut self, event: &Public) {
+        let Public::Rebased { at, frame, cursor, cursor_at, out, cut, .. } = event else { return };
+        self.now = self.now.max(*at);
+        self.cursor = Cursor { seq: *cursor, at: *cursor_at };
+        let cut_at = cut.then_some(*at).or(self.rebased.and_then(|r| r.cut_at));
+        self.rebased = Some(Rebase { at: *at, frame: *frame, out: *out, cut_at });
+        // Later records are others now, or none.
+        self.quarantine = self.quarantine.iter().filter(|seq| *seq <= cursor).copied().collect();
+        let unsettled: Vec<MessageId> = self.sends.values().filter(|s| !s.is_dead()).map(|s| s.id).collect();
+        for message in unsettled {
+            self.edit_send(message, |s| {
+                let released = matches!(s.phase, Phase::InFlight { .. });
+                if !released && !cut {
+                    return;
+                }
+                (s.doubted, s.maybe_sent) = (true, true);
+                if released || matches!(s.phase, Phase::Ready { .. } | Phase::Backoff { .. }) {
+                    s.phase = Phase::InFlight { until: at.plus(SOON_MS) };
                 }
             });
         }

@@ -48,6 +48,17 @@ pub struct Cursor {
     pub at: Timestamp,
 }
 
+/// When, and by which frame, the log was last taken for another one than was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Rebase {
+    pub at: Timestamp,
+    pub frame: u64,
+    /// Records of OUT up to here are not sent any more.
+    pub out: u64,
+    /// When frames were last lost, at this rebase or an earlier one: what IN held then may have been decided in them.
+    pub cut_at: Option<Timestamp>,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
     pub salt: Salt,
@@ -55,6 +66,7 @@ pub struct State {
     pub now: Timestamp,
     pub cursor: Cursor,
     pub incarnation: u64,
+    pub rebased: Option<Rebase>,
     /// The pack in force and the one before.
     pub pack: String,
     pub previous_pack: Option<String>,
@@ -95,6 +107,7 @@ impl State {
             now: Timestamp(0),
             cursor: Cursor::default(),
             incarnation: 0,
+            rebased: None,
             pack: String::new(),
             previous_pack: None,
             channels: OrdMap::new(),
@@ -121,6 +134,12 @@ impl State {
             held_order: OrdSet::new(),
             timers: OrdSet::new(),
         }
+    }
+
+    /// Whether frames were lost after this moment, or at it.
+    #[must_use]
+    pub fn cut_after(&self, at: Timestamp) -> bool {
+        self.rebased.and_then(|r| r.cut_at).is_some_and(|cut| at <= cut)
     }
 
     /// The hash under which an id, a provider's id or an identity is remembered.

@@ -1,7 +1,7 @@
 //! The state as bytes: a public part, and per contact what came from that person, which the daemon seals.
 
 use super::{
-    AgentState, Channel, Contact, ContactPrivate, ConvPrivate, Conversation, Cursor, Dups, HeldReceipt, Join,
+    AgentState, Channel, Contact, ContactPrivate, ConvPrivate, Conversation, Cursor, Dups, HeldReceipt, Join, Rebase,
     SendPrivate, SendState, Settled, State,
 };
 use crate::event::KeyHash;
@@ -47,6 +47,8 @@ struct Head {
     now: Timestamp,
     cursor: (u64, Timestamp),
     incarnation: u64,
+    #[serde(default)]
+    rebased: Option<Rebase>,
     pack: String,
     previous_pack: Option<String>,
 }
@@ -104,6 +106,7 @@ impl State {
             now: self.now,
             cursor: (self.cursor.seq, self.cursor.at),
             incarnation: self.incarnation,
+            rebased: self.rebased,
             pack: self.pack.clone(),
             previous_pack: self.previous_pack.clone(),
         })))?;
@@ -222,6 +225,7 @@ impl State {
                 self.now = h.now;
                 self.cursor = Cursor { seq: h.cursor.0, at: h.cursor.1 };
                 self.incarnation = h.incarnation;
+                self.rebased = h.rebased;
                 self.pack = h.pack;
                 self.previous_pack = h.previous_pack;
             }

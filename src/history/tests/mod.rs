@@ -97,6 +97,7 @@ pub(crate) fn send(n: u32, m: u32, text: &str, author: Author, push: bool) -> Ev
             not_after: t(1_000_000),
             push,
             resends: None,
+            doubted: false,
         },
         n,
         Private::Send {
@@ -585,6 +586,10 @@ impl Log for Frames {
     async fn log_bounds(&self) -> Result<(Seq, Seq), LogError> {
         let frames = self.frames.lock().unwrap();
         Ok((frames.first().map_or(1, |f| f.0), frames.last().map_or(0, |f| f.0)))
+    }
+    fn doubt(&self) -> &crate::log::Doubt {
+        static NONE: crate::log::Doubt = crate::log::Doubt::new();
+        &NONE
     }
     async fn out_last(&self) -> Result<Seq, LogError> {
         no()

@@ -188,6 +188,8 @@ impl Feed {
         let mut next = first.map_err(|e| matches!(e, broadcast::error::RecvError::Closed));
         loop {
             match next {
+                // The log began another life: what was shown may be of frames that are lost.
+                Ok(change) if (change.seq, 0) <= self.after && change.is_rebase() => return None,
                 Ok(change) => frames.push(change),
                 Err(true) => return None,
                 Err(false) => {

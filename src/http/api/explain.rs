@@ -231,6 +231,7 @@ fn no_reply_words(why: NoReply) -> &'static str {
         NoReply::OptedOut => "the customer opted out",
         NoReply::Template => "the reply needs a value that is missing",
         NoReply::TooLong => "the reply is longer than the channel takes",
+        NoReply::Rebased => "the message came before the log was rebased, and may have been answered then",
         NoReply::NoChannel => "the channel is not configured any more",
     }
 }

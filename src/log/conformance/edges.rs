@@ -208,3 +208,18 @@ pub(crate) async fn the_snapshot_before_the_newest_is_kept(backend: &dyn Backend
     let expected = [(30, Bytes::from_static(b"state at 30, again")), (20, Bytes::from_static(b"state at 20"))];
     assert_eq!(kept, expected);
 }
+
+/// After an older copy of LOG came back, others have the numbers of the frames that they are of.
+pub(crate) async fn snapshots_of_frames_that_are_lost_are_dropped(backend: &dyn Backend) {
+    let log = backend.open().await;
+    for at in [10, 20] {
+        log.put_snapshot(at, Bytes::from(format!("state {at}"))).await.expect("put");
+    }
+    log.drop_snapshots(20).await.expect("drop");
+    assert_eq!(log.snapshots().await.expect("snapshots").len(), 2, "both are of frames that are there");
+    log.drop_snapshots(15).await.expect("drop");
+    let kept = || async { log.snapshots().await.expect("snapshots").iter().map(|(at, _)| *at).collect::<Vec<_>>() };
+    assert_eq!(kept().await, [10]);
+    log.put_snapshot(16, Bytes::from_static(b"state 16")).await.expect("put");
+    assert_eq!(kept().await, [16, 10], "and none of them displaces a new one");
+}

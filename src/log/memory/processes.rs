@@ -1,7 +1,7 @@
 //! The processes that share a log in memory: which of them lead, are paused, or are gone.
 
 use super::{Inner, MemoryLog};
-use crate::log::Leader;
+use crate::log::{Doubt, Leader};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -12,6 +12,7 @@ pub(super) struct Processes(BTreeMap<String, Facts>);
 
 #[derive(Default)]
 struct Facts {
+    doubt: Arc<Doubt>,
     stands: bool,
     paused: bool,
 }
@@ -19,6 +20,18 @@ struct Facts {
 impl Processes {
     pub(super) fn is_gone(&self, process: &str) -> bool {
         !self.0.contains_key(process)
+    }
+
+    /// Every process learns that LOG was cut, or that IN is another one.
+    pub(super) fn notice(&self, cut: bool, inn: bool) {
+        for facts in self.0.values() {
+            if cut {
+                facts.doubt.log_is_another();
+            }
+            if inn {
+                facts.doubt.in_is_another();
+            }
+        }
     }
 }
 
@@ -33,9 +46,11 @@ impl MemoryLog {
     /// A handle for one process of several. What it asks while it is paused is done when it goes on.
     #[must_use]
     pub fn of_process(&self, name: &str) -> MemoryLog {
-        self.shared.lock().processes.0.insert(name.to_owned(), Facts::default());
+        let doubt = Arc::new(Doubt::default());
+        let facts = Facts { doubt: Arc::clone(&doubt), ..Facts::default() };
+        self.shared.lock().processes.0.insert(name.to_owned(), facts);
         let process = Process { name: name.to_owned(), paused: Arc::new(watch::Sender::new(false)) };
-        MemoryLog { process: Some(process), ..self.clone() }
+        MemoryLog { process: Some(process), doubt, ..self.clone() }
     }
 
     /// Stops this handle's process, or lets it go on.

@@ -1,5 +1,6 @@
 //! What the log in memory holds, and what each write does to it. No chance decides here, except through `forget`.
 
+use super::Parts;
 use crate::log::{
     Claim, Commit, FrameWrite, InRecord, Ingested, KeyId, LogError, OutRecord, Seq, Stored, in_full, in_limit,
     stored_at,
@@ -23,6 +24,7 @@ pub(super) enum Write {
     DeleteKey(KeyId),
     PutCursor(String, String),
     PutSnapshot(Seq, Bytes),
+    DropSnapshots(Seq),
     TrimIn(Seq),
     TrimLog(Seq),
     TrimOut(Timestamp),
@@ -30,8 +32,8 @@ pub(super) enum Write {
 
 impl Write {
     pub(super) fn only_removes(&self) -> bool {
-        use Write::{DeleteBlob, DeleteKey, TrimIn, TrimLog, TrimOut};
-        matches!(self, DeleteBlob { .. } | DeleteKey(_) | TrimIn(_) | TrimLog(_) | TrimOut(_))
+        use Write::{DeleteBlob, DeleteKey, DropSnapshots, TrimIn, TrimLog, TrimOut};
+        matches!(self, DeleteBlob { .. } | DeleteKey(_) | DropSnapshots(_) | TrimIn(_) | TrimLog(_) | TrimOut(_))
     }
 }
 
@@ -62,11 +64,13 @@ impl Answer {
     }
 }
 
+#[derive(Clone)]
 pub(super) struct Sent {
     pub record: Stored,
     claim_key: String,
 }
 
+#[derive(Clone)]
 pub(super) struct Store {
     pub now: Timestamp,
     pub in_max_bytes: u64,
@@ -82,7 +86,8 @@ pub(super) struct Store {
     pub out: BTreeMap<Seq, Sent>,
     pub acked: BTreeSet<Seq>,
     attempts: BTreeMap<String, Seq>,
-    claims: BTreeMap<Seq, String>,
+    /// By their keys, as a broker keeps them beside OUT.
+    claims: BTreeMap<String, String>,
     pub keys: BTreeMap<KeyId, [u8; 32]>,
     pub blobs: BTreeMap<(String, BlobRef), Bytes>,
     pub cursors: BTreeMap<String, String>,
@@ -135,6 +140,7 @@ impl Store {
             Write::DeleteKey(id) => drop(self.keys.remove(&id)),
             Write::PutCursor(name, value) => drop(self.cursors.insert(name, value)),
             Write::PutSnapshot(at, bytes) => self.put_snapshot(at, bytes),
+            Write::DropSnapshots(after) => self.snapshots.retain(|at, _| *at <= after),
             Write::TrimIn(up_to) => self.trim_in(up_to),
             Write::TrimLog(up_to) => self.log.retain(|seq, _| *seq > up_to),
             Write::TrimOut(before) => self.trim_out(before),
@@ -196,13 +202,33 @@ impl Store {
     }
 
     fn claim(&mut self, key: &str, nonce: String) -> Claim {
-        let Some(seq) = self.attempts.get(key) else { return Claim::Taken };
-        let holder = self.claims.entry(*seq).or_insert_with(|| nonce.clone());
+        if !self.attempts.contains_key(key) && !self.claims.contains_key(key) {
+            return Claim::Taken;
+        }
+        let holder = self.claims.entry(key.to_owned()).or_insert_with(|| nonce.clone());
         if *holder == nonce { Claim::Ours } else { Claim::Taken }
     }
 
     pub(super) fn holder(&self, key: &str) -> Option<&String> {
-        self.attempts.get(key).and_then(|seq| self.claims.get(seq))
+        self.claims.get(key)
+    }
+
+    /// Puts back what a copy held. Keys and blobs stay: what is lost with them is another matter.
+    pub(super) fn restore(&mut self, copy: &Store, parts: Parts) {
+        let copy = copy.clone();
+        if parts.inn {
+            (self.in_last, self.in_at, self.in_bytes) = (copy.in_last, copy.in_at, copy.in_bytes);
+            (self.inn, self.ids, self.ids_of) = (copy.inn, copy.ids, copy.ids_of);
+        }
+        if parts.log {
+            (self.log_last, self.log) = (copy.log_last, copy.log);
+        }
+        if parts.out {
+            (self.out_last, self.out, self.acked, self.attempts) = (copy.out_last, copy.out, copy.acked, copy.attempts);
+        }
+        if parts.beside {
+            (self.claims, self.cursors, self.snapshots) = (copy.claims, copy.cursors, copy.snapshots);
+        }
     }
 
     fn put_snapshot(&mut self, at: Seq, bytes: Bytes) {
@@ -227,10 +253,10 @@ impl Store {
         while let Some((seq, sent)) = self.out.first_key_value().filter(|(_, sent)| sent.record.at < before) {
             let (seq, key) = (*seq, sent.claim_key.clone());
             self.out.remove(&seq);
-            self.claims.remove(&seq);
             self.acked.remove(&seq);
             if self.attempts.get(&key) == Some(&seq) {
                 self.attempts.remove(&key);
+                self.claims.remove(&key);
             }
         }
     }

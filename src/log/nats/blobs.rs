@@ -264,6 +264,22 @@ impl Blobs {
         Ok(())
     }
 
+    /// Removes those of later frames than `after`.
+    pub(super) async fn drop_snapshots(&self, after: Seq) -> Result<(), LogError> {
+        let (listed, record) = self.snapshot_list().await?;
+        let (kept, gone): (Vec<Seq>, Vec<Seq>) = listed.into_iter().partition(|seq| *seq <= after);
+        if gone.is_empty() {
+            return Ok(());
+        }
+        if !self.edges.replace(SNAPSHOTS, record, json!(kept).to_string().into()).await? {
+            return Err(LogError::Unavailable("another process stored a snapshot at the same time".into()));
+        }
+        for seq in gone {
+            self.delete(&snapshot_name(seq)).await?;
+        }
+        Ok(())
+    }
+
     pub(super) async fn snapshots(&self) -> Result<Vec<(Seq, Bytes)>, LogError> {
         let mut snapshots = vec![];
         for at in self.snapshot_list().await?.0 {

@@ -5,11 +5,12 @@
 //! at the end are errors and not "nothing new": the router would let time pass over answers that wait in IN.
 
 use super::{
+    bucket,
     link::{Failure, Link, no_answer, status},
     names::channel_of,
     pages::{self, Pages},
 };
-use crate::log::{LogError, Seq, Stored};
+use crate::log::{Doubt, LogError, Seq, Stored};
 use async_nats::{Message, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -20,6 +21,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+use switchboard_envelope::Timestamp;
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
 const RING_BYTES: usize = 8 << 20;
@@ -44,14 +46,18 @@ struct Ring {
     live: bool,
     /// The end of the stream as this process knows it, from answers of its own.
     known: Seq,
-    /// The stream ended before what was read of it: where it ended.
-    cut_at: Option<Seq>,
+    /// When the record at `to` was stored, where that is known: a stream that was put back from a copy and grew since has another
+    /// record there.
+    to_at: Option<Timestamp>,
     /// Since when the stream has seemed too short.
     short: Option<Instant>,
 }
 
 pub(super) struct Feed {
     link: Link,
+    doubt: Arc<Doubt>,
+    /// What is in doubt when this stream is another than was read.
+    another: fn(&Doubt),
     stream: String,
     ring: Mutex<Ring>,
     tail: watch::Sender<Seq>,
@@ -90,7 +96,7 @@ struct Consumer {
 
 impl Feed {
     /// A stream that ends at `last`; nothing of it can be read until it is followed.
-    pub(super) fn new(link: Link, stream: String, last: Seq) -> Arc<Feed> {
+    pub(super) fn new(link: Link, stream: String, last: Seq, doubt: Arc<Doubt>, another: fn(&Doubt)) -> Arc<Feed> {
         let ring = Ring {
             records: VecDeque::new(),
             bytes: 0,
@@ -98,11 +104,13 @@ impl Feed {
             to: last,
             live: false,
             known: last,
-            cut_at: None,
+            to_at: None,
             short: None,
         };
         Arc::new(Feed {
             pages: Pages::new(link.clone(), stream.clone()),
+            doubt,
+            another,
             link,
             stream,
             ring: Mutex::new(ring),
@@ -139,7 +147,6 @@ impl Feed {
             moved.borrow_and_update();
             let fresh = self.lock().read(after, max);
             match fresh {
-                Fresh::Gone(last) => return Err(self.is_older(last, after)),
                 Fresh::Here(records) => return Ok(records),
                 Fresh::Before(to) => return self.pages.read(after, max, to).await,
                 Fresh::Behind => {}
@@ -150,13 +157,6 @@ impl Feed {
         }
     }
 
-    fn is_older(&self, last: Seq, seen: Seq) -> LogError {
-        LogError::Damaged(format!(
-            "{} ends at record {last}, but record {seen} was read before: the broker's store was lost, or is an older copy",
-            self.stream
-        ))
-    }
-
     /// Waits until it is known that the stream is the one that was followed all the time, as after a lost connection: nothing may
     /// be done before that an older copy does not know of.
     pub(super) async fn sound(&self) -> Result<(), LogError> {
@@ -164,14 +164,8 @@ impl Feed {
         let mut moved = self.moved.subscribe();
         loop {
             moved.borrow_and_update();
-            let (live, cut_at) = {
-                let ring = self.lock();
-                (ring.live, ring.cut_at)
-            };
-            match cut_at {
-                Some(last) => return Err(self.is_older(last, last + 1)),
-                None if live => return Ok(()),
-                None => {}
+            if self.lock().live {
+                return Ok(());
             }
             if tokio::time::timeout_at(deadline, moved.changed()).await.is_err() {
                 return Err(LogError::Unavailable(format!("the end of {} is out of reach", self.stream)));
@@ -203,7 +197,17 @@ impl Feed {
     async fn follow_once(&self) -> Result<(), Failure> {
         let mut lost = self.link.losses();
         let state = info(&self.link, &self.stream).await?.state;
-        let from = self.lock().start(&state)?;
+        let to = self.lock().to;
+        let there = match to {
+            1.. if state.last_seq >= to => bucket::get(&self.link, &self.stream, &json!({ "seq": to })).await?,
+            _ => None,
+        };
+        let (from, another) = self.lock().start(&state, there.map(|kept| kept.at))?;
+        if another {
+            (self.another)(&self.doubt);
+            self.pages.forget();
+            self.tail.send_replace(from);
+        }
         let inbox = self.link.client.new_inbox();
         let mut messages = self.link.client.subscribe(inbox.clone()).await.map_err(|e| no_answer(e.to_string()))?;
         let consumer: Consumer = self
@@ -284,7 +288,9 @@ impl Feed {
         {
             let mut ring = self.lock();
             ring.live = true;
-            ring.to = ring.to.max(last);
+            if last > ring.to {
+                (ring.to, ring.to_at) = (last, None);
+            }
         }
         self.moved.send_replace(());
         // A reader that waits looks again: what it saw may have been an error.
@@ -298,30 +304,37 @@ enum Fresh {
     Before(Seq),
     /// The follower has not come so far yet.
     Behind,
-    /// The stream ends at this sequence, before what the reader has.
-    Gone(Seq),
 }
 
 impl Ring {
-    /// Where the follower goes on.
-    fn start(&mut self, state: &StreamState) -> Result<Seq, Failure> {
+    /// Where the follower goes on, and whether the stream is another one than was followed. `there` is when the record at `to`
+    /// was stored, where there is one.
+    fn start(&mut self, state: &StreamState, there: Option<Timestamp>) -> Result<(Seq, bool), Failure> {
+        let mut another = there.is_some() && self.to_at.is_some() && there != self.to_at;
         if state.last_seq >= self.to {
             self.short = None;
         } else if self.short.get_or_insert_with(Instant::now).elapsed() < CATCH_UP {
             return Err(no_answer(format!("it ends at {}, before {} that was seen", state.last_seq, self.to)));
         } else {
-            // The stream is older than what we saw: what we hold is of another life of it.
-            tracing::error!(seen = self.to, last = state.last_seq, "a stream ends before what was seen of it");
+            another = true;
+        }
+        if another {
+            // What we hold is of another life of it.
+            tracing::error!(seen = self.to, last = state.last_seq, "a stream is not the one that was followed");
             (self.floor, self.to, self.known, self.bytes) = (state.last_seq, state.last_seq, state.last_seq, 0);
+            (self.to_at, self.short) = (None, None);
             self.records.clear();
-            self.cut_at = Some(self.cut_at.map_or(state.last_seq, |at| at.min(state.last_seq)));
+        } else if there.is_some() {
+            self.to_at = there;
         }
         self.known = self.known.max(state.last_seq);
-        Ok(self.to)
+        Ok((self.to, another))
     }
 
     fn push(&mut self, record: Stored) {
-        self.to = self.to.max(record.seq);
+        if record.seq >= self.to {
+            (self.to, self.to_at) = (record.seq, Some(record.at));
+        }
         self.bytes += record.data.len() + size_of::<Stored>();
         self.records.push_back(record);
         while self.bytes > RING_BYTES || self.records.len() > RING_RECORDS {
@@ -337,10 +350,6 @@ impl Ring {
     }
 
     fn read(&self, after: Seq, max: usize) -> Fresh {
-        // What the reader has is of another life of the stream.
-        if let Some(at) = self.cut_at.filter(|at| after > *at) {
-            return Fresh::Gone(at);
-        }
         if after < self.floor {
             return Fresh::Before(self.floor);
         }

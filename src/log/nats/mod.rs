@@ -6,6 +6,8 @@
 
 mod blobs;
 mod bucket;
+#[cfg(test)]
+mod cluster_tests;
 mod commit;
 mod duties;
 #[cfg(test)]
@@ -27,7 +29,7 @@ mod tests;
 pub use options::{Credentials, NatsOptions, OpenError, Part, Sizes, Tls};
 
 use super::{
-    Claim, Commit, FrameWrite, InRecord, Ingested, KeyId, Leader, Log, LogError, OutRecord, Outbox, Seq, Stored,
+    Claim, Commit, Doubt, FrameWrite, InRecord, Ingested, KeyId, Leader, Log, LogError, OutRecord, Outbox, Seq, Stored,
 };
 use async_trait::async_trait;
 use aws_lc_rs::hmac;
@@ -66,6 +68,7 @@ pub struct NatsLog {
     blobs: Arc<Blobs>,
     presence: Presence,
     duties: Duties,
+    doubt: Arc<Doubt>,
     durability: String,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -92,8 +95,9 @@ impl NatsLog {
             edges: edges.clone(),
             scope_key: hmac::Key::new(hmac::HMAC_SHA256, &scopes),
         });
-        let inn = Feed::new(link.clone(), names.inn(), in_state.last_seq);
-        let log = Feed::new(link.clone(), names.log(), log_state.last_seq);
+        let doubt = Arc::new(Doubt::new());
+        let inn = Feed::new(link.clone(), names.inn(), in_state.last_seq, doubt.clone(), Doubt::in_is_another);
+        let log = Feed::new(link.clone(), names.log(), log_state.last_seq, doubt.clone(), Doubt::log_is_another);
         let mut tasks = vec![answering, log.follow()];
         // Only a router reads IN.
         if options.part != Part::Edge {
@@ -106,6 +110,7 @@ impl NatsLog {
             log,
             duties: Duties::new(options.process.clone(), edges.clone()),
             presence,
+            doubt,
             claims,
             keys,
             edges,
@@ -192,6 +197,10 @@ impl Log for NatsLog {
 
     /// [`Commit::Unknown`] also when there is no room: repeating the same bytes is right there too.
     async fn commit(&self, expected: Seq, frame: FrameWrite) -> Commit {
+        // After a lost connection the streams may be others, which end where those of before did.
+        if let Err(error) = self.log.sound().await {
+            return Commit::Unknown(error.to_string());
+        }
         self.committer.commit(expected, &frame).await
     }
 
@@ -222,6 +231,11 @@ impl Log for NatsLog {
 
     async fn claim(&self, key: &str, nonce: &str) -> Result<Claim, LogError> {
         self.log.sound().await?;
+        if self.doubt.is_doubted() {
+            return Err(LogError::Unavailable(
+                "LOG is another one than was read, and no router has rebased yet".into(),
+            ));
+        }
         let there = self.claims.create(key, Bytes::copy_from_slice(nonce.as_bytes())).await?;
         Ok(if there.is_none_or(|there| there == nonce.as_bytes()) { Claim::Ours } else { Claim::Taken })
     }
@@ -266,6 +280,19 @@ impl Log for NatsLog {
 
     async fn put_snapshot(&self, at: Seq, bytes: Bytes) -> Result<(), LogError> {
         self.blobs.put_snapshot(at, &bytes).await
+    }
+
+    async fn drop_snapshots(&self, after: Seq) -> Result<(), LogError> {
+        self.blobs.drop_snapshots(after).await
+    }
+
+    /// Adapters in other processes take from OUT by themselves.
+    async fn void_out(&self, up_to: Seq) -> Result<(), LogError> {
+        self.trim(&self.names.out(), up_to).await.map(drop)
+    }
+
+    fn doubt(&self) -> &Doubt {
+        &self.doubt
     }
 
     async fn snapshots(&self) -> Result<Vec<(Seq, Bytes)>, LogError> {

@@ -95,6 +95,15 @@ impl Files {
         Ok(())
     }
 
+    /// Removes those of later frames than `after`.
+    pub(super) fn drop_snapshots(&self, after: Seq) -> Result<(), LogError> {
+        for seq in self.snapshot_seqs()?.into_iter().filter(|seq| *seq > after) {
+            let removed = fs::remove_file(self.snapshots.join(snapshot_name(seq)));
+            removed.map_err(|e| write_error("a snapshot", &e))?;
+        }
+        Ok(())
+    }
+
     /// Newest first. A damaged one is left out: the one before it, or the whole log, takes its place.
     pub(super) fn snapshots(&self) -> Result<Vec<(Seq, Bytes)>, LogError> {
         let mut found = Vec::new();

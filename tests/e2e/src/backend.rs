@@ -1,4 +1,4 @@
-use switchboard_simulators::NatsServer;
+use switchboard_simulators::{NatsCluster, NatsServer};
 
 /// Where a test's log is: every test of the spine passes on each.
 #[derive(Debug)]
@@ -6,6 +6,8 @@ pub enum Backend {
     Embedded,
     /// On a broker of the test's own.
     Nats(NatsServer),
+    /// On three brokers that keep everything three times.
+    Cluster(NatsCluster),
 }
 
 impl Backend {
@@ -19,12 +21,15 @@ impl Backend {
     #[must_use]
     pub fn url(&self) -> Option<String> {
         match self {
-            Backend::Embedded => None,
+            Backend::Embedded | Backend::Cluster(_) => None,
             Backend::Nats(server) => Some(server.url()),
         }
     }
 
     pub(crate) fn keys(&self) -> String {
+        if let Backend::Cluster(cluster) = self {
+            return format!("backend = \"nats\"\nservers = {:?}\nreplicas = 3", cluster.urls());
+        }
         match self.url() {
             None => "backend = \"embedded\"".into(),
             Some(url) => on_broker(&url),

@@ -63,6 +63,59 @@ impl Cable {
     }
 }
 
+/// A connection to the broker that can be cut and restored, again and again.
+#[derive(Debug)]
+pub struct Line {
+    address: SocketAddr,
+    up: watch::Sender<bool>,
+    _accepting: JoinHandle<()>,
+}
+
+impl Line {
+    /// To the broker at `url`.
+    ///
+    /// # Panics
+    /// When no port is free.
+    pub async fn to(url: &str) -> Line {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let target = url.trim_start_matches("nats://").to_owned();
+        let up = watch::Sender::new(true);
+        let ups = up.clone();
+        let accepting = tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let (target, mut up) = (target.clone(), ups.subscribe());
+                tokio::spawn(async move {
+                    // While it is cut a new connection ends at once.
+                    if !*up.borrow_and_update() {
+                        return;
+                    }
+                    let Ok(mut server) = TcpStream::connect(&target).await else { return };
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+                        _ = up.wait_for(|up| !*up) => {}
+                    }
+                });
+            }
+        });
+        Line { address, up, _accepting: accepting }
+    }
+
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("nats://{}", self.address)
+    }
+
+    /// Cuts every connection, and lets none through until it is restored.
+    pub fn cut(&self) {
+        self.up.send_replace(false);
+    }
+
+    pub fn restore(&self) {
+        self.up.send_replace(true);
+    }
+}
+
 async fn pass(client: TcpStream, server: TcpStream, at: Cut, cut: Arc<watch::Sender<bool>>) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();

@@ -21,15 +21,15 @@ pub mod wire;
 pub use api::{Answer, Api, message};
 pub use backend::Backend;
 pub use browser::{Browser, Tab, screenshots};
-pub use cable::{Cable, Cut};
+pub use cable::{Cable, Cut, Line};
 pub use daemon::{Daemon, binary};
 pub use dice::Dice;
 pub use gateway::{FakePhone, GATEWAY_NUMBER, Gateway, HOOK_SECRET};
 pub use provider::Provider;
 pub use shop::{ACCOUNT_SID, AUTH_TOKEN, OUR_NUMBER, Pack, Shop, ShopBuilder};
 pub use switchboard_simulators::{
-    Fate, HookStep, InboundSms, Sent, SmppCentre, Step, Submitted, Taken, VonageConfig, VonageForm, VonageSent,
-    VonageSigned, VonageSim, VonageStep, WebhookSim,
+    Fate, HookStep, InboundSms, NatsCluster, NatsServer, Sent, SmppCentre, Step, Submitted, Taken, VonageConfig,
+    VonageForm, VonageSent, VonageSigned, VonageSim, VonageStep, WebhookSim,
 };
 pub use wait::{eventually, eventually_within, poll_until};
 pub use webhook::{Delivered, Sms, post_form, sid};

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use switchboard_e2e::{Daemon, Provider, Shop, eventually, message, sid};
+use switchboard_e2e::{Daemon, Provider, Shop, eventually, http, message, sid};
 
 const ANN: &str = "+15551230001";
 const SOON: Duration = Duration::from_secs(40);
@@ -56,9 +56,10 @@ async fn the_data_is_for_its_owner_alone() {
     }
 }
 
-/// A log that was lost, or is an older copy, forgot what was answered: going on would answer it again.
+/// A log that was lost forgot everything: going on would answer it all again. One that is an older copy is gone on with, for what
+/// it forgot is not answered by itself.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_is_behind_what_was_made_of_it_is_refused_at_the_start() {
+async fn a_lost_log_is_refused_and_from_an_older_copy_the_daemon_goes_on_with_an_alarm() {
     let provider = Provider::start().await;
     let shop = Shop::with(&provider.base_url()).open();
     let mut daemon = Daemon::start(&shop).await;
@@ -81,36 +82,33 @@ async fn a_log_that_is_behind_what_was_made_of_it_is_refused_at_the_start() {
     provider.sent_to(ANN, 2).await;
     assert_eq!(daemon.terminate(SOON).await.code(), Some(0));
 
-    let newest = shop.folder().join("newest");
-    std::fs::create_dir(&newest).unwrap();
-    for file in log_files() {
-        std::fs::rename(&file, newest.join(file.file_name().unwrap())).unwrap();
-    }
-    for (what, older) in [("an older copy", true), ("lost", false)] {
-        log_files().for_each(|file| std::fs::remove_file(file).unwrap());
-        if older {
-            for file in files_below(&copy) {
-                std::fs::copy(&file, data.join(file.file_name().unwrap())).unwrap();
-            }
-        }
-        daemon.spawn_again();
-        assert_eq!(daemon.ended(SOON).await.code(), Some(1), "{what}");
-        let said = daemon.said();
-        let last = said.lines().last().unwrap_or_default();
-        assert!(
-            last.contains("the log ends at frame") && last.contains("Put the log that belongs here back"),
-            "{what}: {last}"
-        );
-    }
-    // With the log that belongs there it goes on, and nothing was answered again meanwhile.
     log_files().for_each(|file| std::fs::remove_file(file).unwrap());
-    for file in files_below(&newest) {
+    daemon.spawn_again();
+    assert_eq!(daemon.ended(SOON).await.code(), Some(1), "a lost log");
+    let said = daemon.said();
+    let last = said.lines().last().unwrap_or_default();
+    assert!(last.contains("the log is empty") && last.contains("Put the log that belongs here back"), "{last}");
+
+    log_files().for_each(|file| std::fs::remove_file(file).unwrap());
+    for file in files_below(&copy) {
         std::fs::copy(&file, data.join(file.file_name().unwrap())).unwrap();
     }
     daemon.restart().await;
+    assert!(daemon.said().contains("it is rebased"), "no alarm");
+    assert_eq!(daemon.metric("switchboard_rebases_total").await, 1.0);
+    let ready = http().get(format!("{}/readyz", shop.admin())).send().await.unwrap().text().await.unwrap();
+    assert!(ready.contains("the log was rebased at"), "{ready}");
+    // What it forgot is not answered again, what comes is answered, and what it holds is there.
     shop.sms(ANN, "refund A-3", &sid("third")).deliver(&shop.hook("support-sms")).await.unwrap();
     let sent: Vec<String> = provider.sent_to(ANN, 3).await.into_iter().map(|s| s.body).collect();
     assert_eq!(sent, ["A-1", "A-2", "A-3"].map(|order| format!("Your refund {order} is on its way.")));
+    let held = |c: &Value| message(c, "refund A-1").is_some() && message(c, "refund A-3").is_some();
+    let c = shop.api().conversation(&format!("phone:{ANN}"), "with what the copy holds", held).await;
+    assert!(message(&c, "refund A-2").is_none(), "the copy does not hold it");
+    assert_eq!(daemon.terminate(SOON).await.code(), Some(0));
+    daemon.restart().await;
+    assert_eq!(daemon.metric("switchboard_rebases_total").await, 0.0, "once is enough");
+    assert_eq!(provider.sent().len(), 3);
 }
 
 fn customer(n: usize) -> String {

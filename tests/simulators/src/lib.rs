@@ -12,7 +12,7 @@ pub mod twilio;
 mod vonage;
 mod webhook;
 
-pub use nats::NatsServer;
+pub use nats::{NatsCluster, NatsServer};
 pub use smpp::{Fate, SmppCentre, Submitted};
 pub use stub::FastStub;
 pub use twilio::{Callback, Delivery, InboundSms, Sent, Signature, Step, TwilioSim, TwilioSimConfig};

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -17,6 +17,7 @@ pub struct NatsServer {
     dir: TempDir,
     port: u16,
     child: Option<Child>,
+    name: String,
     extra: String,
 }
 
@@ -46,10 +47,37 @@ impl NatsServer {
     /// As [`NatsServer::start`].
     #[must_use]
     pub fn with(extra: &str) -> NatsServer {
+        NatsServer::named("test", extra)
+    }
+
+    fn named(name: &str, extra: &str) -> NatsServer {
         let dir = TempDir::new().expect("a directory for the broker");
-        let mut server = NatsServer { dir, port: 0, child: None, extra: extra.to_owned() };
+        let mut server = NatsServer { dir, port: 0, child: None, name: name.to_owned(), extra: extra.to_owned() };
         server.restart();
         server
+    }
+
+    /// What it says of itself over HTTP, where that was configured.
+    fn monitoring(&self) -> Option<String> {
+        let said = fs::read_to_string(self.dir.path().join(format!("nats-server_{}.ports", self.pid()?))).ok()?;
+        let ports: serde_json::Value = serde_json::from_str(&said).ok()?;
+        Some(ports.get("monitoring")?.get(0)?.as_str()?.to_owned())
+    }
+
+    /// Whether it serves, and has everything that the others of its cluster have.
+    fn is_current(&self) -> bool {
+        let Some(url) = self.monitoring() else { return false };
+        let Some(address) = url.strip_prefix("http://") else { return false };
+        let ask = || -> std::io::Result<String> {
+            use std::io::{Read as _, Write as _};
+            let mut stream = TcpStream::connect(address)?;
+            stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+            stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        };
+        ask().is_ok_and(|answer| answer.lines().next().is_some_and(|line| line.contains(" 200 ")))
     }
 
     /// `nats://127.0.0.1:<port>`.
@@ -80,10 +108,11 @@ impl NatsServer {
         let port = if self.port == 0 { "-1".to_owned() } else { self.port.to_string() };
         let root = self.dir.path();
         let config = format!(
-            "host: 127.0.0.1\nport: {port}\nserver_name: test\nports_file_dir: \"{0}\"\n\
+            "host: 127.0.0.1\nport: {port}\nserver_name: {2}\nports_file_dir: \"{0}\"\n\
              jetstream {{ store_dir: \"{0}/store\", max_file_store: 200GB, max_memory_store: 1GB }}\n{1}\n",
             root.display(),
-            self.extra
+            self.extra,
+            self.name
         );
         fs::write(root.join("server.conf"), config).expect("the broker's configuration");
         let log =
@@ -147,6 +176,17 @@ impl NatsServer {
         self.restart();
     }
 
+    /// The same of one stream only.
+    ///
+    /// # Panics
+    /// As [`NatsServer::copy`].
+    pub fn restore_stream(&mut self, copy: &TempDir, stream: &str) {
+        self.kill();
+        let path = format!("store/jetstream/$G/streams/{stream}");
+        replace(&copy.path().join(&path), &self.dir.path().join(&path));
+        self.restart();
+    }
+
     /// What it wrote.
     #[must_use]
     pub fn log(&self) -> String {
@@ -181,6 +221,63 @@ impl NatsServer {
         let pid = self.pid().expect("the broker runs");
         let sent = Command::new("kill").args([signal, &pid.to_string()]).status().expect("kill");
         assert!(sent.success(), "kill {signal} {pid}");
+    }
+}
+
+/// Three brokers that are one, on the loopback: what two of them have is kept.
+#[derive(Debug)]
+pub struct NatsCluster {
+    nodes: Vec<NatsServer>,
+}
+
+impl NatsCluster {
+    /// Starts them, and waits until they serve together.
+    ///
+    /// # Panics
+    /// When they do not.
+    #[must_use]
+    pub fn start() -> NatsCluster {
+        // All must know the others' ports before any of them runs.
+        let held: Vec<TcpListener> =
+            (0..3).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port")).collect();
+        let ports: Vec<u16> = held.iter().map(|l| l.local_addr().expect("an address").port()).collect();
+        drop(held);
+        let routes = ports.iter().map(|port| format!("\"nats://127.0.0.1:{port}\"")).collect::<Vec<_>>().join(", ");
+        let node = |(i, port): (usize, &u16)| {
+            let cluster = format!(
+                "http: \"127.0.0.1:-1\"\ncluster {{ name: test, listen: \"127.0.0.1:{port}\", routes: [ {routes} ] }}"
+            );
+            NatsServer::named(&format!("node-{i}"), &cluster)
+        };
+        let cluster = NatsCluster { nodes: ports.iter().enumerate().map(node).collect() };
+        cluster.wait_until_current();
+        cluster
+    }
+
+    /// The addresses of all of them.
+    #[must_use]
+    pub fn urls(&self) -> Vec<String> {
+        self.nodes.iter().map(NatsServer::url).collect()
+    }
+
+    /// One of them, to be killed and started again.
+    ///
+    /// # Panics
+    /// When there is no such one.
+    pub fn node(&mut self, i: usize) -> &mut NatsServer {
+        self.nodes.get_mut(i).expect("a node of the cluster")
+    }
+
+    /// Waits until each of them has everything.
+    ///
+    /// # Panics
+    /// When that takes longer than a minute.
+    pub fn wait_until_current(&self) {
+        let deadline = Instant::now() + 2 * READY;
+        while !self.nodes.iter().all(NatsServer::is_current) {
+            assert!(Instant::now() < deadline, "the cluster is not current:\n{}", self.nodes[0].log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 

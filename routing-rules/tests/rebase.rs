@@ -1,0 +1,306 @@
+//! Going on from a log that is not the one that was written last: nothing is sent twice for it, and nothing is forgotten.
+
+use std::collections::BTreeMap;
+use switchboard_envelope::{
+    Action, Actor, Address, AttemptResult, ChannelProfile, Command, Content, Inbound, Message, Outcome, Scope,
+    Timestamp, Visibility,
+};
+use switchboard_routing_rules::event::{DeadReason, Event, NoReply, Public};
+use switchboard_routing_rules::ids::{MessageId, Salt};
+use switchboard_routing_rules::invariants::check_invariants;
+use switchboard_routing_rules::pack::{Environment, RulePack};
+use switchboard_routing_rules::state::{Cursor, Phase};
+use switchboard_routing_rules::{Input, State, Verdict, decide};
+
+const CHANNEL: &str = "sms";
+const ANN: &str = "+15551230001";
+const START: i64 = 1_800_000_000_000;
+const PACK: &str = "zone: UTC\nqueues: { q: {} }\nagents: { ann: { capacity: 10 } }\nreplies: { refund: We look at it. }\n\
+                    rules: [ { name: R, when: { text: { word: refund } }, then: { reply: refund } } ]\ndefault: { queue: q }\n";
+
+/// One workspace, decided input by input.
+#[derive(Clone)]
+struct Life {
+    state: State,
+    seq: u64,
+    now: Timestamp,
+}
+
+fn pack() -> RulePack {
+    let files = [("a.yaml".to_owned(), PACK.as_bytes().to_vec())];
+    RulePack::load(&files, &Environment::default()).expect("a pack").pack
+}
+
+impl Life {
+    fn new() -> Life {
+        Life::on(ChannelProfile::new("sms", "phone"))
+    }
+
+    fn on(channel: ChannelProfile) -> Life {
+        let channels = BTreeMap::from([(CHANNEL.to_owned(), channel)]);
+        let now = Timestamp(START);
+        let lead = Input::Lead { now, incarnation: 1, channels: &channels };
+        Life { state: decide(State::new(Salt([7; 16])), &lead, &pack()).after, seq: 0, now }
+    }
+
+    fn takes(&mut self, input: &Input<'_>) -> Vec<Event> {
+        let decision = decide(self.state.clone(), input, &pack());
+        self.state = decision.after;
+        assert_eq!(check_invariants(&self.state, &pack()), vec![], "after {:?}", decision.events);
+        decision.events
+    }
+
+    fn hears(&mut self, inbound: &Inbound) -> Vec<Event> {
+        self.seq += 1;
+        self.now = self.now.plus(1000);
+        self.takes(&Input::Record { seq: self.seq, stored_at: self.now, inbound, candidate: None })
+    }
+
+    /// A record that IN holds since before the rebase.
+    fn hears_again(&mut self, seq: u64, stored_at: Timestamp, inbound: &Inbound) -> Vec<Event> {
+        self.takes(&Input::Record { seq, stored_at, inbound, candidate: None })
+    }
+
+    fn customer(&mut self, key: &str, text: &str) -> Vec<Event> {
+        let message = message(key, text, self.now);
+        self.hears(&message)
+    }
+
+    fn rebases(&mut self, agrees: u64, cut: bool) -> Vec<Event> {
+        self.now = self.now.plus(10_000);
+        let agrees = Cursor { seq: agrees, at: self.now };
+        self.takes(&Input::Rebase { now: self.now, frame: 9, agrees, out: 3, cut, why: "an older copy" })
+    }
+
+    fn ticks(&mut self, ms: i64) -> Vec<Event> {
+        self.now = self.now.plus(ms);
+        let now = self.now;
+        let overdue: Vec<_> = self.state.overdue_attempts(now).map(|s| (s.id, s.part, s.n)).collect();
+        let mut events = vec![];
+        for (message, part, n) in overdue {
+            events.extend(self.takes(&Input::Verdict { now, message, part, n, verdict: Verdict::Unknown }));
+        }
+        events.extend(self.takes(&Input::Timers { now }));
+        events
+    }
+
+    fn sends(&self) -> Vec<(MessageId, Phase)> {
+        self.state.sends.values().map(|s| (s.id, s.phase.clone())).collect()
+    }
+
+    fn result(&mut self, send: MessageId, n: u32, outcome: Outcome) -> Vec<Event> {
+        let result = result(send, n, outcome, self.now);
+        self.hears(&result)
+    }
+}
+
+fn message(key: &str, text: &str, at: Timestamp) -> Inbound {
+    Inbound::Message(Box::new(Message {
+        id: format!("{CHANNEL}:message:{key}"),
+        channel: CHANNEL.into(),
+        thread: ANN.into(),
+        at,
+        received_at: at,
+        from: Address::new("phone", ANN),
+        to: None,
+        content: Content::text(text),
+        references: vec![],
+        provider_id: None,
+        visibility: Visibility::Private,
+        automatic: false,
+        authenticated: None,
+        meta: BTreeMap::new(),
+        raw: None,
+        traceparent: None,
+    }))
+}
+
+fn reply(conversation: String, key: &str, at: Timestamp) -> Inbound {
+    Inbound::Command(Box::new(Command {
+        id: format!("api:command:{key}"),
+        channel: "api".into(),
+        at,
+        actor: Actor { agent: Some("ann".into()), scope: Scope::Admin },
+        action: Action::Reply { conversation, text: key.into(), attachments: vec![], take: true, seen: None },
+        body_hash: None,
+    }))
+}
+
+fn result(send: MessageId, n: u32, outcome: Outcome, at: Timestamp) -> Inbound {
+    Inbound::Result(AttemptResult {
+        id: format!("{CHANNEL}:result:{send}.1.{n}:{}", outcome.as_str()),
+        channel: CHANNEL.into(),
+        send: send.to_string(),
+        part: 1,
+        n,
+        at,
+        outcome,
+        provider_ids: vec![],
+        code: None,
+        detail: None,
+        retry_after_ms: None,
+        channel_refused: false,
+        opted_out: false,
+        reconciled: false,
+    })
+}
+
+fn released(events: &[Event]) -> usize {
+    events.iter().filter(|e| matches!(e.public, Public::Released { .. })).count()
+}
+
+fn dead(events: &[Event]) -> Vec<DeadReason> {
+    events.iter().filter_map(|e| if let Public::Dead { reason, .. } = e.public { Some(reason) } else { None }).collect()
+}
+
+fn conversation(life: &Life) -> String {
+    life.state.conversations.keys().next().expect("a conversation").to_string()
+}
+
+#[test]
+fn what_was_on_its_way_becomes_unknown_and_is_not_sent_again() {
+    let mut life = Life::new();
+    assert_eq!(released(&life.customer("1", "refund")), 1);
+    life.rebases(1, false);
+    let events = life.ticks(5);
+    assert_eq!((dead(&events), released(&events)), (vec![DeadReason::Unknown], 0));
+    assert_eq!(released(&life.ticks(3_600_000)), 0);
+}
+
+#[test]
+fn with_frames_lost_what_seems_to_wait_may_have_been_sent_too() {
+    for cut in [false, true] {
+        let mut life = Life::new();
+        life.customer("1", "refund");
+        let first = life.sends()[0].0;
+        // A retry that waits, and a reply behind it in its lane.
+        life.result(first, 1, Outcome::NotSent);
+        let conversation = conversation(&life);
+        let behind = reply(conversation, "behind", life.now);
+        life.hears(&behind);
+        life.rebases(3, cut);
+        let events: Vec<Event> = (0..40).flat_map(|_| life.ticks(5000)).collect();
+        if cut {
+            assert_eq!((released(&events), dead(&events)), (0, vec![DeadReason::Unknown; 2]));
+        } else {
+            assert!(released(&events) > 0, "LOG says that the retry was not made, and LOG is whole");
+        }
+    }
+}
+
+#[test]
+fn a_result_that_in_still_holds_settles_what_is_in_doubt_before_it_is_parked() {
+    let mut life = Life::new();
+    life.customer("1", "refund");
+    let send = life.sends()[0].0;
+    let at = life.now;
+    life.rebases(1, true);
+    // An attempt that this log does not know, for the frame that released it is lost.
+    let events = life.hears_again(2, at, &result(send, 4, Outcome::Accepted, at));
+    assert!(events.iter().any(|e| matches!(e.public, Public::Sent { .. })), "{events:?}");
+    assert!(dead(&life.ticks(5)).is_empty() && life.sends().is_empty());
+}
+
+#[test]
+fn a_late_not_sent_does_not_send_again_what_a_lost_frame_may_have_retried() {
+    let mut life = Life::new();
+    life.customer("1", "refund");
+    let (send, at) = (life.sends()[0].0, life.now);
+    life.rebases(1, true);
+    life.hears_again(2, at, &result(send, 1, Outcome::NotSent, at));
+    let events: Vec<Event> = (0..40).flat_map(|_| life.ticks(5000)).collect();
+    assert_eq!((released(&events), dead(&events)), (0, vec![DeadReason::Unknown]));
+}
+
+#[test]
+fn messages_dated_before_it_get_no_automatic_reply_and_later_ones_do() {
+    for cut in [false, true] {
+        let mut life = Life::new();
+        life.customer("1", "hello");
+        let before = life.now.plus(500);
+        life.rebases(1, cut);
+        let events = life.hears_again(2, before, &message("2", "refund", before));
+        let refused = |e: &Event| matches!(e.public, Public::NotReplied { why: NoReply::Rebased, .. });
+        assert!(events.iter().any(refused) && released(&events) == 0, "{events:?}");
+        assert!(events.iter().any(|e| matches!(e.public, Public::Received { .. })), "it is routed all the same");
+        life.seq = 2;
+        assert_eq!(released(&life.customer("3", "refund please")), 1);
+    }
+}
+
+#[test]
+fn an_answer_that_is_decided_again_is_parked_and_not_sent_again() {
+    let mut life = Life::new();
+    life.customer("1", "hello");
+    let copy = life.clone();
+    let answer = reply(conversation(&life), "answer", life.now);
+    assert_eq!(released(&life.hears(&answer)), 1, "it went out, in frames that are lost");
+    let (lost, at) = (life.sends()[0].0, life.now);
+
+    let mut life = copy;
+    life.rebases(1, true);
+    let events = life.hears_again(2, at, &answer);
+    assert_eq!((released(&events), life.sends()[0].0), (0, lost), "the same message, under the same id");
+    let mut told = life.clone();
+    let events = life.ticks(5);
+    assert_eq!((released(&events), dead(&events)), (0, vec![DeadReason::Unknown]), "with a person to decide");
+    // Where IN holds how it ended, that is believed.
+    told.hears_again(3, at, &result(lost, 1, Outcome::Accepted, at));
+    assert!(told.sends().is_empty() && dead(&told.ticks(5)).is_empty());
+}
+
+#[test]
+fn where_the_receiver_drops_repeated_ids_the_same_id_is_sent_again() {
+    let mut life = Life::on(ChannelProfile { same_id_retry: true, ..ChannelProfile::new("sms", "phone") });
+    life.customer("1", "hello");
+    let (answer, at) = (reply(conversation(&life), "answer", life.now), life.now);
+    life.rebases(1, true);
+    assert_eq!(released(&life.hears_again(2, at, &answer)), 1);
+}
+
+#[test]
+fn ids_remove_what_is_read_again() {
+    let mut life = Life::new();
+    life.customer("1", "refund");
+    let at = life.now;
+    life.rebases(0, false);
+    assert_eq!(life.state.cursor.seq, 0);
+    let events = life.hears_again(1, at, &message("1", "refund", at));
+    assert!(matches!(events[..], [Event { public: Public::Consumed { duplicate: true, .. }, .. }]), "{events:?}");
+    assert_eq!(life.state.cursor.seq, 1);
+}
+
+#[test]
+fn quarantined_records_that_are_others_now_are_let_go() {
+    let mut life = Life::new();
+    for seq in [1, 2] {
+        let poison = Input::Poison { seq, stored_at: life.now, channel: CHANNEL, reason: "broken" };
+        life.takes(&poison);
+    }
+    life.rebases(1, false);
+    assert_eq!(life.state.quarantine.iter().copied().collect::<Vec<_>>(), [1]);
+}
+
+#[test]
+fn a_snapshot_keeps_when_it_was() {
+    let mut life = Life::new();
+    life.customer("1", "refund");
+    life.rebases(1, true);
+    let parts = life.state.to_parts().expect("parts");
+    let again = State::from_parts(Salt([7; 16]), &parts.public, &parts.private).expect("a state");
+    assert_eq!(again, life.state);
+    let rebased = again.rebased.expect("it was rebased");
+    assert_eq!((rebased.at, rebased.frame, rebased.out, rebased.cut_at), (life.now, 9, 3, Some(life.now)));
+}
+
+/// Before everything was read again that frames which are lost had decided, another rebase can come.
+#[test]
+fn a_later_rebase_without_a_loss_does_not_make_an_earlier_loss_forgotten() {
+    let mut life = Life::new();
+    life.customer("1", "hello");
+    let (answer, at) = (reply(conversation(&life), "answer", life.now), life.now);
+    life.rebases(1, true);
+    life.rebases(1, false);
+    assert_eq!(released(&life.hears_again(2, at, &answer)), 0);
+    assert_eq!(dead(&life.ticks(5)), [DeadReason::Unknown]);
+}

@@ -1,0 +1,208 @@
+//! Rebase: going on from a log that is not the one that was written last, because an older copy of it was put back, or because it
+//! was moved. What shows it, and where IN agrees with LOG.
+//!
+//! Nothing is sent twice by itself for it: what was on its way becomes `unknown`, what OUT held is void, and what came before gets
+//! no automatic reply. Nothing that is still in IN is lost either: it is decided again, and ids remove what was decided.
+
+use super::outgoing::claim_key;
+use super::post::Post;
+use super::recover::{FRAMES, Folded, RecoverError};
+use crate::log::{Log, LogError, Seq};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use switchboard_envelope::Timestamp;
+use switchboard_routing_rules::event::Public;
+use switchboard_routing_rules::state::{Cursor, Phase, State};
+
+/// Where somebody asks for a rebase, in the log itself so that no crash forgets it: `<milliseconds> <why>`. A rebase after that
+/// moment is the answer.
+const REQUEST: &str = "rebase";
+/// A request from so far in the future was made by a clock that was wrong.
+const AHEAD_MS: i64 = 60_000;
+
+/// Asks whoever leads to rebase, as after data was restored or moved; `why` begins with `migrate` where no frame was lost.
+///
+/// # Errors
+/// When the log does not take it; then nobody may go on with it.
+pub async fn request_rebase(log: &dyn Log, since: Timestamp, why: &str) -> Result<(), LogError> {
+    log.put_cursor(REQUEST, &format!("{} {why}", since.0)).await
+}
+
+/// A rebase that is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Due {
+    pub now: Timestamp,
+    pub agrees: Cursor,
+    pub out: Seq,
+    pub cut: bool,
+    pub why: String,
+}
+
+/// What a look at the three logs shows.
+pub(super) enum Found {
+    /// They are what was written last.
+    Agrees,
+    /// LOG has other frames than were folded: they come first.
+    Moved,
+    Rebase(Due),
+}
+
+impl Post {
+    /// Compares what was folded with what the three logs hold now.
+    pub(super) async fn examine(&self, folded: &mut Folded) -> Result<Found, RecoverError> {
+        let log = &self.log;
+        let out = folded.unsent.look(log).await?;
+        // Asked after OUT: the frame of every record that is there is in LOG by now.
+        if log.log_bounds().await?.1 != folded.last || self.is_another_life() {
+            return Ok(Found::Moved);
+        }
+        let (mut why, mut cut) = (vec![], false);
+        let now = log.now().await?;
+        let mut since = Timestamp(0);
+        if let Some(lost) = self.lost {
+            cut = true;
+            since = lost.at;
+            why.push(format!("LOG ended before frame {}, which was read before", lost.frame));
+        }
+        if let Some((asked, words)) = pending(log, &folded.state, now).await? {
+            cut |= !words.starts_with("migrate");
+            since = since.max(asked);
+            why.push(words);
+        }
+        // An empty LOG assigned nothing.
+        let assigned = folded.assigned.unwrap_or(if folded.last == 0 { 0 } else { out });
+        if out > assigned {
+            cut = true;
+            why.push(format!("OUT ends at record {out}, beyond {assigned} that LOG assigned"));
+        } else if out < assigned && !folded.unsent.fill(out, assigned, &open_claims(&folded.state)) {
+            why.push(format!("OUT ends at record {out}, before attempts up to {assigned} that were made"));
+        }
+        let at = folded.state.cursor;
+        let agrees = agreeing(log, &self.codec, folded).await?;
+        if agrees != at {
+            why.push(format!("IN does not hold record {} of {}, which was decided last", at.seq, at.at));
+        }
+        #[cfg(test)]
+        if crate::simulation::planted(crate::simulation::Bug::OlderCopyUnnoticed) {
+            self.log.doubt().rebased(self.log.doubt().log_life(), 0);
+            why.clear();
+        }
+        if why.is_empty() {
+            return Ok(Found::Agrees);
+        }
+        let now = now.max(since.plus(1));
+        Ok(Found::Rebase(Due { now, agrees, out, cut, why: why.join("; ") }))
+    }
+
+    /// Whether somebody asked for a rebase that has not come yet.
+    pub(super) async fn is_rebase_asked(&self, state: &State) -> Result<bool, LogError> {
+        Ok(pending(&self.log, state, self.log.now().await?).await?.is_some())
+    }
+}
+
+async fn pending(log: &Arc<dyn Log>, state: &State, now: Timestamp) -> Result<Option<(Timestamp, String)>, LogError> {
+    let Some(request) = log.get_cursor(REQUEST).await? else { return Ok(None) };
+    let Some((asked, words)) = request.split_once(' ') else { return Ok(None) };
+    let Ok(asked) = asked.parse::<i64>().map(Timestamp) else { return Ok(None) };
+    let asked = if asked.since(now) > AHEAD_MS { now } else { asked };
+    let open = state.rebased.is_none_or(|r| r.at <= asked);
+    Ok(open.then(|| (asked, words.chars().take(200).collect())))
+}
+
+/// The claims of attempts without a result.
+fn open_claims(state: &State) -> BTreeSet<String> {
+    state.sends.values().filter(|s| matches!(s.phase, Phase::InFlight { .. })).map(|s| claim_key(s)).collect()
+}
+
+async fn holds(log: &Arc<dyn Log>, at: Cursor) -> Result<bool, LogError> {
+    Ok(log.get_in(at.seq).await?.is_some_and(|record| record.at == at.at))
+}
+
+/// The last input that LOG decided and IN still holds as the same record; 0, which agrees with anything, when there is none.
+async fn agreeing(log: &Arc<dyn Log>, codec: &super::Codec, folded: &Folded) -> Result<Cursor, RecoverError> {
+    let at = folded.state.cursor;
+    if at.seq == 0 || holds(log, at).await? {
+        return Ok(at);
+    }
+    // Records before the first that IN has were trimmed; they say nothing.
+    let Some(first) = log.read_in(0, 1).await?.first().map(|record| record.seq) else { return Ok(Cursor::default()) };
+    let (begin, _) = log.log_bounds().await?;
+    let (mut end, mut limit) = (folded.last, Seq::MAX);
+    while end + 1 > begin {
+        let from = end.saturating_sub(FRAMES as u64).max(begin.saturating_sub(1));
+        let mut inputs = vec![];
+        for stored in log.read_log(from, FRAMES).await?.iter().take_while(|stored| stored.seq <= end) {
+            let seq = stored.seq;
+            let events = codec.public(stored).map_err(|source| RecoverError::Frame { seq, source })?;
+            inputs.extend(events);
+        }
+        let (decided, before) = decided(&inputs, limit);
+        limit = before;
+        let reaches = decided.first().is_none_or(|first_here| first_here.seq <= first);
+        let known: Vec<Cursor> = decided.into_iter().filter(|at| at.seq >= first).collect();
+        if let Some(at) = last_held(log, &known).await? {
+            return Ok(at);
+        }
+        if reaches && !known.is_empty() {
+            break;
+        }
+        end = from;
+    }
+    Ok(Cursor::default())
+}
+
+/// The inputs of these frames that count, in their order: what an earlier rebase rewound over is another life of IN. With the
+/// highest that may count in the frames before.
+fn decided(events: &[Public], mut limit: Seq) -> (Vec<Cursor>, Seq) {
+    let mut inputs = vec![];
+    for event in events.iter().rev() {
+        match event {
+            Public::Rebased { cursor, .. } => limit = limit.min(*cursor),
+            Public::Consumed { seq, stored_at, .. } if *seq <= limit => {
+                inputs.push(Cursor { seq: *seq, at: *stored_at });
+            }
+            _ => {}
+        }
+    }
+    inputs.reverse();
+    (inputs, limit)
+}
+
+/// The last of these that IN holds: what agrees is a beginning of them.
+async fn last_held(log: &Arc<dyn Log>, inputs: &[Cursor]) -> Result<Option<Cursor>, LogError> {
+    let (mut low, mut high) = (0, inputs.len());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let Some(at) = inputs.get(middle) else { break };
+        if holds(log, *at).await? {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low.checked_sub(1).and_then(|last| inputs.get(last)).copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn consumed(seq: Seq) -> Public {
+        let at = Timestamp(i64::try_from(seq).unwrap_or(0));
+        Public::Consumed { seq, stored_at: at, now: at, id: None, duplicate: false }
+    }
+
+    fn rebased(cursor: Seq) -> Public {
+        let (at, why) = (Timestamp(0), String::new());
+        Public::Rebased { at, frame: 1, cursor, cursor_at: at, out: 0, cut: false, why }
+    }
+
+    #[test]
+    fn what_an_earlier_rebase_rewound_over_is_not_taken_for_what_in_holds() {
+        let events = [consumed(1), consumed(2), consumed(3), rebased(2), consumed(3), consumed(4)];
+        let (inputs, limit) = decided(&events, Seq::MAX);
+        let seqs: Vec<Seq> = inputs.iter().map(|at| at.seq).collect();
+        assert_eq!((seqs, limit), (vec![1, 2, 3, 4], 2), "the first record 3 was another one");
+        assert_eq!(decided(&events[..3], limit).0.len(), 2);
+    }
+}

@@ -1,0 +1,327 @@
+//! Routers over a log of which an older copy came back: what shows it, and what each does then.
+
+use super::standby_tests::{Process, Workspace};
+use super::{Codec, request_rebase};
+use crate::clock;
+use crate::log::memory::Parts;
+use crate::log::{Claim, Log, LogError, Told};
+use std::sync::Arc;
+use std::time::Duration;
+use switchboard_envelope::{AttemptResult, Inbound, Outcome, Timestamp};
+use switchboard_routing_rules::event::Public;
+use switchboard_routing_rules::state::State;
+use tokio::time::sleep;
+
+const ALL: Parts = Parts { inn: true, log: true, out: true, beside: true };
+const NONE: Parts = Parts { inn: false, log: false, out: false, beside: false };
+
+/// What one rebase said.
+#[derive(Clone, Debug)]
+struct Rebased {
+    cursor: u64,
+    out: u64,
+    cut: bool,
+    why: String,
+}
+
+async fn rebases(shop: &Workspace) -> Vec<Rebased> {
+    let log: Arc<dyn Log> = Arc::new(shop.0.clone());
+    let codec = Codec::new(log.clone());
+    let mut found = vec![];
+    for frame in log.read_log(0, 10_000).await.expect("LOG") {
+        for event in codec.decode(&frame).await.expect("a frame") {
+            if let Public::Rebased { frame: at, cursor, out, cut, why, .. } = event.public {
+                assert_eq!(at, frame.seq, "it says which frame it is of");
+                found.push(Rebased { cursor, out, cut, why });
+            }
+        }
+    }
+    found
+}
+
+async fn only_rebase(shop: &Workspace) -> Rebased {
+    let all = rebases(shop).await;
+    assert_eq!(all.len(), 1, "{all:?}");
+    all[0].clone()
+}
+
+/// Long enough for whatever is due, but for what waits for minutes.
+async fn settle() {
+    sleep(Duration::from_secs(8)).await;
+}
+
+fn state(process: &Process) -> Arc<State> {
+    process.handle.state.latest().1
+}
+
+/// A customer who was answered by a rule; the send, and its claim's key.
+async fn answered(shop: &Workspace, process: &Process, id: u32) -> (String, String) {
+    shop.says(id, "refund").await;
+    sleep(Duration::from_millis(100)).await;
+    let state = state(process);
+    let send = state.sends.values().max_by_key(|s| s.at).expect("a reply").id.to_string();
+    let key = format!("sms.{send}.1.1");
+    assert_eq!(process.log.claim(&key, &format!("edge.{id}")).await, Ok(Claim::Ours));
+    (send, key)
+}
+
+async fn ended(shop: &Workspace, send: &str, outcome: Outcome) {
+    let result = AttemptResult {
+        id: format!("sms:result:{send}.1.1:{}", outcome.as_str()),
+        channel: "sms".into(),
+        send: send.into(),
+        part: 1,
+        n: 1,
+        at: clock::now(),
+        outcome,
+        provider_ids: vec![],
+        code: None,
+        detail: None,
+        retry_after_ms: None,
+        channel_refused: false,
+        opted_out: false,
+        reconciled: false,
+    };
+    shop.ingest(&Inbound::Result(result)).await;
+    sleep(Duration::from_millis(100)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_ends_before_what_its_router_has_seen_is_rebased_and_routing_goes_on() {
+    let shop = Workspace::new();
+    let one = shop.process("one").await;
+    shop.says(1, "hello").await;
+    settle().await;
+    let copy = shop.0.copy();
+    answered(&shop, &one, 2).await;
+    shop.0.restore(&copy, ALL);
+    shop.says(3, "hello").await;
+    settle().await;
+    let rebased = only_rebase(&shop).await;
+    assert!(rebased.cut && rebased.why.contains("LOG ended before frame"), "{rebased:?}");
+    assert!(one.leads());
+    assert_eq!(state(&one).conversations.len(), 2, "the copy's, and the one that came after it");
+    shop.says(4, "refund").await;
+    settle().await;
+    assert_eq!(state(&one).sends.len(), 1, "what comes later is answered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_ends_before_what_history_has_seen_is_rebased_at_the_start() {
+    for exclusive in [true, false] {
+        let shop = if exclusive { Workspace::exclusive() } else { Workspace::new() };
+        let one = shop.process("one").await;
+        let copy = shop.0.copy();
+        shop.says(1, "refund").await;
+        settle().await;
+        let (frame, seen) = one.handle.state.latest();
+        let told = Told { frame, at: seen.now };
+        one.kill().await;
+        shop.0.restore(&copy, ALL);
+        let two = shop.starts("two", true, told).await;
+        let rebased = only_rebase(&shop).await;
+        assert!(rebased.cut && rebased.why.contains(&format!("frame {frame}, which was read before")), "{rebased:?}");
+        assert!(two.leads());
+        // Once is enough.
+        two.kill().await;
+        shop.process("three").await;
+        assert_eq!(rebases(&shop).await.len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_that_has_seen_more_than_log_holds_discards_it_and_one_of_two_rebases() {
+    let shop = Workspace::new();
+    let (one, two) = (shop.process("one").await, shop.process("two").await);
+    let copy = shop.0.copy();
+    shop.says(1, "hello").await;
+    settle().await;
+    assert_eq!(two.decided(), 1);
+    shop.0.restore(&copy, ALL);
+    settle().await;
+    assert_eq!((one.decided(), two.decided()), (0, 0));
+    assert_eq!(rebases(&shop).await.len(), 1, "and not both");
+    shop.says(2, "hello").await;
+    settle().await;
+    assert_eq!((one.decided(), two.decided()), (1, 1));
+    assert!(!one.log.doubt().is_doubted() && !two.log.doubt().is_doubted());
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_last_decided_input_is_gone_a_router_rewinds_to_the_last_that_agrees() {
+    let shop = Workspace::new();
+    let one = shop.process("one").await;
+    for id in 1..=3 {
+        shop.says(id, "hello").await;
+        sleep(Duration::from_millis(100)).await;
+    }
+    let copy = shop.0.copy();
+    for id in 4..=6 {
+        shop.says(id, "hello").await;
+        sleep(Duration::from_millis(100)).await;
+    }
+    shop.0.restore(&copy, Parts { inn: true, ..NONE });
+    // Others have the numbers of what is gone, one of them was decided before.
+    for id in [6, 7] {
+        shop.says(id, "hello").await;
+    }
+    settle().await;
+    let rebased = only_rebase(&shop).await;
+    assert_eq!((rebased.cursor, rebased.cut), (3, false), "{rebased:?}");
+    assert!(rebased.why.contains("IN does not hold record 6 of"), "{rebased:?}");
+    assert_eq!((one.decided(), state(&one).conversations.len()), (5, 7), "ids remove what was decided");
+}
+
+#[tokio::test(start_paused = true)]
+async fn cursor_zero_agrees_with_anything() {
+    let shop = Workspace::new();
+    shop.process("one").await.kill().await;
+    for id in 1..=3 {
+        shop.says(id, "hello").await;
+    }
+    shop.0.trim_in(2).await.expect("trim");
+    let two = shop.process("two").await;
+    settle().await;
+    assert_eq!(rebases(&shop).await.len(), 0);
+    assert_eq!(state(&two).conversations.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_in_holds_nothing_that_was_decided_all_of_it_is_read() {
+    let shop = Workspace::new();
+    let one = shop.process("one").await;
+    shop.says(1, "hello").await;
+    settle().await;
+    one.kill().await;
+    shop.0.trim_in(1).await.expect("trim");
+    shop.says(2, "hello").await;
+    let two = shop.process("two").await;
+    settle().await;
+    assert_eq!(only_rebase(&shop).await.cursor, 0);
+    assert_eq!(state(&two).conversations.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn out_that_ends_beyond_what_log_assigned_is_rebased_though_nobody_saw_the_lost_frames() {
+    let shop = Workspace::new();
+    let one = shop.process("one").await;
+    let copy = shop.0.copy();
+    let (_, key) = answered(&shop, &one, 1).await;
+    one.kill().await;
+    shop.0.restore(&copy, Parts { log: true, ..NONE });
+    let two = shop.process("two").await;
+    settle().await;
+    let rebased = only_rebase(&shop).await;
+    assert!(rebased.cut && rebased.why.contains("OUT ends at record 1, beyond 0"), "{rebased:?}");
+    assert_eq!(rebased.out, 1, "OUT goes on from its end");
+    // IN still holds the message: it is routed again, and nothing is sent for it.
+    let after = state(&two);
+    assert_eq!((after.conversations.len(), after.sends.len()), (1, 0));
+    assert_eq!(shop.0.out_last().await, Ok(1));
+    assert_eq!(two.log.claimed(&key).await, Ok(Some("edge.1".into())));
+    shop.says(2, "refund").await;
+    settle().await;
+    assert_eq!(shop.0.out_last().await, Ok(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn out_that_ends_before_an_attempt_with_a_result_is_rebased_and_not_filled_again() {
+    let shop = Workspace::new();
+    let one = shop.process("one").await;
+    let copy = shop.0.copy();
+    let (send, _) = answered(&shop, &one, 1).await;
+    ended(&shop, &send, Outcome::Accepted).await;
+    one.kill().await;
+    shop.0.restore(&copy, Parts { out: true, ..NONE });
+    let two = shop.process("two").await;
+    settle().await;
+    let rebased = only_rebase(&shop).await;
+    assert!(!rebased.cut && rebased.why.contains("OUT ends at record 0, before attempts up to 1"), "{rebased:?}");
+    assert_eq!(shop.0.out_last().await, Ok(0), "it is not made again");
+    assert!(state(&two).sends.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn out_that_only_lacks_what_nobody_sent_is_completed_without_a_rebase() {
+    let shop = Workspace::new();
+    let one = shop.process("one").await;
+    let copy = shop.0.copy();
+    shop.says(1, "refund").await;
+    settle().await;
+    one.kill().await;
+    shop.0.restore(&copy, Parts { out: true, ..NONE });
+    shop.process("two").await;
+    assert_eq!((rebases(&shop).await.len(), shop.0.out_last().await), (0, Ok(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_on_its_way_becomes_unknown_and_the_claims_are_not_believed() {
+    let shop = Workspace::new();
+    let one = shop.process("one").await;
+    shop.says(1, "refund").await;
+    settle().await;
+    // The copy knows no claim, and what it was for is sent after it was made.
+    let copy = shop.0.copy();
+    let send = state(&one).sends.keys().next().expect("a reply").to_string();
+    assert_eq!(one.log.claim(&format!("sms.{send}.1.1"), "edge.1").await, Ok(Claim::Ours));
+    shop.says(2, "hello").await;
+    settle().await;
+    shop.0.restore(&copy, ALL);
+    settle().await;
+    assert!(only_rebase(&shop).await.cut);
+    let after = state(&one);
+    assert!(after.sends.values().all(|s| s.is_dead()) && after.sends.len() == 1, "{:?}", after.sends);
+    assert_eq!(shop.0.out_last().await, Ok(1), "no further attempt");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_claimed_while_log_is_in_doubt_and_what_was_taken_before_is_not_sent() {
+    let shop = Workspace::new();
+    let (router, edge) = (shop.process("router").await, shop.start("edge", false).await);
+    let copy = shop.0.copy();
+    shop.says(1, "refund").await;
+    settle().await;
+    let taken_in = edge.log.doubt().log_life();
+    let send = state(&router).sends.keys().next().expect("a reply").to_string();
+    router.log.pause(true);
+    shop.0.restore(&copy, ALL);
+    sleep(Duration::from_secs(1)).await;
+    let claim = edge.log.claim(&format!("sms.{send}.1.1"), "edge.1").await;
+    assert!(matches!(&claim, Err(LogError::Unavailable(why)) if why.contains("has to rebase")), "{claim:?}");
+    router.log.pause(false);
+    settle().await;
+    assert!(!edge.log.doubt().is_doubted());
+    assert!(edge.log.doubt().is_void(taken_in, 1), "the record is of frames that are lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rebase_that_was_asked_for_comes_once_and_under_a_router_that_leads() {
+    let shop = Workspace::new();
+    let one = shop.process("one").await;
+    settle().await;
+    request_rebase(&shop.0, clock::now(), "migrate: from the embedded log").await.expect("the log takes it");
+    sleep(Duration::from_secs(40)).await;
+    let rebased = only_rebase(&shop).await;
+    assert!(!rebased.cut && rebased.why.contains("migrate: from the embedded log"), "{rebased:?}");
+    assert!(one.leads());
+    request_rebase(&shop.0, Timestamp(i64::MAX), "restore").await.expect("the log takes it");
+    sleep(Duration::from_secs(40)).await;
+    let all = rebases(&shop).await;
+    assert!(all.len() == 2 && all[1].cut, "a clock that was wrong does not make it come for ever: {all:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ordinary_life_has_no_rebase() {
+    let shop = Workspace::new();
+    for name in ["one", "two", "three"] {
+        let process = shop.process(name).await;
+        let (send, _) = answered(&shop, &process, u32::from(name.as_bytes()[1])).await;
+        if name != "two" {
+            ended(&shop, &send, Outcome::Accepted).await;
+        }
+        let told = process.handle.state.latest().0;
+        process.kill().await;
+        shop.starts("next", true, Told { frame: told, at: clock::now() }).await.kill().await;
+    }
+    assert_eq!(rebases(&shop).await.len(), 0);
+}
