@@ -34,8 +34,6 @@ pub(crate) const REOPEN_MS: i64 = 72 * 3_600_000;
 pub(crate) const GRACE_MS: i64 = 60_000;
 /// Offers that may lapse in a row before the agent is away.
 pub(crate) const MAX_LAPSES: u32 = 3;
-/// Time that is further ahead of the log's clock than this was taken from a clock that was wrong.
-const AHEAD_MS: i64 = 60_000;
 /// Timers fired, and conversations moved, by one decision at most.
 pub(crate) const STEP: usize = 64;
 /// A decision that fires timers, or moves what a pack left behind, begins nothing new beyond this many events: what it
@@ -121,7 +119,7 @@ pub fn decide(state: State, input: &Input<'_>, pack: &RulePack) -> Decision {
         Input::Verdict { now, message, part, n, verdict } => d.verdict(*now, *message, *part, *n, *verdict),
         Input::Rebase { now, frame, agrees, out, cut, why } => {
             // Where time is ahead it is set back by who leads; what comes then is not of before this.
-            let ahead = d.state.now.since(*now) > AHEAD_MS;
+            let ahead = d.state.now.since(*now) > CLOCK_AHEAD_MS;
             let at = if ahead { *now } else { d.state.now.max(*now) };
             d.emit(Public::Rebased {
                 at,
