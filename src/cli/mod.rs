@@ -7,6 +7,7 @@ mod check;
 mod conversations;
 mod explain;
 mod list;
+mod migrate;
 mod rules;
 mod run;
 mod schema;
@@ -75,6 +76,8 @@ enum Command {
     DeadLetters(admin::DeadLetters),
     /// List and retry what could not be understood
     Quarantine(admin::Quarantine),
+    /// Move a workspace to another log: from the embedded one to NATS, or back
+    Migrate(migrate::Migrate),
     /// Print a JSON Schema
     Schema {
         /// Which one; all of them when left out
@@ -116,6 +119,7 @@ pub async fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Ex
         Command::Contacts(c) => c.run(at, &env, &mut screen).await,
         Command::DeadLetters(c) => c.run(at, &env, &mut screen).await,
         Command::Quarantine(c) => c.run(at, &env, &mut screen).await,
+        Command::Migrate(m) => m.run(at, &env, &mut screen).await,
         Command::Schema { name } => schema::run(name, &mut screen),
     };
     finish(done, &mut screen)

@@ -6,6 +6,7 @@ pub mod channels;
 mod chat;
 mod health;
 mod listener;
+mod migrate;
 mod open_log;
 mod reload;
 mod retention;
@@ -15,5 +16,6 @@ mod supervisor;
 mod timekeeper;
 mod tokens;
 
+pub use migrate::{MigrateError, Moved, migrate};
 pub use role::Role;
 pub use start::{StartError, run};

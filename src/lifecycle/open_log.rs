@@ -25,27 +25,34 @@ pub(super) async fn open(config: &Config, process: &str, role: Role) -> Result<O
         StartError::Other(format!("the data directory {} cannot be made: {e}", config.log.path.display()))
     })?;
     let Some(nats) = &config.log.nats else {
-        let options = SqliteOptions { in_max_bytes: config.limits.inbox, ..SqliteOptions::default() };
-        let sqlite = SqliteLog::open(&config.log.path, &options)?;
+        let sqlite = SqliteLog::open(&config.log.path, &embedded(config))?;
         return Ok(Opened { fatal: sqlite.fatal(), log: sqlite, _directory: None, _never: None });
     };
     let directory = lock_dir(&config.log.path)?;
-    let log = NatsLog::open(&options(config, nats, process, role)).await?;
+    let log = NatsLog::open(&options(config, nats, process, part(role))).await?;
     let (never, fatal) = watch::channel(None);
     Ok(Opened { log, fatal, _directory: Some(directory), _never: Some(never) })
 }
 
-fn options(config: &Config, nats: &NatsConfig, process: &str, role: Role) -> NatsOptions {
+pub(super) fn embedded(config: &Config) -> SqliteOptions {
+    SqliteOptions { in_max_bytes: config.limits.inbox, ..SqliteOptions::default() }
+}
+
+fn part(role: Role) -> Part {
+    match role {
+        Role::All => Part::All,
+        Role::Router => Part::Router,
+        Role::Edge => Part::Edge,
+    }
+}
+
+pub(super) fn options(config: &Config, nats: &NatsConfig, process: &str, part: Part) -> NatsOptions {
     NatsOptions {
         prefix: nats.prefix.clone(),
         credentials: nats.credentials.clone(),
         tls: nats.tls.clone(),
         replicas: nats.replicas,
-        part: match role {
-            Role::All => Part::All,
-            Role::Router => Part::Router,
-            Role::Edge => Part::Edge,
-        },
+        part,
         sizes: Sizes { inn: config.limits.inbox, ..nats.sizes.clone() },
         ..NatsOptions::new(nats.servers.clone(), &config.workspace, process.to_owned())
     }

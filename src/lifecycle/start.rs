@@ -76,6 +76,9 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
     let process = crate::outbound::process_name();
     let mut opened = open_log::open(&config, &process, role).await?;
     let log = opened.log.clone();
+    if let Some(why) = super::migrate::hinders(log.as_ref()).await.map_err(|e| StartError::Other(e.to_string()))? {
+        return Err(StartError::Other(why));
+    }
     let writer = HistoryWriter::open(config.log.path.join("history.db"))?;
     let told = writer.told();
     whole(log.as_ref(), told).await?;
@@ -105,8 +108,7 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
     let profiles = running.iter().map(|r| (r.id.clone(), r.profile.clone())).collect();
     let feed_history = history.clone();
     let feed = Box::new(move |seq, events| feed_history.feed(seq, events));
-    let duplicates = usize::try_from(config.limits.duplicates).unwrap_or(usize::MAX);
-    let limits = StateLimits { duplicates, ..StateLimits::default() };
+    let limits = limits(&config);
     let may_lead = role.routes();
     let seat = Seat { channels: profiles, salt: Salt(salt), limits, process: process.clone(), feed, may_lead, told };
     let (router, handle) = Member::enter(log.clone(), codec.clone(), packs.clone(), metrics.clone(), seat).await?;
@@ -268,6 +270,11 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
     presence.abort();
     reloads.abort();
     Ok(())
+}
+
+pub(super) fn limits(config: &Config) -> StateLimits {
+    let duplicates = usize::try_from(config.limits.duplicates).unwrap_or(usize::MAX);
+    StateLimits { duplicates, ..StateLimits::default() }
 }
 
 /// Refuses a log that was lost as a whole, which is a mistake more often than not. One that only is behind what was made of it is

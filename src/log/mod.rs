@@ -9,6 +9,7 @@ pub(crate) mod conformance;
 mod doubt;
 pub mod frame;
 pub mod memory;
+pub mod moving;
 pub mod nats;
 pub mod seal;
 pub mod sqlite;

@@ -8,6 +8,7 @@ pub(crate) mod files;
 #[cfg(test)]
 mod kill_tests;
 mod late;
+mod moving;
 mod ops;
 mod outbox;
 mod read;
@@ -19,6 +20,7 @@ mod trim;
 mod unsettled;
 mod writer;
 
+use super::moving::Scopes;
 use super::{Claim, Commit, Doubt, FrameWrite, InRecord, Ingested, KeyId, Log, LogError, Outbox, Seq, Stored, in_fill};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -73,6 +75,8 @@ pub enum OpenError {
     #[error("the log database `{}` has format {found}, and this build knows format {known}: run the version that wrote it",
         path.display())]
     Format { path: PathBuf, found: i32, known: i32 },
+    #[error("the log database `{}` has been written to: move to a directory without one", path.display())]
+    Written { path: PathBuf },
     #[error("`{}` is a database of another program: set `log.path` to another directory", path.display())]
     Foreign { path: PathBuf },
     #[error("cannot start a thread for the log: {0}")]
@@ -114,7 +118,8 @@ impl SqliteLog {
             unsettled: Unsettled::load(&conn, counters.out_settled).map_err(database)?,
             in_max_bytes: options.in_max_bytes,
         };
-        let files = Arc::new(Files::open(dir, hash_key).map_err(directory)?);
+        let scopes = Scopes::new(&schema::scopes_key(&conn).map_err(database)?);
+        let files = Arc::new(Files::open(dir, scopes).map_err(directory)?);
         let checkpointer = checkpoint::Checkpointer::start(&path).map_err(OpenError::Thread)?;
         let shared = Arc::new(Shared::new(counters));
         let (queue, queued) = mpsc::channel(QUEUE);

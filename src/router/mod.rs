@@ -26,5 +26,5 @@ pub use codec::{Codec, CodecError};
 pub use member::Member;
 pub use post::{Feed, RouterHandle, Seat, Standing, View};
 pub use rebase::request_rebase;
-pub use recover::RecoverError;
+pub use recover::{RecoverError, state_of};
 pub use turn::Stop;

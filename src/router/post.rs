@@ -290,7 +290,7 @@ impl Post {
             if !matches!(error, LogError::Unavailable(_)) {
                 return;
             }
-            tokio::time::sleep(super::turn::RETRY).await;
+            tokio::time::sleep(super::patience::RETRY).await;
         }
     }
 }

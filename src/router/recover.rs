@@ -7,7 +7,8 @@ use super::unsent::Unsent;
 use crate::log::{Log, LogError, Seq, Stored};
 use std::sync::Arc;
 use switchboard_routing_rules::event::{Event, KeyHash, Public, Reply};
-use switchboard_routing_rules::state::State;
+use switchboard_routing_rules::ids::Salt;
+use switchboard_routing_rules::state::{Limits, State};
 
 /// Frames read at once.
 pub(super) const FRAMES: usize = 256;
@@ -117,6 +118,22 @@ pub(super) async fn recover(
     let (frames, conversations) = (folded.last - from, folded.state.conversations.len());
     tracing::info!(snapshot = from, frames, conversations, "state recovered");
     Ok((folded, answered))
+}
+
+/// The state as the log has it, for who does not route.
+///
+/// # Errors
+/// When the log cannot be read, or holds what this build does not understand.
+pub async fn state_of(log: &Arc<dyn Log>, limits: Limits) -> Result<State, RecoverError> {
+    let key = log.get_keys(&["workspace".to_owned()]).await?.pop().flatten();
+    let mut salt = [0; 16];
+    let key = key.ok_or_else(|| LogError::Damaged("the log has no key `workspace`".into()))?;
+    salt.copy_from_slice(key.split_at(16).0);
+    let mut empty = State::new(Salt(salt));
+    empty.limits = limits;
+    let codec = Codec::new(log.clone());
+    let (folded, _) = recover(log, &codec, empty, Unsent::nothing(), &Answers::default()).await?;
+    Ok(folded.state)
 }
 
 /// A snapshot that cannot be read costs time, not data: an older one, or the whole log, is folded instead.

@@ -2,16 +2,16 @@
 //! names them. What has no description does not exist.
 
 use super::{
-    bucket::{self, Bucket},
+    bucket::{self, Bucket, Kept},
     link::{Link, no_answer},
 };
-use crate::log::{LogError, Seq, hash_of};
+use crate::log::{
+    LogError, Seq, hash_of,
+    moving::{Blob, Scopes, blob_parts, external_scope},
+};
 use crate::random;
 use async_nats::HeaderMap;
-use aws_lc_rs::{
-    digest::{SHA256, digest},
-    hmac,
-};
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE};
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
@@ -34,8 +34,7 @@ pub(super) struct Blobs {
     /// The bucket as object store clients call it.
     pub bucket: String,
     pub edges: Bucket,
-    /// Scopes hold addresses of people; an object's name must not.
-    pub scope_key: hmac::Key,
+    pub scopes: Scopes,
 }
 
 /// Where an object is kept.
@@ -67,7 +66,7 @@ fn digest_of(bytes: &[u8]) -> String {
 }
 
 impl Blobs {
-    fn stream(&self) -> String {
+    pub(super) fn stream(&self) -> String {
         format!("OBJ_{}", self.bucket)
     }
 
@@ -80,8 +79,7 @@ impl Blobs {
     }
 
     fn blob_name(&self, scope: &str, hash: &str) -> String {
-        let scope = hmac::sign(&self.scope_key, scope.as_bytes());
-        format!("{}/{hash}", to_hex(scope.as_ref().split_at(16).0))
+        format!("{}/{hash}", self.scopes.name(scope))
     }
 
     pub(super) async fn put_blob(&self, scope: &str, bytes: &Bytes) -> Result<BlobRef, LogError> {
@@ -97,28 +95,12 @@ impl Blobs {
     /// What an adapter in another process describes a blob with. It has no key for scopes, and its account may write below its
     /// channel only.
     pub(super) fn external(&self, scope: &str, hash: &str) -> String {
-        let digest = to_hex(digest(&SHA256, scope.as_bytes()).as_ref().split_at(16).0);
-        format!("$O.{}.M.{}.{digest}.{hash}", self.bucket, channel_of(scope))
+        format!("$O.{}.M.{}.{}.{hash}", self.bucket, channel_of(scope), external_scope(scope))
     }
 
-    /// A description by an adapter in another process is believed when it names chunks of its own channel, and no more than a file
-    /// may have.
     async fn find_external(&self, scope: &str, hash: &str) -> Result<Option<Object>, LogError> {
         let Some(object) = self.find_at(&self.external(scope, hash)).await? else { return Ok(None) };
-        let channel = channel_of(scope);
-        let random = object.nuid.strip_prefix(channel).and_then(|rest| rest.strip_prefix('.')).unwrap_or_default();
-        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
-        if random.is_empty() || !random.bytes().all(plain) {
-            return Err(LogError::Damaged(format!(
-                "the blob {hash} is described by chunks that are not of `{channel}`"
-            )));
-        }
-        if object.size > EXTERNAL_MAX || object.chunks > EXTERNAL_CHUNKS {
-            return Err(LogError::Damaged(format!(
-                "the blob {hash} of `{channel}` is described as {} bytes in {} chunks: at most {EXTERNAL_MAX} in {EXTERNAL_CHUNKS}",
-                object.size, object.chunks
-            )));
-        }
+        believed(&object, channel_of(scope), hash)?;
         Ok(Some(object))
     }
 
@@ -129,6 +111,11 @@ impl Blobs {
                 Some(object) => self.chunks_of(&object, &self.external(scope, hash)).await?,
                 None => None,
             },
+            found => found,
+        };
+        // What such an adapter stored, and was moved here from another log.
+        let found = match found {
+            None => self.read_at(&self.description(&format!("{}/{hash}", external_scope(scope)))).await?,
             found => found,
         };
         if found.as_ref().is_some_and(|bytes| sha256_hex(bytes) != hash) {
@@ -195,6 +182,42 @@ impl Blobs {
             Some(object) => self.chunks_of(&object, description).await,
             None => Ok(None),
         }
+    }
+
+    /// Where every object is described.
+    pub(super) fn descriptions(&self) -> String {
+        format!("$O.{}.M.>", self.bucket)
+    }
+
+    /// The blob that a record describes; a snapshot is none, and neither is what an adapter described wrongly.
+    pub(super) async fn described(&self, kept: &Kept) -> Result<Option<Blob>, LogError> {
+        let tokens: Vec<&str> = kept.subject.split('.').skip(3).collect();
+        let name = match tokens.as_slice() {
+            [name] => URL_SAFE.decode(name).ok().and_then(|name| String::from_utf8(name).ok()).unwrap_or_default(),
+            [_, scope, hash] => format!("{scope}/{hash}"),
+            _ => return Ok(None),
+        };
+        let Ok((_, hash)) = blob_parts(&name) else { return Ok(None) };
+        let Some(object) = self.find_at(&kept.subject).await? else { return Ok(None) };
+        if let [channel, ..] = tokens.as_slice()
+            && tokens.len() > 1
+            && let Err(why) = believed(&object, channel, hash)
+        {
+            tracing::warn!(%why, "this blob is not moved");
+            return Ok(None);
+        }
+        let bytes = self.chunks_of(&object, &kept.subject).await?;
+        Ok(bytes.map(|bytes| Blob { name, bytes }))
+    }
+
+    /// Keeps a blob under the name that another log gave it.
+    pub(super) async fn take(&self, name: &str, bytes: &Bytes) -> Result<(), LogError> {
+        let (_, hash) = blob_parts(name)?;
+        if sha256_hex(bytes) != hash {
+            return Err(LogError::Damaged(format!("the blob {hash} is not what it is named after")));
+        }
+        let place = Place { description: self.description(name), name: name.to_owned(), under: "" };
+        self.put(place, bytes).await
     }
 
     /// The bytes of an object, and no more of them than its description says.
@@ -275,7 +298,7 @@ impl Blobs {
             return Err(LogError::Unavailable("another process stored a snapshot at the same time".into()));
         }
         for seq in gone {
-            self.delete(&snapshot_name(seq)).await?;
+            self.delete_at(&self.snapshot(seq).description).await?;
         }
         Ok(())
     }
@@ -341,6 +364,23 @@ impl Blobs {
         let info: Info = self.link.api(&format!("STREAM.INFO.{}", self.stream()), &filter).await?;
         Ok(info.state.subjects.into_keys().collect())
     }
+}
+
+/// A description by an adapter in another process is believed when it names chunks of its own channel, and no more than a file may
+/// have.
+fn believed(object: &Object, channel: &str, hash: &str) -> Result<(), LogError> {
+    let random = object.nuid.strip_prefix(channel).and_then(|rest| rest.strip_prefix('.')).unwrap_or_default();
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    if random.is_empty() || !random.bytes().all(plain) {
+        return Err(LogError::Damaged(format!("the blob {hash} is described by chunks that are not of `{channel}`")));
+    }
+    if object.size > EXTERNAL_MAX || object.chunks > EXTERNAL_CHUNKS {
+        return Err(LogError::Damaged(format!(
+            "the blob {hash} of `{channel}` is described as {} bytes in {} chunks: at most {EXTERNAL_MAX} in {EXTERNAL_CHUNKS}",
+            object.size, object.chunks
+        )));
+    }
+    Ok(())
 }
 
 fn channel_of(scope: &str) -> &str {

@@ -46,6 +46,11 @@ pub(super) async fn get(link: &Link, stream: &str, query: &Value) -> Result<Opti
     Ok(Some(Kept { seq: m.seq, subject: m.subject, at: Timestamp::from_jiff(m.time), data: data.into() }))
 }
 
+/// The first message after `after` whose subject is one of these, as the stream's leader has it.
+pub(super) async fn next(link: &Link, stream: &str, after: Seq, subjects: &str) -> Result<Option<Kept>, Failure> {
+    get(link, stream, &json!({ "seq": after + 1, "next_by_subj": subjects })).await
+}
+
 #[derive(Deserialize)]
 struct Done {
     #[serde(default)]

@@ -81,6 +81,7 @@ pub(super) struct StreamState {
     pub bytes: u64,
     pub first_seq: Seq,
     pub last_seq: Seq,
+    pub consumer_count: usize,
 }
 
 pub(super) async fn info(link: &Link, stream: &str) -> Result<StreamInfo, Failure> {

@@ -15,6 +15,7 @@ mod fault_tests;
 mod feed;
 mod ingest;
 mod link;
+mod moving;
 mod names;
 mod options;
 mod outbox;
@@ -28,11 +29,11 @@ mod tests;
 
 pub use options::{Credentials, NatsOptions, OpenError, Part, Sizes, Tls};
 
+use super::moving::{SCOPES_KEY, Scopes};
 use super::{
     Claim, Commit, Doubt, FrameWrite, InRecord, Ingested, KeyId, Leader, Log, LogError, OutRecord, Outbox, Seq, Stored,
 };
 use async_trait::async_trait;
-use aws_lc_rs::hmac;
 use blobs::Blobs;
 use bucket::Bucket;
 use bytes::Bytes;
@@ -51,9 +52,6 @@ use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
 };
-
-/// The key of the names of blobs' scopes.
-const SCOPES_KEY: &str = "switchboard.scopes";
 
 /// The log on a broker. Dropping it ends what it follows; what was acknowledged stays.
 pub struct NatsLog {
@@ -93,7 +91,7 @@ impl NatsLog {
             link: link.clone(),
             bucket: names.bucket("BLOBS"),
             edges: edges.clone(),
-            scope_key: hmac::Key::new(hmac::HMAC_SHA256, &scopes),
+            scopes: Scopes::new(&scopes),
         });
         let doubt = Arc::new(Doubt::new());
         let inn = Feed::new(link.clone(), names.inn(), in_state.last_seq, doubt.clone(), Doubt::in_is_another);

@@ -97,6 +97,18 @@ pub(super) fn key(text: &str) -> String {
     if key.is_empty() { "=".into() } else { key }
 }
 
+/// The text whose key this is.
+pub(super) fn text_of(key: &str) -> String {
+    let mut parts = key.split('=');
+    let mut text = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let escaped = part.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        text.extend(escaped);
+        text.extend_from_slice(part.get(2..).unwrap_or_default().as_bytes());
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,5 +121,8 @@ mod tests {
         assert_eq!(key("a=2F"), "a=3D2F");
         assert_eq!(key("> *#:<@"), "=3E=20=2A=23=3A=3C=40");
         assert_eq!(key(""), "=");
+        for text in ["sms.s1.1.1", "poll/ä", ".a..b.", "a=2F", "> *#:<@", "", "x.y"] {
+            assert_eq!(text_of(&key(text)), text);
+        }
     }
 }

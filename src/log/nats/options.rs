@@ -1,5 +1,6 @@
 //! What the NATS backend is told, and why it may not start.
 
+use crate::log::LogError;
 use std::{path::PathBuf, time::Duration};
 use switchboard_adapter_sdk::Secret;
 use thiserror::Error;
@@ -133,6 +134,10 @@ pub enum OpenError {
         "JetStream does not answer on this broker: start nats-server with `-js` or a `jetstream` block, and see that this account may use it ({0})"
     )]
     NoJetStream(String),
+    #[error("{what} has been written to: move to a workspace, or to a broker, without one")]
+    Written { what: String },
+    #[error("the log cannot begin where the other one ends: {0}")]
+    Begin(LogError),
     #[error("{what} of the broker is not as configured: {differences}; {mend}")]
     Differs { what: String, differences: String, mend: String },
     #[error(

@@ -1,12 +1,13 @@
 //! Blobs and snapshots: large, so they are files beside the database, durable before anybody hears of them.
 
-use crate::log::{LogError, Seq, hash_of};
+use crate::log::{
+    LogError, Seq, hash_of,
+    moving::{Scopes, blob_parts, external_scope},
+};
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
-use siphasher::sip128::{Hasher128, SipHasher24};
 use std::{
     fs::{self, DirBuilder, File},
-    hash::Hasher,
     io::{self, ErrorKind, Write as _},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
@@ -22,18 +23,17 @@ pub(super) struct Files {
     /// Files that are being written; what is found here at start was not finished.
     unfinished: PathBuf,
     next: AtomicU64,
-    /// Scopes hold addresses of people; a directory's name must not.
-    hash_key: [u8; 16],
+    scopes: Scopes,
 }
 
 impl Files {
-    pub(super) fn open(dir: &Path, hash_key: [u8; 16]) -> io::Result<Files> {
+    pub(super) fn open(dir: &Path, scopes: Scopes) -> io::Result<Files> {
         let files = Files {
             blobs: dir.join("blobs"),
             snapshots: dir.join("snapshots"),
             unfinished: dir.join("unfinished"),
             next: AtomicU64::new(0),
-            hash_key,
+            scopes,
         };
         if files.unfinished.exists() {
             fs::remove_dir_all(&files.unfinished)?;
@@ -58,7 +58,15 @@ impl Files {
 
     pub(super) fn get_blob(&self, scope: &str, blob: &BlobRef) -> Result<Option<Bytes>, LogError> {
         let name = hash_of(blob)?;
-        let path = self.scope_dir(scope).join(name);
+        // What an adapter in another process stored was moved here under the name that it gave.
+        match self.read_blob(&self.scope_dir(scope), name)? {
+            None => self.read_blob(&self.blobs.join(external_scope(scope)), name),
+            found => Ok(found),
+        }
+    }
+
+    fn read_blob(&self, dir: &Path, name: &str) -> Result<Option<Bytes>, LogError> {
+        let path = dir.join(name);
         let Some(bytes) = read(&path)? else { return Ok(None) };
         if sha256_hex(&bytes) != name {
             return Err(LogError::Damaged(format!(
@@ -134,9 +142,35 @@ impl Files {
     }
 
     fn scope_dir(&self, scope: &str) -> PathBuf {
-        let mut hasher = SipHasher24::new_with_key(&self.hash_key);
-        hasher.write(scope.as_bytes());
-        self.blobs.join(format!("{:032x}", u128::from(hasher.finish128())))
+        self.blobs.join(self.scopes.name(scope))
+    }
+
+    /// The name of every blob.
+    pub(super) fn names(&self) -> Result<Vec<String>, LogError> {
+        let failed = |e: io::Error| LogError::Unavailable(format!("cannot list {}: {e}", self.blobs.display()));
+        let mut names = vec![];
+        for dir in fs::read_dir(&self.blobs).map_err(failed)? {
+            let dir = dir.map_err(failed)?;
+            for file in fs::read_dir(dir.path()).map_err(failed)? {
+                let file = file.map_err(failed)?;
+                names.push(format!("{}/{}", dir.file_name().to_string_lossy(), file.file_name().to_string_lossy()));
+            }
+        }
+        Ok(names)
+    }
+
+    pub(super) fn read_named(&self, name: &str) -> Result<Bytes, LogError> {
+        let (scope, hash) = blob_parts(name)?;
+        let there = self.read_blob(&self.blobs.join(scope), hash)?;
+        there.ok_or_else(|| LogError::Damaged(format!("the blob {hash} is gone")))
+    }
+
+    pub(super) fn take_named(&self, name: &str, bytes: &[u8]) -> Result<(), LogError> {
+        let (scope, hash) = blob_parts(name)?;
+        if sha256_hex(bytes) != hash {
+            return Err(LogError::Damaged(format!("the blob {hash} is not what it is named after")));
+        }
+        self.place(&self.blobs.join(scope), hash, &[bytes]).map_err(|e| write_error("a blob", &e))
     }
 
     /// Writes a file under another name, syncs it, gives it its name, and syncs that.
@@ -259,7 +293,7 @@ mod tests {
         fs::set_permissions(dir.path().join("blobs"), fs::Permissions::from_mode(0o755)).expect("chmod");
         drop(private(&file).expect("open"));
         assert_eq!((mode(&file), fs::read(&file).expect("read")), (0o600, b"kept".to_vec()));
-        let files = Files::open(dir.path(), [1; 16]).expect("open");
+        let files = Files::open(dir.path(), Scopes::new(&[1; 32])).expect("open");
         files.put_blob("sms/ann", b"a picture").expect("put");
         let folders = fs::read_dir(&files.blobs).expect("list").map(|e| e.expect("entry").path());
         for path in folders.chain([files.blobs.clone(), files.snapshots.clone(), files.unfinished.clone()]) {

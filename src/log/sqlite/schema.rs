@@ -1,7 +1,7 @@
 //! The database file: how it is opened, what it holds, and the counters that outlive what was trimmed.
 
 use super::{OpenError, SqliteOptions};
-use crate::log::Seq;
+use crate::log::{Seq, moving::SCOPES_KEY, seal::fresh_key};
 use rusqlite::{Connection, OpenFlags, config::DbConfig, params};
 use std::{path::Path, time::Duration};
 use switchboard_envelope::Timestamp;
@@ -9,7 +9,7 @@ use switchboard_envelope::Timestamp;
 /// `Swbd`, so that `file` and a stray database are told apart from ours.
 const APPLICATION_ID: i32 = 0x5377_6264;
 /// Raised when the tables change.
-const FORMAT: i32 = 1;
+const FORMAT: i32 = 2;
 const PAGE_BYTES: u64 = 4096;
 /// The writer's page cache grows up to this under load.
 const CACHE_KIB: i32 = 4 * 1024;
@@ -136,6 +136,8 @@ fn create(conn: &Connection) -> rusqlite::Result<()> {
     let tx = conn.unchecked_transaction()?;
     tx.execute_batch(TABLES)?;
     tx.execute("INSERT INTO meta VALUES ('hash_key', ?1)", params![key])?;
+    let scopes = fresh_key().map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
+    tx.execute("INSERT INTO keys VALUES (?1, ?2)", params![SCOPES_KEY, scopes])?;
     tx.pragma_update(None, "application_id", APPLICATION_ID)?;
     tx.pragma_update(None, "user_version", FORMAT)?;
     tx.commit()
@@ -144,6 +146,11 @@ fn create(conn: &Connection) -> rusqlite::Result<()> {
 /// The key of this database's id hashes.
 pub(super) fn hash_key(conn: &Connection) -> rusqlite::Result<[u8; 16]> {
     conn.query_row("SELECT value FROM meta WHERE name = 'hash_key'", [], |r| r.get(0))
+}
+
+/// The key of the names of blobs' directories, which moves with them.
+pub(super) fn scopes_key(conn: &Connection) -> rusqlite::Result<[u8; 32]> {
+    conn.query_row("SELECT value FROM keys WHERE id = ?1", [SCOPES_KEY], |r| r.get(0))
 }
 
 impl Counters {

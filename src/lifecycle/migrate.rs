@@ -1,0 +1,328 @@
+//! Moving a workspace from one log to another: everything that the log holds, under the same numbers, so that what refers to a
+//! frame or to a record still finds it. Neither daemon may run meanwhile. What was on its way to a provider when the old one ended
+//! is settled by a rebase when the new one starts.
+
+use super::open_log;
+use crate::config::Config;
+use crate::log::moving::{Begin, Blob, Movable, SCOPES_KEY};
+use crate::log::nats::{NatsLog, Part};
+use crate::log::seal::fresh_key;
+use crate::log::sqlite::{SqliteLog, lock_dir};
+use crate::log::{Class, Commit, FrameWrite, InRecord, Ingested, KeyId, Log, LogError, Seq, Stored};
+use crate::router::{RecoverError, request_rebase, state_of};
+use serde::Deserialize;
+use std::fs::File;
+use std::sync::Arc;
+use switchboard_routing_rules::state::State;
+use tokio::sync::mpsc;
+
+/// A cursor of a log that was moved away: where to. No daemon starts on it.
+const MOVED: &str = "moved";
+/// A cursor of a log that is being moved to, and how far that is; empty when it is done. No daemon starts on it before.
+const MOVING: &str = "moving";
+const COPYING: &str = "copying";
+const COPIED: &str = "copied";
+/// Cursors that say something of a place, and not of the workspace.
+const OF_THE_PLACE: [&str; 4] = [MOVED, MOVING, "rebase", "readyz"];
+/// Records read at once.
+const PAGE: usize = 256;
+
+/// Why a workspace was not moved.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    #[error("both configurations name the same log: give one whose `[log]` is the new place")]
+    Same,
+    #[error("workspace `{from}` cannot become `{to}`: both configurations must name the same `workspace`")]
+    Workspace { from: String, to: String },
+    #[error("there is nothing to move: the log of {0} is empty")]
+    Empty(String),
+    #[error("{0}: stop every process of this workspace, and its adapters in other processes, and migrate again")]
+    InUse(String),
+    #[error("this log was moved to {0}; it can be moved no more")]
+    MovedAway(String),
+    #[error(
+        "{0} holds a part of a workspace that was being moved: remove it (the directory, or the streams and buckets of this \
+         workspace) and migrate again"
+    )]
+    HalfMoved(String),
+    #[error("{0}")]
+    Open(String),
+    #[error("the old log: {0}")]
+    From(LogError),
+    #[error("the new log: {0}")]
+    To(LogError),
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    #[error("the new log does not hold what the old one does ({0}); the old one is as it was")]
+    Differs(&'static str),
+}
+
+/// What was moved.
+#[derive(Clone, Debug, Default)]
+pub struct Moved {
+    pub frames: u64,
+    pub inputs: u64,
+    pub keys: u64,
+    pub blobs: u64,
+    pub conversations: usize,
+    pub contacts: usize,
+    pub from: String,
+    pub to: String,
+}
+
+/// Says why no daemon may run on this log, if so.
+pub(super) async fn hinders(log: &dyn Log) -> Result<Option<String>, LogError> {
+    let marked = |mark: Option<String>| mark.filter(|m| !m.is_empty());
+    if let Some(to) = marked(log.get_cursor(MOVED).await?) {
+        return Ok(Some(format!("this log was moved to {to}: start the daemon with the configuration of that place")));
+    }
+    if marked(log.get_cursor(MOVING).await?).is_some() {
+        let why = "a workspace is being moved to this log, and is not here yet: run `switchboard migrate` again";
+        return Ok(Some(why.into()));
+    }
+    Ok(None)
+}
+
+/// One side of the move.
+struct Place {
+    log: Arc<dyn Movable>,
+    words: String,
+    _directory: Option<File>,
+}
+
+fn words(config: &Config) -> String {
+    match &config.log.nats {
+        None => format!("{}", config.log.path.display()),
+        Some(nats) => format!("{}, workspace {}", nats.servers.join(", "), config.workspace),
+    }
+}
+
+async fn open(config: &Config, begin: Option<&Begin>) -> Result<Place, MigrateError> {
+    let failed = |e: &dyn std::fmt::Display| MigrateError::Open(e.to_string());
+    let words = words(config);
+    let Some(nats) = &config.log.nats else {
+        let options = open_log::embedded(config);
+        let log = match begin {
+            Some(begin) => SqliteLog::begin(&config.log.path, &options, begin),
+            None => SqliteLog::open(&config.log.path, &options),
+        };
+        return Ok(Place { log: log.map_err(|e| failed(&e))?, words, _directory: None });
+    };
+    crate::log::sqlite::create_private(&config.log.path).map_err(|e| failed(&e))?;
+    // The two places may share a data directory; then the embedded side has locked it.
+    let directory = lock_dir(&config.log.path).ok();
+    let options = open_log::options(config, nats, &crate::outbound::process_name(), Part::All);
+    let log = match begin {
+        Some(begin) => NatsLog::begin(&options, begin).await,
+        None => NatsLog::open(&options).await,
+    };
+    Ok(Place { log: log.map_err(|e| failed(&e))?, words, _directory: directory })
+}
+
+/// Moves the workspace of one configuration to the log of the other.
+///
+/// # Errors
+/// With what stands in the way. The old log is as it was, unless the whole workspace is in the new one.
+pub async fn migrate(from: &Config, to: &Config, tell: &mut dyn FnMut(&str)) -> Result<Moved, MigrateError> {
+    if from.workspace != to.workspace {
+        return Err(MigrateError::Workspace { from: from.workspace.clone(), to: to.workspace.clone() });
+    }
+    if words(from) == words(to) && from.log.nats.is_some() == to.log.nats.is_some() {
+        return Err(MigrateError::Same);
+    }
+    if from.log.nats.is_none() && !from.log.path.join("log.db").exists() {
+        return Err(MigrateError::Empty(words(from)));
+    }
+    let old = open(from, None).await?;
+    if let Some(finished) = interrupted(&old, to).await? {
+        return Ok(finished);
+    }
+    // Asked before anything is read: reading makes consumers, too.
+    if !old.log.is_alone().await.map_err(MigrateError::From)? {
+        return Err(MigrateError::InUse(format!("another process uses {}", old.words)));
+    }
+    let log = old.log.clone() as Arc<dyn Log>;
+    let (first, last) = log.log_bounds().await.map_err(MigrateError::From)?;
+    if last == 0 {
+        return Err(MigrateError::Empty(old.words));
+    }
+    let limits = super::start::limits(from);
+    tell(&format!("reading the state of {}", old.words));
+    let state = state_of(&log, limits).await?;
+    let at = state.cursor.seq;
+    let kept = at > 0 && log.get_in(at).await.map_err(MigrateError::From)?.is_some();
+    let fresh = fresh_key().map_err(|e| MigrateError::Open(e.to_string()))?;
+    let scopes = log.put_key(SCOPES_KEY, fresh).await.map_err(MigrateError::From)?;
+    let begin = Begin { in_after: if kept { at - 1 } else { at }, log_after: first.saturating_sub(1), scopes };
+    let new = open(to, Some(&begin)).await?;
+    let set = async |mark: &str| new.log.put_cursor(MOVING, mark).await.map_err(MigrateError::To);
+    set(COPYING).await?;
+    let mut moved = Moved { from: old.words.clone(), to: new.words.clone(), ..Moved::default() };
+    copy(&old, &new, begin, &mut moved, tell).await?;
+    tell("comparing what the new log holds");
+    let there = state_of(&(new.log.clone() as Arc<dyn Log>), limits).await?;
+    compare(&state, &there)?;
+    (moved.conversations, moved.contacts) = (state.conversations.len(), state.contacts.len());
+    let since = new.log.now().await.map_err(MigrateError::To)?;
+    let why = format!("migrate: this workspace was moved here from {}", old.words);
+    request_rebase(new.log.as_ref(), since, &why).await.map_err(MigrateError::To)?;
+    finish(&old, &new, begin.in_after + moved.inputs, last).await?;
+    Ok(moved)
+}
+
+/// Finishes a move that was interrupted at its last step.
+async fn interrupted(old: &Place, to: &Config) -> Result<Option<Moved>, MigrateError> {
+    let marked = old.log.get_cursor(MOVED).await.map_err(MigrateError::From)?;
+    let Some(gone) = marked.filter(|mark| !mark.is_empty()) else { return Ok(None) };
+    if gone != words(to) {
+        return Err(MigrateError::MovedAway(gone));
+    }
+    let new = open(to, None).await?;
+    if new.log.get_cursor(MOVING).await.map_err(MigrateError::To)?.as_deref() != Some(COPIED) {
+        return Err(MigrateError::MovedAway(gone));
+    }
+    new.log.put_cursor(MOVING, "").await.map_err(MigrateError::To)?;
+    Ok(Some(Moved { from: old.words.clone(), to: new.words, ..Moved::default() }))
+}
+
+/// From here on the new log is the workspace's, and the old one is not.
+async fn finish(old: &Place, new: &Place, inputs: Seq, frames: Seq) -> Result<(), MigrateError> {
+    let more = old.log.read_in(inputs, 1).await.map_err(MigrateError::From)?;
+    let (_, last) = old.log.log_bounds().await.map_err(MigrateError::From)?;
+    // Whoever started meanwhile has written a frame.
+    if !more.is_empty() || last != frames {
+        return Err(MigrateError::InUse(format!("{} grew while it was moved", old.words)));
+    }
+    new.log.put_cursor(MOVING, COPIED).await.map_err(MigrateError::To)?;
+    old.log.put_cursor(MOVED, &new.words).await.map_err(MigrateError::From)?;
+    new.log.put_cursor(MOVING, "").await.map_err(MigrateError::To)
+}
+
+async fn copy(
+    old: &Place,
+    new: &Place,
+    begin: Begin,
+    moved: &mut Moved,
+    tell: &mut dyn FnMut(&str),
+) -> Result<(), MigrateError> {
+    tell("keys, cursors and files");
+    moved.keys = keys(old, new).await?;
+    cursors(old, new).await?;
+    moved.blobs = blobs(old, new).await?;
+    // Oldest first: the newest two are kept.
+    let mut snapshots = old.log.snapshots().await.map_err(MigrateError::From)?;
+    while let Some((at, bytes)) = snapshots.pop() {
+        new.log.put_snapshot(at, bytes).await.map_err(MigrateError::To)?;
+    }
+    tell("decisions");
+    moved.frames = frames(old, new, begin.log_after).await?;
+    tell("messages that wait for a decision");
+    moved.inputs = inputs(old, new, begin.in_after).await?;
+    Ok(())
+}
+
+async fn keys(old: &Place, new: &Place) -> Result<u64, MigrateError> {
+    let (found, mut rows) = mpsc::channel::<(KeyId, [u8; 32])>(64);
+    let mut count = 0;
+    let store = async {
+        while let Some((id, key)) = rows.recv().await {
+            if new.log.put_key(&id, key).await.map_err(MigrateError::To)? != key {
+                return Err(MigrateError::Differs("it has another key already"));
+            }
+            count += 1;
+        }
+        Ok(())
+    };
+    tokio::try_join!(async { old.log.send_keys(found).await.map_err(MigrateError::From) }, store)?;
+    Ok(count)
+}
+
+async fn cursors(old: &Place, new: &Place) -> Result<(), MigrateError> {
+    let (found, mut rows) = mpsc::channel::<(String, String)>(64);
+    let store = async {
+        while let Some((name, value)) = rows.recv().await {
+            if !OF_THE_PLACE.contains(&name.as_str()) {
+                new.log.put_cursor(&name, &value).await.map_err(MigrateError::To)?;
+            }
+        }
+        Ok(())
+    };
+    tokio::try_join!(async { old.log.send_cursors(found).await.map_err(MigrateError::From) }, store).map(drop)
+}
+
+async fn blobs(old: &Place, new: &Place) -> Result<u64, MigrateError> {
+    let (found, mut rows) = mpsc::channel::<Blob>(2);
+    let mut count = 0;
+    let store = async {
+        while let Some(blob) = rows.recv().await {
+            new.log.take_blob(blob).await.map_err(MigrateError::To)?;
+            count += 1;
+        }
+        Ok(())
+    };
+    tokio::try_join!(async { old.log.send_blobs(found).await.map_err(MigrateError::From) }, store)?;
+    Ok(count)
+}
+
+async fn frames(old: &Place, new: &Place, after: Seq) -> Result<u64, MigrateError> {
+    let mut last = after;
+    loop {
+        let page = old.log.read_log(last, PAGE).await.map_err(MigrateError::From)?;
+        if page.is_empty() {
+            return Ok(last - after);
+        }
+        for frame in page {
+            if frame.seq != last + 1 {
+                return Err(MigrateError::From(LogError::Damaged(format!("LOG has no frame {}", last + 1))));
+            }
+            let write = FrameWrite { bytes: frame.data, ..FrameWrite::default() };
+            match new.log.commit(last, write).await {
+                Commit::Done(seq) if seq == frame.seq => last = seq,
+                Commit::Unknown(why) => return Err(MigrateError::To(LogError::Unavailable(why))),
+                Commit::Done(_) | Commit::Conflict => {
+                    return Err(MigrateError::InUse(format!("{} is written to by somebody else", new.words)));
+                }
+            }
+        }
+    }
+}
+
+/// The id under which a record was stored.
+#[derive(Deserialize)]
+struct Id {
+    id: String,
+}
+
+fn id_of(record: &Stored) -> String {
+    let read = serde_json::from_slice::<Id>(&record.data);
+    // What is not an envelope is quarantined when it is read; until then any id does.
+    read.map_or_else(|_| format!("{}:moved:{}", record.channel, record.seq), |envelope| envelope.id)
+}
+
+async fn inputs(old: &Place, new: &Place, after: Seq) -> Result<u64, MigrateError> {
+    let mut last = after;
+    loop {
+        let page = old.log.read_in(last, PAGE).await.map_err(MigrateError::From)?;
+        if page.is_empty() {
+            return Ok(last - after);
+        }
+        for record in page {
+            let (seq, id) = (record.seq, id_of(&record));
+            let mut record = InRecord { id, channel: record.channel, class: Class::Vital, data: record.data };
+            let mut stored = new.log.ingest(record.clone()).await.map_err(MigrateError::To)?;
+            if stored == Ingested::Duplicate {
+                // The old log had forgotten the first one; who decides it has not. Every record keeps its number.
+                record.id = format!("{}:moved:{seq}", record.channel);
+                stored = new.log.ingest(record).await.map_err(MigrateError::To)?;
+            }
+            if stored != Ingested::Stored(seq) {
+                return Err(MigrateError::InUse(format!("{} is written to by somebody else", new.words)));
+            }
+            last = seq;
+        }
+    }
+}
+
+fn compare(old: &State, new: &State) -> Result<(), MigrateError> {
+    if old == new { Ok(()) } else { Err(MigrateError::Differs("its decisions make another state")) }
+}
