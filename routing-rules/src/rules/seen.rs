@@ -5,7 +5,7 @@ use super::fold::fold;
 use super::language;
 use crate::pack::template::{Values, Var};
 use crate::pack::{Name, RulePack, RunOutcome, SeenMessage, SeenState, SetTarget};
-use std::cell::{OnceCell, RefCell};
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 pub(crate) struct Seen<'a> {
@@ -26,7 +26,8 @@ pub(crate) struct Texts {
     clock: OnceCell<(usize, u16)>,
     language: OnceCell<Option<&'static str>>,
     /// Opening hours that were asked for.
-    hours: RefCell<BTreeMap<Name, Option<bool>>>,
+    #[expect(clippy::disallowed_types, reason = "it keeps what is worked out for one run, and is no state")]
+    hours: std::cell::RefCell<BTreeMap<Name, Option<bool>>>,
 }
 
 impl Texts {

@@ -16,7 +16,7 @@ impl Bits {
     /// All of `count` positions.
     pub(crate) fn all(count: usize) -> Bits {
         let mut words = vec![u64::MAX; count.div_ceil(WORD)];
-        if let Some(last) = words.last_mut().filter(|_| count % WORD != 0) {
+        if let Some(last) = words.last_mut().filter(|_| !count.is_multiple_of(WORD)) {
             *last = (1 << (count % WORD)) - 1;
         }
         Bits(words.into())
