@@ -481,7 +481,7 @@ fn sizes_are_capped() {
     let ends = "\nqueues: { q: {} }\ndefault: { queue: q }\n";
     let long = load(format!("replies: {{ a: {} }}{ends}", "x".repeat(20_000))).unwrap_err();
     assert!(long[0].message.contains("20000 bytes"), "{long:?}");
-    let huge = load(format!("# {}{ends}", "x".repeat(2_000_000))).unwrap_err();
+    let huge = load(format!("# {}{ends}", "x".repeat(5_000_000))).unwrap_err();
     assert!(huge[0].message.contains("too large"), "{huge:?}");
     let many: String =
         (0..10_001).map(|i| format!("  - {{ name: r{i}, then: {{ tag: a }}, continue: true }}\n")).collect();

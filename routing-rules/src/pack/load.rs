@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// Sizes that a pack may have; each is far above what people write.
 const MAX_FILES: usize = 500;
-const MAX_FILE: usize = 1024 * 1024;
+const MAX_FILE: usize = 4 * 1024 * 1024;
 const MAX_PACK: usize = 8 * 1024 * 1024;
 const MAX_RULES: usize = 10_000;
 const MAX_NAMED: usize = 5_000;
