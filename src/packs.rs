@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use switchboard_envelope::BlobRef;
 use switchboard_routing_rules::pack::{Environment, Loaded, PackTest, Problem, QUICKSTART, files};
-use switchboard_routing_rules::{RulePack, State};
+use switchboard_routing_rules::{RulePack, State, trial};
 
 /// The scope of pack blobs.
 const SCOPE: &str = "packs";
@@ -60,15 +60,26 @@ impl Source {
         }
     }
 
-    /// Problems named by the path from here, so that a terminal or an editor finds them.
-    fn placed(&self, problems: Vec<Problem>) -> Vec<Problem> {
-        let name = |file: String| match self {
+    /// A file of it by the path from here, so that a terminal or an editor finds it.
+    fn name(&self, file: String) -> String {
+        match self {
             Source::Path(path) if path.is_dir() => path.join(file).display().to_string(),
             Source::Path(path) => path.display().to_string(),
             Source::BuiltIn => format!("(compiled in) {file}"),
             Source::Files(_) => file,
-        };
-        problems.into_iter().map(|p| Problem { file: name(p.file), ..p }).collect()
+        }
+    }
+
+    fn placed(&self, problems: Vec<Problem>) -> Vec<Problem> {
+        problems.into_iter().map(|p| Problem { file: self.name(p.file), ..p }).collect()
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Source::Path(path) => path.display().to_string(),
+            Source::BuiltIn => "compiled in".into(),
+            Source::Files(_) => "in memory".into(),
+        }
     }
 }
 
@@ -122,6 +133,18 @@ pub fn load(source: &Source, environment: &Environment) -> Result<Checked, PackE
     Ok(Checked { pack, tests, warnings: source.placed(warnings) })
 }
 
+/// What the tests of a pack say is wrong with it: each that fails, with its place and why.
+#[must_use]
+pub fn failing(source: &Source, checked: &Checked) -> Vec<String> {
+    let tests = checked.tests.iter().map(|test| (test, trial::run(&checked.pack, test).faults));
+    let failed = tests.filter(|(_, faults)| !faults.is_empty());
+    let said = |(test, faults): (&PackTest, Vec<String>)| {
+        let file = source.name(test.at.file.to_string());
+        format!("{file}:{}:{}: the test “{}” fails: {}", test.at.line, test.at.column, test.name, faults.join("; "))
+    };
+    failed.map(said).collect()
+}
+
 impl Packs {
     #[must_use]
     pub fn new(source: Source, environment: Environment) -> Packs {
@@ -157,6 +180,20 @@ impl Packs {
         let blob = log.put_blob(SCOPE, pack.to_blob().into()).await?;
         log.put_cursor(&cursor_name(pack.hash()), &blob.0).await?;
         Ok((self.keep(pack), warnings))
+    }
+
+    /// The hash of the pack on disk; `None` when it cannot be used.
+    pub async fn on_disk(&self) -> Option<String> {
+        self.read().await.ok().map(|checked| checked.pack.hash().to_owned())
+    }
+
+    /// What the tests of the pack on disk say is wrong with it, a line each.
+    ///
+    /// # Errors
+    /// As [`Packs::stage`].
+    pub async fn failing(&self) -> Result<Vec<String>, PackError> {
+        let checked = self.read().await?;
+        Ok(failing(&self.source, &checked))
     }
 
     /// A pack that the log knows.
@@ -204,7 +241,17 @@ impl Packs {
             (Ok(loaded), in_force) => {
                 let known = log.get_cursor(&cursor_name(loaded.pack.hash())).await?.is_some();
                 match in_force {
-                    Some(pack) if known => Ok(pack),
+                    Some(pack) if known => {
+                        if pack.hash() != loaded.pack.hash() {
+                            tracing::warn!(
+                                on_disk = loaded.pack.hash(),
+                                in_force = pack.hash(),
+                                "the pack on disk ({}) is not the one in force: `switchboard rules reload` puts it in force",
+                                self.source.shown()
+                            );
+                        }
+                        Ok(pack)
+                    }
                     _ => Ok(self.stage(log).await?.0),
                 }
             }

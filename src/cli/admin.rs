@@ -1,7 +1,7 @@
 //! Administering a running daemon: each command is one request, or a few. Conversations are in their own file.
 
 use super::api::{Api, encoded};
-use super::list::{Common, List, address, first, lookup, since, text};
+use super::list::{Common, List, address, first, id, lookup, since, text};
 use super::screen::{Screen, plain, span};
 use super::{ConfigArg, Done, Failure};
 use crate::config::Environment;
@@ -61,7 +61,7 @@ enum Presence {
 
 impl Agents {
     pub async fn run(self, at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Done {
-        let api = Api::open(at, env)?;
+        let api = Api::open(at, env)?.under(self.common.idempotency_key.as_deref());
         if let Some(AgentsCommand::Presence { id, presence }) = self.command {
             let word = match presence {
                 Presence::Available => "available",
@@ -109,7 +109,7 @@ enum QueuesCommand {
 
 impl Queues {
     pub async fn run(self, at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Done {
-        let api = Api::open(at, env)?;
+        let api = Api::open(at, env)?.under(self.common.idempotency_key.as_deref());
         let (None | Some(QueuesCommand::List)) = self.command;
         let list = List {
             path: "/queues",
@@ -145,7 +145,7 @@ enum ChannelsCommand {
 
 impl Channels {
     pub async fn run(self, at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Done {
-        let api = Api::open(at, env)?;
+        let api = Api::open(at, env)?.under(self.common.idempotency_key.as_deref());
         let (id, action, said) = match self.command {
             Some(ChannelsCommand::Pause { id }) => (id, "pause", "is paused"),
             Some(ChannelsCommand::Resume { id }) => (id, "resume", "sends again"),
@@ -188,73 +188,9 @@ fn channel_state(c: &Value) -> String {
     match lookup(c, "paused") {
         Value::Bool(true) => "paused".into(),
         Value::Bool(false) if state.is_empty() => "running".into(),
+        _ if state == "unheard" => "not heard of yet".into(),
         _ => state,
     }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Contacts {
-    #[command(flatten)]
-    common: Common,
-    #[command(subcommand)]
-    command: Option<ContactsCommand>,
-}
-
-#[derive(Debug, Subcommand)]
-enum ContactsCommand {
-    /// List them, or find one by an identity (the default)
-    List {
-        /// As phone:+15551230001
-        #[arg(long)]
-        identity: Option<String>,
-        #[command(flatten)]
-        limit: Limit,
-    },
-    /// Show one
-    Show { id: String },
-}
-
-impl Contacts {
-    pub async fn run(self, at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Done {
-        let api = Api::open(at, env)?;
-        let (identity, limit) = match self.command {
-            Some(ContactsCommand::Show { id }) => {
-                let contact = api.get(&format!("/contacts/{}", encoded(&id))).await?;
-                return if self.common.json {
-                    done(&contact, &self.common, screen, "")
-                } else {
-                    show_fields(&contact, screen)
-                };
-            }
-            Some(ContactsCommand::List { identity, limit }) => (identity, limit.limit),
-            None => (None, ROWS),
-        };
-        let query = identity.into_iter().map(|i| ("identity", i)).collect();
-        let list = List { path: "/contacts", key: "contacts", query, limit, empty: "no contacts" };
-        let heads = ["ID", "NAME", "IDENTITIES", "TAGS"];
-        list.show(&api, &self.common, screen, &heads, |c, _| {
-            vec![text(c, "id"), text(c, "name"), text(c, "identities"), text(c, "tags")]
-        })
-        .await
-    }
-}
-
-fn show_fields(value: &Value, screen: &mut Screen) -> Done {
-    let Some(map) = value.as_object() else {
-        return Err(Failure::Failed("the daemon's answer is not an object".into()));
-    };
-    for (key, value) in map {
-        let shown = match value {
-            Value::Object(map) => {
-                map.iter().map(|(k, v)| format!("{k}={}", text(v, ""))).collect::<Vec<_>>().join(", ")
-            }
-            other => text(other, ""),
-        };
-        if !shown.is_empty() {
-            screen.out(&format!("{key}: {}", plain(&shown)));
-        }
-    }
-    Ok(())
 }
 
 #[derive(Debug, Args)]
@@ -270,14 +206,20 @@ enum DeadLettersCommand {
     /// List them, newest first (the default)
     List(Limit),
     /// Send one again, at the end of its conversation; the customer may get it twice if its reason is `unknown`
-    Resend { id: String },
+    Resend {
+        #[arg(value_parser = id)]
+        id: String,
+    },
     /// Give one up
-    Drop { id: String },
+    Drop {
+        #[arg(value_parser = id)]
+        id: String,
+    },
 }
 
 impl DeadLetters {
     pub async fn run(self, at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Done {
-        let api = Api::open(at, env)?;
+        let api = Api::open(at, env)?.under(self.common.idempotency_key.as_deref());
         let limit = match self.command {
             Some(DeadLettersCommand::Resend { id }) => {
                 let answer = api.post(&format!("/dead-letters/{}/resend", encoded(&id)), json!({})).await?;
@@ -295,7 +237,7 @@ impl DeadLetters {
             key: "dead_letters",
             query: vec![],
             limit,
-            empty: "no dead letters: everything was sent",
+            empty: "no dead letters: nothing waits for a decision",
         };
         let heads = ["ID", "CHANNEL", "TO", "REASON", "CODE", "SINCE", "DETAIL"];
         list.show(&api, &self.common, screen, &heads, |d, now| {
@@ -326,12 +268,20 @@ enum QuarantineCommand {
     /// List it, newest first (the default)
     List(Limit),
     /// Read one again, after a fix
-    Retry { id: String },
+    Retry {
+        #[arg(value_parser = id)]
+        id: String,
+    },
+    /// Give one up: what it says reaches nobody
+    Drop {
+        #[arg(value_parser = id)]
+        id: String,
+    },
 }
 
 impl Quarantine {
     pub async fn run(self, at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Done {
-        let api = Api::open(at, env)?;
+        let api = Api::open(at, env)?.under(self.common.idempotency_key.as_deref());
         let limit = match self.command {
             Some(QuarantineCommand::Retry { id }) => {
                 let answer = api.post(&format!("/quarantine/{}/retry", encoded(&id)), json!({})).await?;
@@ -343,6 +293,10 @@ impl Quarantine {
                 };
                 done(&answer, &self.common, screen, &format!("{id} {said}"))?;
                 return if again { Ok(()) } else { Err(Failure::Failed(String::new())) };
+            }
+            Some(QuarantineCommand::Drop { id }) => {
+                let answer = api.delete(&format!("/quarantine/{}", encoded(&id))).await?;
+                return done(&answer, &self.common, screen, &format!("{id} is given up"));
             }
             Some(QuarantineCommand::List(limit)) => limit.limit,
             None => ROWS,

@@ -2,16 +2,23 @@
 
 use super::{ConfigArg, Failure};
 use crate::config::{self, Environment, Source};
+use crate::random;
 use bytes::Bytes;
 use http::Method;
 use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
+use switchboard_adapter_sdk::signature::to_hex;
 use switchboard_adapter_sdk::{Call, CallBody, CallError, Client, Secret};
 
 /// How long an answer may take: a reload compiles a pack and waits for the router.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a change whose fate is not known is asked for again, under its key.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The wait before it is, doubled each time.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(4);
 
 /// A running daemon, and the right to ask it.
 pub(crate) struct Api {
@@ -20,6 +27,23 @@ pub(crate) struct Api {
     /// The configuration that said so; `None` when it was `SWITCHBOARD_URL`.
     said_by: Option<Source>,
     token: Option<Secret>,
+    /// Where a token was looked for.
+    looked_in: Option<PathBuf>,
+    /// The key that a person gave, to repeat what may have been taken.
+    key: Option<String>,
+    patience: Duration,
+}
+
+/// What came of one request.
+enum Answered {
+    Done(Value),
+    /// It was not done, and asking again would change nothing.
+    No(Failure),
+    /// It may be done by asking again; `maybe` when it may have been done already.
+    Again {
+        failure: Failure,
+        maybe: bool,
+    },
 }
 
 impl Api {
@@ -35,9 +59,16 @@ impl Api {
             (None, Some(k)) => (format!("http://{}", reachable(k.listen)), Some(k.source.clone())),
             (None, None) => ("http://127.0.0.1:8081".into(), None),
         };
-        let token = token.map(Secret::new).or_else(|| known.and_then(|k| stored_token(&k.data)));
+        let looked_in = known.map(|k| k.data.join("admin.token"));
+        let token = token.map(Secret::new).or_else(|| looked_in.as_deref().and_then(stored_token));
         let client = Client::new().map_err(|e| Failure::Failed(e.to_string()))?;
-        Ok(Api { client, url, said_by, token })
+        Ok(Api { client, url, said_by, token, looked_in, key: None, patience: PATIENCE })
+    }
+
+    /// Changes are made under this key, if one is given.
+    pub fn under(mut self, key: Option<&str>) -> Api {
+        self.key = key.map(str::to_owned);
+        self
     }
 
     pub async fn get(&self, path: &str) -> Result<Value, Failure> {
@@ -52,30 +83,98 @@ impl Api {
         self.ask(Method::PUT, path, Some(body)).await
     }
 
+    pub async fn patch(&self, path: &str, body: Value) -> Result<Value, Failure> {
+        self.ask(Method::PATCH, path, Some(body)).await
+    }
+
     pub async fn delete(&self, path: &str) -> Result<Value, Failure> {
         self.ask(Method::DELETE, path, None).await
     }
 
+    /// A change carries a key, so that it can be asked for again when its answer is lost, and is still made once.
     async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, Failure> {
+        if method == Method::GET {
+            return match self.once(method, path, None, None).await {
+                Answered::Done(value) => Ok(value),
+                Answered::No(failure) | Answered::Again { failure, .. } => Err(failure),
+            };
+        }
+        let key = self.key.clone().map_or_else(new_key, Ok)?;
+        let began = tokio::time::Instant::now();
+        let (mut wait, mut maybe_done) = (FIRST_WAIT, false);
+        loop {
+            let failure = match self.once(method.clone(), path, body.clone(), Some(&key)).await {
+                Answered::Done(value) => return Ok(value),
+                Answered::No(failure) => return Err(failure),
+                // Nothing has arrived, and nobody is there.
+                Answered::Again { failure: failure @ Failure::Unreachable(_), maybe: false } if !maybe_done => {
+                    return Err(failure);
+                }
+                Answered::Again { failure, maybe } => {
+                    maybe_done |= maybe;
+                    failure
+                }
+            };
+            if began.elapsed() + wait > self.patience {
+                return Err(if maybe_done { undecided(failure, path, &key) } else { failure });
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    async fn once(&self, method: Method, path: &str, body: Option<Value>, key: Option<&str>) -> Answered {
         let mut headers = vec![("accept", "application/json".to_owned())];
         if let Some(token) = &self.token {
             headers.push(("authorization", format!("Bearer {}", token.expose())));
         }
+        headers.extend(key.map(|key| ("idempotency-key", key.to_owned())));
         let body = body.map_or(CallBody::Empty, |b| CallBody::Bytes("application/json", Bytes::from(b.to_string())));
         let call = Call { method, url: format!("{}/api/v1{path}", self.url), headers, body, timeout: TIMEOUT };
-        let answer = self.client.call(call).await.map_err(|e| self.unreachable(&e))?;
+        let answer = match self.client.call(call).await {
+            Ok(answer) => answer,
+            Err(e) => {
+                let maybe = matches!(e, CallError::Lost(_));
+                return Answered::Again { failure: self.unreachable(&e), maybe };
+            }
+        };
         if answer.status == 204 || answer.body.is_empty() && answer.status < 300 {
-            return Ok(Value::Null);
+            return Answered::Done(Value::Null);
         }
         let body = serde_json::from_slice::<Value>(&answer.body);
+        let failed = |said: String| Answered::No(Failure::Failed(said));
         match (answer.status, body) {
-            (200..300, Ok(body)) => Ok(body),
-            (401, _) if self.token.is_none() => Err(Failure::Failed(
-                "the daemon asks for a token: set SWITCHBOARD_TOKEN, or run this as the user that can read admin.token in its data directory".into(),
+            (200..300, Ok(body)) => Answered::Done(body),
+            (401, _) => failed(self.unknown_here()),
+            (503, Ok(problem)) => {
+                let detail = problem.get("detail").and_then(Value::as_str).unwrap_or_default();
+                // The log was asked, and did not answer; every other 503 says that nothing was done.
+                let asked = problem.get("code").and_then(Value::as_str) == Some("log_unavailable");
+                let maybe = asked && !detail.contains("nothing was done");
+                Answered::Again { failure: Failure::Failed(problem_sentence(503, &problem)), maybe }
+            }
+            (status, Ok(problem)) if status >= 400 => failed(problem_sentence(status, &problem)),
+            (status, _) => failed(format!(
+                "{} answered {status} with something that is not the API's: is SWITCHBOARD_URL the admin address?",
+                self.url
             )),
-            (401, _) => Err(Failure::Failed("the daemon does not know this token: is SWITCHBOARD_TOKEN, or admin.token in the data directory, the one of this daemon?".into())),
-            (status, Ok(problem)) if status >= 400 => Err(Failure::Failed(problem_sentence(status, &problem))),
-            (status, _) => Err(Failure::Failed(format!("{} answered {status} with something that is not the API's: is SWITCHBOARD_URL the admin address?", self.url))),
+        }
+    }
+
+    /// Why the daemon does not know who asks.
+    fn unknown_here(&self) -> String {
+        match (&self.token, &self.looked_in) {
+            (Some(_), _) => {
+                "the daemon does not know this token: is SWITCHBOARD_TOKEN, or admin.token in the data directory, \
+                             the one of this daemon?"
+                    .into()
+            }
+            (None, Some(path)) => format!(
+                "the daemon asks for a token, and {} cannot be read: set SWITCHBOARD_TOKEN, or be the user that can read it; \
+                 where the daemon runs with another configuration or from another directory, name that by --config, or cd to it",
+                path.display()
+            ),
+            (None, None) => "the daemon asks for a token: set SWITCHBOARD_TOKEN".into(),
         }
     }
 
@@ -141,10 +240,34 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-fn stored_token(data: &std::path::Path) -> Option<Secret> {
-    let text = std::fs::read_to_string(data.join("admin.token")).ok()?;
+fn stored_token(file: &std::path::Path) -> Option<Secret> {
+    let text = std::fs::read_to_string(file).ok()?;
     let token = text.trim();
     (!token.is_empty()).then(|| Secret::new(token))
+}
+
+/// A key that nobody else takes.
+fn new_key() -> Result<String, Failure> {
+    random::bytes::<16>().map(|b| to_hex(&b)).map_err(|e| Failure::Failed(e.to_string()))
+}
+
+/// A change that may have been made: what was seen last, where to look, and how to ask again without making it twice.
+fn undecided(last: Failure, path: &str, key: &str) -> Failure {
+    let look = match path.strip_prefix("/conversations/").and_then(|rest| rest.split_once('/')) {
+        Some((id, _)) => format!("look at `switchboard conversations show {id}` before repeating it"),
+        None => "look whether it was done before repeating it".to_owned(),
+    };
+    let add = |said: String| {
+        let said = said.split("; repeat the request").next().unwrap_or_default().to_owned();
+        format!(
+            "{said}; it may have been taken: {look}, or repeat it with `--idempotency-key {key}`, which cannot do it twice"
+        )
+    };
+    match last {
+        Failure::Failed(said) => Failure::Failed(add(said)),
+        Failure::Usage(said) => Failure::Usage(add(said)),
+        Failure::Unreachable(said) => Failure::Unreachable(add(said)),
+    }
 }
 
 /// A problem document (RFC 9457) as one sentence, with what is wrong field by field where that says more.
@@ -182,6 +305,7 @@ fn field(pointer: &str) -> String {
 /// The API's hints name keys of a request's body; here one types flags.
 fn in_our_words(sentence: &str) -> String {
     let told = sentence.replace("add `\"take\": true` to take it", "add `--take` to take it");
+    let told = told.replace("add `\"force\": true` to put it", "add `--force` to put it");
     told.replace("add `agent`", "add `--agent`")
 }
 
@@ -248,6 +372,95 @@ mod tests {
         for (listen, at) in [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("10.0.0.1:1", "10.0.0.1:1")] {
             assert_eq!(reachable(listen.parse().expect("an address")).to_string(), at);
         }
+    }
+
+    /// Answers what it is told to, in order and then the last for ever, and keeps the heads of the requests.
+    async fn answering(answers: &[&str]) -> (Api, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let seen = std::sync::Arc::new(std::sync::Mutex::new(vec![]));
+        let (kept, answers) =
+            (std::sync::Arc::clone(&seen), answers.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>());
+        tokio::spawn(async move {
+            for n in 0.. {
+                let Ok((mut socket, _)) = listener.accept().await else { return };
+                let (mut bytes, mut part) = (vec![], [0; 4096]);
+                while !bytes.windows(4).any(|w| w == b"\r\n\r\n") {
+                    let read = socket.read(&mut part).await.unwrap_or(0);
+                    if read == 0 {
+                        break;
+                    }
+                    bytes.extend_from_slice(&part[..read]);
+                }
+                kept.lock().expect("kept").push(String::from_utf8_lossy(&bytes).to_lowercase());
+                let answer = answers.get(n).or(answers.last()).expect("an answer");
+                let _ = socket.write_all(answer.as_bytes()).await;
+            }
+        });
+        let client = Client::new().expect("a client");
+        let api = Api {
+            client,
+            url,
+            said_by: None,
+            token: None,
+            looked_in: None,
+            key: None,
+            patience: Duration::from_secs(3),
+        };
+        (api, seen)
+    }
+
+    fn answer(status: &str, body: &Value) -> String {
+        let body = body.to_string();
+        format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
+    }
+
+    fn key_of(head: &str) -> String {
+        let line = head.lines().find_map(|l| l.strip_prefix("idempotency-key: "));
+        line.expect("every change has a key").to_owned()
+    }
+
+    #[tokio::test]
+    async fn a_change_whose_answer_is_lost_is_asked_for_again_under_the_same_key() {
+        let outage = answer(
+            "503 Service Unavailable",
+            &json!({ "code": "log_unavailable",
+            "detail": "the log did not answer; repeat the request under the same Idempotency-Key" }),
+        );
+        // The second is cut off before its answer.
+        let (api, seen) = answering(&[&outage, "", &answer("202 Accepted", &json!({ "id": "m1" }))]).await;
+        let sent = api.post("/conversations/c1/reply", json!({ "text": "hi" })).await;
+        assert_eq!(sent, Ok(json!({ "id": "m1" })));
+        let keys: Vec<String> = seen.lock().expect("seen").iter().map(|head| key_of(head)).collect();
+        assert!(keys.len() == 3 && keys.iter().all(|k| *k == keys[0] && k.len() == 32), "{keys:?}");
+
+        // One that stays undecided says so, and how to go on.
+        let (api, seen) = answering(&[&outage]).await;
+        let Err(Failure::Failed(said)) = api.post("/conversations/c1/reply", json!({ "text": "hi" })).await else {
+            panic!("an outage is no success")
+        };
+        let key = key_of(&seen.lock().expect("seen")[0]);
+        for part in ["may have been taken", "`switchboard conversations show c1`", &format!("--idempotency-key {key}")]
+        {
+            assert!(said.contains(part), "{part} is not in {said}");
+        }
+        assert!(!said.contains("Idempotency-Key"), "{said}");
+        let (api, seen) = answering(&[&answer("202 Accepted", &json!({}))]).await;
+        api.under(Some("mine")).post("/conversations/c1/reply", json!({})).await.expect("taken");
+        assert_eq!(key_of(&seen.lock().expect("seen")[0]), "mine");
+    }
+
+    #[tokio::test]
+    async fn what_was_refused_is_not_asked_for_again_and_a_full_log_is_not_called_a_maybe() {
+        let (api, seen) = answering(&[&answer("409 Conflict", &json!({ "detail": "it is with ann" }))]).await;
+        let refused = api.post("/conversations/c1/reply", json!({})).await;
+        assert_eq!(refused, Err(Failure::Failed("it is with ann".into())));
+        assert_eq!(seen.lock().expect("seen").len(), 1);
+        let full = answer("503 Service Unavailable", &json!({ "code": "log_full", "detail": "nothing was done" }));
+        let (api, seen) = answering(&[&full]).await;
+        assert_eq!(api.post("/messages", json!({})).await, Err(Failure::Failed("nothing was done".into())));
+        assert!(seen.lock().expect("seen").len() > 1, "there may be room again");
     }
 
     #[test]

@@ -18,16 +18,18 @@ pub(crate) fn run(at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Don
     for problem in &inspected.problems {
         screen.err(&problem.to_string());
     }
+    let mut failing = 0;
     let mut summary = vec![format!("configuration: {}", inspected.source)];
     if let Some(config) = &inspected.config {
         // A channel with an error is not among the channels, and a rule that names it is not wrong for that.
         let known = if errors == 0 { packs::environment(config) } else { PackEnvironment::default() };
         match pack(config, &known) {
-            Ok((lines, found)) => {
-                warnings += found.len();
-                found.iter().for_each(|w| screen.err(w));
+            Ok(found) => {
+                warnings += found.warnings.len();
+                found.warnings.iter().chain(&found.failing).for_each(|line| screen.err(line));
+                failing = found.failing.len();
                 summary.extend(configured(config));
-                summary.extend(lines);
+                summary.extend(found.lines);
             }
             Err(found) => {
                 errors += found.len();
@@ -39,16 +41,32 @@ pub(crate) fn run(at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Don
         return Err(Failure::Failed(counted(errors, warnings)));
     }
     screen.out(&summary.join("\n"));
+    if failing > 0 {
+        let tests = count(failing, "test");
+        return Err(Failure::Failed(format!(
+            "{tests} of the rule pack fail: `rules reload` would refuse it without --force"
+        )));
+    }
     screen.out(&if warnings == 0 { "ok".to_owned() } else { format!("ok, with {}", count(warnings, "warning")) });
     Ok(())
 }
 
+/// A pack that could be put in force.
+#[derive(Default)]
+struct Pack {
+    /// What it holds.
+    lines: Vec<String>,
+    warnings: Vec<String>,
+    /// Its tests that fail, a line each.
+    failing: Vec<String>,
+}
+
 /// What the pack holds with its warnings, or its errors.
-fn pack(config: &Config, known: &PackEnvironment) -> Result<(Vec<String>, Vec<String>), Vec<String>> {
+fn pack(config: &Config, known: &PackEnvironment) -> Result<Pack, Vec<String>> {
     let directory = config.rules.as_ref();
     if directory.is_some_and(|d| !d.is_dir()) {
         // Said already, with the place in the configuration.
-        return Ok((vec![], vec![]));
+        return Ok(Pack::default());
     }
     let read = packs::load(&packs::Source::of(config.rules.clone()), known).map_err(|e| match e {
         PackError::Problems(problems) => problems.iter().map(ToString::to_string).collect(),
@@ -69,8 +87,9 @@ fn pack(config: &Config, known: &PackEnvironment) -> Result<(Vec<String>, Vec<St
         count(p.agents().len(), "agent"),
         count(read.tests.len(), "test"),
     ];
+    let failing = packs::failing(&packs::Source::of(config.rules.clone()), &read);
     let line = format!("rules: {from}: {}, hash {}", held.join(", "), short(p.hash()));
-    Ok((vec![line], read.warnings.iter().map(warning).collect()))
+    Ok(Pack { lines: vec![line], warnings: read.warnings.iter().map(warning).collect(), failing })
 }
 
 /// A warning of a pack as one line.
@@ -150,6 +169,27 @@ mod tests {
             assert!(said.contains(part), "{part} is not in {said}");
         }
         assert!(!said.contains("s3cr3t-value"));
+    }
+
+    #[test]
+    fn a_pack_whose_own_tests_fail_is_said_with_the_place_of_the_test() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let pack = dir.path().join("pack");
+        std::fs::create_dir(&pack).expect("made");
+        let write = |name: &str, text: &str| std::fs::write(pack.join(name), text).expect("written");
+        write("pack.yaml", "queues: { everyone: {}, billing: {} }\ndefault: { queue: everyone }\n");
+        let test = "tests:\n  - name: Wrong\n    message: { kind: sms, text: hi }\n    expect: { queue: billing }\n";
+        write("a_test.yaml", test);
+        let path = dir.path().join("switchboard.toml");
+        std::fs::write(&path, "[rules]\npath = \"pack\"\n[channels.site]\nkind = \"webchat\"\n").expect("written");
+        let mut screen = Screen::of_test(None);
+        let done = run(&ConfigArg { config: Some(path) }, &Environment::default(), &mut screen);
+        let said = screen.kept.unwrap_or_default();
+        assert!(matches!(&done, Err(Failure::Failed(m)) if m.contains("1 test of the rule pack fail")), "{done:?}");
+        assert!(
+            said.contains("a_test.yaml:2:") && said.contains("“Wrong”") && !said.contains("nothing would start"),
+            "{said}"
+        );
     }
 
     #[test]

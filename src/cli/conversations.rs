@@ -2,12 +2,13 @@
 
 use super::admin::{Limit, ROWS, done};
 use super::api::{Api, encoded};
-use super::list::{Common, List, address, ago, first, lookup, since, text};
+use super::list::{Common, List, address, ago, first, id, lookup, since, text};
 use super::screen::{Screen, plain};
-use super::{ConfigArg, Done};
+use super::{ConfigArg, Done, Failure};
 use crate::config::Environment;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use switchboard_envelope::Timestamp;
 
 #[derive(Debug, Args)]
 pub(crate) struct Conversations {
@@ -19,16 +20,19 @@ pub(crate) struct Conversations {
 
 #[derive(Clone, Debug, Args)]
 struct ConversationFilter {
-    /// queued, offered, assigned, pending, snoozed, closed or open
+    /// queued, offered, assigned, pending, snoozed, closed or open; several with commas between
     #[arg(long)]
     state: Option<String>,
+    /// The id of a queue
     #[arg(long)]
     queue: Option<String>,
+    /// The id of an agent
     #[arg(long)]
     agent: Option<String>,
+    /// The id of a channel
     #[arg(long)]
     channel: Option<String>,
-    /// A contact's id
+    /// A contact's id, or an identity, as phone:+15551230001
     #[arg(long)]
     contact: Option<String>,
     #[command(flatten)]
@@ -40,9 +44,13 @@ enum ConversationsCommand {
     /// List them, newest first (the default)
     List(ConversationFilter),
     /// Show one with its messages
-    Show { id: String },
+    Show {
+        #[arg(value_parser = id)]
+        id: String,
+    },
     /// Answer the customer
     Reply {
+        #[arg(value_parser = id)]
         id: String,
         text: String,
         /// Answer although another agent has it
@@ -54,31 +62,51 @@ enum ConversationsCommand {
     },
     /// Add a note that the customer does not see
     Note {
+        #[arg(value_parser = id)]
         id: String,
         text: String,
+        /// The agent for whom you write it
         #[arg(long)]
         agent: Option<String>,
     },
     /// Close it
-    Close { id: String },
+    Close {
+        #[arg(value_parser = id)]
+        id: String,
+    },
     /// Open it again
-    Reopen { id: String },
-    /// Hand it to a queue or an agent
+    Reopen {
+        #[arg(value_parser = id)]
+        id: String,
+    },
+    /// Hand it to a queue or an agent, as `transfer c1 billing`
     #[command(group = clap::ArgGroup::new("to").required(true))]
     Transfer {
+        #[arg(value_parser = id)]
         id: String,
+        /// The id of a queue or of an agent
+        #[arg(value_name = "QUEUE|AGENT", group = "to", value_parser = id)]
+        there: Option<String>,
+        /// The queue, where an agent has the same id
         #[arg(long, group = "to")]
         queue: Option<String>,
+        /// The agent, where a queue has the same id
         #[arg(long, group = "to")]
         agent: Option<String>,
     },
-    /// Set it aside until a time, as 2026-11-23T09:00:00Z
-    Snooze { id: String, until: String },
+    /// Set it aside for a while, as 2h, or until a time, as 2026-11-23T09:00:00Z
+    Snooze {
+        #[arg(value_parser = id)]
+        id: String,
+        /// 30m, 2h, 3d, 1w or a time
+        #[arg(value_parser = span_or_time)]
+        until: Until,
+    },
 }
 
 impl Conversations {
     pub async fn run(self, at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Done {
-        let api = Api::open(at, env)?;
+        let api = Api::open(at, env)?.under(self.common.idempotency_key.as_deref());
         let common = &self.common;
         let (id, action, body, said) = match self.command {
             None => return list_conversations(&api, common, screen, None).await,
@@ -95,18 +123,72 @@ impl Conversations {
             }
             Some(ConversationsCommand::Close { id }) => (id, "close", json!({}), "closed"),
             Some(ConversationsCommand::Reopen { id }) => (id, "reopen", json!({}), "open again"),
+            Some(ConversationsCommand::Transfer { id, there: Some(there), .. }) => {
+                let to = destination(&api, &there).await?;
+                (id, "transfer", json!({ to: there }), "transferred")
+            }
             Some(ConversationsCommand::Transfer { id, queue: Some(queue), .. }) => {
                 (id, "transfer", json!({ "queue": queue }), "transferred")
             }
             Some(ConversationsCommand::Transfer { id, agent, .. }) => {
                 (id, "transfer", json!({ "agent": agent }), "transferred")
             }
-            Some(ConversationsCommand::Snooze { id, until }) => (id, "snooze", json!({ "until": until }), "snoozed"),
+            Some(ConversationsCommand::Snooze { id, until }) => {
+                let until = until.from(screen.now);
+                (id, "snooze", json!({ "until": until }), "snoozed")
+            }
         };
         let answer = api.post(&format!("/conversations/{}/{action}", encoded(&id)), body).await?;
         let sent = text(&answer, "id");
         let said = if action == "reply" && !sent.is_empty() { format!("{said}: {sent}") } else { said.to_owned() };
         done(&answer, common, screen, &said)
+    }
+}
+
+/// A while from now, or a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    After(i64),
+    At(Timestamp),
+}
+
+impl Until {
+    fn from(self, now: Timestamp) -> Timestamp {
+        match self {
+            Until::After(ms) => now.plus(ms),
+            Until::At(at) => at,
+        }
+    }
+}
+
+fn span_or_time(s: &str) -> Result<Until, String> {
+    let units = [("w", 7 * 86_400_000), ("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("m", 60_000)];
+    let span = units.into_iter().find_map(|(unit, ms)| {
+        let n: i64 = s.strip_suffix(unit)?.trim().parse().ok()?;
+        (1..=9999).contains(&n).then_some(Until::After(n * ms))
+    });
+    let time = || s.parse().ok().map(Until::At);
+    span.or_else(time).ok_or_else(|| "write how long, as 30m, 2h or 3d, or a time, as 2026-11-23T09:00:00Z".into())
+}
+
+/// Whether a word is the id of a queue or of an agent of the pack in force.
+async fn destination(api: &Api, there: &str) -> Result<&'static str, Failure> {
+    let ids = async |path: &'static str, key: &'static str| -> Result<Vec<String>, Failure> {
+        let list = List { path, key, query: vec![], limit: 100_000, empty: "" };
+        Ok(list.rows(api).await?.0.iter().map(|row| text(row, "id")).collect())
+    };
+    let (queues, agents) = (ids("/queues", "queues").await?, ids("/agents", "agents").await?);
+    match (queues.iter().any(|q| q == there), agents.iter().any(|a| a == there)) {
+        (true, false) => Ok("queue"),
+        (false, true) => Ok("agent"),
+        (true, true) => {
+            Err(Failure::Usage(format!("`{there}` is a queue and an agent: write `--queue` or `--agent` before it")))
+        }
+        (false, false) => Err(Failure::Failed(format!(
+            "the pack in force has neither a queue nor an agent `{there}`; its queues are {}, its agents {}",
+            queues.join(", "),
+            agents.join(", ")
+        ))),
     }
 }
 
@@ -142,7 +224,7 @@ async fn list_conversations(
             text(c, "channel"),
             who(c),
             since(c, "opened_at", now),
-            first(c, &["last_message.text", "subject"]),
+            last(c),
         ]
     })
     .await
@@ -153,6 +235,16 @@ fn standing(conversation: &Value) -> String {
     match (text(conversation, "state"), text(conversation, "priority")) {
         (state, priority) if priority.is_empty() || priority == "normal" => state,
         (state, priority) => format!("{state}, {priority}"),
+    }
+}
+
+/// What the customer asked until a person has answered, then the answer; and where it did not arrive, that first.
+fn last(conversation: &Value) -> String {
+    let said = first(conversation, &["last_message.text", "subject"]);
+    match text(conversation, "last_message.status").as_str() {
+        "rejected" | "failed" | "dead" => format!("NOT DELIVERED: {said}"),
+        "unknown" => format!("MAY HAVE BEEN SENT: {said}"),
+        _ => said,
     }
 }
 
@@ -210,4 +302,31 @@ fn message_head(m: &Value, screen: &Screen) -> String {
     let parts = [ago(m, "at", screen.now), text(m, "direction"), author, text(m, "status"), text(m, "detail")];
     let head: Vec<String> = parts.iter().map(|p| plain(p)).filter(|p| !p.is_empty()).collect();
     format!("{}  {}", head.join("  "), plain(&text(m, "id")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snooze_takes_a_while_or_a_time() {
+        assert_eq!(span_or_time("2h"), Ok(Until::After(7_200_000)));
+        assert_eq!(span_or_time("30 min"), Ok(Until::After(1_800_000)));
+        assert_eq!(span_or_time("30m"), Ok(Until::After(1_800_000)));
+        assert_eq!(span_or_time("1w"), Ok(Until::After(7 * 86_400_000)));
+        let at: Timestamp = "2026-11-23T09:00:00Z".parse().expect("a time");
+        assert_eq!(span_or_time("2026-11-23T09:00:00Z"), Ok(Until::At(at)));
+        for wrong in ["", "h", "0h", "-2h", "2x", "99999999999999999999d", "tomorrow"] {
+            assert!(span_or_time(wrong).is_err_and(|said| said.contains("as 30m, 2h or 3d")), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_did_not_arrive_is_said_first() {
+        let row = |status: &str| json!({ "last_message": { "text": "on its way", "status": status } });
+        assert_eq!(last(&row("rejected")), "NOT DELIVERED: on its way");
+        assert_eq!(last(&row("unknown")), "MAY HAVE BEEN SENT: on its way");
+        assert_eq!(last(&row("delivered")), "on its way");
+        assert_eq!(last(&json!({ "subject": "Refund", "last_message": null })), "Refund");
+    }
 }

@@ -17,6 +17,14 @@ pub(crate) struct Common {
     /// Print the API's JSON
     #[arg(long, global = true)]
     pub json: bool,
+    /// Repeat a change that may have been taken, under the key that it named
+    #[arg(long, global = true, value_name = "KEY", value_parser = key)]
+    pub idempotency_key: Option<String>,
+}
+
+fn key(s: &str) -> Result<String, String> {
+    let good = (1..=255).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_graphic());
+    if good { Ok(s.to_owned()) } else { Err("write 1 to 255 visible ASCII characters".into()) }
 }
 
 /// A list of the API.
@@ -86,6 +94,11 @@ impl List<'_> {
         }
         Ok(())
     }
+}
+
+/// What names a thing of the API: an empty one would name the list of them.
+pub(crate) fn id(s: &str) -> Result<String, String> {
+    if s.trim().is_empty() { Err("is empty: write the id that the list shows".into()) } else { Ok(s.to_owned()) }
 }
 
 /// The text at a path such as `contact.name`; empty when it is not there.

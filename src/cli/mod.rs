@@ -4,6 +4,7 @@ mod admin;
 mod api;
 pub mod banner;
 mod check;
+mod contacts;
 mod conversations;
 mod explain;
 mod list;
@@ -69,12 +70,12 @@ enum Command {
     /// List, pause and resume channels
     #[command(visible_alias = "channel")]
     Channels(admin::Channels),
-    /// Find and read contacts
+    /// Find, read and change contacts
     #[command(visible_alias = "contact")]
-    Contacts(admin::Contacts),
+    Contacts(contacts::Contacts),
     /// List, resend and drop what could not be sent, or may have been
     DeadLetters(admin::DeadLetters),
-    /// List and retry what could not be understood
+    /// List, retry and drop what could not be understood
     Quarantine(admin::Quarantine),
     /// Move a workspace to another log: from the embedded one to NATS, or back
     Migrate(migrate::Migrate),
@@ -199,6 +200,18 @@ mod tests {
             "dead-letters resend m1",
             "dead-letters drop m1",
             "quarantine retry 7",
+            "quarantine drop 7",
+            "conversations transfer c1 billing",
+            "conversations snooze c1 2h",
+            "conversations list --state open",
+            "conversations reply c1 hello --idempotency-key 0a1b",
+            "contacts list phone:+15551230001",
+            "contacts tag p1 vip late",
+            "contacts untag p1 vip",
+            "contacts set p1 tier=gold note=",
+            "contacts consent p1 support-sms opted-in",
+            "contacts merge p1 p2",
+            "rules reload --force",
             "rules test dir",
             "rules test dir --config switchboard.toml",
             "rules explain --last",
@@ -216,6 +229,12 @@ mod tests {
             "run --role leader",
             "conversations reply c1",
             "conversations transfer c1",
+            "conversations transfer c1 billing --agent ann",
+            "conversations snooze c1 soon",
+            "conversations snooze c1 0h",
+            "contacts set p1 tier",
+            "contacts consent p1 support-sms maybe",
+            "contacts list phone:+1 --identity phone:+1",
             "agents presence ann busy",
             "rules explain",
             "rules explain m1 --last",
@@ -225,5 +244,7 @@ mod tests {
             let words = std::iter::once("switchboard").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_err(), "{line}");
         }
+        // What an unset variable of a script leaves behind.
+        assert!(Cli::try_parse_from(["switchboard", "conversations", "show", ""]).is_err());
     }
 }

@@ -30,9 +30,15 @@ pub(crate) enum Rules {
         #[command(flatten)]
         common: Common,
     },
-    /// Read the pack again and put it in force; a bad one leaves the running one in force
-    Reload(Common),
-    /// Put the pack of before in force again
+    /// Read the pack again and put it in force; a bad one, or one whose tests fail, leaves the running one in force
+    Reload {
+        /// Also when tests of the pack fail
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Put the pack of before in force again; twice is back where it began, for then that is the pack of before
     Rollback(Common),
 }
 
@@ -46,8 +52,11 @@ pub(crate) async fn run(command: Rules, at: &ConfigArg, env: &Environment, scree
     match command {
         Rules::Test { directory } => test(&directory, &channels(at, env, screen)?, screen),
         Rules::Explain { what, last, common } => why(what.filter(|_| !last), &common, at, env, screen).await,
-        Rules::Reload(common) => change(&common, "reload", "in force", at, env, screen).await,
-        Rules::Rollback(common) => change(&common, "rollback", "in force again", at, env, screen).await,
+        Rules::Reload { force, common } => {
+            let body = if force { json!({ "force": true }) } else { json!({}) };
+            change(&common, "reload", body, "in force", at, env, screen).await
+        }
+        Rules::Rollback(common) => change(&common, "rollback", json!({}), "in force again", at, env, screen).await,
     }
 }
 
@@ -55,6 +64,12 @@ async fn why(what: Option<String>, common: &Common, at: &ConfigArg, env: &Enviro
     if let Some(path) = what.as_deref().map(Path::new).filter(|p| p.is_file()) {
         let config = explain::configured(at, env)?;
         return explain::of_file(path, &config, common.json, screen);
+    }
+    let missing = what.clone().filter(|w| w.contains(['.', '/']));
+    if let Some(file) = missing {
+        return Err(Failure::Failed(format!(
+            "there is no file `{file}`, and no message or conversation has such an id"
+        )));
     }
     let api = Api::open(at, env)?;
     let message = match what {
@@ -68,12 +83,14 @@ async fn why(what: Option<String>, common: &Common, at: &ConfigArg, env: &Enviro
 async fn change(
     common: &Common,
     action: &str,
+    body: Value,
     said: &str,
     at: &ConfigArg,
     env: &Environment,
     screen: &mut Screen,
 ) -> Done {
-    let answer = Api::open(at, env)?.post(&format!("/rules/{action}"), json!({})).await?;
+    let answer =
+        Api::open(at, env)?.under(common.idempotency_key.as_deref()).post(&format!("/rules/{action}"), body).await?;
     if common.json {
         screen.out(&format!("{answer:#}"));
         return Ok(());

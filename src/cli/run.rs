@@ -26,7 +26,9 @@ pub(crate) async fn run(what: Run, at: &ConfigArg, env: &Environment, screen: &m
 }
 
 fn start_logging(logging: &LoggingConfig) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&logging.level).map_err(|e| Failure::Failed(format!("logging.level: {e}")))?;
+    // What happens to the connection to the broker is told by us; its client says it again. `level` may ask for that all the same.
+    let level = format!("async_nats=warn,{}", logging.level);
+    let filter = EnvFilter::try_new(level).map_err(|e| Failure::Failed(format!("logging.level: {e}")))?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let done = match logging.format {
         LogFormat::Text => subscriber.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),

@@ -308,7 +308,8 @@ fn read_rules(r: &mut Reader<'_>, s: &mut Section) -> Option<PathBuf> {
         r.error(
             &path.place,
             format!(
-                "`rules.path`: `{}` is not a directory: write the path of a rule pack, from this file's directory",
+                "`rules.path`: `{}` is not a directory: write the path of a rule pack, from this file's directory, or copy \
+                 routing-rules/packs/shop there",
                 directory.display()
             ),
         );

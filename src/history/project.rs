@@ -8,7 +8,7 @@ use super::writer::HistoryWriter;
 use super::{HistoryError, message_seq};
 use crate::log::Seq;
 use rusqlite::params;
-use switchboard_envelope::{Author, Content, Timestamp};
+use switchboard_envelope::{Author, ConsentState, Content, Timestamp};
 use switchboard_routing_rules::event::{Considered, Event, KeyHash, Private, Public, Why};
 use switchboard_routing_rules::ids::{ContactId, ConvId, ID_BYTES, MessageId};
 use switchboard_routing_rules::pack::{ConvStatus, Name, Priority};
@@ -160,6 +160,13 @@ impl HistoryWriter {
                 }
                 Ok(())
             }
+            P::ConsentByHand { state, by, .. } => {
+                let what = match state {
+                    ConsentState::OptedOut => "opted_out",
+                    ConsentState::OptedIn => "opted_in",
+                };
+                self.line(conv, what, |l| l.agent = Some(by.clone()))
+            }
             P::FilesFetched { .. }
             | P::Released { .. }
             | P::AttemptEnded { .. }
@@ -297,7 +304,10 @@ impl HistoryWriter {
         }
         let Some(seq) = self.add_message(Some(message), row)? else { return Ok(()) };
         if let Some(c) = self.conversation(conv)? {
-            c.shown = seq;
+            // A list shows what the customer asked until a person has answered it.
+            if !(matches!(author, Author::Auto { .. }) && c.last_inbound.is_some()) {
+                c.shown = seq;
+            }
             c.updated_at = c.updated_at.max(when);
             if !matches!(author, Author::Auto { .. }) {
                 c.ours_to_answer = false;
@@ -411,11 +421,12 @@ impl HistoryWriter {
             }
             P::Pending { until, .. } => {
                 (c.state, c.pending_until, c.snoozed_until) = (ConvStatus::Pending, Some(*until), None);
+                c.clock = None;
                 c.ours_to_answer = false;
                 Ok(())
             }
             P::Snoozed { until, .. } => {
-                (c.state, c.snoozed_until) = (ConvStatus::Snoozed, Some(*until));
+                (c.state, c.snoozed_until, c.clock) = (ConvStatus::Snoozed, Some(*until), None);
                 self.line(conv, "snoozed", |l| l.until = Some(*until))
             }
             P::Forgotten { .. } => {

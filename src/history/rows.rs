@@ -23,6 +23,8 @@ pub struct LastMessage {
     pub text: String,
     pub inbound: bool,
     pub at: Timestamp,
+    /// What became of it.
+    pub status: Option<Status>,
 }
 
 /// How much of the newest message a list shows.
@@ -200,7 +202,7 @@ impl Status {
 /// Something that happened to a conversation, as a line of its transcript.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventLine {
-    /// `assigned`, `queued`, `closed`, `reopened`, `snoozed`, `breached`, `not_replied`.
+    /// `assigned`, `queued`, `closed`, `reopened`, `snoozed`, `breached`, `not_replied`, `opted_in`, `opted_out`.
     pub what: String,
     pub agent: Option<Name>,
     pub queue: Option<Name>,

@@ -54,10 +54,11 @@ CREATE TABLE trash(last INTEGER PRIMARY KEY);
 pub(super) fn open(path: &Path) -> Result<Connection, HistoryError> {
     match try_open(path) {
         Ok(Some(db)) => Ok(db),
-        Ok(None) => {
-            tracing::info!(path = %path.display(), "history is missing or of another version: it is made again");
+        Ok(None) if path.exists() => {
+            tracing::info!(path = %path.display(), "history is of another version: it is made again from the log");
             create(path)
         }
+        Ok(None) => create(path),
         Err(error) => {
             tracing::warn!(path = %path.display(), %error, "history cannot be used: it is made again");
             create(path)

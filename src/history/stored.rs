@@ -372,7 +372,12 @@ impl Item {
     /// What a list shows of it.
     pub fn preview(&self) -> Option<LastMessage> {
         let text: String = self.row.text.as_deref()?.chars().take(LAST_TEXT).collect();
-        Some(LastMessage { text, inbound: self.row.direction == Direction::In, at: self.row.at })
+        Some(LastMessage {
+            text,
+            inbound: self.row.direction == Direction::In,
+            at: self.row.at,
+            status: self.row.status,
+        })
     }
 }
 

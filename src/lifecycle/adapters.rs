@@ -74,7 +74,16 @@ impl Adapter for External {
 
 /// When each adapter of another process was heard of last.
 #[derive(Clone, Default)]
-pub struct Adapters(Arc<Mutex<BTreeMap<String, Timestamp>>>);
+pub struct Adapters(Arc<Mutex<BTreeMap<String, Heard>>>);
+
+/// What is known of one of them.
+#[derive(Clone, Copy)]
+struct Heard {
+    /// When it was heard of last, or since when that is waited for.
+    at: Timestamp,
+    /// It was heard of at all.
+    ever: bool,
+}
 
 impl Adapters {
     /// Makes what the adapters bind to, and listens for them from now on.
@@ -102,14 +111,17 @@ impl Adapters {
 
     /// A new channel is given the time of one silence to be heard of.
     fn heard(&self, channel: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(channel.to_owned(), clock::now());
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(channel.to_owned(), Heard { at: clock::now(), ever: false });
     }
 
     /// A beat of a channel that is none of ours is nobody's.
     fn beat(&self, channel: &str) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = known.get_mut(channel) {
-            *at = clock::now();
+        if let Some(heard) = known.get_mut(channel) {
+            *heard = Heard { at: clock::now(), ever: true };
         }
     }
 
@@ -117,14 +129,20 @@ impl Adapters {
     #[must_use]
     pub fn silent_since(&self, channel: &str, now: Timestamp) -> Option<Timestamp> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(channel).copied().filter(|at| now.since(*at) > SILENCE_MS)
+        known.get(channel).map(|heard| heard.at).filter(|at| now.since(*at) > SILENCE_MS)
+    }
+
+    /// Whether a channel's adapter was not heard of since this process started.
+    #[must_use]
+    pub fn unheard(&self, channel: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(channel).is_some_and(|heard| !heard.ever)
     }
 
     /// Every such channel, and whether its adapter is there.
     #[must_use]
     pub fn all(&self, now: Timestamp) -> Vec<(String, bool)> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.iter().map(|(channel, at)| (channel.clone(), now.since(*at) <= SILENCE_MS)).collect()
+        known.iter().map(|(channel, heard)| (channel.clone(), now.since(heard.at) <= SILENCE_MS)).collect()
     }
 }
 
@@ -137,12 +155,14 @@ mod tests {
         let adapters = Adapters::default();
         adapters.heard("tg");
         adapters.beat("stranger");
+        assert!(adapters.unheard("tg") && !adapters.unheard("stranger"), "it did not start yet");
         let now = clock::now();
         assert_eq!(adapters.all(now), [("tg".to_owned(), true)]);
         let later = now.plus(SILENCE_MS + 1);
         assert_eq!(adapters.all(later), [("tg".to_owned(), false)]);
         assert!(adapters.silent_since("tg", later).is_some() && adapters.silent_since("stranger", later).is_none());
         adapters.beat("tg");
+        assert!(!adapters.unheard("tg"));
         assert_eq!(adapters.silent_since("tg", clock::now()), None);
     }
 }

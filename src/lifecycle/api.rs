@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use switchboard_adapter_sdk::Adapter;
-use switchboard_envelope::{Action, Actor, BlobRef, Command, Inbound, MAX_EVENT_ID, Raw, Timestamp, event_id};
+use switchboard_envelope::{Action, Actor, Address, BlobRef, Command, Inbound, MAX_EVENT_ID, Raw, Timestamp, event_id};
 use switchboard_routing_rules::event::{Event, KeyHash};
 use switchboard_routing_rules::ids::ConvId;
 use switchboard_routing_rules::pack::ConvStatus;
@@ -141,6 +141,7 @@ impl Backend for Api {
         let mut view = view(seq, &state, self.packs.cached(&state.pack).as_deref(), warnings);
         for (id, channel) in &mut view.channels {
             channel.silent_since = self.elsewhere.silent_since(id, view.now);
+            channel.unheard = self.elsewhere.unheard(id);
         }
         Arc::new(view)
     }
@@ -149,7 +150,17 @@ impl Backend for Api {
         self.packs.by_hash(&self.log, hash).await
     }
 
-    async fn reload_pack(&self) -> Result<String, ReloadError> {
+    async fn pack_on_disk(&self) -> Option<String> {
+        self.packs.on_disk().await
+    }
+
+    async fn reload_pack(&self, force: bool) -> Result<String, ReloadError> {
+        if !force
+            && let Ok(failing) = self.packs.failing().await
+            && !failing.is_empty()
+        {
+            return Err(ReloadError::Tests(failing));
+        }
         match self.packs.stage(&self.log).await {
             Ok((pack, warnings)) => {
                 let mut kept = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
@@ -164,6 +175,10 @@ impl Backend for Api {
                 Err(ReloadError::Pack(vec![error.to_string()]))
             }
         }
+    }
+
+    fn reaches(&self, channel: &str, to: &Address) -> Result<(), String> {
+        self.adapters.get(channel).map_or(Ok(()), |adapter| adapter.reaches(to))
     }
 
     async fn put_file(&self, channel: &str, thread: &str, bytes: Bytes) -> Result<BlobRef, LogError> {
@@ -297,6 +312,7 @@ fn view(seq: Seq, state: &State, pack: Option<&RulePack>, pack_warnings: Vec<Str
             paused: c.paused.clone(),
             probe_at: c.probe_at,
             silent_since: None,
+            unheard: false,
         };
         (id.clone(), view)
     });
@@ -343,7 +359,7 @@ pub async fn watch_consoles(api: Arc<Api>, sessions: Arc<Sessions>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use switchboard_envelope::{Address, ConsentChange, ConsentState};
+    use switchboard_envelope::{ConsentChange, ConsentState};
 
     #[test]
     fn what_is_decided_again_has_an_id_of_its_own_however_long_it_was() {

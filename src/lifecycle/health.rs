@@ -11,15 +11,62 @@ use axum::extract::State as Extract;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// How long a probe waits for the log; who asks while a question hangs longer is told so at once.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+type Answered = watch::Receiver<Option<Result<(), String>>>;
+
+/// Asks the log whether it takes writes, one question at a time: a log that does not answer keeps no probe waiting behind another.
+#[derive(Clone)]
+pub struct Probe {
+    log: Arc<dyn Log>,
+    asked: Arc<Mutex<Option<(Instant, Answered)>>>,
+}
+
+impl Probe {
+    #[must_use]
+    pub fn of(log: Arc<dyn Log>) -> Probe {
+        Probe { log, asked: Arc::default() }
+    }
+
+    async fn writable(&self) -> Result<(), String> {
+        let (asked, mut answer) = self.question();
+        let answered = tokio::time::timeout_at(asked + PATIENCE, answer.wait_for(Option::is_some)).await;
+        match answered {
+            Ok(Ok(answer)) => answer.clone().unwrap_or(Ok(())),
+            Ok(Err(_)) => Err("the question was dropped".into()),
+            Err(_) => Err(format!("no answer for {:.1} s", asked.elapsed().as_secs_f64())),
+        }
+    }
+
+    /// The question that is not answered yet, else a new one.
+    fn question(&self) -> (Instant, Answered) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, answer)) = asked.as_ref().filter(|(_, answer)| answer.borrow().is_none()) {
+            return (*at, answer.clone());
+        }
+        let (tell, answer) = watch::channel(None);
+        let (log, now) = (self.log.clone(), Instant::now());
+        tokio::spawn(async move {
+            let done = log.put_cursor("readyz", &clock::now().0.to_string()).await;
+            tell.send_replace(Some(done.map_err(|e| e.to_string())));
+        });
+        *asked = Some((now, answer.clone()));
+        (now, answer)
+    }
+}
 
 /// A rebase is told this long.
 const REBASED_MS: i64 = 7 * 86_400_000;
 
 #[derive(Clone)]
 pub struct Health {
-    pub log: Arc<dyn Log>,
+    pub probe: Probe,
     pub metrics: Arc<Metrics>,
     pub history: HistoryHandle,
     pub router: RouterHandle,
@@ -46,7 +93,7 @@ async fn ready(Extract(h): Extract<Health>) -> Response {
     if *h.draining.borrow() {
         problems.push("the daemon is stopping".to_owned());
     }
-    if let Err(error) = h.log.put_cursor("readyz", &clock::now().0.to_string()).await {
+    if let Err(error) = h.probe.writable().await {
         problems.push(format!("the log cannot be written: {error}"));
     }
     if h.history.is_stuck() {
@@ -82,6 +129,8 @@ async fn ready(Extract(h): Extract<Health>) -> Response {
     // The other channels go on without it, so this is a note too.
     let silent = h.adapters.all(clock::now()).into_iter().filter(|(_, up)| !up);
     notes.extend(silent.map(|(id, _)| format!("channel {id} is down: nothing is heard of its adapter")));
+    let unheard = h.adapters.all(clock::now()).into_iter().filter(|(id, up)| *up && h.adapters.unheard(id));
+    notes.extend(unheard.map(|(id, _)| format!("channel {id} is not heard of yet: start its adapter")));
     if problems.is_empty() {
         return format!("ready\n{}\n", notes.join("\n")).into_response();
     }
@@ -93,4 +142,27 @@ async fn metrics(Extract(h): Extract<Health>) -> Response {
     let (seq, state) = h.router.state.recent();
     let text = tokio::task::spawn_blocking(move || h.metrics.text(seq, &state, clock::now())).await.unwrap_or_default();
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::memory::{MemoryLog, MemoryOptions};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_that_hangs_is_said_to_after_a_second_and_then_at_once() {
+        let probe = Probe::of(Arc::new(MemoryLog::new(&MemoryOptions::default())));
+        assert_eq!(probe.writable().await, Ok(()));
+        // A question that nobody answers.
+        let (tell, answer) = watch::channel(None);
+        *probe.asked.lock().expect("free") = Some((Instant::now(), answer));
+        let began = Instant::now();
+        assert!(probe.writable().await.is_err_and(|why| why.contains("no answer")));
+        assert_eq!(began.elapsed(), PATIENCE);
+        let began = Instant::now();
+        assert!(probe.writable().await.is_err());
+        assert_eq!(began.elapsed(), Duration::ZERO, "the state is known");
+        tell.send_replace(Some(Ok(())));
+        assert_eq!(probe.writable().await, Ok(()), "and it is asked again once it answered");
+    }
 }

@@ -24,11 +24,17 @@ pub async fn on_hangup(mut hangups: Signal, backend: Arc<impl Backend>) {
 }
 
 async fn reload(backend: &impl Backend, count: u64) {
-    let hash = match backend.reload_pack().await {
+    let hash = match backend.reload_pack(false).await {
         Ok(hash) => hash,
         Err(ReloadError::Pack(problems)) => {
             for problem in problems {
                 tracing::error!(problem, "the rule pack on disk is wrong; the one in force stays");
+            }
+            return;
+        }
+        Err(ReloadError::Tests(failing)) => {
+            for test in failing {
+                tracing::error!(test, "a test of the rule pack on disk fails; the one in force stays");
             }
             return;
         }

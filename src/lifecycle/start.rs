@@ -14,7 +14,7 @@ use crate::history::{HistoryHandle, HistoryWriter, keep_within, spawn_projection
 use crate::http::api::{ApiState, Limits as ApiLimits};
 use crate::http::body::Room;
 use crate::http::chat::{ChatSetup, ChatState, Timing, Wakes};
-use crate::http::console::{ConsoleState, Identity, Sessions};
+use crate::http::console::{ConsoleState, Identity, Kept, Sessions};
 use crate::http::media::Links;
 use crate::inbound::{Fetcher, FileChannel, Hook, HookState, Ingest, Poller};
 use crate::log::{Log, LogError, Stored, Told};
@@ -55,7 +55,9 @@ pub enum StartError {
     History(#[from] crate::history::HistoryError),
     #[error(transparent)]
     Router(#[from] crate::router::Stop),
-    #[error("{what} cannot listen on {address}: {source}")]
+    #[error(
+        "`{what}` cannot listen on {address}: {source}: another Switchboard may be running there; stop it, or change `{what}`"
+    )]
     Listen { what: &'static str, address: std::net::SocketAddr, source: std::io::Error },
     #[error(
         "`--role {0}` needs a log that several processes share: set `backend = \"nats\"` under [log], or leave `--role` out"
@@ -168,7 +170,8 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
     if let Some(links) = links {
         public_routes = public_routes.merge(crate::http::media::routes(links, log.clone()));
     }
-    let sessions = Arc::new(Sessions::new(Arc::new(clock::now), false));
+    let kept = Kept::new(&config.log.path, tokens.fingerprints());
+    let sessions = Arc::new(Sessions::restored(Arc::new(clock::now), false, kept));
     let check = tokens.clone();
     let console = ConsoleState {
         sessions: sessions.clone(),
@@ -208,7 +211,7 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
     let keeper = tokio::spawn(keeper.run(stopping.clone()));
     let trims = tokio::spawn(keep_within(history.clone(), config.retention.messages));
     let health = health::Health {
-        log: log.clone(),
+        probe: health::Probe::of(log.clone()),
         metrics: metrics.clone(),
         history: history.clone(),
         router: handle.clone(),

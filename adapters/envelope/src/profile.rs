@@ -45,6 +45,9 @@ pub struct ChannelProfile {
     /// The operator chose to resend `unknown` attempts automatically, and so left the promise.
     #[serde(default)]
     pub resend_unknown: bool,
+    /// The provider itself keeps who opted out: what it was told, only the person can undo.
+    #[serde(default)]
+    pub keeps_opt_outs: bool,
     /// How long after acceptance of the reply an attempt may still start, in milliseconds.
     pub not_after_ms: i64,
     /// How long one call may take, in milliseconds.
@@ -76,6 +79,7 @@ impl ChannelProfile {
             reconcile_ms: 0,
             same_id_retry: false,
             resend_unknown: false,
+            keeps_opt_outs: false,
             not_after_ms: 24 * 3_600_000,
             send_timeout_ms: 20_000,
             in_flight: 512,

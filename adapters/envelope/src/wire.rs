@@ -31,10 +31,12 @@ pub enum WireError {
 }
 
 /// What is wrong with a JSON text and where, without quoting it, as the parser's own messages do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("{what} at line {line}, column {column}")]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{what}{} at line {line}, column {column}", named(.field.as_deref()))]
 pub struct JsonProblem {
     pub what: &'static str,
+    /// The field that it is about, where that is known: names only, never a value.
+    pub field: Option<Box<str>>,
     /// From 1; 0 when the parser cannot say.
     pub line: usize,
     /// From 1, in bytes; 0 when the parser cannot say.
@@ -50,14 +52,66 @@ impl From<&serde_json::Error> for JsonProblem {
             Category::Data => "a field is missing or has another type or form",
             Category::Eof => "it ends too early",
         };
-        JsonProblem { what, line: error.line(), column: error.column() }
+        let is_data = error.classify() == Category::Data;
+        let field = if is_data { missing_field(&error.to_string()) } else { None };
+        JsonProblem { what, field, line: error.line(), column: error.column() }
     }
 }
 
-impl From<serde_json::Error> for WireError {
-    fn from(error: serde_json::Error) -> WireError {
-        WireError::Json(JsonProblem::from(&error))
+impl JsonProblem {
+    /// What is wrong with these bytes, with the field in which it is.
+    #[must_use]
+    pub fn of(error: &serde_json::Error, bytes: &[u8]) -> JsonProblem {
+        let mut problem = JsonProblem::from(error);
+        if error.is_data() && problem.field.is_none() {
+            problem.field = field_at(bytes, problem.line, problem.column);
+        }
+        problem
     }
+}
+
+fn named(field: Option<&str>) -> String {
+    field.map(|name| format!(": `{name}`")).unwrap_or_default()
+}
+
+/// The parser's word for a field that is missing names the field of our own type, and quotes nothing.
+fn missing_field(said: &str) -> Option<Box<str>> {
+    said.strip_prefix("missing field `")?.split('`').next().map(Box::from)
+}
+
+/// The keys that lead to a place of a JSON text, with dots between. What does not look like the name of a field is not repeated.
+fn field_at(bytes: &[u8], line: usize, column: usize) -> Option<Box<str>> {
+    let start: usize = bytes.split_inclusive(|b| *b == b'\n').take(line.checked_sub(1)?).map(<[u8]>::len).sum();
+    let before = bytes.get(..start.saturating_add(column).min(bytes.len()))?;
+    let (mut keys, mut text, mut latest): (Vec<&[u8]>, Option<usize>, &[u8]) = (vec![], None, &[]);
+    let mut escaped = false;
+    for (i, b) in before.iter().enumerate() {
+        match (text, b) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some(_), b'\\') => escaped = true,
+            (Some(from), b'"') => {
+                latest = before.get(from..i).unwrap_or_default();
+                text = None;
+            }
+            (Some(_), _) => {}
+            (None, b'"') => text = Some(i + 1),
+            (None, b'{' | b'[') => keys.push(&[]),
+            // The error may stand at the end of the value itself.
+            (None, b'}' | b']') if i + 1 < before.len() => drop(keys.pop()),
+            (None, b':') => {
+                if let Some(key) = keys.last_mut() {
+                    *key = latest;
+                }
+            }
+            (None, _) => {}
+        }
+    }
+    let is_name = |key: &&[u8]| {
+        (1..=64).contains(&key.len()) && key.iter().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(b))
+    };
+    let names: Vec<&str> =
+        keys.into_iter().filter(is_name).take(8).filter_map(|k| std::str::from_utf8(k).ok()).collect();
+    (!names.is_empty()).then(|| names.join(".").into())
 }
 
 #[derive(Deserialize)]
@@ -83,7 +137,7 @@ fn head(bytes: &[u8]) -> Result<Head<'_>, WireError> {
     if let Some(head) = written_head(bytes) {
         return Ok(head);
     }
-    let head: Head<'_> = serde_json::from_slice(bytes)?;
+    let head: Head<'_> = read(bytes)?;
     if head.v != u64::from(VERSION) {
         return Err(WireError::Version { found: head.v });
     }
@@ -104,8 +158,12 @@ fn written_head(bytes: &[u8]) -> Option<Head<'_>> {
     Some(Head { v: u64::from(VERSION), kind: Cow::Borrowed(std::str::from_utf8(kind).ok()?) })
 }
 
+fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, WireError> {
+    serde_json::from_slice(bytes).map_err(|e| WireError::Json(JsonProblem::of(&e, bytes)))
+}
+
 fn body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
-    Ok(serde_json::from_slice(bytes)?)
+    read(bytes)
 }
 
 fn write<T: Serialize>(kind: &str, body: &T) -> Vec<u8> {
@@ -219,4 +277,36 @@ fn address(field: &'static str, a: &Address) -> Result<(), WireError> {
 
 fn content(c: &Content) -> Result<(), WireError> {
     check(c.attachments.len() <= 100, "content.attachments", || "more than 100".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_names_the_field_and_never_a_value() {
+        #[derive(Debug, Deserialize)]
+        #[expect(dead_code, reason = "only reading it matters")]
+        struct Inner {
+            number: u32,
+        }
+        #[derive(Debug, Deserialize)]
+        #[expect(dead_code, reason = "only reading it matters")]
+        struct Outer {
+            list: Vec<Inner>,
+            text: String,
+        }
+        for (text, field) in [
+            (r#"{"list":[],"other":1}"#, Some("text")),
+            (r#"{"list":[{"number":"s3cret"}],"text":"a"}"#, Some("list.number")),
+            ("{\"list\": [],\n \"text\": 7}", Some("text")),
+            (r#"{"list":[],"text":{"s3cret \" key":1}}"#, Some("text")),
+            (r#""s3cret""#, None),
+        ] {
+            let error = serde_json::from_str::<Outer>(text).expect_err(text);
+            let problem = JsonProblem::of(&error, text.as_bytes());
+            assert_eq!(problem.field.as_deref(), field, "{text}: {error}");
+            assert!(!problem.to_string().contains("s3cret"), "{problem}");
+        }
+    }
 }

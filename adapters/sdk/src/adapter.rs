@@ -2,7 +2,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use std::time::Duration;
 use switchboard_envelope::{
-    Attachment, ChannelProfile, Inbound, Outcome, Raw, Reconcile, Send as SendRecord, Timestamp,
+    Address, Attachment, ChannelProfile, Inbound, Outcome, Raw, Reconcile, Send as SendRecord, Timestamp,
 };
 
 /// A request from outside, as it came. Nothing in it can be trusted before [`Adapter::verify`].
@@ -192,6 +192,15 @@ pub trait Adapter: std::marker::Send + Sync + 'static {
 
     /// Reads a quarantined body again, after a fix.
     fn reparse(&self, raw: &Raw, body: Bytes, received_at: Timestamp) -> Vec<Inbound>;
+
+    /// Whether an address is one that this channel can write to, as far as its form says, so that what can never be sent is
+    /// refused at once. Total: it may hold anything.
+    ///
+    /// # Errors
+    /// With a sentence that says what is wrong with it.
+    fn reaches(&self, _to: &Address) -> Result<(), String> {
+        Ok(())
+    }
 
     /// The provider's request for one attempt; an error is a permanent refusal with its reason.
     ///

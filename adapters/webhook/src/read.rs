@@ -252,7 +252,7 @@ fn understood(webhook: &Webhook, source: &Source<'_>) -> Result<Inbound, String>
 }
 
 fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(body).map_err(|e| JsonProblem::from(&e).to_string())
+    serde_json::from_slice(body).map_err(|e| JsonProblem::of(&e, body).to_string())
 }
 
 struct Reader<'a> {

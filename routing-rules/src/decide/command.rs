@@ -90,7 +90,7 @@ impl<'a> Draft<'a> {
             Action::AcceptOffer { offer } => self.accept_offer(actor, offer),
             Action::DeclineOffer { offer } => self.decline_offer(actor, offer),
             Action::UpdateContact { contact, tags, attributes, consent } => {
-                self.update_contact(contact, tags.as_ref(), attributes, consent)
+                self.update_contact(actor, contact, tags.as_ref(), attributes, consent)
             }
             Action::MergeContact { into, from } => self.merge(into, from),
             Action::Start { to_channel, to, text, destination } => {
@@ -426,6 +426,7 @@ impl<'a> Draft<'a> {
 
     fn update_contact(
         &mut self,
+        actor: &Actor,
         contact: &str,
         tags: Option<&Vec<String>>,
         attributes: &BTreeMap<String, Option<String>>,
@@ -434,22 +435,51 @@ impl<'a> Draft<'a> {
         let id = ContactId::parse(contact).map(|id| self.state.resolve(id)).ok_or_else(|| not_found("contact"))?;
         let known = self.state.contacts.get(&id).and_then(|c| c.private.clone());
         attributes_fit(known.as_ref().map(|p| &p.attributes), attributes)?;
-        for (channel, state) in consent {
-            let address = self
-                .state
-                .conversations_of(id)
-                .find(|c| c.channel == *channel)
-                .and_then(|c| c.private.as_ref().and_then(|p| p.address.clone()));
-            let Some(address) = address else {
-                let detail = format!("the contact has no recent conversation on channel `{channel}`");
-                return Err(refuse(422, "no_address", detail));
-            };
-            self.set_consent(id, &address, channel, *state, Some("set by hand".into()));
+        let by = self.speaker(actor)?.unwrap_or_else(|| ADMIN.to_owned());
+        let changes: Vec<_> = consent
+            .iter()
+            .map(|(channel, to)| self.consent_by_hand(actor, id, channel, *to))
+            .collect::<Result<_, _>>()?;
+        for (conv, address, channel, state) in changes.into_iter().flatten() {
+            self.set_consent(id, &address, &channel, state, Some(format!("set by hand by {by}")));
+            self.emit(Public::ConsentByHand { conv, state, by: by.clone() });
         }
         if tags.is_some() || !attributes.is_empty() {
             self.touch_contact(id, tags.map(|t| t.iter().cloned().collect()), attributes.clone(), None);
         }
         Ok(done(200, [("contact", id.to_string())]))
+    }
+
+    /// What a change of consent by hand comes to; `None` when it is so already. An opt-out may be noted by anyone of ours. Undoing
+    /// one takes more, and what the provider holds as well only the person can undo.
+    fn consent_by_hand(
+        &self,
+        actor: &Actor,
+        contact: ContactId,
+        channel: &str,
+        to: ConsentState,
+    ) -> Result<Option<(ConvId, Address, String, ConsentState)>, Refusal> {
+        let recent = self.state.conversations_of(contact).filter(|c| c.channel == channel).max_by_key(|c| c.opened_by);
+        let found = recent.and_then(|c| Some((c.id, c.private.as_ref()?.address.clone()?)));
+        let Some((conv, address)) = found else {
+            let detail = format!("the contact has no recent conversation on channel `{channel}`");
+            return Err(refuse(422, "no_address", detail));
+        };
+        let whose = (self.state.identity_hash(&address), channel.to_owned());
+        if self.state.consent.get(&whose) == Some(&to) {
+            return Ok(None);
+        }
+        if to == ConsentState::OptedIn {
+            self.supervises(actor)?;
+            if self.state.kept_opt_outs.contains(&whose) {
+                let detail = format!(
+                    "the provider of channel `{channel}` holds this person's opt-out and would refuse every message: only \
+                     they can undo it, by writing START"
+                );
+                return Err(refuse(422, "opted_out", detail));
+            }
+        }
+        Ok(Some((conv, address, whose.1, to)))
     }
 
     fn merge(&mut self, into: &str, from: &str) -> Answer {
@@ -533,6 +563,13 @@ impl<'a> Draft<'a> {
             return Err(refuse(422, "no_address", "the customer's address was erased"));
         };
         self.emit(Public::DeadCleared { conv: s.conv, message: s.id, resent: Some(message) });
+        // It came back to us because this answer failed; now the customer has it, unless they wrote again meanwhile.
+        if let Some(c) = self.conv(s.conv).filter(|c| c.is_ours() && c.last_in.is_none_or(|at| at <= s.at))
+            && matches!(s.author, Author::Agent { .. })
+        {
+            self.withdraw_offer(&c);
+            self.wait_for_customer(c.id);
+        }
         Ok(done(202, [("conversation", s.conv.to_string()), ("message", message.to_string())]))
     }
 

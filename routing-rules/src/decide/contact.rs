@@ -17,6 +17,17 @@ impl Draft<'_> {
         }
         let contact = self.state.contact_of(&c.address);
         self.set_consent(contact, &c.address, &c.channel, c.state, c.reason.clone());
+        if c.state == ConsentState::OptedOut {
+            self.provider_keeps(&c.address, &c.channel);
+        }
+    }
+
+    /// The person told the provider that they want nothing more. Where it keeps that itself, nobody here can undo it.
+    pub(super) fn provider_keeps(&mut self, address: &Address, channel: &str) {
+        let whose = (self.state.identity_hash(address), channel.to_owned());
+        if self.profile(channel).is_some_and(|p| p.keeps_opt_outs) && !self.state.kept_opt_outs.contains(&whose) {
+            self.emit(Public::OptOutKept { identity: whose.0, channel: whose.1 });
+        }
     }
 
     pub(super) fn set_consent(

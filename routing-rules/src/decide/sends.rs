@@ -190,6 +190,7 @@ impl Draft<'_> {
             // They told the provider, not us; from here it counts as if they had written it.
             let why = Some(r.code.as_ref().map_or("the provider".to_owned(), |code| format!("the provider, {code}")));
             self.set_consent(send.contact, &p.to.clone(), &send.channel, ConsentState::OptedOut, why);
+            self.provider_keeps(&p.to, &send.channel);
         }
         self.dead(send, unsent(send, DeadReason::Rejected));
     }

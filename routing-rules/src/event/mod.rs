@@ -375,6 +375,17 @@ pub enum Public {
         channel: Name,
         state: ConsentState,
     },
+    /// An opt-out that the provider holds as well: no consent of ours undoes it.
+    OptOutKept {
+        identity: KeyHash,
+        channel: Name,
+    },
+    /// Somebody of ours changed the consent of a conversation's customer.
+    ConsentByHand {
+        conv: ConvId,
+        state: ConsentState,
+        by: Name,
+    },
     ContactTouched {
         contact: ContactId,
         tags: Option<BTreeSet<Name>>,
@@ -469,6 +480,7 @@ impl Public {
             | P::Dead { conv, .. }
             | P::DeadCleared { conv, .. }
             | P::Receipt { conv, .. }
+            | P::ConsentByHand { conv, .. }
             | P::NotReplied { conv, .. } => Some(*conv),
             _ => None,
         }

@@ -24,7 +24,10 @@ pub(crate) fn link(
     reply(&pack.default, replies, Captured::default(), sink);
     rotations(pack, &pack.default, default_at, sink);
     rule_overflow(pack, &pack.default, default_at, sink);
-    reply_names(pack, replies, sink);
+    // In a file that could not be read the rule that sends it may stand.
+    if !sink.unreadable {
+        reply_names(pack, replies, sink);
+    }
     circles(pack, queues, sink);
 }
 

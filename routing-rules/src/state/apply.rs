@@ -10,7 +10,7 @@ use crate::ids::{ContactId, ConvId, MessageId};
 use crate::pack::{ConvStatus, Name, Priority};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use switchboard_envelope::{Author, Outcome, ReceiptStatus, Timestamp};
+use switchboard_envelope::{Author, ConsentState, Outcome, ReceiptStatus, Timestamp};
 
 /// After this what a rebase left in doubt is settled: later than all that came before it.
 const SOON_MS: i64 = 1;
@@ -43,6 +43,7 @@ impl State {
             Public::PartKept { .. } => self.apply_part(&event.public, private),
             Public::PartsJoined { key } => self.drop_join(*key),
             Public::ConsentChanged { .. }
+            | Public::OptOutKept { .. }
             | Public::ContactTouched { .. }
             | Public::ContactMerged { .. }
             | Public::Blocked { .. }
@@ -63,6 +64,7 @@ impl State {
             Public::Answered { .. }
             | Public::Ignored { .. }
             | Public::Confirmed { .. }
+            | Public::ConsentByHand { .. }
             | Public::NotReplied { .. }
             | Public::NoteAdded { .. }
             | Public::FilesFetched { .. }
@@ -436,7 +438,14 @@ impl State {
     fn apply_contact(&mut self, event: &Public, private: Option<&Private>) {
         match event {
             Public::ConsentChanged { identity, channel, state, .. } => {
-                self.consent.insert((*identity, channel.clone()), *state);
+                let whose = (*identity, channel.clone());
+                if *state == ConsentState::OptedIn {
+                    self.kept_opt_outs.remove(&whose);
+                }
+                self.consent.insert(whose, *state);
+            }
+            Public::OptOutKept { identity, channel } => {
+                self.kept_opt_outs.insert((*identity, channel.clone()));
             }
             Public::ContactTouched { contact, tags } => {
                 let mut entry = self.contacts.get(contact).map(|c| (**c).clone()).unwrap_or_default();

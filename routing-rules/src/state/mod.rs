@@ -74,6 +74,8 @@ pub struct State {
     pub conversations: OrdMap<ConvId, Arc<Conversation>>,
     pub contacts: OrdMap<ContactId, Arc<Contact>>,
     pub consent: OrdMap<(KeyHash, Name), ConsentState>,
+    /// Opt-outs that the channel's provider holds as well.
+    pub kept_opt_outs: OrdSet<(KeyHash, Name)>,
     pub blocked: OrdSet<(KeyHash, Name)>,
     pub agents: OrdMap<Name, Arc<AgentState>>,
     pub sends: OrdMap<MessageId, Arc<SendState>>,
@@ -114,6 +116,7 @@ impl State {
             conversations: OrdMap::new(),
             contacts: OrdMap::new(),
             consent: OrdMap::new(),
+            kept_opt_outs: OrdSet::new(),
             blocked: OrdSet::new(),
             agents: OrdMap::new(),
             sends: OrdMap::new(),

@@ -62,6 +62,7 @@ enum Record<'a> {
     Conversation(Cow<'a, Conversation>),
     Contact(ContactId, Cow<'a, Contact>),
     Consent(KeyHash, Cow<'a, str>, ConsentState),
+    OptOutKept(KeyHash, Cow<'a, str>),
     Blocked(KeyHash, Cow<'a, str>),
     Agent(Cow<'a, str>, Cow<'a, AgentState>),
     Send(Cow<'a, SendState>),
@@ -114,6 +115,7 @@ impl State {
         self.conversations.values().try_for_each(|c| put(Record::Conversation(Cow::Borrowed(c))))?;
         self.contacts.iter().try_for_each(|(id, c)| put(Record::Contact(*id, Cow::Borrowed(c))))?;
         self.consent.iter().try_for_each(|((who, channel), c)| put(Record::Consent(*who, channel.into(), *c)))?;
+        self.kept_opt_outs.iter().try_for_each(|(who, channel)| put(Record::OptOutKept(*who, channel.into())))?;
         self.blocked.iter().try_for_each(|(who, channel)| put(Record::Blocked(*who, channel.into())))?;
         self.agents.iter().try_for_each(|(n, a)| put(Record::Agent(n.into(), Cow::Borrowed(a))))?;
         self.sends.values().try_for_each(|s| put(Record::Send(Cow::Borrowed(s))))?;
@@ -233,6 +235,7 @@ impl State {
             Record::Conversation(c) => drop(self.conversations.insert(c.id, Arc::new(c.into_owned()))),
             Record::Contact(id, c) => drop(self.contacts.insert(id, Arc::new(c.into_owned()))),
             Record::Consent(who, channel, c) => drop(self.consent.insert((who, channel.into_owned()), c)),
+            Record::OptOutKept(who, channel) => drop(self.kept_opt_outs.insert((who, channel.into_owned()))),
             Record::Blocked(who, channel) => drop(self.blocked.insert((who, channel.into_owned()))),
             Record::Agent(name, a) => drop(self.agents.insert(name.into_owned(), Arc::new(a.into_owned()))),
             Record::Send(x) => drop(self.sends.insert(x.id, Arc::new(x.into_owned()))),

@@ -88,11 +88,16 @@ impl Life {
 
     /// An agent asks for something; the answer, and what happened.
     pub fn asks(&mut self, key: &str, action: Action) -> (Reply, Vec<Event>) {
+        self.asks_with(Scope::Admin, key, action)
+    }
+
+    /// The same with another right.
+    pub fn asks_with(&mut self, scope: Scope, key: &str, action: Action) -> (Reply, Vec<Event>) {
         let command = Command {
             id: format!("api:command:{key}"),
             channel: "api".into(),
             at: self.now,
-            actor: Actor { agent: Some("ann".into()), scope: Scope::Admin },
+            actor: Actor { agent: Some("ann".into()), scope },
             action,
             body_hash: None,
         };

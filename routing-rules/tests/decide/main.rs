@@ -1,5 +1,6 @@
 //! Whole decisions, over the life of a small workspace.
 
+mod by_hand;
 mod commands;
 mod life;
 mod settling;

@@ -1,5 +1,6 @@
 mod bounds;
 mod gathering;
+mod shown;
 mod trimming;
 
 use super::*;

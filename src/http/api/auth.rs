@@ -4,7 +4,9 @@ use crate::http::console::{Identity, Sessions, hash};
 use crate::http::problem::Problem;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http::{HeaderMap, Method, StatusCode, header};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use switchboard_adapter_sdk::signature::sha256_hex;
 use switchboard_envelope::{Actor, Scope};
 
 /// No token of ours is longer; anything longer is not hashed.
@@ -22,6 +24,20 @@ impl Tokens {
         if !secret.is_empty() {
             self.known.push((hash(secret), identity));
         }
+    }
+
+    /// What each token is, by its name: changes with its secret, its scopes and its agent, and gives none of them away.
+    #[must_use]
+    pub fn fingerprints(&self) -> BTreeMap<String, String> {
+        let print = |(secret, identity): &([u8; 32], Identity)| {
+            let scopes: Vec<&str> = identity.scopes.iter().map(|s| scope_name(*s)).collect();
+            let about = format!("{} {}", identity.agent.as_deref().unwrap_or(""), scopes.join(" "));
+            let mut all = b"session of a token".to_vec();
+            all.extend_from_slice(secret);
+            all.extend_from_slice(about.as_bytes());
+            (identity.token.clone(), sha256_hex(&all))
+        };
+        self.known.iter().map(print).collect()
     }
 
     /// Whom a token speaks for. Every known token is compared, each in constant time, so that neither the place nor the

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use switchboard_adapter_sdk::Measure;
-use switchboard_envelope::{BlobRef, Command, Timestamp};
+use switchboard_envelope::{Address, BlobRef, Command, Timestamp};
 use switchboard_routing_rules::event::{Event, KeyHash, Presence, Reply};
 use switchboard_routing_rules::ids::ConvId;
 use switchboard_routing_rules::pack::{Name, RulePack, Units};
@@ -24,6 +24,8 @@ pub struct Answer {
 pub enum ReloadError {
     /// The pack on disk is wrong; `file:line:column: what is wrong` each.
     Pack(Vec<String>),
+    /// It could be put in force, and its own tests fail; a line each.
+    Tests(Vec<String>),
     Log(LogError),
 }
 
@@ -75,6 +77,8 @@ pub struct ChannelView {
     pub probe_at: Option<Timestamp>,
     /// Since when nothing is heard of its adapter, which is another process.
     pub silent_since: Option<Timestamp>,
+    /// Its adapter, which is another process, was not heard of since this one started.
+    pub unheard: bool,
 }
 
 /// The live numbers that history does not hold, as of one frame.
@@ -113,8 +117,22 @@ pub trait Backend: Send + Sync + 'static {
     /// A pack by hash; `None` when it is not kept any more.
     async fn pack(&self, hash: &str) -> Result<Option<Arc<RulePack>>, LogError>;
 
-    /// Reads the pack on disk, validates it and stores it durably; the answer is its hash. It is not in force yet.
-    async fn reload_pack(&self) -> Result<String, ReloadError>;
+    /// Reads the pack on disk, validates it, runs its tests unless it is forced, and stores it durably; the answer is its hash.
+    /// It is not in force yet.
+    async fn reload_pack(&self, force: bool) -> Result<String, ReloadError>;
+
+    /// The hash of the pack on disk; `None` when it cannot be used.
+    async fn pack_on_disk(&self) -> Option<String> {
+        None
+    }
+
+    /// Whether a channel can write to an address, as far as its form says.
+    ///
+    /// # Errors
+    /// With what is wrong with the address.
+    fn reaches(&self, _channel: &str, _to: &Address) -> Result<(), String> {
+        Ok(())
+    }
 
     async fn put_file(&self, channel: &str, thread: &str, bytes: Bytes) -> Result<BlobRef, LogError>;
 

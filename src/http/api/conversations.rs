@@ -48,7 +48,8 @@ pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json
     for word in params.one("state").iter().flat_map(|s| s.split(',')) {
         match STATES.into_iter().find(|s| s.as_str() == word) {
             Some(s) => filter.states.push(s),
-            None => params.fault("state", "must be queued, offered, assigned, pending, snoozed or closed"),
+            None if word == "open" => filter.states.extend(STATES.into_iter().filter(|s| *s != ConvStatus::Closed)),
+            None => params.fault("state", "must be queued, offered, assigned, pending, snoozed, closed or open"),
         }
     }
     (filter.queue, filter.agent, filter.channel) = (params.one("queue"), params.one("agent"), params.one("channel"));
@@ -295,6 +296,12 @@ pub(super) async fn start(State(state): State<ApiState>, mut posted: Posted) -> 
             f.adopt("to", inner);
         }
         None => f.fault("to", "must be an object with kind and value"),
+    }
+    if !to.kind.is_empty()
+        && !to.value.is_empty()
+        && let Err(why) = state.backend().reaches(&to_channel, &to)
+    {
+        f.fault("to\u{1}value", why);
     }
     posted.act_as_caller(&state, Action::Start { to_channel, to, text, destination }).await
 }

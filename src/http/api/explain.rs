@@ -20,8 +20,11 @@ pub(super) async fn explain(
     Params::of(&uri).finish()?;
     let none = || Problem::not_found("there is no such message");
     let history = state.history().await;
-    let found = if id == "last" { history.last_inbound().await? } else { history.message(id).await? };
-    let message = found.ok_or_else(none)?;
+    let found = if id == "last" { history.last_inbound().await? } else { history.message(id.clone()).await? };
+    let message = found.ok_or_else(|| match id.as_str() {
+        "last" => Problem::not_found("nothing was written yet: there is no message to explain"),
+        _ => none(),
+    })?;
     let facts = history.facts(message.seq).await?.ok_or_else(|| {
         Problem::new(
             http::StatusCode::NOT_FOUND,

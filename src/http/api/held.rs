@@ -114,3 +114,29 @@ fn released(mut given: Given, id: &str) -> Given {
     }
     given
 }
+
+/// Gives a record up: what it says reaches nobody. Who did it is in the log of the daemon, and in IN with the command.
+pub(super) async fn forget(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    mut posted: Posted,
+) -> Result<Response, Problem> {
+    let none = || Problem::not_found("there is no such record in quarantine");
+    let seq: u64 = id.parse().map_err(|_| none())?;
+    let actor = posted.actor()?;
+    posted.fields.finish()?;
+    let held = state.history().await.quarantined(seq).await?.ok_or_else(none)?;
+    let (token, agent) = (posted.caller.identity.token.clone(), actor.agent.clone().unwrap_or_default());
+    let done = state.act(posted.once, actor, Action::Released { quarantined: seq }).await?;
+    if done.status().is_success() {
+        tracing::info!(
+            seq,
+            channel = held.channel,
+            reason = held.reason,
+            token,
+            agent,
+            "a quarantined record was dropped"
+        );
+    }
+    Ok(done)
+}

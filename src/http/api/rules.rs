@@ -35,22 +35,29 @@ pub(super) async fn show(State(state): State<ApiState>, uri: Uri) -> Result<Json
         pack.iter().flat_map(|p| p.agents()).map(|(id, a)| views::agent(id, Some(a), now.agents.get(id))).collect();
     let queues: Vec<&String> = pack.iter().flat_map(|p| p.queues().keys()).collect();
     Ok(Json(json!({
-        "hash": now.pack, "loaded_at": since, "warnings": now.pack_warnings, "rules": rules, "queues": queues, "agents": agents,
+        "hash": now.pack, "on_disk": state.backend().pack_on_disk().await, "loaded_at": since, "warnings": now.pack_warnings, "rules": rules, "queues": queues, "agents": agents,
     })))
 }
 
 /// Puts the pack on disk in force. A bad one is refused with everything that is wrong, and the running one stays.
 pub(super) async fn reload(State(state): State<ApiState>, mut posted: Posted) -> Result<Response, Problem> {
     let actor = posted.actor()?;
+    let force = posted.fields.flag("force");
     posted.fields.finish()?;
     let once = posted.once;
     let (_turn, before) = state.turn(&once).await?;
     if let Some(given) = before {
         return Ok(reloaded(given).into_response());
     }
-    let hash = match state.backend().reload_pack().await {
+    let hash = match state.backend().reload_pack(force).await {
         Ok(hash) => hash,
         Err(ReloadError::Log(error)) => return Err(error.into()),
+        Err(ReloadError::Tests(failing)) => {
+            let errors = failing.into_iter().map(|detail| Fault { pointer: String::new(), detail }).collect();
+            let detail = "tests of the pack on disk fail, and the one in force stays; add `\"force\": true` to put it in force \
+                          all the same";
+            return Err(Problem { code: "pack_tests".into(), detail: detail.into(), ..Problem::invalid(errors) });
+        }
         Err(ReloadError::Pack(problems)) => {
             let errors = problems.into_iter().map(|detail| Fault { pointer: String::new(), detail }).collect();
             let detail = "the pack on disk has errors; the one in force stays";

@@ -89,6 +89,7 @@ table! {
     delete "/dead-letters/{id}" Agent held::give_up;
     get "/quarantine" Read held::quarantine;
     post "/quarantine/{id}/retry" Supervisor held::retry;
+    delete "/quarantine/{id}" Supervisor held::forget;
     get "/events" Read events::stream;
 }
 

@@ -2,12 +2,12 @@
 
 use super::ApiState;
 use super::backend::{AgentView, ChannelView, QueueView, StateView};
-use crate::history::{Contact, Conversation, DeadLetter, Direction, EventLine, Message, OfferRow, Who};
+use crate::history::{Contact, Conversation, DeadLetter, Direction, EventLine, Message, OfferRow, Status, Who};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use switchboard_envelope::{Attachment, ConsentState, Timestamp};
 use switchboard_routing_rules::event::{ClockKind, DeadReason, Why};
-use switchboard_routing_rules::pack::{Name, Units};
+use switchboard_routing_rules::pack::{ConvStatus, Name, Units};
 
 /// What agents are called.
 pub(super) struct Names(BTreeMap<Name, String>);
@@ -74,14 +74,15 @@ fn can_reply(c: &Conversation, who: Option<&Contact>, now: &StateView) -> Value 
 }
 
 pub(super) fn conversation(c: &Conversation, who: Option<&Contact>, now: &StateView) -> Value {
-    let sla = c
-        .clock
-        .as_ref()
-        .map(|k| json!({ "due_at": k.due, "kind": clock_word(k.kind), "warned": k.warned, "breached": k.breached }));
-    let last = c
-        .last
-        .as_ref()
-        .map(|m| json!({ "text": m.text, "direction": if m.inbound { "in" } else { "out" }, "at": m.at }));
+    let ours = matches!(c.state, ConvStatus::Queued | ConvStatus::Offered | ConvStatus::Assigned);
+    let sla =
+        c.clock.as_ref().filter(|_| ours).map(
+            |k| json!({ "due_at": k.due, "kind": clock_word(k.kind), "warned": k.warned, "breached": k.breached }),
+        );
+    let last = c.last.as_ref().map(|m| {
+        json!({ "text": m.text, "direction": if m.inbound { "in" } else { "out" }, "at": m.at,
+            "status": m.status.map(Status::as_str) })
+    });
     let offer = c.offer.as_ref().map(|o| json!({ "id": o.id, "agent": o.agent, "expires_at": o.expires }));
     json!({
         "id": c.id,
@@ -103,7 +104,8 @@ pub(super) fn conversation(c: &Conversation, who: Option<&Contact>, now: &StateV
         "resolution_due_at": c.resolution_due,
         "last_message": last,
         "message_count": c.messages,
-        "turn": if c.ours_to_answer { "us" } else { "customer" },
+        // Wherever somebody of ours is expected to act a clock runs, also when it is because an answer did not arrive.
+        "turn": if ours || (c.state == ConvStatus::Snoozed && c.ours_to_answer) { "us" } else { "customer" },
         "offer": offer,
         "snoozed_until": c.snoozed_until,
         "pending_until": c.pending_until,
@@ -117,7 +119,7 @@ pub(super) fn why_words(why: &Why) -> String {
         Why::Rule(rule) => format!("by the rule “{rule}”"),
         Why::Default => "by the pack's default".into(),
         Why::Sticky => "because they know the customer".into(),
-        Why::Strategy => "as the queue's turn goes".into(),
+        Why::Strategy => "because it was their turn".into(),
         Why::Accepted => "who accepted it".into(),
         Why::Taken => "who took it".into(),
         Why::Transferred => "by transfer".into(),
@@ -136,11 +138,16 @@ pub(super) fn why_words(why: &Why) -> String {
 fn event_text(e: &EventLine, names: &Names) -> String {
     let why = e.why.as_ref().map(|w| format!(" {}", why_words(w))).unwrap_or_default();
     match (e.what.as_str(), &e.agent, &e.queue, e.until) {
+        // It was theirs before, and is again.
+        ("assigned", Some(agent), ..) if matches!(e.why, Some(Why::CustomerWrote | Why::NotDelivered)) => {
+            format!("back with {}{why}", names.say(agent))
+        }
         ("assigned", Some(agent), _, _) => format!(
             "assigned to {}{}",
             names.say(agent),
             match &e.why {
                 Some(Why::Accepted | Why::Taken) => format!(", {}", why.trim()),
+                Some(Why::Strategy) => ", whose turn it was".into(),
                 _ => why,
             }
         ),
@@ -151,6 +158,12 @@ fn event_text(e: &EventLine, names: &Names) -> String {
         ("reopened", ..) => format!("reopened{why}"),
         ("snoozed", _, _, Some(until)) => format!("snoozed until {until}"),
         ("breached", ..) => "its clock ran out".into(),
+        ("opted_in", Some(by), ..) => {
+            format!("opted in again by {}: messages may be sent to the customer here", names.say(by))
+        }
+        ("opted_out", Some(by), ..) => {
+            format!("opted out by {}: nothing more is sent to the customer here", names.say(by))
+        }
         (what, ..) => what.to_owned(),
     }
 }
@@ -262,6 +275,8 @@ pub(super) fn queue(id: &str, q: &QueueView, now: Timestamp) -> Value {
 pub(super) fn channel(id: &str, c: &ChannelView) -> Value {
     let state = if c.paused.is_some() {
         "paused"
+    } else if c.unheard {
+        "unheard"
     } else if c.silent_since.is_some() {
         "down"
     } else if c.probe_at.is_some() {

@@ -2,11 +2,13 @@
 //! shows comes from `/api/v1`, which accepts the session cookie made here (see [`Sessions::check`]).
 
 mod assets;
+mod kept;
 pub mod presence;
 mod sessions;
 #[cfg(test)]
 mod tests;
 
+pub use kept::Kept;
 pub use presence::{Presence, PresenceChange};
 pub(super) use sessions::hash;
 pub use sessions::{CONSOLE_HEADER, Clock, Forged, Identity, OpenConsole, SessionId, Sessions};

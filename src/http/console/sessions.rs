@@ -1,8 +1,9 @@
 //! Who is signed in to the console: one-time login codes, sessions, and what makes a request with a cookie genuine.
 //!
-//! Kept in memory only: a restart signs everybody out, which is safe, and the daemon prints a fresh login link. Codes and
-//! session ids are stored as hashes, so that a memory dump or a careless log line opens nothing.
+//! Codes and session ids are kept as hashes, so that neither a memory dump nor the file in the data directory, nor a careless
+//! log line, opens anything. Sessions outlive a restart ([`super::kept`]); login codes do not, and the daemon prints a fresh one.
 
+use super::kept::{Kept, Stored};
 use super::presence::{Consoles, Presence, PresenceChange};
 use crate::random::{self, NoRandomness};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -19,6 +20,8 @@ pub const LOGIN_TTL_MS: i64 = 10 * 60_000;
 pub const SESSION_IDLE_MS: i64 = 12 * 3_600_000;
 /// A session ends after this even when it is used: who holds it proves again who they are.
 pub const SESSION_LIFE_MS: i64 = 7 * 24 * 3_600_000;
+/// A session that is used after this long is written down as used.
+const KEEP_SEEN_MS: i64 = 10 * 60_000;
 const MAX_LOGINS: usize = 100;
 const MAX_SESSIONS: usize = 1_000;
 /// No cookie or code of ours is longer; anything longer is not hashed.
@@ -27,7 +30,7 @@ const MAX_SECRET: usize = 128;
 pub const CONSOLE_HEADER: &str = "x-switchboard";
 
 /// Whom a session speaks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Identity {
     /// The name of the API token behind it, as configured under `[admin.tokens]`.
     pub token: String,
@@ -83,13 +86,49 @@ pub struct Sessions {
     secure: bool,
     held: Mutex<Held>,
     consoles: Mutex<Consoles>,
+    /// Where sessions are written down; `None` in tests.
+    kept: Option<Kept>,
 }
 
 impl Sessions {
     /// `secure`: the admin listener is reached over https, so the cookie must never travel without it.
     #[must_use]
     pub fn new(clock: Clock, secure: bool) -> Sessions {
-        Sessions { clock, secure, held: Mutex::default(), consoles: Mutex::default() }
+        Sessions { clock, secure, held: Mutex::default(), consoles: Mutex::default(), kept: None }
+    }
+
+    /// With the sessions of before the restart, which are written to `kept` from now on. Their agents may still be shown as
+    /// available, and are expected back.
+    #[must_use]
+    pub fn restored(clock: Clock, secure: bool, kept: Kept) -> Sessions {
+        let sessions = Sessions::new(clock, secure);
+        let now = (sessions.clock)();
+        for s in kept.read() {
+            let session = Session { identity: s.identity, created: s.created, seen: s.seen };
+            let mut held = sessions.held();
+            if session.over(now) || held.sessions.len() >= MAX_SESSIONS {
+                continue;
+            }
+            if let Some(agent) = &session.identity.agent {
+                sessions.consoles().expect(agent, now);
+            }
+            held.sessions.insert(s.id, session);
+        }
+        Sessions { kept: Some(kept), ..sessions }
+    }
+
+    /// Writes down who is signed in. What fails is told, and costs at most another sign-in after the next restart.
+    fn keep(&self, held: &Held) {
+        let Some(kept) = &self.kept else { return };
+        let stored = held.sessions.iter().map(|(id, s)| Stored {
+            id: *id,
+            identity: s.identity.clone(),
+            created: s.created,
+            seen: s.seen,
+        });
+        if let Err(error) = kept.write(stored.collect()) {
+            tracing::warn!(%error, file = %kept.path().display(), "who is signed in to the console could not be written down");
+        }
     }
 
     /// A one-time code for `…/console#login=<code>`. It works once, for ten minutes.
@@ -126,13 +165,17 @@ impl Sessions {
             idle.and_then(|hash| held.sessions.remove(&hash));
         }
         held.sessions.insert(hash(&id), Session { identity, created: now, seen: now });
+        self.keep(&held);
         Ok(self.cookie(&id, SESSION_LIFE_MS / 1000))
     }
 
     /// Ends the session of this request, if there is one; the answer is the `Set-Cookie` that makes the browser forget it.
     pub fn end(&self, headers: &HeaderMap) -> String {
         if let Some(id) = self.cookie_of(headers) {
-            self.held().sessions.remove(&hash(id));
+            let mut held = self.held();
+            if held.sessions.remove(&hash(id)).is_some() {
+                self.keep(&held);
+            }
         }
         self.cookie("", 0)
     }
@@ -148,8 +191,13 @@ impl Sessions {
             held.sessions.remove(&key);
             return None;
         }
+        let stale = now.since(session.seen) >= KEEP_SEEN_MS;
         session.seen = now;
-        Some(session.identity.clone())
+        let identity = session.identity.clone();
+        if stale {
+            self.keep(&held);
+        }
+        Some(identity)
     }
 
     /// Whose cookie a request carries; it may be nobody's any more.

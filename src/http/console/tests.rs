@@ -373,3 +373,49 @@ async fn open_consoles_are_counted_until_their_stream_is_dropped() {
     let away = PresenceChange { agent: "you".into(), to: Presence::Away };
     assert_eq!(desk.sessions.presence_changes(|_| Some(Presence::Available)), vec![away]);
 }
+
+fn kept(dir: &std::path::Path, ops: &str) -> super::Kept {
+    super::Kept::new(dir, [("ops".to_owned(), ops.to_owned())].into())
+}
+
+#[test]
+fn a_restart_signs_nobody_out_and_a_sign_out_outlives_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let now = Arc::new(AtomicI64::new(1_763_000_000_000));
+    let clock = now.clone();
+    let clock: super::sessions::Clock = Arc::new(move || Timestamp(clock.load(Ordering::SeqCst)));
+    let open = |ops: &str| Sessions::restored(clock.clone(), false, kept(dir.path(), ops));
+    let who = |token: &str| Identity { token: token.into(), agent: Some("ann".into()), scopes: vec![Scope::Agent] };
+    let headers = |cookie: &str| {
+        let mut headers = http::HeaderMap::new();
+        headers.insert(http::header::COOKIE, cookie.split(';').next().unwrap().parse().unwrap());
+        headers
+    };
+    let first = open("v1");
+    let (ann, console) = (headers(&first.start(who("ops")).unwrap()), headers(&first.start(who("console")).unwrap()));
+    let file = std::fs::read_to_string(dir.path().join("sessions.json")).unwrap();
+    let id = ann[http::header::COOKIE].to_str().unwrap().split_once('=').unwrap().1.to_owned();
+    assert!(!file.contains(&id), "the file opens nothing");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::metadata(dir.path().join("sessions.json")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    let second = open("v1");
+    assert_eq!(second.identify(&ann), Some(who("ops")));
+    assert_eq!(second.identify(&console), Some(who("console")));
+    let changes = |s: &Sessions| s.presence_changes(|_| Some(Presence::Available)).len();
+    now.fetch_add(31_000, Ordering::SeqCst);
+    assert_eq!(changes(&second), 1, "who does not come back after the restart is away");
+    drop(second.end(&console));
+
+    let third = open("v1");
+    assert_eq!((third.identify(&ann), third.identify(&console)), (Some(who("ops")), None));
+    assert_eq!(open("v2").identify(&ann), None, "its token was changed");
+    now.fetch_add(super::sessions::SESSION_IDLE_MS, Ordering::SeqCst);
+    assert_eq!(open("v1").identify(&ann), None, "idle for too long");
+    std::fs::write(dir.path().join("sessions.json"), "{ nonsense").unwrap();
+    assert_eq!(open("v1").identify(&ann), None);
+}

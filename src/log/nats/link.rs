@@ -5,7 +5,9 @@ use async_nats::{Client, HeaderMap, Message, Request, RequestErrorKind, StatusCo
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Error codes of JetStream's API that mean something to us.
@@ -114,17 +116,24 @@ pub(super) struct Link {
 pub(super) struct Events {
     lost: Arc<watch::Sender<u64>>,
     connected: Arc<watch::Sender<u64>>,
+    /// Events since the connection was there.
+    silent: Arc<AtomicU64>,
 }
 
 impl Events {
     pub(super) fn new() -> Events {
-        Events { lost: Arc::new(watch::Sender::new(0)), connected: Arc::new(watch::Sender::new(0)) }
+        Events {
+            lost: Arc::new(watch::Sender::new(0)),
+            connected: Arc::new(watch::Sender::new(0)),
+            silent: Arc::default(),
+        }
     }
 
     pub(super) fn hear(&self, event: &async_nats::Event) {
         match event {
             async_nats::Event::Connected => {
                 tracing::info!("connected to the broker");
+                self.silent.store(0, Ordering::Relaxed);
                 self.connected.send_modify(|n| *n += 1);
             }
             async_nats::Event::Disconnected => {
@@ -132,7 +141,11 @@ impl Events {
                 self.lost.send_modify(|n| *n += 1);
             }
             async_nats::Event::SlowConsumer(_) => tracing::debug!("a subscription was too slow; it is read again"),
-            other => tracing::warn!(event = %other, "the broker's connection"),
+            // While the broker is away each attempt says so: told less and less often.
+            other if self.silent.fetch_add(1, Ordering::Relaxed).wrapping_add(1).is_power_of_two() => {
+                tracing::warn!(event = %other, "the broker cannot be reached; trying again");
+            }
+            other => tracing::debug!(event = %other, "the broker's connection"),
         }
     }
 

@@ -23,19 +23,25 @@ const OUT_AGE: Duration = Duration::from_secs(20 * 60);
 const CLAIM_AGE: Duration = Duration::from_secs(30 * 60);
 const WAIT: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 pub(super) async fn connect(options: &NatsOptions, names: &Names) -> Result<Link, OpenError> {
     let events = Events::new();
     let deadline = Instant::now() + options.connect;
+    let (servers, mut pause) = (options.servers.join(", "), PAUSE);
     let client = loop {
         match try_connect(options, names, &events).await? {
             Ok(client) => break client,
             Err(why) if Instant::now() >= deadline => {
-                return Err(OpenError::Connect { servers: options.servers.join(", "), why });
+                return Err(OpenError::Connect { servers, why });
             }
-            Err(why) => tracing::warn!(why, "cannot connect to the broker; trying again"),
+            Err(why) => tracing::warn!(
+                servers, why, again_in = ?pause,
+                "cannot connect to the broker: is nats-server running there, and does `log.servers` name it?"
+            ),
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     };
     check_server(&client)?;
     Ok(events.link(client, options.timeout))

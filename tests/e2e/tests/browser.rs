@@ -56,7 +56,7 @@ async fn a_customer_and_an_agent_talk_through_the_pages() {
     browser.open(&printed(&daemon, &format!("{}/console#login=", shop.admin()))).await;
     browser.sees("Do you open on Sunday?").await;
     assert!(!browser.url().await.contains("login="), "the one-time code stays in the address");
-    browser.click("[role=option]").await;
+    browser.click(".rows [role=row]").await;
     say(&browser, "Yes, from ten to four.").await;
     browser.sees("Yes, from ten to four.").await;
 
@@ -98,7 +98,7 @@ async fn a_customer_and_an_agent_talk_through_the_pages() {
     browser.switch(&agent).await;
     browser.open(&printed(&daemon, &format!("{}/console#login=", shop.admin()))).await;
     browser.sees("Are you still there?").await;
-    browser.click("[role=option]").await;
+    browser.click(".rows [role=row]").await;
     say(&browser, "Still here.").await;
     browser.switch(&customer).await;
     browser.sees("Still here.").await;

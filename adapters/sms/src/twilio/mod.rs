@@ -337,6 +337,7 @@ impl Adapter for Twilio {
             proactive: true,
             reconciles: true,
             reconcile_ms: RECONCILE_MS,
+            keeps_opt_outs: true,
             ..ChannelProfile::new("sms", address_kind)
         }
     }
@@ -351,6 +352,10 @@ impl Adapter for Twilio {
 
     fn parse(&self, request: &RawRequest) -> Vec<Inbound> {
         read::webhook(self, &Source::of(request))
+    }
+
+    fn reaches(&self, to: &Address) -> Result<(), String> {
+        send::recipient(self, to).map(drop)
     }
 
     fn accepted(&self, _request: &RawRequest) -> Reply {

@@ -69,7 +69,7 @@ fn a_payload_in_a_frame_is_read_too() {
     let plain = json!({ "v": 1, "type": "message", "from": "42", "text": "hi", "id": 7, "timestamp": 9, "data": 1 });
     assert_eq!(
         reason(&read(&plain)).split(" at ").next(),
-        Some("a field is missing or has another type or form"),
+        Some("a field is missing or has another type or form: `id`"),
         "an id is a text"
     );
     let plain =
@@ -114,7 +114,10 @@ fn what_cannot_be_understood_is_kept_with_a_reason_that_quotes_nothing() {
         (json!({ "type": "command", "action": {} }).to_string(), "field type: a webhook channel takes"),
         (json!({ "type": "result" }).to_string(), "field type: a webhook channel takes"),
         (json!({ "type": "contact.created", "data": {} }).to_string(), "field type: unknown"),
-        (json!({ "type": "message", "text": "hi" }).to_string(), "a field is missing or has another type or form"),
+        (
+            json!({ "type": "message", "text": "hi" }).to_string(),
+            "a field is missing or has another type or form: `from`",
+        ),
         (json!({ "type": "message", "from": "42" }).to_string(), "field content: write it, or text"),
         (json!({ "type": "message", "from": "", "text": "hi" }).to_string(), "field thread: must hold 1 to 1024 bytes"),
         (json!({ "type": "message", "from": "a\u{0}", "text": "hi" }).to_string(), "field from: holds a control"),

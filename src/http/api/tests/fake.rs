@@ -14,7 +14,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use switchboard_envelope::{BlobRef, Command, Scope, Timestamp};
+use switchboard_envelope::{Address, BlobRef, Command, Scope, Timestamp};
 use switchboard_routing_rules::event::{Event, KeyHash, Public, Reply};
 use switchboard_routing_rules::ids::ConvId;
 use switchboard_routing_rules::pack::{Environment, QUICKSTART, RulePack};
@@ -46,6 +46,9 @@ impl Backend for FakeRouter {
     }
     fn workspace(&self) -> String {
         "main".into()
+    }
+    fn reaches(&self, _channel: &str, to: &Address) -> Result<(), String> {
+        if to.value.starts_with('+') { Ok(()) } else { Err("the number is not international".into()) }
     }
     async fn command(&self, command: Command) -> Result<Answer, LogError> {
         if let Some(error) = self.fails.lock().unwrap().clone() {
@@ -100,8 +103,14 @@ impl Backend for FakeRouter {
     async fn pack(&self, hash: &str) -> Result<Option<Arc<RulePack>>, LogError> {
         Ok((hash == "pack1").then(|| Arc::clone(&self.pack)))
     }
-    async fn reload_pack(&self) -> Result<String, ReloadError> {
-        self.reload.lock().unwrap().clone()
+    async fn reload_pack(&self, force: bool) -> Result<String, ReloadError> {
+        match self.reload.lock().unwrap().clone() {
+            Err(ReloadError::Tests(_)) if force => Ok("pack2".into()),
+            found => found,
+        }
+    }
+    async fn pack_on_disk(&self) -> Option<String> {
+        Some("pack2".into())
     }
     async fn put_file(&self, channel: &str, thread: &str, bytes: Bytes) -> Result<BlobRef, LogError> {
         let blob = format!("blob:sha256:{}", bytes.len());

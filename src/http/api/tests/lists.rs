@@ -20,14 +20,16 @@ async fn a_conversation_looks_as_the_console_reads_it() {
         ("/sla/breached", json!(false)),
         ("/last_message/text", json!("your money is back")),
         ("/last_message/direction", json!("out")),
-        ("/turn", json!("customer")),
+        // Nobody knows whether they got it, so it is ours to look at.
+        ("/last_message/status", json!("unknown")),
+        ("/turn", json!("us")),
         ("/offer", Value::Null),
         ("/can_reply/ok", json!(true)),
         ("/messages/0/direction", json!("in")),
         ("/messages/0/author/kind", json!("contact")),
         ("/messages/1/author", json!({ "kind": "auto", "rule": "Refunds" })),
         ("/messages/1/status", json!("accepted")),
-        ("/messages/2/text", json!("assigned to ann as the queue's turn goes")),
+        ("/messages/2/text", json!("assigned to ann, whose turn it was")),
         ("/messages/3/status", json!("unknown")),
     ] {
         assert_eq!(got.pointer(place), Some(&wanted), "{place} of {got}");
@@ -48,6 +50,7 @@ async fn lists_filter_and_page() {
     assert_eq!(ids("").await, (vec![two.clone(), one.clone()], None));
     assert_eq!(ids("?state=assigned,queued").await.0, [one.as_str()]);
     assert_eq!(ids("?state=closed&agent=bob").await.0, [two.as_str()]);
+    assert_eq!(ids("?state=open").await.0, [one.as_str()], "all but the closed ones");
     assert_eq!(ids("?queue=billing&channel=sms").await.0, [one.as_str()]);
     assert_eq!(ids("?contact=phone:%2B15550000002").await.0, [two.as_str()]);
     assert_eq!(ids(&format!("?contact={}", contact(1))).await.0, [one.as_str()]);

@@ -82,6 +82,46 @@ async fn a_session_reads_by_its_cookie_and_changes_only_from_the_console_itself(
 }
 
 #[tokio::test]
+async fn an_address_that_can_never_be_reached_is_refused_before_anything_is_sent() {
+    let fake = fake().await;
+    let to = |value: &str| json!({ "channel": "sms", "to": { "kind": "phone", "value": value }, "text": "hello" });
+    let got = fake.post("/messages", "t-ann", to("nonsense")).await;
+    got.refused(422, "invalid");
+    let fault = &got.body["errors"][0];
+    assert_eq!((&fault["pointer"], &fault["detail"]), (&json!("/to/value"), &json!("the number is not international")));
+    assert_eq!(fake.commands(), 0);
+    fake.post("/messages", "t-ann", to("+15551230001")).await.ok();
+}
+
+#[tokio::test]
+async fn a_pack_whose_tests_fail_is_put_in_force_only_when_it_is_forced() {
+    let fake = fake().await;
+    let failing = "pack_test.yaml:2:5: the test “One” fails: queue is a, not b".to_owned();
+    *fake.back.reload.lock().unwrap() = Err(crate::http::api::ReloadError::Tests(vec![failing.clone()]));
+    let got = fake.post("/rules/reload", "t-admin", json!({})).await;
+    got.refused(422, "pack_tests");
+    assert_eq!(got.body["errors"][0]["detail"], json!(failing));
+    assert_eq!(fake.commands(), 0);
+    fake.post("/rules/reload", "t-admin", json!({ "force": true })).await.ok();
+    assert_eq!(fake.commands(), 1);
+    assert_eq!(fake.get("/rules").await.ok()["on_disk"], json!("pack2"));
+}
+
+#[tokio::test]
+async fn a_quarantined_record_is_dropped_by_those_who_may_and_is_gone_then() {
+    let fake = fake().await;
+    let listed = fake.get("/quarantine").await.ok();
+    let id = listed["quarantine"][0]["id"].as_str().unwrap().to_owned();
+    let drop = async |token| call(&fake, Method::DELETE, &format!("/quarantine/{id}"), token, &[], "").await;
+    drop("t-ann").await.refused(403, "scope");
+    drop("t-sup").await.ok();
+    let command = fake.last_command();
+    assert_eq!(command.action, Action::Released { quarantined: id.parse().unwrap() });
+    assert_eq!(command.actor.agent.as_deref(), Some("cy"));
+    call(&fake, Method::DELETE, "/quarantine/999", "t-sup", &[], "").await.refused(404, "not_found");
+}
+
+#[tokio::test]
 async fn what_cannot_be_served_is_a_problem() {
     let fake = fake().await;
     let conv = crate::history::tests::conv(1);
@@ -90,7 +130,7 @@ async fn what_cannot_be_served_is_a_problem() {
     call(&fake, Method::GET, "/nothing", "t-read", &[], "").await.refused(404, "not_found");
     call(&fake, Method::DELETE, "/me", "t-read", &[], "").await.refused(405, "method_not_allowed");
     call(&fake, Method::GET, "/conversations/c0", "t-read", &[], "").await.refused(404, "not_found");
-    call(&fake, Method::GET, "/conversations?state=open", "t-read", &[], "").await.refused(400, "bad_query");
+    call(&fake, Method::GET, "/conversations?state=opened", "t-read", &[], "").await.refused(400, "bad_query");
     call(&fake, Method::GET, "/conversations?limit=201", "t-read", &[], "").await.refused(400, "bad_query");
     call(&fake, Method::GET, "/conversations?cursor=xyz", "t-read", &[], "").await.refused(400, "bad_query");
     call(&fake, Method::GET, "/conversations?sate=open", "t-read", &[], "").await.refused(400, "bad_query");

@@ -1,6 +1,7 @@
 // What an agent does to a conversation, by button or key.
 
 import * as api from "./api.js";
+import { expect } from "./alert.js";
 import { ask, attempt, pick, toast } from "./dialogs.js";
 import { exact, now, plural, who } from "./format.js";
 import { agentName, isMe, loadDetail, may, myName, myOffers, state } from "./store.js";
@@ -9,6 +10,7 @@ import { change } from "./route.js";
 export async function accept(conversation) {
   const offer = conversation?.offer;
   if (!offer) return;
+  expect(conversation.id);
   if (await attempt(() => api.accept(offer.id))) change({ view: "mine", area: "inbox", queue: null, id: conversation.id, why: null });
   loadDetail(conversation.id);
 }
@@ -28,6 +30,7 @@ export async function take(conversation) {
     const text = `${agentName(owner)} has this conversation and keeps seeing it until you take it.`;
     if (!(await ask({ title: `Take it from ${agentName(owner)}?`, text, go: "Take it" }))) return;
   }
+  expect(conversation.id);
   await attempt(() => api.take(conversation.id));
   loadDetail(conversation.id);
 }
@@ -40,7 +43,10 @@ export const close = (conversation) =>
   conversation.state === "closed" ? reopen(conversation)
     : attempt(() => api.close(conversation.id), `Closed ${who(conversation)}.`, { label: "Undo", run: () => reopen(conversation) });
 
-export const reopen = (conversation) => attempt(() => api.reopen(conversation.id), `Reopened ${who(conversation)}.`);
+export function reopen(conversation) {
+  expect(conversation.id);
+  return attempt(() => api.reopen(conversation.id), `Reopened ${who(conversation)}.`);
+}
 
 export async function transfer(conversation) {
   const queues = state.queues.map((q) => ({
@@ -51,6 +57,7 @@ export async function transfer(conversation) {
   }));
   const to = await pick({ title: `Transfer ${who(conversation)} to`, placeholder: "Queue or agent", items: [...queues, ...agents] });
   if (!to) return;
+  expect(conversation.id);
   await attempt(() => api.transfer(conversation.id, to), `Transferred to ${to.queue ?? agentName(to.agent)}.`);
 }
 
@@ -107,6 +114,13 @@ export const retry = (entries) => many(entries, async (e) => {
   const answer = await api.retry(e.id);
   if (answer?.released === false) throw Object.assign(new Error(answer.reason), { text: answer.reason ?? "it still cannot be read" });
 }, "read again");
+
+/** Gives up what cannot be read: its bytes go with the records around it. */
+export async function forget(entries) {
+  const text = "What it says reaches nobody. Its bytes are kept until the log lets them go, and the log says who dropped it.";
+  if (!(await ask({ title: `Drop ${plural(entries.length, "record")} from the quarantine?`, text, go: "Drop", danger: true }))) return;
+  await many(entries, (e) => api.forget(e.id), "dropped");
+}
 
 async function many(entries, run, done) {
   const results = await Promise.allSettled(entries.map(run));

@@ -1,11 +1,18 @@
-// The soft ring of an offer, and the page's title.
+// What is heard: the soft ring of an offer, one chime for what came to this agent otherwise; and the page's title.
 
+import { say } from "./dom.js";
+import { who } from "./format.js";
 import { myOffers, on, state } from "./store.js";
-import { counts } from "./views.js";
+import { counts, needsMe } from "./views.js";
 
 const MUTED = "switchboard.muted";
 let audio = null;
 let ringing = null;
+/** What needed this agent when it was last looked at; `null` until everything is loaded. */
+let known = null;
+/** What this agent takes themself is no news to them. */
+const own = new Set();
+export const expect = (id) => { own.add(id); setTimeout(() => own.delete(id), 5000); };
 
 export const muted = () => localStorage.getItem(MUTED) === "yes";
 
@@ -39,8 +46,22 @@ function stop() {
   ringing = null;
 }
 
+/** Says what is new, and answers whether any of it came without an offer. */
+function news(offers) {
+  const now = new Map(offers.map((c) => [c.id, c]));
+  for (const c of state.conversations.values()) if (needsMe(c)) now.set(c.id, c);
+  const before = known;
+  known = state.loading ? null : new Set(now.keys());
+  if (!before || !known) return false;
+  const fresh = [...now.values()].filter((c) => !before.has(c.id) && !own.has(c.id));
+  if (fresh.length) say(fresh.map((c) => `${c.state === "offered" ? "Offered to you" : "Your turn"}: ${who(c)}, ${c.last_message?.text ?? c.subject ?? c.channel}`).join(". "));
+  return fresh.some((c) => c.state !== "offered");
+}
+
 function follow() {
-  const offers = myOffers().length;
+  const offered = myOffers();
+  const offers = offered.length;
+  if (news(offered) && !muted() && ringing === null) chime();
   if (offers === 0) stop();
   else if (ringing === null && !muted()) {
     chime();

@@ -100,6 +100,7 @@ export const decline = (offer) => act(`/offers/${seg(offer)}/decline`);
 export const presence = (agent, word) => api("PUT", `/agents/${seg(agent)}/presence`, { presence: word });
 export const resend = (id) => act(`/dead-letters/${seg(id)}/resend`);
 export const drop = (id) => api("DELETE", `/dead-letters/${seg(id)}`);
+export const forget = (id) => api("DELETE", `/quarantine/${seg(id)}`);
 export const retry = (id) => act(`/quarantine/${seg(id)}/retry`);
-export const reloadRules = () => act("/rules/reload");
+export const reloadRules = (body = {}) => act("/rules/reload", body);
 export const rollbackRules = () => act("/rules/rollback");

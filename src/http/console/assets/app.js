@@ -15,7 +15,8 @@ import * as shell from "./shell.js";
 import * as why from "./why.js";
 import { button, fill, h } from "./dom.js";
 import { find } from "./find.js";
-import { bind, help } from "./keys.js";
+import { toast } from "./dialogs.js";
+import { bind, help, hush } from "./keys.js";
 import { connect, disconnect, on, onBack, state } from "./store.js";
 
 const root = document.getElementById("app");
@@ -27,27 +28,34 @@ function signedOut(text = "") {
   login.show(root, () => window.location.reload(), text);
 }
 
+/** An address of the console that names nothing. */
+function nowhere(page) {
+  fill(page, h("div.empty", {}, h("h1", {}, "There is no such page"),
+    h("p", {}, "Nothing of the console has the address ", h("code", {}, window.location.pathname), "."),
+    h("p", {}, h("a", { href: route.path(route.home()), "data-go": true }, "Go to the inbox"))));
+}
+
 /** The panes, and what to do when the address or the data change. */
 function build() {
   const top = h("header.top", {});
   const linkBar = h("div.link-bar", { role: "status", hidden: true });
   const nav = h("nav.nav", { "aria-label": "Console" });
   const list = h("section.list", { "aria-label": "Conversations" });
-  const main = h("section.conv-pane", { "aria-label": "Conversation" });
+  const conv = h("section.conv-pane", { "aria-label": "Conversation" });
   const side = h("aside.side", { "aria-label": "About" });
-  const page = h("section.page", {});
+  const page = h("div.page", {});
   const shade = h("div.shade", { onclick: () => { frame.classList.remove("nav-open", "side-open"); if (route.current.why) route.change({ why: null }, { replace: true }); } });
-  const frame = h("div.frame", {}, nav, list, main, side, page, shade);
+  const main = h("main", { id: "main", tabindex: -1 }, list, conv, side, page);
+  const frame = h("div.frame", {}, nav, main, shade);
   fill(root, h("a.skip", { href: "#main" }, "Skip to the content"), top, linkBar, frame);
-  main.id = "main";
 
   const toggleSide = () => frame.classList.toggle("side-open");
   const drawNav = shell.nav(nav);
   shell.top(top, { toggleNav: () => frame.classList.toggle("nav-open"), signedOut });
   shell.linkBar(linkBar);
   const rows = inbox.mount(list);
-  const pane = conversation.mount(main, toggleSide);
-  const pages = { board: board.mount(page), rules: rules.mount(page), held: held.mount(page) };
+  const pane = conversation.mount(conv, toggleSide);
+  const pages = { board: board.mount(page), rules: rules.mount(page), held: held.mount(page), nowhere: () => nowhere(page) };
 
   const drawSide = () => {
     const shown = route.current.area === "inbox" && route.current.id && state.conversations.has(route.current.id);
@@ -78,13 +86,23 @@ function build() {
   follow();
 }
 
+/** Says why a key did nothing; what is typed after it was meant for a field that is not there. */
+function nothingOpen(text = "No conversation is open: choose one with j and k, then open it with o.") {
+  toast(text);
+  hush();
+}
+
 function bindKeys({ rows, pane, toggleSide }) {
   const one = (run) => () => {
     const c = pane.open() ?? rows.at();
-    if (c) run(c);
-    return Boolean(c);
+    if (c) run(c); else nothingOpen();
   };
-  const write = (mode) => () => { if (!pane.open()) rows.open(); requestAnimationFrame(() => pane.writer.focus(mode)); };
+  const write = (mode) => () => {
+    if (!pane.open() && !rows.at()) return nothingOpen();
+    if (!pane.open()) rows.open();
+    requestAnimationFrame(() => pane.writer.focus(mode));
+    return undefined;
+  };
   const inInbox = (run) => () => (route.current.area === "inbox" ? run() : false);
   bind("j", "List", "Down", inInbox(() => rows.move(1)));
   bind("k", "List", "Up", inInbox(() => rows.move(-1)));
@@ -100,11 +118,11 @@ function bindKeys({ rows, pane, toggleSide }) {
   bind("s", "Conversation", "Snooze", inInbox(one(actions.snooze)));
   bind("w", "Conversation", "Why?", inInbox(() => { conversation.toggleWhy(); }));
   bind("i", "Conversation", "About the customer", inInbox(toggleSide));
-  const offer = (run) => () => { const c = actions.offerAtHand(route.current.id); if (c) run(c); return Boolean(c); };
+  const offer = (run) => () => { const c = actions.offerAtHand(route.current.id); if (c) run(c); else nothingOpen("Nothing is offered to you."); };
   bind("a", "Offers", "Accept", offer(actions.accept));
   bind("d", "Offers", "Decline", offer(actions.decline));
   bind("p", "Offers", "Change your presence", () => { shell.choosePresence(); });
-  bind("g m", "Go to", "Mine", () => route.go({ area: "inbox", view: "mine" }));
+  bind("g m", "Go to", "Mine", () => route.go(route.home()));
   bind("g o", "Go to", "Offered", () => route.go({ area: "inbox", view: "offered" }));
   bind("g a", "Go to", "Everything open", () => route.go({ area: "inbox", view: "all" }));
   bind("g b", "Go to", "Board", () => route.go({ area: "board" }));
@@ -130,7 +148,9 @@ async function start() {
   }
   if (started) return undefined;
   started = true;
-  api.whenSignedOut(() => signedOut("The session has ended: the daemon was started again, or it was idle for half a day."));
+  // A login without an agent has nothing of its own to look at.
+  route.begin(state.me.agent ? "mine" : "all");
+  api.whenSignedOut(() => signedOut("The session has ended: it was signed out elsewhere, was idle for half a day or is a week old, or its token was changed."));
   build();
   alert.start();
   // A short cut is a lost packet; a long one may have made the router think that nobody is here.

@@ -16,7 +16,8 @@ function figures(clocks) {
   const available = [...state.agents.values()].filter((a) => a.presence === "available").length;
   const breached = clocks.filter((x) => clockState(x.sla) === "breached").length;
   return h("div.figures", {},
-    number_(waiting.toLocaleString(), "waiting"),
+    number_(waiting.toLocaleString(), "waiting in queues"),
+    number_(state.truncated || state.filling ? "–" : c.ours.toLocaleString(), "awaiting an answer"),
     number_(oldest === Infinity ? "–" : span(now() - oldest), "oldest wait"),
     number_(breached.toLocaleString(), breached === 1 ? "clock run out" : "clocks run out", breached ? "bad" : undefined),
     number_(`${available}/${state.agents.size}`, "agents available", available === 0 && waiting > 0 ? "bad" : undefined),
@@ -41,11 +42,11 @@ function queues() {
   if (!state.queues.length) return h("p.muted", {}, "The pack in force has no queues.");
   const most = Math.max(1, ...state.queues.map((q) => q.depth ?? 0));
   const levels = state.queues.some((q) => level(q.sla));
-  return h("table.board-table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Queue"), h("th.num", { scope: "col" }, "Waiting"), h("th.wide", { "aria-hidden": "true" }),
+  return h("table.board-table", { "aria-label": "Queues" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Queue"), h("th.num", { scope: "col" }, "Waiting"), h("td.wide", { "aria-hidden": "true" }),
     h("th.num", { scope: "col" }, "Offered"), h("th.num", { scope: "col" }, "Oldest"), levels && h("th.num", { scope: "col", title: "answered in time" }, "In time"))),
   h("tbody", {}, state.queues.map((q) => h("tr", {},
     h("th", { scope: "row" }, h("a", { href: path({ area: "inbox", view: "queue", queue: q.id }), "data-go": true }, q.id)),
-    h("td.num.big", {}, (q.depth ?? 0).toLocaleString()), h("td.wide", {}, bar(q.depth ?? 0, most)),
+    h("td.num.big", {}, (q.depth ?? 0).toLocaleString()), h("td.wide", { "aria-hidden": "true" }, bar(q.depth ?? 0, most)),
     h("td.num", {}, q.offered ?? 0),
     live(h("td.num", {}), () => (q.waiting_since ? span(now() - q.waiting_since) : "–")),
     levels && h("td.num", {}, level(q.sla) || "–")))));
@@ -57,11 +58,11 @@ const ORDER = { available: 0, away: 1, offline: 2 };
 function agents() {
   const list = [...state.agents.values()].sort((a, b) => (ORDER[a.presence] ?? 3) - (ORDER[b.presence] ?? 3) || (a.id < b.id ? -1 : 1));
   if (!list.length) return h("p.muted", {}, "The pack in force has no agents.");
-  return h("table.board-table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Agent"), h("th", { scope: "col" }, "Presence"), h("th.num", { scope: "col" }, "Load"), h("th.wide", { "aria-hidden": "true" }))),
+  return h("table.board-table", { "aria-label": "Agents" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Agent"), h("th", { scope: "col" }, "Presence"), h("th.num", { scope: "col" }, "Load"), h("td.wide", { "aria-hidden": "true" }))),
     h("tbody", {}, list.map((a) => h("tr", { class: a.presence === "offline" ? "off" : undefined },
       h("th", { scope: "row", title: plainSkills(a) }, a.name ?? agentName(a.id)),
       h("td", {}, h("span.presence-word", { "data-presence": a.presence }, h("span.glyph", { "aria-hidden": "true" }, GLYPH[a.presence] ?? "○"), a.presence)),
-      h("td.num", {}, `${a.load ?? 0} / ${a.capacity ?? 0}`), h("td.wide", {}, bar(a.load ?? 0, a.capacity ?? 0, (a.load ?? 0) >= (a.capacity ?? 0) ? "full" : undefined))))));
+      h("td.num", {}, `${a.load ?? 0} / ${a.capacity ?? 0}`), h("td.wide", { "aria-hidden": "true" }, bar(a.load ?? 0, a.capacity ?? 0, (a.load ?? 0) >= (a.capacity ?? 0) ? "full" : undefined))))));
 }
 
 function plainSkills(a) {
@@ -73,7 +74,7 @@ function running(clocks) {
   if (!clocks.length) return h("p.muted", {}, "No clock is close to running out. Conversations show here at the queue’s warning time and after.");
   return h("ul.clocks", {}, clocks.slice(0, 30).map((c) => h("li", {},
     h("a", { href: path({ area: "inbox", view: "all", id: c.id }), "data-go": true }, h("span.name", {}, who(c)), h("span.muted", {}, [number(c), c.channel, standing(c)].filter(Boolean).join(" · "))),
-    clock(c.sla))), clocks.length > 30 && h("li.muted", {}, `and ${plural(clocks.length - 30, "other")}`));
+    clock(c))), clocks.length > 30 && h("li.muted", {}, `and ${plural(clocks.length - 30, "other")}`));
 }
 
 /** Mounts the page; it draws only while it is shown. */

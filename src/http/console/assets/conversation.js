@@ -10,11 +10,11 @@ import { agentName, isMe, keepDetails, loadDetail, loadEarlier, on, state } from
 import { attempt } from "./dialogs.js";
 
 /** The service-level clock as a label that stays true. */
-export function clock(sla, tag = "span.clock") {
-  if (!clockState(sla)) return null;
-  return live(h(tag, { title: clockTitle(sla) }), (el) => {
-    el.dataset.clock = clockState(sla);
-    return clockText(sla);
+export function clock(c, tag = "span.clock") {
+  if (!clockState(c.sla)) return null;
+  return live(h(tag, { title: clockTitle(c) }), (el) => {
+    el.dataset.clock = clockState(c.sla);
+    return clockText(c.sla);
   });
 }
 
@@ -69,7 +69,7 @@ function header(c, toggleSide) {
       h("h1", {}, h("span.who", {}, who(c)), c.subject && h("span.subject", {}, c.subject)),
       h("p.facts", {}, [number(c), c.channel, c.state === "queued" ? null : c.queue, standing(c)].filter(Boolean).map((t, i) => [i > 0 && " · ", t]),
         c.priority && [" · ", h("button.link", { type: "button", "data-priority": c.priority, title: "Change the priority", onclick: () => actions.prioritise(c) }, c.priority)])),
-    clock(c.sla),
+    clock(c),
     h("button.icon-button.side-toggle", { type: "button", "aria-label": "About the customer", title: "About the customer (i)", onclick: toggleSide }, icon("person")),
   ];
 }

@@ -3,14 +3,14 @@
 import { pick } from "./dialogs.js";
 import { address, ago, number, when, who } from "./format.js";
 import { go } from "./route.js";
-import { state } from "./store.js";
+import { myName, state } from "./store.js";
 
 const place = (label, route, hint = "page") => ({ label, hint, value: () => go(route) });
 
 function places() {
   const inbox = (view) => ({ area: "inbox", view });
   return [
-    place("Mine", inbox("mine")), place("Offered", inbox("offered")), place("Everything open", inbox("all")), place("Closed", inbox("closed")),
+    ...(myName() ? [place("Mine", inbox("mine")), place("Offered", inbox("offered"))] : []), place("Everything open", inbox("all")), place("Closed", inbox("closed")),
     ...state.queues.map((q) => place(q.id, { area: "inbox", view: "queue", queue: q.id }, `queue · ${q.depth} waiting`)),
     place("Board", { area: "board" }), place("Rules", { area: "rules" }), place("Held back", { area: "held", tab: "parked" }),
   ];
@@ -42,6 +42,9 @@ export async function find() {
     const pages = places().filter((p) => words.every((w) => p.label.toLowerCase().includes(w)));
     return words.length ? [...conversations(words), ...pages] : [...pages, ...conversations([]).slice(0, 8)];
   };
-  const run = await pick({ title: "Find", placeholder: "Name, number, address, text, queue …", items, empty: "Nothing loaded fits" });
+  const run = await pick({
+    title: "Find", placeholder: "Name, number, address, latest text, queue …", items,
+    empty: `Nothing fits among the ${state.conversations.size.toLocaleString()} conversations that are loaded: the open ones, and of the closed ones those that were looked at. Only their latest text is searched.`,
+  });
   run?.();
 }

@@ -86,7 +86,9 @@ export function clockText(sla) {
 
 const CLOCKS = { first_response: "first answer", next_response: "answer", resolution: "resolution", waiting: "to be taken from the queue" };
 
-export const clockTitle = (sla) => `${CLOCKS[sla.kind] ?? "answer"} due ${exact(sla.due_at)}`;
+/** What is due when; the usual clock runs for the queue first, and then for whoever took it. */
+export const clockTitle = ({ sla, state }) =>
+  `${(state === "assigned" && sla.kind === "waiting" ? "answer" : CLOCKS[sla.kind]) ?? "answer"} due ${exact(sla.due_at)}`;
 
 /** What to call the contact: a name, else an address. */
 export function who(conversation) {

@@ -34,9 +34,14 @@ const showRaw = (entry) => sheet("As it came", h("p.muted", {}, entry.raw?.conte
 
 const allowed = (tab) => may(tab === "quarantine" ? "supervisor" : "agent");
 
+/** What an entry is called, for those who hear it. */
+const called = (e) => [e.channel, e.to && `to ${typeof e.to === "string" ? e.to : e.to.value}`, (e.text ?? e.reason ?? "").slice(0, 60)].filter(Boolean).join(", ");
+
 function acts(tab, entries, primary = false) {
-  if (tab === "quarantine") return [button("Read again", { primary, run: () => actions.retry(entries) })];
-  return [button("Send again", { primary, run: () => actions.resend(entries) }), button("Drop", { run: () => actions.drop(entries) })];
+  const what = entries.length === 1 ? called(entries[0]) : plural(entries.length, "chosen entry", "chosen entries");
+  const act = (label, run, more) => button(label, { "aria-label": `${label}: ${what}`, run, ...more });
+  if (tab === "quarantine") return [act("Read again", () => actions.retry(entries), { primary }), act("Drop", () => actions.forget(entries))];
+  return [act("Send again", () => actions.resend(entries), { primary }), act("Drop", () => actions.drop(entries))];
 }
 
 /** Mounts the page; it draws only while it is shown. */
@@ -45,7 +50,7 @@ export function mount(root) {
   let lastTab = "";
 
   function line(tab, entry, redraw) {
-    const box = h("input", { type: "checkbox", checked: chosen.has(entry.id), "aria-label": "Choose", onchange: () => {
+    const box = h("input", { type: "checkbox", checked: chosen.has(entry.id), "aria-label": `Choose: ${called(entry)}`, onchange: () => {
       if (box.checked) chosen.add(entry.id); else chosen.delete(entry.id);
       redraw();
     } });
@@ -56,7 +61,7 @@ export function mount(root) {
       entry.text && h("p.held-text", { dir: "auto" }, entry.text),
       h("div.actions", {},
         entry.conversation && h("a", { href: path({ area: "inbox", view: "all", id: entry.conversation }), "data-go": true }, "Open the conversation"),
-        tab === "quarantine" && button("Show raw", { quiet: true, run: () => showRaw(entry) }),
+        tab === "quarantine" && button("Show raw", { quiet: true, "aria-label": `Show raw: ${called(entry)}`, run: () => showRaw(entry) }),
         allowed(tab) && acts(tab, [entry]))));
   }
 

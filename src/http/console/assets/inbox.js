@@ -12,11 +12,15 @@ const ROW = 80;
 const HEAD = 32;
 const SPARE = 6;
 
+const FAILED = { rejected: "refused ✕", failed: "failed ✕", dead: "not sent ✕", unknown: "may have been sent ?" };
+
+/** What the customer asked, until a person has answered; then the answer, and that it did not arrive where it did not. */
 function snippet(c) {
   const last = c.last_message;
   if (!last) return c.subject ?? "";
-  const lead = last.direction === "out" ? "↳ " : last.direction === "note" ? "note: " : "";
-  return lead + (last.text || "attachment");
+  const ours = last.direction === "out";
+  const failed = ours && FAILED[last.status];
+  return [failed && h("b.undelivered", { "data-tone": last.status === "unknown" ? "warn" : "bad" }, failed, " "), (ours ? "↳ " : "") + (last.text || "attachment")];
 }
 
 /** Who it waits for, in a word or two, where the group does not say it. */
@@ -32,7 +36,7 @@ function turn(c) {
 
 function offerLine(c) {
   const left = live(h("b.count", {}), () => countdown(offerLeft(c.offer)));
-  const act = (label, run, primary) => button(label, { primary, title: label, run: (event) => { event.stopPropagation(); return run(c); } });
+  const act = (label, run, primary) => button(label, { primary, "aria-label": `${label} ${who(c)}`, run: (event) => { event.stopPropagation(); return run(c); } });
   return h("div.row-offer", {}, left, h("span.spacer"), act("Accept", actions.accept, true), act("Decline", actions.decline));
 }
 
@@ -41,14 +45,15 @@ function row(c) {
   const ours = c.turn !== "customer" && !["closed", "snoozed", "pending"].includes(c.state);
   const place = [c.channel, current.view === "queue" ? null : c.queue].filter(Boolean).join(" · ");
   const el = h("div.row", {
-    role: "option", id: `row-${c.id}`, class: [offered || needsMe(c) ? "needs" : "", ours ? "ours" : ""].filter(Boolean).join(" ") || undefined,
+    role: "row", id: `row-${c.id}`, class: [offered || needsMe(c) ? "needs" : "", ours ? "ours" : ""].filter(Boolean).join(" ") || undefined,
     "data-clock": clockState(c.sla) ?? undefined,
   },
-  h("div.line", {}, h("span.dot", { title: ours ? "waits for our answer" : "waits for the customer" }), h("span.name", {}, who(c)),
+  h("div", { role: "gridcell" }, h("div.line", {}, h("span.dot", { title: ours ? "waits for our answer" : "waits for the customer" }), h("span.name", {}, who(c)),
     ["urgent", "high"].includes(c.priority) && h("span.priority", { "data-priority": c.priority }, c.priority),
     h("span.spacer"), live(h("time", { title: exact(c.last_message?.at ?? c.opened_at) }), () => ago(c.last_message?.at ?? c.opened_at))),
   h("div.snippet", { dir: "auto" }, snippet(c)),
-  offered ? offerLine(c) : h("div.line.small", {}, h("span.where", {}, place), h("span.spacer"), clock(c.sla) ?? h("span", {}, turn(c))));
+  !offered && h("div.line.small", {}, h("span.where", {}, place), h("span.spacer"), clock(c) ?? h("span", {}, turn(c)))),
+  offered && h("div", { role: "gridcell" }, offerLine(c)));
   el.addEventListener("click", () => change({ id: c.id, why: null }));
   return el;
 }
@@ -57,14 +62,15 @@ function row(c) {
 export function mount(root) {
   const title = h("h1", {});
   const count = h("span.muted", {});
-  const spacer = h("div.spacer-rows", { role: "presentation" });
-  const scroller = h("div.rows", { role: "listbox", tabindex: 0, "aria-label": "Conversations" }, spacer);
+  const spacer = h("div.spacer-rows", { role: "rowgroup" });
+  const scroller = h("div.rows", { role: "grid", tabindex: 0, "aria-label": "Conversations" }, spacer);
   const empty = h("div.empty", {});
   const more = h("div.more", {});
   fill(root, h("header.list-head", {}, title, count), scroller, empty, more);
 
   let items = [];
   let tops = [0];
+  let heads = [];
   let order = new Map();
   let shown = new Map();
   let cursor = null;
@@ -89,11 +95,16 @@ export function mount(root) {
       late = setTimeout(draw, 3100);
     }
     items = found.flatMap((g) => [...(g.label ? [{ head: `${g.label}`, count: g.list.length }] : []), ...g.list.map((c) => ({ c }))]);
+    heads = items.flatMap((item, i) => (item.c ? [] : [i]));
     tops = [0];
     for (const item of items) tops.push(tops[tops.length - 1] + (item.c ? ROW : HEAD));
     order = new Map();
     items.forEach((item, i) => item.c && order.set(item.c.id, i));
+    scroller.setAttribute("aria-rowcount", String(order.size));
   }
+
+  /** Rows above an item, without the heads of the groups. */
+  const rowsBefore = (i) => i - heads.filter((at) => at < i).length;
 
   /** The first item at or below a height. */
   function at(top) {
@@ -145,8 +156,7 @@ export function mount(root) {
       el.style.transform = `translateY(${tops[i]}px)`;
       if (item.c) {
         el.setAttribute("aria-selected", String(item.c.id === current.id));
-        el.setAttribute("aria-posinset", String(i + 1));
-        el.setAttribute("aria-setsize", String(items.length));
+        el.setAttribute("aria-rowindex", String(rowsBefore(i) + 1));
         el.classList.toggle("cursor", item.c.id === cursor);
       }
       next.set(key, { el, version, view: lastView, agents: state.agents.size });

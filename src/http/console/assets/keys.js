@@ -6,6 +6,11 @@ import { h } from "./dom.js";
 const bindings = new Map();
 const shown = [];
 let prefix = null;
+let hushedUntil = 0;
+const HUSH_MS = 1500;
+
+/** No key does anything until a pause in the typing. */
+export const hush = () => { hushedUntil = Date.now() + HUSH_MS; };
 
 /** Binds `keys` (`"j"`, `"g i"`, `"mod+k"`); `help` is shown under `group`. */
 export function bind(keys, group, help, run, { typing = false } = {}) {
@@ -22,6 +27,7 @@ document.addEventListener("keydown", (event) => {
   const key = prefix && !mod ? `${prefix} ${pressed}` : pressed;
   prefix = null;
   const typing = isTyping(event.target);
+  if (!typing && !mod && event.key.length === 1 && Date.now() < hushedUntil) { hush(); event.preventDefault(); return; }
   // A focused button keeps its own Enter and Space.
   if (!typing && (event.key === "Enter" || event.key === " ") && event.target.closest?.("button, a, summary")) return;
   const binding = bindings.get(key);

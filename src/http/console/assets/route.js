@@ -6,16 +6,28 @@ export const onRoute = (run) => listeners.add(run);
 const BASE = "/console";
 const AREAS = ["inbox", "board", "rules", "held"];
 
+/** The list that the console opens with. */
+let first = "mine";
+export const home = () => ({ area: "inbox", view: first });
+
+/** Says which list that is; an agent's own lists are nobody's without an agent. */
+export function begin(view) {
+  first = view;
+  current = parse(window.location);
+  if (first !== "mine" && ["mine", "offered"].includes(current.view)) go({ ...current, view: first }, { replace: true });
+}
+
 /** `{ area, view, queue, id, why, tab }` of an address. */
 export function parse(location) {
   const parts = location.pathname.slice(BASE.length).split("/").filter(Boolean).map(decode);
   const params = new URLSearchParams(location.search);
-  const area = AREAS.includes(parts[0]) ? parts[0] : "inbox";
+  const area = parts.length === 0 ? "inbox" : AREAS.includes(parts[0]) ? parts[0] : "nowhere";
   const route = { area, why: params.get("why"), rule: params.get("rule") };
   if (area === "held") route.tab = ["parked", "dead", "quarantine"].includes(parts[1]) ? parts[1] : "parked";
   if (area !== "inbox") return route;
   const queued = parts[1] === "queue";
-  route.view = queued ? "queue" : (["mine", "offered", "all", "closed"].includes(parts[1]) ? parts[1] : "mine");
+  route.view = queued ? "queue" : (["mine", "offered", "all", "closed"].includes(parts[1]) ? parts[1] : first);
+  if (parts[1] && !queued && route.view !== parts[1]) return { area: "nowhere", why: null, rule: null };
   route.queue = queued ? parts[2] : null;
   route.id = parts[queued ? 3 : 2] ?? null;
   return route;

@@ -26,14 +26,14 @@ const warning = (w) => (typeof w === "string" ? w : [w.place, w.text ?? w.messag
 
 function table(rules) {
   const most = Math.max(1, ...rules.map((r) => r.hits ?? 0));
-  return h("table.board-table.rules-table", {},
-    h("thead", {}, h("tr", {}, h("th.num", { scope: "col" }, "#"), h("th", { scope: "col" }, "Rule"), h("th.num", { scope: "col" }, "Hits"), h("th.wide", { "aria-hidden": "true" }), h("th.place-col", { scope: "col" }, "Place"))),
+  return h("table.board-table.rules-table", { "aria-label": "Rules" },
+    h("thead", {}, h("tr", {}, h("th.num", { scope: "col" }, "#"), h("th", { scope: "col" }, "Rule"), h("th.num", { scope: "col", title: "Since the history of this workspace begins, under whichever pack" }, "Hits in all"), h("td.wide", { "aria-hidden": "true" }), h("th.place-col", { scope: "col" }, "Place"))),
     h("tbody", {}, rules.map((r, i) => {
       const share = h("i", {});
       share.style.width = `${((r.hits ?? 0) / most) * 100}%`;
       return h("tr", { class: [r.name === current.rule && "marked", !r.hits && "off"].filter(Boolean).join(" ") || undefined },
         h("td.num.muted", {}, i + 1), h("th", { scope: "row" }, r.name),
-        h("td.num", {}, r.hits ? r.hits.toLocaleString() : h("span.muted", {}, "never")), h("td.wide", {}, h("span.bar-track", { "aria-hidden": "true" }, share)),
+        h("td.num", {}, r.hits ? r.hits.toLocaleString() : h("span.muted", {}, "never")), h("td.wide", { "aria-hidden": "true" }, h("span.bar-track", { "aria-hidden": "true" }, share)),
         h("td.place-col", {}, h("code", {}, r.place ?? "")));
     })));
 }

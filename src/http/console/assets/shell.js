@@ -25,7 +25,7 @@ async function setPresence(word) {
 export const comeIn = () => myName() && chosen() === "available" && attempt(() => api.presence(myName(), "available"));
 
 export async function choosePresence() {
-  const word = await pick({ title: "Be", items: [
+  const word = await pick({ title: "Your presence", items: [
     { label: "Available", hint: "conversations are offered to you", value: "available" },
     { label: "Away", hint: "you keep what you have, nothing new comes", value: "away" },
     { label: "Offline", hint: "unanswered conversations go back to their queues", value: "offline" },
@@ -84,11 +84,12 @@ export function nav(root) {
     const names = state.queues.map((q) => q.id);
     fill(root,
       h("div.nav-group", {}, h("h2", {}, "Inbox"),
-        link("Mine", inbox("mine"), { count: c.mine, hot: c.needs > 0, title: `${c.mine} yours, ${c.needs} wait for you` }),
-        link("Offered", inbox("offered"), { count: c.offered, hot: true })),
+        !myName() && link("Open", inbox("all"), { count: state.truncated || state.filling ? 0 : c.open }),
+        myName() && link("Mine", inbox("mine"), { count: c.mine, hot: c.needs > 0, title: `${c.mine} yours, ${c.needs} wait for you` }),
+        myName() && link("Offered", inbox("offered"), { count: c.offered, hot: true })),
       names.length > 0 && h("div.nav-group", {}, h("h2", {}, "Queues"),
         state.queues.map((q) => link(q.id, inbox("queue", { queue: q.id }), { count: depth(q), sub: true, title: "waiting" }))),
-      h("div.nav-group", {}, h("h2", {}, "All"), link("Open", inbox("all"), { count: state.truncated || state.filling ? 0 : c.open }), link("Closed", inbox("closed"))),
+      h("div.nav-group", {}, h("h2", {}, "All"), myName() && link("Open", inbox("all"), { count: state.truncated || state.filling ? 0 : c.open }), link("Closed", inbox("closed"))),
       h("div.nav-group", {}, h("h2", {}, "Workspace"), link("Board", { area: "board" }, { count: c.breached, hot: true, title: "clocks run out" }), link("Rules", { area: "rules" }),
         link("Held back", { area: "held", tab: held && !state.deadLetters.length ? "quarantine" : "parked" }, { count: held })),
       h("div.nav-foot.muted", {}, button("Keyboard", { quiet: true, key: "?", run: help })));

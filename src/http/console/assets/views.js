@@ -82,10 +82,11 @@ export const groups = (route) => view(route).groups(route).filter((g) => g.list.
 
 /** What the navigation counts, in one pass. */
 export function counts() {
-  const found = { mine: 0, needs: 0, offered: myOffers().length, open: 0, queues: new Map(), breached: 0 };
+  const found = { ours: 0, mine: 0, needs: 0, offered: myOffers().length, open: 0, queues: new Map(), breached: 0 };
   for (const c of state.conversations.values()) {
     if (!isOpen(c)) continue;
     found.open += 1;
+    if (c.turn !== "customer") found.ours += 1;
     if (isMe(c.agent) && c.state !== "offered") found.mine += 1;
     if (needsMe(c)) found.needs += 1;
     if (c.state === "queued") found.queues.set(c.queue, (found.queues.get(c.queue) ?? 0) + 1);

@@ -1,0 +1,80 @@
+//! What people change by hand: a customer's consent, and an answer that is sent again.
+
+use crate::life::{ANN, CHANNEL, Life};
+use std::collections::BTreeMap;
+use switchboard_envelope::{Action, Address, ChannelProfile, ConsentChange, ConsentState, Inbound, Outcome, Scope};
+use switchboard_routing_rules::event::{Event, Public};
+use switchboard_routing_rules::pack::ConvStatus;
+
+/// Changes the consent of the only customer by hand.
+fn consents(life: &mut Life, scope: Scope, key: &str, state: ConsentState) -> (u16, String, usize) {
+    let contact = life.state.contact_of(&Address::new("phone", ANN)).to_string();
+    let consent = [(CHANNEL.to_owned(), state)].into();
+    let action = Action::UpdateContact { contact, tags: None, attributes: BTreeMap::new(), consent };
+    let (reply, events) = life.asks_with(scope, key, action);
+    let told =
+        |e: &&Event| matches!(&e.public, Public::ConsentByHand { by, state: s, .. } if by == "ann" && *s == state);
+    (reply.status, reply.code, events.iter().filter(told).count())
+}
+
+#[test]
+fn an_opt_out_is_undone_by_hand_only_with_the_right_to_and_the_conversation_says_by_whom() {
+    let mut life = Life::new();
+    life.customer("SM1");
+    let (out, back) = (ConsentState::OptedOut, ConsentState::OptedIn);
+    assert_eq!(consents(&mut life, Scope::Agent, "1", out), (200, String::new(), 1), "anyone may note an opt-out");
+    assert_eq!(consents(&mut life, Scope::Agent, "2", back), (403, "forbidden".into(), 0));
+    assert_eq!(life.answers("3", "hi").0, 422, "it still stands");
+    assert_eq!(consents(&mut life, Scope::Supervisor, "4", back), (200, String::new(), 1));
+    assert_eq!(consents(&mut life, Scope::Supervisor, "5", back), (200, String::new(), 0), "nothing changed");
+    assert_eq!(life.answers("6", "hi").0, 202);
+}
+
+#[test]
+fn a_stop_that_the_provider_keeps_is_undone_by_the_customer_alone() {
+    let stop = |life: &mut Life, state, key: &str| {
+        life.hears(&Inbound::Consent(ConsentChange {
+            id: format!("{CHANNEL}:consent:{key}"),
+            channel: CHANNEL.into(),
+            address: Address::new("phone", ANN),
+            state,
+            at: life.now,
+            reason: Some("a word".into()),
+        }));
+    };
+    let (out, back) = (ConsentState::OptedOut, ConsentState::OptedIn);
+    let mut life = Life::on(ChannelProfile { keeps_opt_outs: true, ..ChannelProfile::new("sms", "phone") });
+    life.customer("SM1");
+    assert_eq!(consents(&mut life, Scope::Admin, "1", out).0, 200);
+    assert_eq!(consents(&mut life, Scope::Admin, "2", back).0, 200, "the provider knows nothing of ours");
+    assert_eq!(consents(&mut life, Scope::Admin, "3", out).0, 200);
+    stop(&mut life, out, "SM2");
+    assert_eq!(consents(&mut life, Scope::Admin, "4", back), (422, "opted_out".into(), 0));
+    stop(&mut life, back, "SM3");
+    let (status, _, send) = life.answers("5", "welcome back");
+    assert_eq!(status, 202);
+    life.result(&send, Outcome::Accepted, false, &[]);
+    assert_eq!(consents(&mut life, Scope::Admin, "6", out).0, 200);
+    assert_eq!(consents(&mut life, Scope::Admin, "7", back).0, 200, "their START undid it at the provider");
+    let (_, _, send) = life.answers("8", "hi");
+    life.result(&send, Outcome::Rejected, true, &[]);
+    assert_eq!(consents(&mut life, Scope::Admin, "9", back).0, 422, "its refusal says that it keeps one");
+}
+
+#[test]
+fn an_answer_that_failed_and_is_sent_again_leaves_the_customer_their_turn() {
+    let mut life = Life::new();
+    life.customer("SM1");
+    let (_, _, send) = life.answers("1", "hi");
+    assert_eq!(life.status(), ConvStatus::Pending);
+    life.result(&send, Outcome::Rejected, false, &[]);
+    assert_eq!(life.status(), ConvStatus::Queued, "it waits for us: the customer has no answer");
+    let (reply, _) = life.asks("2", Action::Resend { send });
+    assert_eq!((reply.status, life.status()), (202, ConvStatus::Pending));
+
+    let again = reply.ids.get("message").cloned().unwrap_or_default();
+    life.result(&again, Outcome::Rejected, false, &[]);
+    life.customer("SM2");
+    assert_eq!(life.asks("3", Action::Resend { send: again }).0.status, 202);
+    assert_eq!(life.status(), ConvStatus::Queued, "what they wrote meanwhile is not answered by it");
+}

@@ -1,0 +1,56 @@
+//! What a list shows of a conversation.
+
+use super::*;
+
+fn one(frames: &[(Seq, Vec<Event>)]) -> super::super::Conversation {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (_w, h) = history_of(dir.path(), frames);
+        h.conversation(conv(1)).await.unwrap().unwrap().0
+    })
+}
+
+#[test]
+fn a_list_shows_the_question_until_a_person_has_answered_it() {
+    let auto = |m| send(1, m, "we are closed", Author::Auto { rule: "After hours".into() }, true);
+    let agent = |m| send(1, m, "on its way", Author::Agent { id: "ann".into() }, false);
+    let asked = vec![channels(), opened(1, "sms"), received(1, 1, "where is my parcel?"), auto(2)];
+    let shown = |more: Vec<Event>| {
+        let last = one(&[(1, [asked.clone(), more].concat())]).last.unwrap();
+        (last.text, last.inbound, last.status)
+    };
+    assert_eq!(shown(vec![]), ("where is my parcel?".into(), true, Some(Status::Received)));
+    assert_eq!(shown(vec![agent(3)]), ("on its way".into(), false, Some(Status::Queued)));
+    let dead = Public::Dead { conv: conv(1), message: msg(3), reason: DeadReason::Rejected, at: t(4) };
+    assert_eq!(shown(vec![agent(3), dead.into()]), ("on its way".into(), false, Some(Status::Rejected)));
+    let again = vec![agent(3), received(1, 4, "and the other?"), auto(5)];
+    assert_eq!(shown(again).0, "and the other?");
+    // Where nobody asked anything, what we said is all there is.
+    let ours = one(&[(1, vec![channels(), opened(1, "sms"), auto(2)])]);
+    assert_eq!(ours.last.unwrap().text, "we are closed");
+}
+
+#[test]
+fn no_clock_runs_while_the_customer_has_the_turn() {
+    let clock = Public::ClockSet { conv: conv(1), clock: ClockKind::Waiting, due: t(900), warn_at: None };
+    let begin = vec![channels(), opened(1, "sms"), received(1, 1, "hello"), queued(1, "everyone"), clock.into()];
+    let after = |public: Public| one(&[(1, [begin.clone(), vec![public.into()]].concat())]).clock;
+    assert!(one(&[(1, begin.clone())]).clock.is_some());
+    assert_eq!(after(Public::Pending { conv: conv(1), until: t(5000) }), None);
+    assert_eq!(after(Public::Snoozed { conv: conv(1), until: t(5000) }), None);
+}
+
+#[test]
+fn a_consent_changed_by_hand_is_a_line_of_the_conversation_with_its_author() {
+    let dir = tempfile::tempdir().unwrap();
+    let by = Public::ConsentByHand { conv: conv(1), state: ConsentState::OptedIn, by: "ann".into() };
+    let frames = [(1, vec![channels(), opened(1, "sms"), received(1, 1, "hello"), by.into()])];
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let line = runtime.block_on(async {
+        let (_w, h) = history_of(dir.path(), &frames);
+        let c = h.conversation(conv(1)).await.unwrap().unwrap().0;
+        h.messages(c.seq, None, 1).await.unwrap().items.remove(0).event.unwrap()
+    });
+    assert_eq!((line.what.as_str(), line.agent.as_deref()), ("opted_in", Some("ann")));
+}
