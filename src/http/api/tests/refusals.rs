@@ -116,7 +116,7 @@ async fn a_quarantined_record_is_dropped_by_those_who_may_and_is_gone_then() {
     drop("t-ann").await.refused(403, "scope");
     drop("t-sup").await.ok();
     let command = fake.last_command();
-    assert_eq!(command.action, Action::Released { quarantined: id.parse().unwrap() });
+    assert_eq!(command.action, switchboard_envelope::Action::Released { quarantined: id.parse().unwrap() });
     assert_eq!(command.actor.agent.as_deref(), Some("cy"));
     call(&fake, Method::DELETE, "/quarantine/999", "t-sup", &[], "").await.refused(404, "not_found");
 }
