@@ -120,6 +120,11 @@ impl RulePack {
         self.replies.keys().map(String::as_str)
     }
 
+    /// The replies as drafts for a person, who finishes them.
+    pub fn reply_drafts(&self) -> impl Iterator<Item = (&str, String)> {
+        self.replies.iter().map(|(id, template)| (id.as_str(), template.draft()))
+    }
+
     #[must_use]
     pub fn budget(&self) -> Budget {
         self.budget

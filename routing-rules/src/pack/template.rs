@@ -103,6 +103,21 @@ impl Template {
         })
     }
 
+    /// The text for a person to finish: the customer's name is left as `{name}`, what has a default takes it, and anything else
+    /// stays as its name in brackets.
+    pub(crate) fn draft(&self) -> String {
+        let part = |part: &Part| match part {
+            Part::Text(text) => text.clone(),
+            Part::Fill { var: Var::ContactName | Var::ContactFirstName, .. } => "{name}".to_owned(),
+            Part::Fill { filters, written, .. } => {
+                let default =
+                    filters.iter().find_map(|f| if let Filter::Default(text) = f { Some(text) } else { None });
+                default.cloned().unwrap_or_else(|| format!("[{written}]"))
+            }
+        };
+        self.parts.iter().map(part).collect()
+    }
+
     /// The filled-in text.
     ///
     /// # Errors
@@ -343,6 +358,13 @@ mod tests {
         fn value(&self, var: &Var) -> Option<String> {
             (*var == Var::ContactFirstName && !self.0.is_empty()).then(|| self.0.to_owned())
         }
+    }
+
+    #[test]
+    fn a_draft_leaves_to_the_agent_what_only_a_message_has() {
+        let source = "Hello {{ contact.first_name | default('there') }}, order {{ match.order }} is {{ \
+                      conversation.attributes.state | default('on its way') | upper }}.";
+        assert_eq!(Template::parse(source).unwrap().draft(), "Hello {name}, order [match.order] is on its way.");
     }
 
     fn render(source: &str, name: &'static str) -> Result<String, String> {

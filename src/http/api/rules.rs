@@ -33,9 +33,11 @@ pub(super) async fn show(State(state): State<ApiState>, uri: Uri) -> Result<Json
     let rules: Vec<Value> = pack.iter().flat_map(|p| p.rules()).map(rule).collect();
     let agents: Vec<Value> =
         pack.iter().flat_map(|p| p.agents()).map(|(id, a)| views::agent(id, Some(a), now.agents.get(id))).collect();
+    let replies: BTreeMap<&str, String> = pack.iter().flat_map(|p| p.reply_drafts()).collect();
     let queues: Vec<&String> = pack.iter().flat_map(|p| p.queues().keys()).collect();
     Ok(Json(json!({
         "hash": now.pack, "on_disk": state.backend().pack_on_disk().await, "loaded_at": since, "warnings": now.pack_warnings, "rules": rules, "queues": queues, "agents": agents,
+        "replies": replies,
     })))
 }
 

@@ -1,8 +1,8 @@
-// Canned replies: texts that this browser keeps for its agent.
+// Canned replies: those of the rule pack, and texts that this browser keeps for its agent.
 
 import { pick, toast } from "./dialogs.js";
 import { who } from "./format.js";
-import { agentName, myName } from "./store.js";
+import { agentName, myName, state } from "./store.js";
 
 const KEY = "switchboard.canned";
 const MAX = 100;
@@ -26,12 +26,15 @@ function filled(text, conversation) {
 /** Lets the agent choose, keep or forget a text; answers the text to insert, or undefined. */
 export async function choose(conversation, written) {
   const list = saved();
-  const items = list.map((text) => ({ label: text, value: { use: text } }));
+  const items = [
+    ...list.map((text) => ({ label: text, hint: "kept here", value: { use: text } })),
+    ...Object.entries(state.rules?.replies ?? {}).map(([id, text]) => ({ label: text, hint: `of the rules, ${id}`, value: { use: text } })),
+  ];
   const known = list.includes(written);
   if (written) items.push(known ? { label: "Forget what is written", value: { forget: written } } : { label: "Keep what is written as a canned reply", value: { keep: written } });
   const answer = await pick({
     title: `Canned replies for ${who(conversation)}`, items,
-    empty: "None yet: write a reply, then press / in an empty line or the Canned button to keep it. {name} becomes the customer's first name.",
+    empty: "None yet. Write a reply, then press the Canned button to keep it in this browser; replies of the rule pack are listed too. {name} becomes the customer's first name.",
   });
   if (answer?.keep) { save([answer.keep, ...list]); toast("Kept in this browser."); }
   if (answer?.forget) { save(list.filter((t) => t !== answer.forget)); toast("Forgotten."); }

@@ -7,14 +7,25 @@ import { agoLong, exact, plural } from "./format.js";
 import { current } from "./route.js";
 import { loadRules, may, on, state } from "./store.js";
 
+/** A pack whose own tests fail is put in force only when a person says so, who has read why. */
 async function reload() {
   const read = async () => {
-    const answer = await api.reloadRules();
-    await loadRules();
-    return answer;
+    try {
+      const answer = await api.reloadRules();
+      await loadRules();
+      return answer;
+    } catch (problem) {
+      if (problem.code !== "pack_tests") throw problem;
+      if (!(await ask({ title: "Tests of the pack fail", text: problem.text, go: "Put it in force all the same", danger: true }))) return null;
+      const answer = await api.reloadRules({ force: true });
+      await loadRules();
+      return answer;
+    }
   };
-  await attempt(read, ({ changed }) => (changed ? "The pack on disk is in force." : "Nothing changed: the pack on disk was in force already."));
+  await attempt(read, (answer) => answer === null ? "The pack in force stays." : told(answer));
 }
+
+const told = ({ changed }) => (changed ? "The pack on disk is in force." : "Nothing changed: the pack on disk was in force already.");
 
 async function rollback() {
   const text = "The pack that was in force before decides from the next message on. What was decided stays.";
@@ -53,6 +64,10 @@ export function mount(root) {
         may("admin") && [button("Reload from disk", { run: reload }), button("Roll back", { quiet: true, run: rollback })]),
       h("p.pack", {}, "Pack ", h("code", { title: pack.hash }, String(pack.hash ?? "").slice(0, 12)), pack.loaded_at && [", in force since ", h("time", { title: exact(pack.loaded_at) }, agoLong(pack.loaded_at))],
         `. ${plural(rules.length, "rule")}${never ? `, ${never} that never matched` : ""}. They are asked from top to bottom for every message.`),
+      pack.on_disk && pack.on_disk !== pack.hash && h("section.warnings", {}, h("h2", {}, "The pack on disk is another"),
+        h("p", {}, "On disk is ", h("code", {}, pack.on_disk.slice(0, 12)), ", and ", h("code", {}, String(pack.hash ?? "").slice(0, 12)),
+          " decides: after a roll-back, or because the files were changed since. Reload from disk puts it in force.")),
+      pack.on_disk === null && h("section.warnings", {}, h("h2", {}, "The pack on disk cannot be used"), h("p", {}, "The one in force stays; ", h("code", {}, "switchboard check"), " says what is wrong.")),
       pack.warnings?.length > 0 && h("section.warnings", {}, h("h2", {}, plural(pack.warnings.length, "warning")), h("ul", {}, pack.warnings.map((w) => h("li", {}, warning(w))))),
       rules.length ? table(rules) : h("div.empty", {}, h("h2", {}, "The pack has no rules"), h("p", {}, "Every message goes to the pack’s default.")));
     root.querySelector("tr.marked")?.scrollIntoView({ block: "center" });
