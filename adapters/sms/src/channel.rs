@@ -3,7 +3,7 @@
 
 use crate::{
     keywords::{Keyword, Words},
-    segments,
+    number, segments,
 };
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -11,8 +11,8 @@ use switchboard_adapter_sdk::{
     Adapter, Answer, AttemptOutcome, Call, Measure, Polled, RawRequest, Reply, Settings, Verdict, classify::Class,
 };
 use switchboard_envelope::{
-    Attachment, ChannelProfile, ConsentChange, ConsentState, Inbound, Message, Raw, Reconcile, Send, Timestamp,
-    event_id,
+    Address, Attachment, ChannelProfile, ConsentChange, ConsentState, Inbound, Message, Raw, Reconcile, Send,
+    Timestamp, event_id,
 };
 
 /// The most segments of one text where the configuration does not say: what the air can number.
@@ -142,6 +142,13 @@ impl Adapter for Channel {
 
     fn reparse(&self, raw: &Raw, body: Bytes, received_at: Timestamp) -> Vec<Inbound> {
         self.marked(self.provider.reparse(raw, body, received_at))
+    }
+
+    fn reaches(&self, to: &Address) -> Result<(), String> {
+        if to.kind == "phone" && number::e164(&to.value).is_none() {
+            return Err("the number is not international: write it as +15551230001".into());
+        }
+        self.provider.reaches(to)
     }
 
     fn encode(&self, send: &Send) -> Result<Call, AttemptOutcome> {

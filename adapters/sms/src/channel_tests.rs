@@ -146,3 +146,13 @@ fn the_conformance_kit_finds_nothing_around_a_provider() {
     let failures = testkit::check(&kit);
     assert!(failures.is_empty(), "{failures:#?}");
 }
+
+#[test]
+fn an_address_that_is_no_number_is_known_before_anything_is_sent() {
+    let channel = built(&settings());
+    assert_eq!(channel.reaches(&Address::new("phone", "+15005550009")), Ok(()));
+    for value in ["nonsense", "", "0171 5550009", "+0", "\u{0}"] {
+        let refused = channel.reaches(&Address::new("phone", value));
+        assert!(refused.is_err_and(|why| why.contains("+15551230001")), "{value:?}");
+    }
+}
