@@ -112,7 +112,7 @@ async fn ready(Extract(h): Extract<Health>) -> Response {
         Standing::Vacant { .. } => "nobody leads the workspace".to_owned(),
     }];
     let state = h.router.state.recent().1;
-    if h.log.doubt().is_doubted() {
+    if h.probe.log.doubt().is_doubted() {
         notes.push(
             "the log is not the one that this process read: nothing is sent until a router has rebased it".to_owned(),
         );
