@@ -105,7 +105,17 @@ fn message(n: u64, out: &mut Vec<Event>) {
     let channel = "support-sms".into();
     let author = Author::Auto { rule: "Refunds".into() };
     out.push(mine(
-        Public::SendQueued { conv, message: reply, channel, author, at, not_after: at, push: false, resends: None },
+        Public::SendQueued {
+            conv,
+            message: reply,
+            channel,
+            author,
+            at,
+            not_after: at,
+            push: false,
+            resends: None,
+            doubted: false,
+        },
         Private::Send {
             content: Box::new(Content::text(format!("We look into it ({n}) and come back to you today"))),
             to: phone,
