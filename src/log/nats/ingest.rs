@@ -2,7 +2,7 @@
 
 use super::{
     feed::{self, Feed},
-    link::{Failure, Link},
+    link::{Failure, Link, code},
     names::{Names, channel_token},
 };
 use crate::log::{Class, InRecord, Ingested, LogError, in_full, in_limit};
@@ -23,6 +23,9 @@ use tokio::time::Instant;
 const OVERHEAD: usize = 64;
 /// What this process counted is compared with the broker this often: other processes write too, and the router trims.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the same id is left alone that is just being stored.
+const IN_PROCESS: Duration = Duration::from_millis(5);
 
 /// How full IN is, as far as this process knows.
 pub(super) struct Room {
@@ -88,7 +91,14 @@ impl Inlet {
         if !self.has_room(record.class, cost).await? {
             return self.refuse(subject, headers).await;
         }
-        let stored = self.link.publish(subject, headers, record.data).await?;
+        let deadline = Instant::now() + self.link.timeout();
+        let stored = loop {
+            match self.link.publish(subject.clone(), headers.clone(), record.data.clone()).await {
+                // Where several servers keep the stream, another delivery of the same id is on its way to them.
+                Err(e) if e.is(code::ID_IN_PROCESS) && Instant::now() < deadline => tokio::time::sleep(IN_PROCESS).await,
+                stored => break stored?,
+            }
+        };
         if stored.duplicate {
             return Ok(Ingested::Duplicate);
         }

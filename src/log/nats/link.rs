@@ -18,6 +18,7 @@ pub(super) mod code {
     pub(in crate::log::nats) const NO_MESSAGE: u64 = 10037;
     pub(in crate::log::nats) const STORAGE_EXCEEDED: u64 = 10047;
     pub(in crate::log::nats) const TOO_LARGE: u64 = 10054;
+    pub(in crate::log::nats) const ID_IN_PROCESS: u64 = 10158;
     pub(in crate::log::nats) const STREAM_NOT_FOUND: u64 = 10059;
     pub(in crate::log::nats) const WRONG_LAST: u64 = 10071;
     pub(in crate::log::nats) const NO_JETSTREAM: u64 = 10076;
