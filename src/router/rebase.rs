@@ -108,7 +108,11 @@ async fn pending(log: &Arc<dyn Log>, state: &State, now: Timestamp) -> Result<Op
     let Some(request) = log.get_cursor(REQUEST).await? else { return Ok(None) };
     let Some((asked, words)) = request.split_once(' ') else { return Ok(None) };
     let Ok(asked) = asked.parse::<i64>().map(Timestamp) else { return Ok(None) };
-    let asked = if asked.since(now) > AHEAD_MS { now } else { asked };
+    if asked.since(now) > AHEAD_MS {
+        // It is asked for from now on, or it would be again for as long as that clock was ahead.
+        log.put_cursor(REQUEST, &format!("{} {words}", now.0)).await?;
+        return Ok(Some((now, words.chars().take(200).collect())));
+    }
     let open = state.rebased.is_none_or(|r| r.at <= asked);
     Ok(open.then(|| (asked, words.chars().take(200).collect())))
 }

@@ -404,7 +404,7 @@ mod tests {
             told(&waited),
             [
                 "It was put in the queue billing.",
-                "Later, at 2026-11-21T00:01:00.000Z, it was assigned to Ann as the queue's turn goes; one other agent was passed over.",
+                "Later, at 2026-11-21T00:01:00.000Z, it was assigned to Ann because it was their turn; one other agent was passed over.",
                 "Later, at 2026-11-21T00:01:30.000Z, it was assigned to Bob by transfer.",
             ]
         );
@@ -421,7 +421,7 @@ mod tests {
         assert_eq!(Moves::of(&at_once).chosen().map(|c| c.agent.as_str()), Some("bob"));
         assert_eq!(
             told(&at_once)[1],
-            "It was assigned to Bob as the queue's turn goes; one other agent was passed over."
+            "It was assigned to Bob because it was their turn; one other agent was passed over."
         );
     }
 }
