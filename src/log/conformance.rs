@@ -27,6 +27,11 @@ pub(crate) trait Backend: Sync {
     fn forgets_trimmed_ids(&self) -> bool {
         true
     }
+
+    /// A full log still says which records it holds.
+    fn knows_duplicates_when_full(&self) -> bool {
+        true
+    }
 }
 
 macro_rules! conformance_suite {

@@ -124,8 +124,9 @@ async fn a_log_that_ends_before_what_history_has_seen_is_rebased_at_the_start() 
         assert!(two.leads());
         // Once is enough.
         two.kill().await;
-        shop.process("three").await;
+        let three = shop.process("three").await;
         assert_eq!(rebases(&shop).await.len(), 1);
+        three.kill().await;
     }
 }
 

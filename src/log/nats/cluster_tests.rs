@@ -54,6 +54,10 @@ impl Backend for OnCluster {
     fn forgets_trimmed_ids(&self) -> bool {
         false
     }
+
+    fn knows_duplicates_when_full(&self) -> bool {
+        false
+    }
 }
 
 conformance_suite!(OnCluster::new());

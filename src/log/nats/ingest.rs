@@ -73,6 +73,8 @@ pub(super) struct Inlet {
     pub names: Names,
     pub feed: Arc<Feed>,
     pub room: Arc<Room>,
+    /// Whether IN is kept in several copies.
+    pub copies: bool,
 }
 
 fn header(name: &'static str, value: &str, headers: &mut HeaderMap) -> Result<(), LogError> {
@@ -95,7 +97,9 @@ impl Inlet {
         let stored = loop {
             match self.link.publish(subject.clone(), headers.clone(), record.data.clone()).await {
                 // Where several servers keep the stream, another delivery of the same id is on its way to them.
-                Err(e) if e.is(code::ID_IN_PROCESS) && Instant::now() < deadline => tokio::time::sleep(IN_PROCESS).await,
+                Err(e) if e.is(code::ID_IN_PROCESS) && Instant::now() < deadline => {
+                    tokio::time::sleep(IN_PROCESS).await
+                }
                 stored => break stored?,
             }
         };
@@ -142,8 +146,12 @@ impl Inlet {
     }
 
     /// There is no room. Whether IN holds the record already is still worth knowing: its provider would retry for nothing.
-    /// The question is a publish that cannot be stored: ids are compared before the last id is, and no record has this one.
+    /// The question is a publish that cannot be stored: ids are compared before the last id is, and no record has this one. A stream
+    /// of several copies gives no answer to it: there the provider retries until there is room.
     async fn refuse(&self, subject: String, mut headers: HeaderMap) -> Result<Ingested, LogError> {
+        if self.copies {
+            return Err(in_full(self.room.bytes.load(Ordering::Relaxed), self.room.max_bytes));
+        }
         headers.insert("Nats-Expected-Last-Msg-Id", "switchboard:none");
         match self.link.publish(subject, headers, Bytes::new()).await {
             Ok(stored) if stored.duplicate => Ok(Ingested::Duplicate),

@@ -103,7 +103,7 @@ impl NatsLog {
         }
         let room = Arc::new(Room::new(options.sizes.inn, in_state.bytes));
         Ok(Arc::new(NatsLog {
-            inlet: Inlet { link: link.clone(), names: names.clone(), feed: inn, room },
+            inlet: Inlet { link: link.clone(), names: names.clone(), feed: inn, room, copies: options.replicas > 1 },
             committer: Committer::new(link.clone(), names.clone(), keys.clone(), Arc::clone(&log)),
             log,
             duties: Duties::new(options.process.clone(), edges.clone()),
