@@ -94,6 +94,8 @@ pub fn spawn(lane: Lane, mut stop: watch::Receiver<bool>) -> JoinHandle<()> {
                     records = outbox.next(BATCH) => records,
                 };
                 match records {
+                    // LOG began another life while these were waited for: which of the two they are of shows when they come again.
+                    Ok(_) if lane.log.doubt().log_life() != life => break,
                     Ok(records) => {
                         for record in records {
                             if in_hand.seqs().insert(record.seq) {

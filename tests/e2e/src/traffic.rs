@@ -131,17 +131,28 @@ pub async fn transcripts(api: &Api) -> Vec<(Value, Vec<Value>)> {
 /// When that takes longer than three minutes.
 pub async fn settled(shop: &Shop) -> Settled {
     let api = shop.api();
-    let conversations = eventually_within(Duration::from_secs(180), "every reply to have an outcome", || async {
+    let settled = eventually_within(Duration::from_secs(180), "every reply to have an outcome", || async {
         let found = transcripts(&api).await;
+        let parked = api.all("/dead-letters", "dead_letters").await;
         let settled = ["accepted", "delivered", "read", "unknown", "rejected", "failed", "not_sent"];
         let open = found
             .iter()
             .flat_map(|(_, m)| m)
             .find(|m| m["direction"] == "out" && !m["status"].as_str().is_some_and(|s| settled.contains(&s)));
-        open.map_or(Ok(found.clone()), |m| Err(m.to_string()))
+        // What came to be known between the two questions is neither unknown nor parked any more.
+        let id = |m: &Value| m["id"].as_str().unwrap_or("?").to_owned();
+        let moved = found.iter().flat_map(|(_, m)| m).find(|m| {
+            m["direction"] == "out"
+                && m["status"] == "unknown"
+                && !parked.iter().any(|p| p.to_string().contains(&id(m)))
+        });
+        match open.or(moved).map(ToString::to_string) {
+            None => Ok((found, parked)),
+            Some(message) => Err(message),
+        }
     })
     .await;
-    Settled { conversations, parked: api.all("/dead-letters", "dead_letters").await }
+    Settled { conversations: settled.0, parked: settled.1 }
 }
 
 /// The texts of each conversation, in their order.
