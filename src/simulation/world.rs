@@ -141,7 +141,7 @@ impl Process {
 }
 
 impl World {
-    pub async fn run(seed: u64, tells: bool) -> Result<(), String> {
+    pub async fn run(seed: u64, tells: bool, copies: bool) -> Result<(), String> {
         clock::simulated::start(START);
         let mut dice = Dice::new(seed);
         let mild = dice.below(3) == 0;
@@ -169,7 +169,7 @@ impl World {
         provider.book().trouble = dice.below(40);
         let reconciles = dice.below(2) == 0;
         provider.book().drops_repeats = dice.below(3) == 0;
-        let restores = dice.below(3) == 0;
+        let restores = dice.below(3) == 0 && copies;
         let ledger = Ledger::default();
         let mut world = World {
             log,
