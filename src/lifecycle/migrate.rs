@@ -40,11 +40,6 @@ pub enum MigrateError {
     InUse(String),
     #[error("this log was moved to {0}; it can be moved no more")]
     MovedAway(String),
-    #[error(
-        "{0} holds a part of a workspace that was being moved: remove it (the directory, or the streams and buckets of this \
-         workspace) and migrate again"
-    )]
-    HalfMoved(String),
     #[error("{0}")]
     Open(String),
     #[error("the old log: {0}")]
@@ -76,11 +71,14 @@ pub(super) async fn hinders(log: &dyn Log) -> Result<Option<String>, LogError> {
     if let Some(to) = marked(log.get_cursor(MOVED).await?) {
         return Ok(Some(format!("this log was moved to {to}: start the daemon with the configuration of that place")));
     }
-    if marked(log.get_cursor(MOVING).await?).is_some() {
-        let why = "a workspace is being moved to this log, and is not here yet: run `switchboard migrate` again";
-        return Ok(Some(why.into()));
-    }
-    Ok(None)
+    let Some(mark) = marked(log.get_cursor(MOVING).await?) else { return Ok(None) };
+    let mend = match mark.as_str() {
+        COPIED => "run `switchboard migrate` again, which finishes it",
+        _ => {
+            "remove what is here (the directory, or the streams and buckets of this workspace) and run `switchboard migrate` again"
+        }
+    };
+    Ok(Some(format!("a workspace was being moved to this log, and the move was interrupted: {mend}")))
 }
 
 /// One side of the move.
