@@ -67,6 +67,7 @@ fn message(n: u64, out: &mut Vec<Event>) {
             provider_id: Some(format!("SM{n:032x}")),
             client_id: None,
             id: format!("support-sms:message:SM{n:032x}"),
+            mail: None,
         },
     ));
     let seen = SeenState { now: at, new: opens, contact_identities: vec![phone.identity()], ..SeenState::default() };
@@ -120,6 +121,7 @@ fn message(n: u64, out: &mut Vec<Event>) {
             content: Box::new(Content::text(format!("We look into it ({n}) and come back to you today"))),
             to: phone,
             reply_to: vec![],
+            mail: None,
         },
     ));
     out.push(Public::Released { conv, message: reply, part: 1, n: 1, until: at }.into());

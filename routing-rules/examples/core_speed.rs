@@ -41,6 +41,7 @@ fn message(n: usize, person: usize, text: &str) -> Inbound {
         meta: BTreeMap::new(),
         raw: None,
         traceparent: None,
+        mail: None,
     }))
 }
 

@@ -320,6 +320,7 @@ fn message(test: &PackTest) -> Message {
         meta,
         raw: None,
         traceparent: None,
+        mail: None,
     }
 }
 

@@ -74,6 +74,7 @@ impl Life {
             meta: BTreeMap::new(),
             raw: None,
             traceparent: None,
+            mail: None,
         })));
     }
 

@@ -112,6 +112,7 @@ fn message(key: &str, text: &str, at: Timestamp) -> Inbound {
         meta: BTreeMap::new(),
         raw: None,
         traceparent: None,
+        mail: None,
     }))
 }
 

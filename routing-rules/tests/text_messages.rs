@@ -87,6 +87,7 @@ impl Life {
             meta,
             raw: None,
             traceparent: None,
+            mail: None,
         };
         self.hears(&Inbound::Message(Box::new(message)))
     }

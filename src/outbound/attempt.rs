@@ -202,5 +202,6 @@ fn as_send(q: &Reconcile) -> SendRecord {
         author: switchboard_envelope::Author::Agent { id: String::new() },
         reply_to: vec![],
         traceparent: None,
+        mail: None,
     }
 }

@@ -104,6 +104,7 @@ impl Edge {
                 author: Author::Agent { id: "ann".into() },
                 reply_to: vec![],
                 traceparent: None,
+                mail: None,
             };
             let claim_key = send.claim_key();
             OutRecord { channel: "sms".into(), claim_key, until, data: Outbound::Send(Box::new(send)).to_vec().into() }

@@ -43,6 +43,7 @@ pub(super) fn out_record(state: &State, event: &Public) -> Option<OutRecord> {
             author: s.author.clone(),
             reply_to: p.reply_to.clone(),
             traceparent: None,
+            mail: p.mail.clone(),
         };
         let key = record.claim_key();
         (Outbound::Send(Box::new(record)).to_vec(), key)

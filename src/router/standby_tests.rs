@@ -102,6 +102,7 @@ impl Workspace {
             meta: BTreeMap::new(),
             raw: None,
             traceparent: None,
+            mail: None,
         };
         self.ingest(&Inbound::Message(Box::new(message))).await;
     }

@@ -437,6 +437,7 @@ impl World {
             meta: BTreeMap::new(),
             raw: None,
             traceparent: None,
+            mail: None,
         };
         let inbound = Inbound::Message(Box::new(message));
         // The provider repeats until it is told that we have it, and now and then once more.

@@ -92,6 +92,34 @@ pub enum Refused {
     Build(String),
 }
 
+impl Parent {
+    /// The mail that a send answers, by what the router knows of it.
+    #[must_use]
+    pub fn of(send: &Send) -> Parent {
+        let mail = send.mail.as_deref().cloned().unwrap_or_default();
+        let quote = mail.quote.unwrap_or_default();
+        Parent {
+            message_id: send.reply_to.last().cloned(),
+            in_reply_to: vec![],
+            references: mail.references,
+            subject: None,
+            author: quote.author,
+            at: (quote.at != Timestamp::default()).then_some(quote.at),
+            text: Some(quote.text).filter(|text| !text.is_empty()),
+        }
+    }
+}
+
+/// Writes the mail of a send as the router released it.
+///
+/// # Errors
+/// As [`compose`].
+pub fn write(send: &Send, files: &[Vec<u8>], identity: &Identity) -> Result<Mail, Refused> {
+    let mail = send.mail.as_deref();
+    let at = mail.map_or(send.until, |mail| mail.at);
+    compose(send, &Parent::of(send), files, mail.and_then(|mail| mail.signature.as_deref()), identity, at)
+}
+
 /// Writes the mail of a send. `files` are the bytes of its attachments, in their order; `signature` stands below the text;
 /// `now` is when the send was accepted, so that every attempt is the same mail.
 ///

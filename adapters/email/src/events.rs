@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use switchboard_adapter_sdk::signature::{sha256_hex, to_base64};
 use switchboard_envelope::{
-    Address, Attachment, ConsentChange, ConsentState, Content, Echo, Inbound, Message, Raw, Receipt, ReceiptStatus,
-    Timestamp, Unparsed, Visibility, event_id,
+    Address, Answers, Attachment, ConsentChange, ConsentState, Content, Echo, Evidence, Inbound, MailFacts, Message,
+    Raw, Receipt, ReceiptStatus, Timestamp, Unparsed, Visibility, event_id,
 };
 
 /// The largest mail that is read, in bytes.
@@ -180,6 +180,21 @@ impl Writer<'_> {
         ours.into_iter().find(|mail| mail.was_for(keys, &sender)).map(|mail| (mail.conversation.clone(), false))
     }
 
+    /// What the router joins by: it compares the person itself, so a Message-ID is named whomever the mail was for.
+    fn facts(&self) -> MailFacts {
+        let reading = self.reading;
+        let token = reading.subject.as_deref().and_then(subject::ticket);
+        let by_tag = reading.tag.as_ref().map(|tag| (tag.conversation.clone(), Evidence::ReplyAddress));
+        let by_id = || reading.our_mails.first().map(|(_, mail)| (mail.conversation.clone(), Evidence::MessageId));
+        let by_subject = || token.map(|token| (token.to_lowercase(), Evidence::Subject));
+        let named = by_tag.or_else(by_id).or_else(by_subject);
+        MailFacts {
+            answers: named.map(|(conversation, by)| Answers { conversation, by }),
+            believed: self.believed(),
+            no_auto_reply: !reading.auto_reply_allowed,
+        }
+    }
+
     fn meta(&self) -> BTreeMap<String, String> {
         let reading = self.reading;
         let mut meta = BTreeMap::new();
@@ -278,6 +293,7 @@ impl Writer<'_> {
             meta: self.meta(),
             raw: Some(raw(self.mail)),
             traceparent: None,
+            mail: Some(Box::new(self.facts())),
         };
         Events { events: vec![Inbound::Message(Box::new(message))], files: reading.files.clone() }
     }

@@ -122,6 +122,9 @@ pub enum Action {
     Start {
         to_channel: String,
         to: Address,
+        /// Where messages have one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        subject: Option<String>,
         text: String,
         #[serde(default)]
         destination: Option<Destination>,

@@ -1,4 +1,4 @@
-use crate::{Address, Command, Content, Raw, Timestamp, Visibility};
+use crate::{Address, Command, Content, MailFacts, Raw, Timestamp, Visibility};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -93,6 +93,9 @@ pub struct Message {
     pub raw: Option<Raw>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// For letters: what they answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mail: Option<Box<MailFacts>>,
 }
 
 /// Our own side's message, seen at the provider: sent by us, or written in the provider's native app.

@@ -9,6 +9,7 @@ pub mod asyncapi;
 mod command;
 mod content;
 mod inbound;
+mod mail;
 mod names;
 mod outbound;
 mod profile;
@@ -22,6 +23,7 @@ pub use content::{Address, Attachment, BlobRef, Choice, Content, FileProblem, Ra
 pub use inbound::{
     AttemptResult, ConsentChange, ConsentState, Echo, Inbound, Message, Outcome, Receipt, ReceiptStatus, Unparsed,
 };
+pub use mail::{Answers, Evidence, MailContext, MailFacts, Quote};
 pub use names::{InvalidId, MAX_EVENT_ID, event_id, is_id, subject_token, subject_untoken};
 pub use outbound::{Author, Outbound, Reconcile, Send};
 pub use profile::ChannelProfile;

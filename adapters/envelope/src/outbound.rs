@@ -1,4 +1,4 @@
-use crate::{Address, Content, Timestamp};
+use crate::{Address, Content, MailContext, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// A record of OUT.
@@ -48,6 +48,9 @@ pub struct Send {
     pub reply_to: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// For letters: what threads it, and what it quotes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mail: Option<Box<MailContext>>,
 }
 
 impl Send {

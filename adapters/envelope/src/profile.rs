@@ -13,6 +13,9 @@ pub struct ChannelProfile {
     /// The adapter is another process, which claims and sends by itself and may speak for nothing but its channel.
     #[serde(default)]
     pub external: bool,
+    /// Its messages are letters: they have a subject, name what they answer, and quote it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mail: bool,
     /// Longest text of one send, in characters (Unicode scalar values); `None` is no limit.
     #[serde(default)]
     pub max_text: Option<u32>,
@@ -68,6 +71,7 @@ impl ChannelProfile {
             kind: kind.into(),
             push: false,
             external: false,
+            mail: false,
             max_text: None,
             max_attachments: None,
             no_files: None,

@@ -231,6 +231,8 @@ impl Inbound {
                 address("from", &m.from)?;
                 m.to.as_ref().map_or(Ok(()), |to| address("to", to))?;
                 content(&m.content)?;
+                let named = m.mail.as_ref().and_then(|mail| mail.answers.as_ref());
+                check(named.is_none_or(|a| a.conversation.len() <= 64), "mail", || "names no conversation".into())?;
                 check(m.references.len() <= 100, "references", || "more than 100".into())
             }
             Inbound::Echo(e) => address("to", &e.to).and_then(|()| content(&e.content)),

@@ -6,9 +6,10 @@ use proptest::option::of;
 use proptest::prelude::*;
 use serde_json::Value;
 use switchboard_envelope::{
-    Action, Actor, Address, Attachment, AttemptResult, Author, BlobRef, Choice, Command, ConsentChange, ConsentState,
-    Content, Destination, Echo, FileProblem, Inbound, Message, Outbound, Outcome, Raw, Receipt, ReceiptStatus,
-    Reconcile, Scope, Send, Timestamp, Unparsed, Visibility, WireError, is_id, subject_token, subject_untoken,
+    Action, Actor, Address, Answers, Attachment, AttemptResult, Author, BlobRef, Choice, Command, ConsentChange,
+    ConsentState, Content, Destination, Echo, Evidence, FileProblem, Inbound, MailContext, MailFacts, Message,
+    Outbound, Outcome, Quote, Raw, Receipt, ReceiptStatus, Reconcile, Scope, Send, Timestamp, Unparsed, Visibility,
+    WireError, is_id, subject_token, subject_untoken,
 };
 
 fn id() -> impl Strategy<Value = String> + Clone {
@@ -53,12 +54,25 @@ fn raw() -> impl Strategy<Value = Raw> {
         .prop_map(|(content_type, blob, inline, meta)| Raw { content_type, blob, inline, meta })
 }
 
+fn mail_facts() -> impl Strategy<Value = Box<MailFacts>> {
+    let by = prop_oneof![Just(Evidence::ReplyAddress), Just(Evidence::MessageId), Just(Evidence::Subject)];
+    let answers = ("c[0-9a-z]{16}", by).prop_map(|(conversation, by)| Answers { conversation, by });
+    (of(answers), any::<bool>(), any::<bool>())
+        .prop_map(|(answers, believed, no_auto_reply)| Box::new(MailFacts { answers, believed, no_auto_reply }))
+}
+
+fn mail_context() -> impl Strategy<Value = Box<MailContext>> {
+    let quote = (of(text()), time(), text()).prop_map(|(author, at, text)| Quote { author, at, text });
+    (time(), vec(text(), 0..3), of(quote), of(text()))
+        .prop_map(|(at, references, quote, signature)| Box::new(MailContext { at, references, quote, signature }))
+}
+
 fn message() -> impl Strategy<Value = Inbound> {
     let who = (address(), of(address()), content());
     let about = (vec(text(), 0..4), of(text()), any::<bool>(), any::<bool>(), of(any::<bool>()));
-    let rest = (btree_map("[a-z_]{1,10}", text(), 0..4), of(raw()), of(text()));
+    let rest = (btree_map("[a-z_]{1,10}", text(), 0..4), of(raw()), of(text()), of(mail_facts()));
     (id(), key(), "[^\\x00]{1,100}", time(), time(), who, about, rest).prop_map(
-        |(channel, key, thread, at, received_at, (from, to, content), about, (meta, raw, traceparent))| {
+        |(channel, key, thread, at, received_at, (from, to, content), about, (meta, raw, traceparent, mail))| {
             let (references, provider_id, public, automatic, authenticated) = about;
             Inbound::Message(Box::new(Message {
                 id: format!("{channel}:message:{key}"),
@@ -77,6 +91,7 @@ fn message() -> impl Strategy<Value = Inbound> {
                 meta,
                 raw,
                 traceparent,
+                mail,
             }))
         },
     )
@@ -156,12 +171,9 @@ fn action() -> impl Strategy<Value = Action> {
         (text(), destination.clone()).prop_map(|(conversation, to)| Action::Transfer { conversation, to }),
         (text(), time()).prop_map(|(conversation, until)| Action::Snooze { conversation, until }),
         (id(), text()).prop_map(|(agent, presence)| Action::Presence { agent, presence }),
-        (id(), address(), text(), of(destination)).prop_map(|(to_channel, to, text, destination)| Action::Start {
-            to_channel,
-            to,
-            text,
-            destination
-        }),
+        (id(), address(), of(text()), text(), of(destination)).prop_map(
+            |(to_channel, to, subject, text, destination)| Action::Start { to_channel, to, subject, text, destination }
+        ),
         text().prop_map(|hash| Action::ReloadPack { hash }),
         Just(Action::RollbackPack),
         (id(), text(), any::<u64>(), any::<bool>()).prop_map(|(target, thread, up_to, read)| Action::Confirmed {
@@ -201,8 +213,10 @@ fn outbound() -> impl Strategy<Value = Outbound> {
         Just(Author::Elsewhere)
     ];
     let attempt = || (text(), any::<u16>(), any::<u32>(), id(), text(), text());
-    let send = (attempt(), time(), address(), content(), author, vec(text(), 0..3), of(text())).prop_map(
-        |((send, part, n, channel, conversation, thread), until, to, content, author, reply_to, traceparent)| {
+    let letter = (vec(text(), 0..3), of(text()), of(mail_context()));
+    let send = (attempt(), time(), address(), content(), author, letter).prop_map(
+        |((send, part, n, channel, conversation, thread), until, to, content, author, letter)| {
+            let (reply_to, traceparent, mail) = letter;
             Outbound::Send(Box::new(Send {
                 send,
                 part,
@@ -216,6 +230,7 @@ fn outbound() -> impl Strategy<Value = Outbound> {
                 author,
                 reply_to,
                 traceparent,
+                mail,
             }))
         },
     );

@@ -64,6 +64,7 @@ impl Lines {
             meta: [].into(),
             raw: Some(raw),
             traceparent: None,
+            mail: None,
         }))
     }
 
@@ -216,5 +217,6 @@ fn send() -> Send {
         author: Author::Agent { id: "ann".into() },
         reply_to: vec![],
         traceparent: None,
+        mail: None,
     }
 }

@@ -56,6 +56,7 @@ fn send(text: &str) -> Send {
         author: Author::Agent { id: "ann".into() },
         reply_to: vec![],
         traceparent: None,
+        mail: None,
     }
 }
 

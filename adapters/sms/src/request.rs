@@ -231,6 +231,7 @@ pub(crate) fn message(channel: &str, key: &str, from: switchboard_envelope::Addr
         meta: BTreeMap::new(),
         raw: Some(source.raw()),
         traceparent: None,
+        mail: None,
     }
 }
 

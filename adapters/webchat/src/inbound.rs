@@ -132,6 +132,7 @@ pub fn message(
         meta: context.meta.clone(),
         raw: None,
         traceparent: None,
+        mail: None,
     })))
 }
 

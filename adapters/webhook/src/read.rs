@@ -318,6 +318,7 @@ impl Reader<'_> {
             meta: meta(said.meta),
             raw: Some(self.source.raw()),
             traceparent: said.traceparent.filter(|trace| trace.len() <= MAX_KEY && is_plain(trace)),
+            mail: None,
         })))
     }
 

@@ -104,6 +104,7 @@ fn send(text: &str) -> Send {
         author: Author::Agent { id: "ann".into() },
         reply_to: vec!["evt_1".into()],
         traceparent: None,
+        mail: None,
     }
 }
 

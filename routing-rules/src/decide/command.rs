@@ -93,8 +93,9 @@ impl<'a> Draft<'a> {
                 self.update_contact(actor, contact, tags.as_ref(), attributes, consent)
             }
             Action::MergeContact { into, from } => self.merge(into, from),
-            Action::Start { to_channel, to, text, destination } => {
-                self.start(actor, to_channel, to, text, destination.as_ref())
+            Action::Start { to_channel, to, subject, text, destination } => {
+                let content = Content { subject: subject.clone(), ..Content::text(text.clone()) };
+                self.start(actor, to_channel, to, content, destination.as_ref())
             }
             Action::Resend { send } => self.resend(send),
             Action::Drop { send } => self.drop_dead(send),
@@ -497,12 +498,15 @@ impl<'a> Draft<'a> {
         actor: &Actor,
         channel: &str,
         to: &Address,
-        text: &str,
+        content: Content,
         destination: Option<&Destination>,
     ) -> Answer {
         let who = self.speaker(actor)?;
-        self.may_send(channel, to, text, &[])?;
+        self.may_send(channel, to, &content.text, &[])?;
         let Some(profile) = self.profile(channel).cloned() else { return Err(not_found("channel")) };
+        if content.subject.is_some() && !profile.mail {
+            return Err(refuse(422, "subject", format!("messages of channel `{channel}` have no subject")));
+        }
         if !profile.proactive {
             let detail = format!("channel `{channel}` cannot start a conversation from our side");
             return Err(refuse(422, "not_proactive", detail));
@@ -528,7 +532,7 @@ impl<'a> Draft<'a> {
             Some(conv) => conv,
             None => {
                 let contact = self.state.contact_of(to);
-                let conv = self.open(contact, channel, thread, &to.value, to, None, true);
+                let conv = self.open(contact, channel, thread, &to.value, to, content.subject.clone(), true);
                 // Where the customer's answer will wait.
                 if let Some(queue) = queue {
                     self.enqueue(conv, Entry::new(queue, Why::Started));
@@ -541,7 +545,7 @@ impl<'a> Draft<'a> {
             }
         };
         let author = Author::Agent { id: who.unwrap_or_else(|| ADMIN.to_owned()) };
-        let message = self.send(conv, author, Content::text(text), None);
+        let message = self.send(conv, author, content, None);
         let message = message.ok_or_else(|| refuse(422, "no_address", "the customer's address was erased"))?;
         if open.is_none() {
             self.wait_for_customer(conv);

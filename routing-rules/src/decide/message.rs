@@ -34,11 +34,12 @@ impl Draft<'_> {
         let thread = self.state.thread_hash(&m.channel, &m.thread);
         let identity = self.state.identity_hash(&m.from);
         let blocked = self.state.blocked.contains(&(identity, m.channel.clone()));
-        let existing = self.state.conversation_of_thread(thread).cloned();
         let now = self.now();
         let reopens = |c: &Conversation| c.is_open() || (!m.automatic && c.wait_until.is_some_and(|t| now <= t));
-        let appends = existing.as_ref().is_some_and(|c| reopens(c) || m.automatic || blocked);
-        let kept = existing.filter(|_| appends);
+        let appends = |c: &Arc<Conversation>| reopens(c) || m.automatic || blocked;
+        // What a letter names comes first; a conversation that closed too long ago goes on in its thread's next one.
+        let kept = self.named(m).filter(appends);
+        let kept = kept.or_else(|| self.state.conversation_of_thread(thread).cloned().filter(appends));
         let before = kept.as_ref().map(|c| c.status);
         let seen = self.seen_state(m, kept.as_deref());
         // What is held of it from here on would have to be copied before it changes.
@@ -107,6 +108,7 @@ impl Draft<'_> {
         let message = MessageId::derive(&self.state.salt, &[m.id.as_bytes()]);
         let provider = m.provider_id.as_deref().map(|p| self.state.hash("provider", &[&m.channel, p]));
         let at = self.now();
+        let mail = self.received_mail(conv, contact, m);
         self.emit_private(
             Public::Received { conv, message, at, automatic: m.automatic, provider },
             contact,
@@ -116,6 +118,7 @@ impl Draft<'_> {
                 provider_id: m.provider_id.clone(),
                 client_id: m.meta.get("client_id").cloned(),
                 id: m.id.clone(),
+                mail,
             },
         );
         message
@@ -200,6 +203,8 @@ impl Draft<'_> {
     fn act(&mut self, conv: ConvId, message: MessageId, m: &Message, outcome: &RunOutcome) {
         let Some(c) = self.state.conversation(conv) else { return };
         let (contact, before) = (c.contact, c.priority);
+        // What is said of the person is said of who wrote.
+        let writer = if self.is_guest(m, contact) { self.state.contact_of(&m.from) } else { contact };
         let fresh: BTreeSet<_> = outcome.tags.difference(&c.tags).cloned().collect();
         if !fresh.is_empty() {
             self.emit(Public::Tagged { conv, add: fresh, remove: BTreeSet::new() });
@@ -216,14 +221,14 @@ impl Draft<'_> {
             self.emit_private(Public::AttributesSet { conv }, contact, Private::Attributes { set: of_conv });
         }
         if !of_contact.is_empty() {
-            self.touch_contact(contact, None, of_contact, m.from.name.clone());
+            self.touch_contact(writer, None, of_contact, m.from.name.clone());
         }
         if let Some(priority) = outcome.priority.filter(|p| *p != before) {
             self.emit(Public::Prioritised { conv, priority });
         }
         if let Some(opted_in) = outcome.consent {
             let state = if opted_in { ConsentState::OptedIn } else { ConsentState::OptedOut };
-            self.set_consent(contact, &m.from, &m.channel, state, Some(format!("rule, message {message}")));
+            self.set_consent(writer, &m.from, &m.channel, state, Some(format!("rule, message {message}")));
         }
         if outcome.block {
             let identity = self.state.identity_hash(&m.from);
@@ -366,6 +371,12 @@ impl Draft<'_> {
     fn auto_reply_refused(&self, conv: ConvId, m: &Message, reply: &RunReply) -> Option<NoReply> {
         if m.automatic {
             return Some(NoReply::Automatic);
+        }
+        if self.unwanted(m) {
+            return Some(NoReply::Unwanted);
+        }
+        if self.conv(conv).is_some_and(|c| self.is_guest(m, c.contact)) {
+            return Some(NoReply::Guest);
         }
         if self.before_rebase {
             return Some(NoReply::Rebased);

@@ -6,6 +6,7 @@
 mod assign;
 mod command;
 mod contact;
+mod mail;
 mod message;
 mod parts;
 mod sends;

@@ -1,6 +1,6 @@
 //! Our messages on their way out: lanes, releases, results.
 
-use super::{Draft, Verdict};
+use super::{Draft, Verdict, mail};
 use crate::event::{DeadReason, Private, Public, Why};
 use crate::ids::{ConvId, MessageId};
 use crate::pack::ConvStatus;
@@ -29,7 +29,7 @@ impl Draft<'_> {
         &mut self,
         conv: ConvId,
         author: Author,
-        content: Content,
+        mut content: Content,
         resends: Option<MessageId>,
     ) -> Option<MessageId> {
         let message = self.new_message_id();
@@ -37,7 +37,12 @@ impl Draft<'_> {
         let profile = self.profile(&c.channel)?;
         let (contact, channel, at) = (c.contact, c.channel.clone(), self.now());
         // Once the person was erased, there is no address to send to.
-        let (to, reply_to) = c.private.as_ref().and_then(|p| p.address.clone().map(|to| (to, p.reply_to.clone())))?;
+        let p = c.private.as_ref()?;
+        let (to, reply_to) = (p.address.clone()?, p.reply_to.clone());
+        let mail = profile.mail.then(|| Box::new(mail::context(p, &author, at)));
+        if profile.mail && content.subject.is_none() {
+            content.subject = p.subject.as_deref().map(str::to_owned);
+        }
         let public = Public::SendQueued {
             conv,
             message,
@@ -51,7 +56,7 @@ impl Draft<'_> {
             doubted: self.relived && !profile.push && !profile.same_id_retry && !profile.resend_unknown,
         };
         let reply_to = reply_to.into_iter().map(String::from).collect();
-        self.emit_private(public, contact, Private::Send { content: Box::new(content), to, reply_to });
+        self.emit_private(public, contact, Private::Send { content: Box::new(content), to, reply_to, mail });
         self.release.insert(channel);
         Some(message)
     }

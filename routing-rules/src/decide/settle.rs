@@ -170,7 +170,7 @@ impl Draft<'_> {
             doubted: false,
         };
         let content = Box::new(e.content.clone());
-        self.emit_private(public, c.contact, Private::Send { content, to: e.to.clone(), reply_to: vec![] });
+        self.emit_private(public, c.contact, Private::Send { content, to: e.to.clone(), reply_to: vec![], mail: None });
         if matches!(c.status, ConvStatus::Closed | ConvStatus::Snoozed) {
             return;
         }

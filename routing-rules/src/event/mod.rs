@@ -5,7 +5,7 @@
 mod private;
 mod words;
 
-pub use private::{DecidedMessage, Private};
+pub use private::{DecidedMessage, Private, ReceivedMail};
 pub use words::{ClockKind, Considered, DeadReason, NoReply, OfferEnd, PassedOver, Presence, Reply, Why};
 
 use crate::ids::{ContactId, ConvId, MessageId, OfferId};

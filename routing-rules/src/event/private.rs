@@ -3,7 +3,7 @@
 use crate::pack::{Name, Notify, SeenState};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use switchboard_envelope::{Address, Attachment, Content, Message};
+use switchboard_envelope::{Address, Attachment, Content, MailContext, Message, Timestamp};
 
 /// The private part: everything that came from a person.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,6 +20,9 @@ pub enum Private {
         provider_id: Option<String>,
         client_id: Option<String>,
         id: String,
+        /// For letters: what an answer needs of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mail: Option<Box<ReceivedMail>>,
     },
     /// A part of a longer text, without its raw form.
     Part {
@@ -46,6 +49,8 @@ pub enum Private {
         content: Box<Content>,
         to: Address,
         reply_to: Vec<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mail: Option<Box<MailContext>>,
     },
     Attempt {
         provider_ids: Vec<String>,
@@ -76,4 +81,15 @@ pub struct DecidedMessage {
     pub language: Option<String>,
     pub automatic: bool,
     pub meta: BTreeMap<String, String>,
+}
+
+/// What an answer to a letter needs beside its words.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ReceivedMail {
+    /// The ids of the letters before it, oldest first.
+    pub references: Vec<String>,
+    /// The sender's time.
+    pub at: Timestamp,
+    /// Answers do not answer it: somebody else than the conversation's customer wrote it, or a machine did meanwhile.
+    pub aside: bool,
 }

@@ -154,6 +154,10 @@ pub enum NoReply {
     NoChannel,
     /// The message came before the log was rebased: it may have been answered.
     Rebased,
+    /// The message is one that must not be answered automatically, such as one to a list.
+    Unwanted,
+    /// Somebody else than the conversation's customer wrote, and an answer would go to the customer.
+    Guest,
 }
 
 /// The router's answer to a command, as the API gives it.

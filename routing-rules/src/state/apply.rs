@@ -264,11 +264,12 @@ impl State {
             let (contact, first) = (c.contact, c.lane.is_empty());
             let thread = c.private.as_ref().map(|p| p.thread.to_string()).unwrap_or_default();
             let body = match private {
-                Some(Private::Send { content, to, reply_to }) => Some(Arc::new(SendPrivate {
+                Some(Private::Send { content, to, reply_to, mail }) => Some(Arc::new(SendPrivate {
                     content: (**content).clone(),
                     to: to.clone(),
                     thread,
                     reply_to: reply_to.clone(),
+                    mail: mail.clone(),
                 })),
                 _ => None,
             };

@@ -1,10 +1,10 @@
 //! What one event does to one conversation.
 
-use super::{Clock, Conversation, Offer};
+use super::{Clock, ConvPrivate, Conversation, MAX_QUOTE, Offer, Parent};
 use crate::event::{OfferEnd, Private, Public};
 use crate::pack::ConvStatus;
 use std::sync::Arc;
-use switchboard_envelope::Timestamp;
+use switchboard_envelope::{Quote, Timestamp};
 
 pub(super) fn fold_conversation(c: &mut Conversation, event: &Public, private: Option<&Private>, now: Timestamp) {
     match event {
@@ -12,10 +12,8 @@ pub(super) fn fold_conversation(c: &mut Conversation, event: &Public, private: O
             c.messages = c.messages.saturating_add(1);
             c.last_in = Some(*at);
             c.last_message = Some(*message);
-            if let (Some(Private::Received { from, provider_id, .. }), Some(p)) = (private, c.private.as_mut()) {
-                let p = Arc::make_mut(p);
-                p.address = Some(from.clone());
-                p.reply_to = provider_id.as_deref().map(Into::into);
+            if let (Some(private), Some(p)) = (private, c.private.as_mut()) {
+                fold_received(Arc::make_mut(p), private);
             }
         }
         Public::Tagged { add, remove, .. } => {
@@ -148,4 +146,26 @@ fn leave_queue(c: &mut Conversation) {
     c.relaxed = None;
     c.declined = None;
     c.wait_until = None;
+}
+
+/// Whom and what an answer would answer.
+fn fold_received(p: &mut ConvPrivate, private: &Private) {
+    let Private::Received { from, provider_id, content, mail, .. } = private else { return };
+    if mail.as_ref().is_some_and(|m| m.aside) {
+        return;
+    }
+    p.address = Some(from.clone());
+    p.reply_to = provider_id.as_deref().map(Into::into);
+    let Some(mail) = mail else { return };
+    if content.subject.is_some() {
+        p.subject = content.subject.as_deref().map(Into::into);
+    }
+    let mut end = content.text.len().min(MAX_QUOTE);
+    while !content.text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let text = content.text.get(..end).unwrap_or_default().to_owned();
+    let author = from.name.as_ref().map_or_else(|| from.value.clone(), |name| format!("{name} <{}>", from.value));
+    let references = mail.references.iter().map(|id| id.as_str().into()).collect();
+    p.parent = Some(Box::new(Parent { references, quote: Quote { author: Some(author), at: mail.at, text } }));
 }

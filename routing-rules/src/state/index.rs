@@ -9,8 +9,9 @@ use imbl::{OrdMap, OrdSet};
 use std::sync::Arc;
 use switchboard_envelope::Timestamp;
 
-/// How long a sent message waits for receipts, and a held receipt for its message.
-pub(super) const RECEIPT_MS: i64 = 3 * 86_400_000;
+/// How long a sent message waits for receipts: mail servers give up after five days, and say so then.
+pub(super) const RECEIPT_MS: i64 = 6 * 86_400_000;
+/// How long a held receipt waits for its message.
 const HELD_MS: i64 = 3_600_000;
 
 /// What a conversation contributes to the indexes.

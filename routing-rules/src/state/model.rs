@@ -6,7 +6,9 @@ use crate::pack::{ConvStatus, Name, OverflowStep, Priority, Skills};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use switchboard_envelope::{Address, Author, ChannelProfile, Content, Message, ReceiptStatus, Timestamp};
+use switchboard_envelope::{
+    Address, Author, ChannelProfile, Content, MailContext, Message, Quote, ReceiptStatus, Timestamp,
+};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Offer {
@@ -35,7 +37,22 @@ pub struct ConvPrivate {
     pub attributes: BTreeMap<String, String>,
     /// The provider's id of the customer's latest message, to answer to.
     pub reply_to: Option<Box<str>>,
+    /// For letters: what an answer names and quotes of that message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Box<Parent>>,
 }
+
+/// The letter that an answer would answer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Parent {
+    /// The ids of the letters before it, oldest first.
+    pub references: Vec<Box<str>>,
+    /// Its words, up to [`MAX_QUOTE`].
+    pub quote: Quote,
+}
+
+/// The most bytes of a letter that are kept to be quoted: every open conversation keeps that.
+pub const MAX_QUOTE: usize = 4096;
 
 /// What few of them have at a time is boxed: many are open at once, and each takes this much (see its test).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -231,6 +248,8 @@ pub struct SendPrivate {
     pub to: Address,
     pub thread: String,
     pub reply_to: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mail: Option<Box<MailContext>>,
 }
 
 /// A message of ours that is not settled, or is a dead letter.

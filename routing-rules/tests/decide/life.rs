@@ -82,6 +82,7 @@ impl Life {
             meta: BTreeMap::new(),
             raw: None,
             traceparent: None,
+            mail: None,
         };
         self.hears(&Inbound::Message(Box::new(message)));
     }

@@ -101,7 +101,7 @@ fn an_echo_of_our_own_send_is_never_taken_for_anothers() {
 fn an_echo_from_before_what_is_remembered_changes_nothing() {
     let mut life = Life::new();
     life.customer("SM1");
-    let long_ago = life.now.plus(-4 * 86_400_000);
+    let long_ago = life.now.plus(-7 * 86_400_000);
     let events = life.echo("SM9", "we are on it", long_ago);
     assert!(ignored(&events) && written_elsewhere(&events) == 0, "{events:?}");
 }

@@ -83,6 +83,7 @@ pub(crate) fn received(n: u32, m: u32, text: &str) -> Event {
             provider_id: None,
             client_id: None,
             id: format!("sms:message:{m}"),
+            mail: None,
         },
     )
 }
@@ -105,6 +106,7 @@ pub(crate) fn send(n: u32, m: u32, text: &str, author: Author, push: bool) -> Ev
             content: Box::new(Content::text(text)),
             to: Address::new("phone", format!("+1555{n:07}")),
             reply_to: vec![],
+            mail: None,
         },
     )
 }

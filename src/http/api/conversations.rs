@@ -287,6 +287,7 @@ pub(super) async fn start(State(state): State<ApiState>, mut posted: Posted) -> 
     let f = &mut posted.fields;
     let to_channel = f.text("channel", SHORT);
     let text = f.text("text", LONG);
+    let subject = f.optional("subject", SHORT);
     let destination = destination(f);
     let mut to = Address::new("", "");
     match f.object("to") {
@@ -303,7 +304,7 @@ pub(super) async fn start(State(state): State<ApiState>, mut posted: Posted) -> 
     {
         f.fault("to\u{1}value", why);
     }
-    posted.act_as_caller(&state, Action::Start { to_channel, to, text, destination }).await
+    posted.act_as_caller(&state, Action::Start { to_channel, to, subject, text, destination }).await
 }
 
 /// Who asks, for handlers that only read.

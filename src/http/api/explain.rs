@@ -235,6 +235,8 @@ fn no_reply_words(why: NoReply) -> &'static str {
         NoReply::Template => "the reply needs a value that is missing",
         NoReply::TooLong => "the reply is longer than the channel takes",
         NoReply::Rebased => "the message came before the log was rebased, and may have been answered then",
+        NoReply::Unwanted => "the message asks for no automatic answer",
+        NoReply::Guest => "somebody else than the conversation's customer wrote",
         NoReply::NoChannel => "the channel is not configured any more",
     }
 }

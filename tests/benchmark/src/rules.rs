@@ -85,6 +85,7 @@ fn message(n: usize) -> Inbound {
         meta: meta.into_iter().map(|(k, v)| (k.to_owned(), v)).collect(),
         raw: None,
         traceparent: None,
+        mail: None,
     }))
 }
 

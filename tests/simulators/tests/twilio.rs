@@ -51,6 +51,7 @@ fn send(text: &str) -> Send {
         author: Author::Agent { id: "ann".into() },
         reply_to: vec![],
         traceparent: None,
+        mail: None,
     }
 }
 

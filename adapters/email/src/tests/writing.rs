@@ -39,6 +39,7 @@ fn send(text: &str) -> Send {
         author: Author::Agent { id: "kim".into() },
         reply_to: vec!["one@x".into()],
         traceparent: None,
+        mail: None,
     }
 }
 

@@ -72,6 +72,7 @@ pub(crate) fn send(text: &str) -> Send {
         author: Author::Agent { id: "ann".into() },
         reply_to: vec![],
         traceparent: None,
+        mail: None,
     }
 }
 

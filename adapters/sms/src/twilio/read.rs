@@ -152,6 +152,7 @@ pub(super) fn events(twilio: &Twilio, heard: Heard<'_>, raw: Raw) -> Result<Vec<
         meta: meta.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         raw: Some(raw),
         traceparent: None,
+        mail: None,
     };
     Ok(consent.into_iter().chain([Inbound::Message(Box::new(message))]).collect())
 }

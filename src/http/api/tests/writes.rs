@@ -152,6 +152,7 @@ async fn each_request_becomes_its_command() {
             Action::Start {
                 to_channel: "sms".into(),
                 to: switchboard_envelope::Address::new("phone", "+15551230001"),
+                subject: None,
                 text: "hi".into(),
                 destination: Some(Destination::Queue("q".into())),
             },

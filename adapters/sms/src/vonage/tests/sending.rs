@@ -15,6 +15,7 @@ pub(super) fn send(text: &str) -> Send {
         author: Author::Agent { id: "ann".into() },
         reply_to: vec![],
         traceparent: None,
+        mail: None,
     }
 }
 

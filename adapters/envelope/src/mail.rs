@@ -1,0 +1,68 @@
+//! What letters know beyond their words: what they answer, and what threads them. Channels of other kinds leave it out.
+
+use crate::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What a mail that came says about where it belongs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct MailFacts {
+    /// The conversation of ours that it answers, as something says that we wrote into a mail of ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<Answers>,
+    /// What it says about its sender may be believed. Without that it joins nothing but its own thread.
+    #[serde(default)]
+    pub believed: bool,
+    /// It must not be answered automatically, though a person may have written it (RFC 3834).
+    #[serde(default)]
+    pub no_auto_reply: bool,
+}
+
+/// A conversation that a mail names, and by what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Answers {
+    pub conversation: String,
+    pub by: Evidence,
+}
+
+/// How a mail names a conversation, and so whom it speaks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Evidence {
+    /// A signed reply address, which is a secret: whoever has it was given it, and may answer.
+    ReplyAddress,
+    /// A Message-ID of ours: no secret, so it speaks for the conversation's own customer only.
+    MessageId,
+    /// A token in the subject, which anybody can write: the same.
+    Subject,
+}
+
+/// What a mail of ours needs beside its content. The same for every attempt, so that every attempt is the same mail.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct MailContext {
+    /// When the answer was written.
+    pub at: Timestamp,
+    /// The ids of the conversation before the mail that is answered, oldest first; that mail's own is in `reply_to`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<String>,
+    /// What is quoted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quote: Option<Quote>,
+    /// What stands below the text: who writes, and for which queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+}
+
+/// The words that a mail answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Quote {
+    /// Who wrote them, as the line above the quote says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    pub at: Timestamp,
+    pub text: String,
+}

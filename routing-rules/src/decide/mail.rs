@@ -1,0 +1,82 @@
+//! Letters: which conversation one belongs to, and what an answer carries of it.
+
+use super::Draft;
+use crate::event::ReceivedMail;
+use crate::ids::{ContactId, ConvId};
+use crate::state::{ConvPrivate, Conversation};
+use std::sync::Arc;
+use switchboard_envelope::{Author, Evidence, MailContext, Message, Timestamp};
+
+/// Conversations of a contact among which a letter's references are looked for.
+const MAX_LOOKED: usize = 64;
+/// Of a long chain of references the first one and this many of the last are kept.
+const MAX_REFERENCES: usize = 19;
+
+impl Draft<'_> {
+    /// What a letter knows beyond its words, when its channel is one of letters and ours: only an adapter of this process was
+    /// shown to verify what it says of a conversation.
+    fn facts<'m>(&self, m: &'m Message) -> Option<&'m switchboard_envelope::MailFacts> {
+        let profile = self.profile(&m.channel)?;
+        m.mail.as_deref().filter(|_| profile.mail && !profile.external)
+    }
+
+    /// The conversation that a letter names. Never another customer's, but for who was given its secret reply address.
+    pub(super) fn named(&self, m: &Message) -> Option<Arc<Conversation>> {
+        let facts = self.facts(m).filter(|f| f.believed)?;
+        let writer = self.state.contact_of(&m.from);
+        let named = facts.answers.as_ref().and_then(|a| {
+            let c = self.state.conversation(ConvId::parse(&a.conversation)?).filter(|c| c.channel == m.channel)?;
+            let theirs = self.state.resolve(c.contact) == writer;
+            (theirs || a.by == Evidence::ReplyAddress).then(|| Arc::clone(c))
+        });
+        named.or_else(|| self.referred_to(writer, m))
+    }
+
+    /// The writer's own conversation that knows a letter which this one names, where no thread of theirs begins alike.
+    fn referred_to(&self, writer: ContactId, m: &Message) -> Option<Arc<Conversation>> {
+        let knows = |p: &ConvPrivate| {
+            let of_parent = p.parent.iter().flat_map(|p| &p.references);
+            p.reply_to.iter().chain(of_parent).any(|id| m.references.iter().any(|r| **r == **id))
+        };
+        let theirs = self.state.conversations_of(writer).take(MAX_LOOKED);
+        theirs
+            .filter(|c| c.channel == m.channel && c.private.as_deref().is_some_and(knows))
+            .max_by_key(|c| c.opened_by)
+            .map(Arc::clone)
+    }
+
+    /// Somebody else than the conversation's customer wrote the letter.
+    pub(super) fn is_guest(&self, m: &Message, customer: ContactId) -> bool {
+        self.facts(m).is_some() && self.state.resolve(customer) != self.state.contact_of(&m.from)
+    }
+
+    /// The letter must not be answered automatically.
+    pub(super) fn unwanted(&self, m: &Message) -> bool {
+        m.mail.as_ref().is_some_and(|facts| facts.no_auto_reply)
+    }
+
+    /// What an answer to the letter needs of it.
+    pub(super) fn received_mail(&self, conv: ConvId, customer: ContactId, m: &Message) -> Option<Box<ReceivedMail>> {
+        self.facts(m)?;
+        let answered = |c: &Arc<Conversation>| c.private.as_ref().is_some_and(|p| p.parent.is_some());
+        let notice = m.automatic && self.state.conversation(conv).is_some_and(answered);
+        // They come nearest first.
+        let mut references: Vec<String> = m.references.iter().rev().cloned().collect();
+        if references.len() > MAX_REFERENCES + 1 {
+            references.drain(1..references.len() - MAX_REFERENCES);
+        }
+        Some(Box::new(ReceivedMail { references, at: m.at, aside: notice || self.is_guest(m, customer) }))
+    }
+}
+
+/// What a letter of ours carries of the one that it answers. An automatic answer quotes nothing (RFC 3834).
+pub(super) fn context(p: &ConvPrivate, author: &Author, at: Timestamp) -> MailContext {
+    let parent = p.parent.as_deref();
+    let by_hand = matches!(author, Author::Agent { .. });
+    MailContext {
+        at,
+        references: parent.iter().flat_map(|p| &p.references).map(ToString::to_string).collect(),
+        quote: parent.filter(|_| by_hand).map(|p| p.quote.clone()).filter(|q| !q.text.trim().is_empty()),
+        signature: None,
+    }
+}

@@ -1,0 +1,370 @@
+//! Letters: which conversation one belongs to, what an answer carries, and who never meets whom.
+
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use switchboard_envelope::{
+    Action, Actor, Address, Answers, ChannelProfile, Command, Content, Destination, Evidence, Inbound, MailContext,
+    MailFacts, Message, Scope, Timestamp, Visibility,
+};
+use switchboard_routing_rules::event::{Event, NoReply, Private, Public, Reply};
+use switchboard_routing_rules::ids::{ConvId, Salt};
+use switchboard_routing_rules::invariants::check_invariants;
+use switchboard_routing_rules::pack::{ConvStatus, Environment, RulePack};
+use switchboard_routing_rules::{Input, State, decide};
+
+const MAIL: &str = "support-email";
+const OTHER: &str = "sales-email";
+const OUTSIDE: &str = "foreign-mail";
+const SALT: Salt = Salt([3; 16]);
+const PACK: &str = "zone: UTC
+queues: { q: {} }
+agents: { ann: { capacity: 10 } }
+replies: { hello: \"We have it.\" }
+rules:
+  - { name: greet, when: { channel: [support-email, sales-email, foreign-mail] }, then: { reply: hello, set: { contact.seen: \"yes\" } } }
+default: { queue: q }
+";
+
+struct Life {
+    state: State,
+    pack: RulePack,
+    seq: u64,
+    now: Timestamp,
+}
+
+/// What one mail says.
+#[derive(Clone, Debug)]
+struct Mail {
+    key: String,
+    channel: &'static str,
+    from: &'static str,
+    thread: String,
+    subject: &'static str,
+    references: Vec<String>,
+    answers: Option<Answers>,
+    believed: bool,
+    no_auto_reply: bool,
+    automatic: bool,
+}
+
+fn mail(key: &str, from: &'static str) -> Mail {
+    Mail {
+        key: key.into(),
+        channel: MAIL,
+        from,
+        thread: format!("mail:{from}:{key}"),
+        subject: "Kettle",
+        references: vec![],
+        answers: None,
+        believed: true,
+        no_auto_reply: false,
+        automatic: false,
+    }
+}
+
+impl Mail {
+    fn naming(self, conversation: ConvId, by: Evidence) -> Mail {
+        Mail { answers: Some(Answers { conversation: conversation.to_string(), by }), ..self }
+    }
+}
+
+impl Life {
+    fn new() -> Life {
+        let files = [("a.yaml".to_owned(), PACK.as_bytes().to_vec())];
+        let pack = RulePack::load(&files, &Environment::default()).expect("a pack").pack;
+        let letters = ChannelProfile { mail: true, proactive: true, ..ChannelProfile::new("email", "email") };
+        let foreign = ChannelProfile { external: true, ..letters.clone() };
+        let channels = [(MAIL, letters.clone()), (OTHER, letters), (OUTSIDE, foreign)];
+        let channels: BTreeMap<_, _> = channels.into_iter().map(|(id, p)| (id.to_owned(), p)).collect();
+        let now = Timestamp(1_800_000_000_000);
+        let state = decide(State::new(SALT), &Input::Lead { now, incarnation: 1, channels: &channels }, &pack).after;
+        Life { state, pack, seq: 0, now }
+    }
+
+    fn hears(&mut self, inbound: &Inbound) -> Vec<Event> {
+        self.now = self.now.plus(1000);
+        self.seq += 1;
+        let input = Input::Record { seq: self.seq, stored_at: self.now, inbound, candidate: None };
+        let decision = decide(self.state.clone(), &input, &self.pack);
+        self.state = decision.after;
+        assert_eq!(check_invariants(&self.state, &self.pack), vec![]);
+        let parts = self.state.to_parts().expect("a snapshot");
+        assert_eq!(State::from_parts(SALT, &parts.public, &parts.private).expect("it is read"), self.state);
+        decision.events
+    }
+
+    /// A mail comes: its conversation, and what happened.
+    fn gets(&mut self, mail: &Mail) -> (ConvId, Vec<Event>) {
+        let message = Message {
+            id: format!("{}:message:{}", mail.channel, mail.key),
+            channel: mail.channel.into(),
+            thread: mail.thread.clone(),
+            at: self.now,
+            received_at: self.now,
+            from: Address {
+                kind: "email".into(),
+                value: mail.from.into(),
+                name: Some(format!("Name of {}", mail.from)),
+            },
+            to: None,
+            content: Content { subject: Some(mail.subject.into()), ..Content::text(format!("words of {}", mail.key)) },
+            references: mail.references.clone(),
+            provider_id: Some(format!("{}@client", mail.key)),
+            visibility: Visibility::Private,
+            automatic: mail.automatic,
+            authenticated: Some(mail.believed),
+            meta: BTreeMap::new(),
+            raw: None,
+            traceparent: None,
+            mail: Some(Box::new(MailFacts {
+                answers: mail.answers.clone(),
+                believed: mail.believed,
+                no_auto_reply: mail.no_auto_reply,
+            })),
+        };
+        let events = self.hears(&Inbound::Message(Box::new(message)));
+        let conv = events.iter().find_map(|e| match &e.public {
+            Public::Received { conv, .. } => Some(*conv),
+            _ => None,
+        });
+        (conv.expect("the mail is in a conversation"), events)
+    }
+
+    fn asks(&mut self, key: &str, action: Action) -> (Reply, Vec<Event>) {
+        let command = Command {
+            id: format!("api:command:{key}"),
+            channel: "api".into(),
+            at: self.now,
+            actor: Actor { agent: Some("ann".into()), scope: Scope::Admin },
+            action,
+            body_hash: None,
+        };
+        let events = self.hears(&Inbound::Command(Box::new(command)));
+        let reply = events.iter().find_map(|e| match &e.public {
+            Public::Answered { reply, .. } => Some(reply.clone()),
+            _ => None,
+        });
+        (reply.expect("every command is answered"), events)
+    }
+
+    /// What leaves when an agent answers.
+    fn answers(&mut self, key: &str, conv: ConvId) -> Sent {
+        let conversation = conv.to_string();
+        let action =
+            Action::Reply { conversation, text: "Try this.".into(), attachments: vec![], take: true, seen: None };
+        let (reply, events) = self.asks(key, action);
+        assert_eq!(reply.status, 202, "{reply:?}");
+        sent(&events).expect("something is sent")
+    }
+
+    fn closes(&mut self, conv: ConvId) {
+        let (reply, _) = self.asks(&format!("close-{}", self.seq), Action::Close { conversation: conv.to_string() });
+        assert_eq!(reply.status, 200, "{reply:?}");
+    }
+
+    fn passes(&mut self, ms: i64) {
+        self.now = self.now.plus(ms);
+        self.state = decide(self.state.clone(), &Input::Timers { now: self.now }, &self.pack).after;
+    }
+}
+
+#[derive(Debug)]
+struct Sent {
+    to: String,
+    subject: Option<String>,
+    reply_to: Vec<String>,
+    mail: MailContext,
+}
+
+fn sent(events: &[Event]) -> Option<Sent> {
+    events.iter().find_map(|e| match (&e.public, &e.private) {
+        (Public::SendQueued { .. }, Some((_, Private::Send { content, to, reply_to, mail }))) => Some(Sent {
+            to: to.value.clone(),
+            subject: content.subject.clone(),
+            reply_to: reply_to.clone(),
+            mail: mail.as_deref().cloned().expect("a letter says what it answers"),
+        }),
+        _ => None,
+    })
+}
+
+fn refused(events: &[Event]) -> Option<NoReply> {
+    events.iter().find_map(|e| match e.public {
+        Public::NotReplied { why, .. } => Some(why),
+        _ => None,
+    })
+}
+
+const ANN: &str = "ann@customer.example";
+const EVE: &str = "eve@customer.example";
+
+#[test]
+fn an_answer_names_and_quotes_what_it_answers() {
+    let mut life = Life::new();
+    let (conv, events) = life.gets(&Mail { references: vec!["b@x".into(), "a@x".into()], ..mail("1", ANN) });
+    let auto = sent(&events).expect("the rule answers");
+    assert_eq!((auto.subject.as_deref(), auto.reply_to.as_slice()), (Some("Kettle"), &["1@client".to_owned()][..]));
+    assert_eq!(auto.mail.quote, None, "RFC 3834: an automatic answer does not quote the mail");
+    assert_eq!(auto.mail.references, ["a@x", "b@x"]);
+    let by_hand = life.answers("r1", conv);
+    let quote = by_hand.mail.quote.expect("a person's answer quotes");
+    assert_eq!(quote.text, "words of 1");
+    assert_eq!(quote.author.as_deref(), Some("Name of ann@customer.example <ann@customer.example>"));
+    assert_eq!(by_hand.to, ANN);
+
+    let changed = Mail { subject: "Kettle, and a spoon", references: vec!["1@client".into()], ..mail("2", ANN) };
+    assert_eq!(life.gets(&changed).0, conv, "a changed subject, and a thread that begins elsewhere");
+    let next = life.answers("r2", conv);
+    assert_eq!(next.subject.as_deref(), Some("Kettle, and a spoon"));
+    assert_eq!((next.reply_to, next.mail.references), (vec!["2@client".to_owned()], vec!["1@client".to_owned()]));
+}
+
+#[test]
+fn what_is_not_of_the_customers_hand_is_not_what_is_answered() {
+    let mut life = Life::new();
+    let (conv, _) = life.gets(&mail("1", ANN));
+    let away = Mail { automatic: true, ..mail("2", ANN) };
+    assert_eq!(life.gets(&away.naming(conv, Evidence::MessageId)).0, conv);
+    let guest = mail("3", EVE).naming(conv, Evidence::ReplyAddress);
+    let (joined, events) = life.gets(&guest);
+    assert_eq!((joined, refused(&events)), (conv, Some(NoReply::Guest)));
+    let answer = life.answers("r", conv);
+    assert_eq!((answer.to.as_str(), answer.reply_to), (ANN, vec!["1@client".to_owned()]));
+    assert_eq!(answer.mail.quote.expect("a quote").text, "words of 1");
+    // What the rule sets of the person, it sets of who wrote.
+    let address = Address::new("email", EVE);
+    assert!(life.state.contacts.contains_key(&life.state.contact_of(&address)));
+    let ann = life.state.contacts.get(&life.state.contact_of(&Address::new("email", ANN))).expect("Ann is known");
+    assert_eq!(ann.private.as_ref().and_then(|p| p.name.as_deref()), Some("Name of ann@customer.example"));
+}
+
+#[test]
+fn only_a_secret_brings_a_stranger_into_a_conversation() {
+    for (by, joins) in [(Evidence::ReplyAddress, true), (Evidence::MessageId, false), (Evidence::Subject, false)] {
+        let mut life = Life::new();
+        let (conv, _) = life.gets(&mail("1", ANN));
+        assert_eq!(life.gets(&mail("2", EVE).naming(conv, by)).0 == conv, joins, "{by:?}");
+        assert_eq!(life.gets(&mail("3", ANN).naming(conv, by)).0, conv, "{by:?}: the customer");
+        assert_ne!(life.gets(&Mail { believed: false, ..mail("4", ANN).naming(conv, by) }).0, conv, "{by:?}: forged");
+        assert_ne!(life.gets(&Mail { channel: OTHER, ..mail("5", ANN).naming(conv, by) }).0, conv, "{by:?}: elsewhere");
+    }
+}
+
+#[test]
+fn an_adapter_in_another_process_cannot_name_conversations() {
+    let mut life = Life::new();
+    let (conv, _) = life.gets(&Mail { channel: OUTSIDE, ..mail("1", ANN) });
+    let named = Mail { channel: OUTSIDE, ..mail("2", EVE).naming(conv, Evidence::ReplyAddress) };
+    assert_ne!(life.gets(&named).0, conv);
+}
+
+#[test]
+fn what_asks_for_no_answer_is_routed_and_not_answered() {
+    let mut life = Life::new();
+    let (conv, events) = life.gets(&Mail { no_auto_reply: true, ..mail("1", ANN) });
+    assert_eq!((sent(&events).is_none(), refused(&events)), (true, Some(NoReply::Unwanted)));
+    assert_eq!(life.state.conversation(conv).expect("it is there").status, ConvStatus::Queued);
+}
+
+#[test]
+fn two_auto_responders_that_face_each_other_stop_after_the_budget() {
+    let mut life = Life::new();
+    let (conv, first) = life.gets(&mail("0", ANN));
+    let mut answered = usize::from(sent(&first).is_some());
+    for n in 1..30 {
+        let (_, events) = life.gets(&mail(&n.to_string(), ANN).naming(conv, Evidence::MessageId));
+        answered += usize::from(sent(&events).is_some());
+    }
+    assert_eq!(answered, 5, "the budget of a conversation");
+}
+
+#[test]
+fn a_conversation_that_closed_long_ago_goes_on_in_one_new_one() {
+    let mut life = Life::new();
+    let (conv, _) = life.gets(&Mail { no_auto_reply: true, ..mail("1", ANN) });
+    life.closes(conv);
+    let soon =
+        Mail { thread: "mail:t".into(), no_auto_reply: true, ..mail("2", ANN) }.naming(conv, Evidence::ReplyAddress);
+    assert_eq!(life.gets(&soon).0, conv, "it reopens");
+    life.closes(conv);
+    // Nothing of it is on its way out, which would keep it.
+    life.passes(80 * 3_600_000);
+    let late = |key| {
+        Mail { thread: "mail:t".into(), no_auto_reply: true, ..mail(key, ANN) }.naming(conv, Evidence::ReplyAddress)
+    };
+    let (next, _) = life.gets(&late("3"));
+    assert_ne!(next, conv);
+    assert_eq!(life.gets(&late("4")).0, next, "and not in one more each time");
+}
+
+#[test]
+fn our_own_first_letter_has_a_subject_where_letters_have_one() {
+    let mut life = Life::new();
+    let start = |subject: Option<&str>| Action::Start {
+        to_channel: MAIL.into(),
+        to: Address::new("email", ANN),
+        subject: subject.map(str::to_owned),
+        text: "Your kettle is ready.".into(),
+        destination: Some(Destination::Queue("q".into())),
+    };
+    let (reply, events) = life.asks("s", start(Some("Your kettle")));
+    assert_eq!(reply.status, 202, "{reply:?}");
+    let first = sent(&events).expect("it is sent");
+    assert_eq!((first.subject.as_deref(), first.reply_to.len(), first.mail.quote), (Some("Your kettle"), 0, None));
+    let conv = ConvId::parse(reply.ids.get("conversation").expect("one")).expect("an id");
+    assert_eq!(life.gets(&mail("1", ANN).naming(conv, Evidence::MessageId)).0, conv);
+}
+
+/// A mail of a small world: a few people, a few conversations, and every way to name one, true or not.
+fn any_mail() -> impl Strategy<Value = (Mail, Option<(usize, Evidence)>)> {
+    let from = prop_oneof![Just(ANN), Just(EVE), Just("bob@x.example")];
+    let channel = prop_oneof![3 => Just(MAIL), 1 => Just(OTHER), 1 => Just(OUTSIDE)];
+    let by = prop_oneof![Just(Evidence::ReplyAddress), Just(Evidence::MessageId), Just(Evidence::Subject)];
+    let references = prop::collection::vec(0u8..12, 0..3);
+    let flags = (any::<bool>(), prop::bool::weighted(0.8), any::<bool>());
+    (from, channel, 0u8..4, references, prop::option::of((0usize..12, by)), flags).prop_map(
+        |(from, channel, thread, references, names, (automatic, believed, no_auto_reply))| {
+            // As the adapter makes them: a thread is a person's own.
+            let thread = format!("mail:{from}:{thread}:{believed}");
+            let references = references.iter().map(|n| format!("{n}@client")).collect();
+            let mail = Mail { channel, thread, references, automatic, believed, no_auto_reply, ..mail("", from) };
+            (mail, names)
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+    #[test]
+    fn no_letter_ever_meets_another_customer(mails in prop::collection::vec(any_mail(), 1..24), closing in prop::collection::vec(any::<bool>(), 24)) {
+        let mut life = Life::new();
+        let mut convs: Vec<ConvId> = vec![];
+        for (n, (mail, names)) in mails.into_iter().enumerate() {
+            let answers = names.and_then(|(which, by)| {
+                let conversation = convs.get(which % convs.len().max(1))?.to_string();
+                Some(Answers { conversation, by })
+            });
+            let mail = Mail { key: n.to_string(), answers, ..mail };
+            let (conv, events) = life.gets(&mail);
+            let c = life.state.conversation(conv).expect("it is there").clone();
+            let theirs = c.contact == life.state.contact_of(&Address::new("email", mail.from));
+            let given = mail.answers.as_ref().is_some_and(|a| {
+                a.by == Evidence::ReplyAddress && a.conversation == conv.to_string() && mail.believed && mail.channel != OUTSIDE
+            });
+            prop_assert!(theirs || given, "{mail:?} came into {conv}");
+            prop_assert_eq!(c.channel.as_str(), mail.channel);
+            // Whatever came, what leaves goes to the conversation's own customer.
+            if let Some(sent) = sent(&events) {
+                prop_assert!(theirs && sent.to == mail.from && !mail.automatic && !mail.no_auto_reply);
+            }
+            let address = c.private.as_ref().and_then(|p| p.address.clone()).expect("an address");
+            prop_assert_eq!(life.state.contact_of(&address), c.contact);
+            if !convs.contains(&conv) {
+                convs.push(conv);
+            }
+            if closing[n] && life.state.conversation(conv).expect("it is there").is_open() {
+                life.closes(conv);
+            }
+        }
+    }
+}
