@@ -7,12 +7,13 @@ use super::values::{Rate, colour, duration, duration_within, is_loopback, line, 
 use std::collections::BTreeMap;
 use std::time::Duration;
 use switchboard_adapter_sdk::{Secret, Settings};
+use switchboard_email::EmailConfig;
 use switchboard_webchat::{Limits, Side, WebchatConfig};
 
 /// The kinds of channel that this version has.
-pub const KINDS: [&str; 4] = ["sms", "webchat", "webhook", "external"];
+pub const KINDS: [&str; 5] = ["email", "sms", "webchat", "webhook", "external"];
 /// The kinds that the documentation names and a later version will have.
-const LATER: [&str; 5] = ["email", "twitter", "facebook", "slack", "mattermost"];
+const LATER: [&str; 4] = ["twitter", "facebook", "slack", "mattermost"];
 /// Names under which the daemon itself writes records.
 const RESERVED: [&str; 2] = ["api", "router"];
 
@@ -47,6 +48,7 @@ pub struct ChannelConfig {
 /// What a kind takes beside that.
 #[derive(Clone, Debug)]
 pub enum ChannelKind {
+    Email(Box<EmailConfig>),
     Sms(SmsConfig),
     Webchat(WebchatConfig),
     Webhook(WebhookConfig),
@@ -58,6 +60,7 @@ impl ChannelKind {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
+            ChannelKind::Email(_) => "email",
             ChannelKind::Sms(_) => "sms",
             ChannelKind::Webchat(_) => "webchat",
             ChannelKind::Webhook(_) => "webhook",
@@ -123,7 +126,7 @@ pub(super) fn read(r: &mut Reader<'_>, root: &mut Section, around: &Around<'_>) 
 
 fn kind(r: &mut Reader<'_>, s: &mut Section) -> Option<&'static str> {
     s.required(r, "kind", "\"webchat\"", |written| {
-        let has = "this version has `sms`, `webchat`, `webhook` and `external`";
+        let has = "this version has `email`, `sms`, `webchat`, `webhook` and `external`";
         if let Some(kind) = KINDS.iter().find(|k| **k == written) {
             Ok(*kind)
         } else if LATER.contains(&written) {
@@ -163,6 +166,7 @@ fn channel(
             let public_url = around.public_url.filter(|_| enabled);
             (ChannelKind::Sms(sms(r, s, id, public_url, enabled)?), Some(Duration::from_secs(300)))
         }
+        "email" => (ChannelKind::Email(Box::new(email(r, s, id)?)), Some(switchboard_email::config::USUAL_POLL)),
         "webhook" => (ChannelKind::Webhook(webhook(r, s, id)?), None),
         "external" => (ChannelKind::External(external(r, s, around.on_nats)?), None),
         _ => (ChannelKind::Webchat(webchat(r, s)), None),
@@ -198,6 +202,21 @@ fn proxy_secret(r: &mut Reader<'_>, s: &mut Section) -> Option<Secret> {
         Ok(()) => Some(secret),
         Err(e) => {
             r.error(&place, format!("{} {e}", s.name("proxy")));
+            None
+        }
+    }
+}
+
+fn email(r: &mut Reader<'_>, s: &mut Section, id: &str) -> Option<EmailConfig> {
+    let mut settings = Settings::new(id, None);
+    let mut places = declared::Places::new();
+    let before = r.errors();
+    declared::read(r, s, switchboard_email::config::KEYS, "", &mut settings, &mut places);
+    let complete = r.errors() == before;
+    match EmailConfig::read(&settings) {
+        Ok(config) => complete.then_some(config),
+        Err(problems) => {
+            problems.iter().for_each(|p| declared::report(r, s, &places, p));
             None
         }
     }

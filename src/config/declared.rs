@@ -3,7 +3,7 @@
 use super::problem::Place;
 use super::reader::{Reader, Section};
 use super::schema::{one_or_more, secret, table};
-use super::values::{base_url, duration_within, is_loopback};
+use super::values::{base_url, duration_within, is_loopback, size_within};
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
 use switchboard_adapter_sdk::settings::{ConfigProblem, Key, Settings, Shape, Value};
@@ -54,6 +54,10 @@ fn value(r: &mut Reader<'_>, s: &mut Section, key: &Key) -> Option<Value> {
         Shape::Secrets => Some(s.secrets(r, key.name)).filter(|all| !all.is_empty()).map(Value::Secrets),
         Shape::Flag => s.boolean(r, key.name).map(Value::Flag),
         Shape::Count { least, most } => s.integer(r, key.name, least..=most).map(Value::Count),
+        Shape::Size { least, most } => s.get(r, key.name, size_within(least, most)).map(Value::Count),
+        Shape::File => s
+            .get(r, key.name, switchboard_adapter_sdk::settings::path)
+            .map(|p| Value::Text(r.path(&p).display().to_string())),
         Shape::Span { least, most } => s.get(r, key.name, duration_within(least, most)).map(Value::Span),
         Shape::Words { check } => {
             s.list(r, key.name, check).map(|words| Value::Words(words.into_iter().map(|w| w.value).collect()))
@@ -105,6 +109,8 @@ fn property(key: &Key) -> Json {
         Shape::Secrets => one_or_more(key.about),
         Shape::Flag => json!({ "type": "boolean" }),
         Shape::Count { least, most } => json!({ "type": "integer", "minimum": least, "maximum": most }),
+        Shape::Size { .. } => json!({ "$ref": "#/$defs/size" }),
+        Shape::File => json!({ "type": "string", "minLength": 1 }),
         Shape::Span { .. } => json!({ "$ref": "#/$defs/duration" }),
         Shape::Words { .. } => json!({ "type": "array", "items": { "type": "string", "minLength": 1 } }),
         Shape::Choice(choices) => json!({ "enum": choices }),
@@ -119,7 +125,7 @@ fn property(key: &Key) -> Json {
     };
     let Some(object) = property.as_object_mut() else { return property };
     object.entry("description").or_insert_with(|| json!(key.about));
-    if let Shape::Span { least, most } = key.shape {
+    if let Shape::Span { least, most } | Shape::Size { least, most } = key.shape {
         object.insert("description".into(), json!(format!("{}, {least} to {most}", key.about)));
     }
     if !key.usual.is_empty() {

@@ -190,7 +190,7 @@ fn channel(kind: &str, description: &str, own: Value, required: &[&str]) -> Valu
 /// One shape a kind of channel, and of text messages one a provider.
 fn kinds() -> Vec<Value> {
     let mut kinds: Vec<Value> = switchboard_sms::PROVIDERS.iter().map(|provider| sms(provider)).collect();
-    kinds.extend([webchat(), webhook(), external()]);
+    kinds.extend([email(), webchat(), webhook(), external()]);
     kinds
 }
 
@@ -214,6 +214,11 @@ fn sms(provider: &switchboard_sms::Provider) -> Value {
         }
     }
     sms
+}
+
+fn email() -> Value {
+    let (own, required) = super::declared::schema(switchboard_email::config::KEYS);
+    channel("email", "A support mailbox.", Value::Object(own), &[&required[..], &["imap"]].concat())
 }
 
 fn webchat() -> Value {

@@ -245,12 +245,13 @@ fn the_schema_and_the_reader_know_the_same_keys() {
     let production = std::fs::read_to_string(root().join("config/production.toml")).expect("the example");
     // The example is on the embedded log, where this kind is an error; its keys are read all the same.
     let external = "[channels.tg]\nkind = \"external\"\nlabel = \"telegram\"\n";
+    let email = "[channels.mail]\nkind = \"email\"\naddress = \"a@b.example\"\nimap = {}\nsmtp = {}\n";
     // Every provider is read once, however little of it is written.
     let every: String = switchboard_sms::PROVIDERS
         .iter()
         .map(|p| format!("[channels.every-{0}]\nkind = \"sms\"\nprovider = \"{0}\"\n", p.name))
         .collect();
-    let tls = format!("{}\n{external}{every}", production.replace("# tls =", "tls ="));
+    let tls = format!("{}\n{external}{email}{every}", production.replace("# tls =", "tls ="));
     let (_, _, asked) = read(&tls, Source::File(root().join("config/production.toml")), &environment());
     let schema = schema::config_schema();
     let mut documented: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();

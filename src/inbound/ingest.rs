@@ -5,6 +5,7 @@ use crate::metrics::Metrics;
 use base64::Engine as _;
 use bytes::Bytes;
 use std::sync::Arc;
+use switchboard_adapter_sdk::Opened;
 use switchboard_envelope::{Attachment, Inbound, Message, Raw};
 
 /// Content over this becomes a blob.
@@ -67,6 +68,33 @@ impl Ingest {
             raw.blob = Some(self.log.put_blob(&scope, body.clone()).await?);
         }
         self.one(inbound).await
+    }
+
+    /// Stores what was read out of `body`, with the files that it held: they are durable before the record that names them.
+    ///
+    /// # Errors
+    /// As [`Ingest::one`]. Some of the events may be stored then; all of them are given again.
+    pub async fn opened(&self, opened: Opened, body: &Bytes) -> Result<(), LogError> {
+        let mut files = opened.files.into_iter();
+        for mut event in opened.events {
+            let place = match &mut event {
+                Inbound::Message(m) => Some((blob_scope(&m.channel, &m.thread), &mut m.content)),
+                Inbound::Echo(e) => Some((blob_scope(&e.channel, &e.thread), &mut e.content)),
+                _ => None,
+            };
+            if let Some((scope, content)) = place {
+                for (attachment, file) in content.attachments.iter_mut().zip(&mut files) {
+                    attachment.blob = Some(self.log.put_blob(&scope, file).await?);
+                }
+            }
+            // Without a body the event is as it was stored before.
+            if body.is_empty() {
+                self.one(event).await?
+            } else {
+                self.of_request(event, body).await?
+            };
+        }
+        Ok(())
     }
 
     async fn outsource(&self, m: &mut Message) -> Result<(), LogError> {

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use switchboard_adapter_sdk::Adapter;
+use switchboard_adapter_sdk::{Adapter, Opened};
 use switchboard_envelope::{Action, Actor, Address, BlobRef, Command, Inbound, MAX_EVENT_ID, Raw, Timestamp, event_id};
 use switchboard_routing_rules::event::{Event, KeyHash};
 use switchboard_routing_rules::ids::ConvId;
@@ -205,17 +205,17 @@ impl Backend for Api {
             return Ok(Retried::StillHeld(format!("channel `{channel}` is not in the configuration")));
         };
         // What was understood, and refused only as it stood, is decided again; anything else is read by its adapter.
-        let events = match (held.inbound, held.bytes) {
-            (Some(Inbound::Unparsed(_)) | None, Some(bytes)) => adapter.reparse(&held.raw, bytes, clock::now()),
+        let (opened, bytes) = match (held.inbound, held.bytes) {
+            (Some(Inbound::Unparsed(_)) | None, Some(bytes)) => {
+                (adapter.reopen(&held.raw, bytes.clone(), clock::now()), bytes)
+            }
             (Some(Inbound::Unparsed(_)) | None, None) => return Ok(gone()),
-            (Some(inbound), _) => vec![again(inbound, seq)],
+            (Some(inbound), _) => (Opened { events: vec![again(inbound, seq)], files: vec![] }, Bytes::new()),
         };
-        if let Some(Inbound::Unparsed(u)) = events.iter().find(|e| matches!(e, Inbound::Unparsed(_))) {
+        if let Some(Inbound::Unparsed(u)) = opened.events.iter().find(|e| matches!(e, Inbound::Unparsed(_))) {
             return Ok(Retried::StillHeld(u.reason.clone()));
         }
-        for inbound in events {
-            self.ingest.one(inbound).await?;
-        }
+        self.ingest.opened(opened, &bytes).await?;
         Ok(Retried::Understood)
     }
 

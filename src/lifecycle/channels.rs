@@ -5,6 +5,7 @@ use crate::config::{ChannelConfig, ChannelKind, Config};
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard_adapter_sdk::Adapter;
+use switchboard_email::Email;
 use switchboard_envelope::ChannelProfile;
 use switchboard_webchat::{Origin, Webchat};
 use switchboard_webhook::Webhook;
@@ -22,17 +23,19 @@ pub struct Running {
     pub profile: ChannelProfile,
     /// The chat's own face of the adapter.
     pub chat: Option<Arc<Webchat>>,
+    /// The mailbox's own face of the adapter.
+    pub mail: Option<Arc<Email>>,
 }
 
-/// Builds every enabled channel.
+/// Builds every enabled channel. `key` is the workspace's, for what mails of ours carry.
 ///
 /// # Errors
 /// With a sentence for each that cannot be built; `switchboard check` finds the same earlier.
-pub fn build(config: &Config) -> Result<Vec<Running>, Vec<String>> {
+pub fn build(config: &Config, key: &[u8; 32]) -> Result<Vec<Running>, Vec<String>> {
     let mut running = vec![];
     let mut problems = vec![];
     for (id, channel) in config.enabled_channels() {
-        match one(config, id, channel) {
+        match one(config, id, channel, key) {
             Ok(r) => running.push(r),
             Err(found) => problems.extend(found.into_iter().map(|p| format!("channel `{id}`: {p}"))),
         }
@@ -43,14 +46,20 @@ pub fn build(config: &Config) -> Result<Vec<Running>, Vec<String>> {
 /// What the router knows of a channel when it is enabled; `None` when it cannot be built.
 #[must_use]
 pub fn profile_of(config: &Config, id: &str, channel: &ChannelConfig) -> Option<ChannelProfile> {
-    one(config, id, channel).ok().map(|running| running.profile)
+    one(config, id, channel, &[0; 32]).ok().map(|running| running.profile)
 }
 
-fn one(config: &Config, id: &str, channel: &ChannelConfig) -> Result<Running, Vec<String>> {
+fn one(config: &Config, id: &str, channel: &ChannelConfig, key: &[u8; 32]) -> Result<Running, Vec<String>> {
+    let mut mail = None;
     let (adapter, chat): (Arc<dyn Adapter>, _) = match &channel.kind {
         ChannelKind::Sms(sms) => {
             let adapter = switchboard_sms::build(sms.provider, &sms.settings)
                 .map_err(|p| p.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+            (adapter, None)
+        }
+        ChannelKind::Email(email) => {
+            let adapter = Arc::new(Email::new(id, (**email).clone(), key));
+            mail = Some(adapter.clone());
             (adapter, None)
         }
         ChannelKind::External(external) => (Arc::new(External::new(id, external.clone())), None),
@@ -75,7 +84,7 @@ fn one(config: &Config, id: &str, channel: &ChannelConfig) -> Result<Running, Ve
         }
     };
     let profile = profile(adapter.as_ref(), channel);
-    Ok(Running { id: id.to_owned(), config: channel.clone(), adapter, profile, chat })
+    Ok(Running { id: id.to_owned(), config: channel.clone(), adapter, profile, chat, mail })
 }
 
 /// What the adapter says, with what the configuration changes.

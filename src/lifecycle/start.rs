@@ -40,6 +40,9 @@ const QUICKSTART_AGENT: &str = "you";
 /// Seals the links to our files.
 const MEDIA_KEY: &str = "media";
 
+/// Signs what mails of ours carry.
+const MAIL_KEY: &str = "mail";
+
 /// Why the daemon could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -84,7 +87,9 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
     let writer = HistoryWriter::open(config.log.path.join("history.db"))?;
     let told = writer.told();
     whole(log.as_ref(), told).await?;
-    let running = channels::build(&config).map_err(|p| StartError::Channels(p.join("\n")))?;
+    // What mails of ours carry is signed with it, so that answers find their way after a restart, at any process.
+    let mail_key = log.put_key(MAIL_KEY, fresh()?).await?;
+    let running = channels::build(&config, &mail_key).map_err(|p| StartError::Channels(p.join("\n")))?;
     let tokens = Arc::new(tokens::all(&config).map_err(|e| StartError::Other(format!("admin.token: {e}")))?);
     let listeners = listener::bind(&config, role).await?;
 
@@ -322,7 +327,7 @@ fn welcome(config: &Config, role: Role, sessions: &Arc<Sessions>, log: &dyn Log,
         url: match &c.kind {
             crate::config::ChannelKind::Webchat(_) => Some(format!("{chat_base}/chat/{id}")),
             crate::config::ChannelKind::Sms(_) | crate::config::ChannelKind::Webhook(_) => config.hook_url(id),
-            crate::config::ChannelKind::External(_) => None,
+            crate::config::ChannelKind::External(_) | crate::config::ChannelKind::Email(_) => None,
         },
     });
     let durability = log.durability();
@@ -359,7 +364,7 @@ fn fresh() -> Result<[u8; 32], StartError> {
 fn hooks(config: &Config, running: &[Running]) -> BTreeMap<String, Hook> {
     running
         .iter()
-        .filter(|r| r.chat.is_none() && !r.profile.external)
+        .filter(|r| r.chat.is_none() && r.mail.is_none() && !r.profile.external)
         .map(|r| {
             let hook = Hook {
                 adapter: r.adapter.clone(),
@@ -413,7 +418,7 @@ fn spawn_edges(
             clock_wrong: clock_wrong.clone(),
         };
         tasks.push(crate::outbound::spawn(lane, stopping.clone()));
-        if let Some(every) = r.config.poll {
+        if let Some(every) = r.config.poll.filter(|_| r.mail.is_none()) {
             let poller =
                 Poller { channel: r.id.clone(), adapter: r.adapter.clone(), client, ingest: ingest.clone(), every };
             tasks.push(crate::inbound::spawn(poller, stopping.clone()));

@@ -58,11 +58,40 @@ pub fn events(mail: &[u8], settings: &Settings, received_at: Timestamp) -> Event
     }
 }
 
-fn unparsed(mail: &[u8], settings: &Settings, at: Timestamp, reason: &str) -> Events {
+pub(crate) fn unparsed(mail: &[u8], settings: &Settings, at: Timestamp, reason: &str) -> Events {
     let key = sha256_hex(mail);
     let id = event_id(&settings.channel, "unparsed", &key);
     let event = Unparsed { id, channel: settings.channel.clone(), reason: reason.into(), at, raw: raw(mail) };
     Events { events: vec![Inbound::Unparsed(event)], files: vec![] }
+}
+
+/// In the facts of a raw mail of which only the head is kept: how many bytes it had.
+pub const WHOLE_SIZE: &str = "whole_size";
+
+/// A mail that is larger than what is read, by its head.
+#[must_use]
+pub fn too_large(head: &[u8], size: u64, most: usize, settings: &Settings, at: Timestamp) -> Inbound {
+    let (from, subject) = catch_unwind(AssertUnwindSafe(|| {
+        let (headers, _) = Headers::read(head);
+        let from = address::of(&headers, "from").into_iter().next().map(|m| m.address);
+        (from.unwrap_or_default(), headers.text("subject").unwrap_or_default())
+    }))
+    .unwrap_or_default();
+    let reason = format!(
+        "the mail has {size} bytes, and `max_mail` is {most}: its head alone is kept. From {}, subject {}",
+        capped(if from.is_empty() { "nobody" } else { &from }, 100),
+        capped(if subject.is_empty() { "(none)" } else { &subject }, 200),
+    );
+    let key = sha256_hex(&[head, format!("\n{size}").as_bytes()].concat());
+    let mut raw = raw(head);
+    raw.meta.insert(WHOLE_SIZE.into(), size.to_string());
+    Inbound::Unparsed(Unparsed {
+        id: event_id(&settings.channel, "unparsed", &key),
+        channel: settings.channel.clone(),
+        reason,
+        at,
+        raw,
+    })
 }
 
 fn raw(mail: &[u8]) -> Raw {

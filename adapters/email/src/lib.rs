@@ -11,8 +11,10 @@
 pub mod address;
 pub mod authentication;
 mod automatic;
+mod channel;
 mod charset;
 pub mod compose;
+pub mod config;
 pub mod events;
 mod file_name;
 #[cfg(test)]
@@ -21,6 +23,7 @@ mod flowed;
 mod header;
 pub mod html;
 pub mod ids;
+pub mod imap;
 pub mod list;
 pub mod mime;
 mod params;
@@ -34,3 +37,6 @@ mod tests;
 mod tnef;
 mod transfer;
 mod words;
+
+pub use channel::Email;
+pub use config::{EmailConfig, Imap, Login, Mark, Server, Tls};

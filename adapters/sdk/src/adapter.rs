@@ -156,6 +156,14 @@ pub struct Polled {
     pub more: bool,
 }
 
+/// What was read out of bytes that hold files beside what was said.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Opened {
+    pub events: Vec<Inbound>,
+    /// The files of the one message or echo among the events, in the order of its attachments.
+    pub files: Vec<Bytes>,
+}
+
 /// One configured channel of a kind. Pure: no clock, no I/O.
 pub trait Adapter: std::marker::Send + Sync + 'static {
     /// What the router must know of the channel.
@@ -192,6 +200,11 @@ pub trait Adapter: std::marker::Send + Sync + 'static {
 
     /// Reads a quarantined body again, after a fix.
     fn reparse(&self, raw: &Raw, body: Bytes, received_at: Timestamp) -> Vec<Inbound>;
+
+    /// As [`Adapter::reparse`], with the files that the body itself holds.
+    fn reopen(&self, raw: &Raw, body: Bytes, received_at: Timestamp) -> Opened {
+        Opened { events: self.reparse(raw, body, received_at), files: vec![] }
+    }
 
     /// Whether an address is one that this channel can write to, as far as its form says, so that what can never be sent is
     /// refused at once. Total: it may hold anything.

@@ -16,7 +16,8 @@ pub mod signature;
 pub mod testkit;
 
 pub use adapter::{
-    Adapter, Answer, AttemptOutcome, Call, CallBody, CallError, Measure, Polled, RawRequest, Reply, Response, Verdict,
+    Adapter, Answer, AttemptOutcome, Call, CallBody, CallError, Measure, Opened, Polled, RawRequest, Reply, Response,
+    Verdict,
 };
 pub use client::{Client, FetchError, File};
 pub use secret::Secret;

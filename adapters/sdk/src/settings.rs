@@ -62,6 +62,13 @@ pub enum Shape {
         least: u64,
         most: u64,
     },
+    /// A size in bytes between two others, such as `64KiB`.
+    Size {
+        least: &'static str,
+        most: &'static str,
+    },
+    /// The path of a file; one that is relative starts at the configuration's directory.
+    File,
     /// A duration between two others.
     Span {
         least: &'static str,
@@ -230,6 +237,17 @@ pub struct ConfigProblem {
 /// # Errors
 /// Never.
 pub fn any(text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
+}
+
+/// A [`Check`] for the path of a file.
+///
+/// # Errors
+/// When it can be none.
+pub fn path(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() || text.contains('\0') {
+        return Err("is empty: write the path of a file".into());
+    }
     Ok(text.to_owned())
 }
 

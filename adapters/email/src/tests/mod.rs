@@ -1,5 +1,6 @@
 //! The whole crate over the corpus of real mails, and over mails as they come back to us.
 
+mod channel;
 mod corpus;
 mod damage;
 mod jwz;

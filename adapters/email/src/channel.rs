@@ -1,0 +1,130 @@
+//! A configured channel of mail, as the daemon knows it.
+
+use crate::{
+    compose::Identity,
+    config::{self, EmailConfig},
+    events,
+    ids::Keys,
+    read::Settings,
+};
+use bytes::Bytes;
+use switchboard_adapter_sdk::{
+    Adapter, Answer, AttemptOutcome, Call, Opened, RawRequest, Secret, Verdict,
+    signature::{Mac, to_hex},
+};
+use switchboard_envelope::{Address, ChannelProfile, Inbound, Outcome, Raw, Send as SendRecord, Timestamp};
+
+/// Half a unit of an agent's capacity: a mail waits longer than a chat.
+const COST: u32 = 50;
+
+/// A support mailbox.
+pub struct Email {
+    config: EmailConfig,
+    settings: Settings,
+    identity: Identity,
+}
+
+impl Email {
+    /// `key` is the workspace's own; what is signed for this channel is signed with one that comes of it.
+    #[must_use]
+    pub fn new(channel: &str, config: EmailConfig, key: &[u8]) -> Email {
+        let mac = Mac::sha256(key);
+        let derived = |purpose: &str| to_hex(&mac.sign_parts(&[purpose.as_bytes(), b"\0", channel.as_bytes()]));
+        let keys = Keys::new(&[Secret::new(derived("mail"))]);
+        // Not a secret: every mail of ours shows it.
+        let instance: String = derived("instance").chars().take(20).collect();
+        let settings = Settings {
+            channel: channel.to_owned(),
+            addresses: config.ours.clone(),
+            trusted: config.trusted.clone(),
+            keys: keys.clone(),
+            instance: instance.clone(),
+        };
+        let identity = Identity {
+            address: config.address.clone(),
+            name: config.name.clone(),
+            domain: config.domain().to_owned(),
+            keys,
+            instance,
+            tags: config.plus_addresses,
+            above_line: config.reply_line,
+        };
+        Email { config, settings, identity }
+    }
+
+    #[must_use]
+    pub fn config(&self) -> &EmailConfig {
+        &self.config
+    }
+
+    /// How it writes.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// What a mail says, with its files.
+    #[must_use]
+    pub fn read(&self, mail: &[u8], received_at: Timestamp) -> Opened {
+        let found = events::events(mail, &self.settings, received_at);
+        Opened { events: found.events, files: found.files.into_iter().map(|f| Bytes::from(f.bytes)).collect() }
+    }
+
+    /// A mail that the log does not take as it was read: its bytes, for the quarantine.
+    #[must_use]
+    pub fn refused(&self, mail: &[u8], why: &str, received_at: Timestamp) -> Opened {
+        let found = events::unparsed(mail, &self.settings, received_at, why);
+        Opened { events: found.events, files: vec![] }
+    }
+
+    /// A mail of which only the head was fetched, because of its size.
+    #[must_use]
+    pub fn too_large(&self, head: &[u8], size: u64, received_at: Timestamp) -> Inbound {
+        events::too_large(head, size, self.config.max_mail, &self.settings, received_at)
+    }
+}
+
+const NO_REQUESTS: &str = "mail does not come by webhook";
+
+impl Adapter for Email {
+    fn profile(&self) -> ChannelProfile {
+        ChannelProfile { proactive: true, cost: COST, ..ChannelProfile::new("email", "email") }
+    }
+
+    fn verify(&self, _request: &RawRequest) -> Verdict {
+        Verdict::Forged(NO_REQUESTS.into())
+    }
+
+    fn parse(&self, _request: &RawRequest) -> Vec<Inbound> {
+        vec![]
+    }
+
+    fn reparse(&self, raw: &Raw, body: Bytes, received_at: Timestamp) -> Vec<Inbound> {
+        self.reopen(raw, body, received_at).events
+    }
+
+    fn reopen(&self, raw: &Raw, body: Bytes, received_at: Timestamp) -> Opened {
+        match raw.meta.get(events::WHOLE_SIZE).and_then(|size| size.parse().ok()) {
+            // Its head says nothing new, however often it is read.
+            Some(size) => Opened { events: vec![self.too_large(&body, size, received_at)], files: vec![] },
+            None => self.read(&body, received_at),
+        }
+    }
+
+    fn reaches(&self, to: &Address) -> Result<(), String> {
+        if config::is_address(&to.value) {
+            Ok(())
+        } else {
+            Err("this is not a mail address: write it as ann@example.org".into())
+        }
+    }
+
+    fn encode(&self, _send: &SendRecord) -> Result<Call, AttemptOutcome> {
+        let detail = format!("not sent: channel `{}` has no `smtp` configured", self.settings.channel);
+        Err(AttemptOutcome { detail: Some(detail), ..AttemptOutcome::new(Outcome::Rejected) })
+    }
+
+    fn classify(&self, _send: &SendRecord, _answer: &Answer, _now: Timestamp) -> AttemptOutcome {
+        AttemptOutcome::new(Outcome::Unknown)
+    }
+}

@@ -1,0 +1,183 @@
+//! Where a response ends: lines, and literals of which only the number of bytes is known.
+
+use thiserror::Error;
+
+/// The longest line of a response, without its literals.
+const MAX_LINE: usize = 256 * 1024;
+/// The most literals in one response; a mail is one.
+const MAX_LITERALS: usize = 64;
+
+/// A response that is longer than what was asked for can make it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum TooLong {
+    #[error("a line of the server's answer is longer than {MAX_LINE} bytes")]
+    Line,
+    #[error("the server announces {announced} bytes where at most {most} were asked for")]
+    Literal { announced: u64, most: usize },
+    #[error("the server's answer has more than {MAX_LITERALS} parts")]
+    Literals,
+}
+
+/// Cuts what arrives into responses.
+#[derive(Debug)]
+pub struct Framer {
+    held: Vec<u8>,
+    /// Everything before is read: whole lines and literals of the response at the beginning of `held`.
+    read: usize,
+    /// Where a search for the end of the line goes on.
+    searched: usize,
+    literals: usize,
+    /// The most bytes of one literal.
+    pub most: usize,
+}
+
+impl Framer {
+    #[must_use]
+    pub fn new(most: usize) -> Framer {
+        Framer { held: vec![], read: 0, searched: 0, literals: 0, most }
+    }
+
+    /// Takes what arrived.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.held.extend_from_slice(bytes);
+    }
+
+    /// Whether anything arrived that is no whole response yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// The next whole response with its line end, if it has arrived.
+    ///
+    /// # Errors
+    /// When it is longer than it may be; the connection is of no more use.
+    pub fn response(&mut self) -> Result<Option<Vec<u8>>, TooLong> {
+        loop {
+            let rest = self.held.get(self.searched.max(self.read)..).unwrap_or_default();
+            let Some(end) = rest.iter().position(|b| *b == b'\n') else {
+                self.searched = self.held.len().max(self.read);
+                let line = self.held.len().saturating_sub(self.read);
+                return if line > MAX_LINE && self.arrived() { Err(TooLong::Line) } else { Ok(None) };
+            };
+            let end = self.searched.max(self.read) + end + 1;
+            let line = self.held.get(self.read..end).unwrap_or_default();
+            if line.len() > MAX_LINE {
+                return Err(TooLong::Line);
+            }
+            match literal(line).filter(|_| holds_literals(&self.held)) {
+                None => return Ok(Some(self.take(end))),
+                Some(announced) => {
+                    if announced > self.most as u64 {
+                        return Err(TooLong::Literal { announced, most: self.most });
+                    }
+                    self.literals += 1;
+                    if self.literals > MAX_LITERALS {
+                        return Err(TooLong::Literals);
+                    }
+                    self.read = end + usize::try_from(announced).unwrap_or(usize::MAX - end);
+                    self.searched = self.read;
+                    if self.held.len() < self.read {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The literals that were announced are there.
+    fn arrived(&self) -> bool {
+        self.held.len() >= self.read
+    }
+
+    fn take(&mut self, end: usize) -> Vec<u8> {
+        let rest = self.held.split_off(end);
+        (self.read, self.searched, self.literals) = (0, 0, 0);
+        std::mem::replace(&mut self.held, rest)
+    }
+}
+
+/// How many bytes follow a line that ends in `{n}`.
+fn literal(line: &[u8]) -> Option<u64> {
+    let line = line.strip_suffix(b"\n")?;
+    let line = line.strip_suffix(b"\r").unwrap_or(line).strip_suffix(b"}")?;
+    let open = line.iter().rposition(|b| *b == b'{')?;
+    let digits = line.get(open + 1..)?;
+    let digits = digits.strip_suffix(b"+").unwrap_or(digits);
+    if digits.is_empty() || digits.len() > 19 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// Words for people may end in anything: only data has literals.
+fn holds_literals(response: &[u8]) -> bool {
+    let Some(data) = response.strip_prefix(b"* ") else { return false };
+    let word = data.split(|b| b.is_ascii_whitespace()).next().unwrap_or_default();
+    !["OK", "NO", "BAD", "BYE", "PREAUTH"].iter().any(|status| word.eq_ignore_ascii_case(status.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn all(stream: &[u8], step: usize, most: usize) -> Result<Vec<Vec<u8>>, TooLong> {
+        let mut framer = Framer::new(most);
+        let mut found = vec![];
+        for piece in stream.chunks(step.max(1)) {
+            framer.push(piece);
+            while let Some(response) = framer.response()? {
+                found.push(response);
+            }
+        }
+        Ok(found)
+    }
+
+    const MIXED: &[u8] = b"* OK ready {5}\r\n* 1 FETCH (UID 7 BODY[] {12}\r\nline\r\n* {3}\n X {0}\r\n)\r\na1 OK done {2}\r\n+ go {9}\r\n";
+
+    #[test]
+    fn literals_are_counted_and_words_for_people_are_not() {
+        for step in 1..MIXED.len() {
+            let found = all(MIXED, step, 100).expect("nothing is too long");
+            let lines: Vec<_> = found.iter().map(|f| f.len()).collect();
+            assert_eq!(found.concat(), MIXED, "{step}");
+            assert_eq!(lines.len(), 4, "{step}: {lines:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_longer_than_asked_for_is_refused_before_it_arrives() {
+        assert_eq!(all(b"* 1 FETCH (BODY[] {101}\r\n", 9, 100), Err(TooLong::Literal { announced: 101, most: 100 }));
+        assert_eq!(
+            all(b"* 1 FETCH (BODY[] {99999999999999999999}\r\n)\r\n", 9, 100).map(|f| f.len()),
+            Ok(2),
+            "no number of bytes"
+        );
+        let long = vec![b'a'; MAX_LINE + 2];
+        assert_eq!(all(&long, 4096, 100), Err(TooLong::Line));
+        let many = b"* 1 FETCH ({1}\r\na".iter().copied().chain(b" {1}\r\na".repeat(70)).collect::<Vec<_>>();
+        assert_eq!(all(&many, 4096, 100), Err(TooLong::Literals));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_come_out_as_they_came_in(bytes in proptest::collection::vec(any::<u8>(), 0..400), step in 1usize..50) {
+            if let Ok(found) = all(&bytes, step, 50) {
+                prop_assert!(bytes.starts_with(&found.concat()));
+            }
+        }
+
+        #[test]
+        fn the_pieces_that_arrive_change_nothing(mails in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 1..5), step in 1usize..60) {
+            let mut stream = vec![];
+            for mail in &mails {
+                stream.extend(format!("* 1 FETCH (UID 1 BODY[] {{{}}}\r\n", mail.len()).bytes());
+                stream.extend(mail);
+                stream.extend(b")\r\n");
+            }
+            let found = all(&stream, step, 200).expect("nothing is too long");
+            prop_assert_eq!(found.len(), mails.len());
+        }
+    }
+}

@@ -1,0 +1,81 @@
+use super::NOW;
+use crate::{Email, EmailConfig, config::Mark, events::WHOLE_SIZE};
+use bytes::Bytes;
+use switchboard_adapter_sdk::{Adapter, signature::to_base64};
+use switchboard_envelope::{Address, Inbound};
+
+fn channel() -> Email {
+    let config = EmailConfig {
+        address: "support@desk.example".into(),
+        name: None,
+        ours: vec!["support@desk.example".into()],
+        plus_addresses: true,
+        reply_line: false,
+        trusted: vec![],
+        max_mail: 1024,
+        imap: None,
+        smtp: None,
+    };
+    assert_ne!(Mark::Keyword, Mark::Seen);
+    Email::new("mail", config, &[7; 32])
+}
+
+const MAIL: &str = "From: Ann <ann@x.example>\r\nTo: support@desk.example\r\nSubject: photos\r\nMessage-ID: <1@x.example>\r\n\
+    MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nsee both\r\n\
+    --b\r\nContent-Type: image/png\r\nContent-Disposition: attachment; filename=a.png\r\n\r\nAAAA\r\n--b\r\n\
+    Content-Type: text/csv\r\nContent-Disposition: attachment; filename=b.csv\r\n\r\n1,2,3\r\n--b--\r\n";
+
+#[test]
+fn files_come_in_the_order_of_the_attachments_that_name_them() {
+    let opened = channel().read(MAIL.as_bytes(), NOW);
+    let [Inbound::Message(message)] = opened.events.as_slice() else { panic!("{:?}", opened.events) };
+    assert_eq!(message.content.text, "see both");
+    let named: Vec<_> = message.content.attachments.iter().map(|a| (a.name.as_str(), a.size)).collect();
+    assert_eq!(named, [("a.png", 4), ("b.csv", 5)]);
+    let files: Vec<_> = opened.files.iter().map(|f| f.as_ref()).collect();
+    assert_eq!(files, [b"AAAA".as_slice(), b"1,2,3"]);
+}
+
+#[test]
+fn a_quarantined_mail_is_read_again_with_its_files() {
+    let channel = channel();
+    let refused = channel.refused(MAIL.as_bytes(), "the log says no", NOW);
+    let [Inbound::Unparsed(held)] = refused.events.as_slice() else { panic!("{:?}", refused.events) };
+    assert_eq!(held.reason, "the log says no");
+    assert_eq!(held.raw.inline.as_deref(), Some(to_base64(MAIL.as_bytes()).as_str()));
+    let opened = channel.reopen(&held.raw, Bytes::from_static(MAIL.as_bytes()), NOW);
+    assert_eq!(opened, channel.read(MAIL.as_bytes(), NOW));
+    assert_eq!(opened.files.len(), 2);
+}
+
+#[test]
+fn a_mail_that_is_too_large_says_what_is_missing_and_stays_it() {
+    let channel = channel();
+    let head = b"From: Bob <bob@x.example>\r\nSubject: =?utf-8?q?caf=C3=A9?=\r\n\r\n";
+    let held = channel.too_large(head, 99_000_000, NOW);
+    let Inbound::Unparsed(u) = &held else { panic!("{held:?}") };
+    assert_eq!(
+        u.reason,
+        "the mail has 99000000 bytes, and `max_mail` is 1024: its head alone is kept. From bob@x.example, subject café"
+    );
+    assert_eq!(u.raw.meta.get(WHOLE_SIZE).map(String::as_str), Some("99000000"));
+    let again = channel.reopen(&u.raw, Bytes::from_static(head), NOW);
+    assert_eq!(again.events, std::slice::from_ref(&held), "its head alone makes no message");
+    assert_ne!(channel.too_large(head, 99_000_001, NOW).id(), held.id());
+}
+
+#[test]
+fn two_channels_of_a_workspace_sign_with_different_keys() {
+    let one = channel();
+    let other = Email::new("sales", one.config().clone(), &[7; 32]);
+    assert_ne!(one.identity().instance, other.identity().instance);
+    let same = Email::new("mail", one.config().clone(), &[7; 32]);
+    assert_eq!(one.identity().instance, same.identity().instance, "a restart changes nothing");
+}
+
+#[test]
+fn what_is_no_address_is_refused_at_once() {
+    let channel = channel();
+    assert_eq!(channel.reaches(&Address::new("email", "ann@x.example")), Ok(()));
+    assert!(channel.reaches(&Address::new("email", "ann")).is_err_and(|e| e.contains("ann@example.org")));
+}
