@@ -62,6 +62,7 @@ fn message(n: u64, out: &mut Vec<Event>) {
     out.push(mine(
         Public::Received { conv, message, at, automatic: false, provider: Some(KeyHash(u128::from(n) << 32)) },
         Private::Received {
+            said_at: None,
             content: Box::new(Content::text(format!("Where is my order {n}? I want my money back"))),
             from: phone.clone(),
             provider_id: Some(format!("SM{n:032x}")),
@@ -107,6 +108,7 @@ fn message(n: u64, out: &mut Vec<Event>) {
     let author = Author::Auto { rule: "Refunds".into() };
     out.push(mine(
         Public::SendQueued {
+            parts: 1,
             conv,
             message: reply,
             channel,

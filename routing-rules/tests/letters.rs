@@ -150,8 +150,15 @@ impl Life {
     /// What leaves when an agent answers.
     fn answers(&mut self, key: &str, conv: ConvId) -> Sent {
         let conversation = conv.to_string();
-        let action =
-            Action::Reply { conversation, text: "Try this.".into(), attachments: vec![], take: true, seen: None };
+        let action = Action::Reply {
+            conversation,
+            text: "Try this.".into(),
+            attachments: vec![],
+            take: true,
+            seen: None,
+            choices: vec![],
+            template: None,
+        };
         let (reply, events) = self.asks(key, action);
         assert_eq!(reply.status, 202, "{reply:?}");
         sent(&events).expect("something is sent")

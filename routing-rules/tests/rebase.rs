@@ -122,7 +122,15 @@ fn reply(conversation: String, key: &str, at: Timestamp) -> Inbound {
         channel: "api".into(),
         at,
         actor: Actor { agent: Some("ann".into()), scope: Scope::Admin },
-        action: Action::Reply { conversation, text: key.into(), attachments: vec![], take: true, seen: None },
+        action: Action::Reply {
+            conversation,
+            text: key.into(),
+            attachments: vec![],
+            take: true,
+            seen: None,
+            choices: vec![],
+            template: None,
+        },
         body_hash: None,
     }))
 }

@@ -261,6 +261,7 @@ fn again(mut inbound: Inbound, seq: Seq) -> Inbound {
         Inbound::Result(r) => &mut r.id,
         Inbound::Command(c) => &mut c.id,
         Inbound::Unparsed(u) => &mut u.id,
+        Inbound::Refused(r) => &mut r.id,
     };
     let suffix = format!(":again-{seq}");
     // An id as long as ids may be gives way at its end.

@@ -203,5 +203,6 @@ fn as_send(q: &Reconcile) -> SendRecord {
         reply_to: vec![],
         traceparent: None,
         mail: None,
+        window_until: None,
     }
 }

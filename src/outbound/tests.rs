@@ -105,6 +105,7 @@ impl Edge {
                 reply_to: vec![],
                 traceparent: None,
                 mail: None,
+                window_until: None,
             };
             let claim_key = send.claim_key();
             OutRecord { channel: "sms".into(), claim_key, until, data: Outbound::Send(Box::new(send)).to_vec().into() }

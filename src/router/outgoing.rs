@@ -1,7 +1,7 @@
 //! What an event sends to OUT.
 
 use crate::log::OutRecord;
-use switchboard_envelope::{Outbound, Reconcile, Send as SendRecord};
+use switchboard_envelope::{Outbound, Reconcile, Send as SendRecord, Timestamp};
 use switchboard_routing_rules::event::Public;
 use switchboard_routing_rules::state::{SendState, State};
 
@@ -44,11 +44,19 @@ pub(super) fn out_record(state: &State, event: &Public) -> Option<OutRecord> {
             reply_to: p.reply_to.clone(),
             traceparent: None,
             mail: p.mail.clone(),
+            window_until: window_until(state, s),
         };
         let key = record.claim_key();
         (Outbound::Send(Box::new(record)).to_vec(), key)
     };
     Some(OutRecord { channel: s.channel.clone(), claim_key, until, data: data.into() })
+}
+
+/// Until when the provider takes any answer of ours, as far as it is known when the attempt is released.
+fn window_until(state: &State, s: &SendState) -> Option<Timestamp> {
+    let window = state.channels.get(&s.channel)?.profile.window_ms?;
+    let said = state.conversation(s.conv)?.private.as_ref()?.said_at?;
+    Some(said.plus(window))
 }
 
 /// The claim of a send's current attempt.

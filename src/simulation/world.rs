@@ -503,6 +503,8 @@ impl World {
             0 | 1 => presence(agent, "available"),
             2 => presence(agent, ["away", "offline"][usize::try_from(self.dice.below(2)).unwrap_or(0)]),
             3..=6 => Action::Reply {
+                choices: vec![],
+                template: None,
                 conversation,
                 text: format!("answer {}", self.serial),
                 attachments: vec![],
@@ -533,6 +535,7 @@ impl World {
             [usize::try_from(self.dice.below(4)).unwrap_or(0)];
         let named = self.dice.below(2) == 0;
         let receipt = Receipt {
+            thread: None,
             id: format!("{CHANNEL}:receipt:{}:{status:?}", d.send),
             channel: CHANNEL.into(),
             provider_id: format!("P{}", d.send),

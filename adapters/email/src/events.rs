@@ -285,7 +285,7 @@ impl Writer<'_> {
                     ..Attachment::default()
                 })
                 .collect(),
-            choice: None,
+            ..Content::default()
         }
     }
 
@@ -342,6 +342,7 @@ impl Writer<'_> {
     fn receipt(&self, status: ReceiptStatus, code: Option<String>, detail: Option<String>) -> Vec<Inbound> {
         let Some((send, part, provider_id)) = self.about() else { return vec![] };
         vec![Inbound::Receipt(Receipt {
+            thread: None,
             id: self.id("receipt", None),
             channel: self.settings.channel.clone(),
             provider_id,

@@ -4,7 +4,7 @@ use crate::schema;
 use serde_json::{Map, Value, json};
 
 /// What an adapter may say of its channel. Commands are for desks and the API only.
-const SAYS: [&str; 6] = ["message", "receipt", "consent", "echo", "result", "unparsed"];
+const SAYS: [&str; 7] = ["message", "receipt", "consent", "echo", "result", "unparsed", "refused"];
 
 /// The document, as `switchboard schema asyncapi` prints it. Operations are the adapter's: `send` is what it publishes.
 #[must_use]

@@ -1,4 +1,4 @@
-use crate::{Address, Attachment, ConsentState, Timestamp};
+use crate::{Address, Attachment, Choice, ConsentState, Template, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -55,6 +55,12 @@ pub enum Action {
         text: String,
         #[serde(default)]
         attachments: Vec<Attachment>,
+        /// What the customer may choose from.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        choices: Vec<Choice>,
+        /// An approved text, for a channel that has them; `text` is then what the transcript shows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        template: Option<Template>,
         /// Take it although another agent owns it; needs `supervisor`.
         #[serde(default)]
         take: bool,

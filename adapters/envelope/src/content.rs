@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 /// Where a message came from or goes to: a phone number, a mail address, a visitor of a web chat.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -90,13 +91,37 @@ pub struct FileProblem {
     pub again: bool,
 }
 
-/// A button or quick reply that the customer pressed.
+/// A button, quick reply or row of a list: offered by us, or chosen by the customer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Choice {
     pub id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+}
+
+impl Choice {
+    /// What the customer reads.
+    #[must_use]
+    pub fn shown(&self) -> &str {
+        self.label.as_deref().unwrap_or(&self.id)
+    }
+}
+
+/// A text that a provider approved beforehand.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Template {
+    /// As the provider knows it.
+    pub name: String,
+    /// As the provider writes it, such as `en_US`.
+    pub language: String,
+    /// What its places in the text hold, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
+    /// What the provider calls its kind, such as `marketing`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub category: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,8 +136,15 @@ pub struct Content {
     pub html: Option<String>,
     #[serde(default)]
     pub attachments: Vec<Attachment>,
+    /// What the customer chose: they pressed it, or typed its number or label.
     #[serde(default)]
     pub choice: Option<Choice>,
+    /// What we let the customer choose from. A channel that has no buttons shows them as numbered lines of the text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<Choice>,
+    /// The text is one that the provider approved beforehand, which some demand outside their window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<Template>,
 }
 
 impl Content {
@@ -146,9 +178,70 @@ pub enum Visibility {
     Public,
 }
 
+/// A text with its choices as numbered lines, for who cannot show buttons.
+#[must_use]
+pub fn numbered(text: &str, choices: &[Choice]) -> String {
+    let mut out = text.trim_end().to_owned();
+    for (i, choice) in choices.iter().enumerate() {
+        let gap = match (i, out.is_empty()) {
+            (0, true) => "",
+            (0, false) => "\n\n",
+            _ => "\n",
+        };
+        let _ = write!(out, "{gap}{}. {}", i + 1, choice.shown());
+    }
+    out
+}
+
+/// The choice that somebody means who typed this: its number, its label, or both, as in `2`, `2.`, `Blue` and `2. blue`.
+#[must_use]
+pub fn chosen<'a>(text: &str, choices: &'a [Choice]) -> Option<&'a Choice> {
+    let said = text.trim().to_lowercase();
+    let bare = said.trim_end_matches(['.', ')', '!']).trim_end();
+    let is_label = |choice: &&Choice, text: &str| choice.shown().trim().to_lowercase() == text;
+    // A label that is a number of its own means itself.
+    if let Some(choice) = choices.iter().find(|choice| is_label(choice, &said) || is_label(choice, bare)) {
+        return Some(choice);
+    }
+    let open = bare.trim_start_matches(['#', '(']).trim_start();
+    let digits = open.find(|c: char| !c.is_ascii_digit()).unwrap_or(open.len());
+    let (number, rest) = open.split_at(digits);
+    let choice = number.parse::<usize>().ok()?.checked_sub(1).and_then(|i| choices.get(i))?;
+    let rest = rest.trim_start_matches(['.', ')', ':', '-', ' ']).trim();
+    (rest.is_empty() || is_label(&choice, rest)).then_some(choice)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::BlobRef;
+    use super::{BlobRef, Choice, chosen, numbered};
+
+    fn choices(labels: &[&str]) -> Vec<Choice> {
+        let choice = |label: &&str| Choice { id: format!("id-{label}"), label: Some((*label).to_owned()) };
+        labels.iter().map(choice).collect()
+    }
+
+    #[test]
+    fn choices_are_numbered_below_the_text() {
+        assert_eq!(numbered("Which?\n", &choices(&["Red", "Blue"])), "Which?\n\n1. Red\n2. Blue");
+        assert_eq!(numbered("", &choices(&["Red"])), "1. Red");
+        assert_eq!(numbered("as it is", &[]), "as it is");
+        assert_eq!(numbered("", &[Choice { id: "only-an-id".into(), label: None }]), "1. only-an-id");
+    }
+
+    #[test]
+    fn a_number_or_a_label_is_a_choice_and_nothing_else_is() {
+        let all = choices(&["Red", "Blue sky", "7"]);
+        for said in
+            ["2", " 2. ", "2)", "(2)", "#2", "Blue sky", "BLUE SKY!", "2. blue sky", "2 Blue Sky", "2: blue sky."]
+        {
+            assert_eq!(chosen(said, &all).map(|c| c.id.as_str()), Some("id-Blue sky"), "{said}");
+        }
+        assert_eq!(chosen("7", &all).map(|c| c.id.as_str()), Some("id-7"), "a label that is a number");
+        for said in ["", "0", "4", "-1", "2 red", "22", "blue", "two", "2 or 3", "99999999999999999999", ".", "2nd"] {
+            assert_eq!(chosen(said, &all), None, "{said}");
+        }
+        assert_eq!(chosen("1", &[]), None);
+    }
 
     #[test]
     fn only_a_hash_in_lower_case_names_a_blob() {

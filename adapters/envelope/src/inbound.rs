@@ -12,6 +12,7 @@ pub enum Inbound {
     Result(AttemptResult),
     Command(Box<Command>),
     Unparsed(Unparsed),
+    Refused(ChannelRefused),
 }
 
 impl Inbound {
@@ -26,6 +27,7 @@ impl Inbound {
             Inbound::Result(r) => &r.id,
             Inbound::Command(c) => &c.id,
             Inbound::Unparsed(u) => &u.id,
+            Inbound::Refused(r) => &r.id,
         }
     }
 
@@ -39,6 +41,7 @@ impl Inbound {
             Inbound::Result(r) => &r.channel,
             Inbound::Command(c) => &c.channel,
             Inbound::Unparsed(u) => &u.channel,
+            Inbound::Refused(r) => &r.channel,
         }
     }
 
@@ -53,6 +56,7 @@ impl Inbound {
             Inbound::Result(_) => "result",
             Inbound::Command(_) => "command",
             Inbound::Unparsed(_) => "unparsed",
+            Inbound::Refused(_) => "refused",
         }
     }
 }
@@ -135,7 +139,11 @@ pub enum ReceiptStatus {
 pub struct Receipt {
     pub id: String,
     pub channel: String,
+    /// Empty where `thread` stands in its place.
     pub provider_id: String,
+    /// For providers that name no message: everything that was sent to this thread until `at` has the status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<String>,
     /// Our send token, where the provider carried it back; it ties a receipt that overtakes its result.
     #[serde(default)]
     pub send: Option<String>,
@@ -231,6 +239,18 @@ pub struct AttemptResult {
     /// The result answers a `reconcile`, not the call itself.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reconciled: bool,
+}
+
+/// The provider tells us that it takes nothing from us any more, such as that somebody revoked our access. The channel pauses
+/// until an operator acts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ChannelRefused {
+    pub id: String,
+    pub channel: String,
+    pub at: Timestamp,
+    /// A sentence for the operator, which says what to do.
+    pub detail: String,
 }
 
 /// An authentic delivery that could not be understood. It is quarantined with its bytes.

@@ -19,9 +19,12 @@ mod time;
 mod wire;
 
 pub use command::{Action, Actor, Command, Destination, Scope};
-pub use content::{Address, Attachment, BlobRef, Choice, Content, FileProblem, Raw, Visibility};
+pub use content::{
+    Address, Attachment, BlobRef, Choice, Content, FileProblem, Raw, Template, Visibility, chosen, numbered,
+};
 pub use inbound::{
-    AttemptResult, ConsentChange, ConsentState, Echo, Inbound, Message, Outcome, Receipt, ReceiptStatus, Unparsed,
+    AttemptResult, ChannelRefused, ConsentChange, ConsentState, Echo, Inbound, Message, Outcome, Receipt,
+    ReceiptStatus, Unparsed,
 };
 pub use mail::{Answers, Evidence, MailContext, MailFacts, Quote};
 pub use names::{InvalidId, MAX_EVENT_ID, event_id, is_id, subject_token, subject_untoken};

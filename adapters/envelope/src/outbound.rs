@@ -51,6 +51,9 @@ pub struct Send {
     /// For letters: what threads it, and what it quotes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mail: Option<Box<MailContext>>,
+    /// Until when the provider's window for ordinary answers is open, where the channel has one and the customer wrote at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_until: Option<Timestamp>,
 }
 
 impl Send {

@@ -1,6 +1,8 @@
 //! JSON Schemas of the envelopes, for adapters that are not written in Rust.
 
-use crate::{AttemptResult, Command, ConsentChange, Echo, Message, Receipt, Reconcile, Send, Unparsed, VERSION};
+use crate::{
+    AttemptResult, ChannelRefused, Command, ConsentChange, Echo, Message, Receipt, Reconcile, Send, Unparsed, VERSION,
+};
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Value, json};
 
@@ -39,6 +41,7 @@ fn inbound_types(generator: &mut SchemaGenerator) -> Vec<Value> {
         framed::<AttemptResult>(generator, "result"),
         framed::<Command>(generator, "command"),
         framed::<Unparsed>(generator, "unparsed"),
+        framed::<ChannelRefused>(generator, "refused"),
     ]
 }
 
@@ -94,7 +97,7 @@ mod tests {
 
     #[test]
     fn no_envelope_type_is_missing_from_the_schemas() {
-        let expected = ["message", "echo", "receipt", "consent", "result", "command", "unparsed"];
+        let expected = ["message", "echo", "receipt", "consent", "result", "command", "unparsed", "refused"];
         assert_eq!(kinds(&inbound()), expected);
         assert_eq!(kinds(&outbound()), ["send", "reconcile"]);
     }

@@ -189,6 +189,7 @@ impl Inbound {
             "result" => Inbound::Result(body(bytes)?),
             "command" => Inbound::Command(Box::new(body(bytes)?)),
             "unparsed" => Inbound::Unparsed(body(bytes)?),
+            "refused" => Inbound::Refused(body(bytes)?),
             _ => return Err(WireError::Type),
         };
         inbound.validate()?;
@@ -206,6 +207,7 @@ impl Inbound {
             Inbound::Result(b) => write(kind, b),
             Inbound::Command(b) => write(kind, b),
             Inbound::Unparsed(b) => write(kind, b),
+            Inbound::Refused(b) => write(kind, b),
         }
     }
 
@@ -241,7 +243,7 @@ impl Inbound {
                 check(r.part >= 1, "part", || "counts from 1".into())?;
                 check(r.n >= 1, "n", || "counts from 1".into())
             }
-            Inbound::Receipt(_) | Inbound::Command(_) | Inbound::Unparsed(_) => Ok(()),
+            Inbound::Receipt(_) | Inbound::Command(_) | Inbound::Unparsed(_) | Inbound::Refused(_) => Ok(()),
         }
     }
 }
@@ -278,7 +280,8 @@ fn address(field: &'static str, a: &Address) -> Result<(), WireError> {
 }
 
 fn content(c: &Content) -> Result<(), WireError> {
-    check(c.attachments.len() <= 100, "content.attachments", || "more than 100".into())
+    check(c.attachments.len() <= 100, "content.attachments", || "more than 100".into())?;
+    check(c.choices.len() <= 100, "content.choices", || "more than 100".into())
 }
 
 #[cfg(test)]

@@ -6,10 +6,10 @@ use proptest::option::of;
 use proptest::prelude::*;
 use serde_json::Value;
 use switchboard_envelope::{
-    Action, Actor, Address, Answers, Attachment, AttemptResult, Author, BlobRef, Choice, Command, ConsentChange,
-    ConsentState, Content, Destination, Echo, Evidence, FileProblem, Inbound, MailContext, MailFacts, Message,
-    Outbound, Outcome, Quote, Raw, Receipt, ReceiptStatus, Reconcile, Scope, Send, Timestamp, Unparsed, Visibility,
-    WireError, is_id, subject_token, subject_untoken,
+    Action, Actor, Address, Answers, Attachment, AttemptResult, Author, BlobRef, ChannelRefused, Choice, Command,
+    ConsentChange, ConsentState, Content, Destination, Echo, Evidence, FileProblem, Inbound, MailContext, MailFacts,
+    Message, Outbound, Outcome, Quote, Raw, Receipt, ReceiptStatus, Reconcile, Scope, Send, Template, Timestamp,
+    Unparsed, Visibility, WireError, is_id, subject_token, subject_untoken,
 };
 
 fn id() -> impl Strategy<Value = String> + Clone {
@@ -43,10 +43,24 @@ fn attachment() -> impl Strategy<Value = Attachment> {
         .prop_map(|(name, mime, size, blob, url, problem)| Attachment { name, mime, size, blob, url, problem })
 }
 
+fn choice() -> impl Strategy<Value = Choice> {
+    (text(), of(text())).prop_map(|(id, label)| Choice { id, label })
+}
+
 fn content() -> impl Strategy<Value = Content> {
-    let choice = (text(), of(text())).prop_map(|(id, label)| Choice { id, label });
-    (text(), of(text()), of(text()), vec(attachment(), 0..3), of(choice))
-        .prop_map(|(text, subject, html, attachments, choice)| Content { text, subject, html, attachments, choice })
+    let template = (text(), text(), vec(text(), 0..3), of(text()))
+        .prop_map(|(name, language, values, category)| Template { name, language, values, category });
+    (text(), of(text()), of(text()), vec(attachment(), 0..3), of(choice()), vec(choice(), 0..3), of(template)).prop_map(
+        |(text, subject, html, attachments, choice, choices, template)| Content {
+            text,
+            subject,
+            html,
+            attachments,
+            choice,
+            choices,
+            template,
+        },
+    )
 }
 
 fn raw() -> impl Strategy<Value = Raw> {
@@ -114,11 +128,13 @@ fn receipt() -> impl Strategy<Value = Inbound> {
         Just(ReceiptStatus::Read),
         Just(ReceiptStatus::Failed)
     ];
-    (id(), key(), text(), of(text()), of(any::<u16>()), of(any::<u32>()), status, time(), of(text()), of(text()))
-        .prop_map(|(channel, key, provider_id, send, part, n, status, at, code, detail)| {
+    let about = (text(), of(text()), of(text()), of(any::<u16>()), of(any::<u32>()));
+    (id(), key(), about, status, time(), of(text()), of(text())).prop_map(
+        |(channel, key, (provider_id, thread, send, part, n), status, at, code, detail)| {
             let id = format!("{channel}:receipt:{key}");
-            Inbound::Receipt(Receipt { id, channel, provider_id, send, part, n, status, at, code, detail })
-        })
+            Inbound::Receipt(Receipt { id, channel, provider_id, thread, send, part, n, status, at, code, detail })
+        },
+    )
 }
 
 fn consent() -> impl Strategy<Value = Inbound> {
@@ -159,9 +175,10 @@ fn result() -> impl Strategy<Value = Inbound> {
 
 fn action() -> impl Strategy<Value = Action> {
     let destination = prop_oneof![id().prop_map(Destination::Queue), id().prop_map(Destination::Agent)];
-    let reply = (text(), text(), vec(attachment(), 0..2), any::<bool>(), of(text())).prop_map(
-        |(conversation, text, attachments, take, seen)| Action::Reply { conversation, text, attachments, take, seen },
-    );
+    let reply = (text(), content(), any::<bool>(), of(text())).prop_map(|(conversation, content, take, seen)| {
+        let Content { text, attachments, choices, template, .. } = content;
+        Action::Reply { conversation, text, attachments, choices, template, take, seen }
+    });
     let update = (text(), of(vec(text(), 0..3)), of(text()), btree_map(text(), of(text()), 0..3)).prop_map(
         |(conversation, tags, priority, attributes)| Action::Update { conversation, tags, priority, attributes },
     );
@@ -196,6 +213,12 @@ fn command() -> impl Strategy<Value = Inbound> {
     )
 }
 
+fn refused() -> impl Strategy<Value = Inbound> {
+    (id(), key(), time(), text()).prop_map(|(channel, key, at, detail)| {
+        Inbound::Refused(ChannelRefused { id: format!("{channel}:refused:{key}"), channel, at, detail })
+    })
+}
+
 fn unparsed() -> impl Strategy<Value = Inbound> {
     (id(), key(), text(), time(), raw()).prop_map(|(channel, key, reason, at, raw)| {
         Inbound::Unparsed(Unparsed { id: format!("{channel}:unparsed:{key}"), channel, reason, at, raw })
@@ -203,7 +226,7 @@ fn unparsed() -> impl Strategy<Value = Inbound> {
 }
 
 fn inbound() -> impl Strategy<Value = Inbound> {
-    prop_oneof![message(), echo(), receipt(), consent(), result(), command(), unparsed()]
+    prop_oneof![message(), echo(), receipt(), consent(), result(), command(), unparsed(), refused()]
 }
 
 fn outbound() -> impl Strategy<Value = Outbound> {
@@ -213,10 +236,10 @@ fn outbound() -> impl Strategy<Value = Outbound> {
         Just(Author::Elsewhere)
     ];
     let attempt = || (text(), any::<u16>(), any::<u32>(), id(), text(), text());
-    let letter = (vec(text(), 0..3), of(text()), of(mail_context()));
+    let letter = (vec(text(), 0..3), of(text()), of(mail_context()), of(time()));
     let send = (attempt(), time(), address(), content(), author, letter).prop_map(
         |((send, part, n, channel, conversation, thread), until, to, content, author, letter)| {
-            let (reply_to, traceparent, mail) = letter;
+            let (reply_to, traceparent, mail, window_until) = letter;
             Outbound::Send(Box::new(Send {
                 send,
                 part,
@@ -231,6 +254,7 @@ fn outbound() -> impl Strategy<Value = Outbound> {
                 reply_to,
                 traceparent,
                 mail,
+                window_until,
             }))
         },
     );

@@ -218,5 +218,6 @@ fn send() -> Send {
         reply_to: vec![],
         traceparent: None,
         mail: None,
+        window_until: None,
     }
 }

@@ -135,6 +135,7 @@ impl Jasmin {
             None => word.clone(),
         });
         Ok(vec![Inbound::Receipt(Receipt {
+            thread: None,
             id: event_id(&self.channel, "receipt", &format!("{id}:{word}")),
             channel: self.channel.clone(),
             provider_id: id,

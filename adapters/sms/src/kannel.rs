@@ -216,6 +216,7 @@ impl Kannel {
             (status == ReceiptStatus::Failed).then(|| failure(bits, fields.text("answer").unwrap_or_default()));
         let (code, detail) = failure.map_or((None, None), |(code, detail)| (Some(code), Some(detail)));
         Ok(vec![Inbound::Receipt(Receipt {
+            thread: None,
             id: event_id(&self.channel, "receipt", &format!("{provider_id}:{bits}")),
             channel: self.channel.clone(),
             provider_id,

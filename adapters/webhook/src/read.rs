@@ -337,6 +337,7 @@ impl Reader<'_> {
         // Our own id of the message says as much as theirs.
         let provider_id = named.or_else(|| Some(format!("{}_{}", told.send.as_deref()?, told.part.unwrap_or(1))));
         Ok(Inbound::Receipt(Receipt {
+            thread: None,
             id: self.event_id("receipt"),
             channel: self.webhook.channel.clone(),
             provider_id: provider_id.ok_or("field provider_id: write it, or send")?,
@@ -406,6 +407,7 @@ fn content(text: Option<String>, body: Option<Body>) -> Result<Content, String> 
         html: body.html,
         attachments: body.attachments.into_iter().enumerate().map(|(i, file)| attachment(i, file)).collect(),
         choice: body.choice,
+        ..Content::default()
     })
 }
 

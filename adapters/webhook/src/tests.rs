@@ -105,6 +105,7 @@ fn send(text: &str) -> Send {
         reply_to: vec!["evt_1".into()],
         traceparent: None,
         mail: None,
+        window_until: None,
     }
 }
 

@@ -9,7 +9,7 @@ use crate::state::{Conversation, Phase};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use switchboard_envelope::{
-    Action, Actor, Address, Attachment, Author, Command, ConsentState, Content, Destination, Scope,
+    Action, Actor, Address, Attachment, Author, Command, ConsentState, Content, Destination, Scope, numbered,
 };
 
 /// The reason with which an operator pauses a channel; other reasons end when the configuration is read again.
@@ -74,8 +74,15 @@ impl<'a> Draft<'a> {
 
     fn act_on(&mut self, actor: &Actor, action: &Action, candidate: Option<&'a RulePack>) -> Answer {
         match action {
-            Action::Reply { conversation, text, attachments, take, seen } => {
-                self.reply(actor, conversation, text, attachments, *take, seen.as_deref())
+            Action::Reply { conversation, text, attachments, choices, template, take, seen } => {
+                let content = Content {
+                    text: text.clone(),
+                    attachments: attachments.clone(),
+                    choices: choices.clone(),
+                    template: template.clone(),
+                    ..Content::default()
+                };
+                self.reply(actor, conversation, content, *take, seen.as_deref())
             }
             Action::Note { conversation, text } => self.note(actor, conversation, text),
             Action::Take { conversation } => self.take(actor, conversation),
@@ -158,12 +165,16 @@ impl<'a> Draft<'a> {
         Err(refuse(403, "forbidden", "this needs a token of scope `supervisor`"))
     }
 
-    /// Why a text cannot be sent on a channel to an address now.
-    fn may_send(&self, channel: &str, to: &Address, text: &str, attachments: &[Attachment]) -> Result<(), Refusal> {
+    /// Why something cannot be sent on a channel to an address now.
+    fn may_send(&self, channel: &str, to: &Address, content: &Content) -> Result<(), Refusal> {
+        let Content { text, attachments, template, .. } = content;
         let Some(profile) = self.profile(channel) else {
             return Err(refuse(422, "no_channel", format!("channel `{channel}` is not in the configuration")));
         };
-        if text.trim().is_empty() && attachments.is_empty() {
+        if template.is_some() && !profile.templates {
+            return Err(refuse(422, "template", format!("channel `{channel}` has no approved texts")));
+        }
+        if text.trim().is_empty() && attachments.is_empty() && template.is_none() {
             return Err(refuse(422, "empty", "the message has neither text nor attachments"));
         }
         let length = text.chars().count();
@@ -186,12 +197,33 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
+    /// Why a provider would not take an answer so long after the customer wrote.
+    fn in_window(&self, c: &Conversation, person: bool, content: &Content) -> Result<(), Refusal> {
+        let Some(profile) = self.profile(&c.channel) else { return Ok(()) };
+        let Some(window) = profile.window_ms.filter(|_| content.template.is_none() || !profile.templates) else {
+            return Ok(());
+        };
+        // What they wrote before this daemon was there is the provider's to know.
+        let Some(said) = c.private.as_ref().and_then(|p| p.said_at) else { return Ok(()) };
+        let window = profile.person_window_ms.filter(|_| person).unwrap_or(window);
+        if self.now() <= said.plus(window) {
+            return Ok(());
+        }
+        let hours = window / 3_600_000;
+        let instead =
+            if profile.templates { "; send an approved text (`template`)" } else { "; they have to write first" };
+        let detail = format!(
+            "the customer last wrote at {said}, and channel `{}` takes answers for {hours} hours after that{instead}",
+            c.channel
+        );
+        Err(refuse(422, "outside_window", detail))
+    }
+
     fn reply(
         &mut self,
         actor: &Actor,
         conversation: &str,
-        text: &str,
-        attachments: &[Attachment],
+        mut content: Content,
         take: bool,
         seen: Option<&str>,
     ) -> Answer {
@@ -207,14 +239,18 @@ impl<'a> Draft<'a> {
         let Some(to) = c.private.as_ref().and_then(|p| p.address.clone()) else {
             return Err(refuse(422, "no_address", "the customer's address was erased"));
         };
-        self.may_send(&c.channel, &to, text, attachments)?;
+        // Without buttons the customer reads the choices in the text, and so does the transcript.
+        if self.profile(&c.channel).is_some_and(|p| !p.shows(&content.choices)) {
+            content.text = numbered(&content.text, &content.choices);
+        }
+        self.may_send(&c.channel, &to, &content)?;
+        self.in_window(&c, true, &content)?;
         if c.status == ConvStatus::Closed {
             self.may_reopen(&c)?;
             self.emit(Public::Reopened { conv: c.id, why: Why::Taken });
         }
         self.take_for(&c, who.as_deref());
         let author = Author::Agent { id: who.unwrap_or_else(|| ADMIN.to_owned()) };
-        let content = Content { text: text.to_owned(), attachments: attachments.to_vec(), ..Content::default() };
         let Some(message) = self.send(c.id, author, content, None) else {
             return Err(refuse(422, "no_address", "the customer's address was erased"));
         };
@@ -502,7 +538,7 @@ impl<'a> Draft<'a> {
         destination: Option<&Destination>,
     ) -> Answer {
         let who = self.speaker(actor)?;
-        self.may_send(channel, to, &content.text, &[])?;
+        self.may_send(channel, to, &content)?;
         let Some(profile) = self.profile(channel).cloned() else { return Err(not_found("channel")) };
         if content.subject.is_some() && !profile.mail {
             return Err(refuse(422, "subject", format!("messages of channel `{channel}` have no subject")));
@@ -559,11 +595,14 @@ impl<'a> Draft<'a> {
         let Some(p) = s.private.clone() else {
             return Err(refuse(422, "no_address", "the message was erased"));
         };
-        self.may_send(&s.channel, &p.to, &p.content.text, &p.content.attachments)?;
-        if self.conv(s.conv).is_none() {
+        self.may_send(&s.channel, &p.to, &p.content)?;
+        let Some(c) = self.conv(s.conv) else {
             return Err(refuse(409, "closed", "its conversation closed too long ago; start a new one"));
-        }
-        let Some(message) = self.send(s.conv, s.author.clone(), p.content.clone(), Some(s.id)) else {
+        };
+        self.in_window(&c, matches!(s.author, Author::Agent { .. }), &p.content)?;
+        // What the customer has already is not repeated.
+        let left = self.profile(&s.channel).map(|profile| profile.remaining(&p.content, s.part));
+        let Some(message) = self.send(s.conv, s.author.clone(), left.unwrap_or_default(), Some(s.id)) else {
             return Err(refuse(422, "no_address", "the customer's address was erased"));
         };
         self.emit(Public::DeadCleared { conv: s.conv, message: s.id, resent: Some(message) });

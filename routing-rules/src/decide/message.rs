@@ -8,7 +8,7 @@ use crate::pack::{AgentChoice, ConvStatus, Notify, RunOutcome, RunReply, SeenMes
 use crate::state::{Conversation, day};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use switchboard_envelope::{Author, ConsentState, Content, Message, Visibility};
+use switchboard_envelope::{Author, Choice, ConsentState, Content, Message, Visibility, chosen};
 
 /// Conversations of a contact whose addresses conditions see.
 const MAX_IDENTITIES: usize = 32;
@@ -30,6 +30,26 @@ enum Placed {
 
 impl Draft<'_> {
     pub(super) fn message(&mut self, m: &Message) {
+        match self.typed_choice(m) {
+            Some(choice) => {
+                let mut chose = m.clone();
+                chose.content.choice = Some(choice);
+                self.heard(&chose);
+            }
+            None => self.heard(m),
+        }
+    }
+
+    /// What the customer chose of what our latest message offers, where they typed its number or label.
+    fn typed_choice(&self, m: &Message) -> Option<Choice> {
+        if m.content.choice.is_some() || m.automatic {
+            return None;
+        }
+        let c = self.state.conversation_of_thread(self.state.thread_hash(&m.channel, &m.thread))?;
+        chosen(&m.content.text, &c.private.as_ref()?.offered).cloned()
+    }
+
+    fn heard(&mut self, m: &Message) {
         let contact = self.state.contact_of(&m.from);
         let thread = self.state.thread_hash(&m.channel, &m.thread);
         let identity = self.state.identity_hash(&m.from);
@@ -119,6 +139,7 @@ impl Draft<'_> {
                 client_id: m.meta.get("client_id").cloned(),
                 id: m.id.clone(),
                 mail,
+                said_at: (!m.automatic).then(|| m.at.min(at)),
             },
         );
         message
@@ -385,6 +406,9 @@ impl Draft<'_> {
         let Ok(text) = &reply.text else { return Some(NoReply::Template) };
         if profile.max_text.is_some_and(|max| text.chars().count() > max as usize) {
             return Some(NoReply::TooLong);
+        }
+        if profile.window_ms.is_some_and(|window| self.now() > m.at.plus(window)) {
+            return Some(NoReply::OutsideWindow);
         }
         let identity = self.state.identity_hash(&m.from);
         if self.state.consent.get(&(identity, m.channel.clone())) == Some(&ConsentState::OptedOut) {

@@ -275,6 +275,7 @@ impl<'a> Draft<'a> {
             Inbound::Consent(c) => self.consent(c),
             Inbound::Echo(e) => self.echo(e),
             Inbound::Unparsed(u) => self.quarantine(seq, &u.channel, &u.reason),
+            Inbound::Refused(r) => self.channel_refused(&r.channel, &r.detail),
         }
     }
 

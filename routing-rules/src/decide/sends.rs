@@ -1,5 +1,6 @@
 //! Our messages on their way out: lanes, releases, results.
 
+use super::command::PAUSED_BY_OPERATOR;
 use super::{Draft, Verdict, mail};
 use crate::event::{DeadReason, Private, Public, Why};
 use crate::ids::{ConvId, MessageId};
@@ -44,6 +45,7 @@ impl Draft<'_> {
             content.subject = p.subject.as_deref().map(str::to_owned);
         }
         let public = Public::SendQueued {
+            parts: profile.parts(&content),
             conv,
             message,
             channel: channel.clone(),
@@ -202,14 +204,23 @@ impl Draft<'_> {
 
     fn not_sent(&mut self, send: &Arc<SendState>, r: &AttemptResult) {
         if r.channel_refused {
-            let paused = Some(r.detail.clone().unwrap_or_else(|| "the provider refused our credentials".into()));
-            let failures = self.failures(&send.channel);
-            self.emit(Public::ChannelHealth { channel: send.channel.clone(), failures, probe_at: None, paused });
+            self.channel_refused(&send.channel, r.detail.as_deref().unwrap_or("the provider refused our credentials"));
             let now = self.now();
             return self.attempt_ended(send.clone(), Some(r), Outcome::NotSent, Some(now));
         }
         self.failed(&send.channel);
         self.retry(send, Some(r), Outcome::NotSent, r.retry_after_ms);
+    }
+
+    /// Nothing goes out on the channel until an operator acts.
+    pub(super) fn channel_refused(&mut self, channel: &str, detail: &str) {
+        let failures = self.failures(channel);
+        // What an operator paused stays so when the configuration is read again.
+        if self.state.channels.get(channel).is_some_and(|c| c.paused.as_deref() == Some(PAUSED_BY_OPERATOR)) {
+            return self.ignore("an operator paused the channel before");
+        }
+        let paused = Some(detail.to_owned());
+        self.emit(Public::ChannelHealth { channel: channel.to_owned(), failures, probe_at: None, paused });
     }
 
     fn retry(&mut self, send: &Arc<SendState>, r: Option<&AttemptResult>, outcome: Outcome, after: Option<u64>) {

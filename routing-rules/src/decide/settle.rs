@@ -19,8 +19,14 @@ fn follows(new: ReceiptStatus, old: ReceiptStatus) -> bool {
     }
 }
 
+/// The most messages that one receipt of a whole thread is told of.
+const TOLD_AT_ONCE: usize = 200;
+
 impl Draft<'_> {
     pub(super) fn receipt(&mut self, r: &Receipt) {
+        if let Some(thread) = &r.thread {
+            return self.receipt_of_thread(thread, r);
+        }
         let provider = self.state.hash("provider", &[&r.channel, &r.provider_id]);
         let named = r.send.as_deref().and_then(MessageId::parse);
         let Some(message) = named.or_else(|| self.state.message_of_provider(provider)) else {
@@ -34,6 +40,37 @@ impl Draft<'_> {
             Some(s) if follows(r.status, s.status) => self.apply_receipt(s.conv, message, r.status, r),
             Some(_) => self.ignore("a newer status is known"),
             None => self.hold(provider, r),
+        }
+    }
+
+    /// Everything that was sent to a thread until then: our messages there, newest first, up to one that was known before.
+    fn receipt_of_thread(&mut self, thread: &str, r: &Receipt) {
+        let thread = self.state.thread_hash(&r.channel, thread);
+        let mut next = self.state.conversation_of_thread(thread).and_then(|c| c.last_sent);
+        let mut told = vec![];
+        for _ in 0..TOLD_AT_ONCE {
+            let Some(message) = next else { break };
+            if let Some(settled) = self.state.settled.get(&message).cloned() {
+                next = settled.before;
+                if settled.queued_at > r.at || settled.channel != r.channel {
+                    continue;
+                }
+                match follows(r.status, settled.status) {
+                    true => told.push((settled.conv, message)),
+                    // Who confirmed as much of this one confirmed all before it.
+                    false if settled.status == ReceiptStatus::Read => break,
+                    false => {}
+                }
+            } else {
+                next = self.state.sends.get(&message).and_then(|send| send.before);
+            }
+        }
+        if told.is_empty() {
+            return self.ignore("no message of ours waits for this receipt");
+        }
+        // In the order in which they were sent.
+        for (conv, message) in told.into_iter().rev() {
+            self.apply_receipt(conv, message, r.status, r);
         }
     }
 
@@ -108,6 +145,7 @@ impl Draft<'_> {
     /// Our own message, seen at the provider: proof of a send whose answer was lost.
     pub(super) fn echo(&mut self, e: &Echo) {
         let receipt = Receipt {
+            thread: None,
             id: e.id.clone(),
             channel: e.channel.clone(),
             provider_id: e.provider_id.clone(),
@@ -159,6 +197,7 @@ impl Draft<'_> {
         let Some(c) = self.conv(conv) else { return };
         let (message, at) = (self.new_message_id(), self.now());
         let public = Public::SendQueued {
+            parts: 1,
             conv,
             message,
             channel: e.channel.clone(),

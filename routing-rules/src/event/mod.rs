@@ -282,6 +282,9 @@ pub enum Public {
         /// It was decided before, in frames that are lost: it may have been sent, and is not released.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         doubted: bool,
+        /// The provider's calls that it needs, one after the other.
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        parts: u16,
     },
     /// An attempt goes to OUT.
     Released {
@@ -437,6 +440,15 @@ pub enum Public {
     Ignored {
         reason: String,
     },
+}
+
+fn one() -> u16 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_one(n: &u16) -> bool {
+    *n == 1
 }
 
 impl Public {

@@ -23,6 +23,9 @@ pub enum Private {
         /// For letters: what an answer needs of it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         mail: Option<Box<ReceivedMail>>,
+        /// When the person said it, by the provider's clock but no later than ours; absent where a machine wrote.
+        #[serde(default)]
+        said_at: Option<Timestamp>,
     },
     /// A part of a longer text, without its raw form.
     Part {

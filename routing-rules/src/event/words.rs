@@ -158,6 +158,8 @@ pub enum NoReply {
     Unwanted,
     /// Somebody else than the conversation's customer wrote, and an answer would go to the customer.
     Guest,
+    /// The provider takes no answer so long after the message.
+    OutsideWindow,
 }
 
 /// The router's answer to a command, as the API gives it.

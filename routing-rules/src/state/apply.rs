@@ -256,12 +256,13 @@ impl State {
     }
 
     fn apply_queued_send(&mut self, event: &Public, private: Option<&Private>) {
-        let Public::SendQueued { conv, message, channel, author, at, not_after, push, doubted, .. } = event else {
+        let Public::SendQueued { conv, message, channel, author, at, not_after, push, doubted, parts, .. } = event
+        else {
             return;
         };
         let Some(c) = self.conversations.get(conv) else { return };
         if !push {
-            let (contact, first) = (c.contact, c.lane.is_empty());
+            let (contact, first, before) = (c.contact, c.lane.is_empty(), c.last_sent);
             let thread = c.private.as_ref().map(|p| p.thread.to_string()).unwrap_or_default();
             let body = match private {
                 Some(Private::Send { content, to, reply_to, mail }) => Some(Arc::new(SendPrivate {
@@ -286,7 +287,7 @@ impl State {
                 author: author.clone(),
                 at: *at,
                 not_after: *not_after,
-                parts: 1,
+                parts: (*parts).max(1),
                 part: 1,
                 n: 0,
                 retries: 0,
@@ -295,6 +296,7 @@ impl State {
                 provider: vec![],
                 maybe_sent: *doubted,
                 doubted: *doubted,
+                before,
                 private: body,
             });
         }
@@ -302,6 +304,13 @@ impl State {
         self.edit_conversation(*conv, |c| {
             c.last_out = Some(*at);
             c.last_sent = Some(*message);
+            // What a rule says in between takes back nothing that was offered.
+            if let (Some(Private::Send { content, .. }), Some(p)) = (private, c.private.as_mut())
+                && (!auto || !content.choices.is_empty())
+                && *p.offered != *content.choices
+            {
+                Arc::make_mut(p).offered = content.choices.clone().into();
+            }
             if auto {
                 c.auto_replies = if c.auto_day == today { c.auto_replies.saturating_add(1) } else { 1 };
                 c.auto_day = today;
@@ -362,6 +371,8 @@ impl State {
             status: ReceiptStatus::Accepted,
             at,
             provider: s.provider.clone(),
+            queued_at: s.at,
+            before: s.before,
         };
         self.settled.insert(message, Arc::new(settled));
         self.settled_order.insert((at, message));

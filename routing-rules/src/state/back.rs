@@ -44,6 +44,10 @@ impl Back {
         if let Some(declined) = &mut c.declined {
             declined.values_mut().for_each(|t| self.at(t));
         }
+        if let Some(said_at) = c.private.as_mut().filter(|p| p.said_at.is_some()).map(|p| &mut Arc::make_mut(p).said_at)
+        {
+            self.maybe(said_at);
+        }
         c.auto_day = c.auto_day.min(day(self.to));
     }
 
@@ -87,7 +91,10 @@ impl State {
         self.now = to;
         each(&mut self.conversations, |c| back.conversation(c));
         each(&mut self.sends, |s| back.send(s));
-        each(&mut self.settled, |s| back.at(&mut s.at));
+        each(&mut self.settled, |s| {
+            back.at(&mut s.at);
+            back.at(&mut s.queued_at);
+        });
         each(&mut self.held, |h| back.at(&mut h.at));
         each(&mut self.agents, |a| back.agent(a));
         each(&mut self.channels, |c| back.channel(c));

@@ -150,12 +150,13 @@ fn leave_queue(c: &mut Conversation) {
 
 /// Whom and what an answer would answer.
 fn fold_received(p: &mut ConvPrivate, private: &Private) {
-    let Private::Received { from, provider_id, content, mail, .. } = private else { return };
+    let Private::Received { from, provider_id, content, mail, said_at, .. } = private else { return };
     if mail.as_ref().is_some_and(|m| m.aside) {
         return;
     }
     p.address = Some(from.clone());
     p.reply_to = provider_id.as_deref().map(Into::into);
+    p.said_at = p.said_at.max(*said_at);
     let Some(mail) = mail else { return };
     if content.subject.is_some() {
         p.subject = content.subject.as_deref().map(Into::into);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use switchboard_envelope::{
-    Address, Author, ChannelProfile, Content, MailContext, Message, Quote, ReceiptStatus, Timestamp,
+    Address, Author, ChannelProfile, Choice, Content, MailContext, Message, Quote, ReceiptStatus, Timestamp,
 };
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,6 +40,12 @@ pub struct ConvPrivate {
     /// For letters: what an answer names and quotes of that message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Box<Parent>>,
+    /// When the customer last said something, by the provider's clock: windows are counted from it.
+    #[serde(default)]
+    pub said_at: Option<Timestamp>,
+    /// What our latest message lets them choose from.
+    #[serde(default)]
+    pub offered: Box<[Choice]>,
 }
 
 /// The letter that an answer would answer.
@@ -280,6 +286,9 @@ pub struct SendState {
     /// A rebase found it unsettled, so that attempts at it are possible which this log does not know.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub doubted: bool,
+    /// Our message before it in the conversation.
+    #[serde(default)]
+    pub before: Option<MessageId>,
     #[serde(skip)]
     pub private: Option<Arc<SendPrivate>>,
 }
@@ -310,6 +319,12 @@ pub struct Settled {
     pub status: ReceiptStatus,
     pub at: Timestamp,
     pub provider: Vec<KeyHash>,
+    /// When it was accepted for sending: the provider had it no earlier.
+    #[serde(default)]
+    pub queued_at: Timestamp,
+    /// Our message before it in the conversation.
+    #[serde(default)]
+    pub before: Option<MessageId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

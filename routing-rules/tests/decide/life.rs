@@ -64,8 +64,13 @@ impl Life {
     }
 
     pub fn writes(&mut self, who: &str, key: &str) {
+        self.says(who, key, "hello", |_| {});
+    }
+
+    /// Somebody writes a text, in a message that is changed before it comes.
+    pub fn says(&mut self, who: &str, key: &str, text: &str, change: impl FnOnce(&mut Message)) -> Vec<Event> {
         let from = Address::new("phone", who);
-        let message = Message {
+        let mut message = Message {
             id: format!("{CHANNEL}:message:{key}"),
             channel: CHANNEL.into(),
             thread: who.into(),
@@ -73,7 +78,7 @@ impl Life {
             received_at: self.now,
             from,
             to: None,
-            content: Content::text("hello"),
+            content: Content::text(text),
             references: vec![],
             provider_id: Some(key.into()),
             visibility: Visibility::Private,
@@ -84,7 +89,8 @@ impl Life {
             traceparent: None,
             mail: None,
         };
-        self.hears(&Inbound::Message(Box::new(message)));
+        change(&mut message);
+        self.hears(&Inbound::Message(Box::new(message)))
     }
 
     /// An agent asks for something; the answer, and what happened.
@@ -117,7 +123,15 @@ impl Life {
 
     pub fn answers_to(&mut self, who: &str, key: &str, text: &str) -> (u16, String, String) {
         let conversation = self.conversation_of(who);
-        let action = Action::Reply { conversation, text: text.into(), attachments: vec![], take: false, seen: None };
+        let action = Action::Reply {
+            conversation,
+            text: text.into(),
+            attachments: vec![],
+            take: false,
+            seen: None,
+            choices: vec![],
+            template: None,
+        };
         let (reply, _) = self.asks(key, action);
         (reply.status, reply.code, reply.ids.get("message").cloned().unwrap_or_default())
     }

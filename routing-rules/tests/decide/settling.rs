@@ -113,6 +113,8 @@ fn a_reply_with_a_file_is_refused_where_the_channel_can_send_none() {
     let mut life = Life::on(ChannelProfile { no_files, ..ChannelProfile::new("sms", "phone") });
     life.customer("1");
     let reply = |life: &Life, attachments| Action::Reply {
+        choices: vec![],
+        template: None,
         conversation: life.conversation(),
         text: "here it is".into(),
         attachments,

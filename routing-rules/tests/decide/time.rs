@@ -49,6 +49,7 @@ fn busy(life: &mut Life) {
     let lost = life.ended(&refused, 1, Outcome::NotSent);
     life.hears(&Inbound::Result(AttemptResult { retry_after_ms: Some(60_000), ..lost }));
     life.hears(&Inbound::Receipt(Receipt {
+        thread: None,
         id: format!("{CHANNEL}:receipt:SM9"),
         channel: CHANNEL.into(),
         provider_id: "SM9".into(),

@@ -78,6 +78,7 @@ pub(crate) fn received(n: u32, m: u32, text: &str) -> Event {
         Public::Received { conv: conv(n), message: msg(m), at: t(i64::from(m)), automatic: false, provider: None },
         n,
         Private::Received {
+            said_at: None,
             content: Box::new(Content::text(text)),
             from: Address::new("phone", format!("+1555{n:07}")),
             provider_id: None,
@@ -91,6 +92,7 @@ pub(crate) fn received(n: u32, m: u32, text: &str) -> Event {
 pub(crate) fn send(n: u32, m: u32, text: &str, author: Author, push: bool) -> Event {
     with(
         Public::SendQueued {
+            parts: 1,
             conv: conv(n),
             message: msg(m),
             channel: "sms".into(),

@@ -11,13 +11,14 @@ use axum::extract::State;
 use axum::response::Response;
 use http::{StatusCode, Uri};
 use serde_json::{Value, json};
-use switchboard_envelope::{Action, Address, Attachment, BlobRef, Destination, is_id};
+use switchboard_envelope::{Action, Address, Attachment, BlobRef, Choice, Destination, Template, is_id};
 use switchboard_routing_rules::ids::{ContactId, ConvId, MessageId};
 use switchboard_routing_rules::pack::{ConvStatus, Priority};
 
 /// Messages that a detail shows.
 const LATEST: usize = 100;
 const MAX_FILES: usize = 20;
+const MAX_CHOICES: usize = 30;
 
 const STATES: [ConvStatus; 6] = [
     ConvStatus::Queued,
@@ -146,14 +147,54 @@ pub(super) async fn reply(
     let actor = posted.actor()?;
     let f = &mut posted.fields;
     let files = attachments(f);
-    let text = if files.is_empty() { f.text("text", LONG) } else { f.optional("text", LONG).unwrap_or_default() };
+    let needed = files.is_empty() && !f.has("template");
+    let text = if needed { f.text("text", LONG) } else { f.optional("text", LONG).unwrap_or_default() };
+    let (choices, template) = (choices(f), template(f));
     let (take, seen) = (f.flag("take"), f.optional("seen", SHORT));
     if seen.as_deref().is_some_and(|s| MessageId::parse(s).is_none()) {
         f.fault("seen", "is no message's id");
     }
     posted.fields.finish()?;
     let attachments = super::attachments::stored(&state, &conversation, files).await?;
-    state.act(posted.once, actor, Action::Reply { conversation, text, attachments, take, seen }).await
+    let reply = Action::Reply { conversation, text, attachments, choices, template, take, seen };
+    state.act(posted.once, actor, reply).await
+}
+
+/// What the customer may choose from; the label stands for an id that is left out.
+fn choices(f: &mut Fields) -> Vec<Choice> {
+    let rows = f.objects("choices");
+    if rows.len() > MAX_CHOICES {
+        f.fault("choices", format!("more than {MAX_CHOICES} choices"));
+        return vec![];
+    }
+    let mut out: Vec<Choice> = vec![];
+    for (i, mut row) in rows.into_iter().enumerate() {
+        let label = row.text("label", SHORT);
+        let id = row.optional("id", SHORT).unwrap_or_else(|| label.clone());
+        // Either could not be told from the other when it comes back.
+        if out.iter().any(|c| c.id == id || c.shown().to_lowercase() == label.to_lowercase()) {
+            row.fault("label", "is the same choice as another");
+        }
+        if label.chars().any(char::is_control) {
+            row.fault("label", "must be one line");
+        }
+        out.push(Choice { id, label: Some(label) });
+        f.adopt(&format!("choices\u{1}{i}"), row);
+    }
+    out
+}
+
+/// A text that the provider approved.
+fn template(f: &mut Fields) -> Option<Template> {
+    let mut row = f.object("template")?;
+    let template = Template {
+        name: row.text("name", SHORT),
+        language: row.text("language", SHORT),
+        values: row.strings("values").unwrap_or_default(),
+        category: row.optional("category", SHORT),
+    };
+    f.adopt("template", row);
+    Some(template)
 }
 
 /// Files as `POST /attachments` answered them.

@@ -237,6 +237,7 @@ fn no_reply_words(why: NoReply) -> &'static str {
         NoReply::Rebased => "the message came before the log was rebased, and may have been answered then",
         NoReply::Unwanted => "the message asks for no automatic answer",
         NoReply::Guest => "somebody else than the conversation's customer wrote",
+        NoReply::OutsideWindow => "the provider takes no answer so long after the message",
         NoReply::NoChannel => "the channel is not configured any more",
     }
 }

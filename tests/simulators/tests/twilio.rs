@@ -52,6 +52,7 @@ fn send(text: &str) -> Send {
         reply_to: vec![],
         traceparent: None,
         mail: None,
+        window_until: None,
     }
 }
 

@@ -40,6 +40,7 @@ fn send(text: &str) -> Send {
         reply_to: vec!["one@x".into()],
         traceparent: None,
         mail: None,
+        window_until: None,
     }
 }
 

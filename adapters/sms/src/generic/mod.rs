@@ -395,6 +395,7 @@ impl Generic {
         let code = at(&self.reports.code).filter(|_| failed).map(|code| short(&code));
         let key = format!("{id}:{}", id_of(&word));
         Ok(Some(Inbound::Receipt(Receipt {
+            thread: None,
             id: event_id(&self.channel, "receipt", &key),
             channel: self.channel.clone(),
             provider_id: id,

@@ -73,6 +73,7 @@ pub(crate) fn send(text: &str) -> Send {
         reply_to: vec![],
         traceparent: None,
         mail: None,
+        window_until: None,
     }
 }
 

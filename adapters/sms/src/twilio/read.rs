@@ -280,6 +280,7 @@ fn receipt(twilio: &Twilio, source: &Source<'_>, form: &Form<'_>, word: &str) ->
         })
     });
     let receipt = Inbound::Receipt(Receipt {
+        thread: None,
         id: event_id(&twilio.channel, "receipt", &key),
         channel: twilio.channel.clone(),
         provider_id: sid.to_owned(),

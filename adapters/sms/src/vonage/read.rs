@@ -241,6 +241,7 @@ fn told(vonage: &Vonage, reference: Option<&str>, id: &str, word: &str, told: To
         None => format!("{provider_id}:{word}"),
     };
     Inbound::Receipt(Receipt {
+        thread: None,
         id: event_id(&vonage.channel, "receipt", &key),
         channel: vonage.channel.clone(),
         provider_id,

@@ -1,7 +1,7 @@
 use super::*;
 use crate::history::tests::{contact, conv, msg, offer};
 use std::time::Duration;
-use switchboard_envelope::{Action, ConsentState, Destination, Scope};
+use switchboard_envelope::{Action, Choice, ConsentState, Destination, Scope, Template};
 use switchboard_routing_rules::event::Reply;
 
 async fn keyed(fake: &Fake, path: &str, key: &str, body: &str) -> Got {
@@ -55,6 +55,27 @@ async fn a_failed_attempt_is_not_remembered() {
     keyed(&fake, &path, "f", r#"{"text":"x"}"#).await.ok();
 }
 
+fn choice(id: &str, label: &str) -> Choice {
+    Choice { id: id.into(), label: Some(label.into()) }
+}
+
+#[tokio::test]
+async fn choices_that_could_not_be_told_apart_are_refused() {
+    let fake = fake().await;
+    let path = format!("/conversations/{}/reply", conv(1));
+    for (key, choices) in [
+        ("1", json!([{ "label": "Red" }, { "label": "red" }])),
+        ("2", json!([{ "id": "1", "label": "Red" }, { "id": "1", "label": "Blue" }])),
+        ("3", json!([{ "id": "1" }])),
+        ("4", json!([{ "label": "Red\nBlue" }])),
+        ("5", json!((0..31).map(|n| json!({ "label": n.to_string() })).collect::<Vec<_>>())),
+        ("6", json!("Red")),
+    ] {
+        let body = json!({ "text": "Which?", "choices": choices }).to_string();
+        keyed(&fake, &path, key, &body).await.refused(422, "invalid");
+    }
+}
+
 #[tokio::test]
 async fn each_request_becomes_its_command() {
     let fake = fake().await;
@@ -69,11 +90,35 @@ async fn each_request_becomes_its_command() {
             "/conversations/$c/reply",
             json!({ "text": "hi", "take": true, "seen": m }),
             Action::Reply {
+                choices: vec![],
+                template: None,
                 conversation: c.clone(),
                 text: "hi".into(),
                 attachments: vec![],
                 take: true,
                 seen: Some(m.clone()),
+            },
+        ),
+        (
+            "POST",
+            "/conversations/$c/reply",
+            json!({
+                "choices": [{ "label": "Red" }, { "id": "BLUE", "label": "Blue" }], "text": "Which?",
+                "template": { "name": "order_ready", "language": "en_US", "values": ["7"], "category": "utility" },
+            }),
+            Action::Reply {
+                choices: vec![choice("Red", "Red"), choice("BLUE", "Blue")],
+                template: Some(Template {
+                    name: "order_ready".into(),
+                    language: "en_US".into(),
+                    values: vec!["7".into()],
+                    category: Some("utility".into()),
+                }),
+                conversation: c.clone(),
+                text: "Which?".into(),
+                attachments: vec![],
+                take: false,
+                seen: None,
             },
         ),
         (

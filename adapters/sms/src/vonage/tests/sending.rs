@@ -16,6 +16,7 @@ pub(super) fn send(text: &str) -> Send {
         reply_to: vec![],
         traceparent: None,
         mail: None,
+        window_until: None,
     }
 }
 
