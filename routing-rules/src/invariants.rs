@@ -1,9 +1,14 @@
 //! The promises as predicates over the state, by the ids that ARCHITECTURE.md gives them. The simulator, the tests and debug
 //! builds run the same ones.
 
+use crate::decide::matching::{passed_over, wanted};
+use crate::event::{ClockKind, Public};
+use crate::ids::ConvId;
 use crate::pack::{ConvStatus, RulePack};
-use crate::state::{Conversation, Phase, State};
+use crate::state::roster::Roster;
+use crate::state::{Conversation, Phase, State, WaitClass};
 use std::collections::BTreeMap;
+use switchboard_envelope::Timestamp;
 
 /// A broken invariant: its id, and what was found.
 pub type Broken = (&'static str, String);
@@ -19,8 +24,9 @@ pub fn check_invariants(state: &State, pack: &RulePack) -> Vec<Broken> {
     }
     parts_have_timers(state, &mut broken);
     capacity(state, pack, &mut broken);
+    nobody_overlooked(state, pack, &mut broken);
     one_open_per_thread(state, &mut broken);
-    indexes(state, &mut broken);
+    indexes(state, pack, &mut broken);
     unsettled_have_timers(state, &mut broken);
     broken
 }
@@ -101,6 +107,26 @@ fn capacity(state: &State, pack: &RulePack, broken: &mut Vec<Broken>) {
     }
 }
 
+/// I14: nobody waits whom somebody could take, unless a timer goes on assigning. So nobody starves: who waits is overtaken only
+/// by those whose priority outweighs what they came later.
+fn nobody_overlooked(state: &State, pack: &RulePack, broken: &mut Vec<Broken>) {
+    if state.assign_at.is_some() {
+        return;
+    }
+    for c in state.conversations.values().filter(|c| c.status == ConvStatus::Queued) {
+        let Some(queue) = c.queue.as_ref().filter(|q| pack.queues.contains_key(*q)) else { continue };
+        let class = WaitClass::of(c);
+        let wants = wanted(pack, queue, &class);
+        let able = pack.agents.iter().find(|(name, agent)| {
+            let known = state.agents.get(*name);
+            known.is_some_and(|a| passed_over(&class, &wants, name, agent, a, false).is_none())
+        });
+        if let Some((name, _)) = able {
+            broken.push(("I14", format!("conversation {} waits in {queue} though {name} could take it", c.id)));
+        }
+    }
+}
+
 /// I8: a thread has at most one open conversation, so a burst of first messages cannot open several.
 fn one_open_per_thread(state: &State, broken: &mut Vec<Broken>) {
     let mut open = BTreeMap::new();
@@ -112,11 +138,14 @@ fn one_open_per_thread(state: &State, broken: &mut Vec<Broken>) {
 }
 
 /// I9: the indexes are what the entities say.
-fn indexes(state: &State, broken: &mut Vec<Broken>) {
+fn indexes(state: &State, pack: &RulePack, broken: &mut Vec<Broken>) {
     let mut again = state.clone();
     again.rebuild_indexes();
     if again != *state {
         broken.push(("I9", format!("the indexes are not what the entities say: {}", state.index_difference(&again))));
+    }
+    if state.roster.is_of(pack) && !state.roster.says_the_same(&Roster::of(pack, &state.agents)) {
+        broken.push(("I9", "who is free is not what the agents' states say".into()));
     }
 }
 
@@ -130,5 +159,54 @@ fn unsettled_have_timers(state: &State, broken: &mut Vec<Broken>) {
         if !s.is_dead() && !in_lane {
             broken.push(("I10", format!("send {} is in no lane", s.id)));
         }
+    }
+}
+
+/// I15, over the events of a whole life: a clock warns and is breached at most once, and never before its time.
+#[derive(Clone, Debug, Default)]
+pub struct ClockWatch {
+    clocks: BTreeMap<(ConvId, bool), Watched>,
+    /// How many were breached.
+    pub breached: usize,
+}
+
+/// One clock: the time until it is due, where that is known, and what it did.
+#[derive(Clone, Copy, Debug, Default)]
+struct Watched {
+    due: Option<Timestamp>,
+    warned: bool,
+    breached: bool,
+}
+
+impl ClockWatch {
+    /// Watches the next event, which was decided at `now`.
+    pub fn see(&mut self, now: Timestamp, event: &Public) -> Option<Broken> {
+        match event {
+            Public::ClockSet { conv, due, .. } => {
+                self.clocks.insert((*conv, false), Watched { due: Some(*due), ..Watched::default() });
+            }
+            Public::ResolutionDue { conv, due, .. } => self.clocks.entry((*conv, true)).or_default().due = *due,
+            Public::ResolutionStopped { conv, .. } => self.clocks.entry((*conv, true)).or_default().due = None,
+            Public::Closed { conv, .. } => drop(self.clocks.remove(&(*conv, true))),
+            // Deadlines from before come early then, by as much as nobody can tell.
+            Public::TimeSetBack { .. } => self.clocks.values_mut().for_each(|k| k.due = Some(Timestamp(i64::MIN))),
+            Public::ClockWarned { conv, clock } => {
+                let k = self.clocks.entry((*conv, *clock == ClockKind::Resolution)).or_default();
+                if k.warned || k.breached || k.due.is_none() {
+                    return Some(("I15", format!("{conv}: a clock warned at {now} that had warned, or did not run")));
+                }
+                k.warned = true;
+            }
+            Public::ClockBreached { conv, clock, .. } => {
+                let k = self.clocks.entry((*conv, *clock == ClockKind::Resolution)).or_default();
+                if k.breached || k.due.is_none_or(|due| now < due) {
+                    return Some(("I15", format!("{conv}: a clock was breached at {now}, early or again: {k:?}")));
+                }
+                k.breached = true;
+                self.breached += 1;
+            }
+            _ => {}
+        }
+        None
     }
 }

@@ -14,6 +14,7 @@ pub mod pack;
 mod rules;
 pub mod state;
 pub mod trial;
+pub mod waiting;
 
 pub use decide::{Decision, Input, Verdict, decide};
 pub use event::Event;

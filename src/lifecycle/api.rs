@@ -24,6 +24,7 @@ use switchboard_envelope::{Action, Actor, Address, BlobRef, Command, Inbound, MA
 use switchboard_routing_rules::event::{Event, KeyHash};
 use switchboard_routing_rules::ids::ConvId;
 use switchboard_routing_rules::pack::ConvStatus;
+use switchboard_routing_rules::waiting::{self, Waiting};
 use switchboard_routing_rules::{RulePack, State};
 use tokio::sync::broadcast;
 
@@ -133,6 +134,12 @@ impl Backend for Api {
 
     fn command_key(&self, id: &str) -> KeyHash {
         self.current().1.hash("input", &[id])
+    }
+
+    async fn waiting(&self, conversation: ConvId) -> Result<Option<Waiting>, LogError> {
+        let (_, state) = self.current();
+        let pack = self.pack(&state.pack).await?;
+        Ok(pack.and_then(|pack| waiting::why(&state, &pack, conversation)))
     }
 
     fn state(&self) -> Arc<StateView> {

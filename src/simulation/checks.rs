@@ -11,13 +11,15 @@ use switchboard_envelope::Inbound;
 use switchboard_routing_rules::decide::CLOCK_AHEAD_MS;
 use switchboard_routing_rules::event::{DeadReason, Event, Private, Public};
 use switchboard_routing_rules::ids::{ConvId, MessageId};
-use switchboard_routing_rules::invariants::check_invariants;
+use switchboard_routing_rules::invariants::{Broken, ClockWatch, check_invariants};
 use switchboard_routing_rules::state::State;
 
 /// Everything that LOG says, in order.
 struct Story {
     events: Vec<Event>,
     folded: State,
+    /// What broke a promise while it was told.
+    broken: Option<Broken>,
 }
 
 pub(super) async fn check(world: &World, seq: Seq, live: &State) -> Result<(), String> {
@@ -34,7 +36,8 @@ pub(super) async fn check(world: &World, seq: Seq, live: &State) -> Result<(), S
     i6_no_deadline_is_forgotten(live)?;
     i11_state_is_the_fold(seq, live, &story)?;
     i12_every_send_ends(live, &story)?;
-    i13_a_cut_log_is_rebased(world, &story)
+    i13_a_cut_log_is_rebased(world, &story)?;
+    story.broken.map_or(Ok(()), |(id, what)| Err(format!("{id}: {what}")))
 }
 
 /// The ids of messages that IN holds, and of those that LOG holds.
@@ -60,7 +63,8 @@ pub(super) async fn tell(world: &World) -> Result<(), String> {
 
 async fn read(log: &Arc<dyn Log>) -> Result<Story, String> {
     let codec = Codec::new(log.clone());
-    let mut story = Story { events: vec![], folded: State::new(SALT) };
+    let mut story = Story { events: vec![], folded: State::new(SALT), broken: None };
+    let mut clocks = ClockWatch::default();
     let mut at = 0;
     loop {
         let frames = log.read_log(at, 500).await.map_err(|e| e.to_string())?;
@@ -69,6 +73,8 @@ async fn read(log: &Arc<dyn Log>) -> Result<Story, String> {
         for frame in &frames {
             for event in codec.decode(frame).await.map_err(|e| format!("I11: frame {}: {e}", frame.seq))? {
                 story.folded.apply(&event);
+                let broken = clocks.see(story.folded.now, &event.public);
+                story.broken = story.broken.or(broken);
                 story.events.push(event);
             }
         }

@@ -36,13 +36,22 @@ static STARTS: AtomicU64 = AtomicU64::new(1);
 
 const PACK: &str = r#"
 queues:
-  everyone: { offer: { timeout: 30s }, reopen: 1h }
-  direct: { sla: { first_response: 10m, warn: 80% } }
+  everyone: { offer: { timeout: 30s }, reopen: 1h, sticky: 1d, overflow: [{ after: 10m, priority: high }] }
+  direct:
+    skills: { direct: 2 }
+    strategy: longest_idle
+    wrap_up: 20s
+    limit: { waiting: 4, queue: everyone }
+    overflow: [{ after: 3m, skills: [] }]
+    hours: long
+    sla: { first_response: 10m, next_response: 30m, resolution: 40m, warn: 80%, on_warn: { priority: high }, on_breach: { queue: everyone, priority: urgent } }
+hours: { long: { week: { mon-sun: "08:00-07:30" } } }
+presence: { grace: 30s, lapses: 2 }
 agents:
-  ann: { name: Ann, capacity: 3 }
-  bob: { name: Bob, capacity: 2 }
+  ann: { name: Ann, capacity: 3, skills: { direct: 2 } }
+  bob: { name: Bob, capacity: 2, skills: { direct: 1 } }
 replies:
-  refund: "We will look at it."
+  refund: "We will look at it; you are {{ queue.place }}, {{ queue.wait }}."
 budget: { conversation: 50, address: 500 }
 rules:
   - name: Refunds

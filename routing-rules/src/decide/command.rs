@@ -387,6 +387,7 @@ impl<'a> Draft<'a> {
             return Err(refuse(409, "closed", "the conversation is closed"));
         }
         self.withdraw_offer(&c);
+        self.stop_resolution(c.id);
         self.emit(Public::Snoozed { conv: c.id, until });
         self.somebody_freed();
         Ok(done(200, [("conversation", c.id.to_string())]))

@@ -2,9 +2,10 @@
 
 use super::assign::Entry;
 use super::{Draft, PENDING_MS, REOPEN_MS};
-use crate::event::{DecidedMessage, NoReply, Private, Public, Why};
+use crate::event::{Considered, DecidedMessage, NoReply, Private, Public, Why};
 use crate::ids::{ContactId, ConvId, MessageId};
-use crate::pack::{AgentChoice, ConvStatus, Notify, RunOutcome, RunReply, SeenMessage, SeenState, SetTarget};
+use crate::pack::standing::fill_in;
+use crate::pack::{AgentChoice, ConvStatus, Notify, RunOutcome, RunReply, SeenMessage, SeenState, SetTarget, Skills};
 use crate::state::{Conversation, day};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -277,6 +278,7 @@ impl Draft<'_> {
         if let Some(ms) = outcome.snooze_ms {
             let until = self.now().plus(ms.max(1000));
             self.withdraw_offer(&c);
+            self.stop_resolution(conv);
             self.emit(Public::Snoozed { conv, until });
             self.somebody_freed();
             return Placed::Done;
@@ -305,16 +307,24 @@ impl Draft<'_> {
             Some(AgentChoice::Sticky) => self.sticky_agent(&c),
             None => None,
         };
-        if let Some(agent) = agent
-            && self.assign_if_room(conv, &agent, why.clone())
-        {
-            return;
+        let Some(agent) = agent.filter(|agent| self.can_take(&c, &Skills::new(), agent)) else {
+            return self.queue_by_rules(&c, outcome, why);
+        };
+        if outcome.queue.is_some() {
+            // Where it waits later, and whose clock runs.
+            self.queue_by_rules(&c, outcome, why.clone());
+            self.arrived.remove(&conv);
         }
+        let chosen = Considered { chosen: Some(agent.clone()), ..Considered::default() };
+        self.assign(conv, &agent, why, chosen);
+    }
+
+    fn queue_by_rules(&mut self, c: &Conversation, outcome: &RunOutcome, why: Why) {
         let queue = outcome.queue.clone().or_else(|| c.queue.clone()).or_else(|| self.default_queue());
-        let Some(queue) = queue else { return self.enqueue_default(conv, Why::Default) };
+        let Some(queue) = queue else { return self.enqueue_default(c.id, Why::Default) };
         let entry =
             Entry { queue, skills: outcome.skills.clone(), overflow: outcome.overflow.clone(), since: None, why };
-        self.enqueue(conv, entry);
+        self.enqueue(c.id, entry);
     }
 
     /// The owner of the contact's latest other open conversation on any channel, else who last answered.
@@ -326,6 +336,7 @@ impl Draft<'_> {
             .or_else(|| others().max_by_key(|o| (o.last_out, o.opened_by)))
             .and_then(|o| o.agent.clone())
             .or_else(|| c.agent.clone())
+            .or_else(|| self.state.last_agent(self.state.resolve(c.contact)).cloned())
     }
 
     /// After a wait: to its owner if there is room, else to the head of its queue.
@@ -361,11 +372,13 @@ impl Draft<'_> {
             c.queue.as_ref().and_then(|q| self.pack.queues.get(q)).and_then(|q| q.reopen_ms).unwrap_or(REOPEN_MS);
         let reopen_until = self.now().plus(reopen);
         self.emit(Public::Closed { conv, by, reopen_until });
+        self.wrap_up(&c);
         self.somebody_freed();
     }
 
     pub(super) fn wait_for_customer(&mut self, conv: ConvId) {
         let until = self.now().plus(PENDING_MS);
+        self.stop_resolution(conv);
         self.emit(Public::Pending { conv, until });
         self.somebody_freed();
     }
@@ -378,6 +391,7 @@ impl Draft<'_> {
     }
 
     fn auto_reply(&mut self, conv: ConvId, message: MessageId, m: &Message, reply: &RunReply) {
+        let reply = &self.standing_said(conv, reply);
         let refused = self.auto_reply_refused(conv, m, reply);
         if let Some(why) = refused {
             return self.emit(Public::NotReplied { conv, message, rule: reply.rule.clone(), why });
@@ -387,6 +401,12 @@ impl Draft<'_> {
         let today = day(self.now());
         self.emit(Public::BudgetSpent { identity, day: today });
         self.send(conv, Author::Auto { rule: reply.rule.clone() }, Content::text(text.clone()), None);
+    }
+
+    /// The reply with the place in the queue and the wait, now that they are known.
+    fn standing_said(&mut self, conv: ConvId, reply: &RunReply) -> RunReply {
+        let standing = self.standing(conv);
+        RunReply { text: reply.text.as_ref().map(|t| fill_in(t, &standing)).map_err(Clone::clone), ..reply.clone() }
     }
 
     fn auto_reply_refused(&self, conv: ConvId, m: &Message, reply: &RunReply) -> Option<NoReply> {

@@ -4,9 +4,11 @@
 //! taken by value because a map that nobody else holds is changed in place, and one that somebody holds is copied.
 
 mod assign;
+mod clock;
 mod command;
 mod contact;
 mod mail;
+pub(crate) mod matching;
 mod message;
 mod parts;
 mod sends;
@@ -31,10 +33,8 @@ pub(crate) const DEFAULT_CLOCK_MS: i64 = 4 * 3_600_000;
 pub(crate) const BREACH_AGAIN_MS: i64 = 86_400_000;
 /// A closed conversation reopens within this, unless its queue says otherwise.
 pub(crate) const REOPEN_MS: i64 = 72 * 3_600_000;
-/// An agent who went offline may come back within this before conversations are given back.
-pub(crate) const GRACE_MS: i64 = 60_000;
-/// Offers that may lapse in a row before the agent is away.
-pub(crate) const MAX_LAPSES: u32 = 3;
+/// Assignments of one decision at most; the rest follows by a timer.
+pub(crate) const MOST: usize = 64;
 /// Timers fired, and conversations moved, by one decision at most.
 pub(crate) const STEP: usize = 64;
 /// A decision that fires timers, or moves what a pack left behind, begins nothing new beyond this many events: what it
@@ -181,6 +181,8 @@ pub(crate) struct Draft<'a> {
     release: BTreeSet<Name>,
     /// Queues in which somebody may be assigned now.
     assign: BTreeSet<Name>,
+    /// Somebody may have room now, for any queue.
+    freed: bool,
     /// Conversations that came to wait in this decision.
     arrived: BTreeSet<ConvId>,
     /// The input was stored before the log was last rebased.
@@ -199,6 +201,7 @@ impl<'a> Draft<'a> {
             ordinal: 0,
             release: BTreeSet::new(),
             assign: BTreeSet::new(),
+            freed: false,
             arrived: BTreeSet::new(),
             before_rebase: false,
             relived: false,
@@ -331,7 +334,7 @@ impl<'a> Draft<'a> {
             self.emit(Public::ChannelHealth { channel, failures: 0, probe_at: None, paused: None });
         }
         self.release.extend(self.state.channels.keys().cloned());
-        self.assign.extend(self.state.queues_in_use().cloned());
+        self.somebody_freed();
         self.move_stranded();
         let gone: Vec<Name> =
             self.state.agents.keys().filter(|a| !self.pack.agents.contains_key(*a)).cloned().collect();

@@ -2,7 +2,7 @@
 
 use super::assign::Entry;
 use super::sends::unsent;
-use super::{CLOCK_AHEAD_MS, Draft, ENOUGH, MAX_LAPSES, STEP};
+use super::{CLOCK_AHEAD_MS, Draft, ENOUGH, STEP};
 use crate::event::{DeadReason, OfferEnd, Presence, Public, Why};
 use crate::ids::{ConvId, MessageId};
 use crate::pack::ConvStatus;
@@ -32,7 +32,13 @@ impl Draft<'_> {
                 Timer::Agent(agent) => {
                     self.cause = format!("timer:{agent}:{}", at.0);
                     self.ordinal = 0;
-                    self.give_back(&agent);
+                    self.agent_due(&agent);
+                }
+                Timer::Assign => {
+                    self.cause = format!("timer:assign:{}", at.0);
+                    self.ordinal = 0;
+                    self.emit(Public::AssignAgain { at: None });
+                    self.somebody_freed();
                 }
                 Timer::Channel(channel) => self.probe_due(&channel),
                 Timer::Join(key) => {
@@ -84,16 +90,13 @@ impl Draft<'_> {
         if c.offer.as_ref().is_some_and(|o| o.expires <= now) {
             self.offer_lapsed(&c);
         }
-        self.clock_due(id, now);
+        self.clock_due(id);
+        self.resolution_due(id);
         self.overflow_due(id, now);
         let Some(c) = self.conv(id) else { return };
         if c.status == ConvStatus::Queued && c.declines().any(|(_, at)| at.plus(DECLINE_MEMORY_MS) <= now) {
             self.emit(Public::DeclinesForgotten { conv: id, before: now.plus(-DECLINE_MEMORY_MS) });
             self.assign.extend(c.queue.clone());
-        }
-        if c.resolution_due.is_some_and(|t| t <= now) {
-            self.emit(Public::ResolutionDue { conv: id, due: None });
-            self.breach(&c, c.clock.as_ref().map_or(crate::event::ClockKind::Waiting, |k| k.kind));
         }
     }
 
@@ -106,7 +109,12 @@ impl Draft<'_> {
                 let reopen_until = self.now().plus(3_600_000);
                 self.emit(Public::Closed { conv: c.id, by: None, reopen_until });
             }
-            ConvStatus::Closed => self.emit(Public::Forgotten { conv: c.id }),
+            ConvStatus::Closed => {
+                let sticky = c.queue.as_ref().and_then(|q| self.pack.queues.get(q)).and_then(|q| q.sticky_ms);
+                let until = c.agent.as_ref().and(c.last_out).zip(sticky).map(|(at, ms)| at.plus(ms));
+                let sticky_until = until.filter(|at| *at > self.now());
+                self.emit(Public::Forgotten { conv: c.id, sticky_until });
+            }
             ConvStatus::Queued | ConvStatus::Offered | ConvStatus::Assigned => {}
         }
     }
@@ -116,7 +124,7 @@ impl Draft<'_> {
         self.end_offer(c, OfferEnd::TimedOut);
         let count = self.state.agents.get(&offer.agent).map_or(0, |a| a.lapses) + 1;
         self.emit(Public::Lapsed { agent: offer.agent.clone(), count });
-        if count >= MAX_LAPSES {
+        if count >= self.pack.absence.lapses {
             self.set_presence(&offer.agent, Presence::Away, true);
         }
     }
@@ -128,16 +136,6 @@ impl Draft<'_> {
         self.somebody_freed();
         self.arrived.insert(c.id);
         self.assign.extend(c.queue.clone());
-    }
-
-    fn clock_due(&mut self, id: ConvId, now: Timestamp) {
-        let Some(c) = self.conv(id) else { return };
-        let Some(clock) = c.clock.clone().filter(|k| c.is_ours() && k.next <= now) else { return };
-        if clock.due <= now {
-            self.breach(&c, clock.kind);
-        } else {
-            self.emit(Public::ClockWarned { conv: id, clock: clock.kind });
-        }
     }
 
     fn overflow_due(&mut self, id: ConvId, now: Timestamp) {

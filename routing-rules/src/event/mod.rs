@@ -233,6 +233,9 @@ pub enum Public {
     /// It leaves the state; history keeps it.
     Forgotten {
         conv: ConvId,
+        /// Until then the contact's next conversation prefers the agent of this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sticky_until: Option<Timestamp>,
     },
     ClockSet {
         conv: ConvId,
@@ -253,9 +256,22 @@ pub enum Public {
         clock: ClockKind,
         again: Timestamp,
     },
+    /// The clock of a breached conversation was looked at again.
+    StillBreached {
+        conv: ConvId,
+        clock: ClockKind,
+        again: Timestamp,
+    },
     ResolutionDue {
         conv: ConvId,
         due: Option<Timestamp>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        warn_at: Option<Timestamp>,
+    },
+    /// Nobody of ours is expected to act: so much open time is left.
+    ResolutionStopped {
+        conv: ConvId,
+        left: i64,
     },
     Notified {
         conv: ConvId,
@@ -422,6 +438,15 @@ pub enum Public {
         agent: Name,
         count: u32,
     },
+    /// An agent finishes what they closed, or is done with that.
+    WrapUp {
+        agent: Name,
+        until: Option<Timestamp>,
+    },
+    /// More could be assigned than one decision may: it goes on then.
+    AssignAgain {
+        at: Option<Timestamp>,
+    },
 
     /// Customer's client confirmed pushed messages up to this sequence.
     Confirmed {
@@ -475,12 +500,14 @@ impl Public {
             | P::Snoozed { conv, .. }
             | P::Closed { conv, .. }
             | P::Reopened { conv, .. }
-            | P::Forgotten { conv }
+            | P::Forgotten { conv, .. }
             | P::ClockSet { conv, .. }
             | P::ClockStopped { conv }
             | P::ClockWarned { conv, .. }
             | P::ClockBreached { conv, .. }
             | P::ResolutionDue { conv, .. }
+            | P::ResolutionStopped { conv, .. }
+            | P::StillBreached { conv, .. }
             | P::Notified { conv, .. }
             | P::NoteAdded { conv, .. }
             | P::SendQueued { conv, .. }

@@ -53,6 +53,8 @@ pub enum PassedOver {
     },
     MissingSkill(Name),
     Declined,
+    /// They finish what they closed.
+    WrappingUp,
     /// Another agent was preferred by the strategy.
     LessPreferred,
 }
@@ -107,6 +109,7 @@ pub enum ClockKind {
     NextResponse,
     /// The default clock of a queue without an SLA.
     Waiting,
+    Resolution,
 }
 
 /// Why a send ended without being accepted.

@@ -80,6 +80,13 @@ impl Hours {
         reached.max(from.plus(i64::from(ADD_DAYS) * 86_400_000))
     }
 
+    /// The open time between two moments, in milliseconds.
+    #[must_use]
+    pub fn open_time_between(&self, from: Timestamp, to: Timestamp) -> i64 {
+        let within = self.openings(from, ADD_DAYS).take_while(|(start, _)| *start < to);
+        within.map(|(start, end)| end.min(to).since(start.max(from)).max(0)).sum()
+    }
+
     /// Openings in order, beginning with what may still run from the day before `from`.
     fn openings(&self, from: Timestamp, days: u32) -> impl Iterator<Item = (Timestamp, Timestamp)> + '_ {
         let today = self.zone.to_datetime(from.to_jiff()).date();

@@ -7,7 +7,7 @@ use super::read::{check_id, keys, list, named, short};
 use super::refs::{Known, Refs};
 use super::template::{self, Template};
 use super::yaml::{self, Node};
-use super::{Agent, Budget, Environment, Loaded, Name, Queue, RulePack, blob};
+use super::{Absence, Agent, Budget, Environment, Loaded, Name, Queue, RulePack, blob};
 use crate::rules::{Actions, MAX_PATTERNS, Rule, RuleIndex, link, read_default, read_rule, warnings};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use std::collections::BTreeMap;
@@ -21,13 +21,14 @@ const MAX_RULES: usize = 10_000;
 const MAX_NAMED: usize = 5_000;
 
 pub(crate) const TOP: &[&str] =
-    &["zone", "queues", "agents", "hours", "rotations", "replies", "budget", "rules", "default"];
+    &["zone", "queues", "agents", "hours", "rotations", "replies", "budget", "presence", "rules", "default"];
 
 /// The trees of all files, joined.
 #[derive(Default)]
 struct Merged<'a> {
     zone: Option<&'a Node>,
     budget: Option<&'a Node>,
+    presence: Option<&'a Node>,
     default: Option<&'a Node>,
     queues: Vec<(&'a Place, &'a str, &'a Node)>,
     agents: Vec<(&'a Place, &'a str, &'a Node)>,
@@ -112,7 +113,12 @@ pub(super) fn sources(
 impl<'a> Merged<'a> {
     fn join(&mut self, tree: &'a Node, sink: &mut Sink) {
         let Some(keys) = keys(tree, "a pack", TOP, sink) else { return };
-        for (key, slot) in [("zone", &mut self.zone), ("budget", &mut self.budget), ("default", &mut self.default)] {
+        for (key, slot) in [
+            ("zone", &mut self.zone),
+            ("budget", &mut self.budget),
+            ("presence", &mut self.presence),
+            ("default", &mut self.default),
+        ] {
             let Some(node) = keys.get(key) else { continue };
             if let Some(first) = slot {
                 let hint = format!("it is already at {}; keep one", first.at);
@@ -160,9 +166,10 @@ impl<'a> Merged<'a> {
         let hours: BTreeMap<Name, Hours> = unique(&self.hours, &mut people, |p, _, n| p.hours(n, &zone, &zones));
         let rotations: BTreeMap<Name, Rotation> = unique(&self.rotations, &mut people, |p, _, n| p.rotation(n, &zone));
         let replies: Replies = unique(&self.replies, &mut people, |p, _, n| {
-            template::read(n, "a reply", p.sink, p.refs).map(|t| (n.at.clone(), t))
+            template::read(n, template::REPLY, p.sink, p.refs).map(|t| (n.at.clone(), t))
         });
         let budget = self.budget.map_or_else(Budget::default, |n| people.budget(n));
+        let absence = self.presence.map_or_else(Absence::default, |n| people.absence(n));
         let rules = self.rules(sink, &mut refs);
         let default = self.default_actions(here, sink, &mut refs);
         if !sink.unreadable {
@@ -178,6 +185,7 @@ impl<'a> Merged<'a> {
             rotations,
             replies: replies.iter().map(|(id, (_, t))| (id.clone(), t.clone())).collect(),
             budget,
+            absence,
             index: RuleIndex::new(&rules),
             rules,
             default: default.unwrap_or_default(),

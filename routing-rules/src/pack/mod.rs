@@ -12,6 +12,7 @@ pub(crate) mod refs;
 mod schema;
 #[cfg(test)]
 mod schema_tests;
+pub(crate) mod standing;
 pub(crate) mod template;
 mod testing;
 mod types;
@@ -21,6 +22,7 @@ pub use check::{Actual, Expect};
 pub use hours::{Hours, Rotation};
 pub use problem::{Place, Problem};
 pub use schema::json_schema;
+pub use standing::{about, ordinal};
 pub use testing::{Given, GivenAgent, PackTest};
 pub use types::*;
 
@@ -60,6 +62,7 @@ pub struct RulePack {
     pub(crate) rotations: BTreeMap<Name, Rotation>,
     pub(crate) replies: BTreeMap<Name, template::Template>,
     pub(crate) budget: Budget,
+    pub(crate) absence: Absence,
     pub(crate) rules: Vec<Rule>,
     pub(crate) index: RuleIndex,
     pub(crate) default: Actions,
@@ -148,6 +151,15 @@ impl RulePack {
         match self.hours.get(hours) {
             Some(h) => h.add_open_time(from, ms),
             None => from.plus(ms.max(0)),
+        }
+    }
+
+    /// The open time between two moments, in milliseconds. Hours that the pack does not know are always open.
+    #[must_use]
+    pub fn open_time_between(&self, hours: &str, from: Timestamp, to: Timestamp) -> i64 {
+        match self.hours.get(hours) {
+            Some(h) => h.open_time_between(from, to),
+            None => to.since(from).max(0),
         }
     }
 

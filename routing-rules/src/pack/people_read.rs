@@ -7,14 +7,15 @@ use super::read::{
 };
 use super::refs::{Kind, Refs};
 use super::yaml::{Node, Value};
-use super::{Agent, Breach, Budget, Notify, OverflowStep, Priority, Queue, Skills, Sla, Strategy};
+use super::{Absence, Agent, Breach, Budget, Limit, Notify, OverflowStep, Priority, Queue, Skills, Sla, Strategy};
 use crate::pack::hours::{Hours, Members, Opening, Rotation};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 pub(crate) const PRIORITIES: &[&str] = &["low", "normal", "high", "urgent"];
 const STRATEGIES: &[&str] = &["round_robin", "least_loaded", "longest_idle"];
-const QUEUE_KEYS: &[&str] = &["skills", "sla", "hours", "strategy", "sticky", "offer", "ageing", "overflow", "reopen"];
-const SLA_KEYS: &[&str] = &["first_response", "next_response", "resolution", "warn", "on_breach"];
+const QUEUE_KEYS: &[&str] =
+    &["skills", "sla", "hours", "strategy", "sticky", "offer", "ageing", "overflow", "reopen", "wrap_up", "limit"];
+const SLA_KEYS: &[&str] = &["first_response", "next_response", "resolution", "warn", "on_warn", "on_breach"];
 /// The share of the time after which a warning is given when the queue does not say.
 const DEFAULT_WARN: u8 = 80;
 /// Capacity of an agent who does not say, in hundredths.
@@ -51,6 +52,8 @@ impl PeopleReader<'_> {
         if let Some(n) = keys.get("overflow") {
             queue.overflow = self.overflow(n);
         }
+        queue.wrap_up_ms = keys.get("wrap_up").and_then(|n| duration(n, "`wrap_up`", SECOND, self.sink));
+        queue.limit = keys.get("limit").and_then(|n| self.limit(n));
         queue.reopen_ms = keys.get("reopen").and_then(|n| duration(n, "`reopen`", 0, self.sink));
         queue
     }
@@ -102,8 +105,11 @@ impl PeopleReader<'_> {
         if let Some(n) = keys.get("warn") {
             sla.warn_percent = percent(n, "a share of the time", self.sink).unwrap_or(DEFAULT_WARN);
         }
+        if let Some(n) = keys.get("on_warn") {
+            sla.on_warn = self.breach(n, "on_warn");
+        }
         if let Some(n) = keys.get("on_breach") {
-            sla.on_breach = self.breach(n);
+            sla.on_breach = self.breach(n, "on_breach");
         }
         if !["first_response", "next_response", "resolution"].iter().any(|k| keys.has(k)) {
             let hint = "write `first_response: 15m`, `next_response: 1h` or `resolution: 8h`";
@@ -112,8 +118,8 @@ impl PeopleReader<'_> {
         sla
     }
 
-    fn breach(&mut self, node: &Node) -> Breach {
-        let Some(keys) = keys(node, "on_breach", &["priority", "queue", "notify"], self.sink) else {
+    fn breach(&mut self, node: &Node, what: &str) -> Breach {
+        let Some(keys) = keys(node, what, &["priority", "queue", "notify"], self.sink) else {
             return Breach::default();
         };
         Breach {
@@ -137,6 +143,31 @@ impl PeopleReader<'_> {
 
     pub(crate) fn priority(&mut self, node: &Node) -> Option<Priority> {
         word(node, "a priority", PRIORITIES, self.sink).and_then(Priority::parse)
+    }
+
+    fn limit(&mut self, node: &Node) -> Option<Limit> {
+        let keys = keys(node, "a limit", &["waiting", "queue"], self.sink)?;
+        let (Some(waiting), Some(queue)) = (keys.get("waiting"), keys.get("queue")) else {
+            let hint = "write `limit: { waiting: 100, queue: everyone }`";
+            self.sink.error(keys.at, "a limit needs `waiting` and `queue`", hint);
+            return None;
+        };
+        Some(Limit {
+            waiting: whole(waiting, "how many may wait", 1..=10_000_000, self.sink)?,
+            queue: self.name(queue, Kind::Queue, "a queue")?,
+        })
+    }
+
+    pub(crate) fn absence(&mut self, node: &Node) -> Absence {
+        let mut absence = Absence::default();
+        let Some(keys) = keys(node, "presence", &["grace", "lapses"], self.sink) else { return absence };
+        if let Some(ms) = keys.get("grace").and_then(|n| duration(n, "`grace`", 0, self.sink)) {
+            absence.grace_ms = ms;
+        }
+        if let Some(n) = keys.get("lapses").and_then(|n| whole(n, "a number of offers", 1..=1_000, self.sink)) {
+            absence.lapses = n;
+        }
+        absence
     }
 
     fn offer(&mut self, node: &Node) -> Option<i64> {

@@ -50,6 +50,7 @@ fn top(key: &str) -> Value {
         "rotations" => named("rotation"),
         "replies" => named("template"),
         "budget" => closed(&[("conversation", reference("number")), ("address", reference("number"))], &[]),
+        "presence" => closed(&[("grace", reference("duration")), ("lapses", reference("number"))], &[]),
         "rules" => json!({ "type": "array", "items": reference("rule") }),
         _ => reference("default"),
     }
@@ -243,6 +244,7 @@ fn sla() -> Value {
             ("next_response", reference("duration")),
             ("resolution", reference("duration")),
             ("warn", json!({ "type": "string", "pattern": "^[0-9]{1,3}%$" })),
+            ("on_warn", breach.clone()),
             ("on_breach", breach),
         ],
         &[],
@@ -261,6 +263,8 @@ fn queue() -> Value {
             ("ageing", reference("duration")),
             ("overflow", reference("overflow")),
             ("reopen", reference("duration")),
+            ("wrap_up", reference("duration")),
+            ("limit", closed(&[("waiting", reference("number")), ("queue", reference("id"))], &["waiting", "queue"])),
         ],
         &[],
     )

@@ -5,6 +5,7 @@ use super::Name;
 use super::problem::{Place, Sink, nearest, suggestion};
 use super::read::{filled, short};
 use super::refs::{Kind, Refs};
+use super::standing::{Asked, unmarked};
 use super::yaml::Node;
 
 /// The longest text that a template may grow to, in bytes.
@@ -39,6 +40,8 @@ pub(crate) enum Var {
     NextOpen(Name),
     NextOpenDate(Name),
     NextOpenTime(Name),
+    /// Known only once the conversation is placed: a mark stands for it till then.
+    Queue(Asked),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +53,7 @@ enum Filter {
 }
 
 /// Names without a free part, for suggestions and the schema.
-pub(crate) const VARIABLES: [&str; 10] = [
+pub(crate) const VARIABLES: [&str; 13] = [
     "contact.name",
     "contact.first_name",
     "contact.tags",
@@ -60,6 +63,9 @@ pub(crate) const VARIABLES: [&str; 10] = [
     "message.subject",
     "message.from",
     "message.channel",
+    "queue.position",
+    "queue.place",
+    "queue.wait",
     "hours.<id>.next_open",
 ];
 
@@ -127,8 +133,9 @@ impl Template {
         for part in &self.parts {
             match part {
                 Part::Text(t) => out.push_str(t),
+                Part::Fill { var: Var::Queue(asked), .. } => out.push(asked.mark()),
                 Part::Fill { var, filters, written } => {
-                    let value = filters.iter().fold(values.value(var), |v, f| f.apply(v));
+                    let value = filters.iter().fold(values.value(var).map(unmarked), |v, f| f.apply(v));
                     let value = value.ok_or_else(|| format!("`{written}` has no value here"))?;
                     out.push_str(&value);
                 }
@@ -143,7 +150,7 @@ impl Template {
 
 fn push_text(parts: &mut Vec<Part>, text: &str) {
     if !text.is_empty() {
-        parts.push(Part::Text(text.to_owned()));
+        parts.push(Part::Text(unmarked(text.to_owned())));
     }
 }
 
@@ -192,6 +199,10 @@ fn fill(inside: &str) -> Result<Part, (String, String)> {
     }
     let var = variable(name)?;
     let filters = pieces.map(filter).collect::<Result<Vec<_>, _>>()?;
+    if matches!(var, Var::Queue(_)) && !filters.is_empty() {
+        let hint = format!("write {{{{ {name} }}}}; it always has a value");
+        return Err((format!("`{}` takes no filter", short(name)), hint));
+    }
     Ok(Part::Fill { var, filters, written: name.to_owned() })
 }
 
@@ -220,6 +231,9 @@ fn variable(name: &str) -> Result<Var, (String, String)> {
         ["message", "subject"] => Var::MessageSubject,
         ["message", "from"] => Var::MessageFrom,
         ["message", "channel"] => Var::MessageChannel,
+        ["queue", "position"] => Var::Queue(Asked::Position),
+        ["queue", "place"] => Var::Queue(Asked::Place),
+        ["queue", "wait"] => Var::Queue(Asked::Wait),
         ["match", x] => Var::Match((*x).to_owned()),
         ["hours", id, "next_open"] => Var::NextOpen((*id).to_owned()),
         ["hours", id, "next_open_date"] => Var::NextOpenDate((*id).to_owned()),
@@ -303,6 +317,9 @@ pub(crate) struct Captured<'a> {
     pub possible: &'a [&'a str],
 }
 
+/// What [`read`] calls the text of a reply.
+pub(crate) const REPLY: &str = "a reply";
+
 /// Reads a template and checks all of it but `match.<name>`, which depends on who uses it.
 pub(crate) fn read(node: &Node, what: &str, sink: &mut Sink, refs: &mut Refs) -> Option<Template> {
     let source = filled(node, what, sink)?;
@@ -314,6 +331,10 @@ pub(crate) fn read(node: &Node, what: &str, sink: &mut Sink, refs: &mut Refs) ->
         }
     };
     for (var, defaulted, written) in template.vars() {
+        if matches!(var, Var::Queue(_)) && what != REPLY {
+            let hint = "only a reply can say it";
+            sink.error(&node.at, format!("`{written}` is not known before the conversation is placed"), hint);
+        }
         if let Some(id) = var.hours() {
             refs.add(&node.at, Kind::Hours, id);
         }

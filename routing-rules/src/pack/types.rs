@@ -36,7 +36,7 @@ impl Priority {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
     RoundRobin,
@@ -55,7 +55,7 @@ pub struct Queue {
     /// The clock runs only while these hours are open.
     pub hours: Option<Name>,
     pub strategy: Strategy,
-    /// Prefer the contact's last agent this long after the last conversation.
+    /// Prefer the contact's last agent this long after they last answered.
     pub sticky_ms: Option<i64>,
     /// Offers time out after this; `None` assigns without asking.
     pub offer_timeout_ms: Option<i64>,
@@ -64,6 +64,31 @@ pub struct Queue {
     pub overflow: Vec<OverflowStep>,
     /// A new message this long after closing reopens; `None` is the default of 72 hours, `Some(0)` never reopens.
     pub reopen_ms: Option<i64>,
+    /// After a conversation closed its agent is given nothing new for this long.
+    pub wrap_up_ms: Option<i64>,
+    pub limit: Option<Limit>,
+}
+
+/// How many may wait in a queue, and where the next ones wait instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limit {
+    pub waiting: u32,
+    pub queue: Name,
+}
+
+/// How agents' absences are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Absence {
+    /// An agent who went offline may come back within this before conversations are given back.
+    pub grace_ms: i64,
+    /// Offers that may lapse in a row before the agent is away.
+    pub lapses: u32,
+}
+
+impl Default for Absence {
+    fn default() -> Absence {
+        Absence { grace_ms: 60_000, lapses: 3 }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,9 +98,11 @@ pub struct Sla {
     pub resolution_ms: Option<i64>,
     /// Percent of the time after which a warning is given.
     pub warn_percent: u8,
+    pub on_warn: Breach,
     pub on_breach: Breach,
 }
 
+/// What is done when a clock warns, or is breached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Breach {
     pub priority: Option<Priority>,

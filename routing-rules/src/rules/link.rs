@@ -83,7 +83,12 @@ fn rotations(pack: &RulePack, actions: &Actions, at: &Place, sink: &mut Sink) {
 /// Where a queue's conversations may move by themselves.
 fn next<'a>(pack: &'a RulePack, queue: &str) -> Vec<&'a str> {
     let Some(q) = pack.queues.get(queue) else { return Vec::new() };
-    targets(&q.overflow).chain(q.sla.on_breach.queue.as_deref()).collect()
+    let limit = q.limit.as_ref().map(|l| l.queue.as_str());
+    targets(&q.overflow)
+        .chain(q.sla.on_warn.queue.as_deref())
+        .chain(q.sla.on_breach.queue.as_deref())
+        .chain(limit)
+        .collect()
 }
 
 fn targets(steps: &[OverflowStep]) -> impl Iterator<Item = &str> {

@@ -4,6 +4,7 @@ use super::Rule;
 use super::action::{Actions, AgentPick, QueuePick};
 use super::seen::{Filling, Seen, Texts};
 use super::sentence::failed;
+use crate::pack::standing::{Standing, fill_in};
 use crate::pack::{AgentChoice, Notify, RulePack, RuleTrace, RunOutcome, RunReply, SeenMessage, SeenState, SetTarget};
 use std::collections::BTreeMap;
 use switchboard_envelope::Timestamp;
@@ -122,7 +123,8 @@ impl RulePack {
     pub fn render(&self, reply: &str, message: &SeenMessage, state: &SeenState) -> Result<String, String> {
         let (texts, out, captures) = (Texts::default(), RunOutcome::default(), BTreeMap::new());
         let seen = Seen { pack: self, message, state, so_far: &out, texts: &texts };
-        self.fill_reply(reply, &seen, &captures)
+        let nobody_waits = Standing { position: Some(1), at_once: true, wait_ms: None };
+        Ok(fill_in(&self.fill_reply(reply, &seen, &captures)?, &nobody_waits))
     }
 
     fn fill_reply(&self, id: &str, seen: &Seen<'_>, captures: &BTreeMap<String, String>) -> Result<String, String> {

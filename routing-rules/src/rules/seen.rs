@@ -191,6 +191,7 @@ impl Values for Filling<'_> {
             Var::MessageSubject => some(m.subject.as_deref()),
             Var::MessageFrom => some(m.from.as_deref()),
             Var::MessageChannel => Some(m.channel.clone()),
+            Var::Queue(asked) => Some(asked.mark().to_string()),
             Var::Match(n) => self.captures.get(n).cloned(),
             // Hours that stay closed for more than a year still give a sentence.
             Var::NextOpen(id) => {

@@ -5,7 +5,7 @@ use super::{
     Channel, ContactPrivate, ConvPrivate, Conversation, Cursor, HeldReceipt, Join, Phase, Rebase, SendPrivate,
     SendState, Settled, State, day, merge_attributes,
 };
-use crate::event::{DeadReason, Event, KeyHash, Private, Public};
+use crate::event::{DeadReason, Event, KeyHash, Presence, Private, Public, status_after};
 use crate::ids::{ContactId, ConvId, MessageId};
 use crate::pack::{ConvStatus, Name, Priority};
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,15 +51,21 @@ impl State {
             Public::PresenceChanged { agent, presence, at, lapsed } => {
                 let (presence, at, lapsed) = (*presence, *at, *lapsed);
                 self.edit_agent(agent, |a| {
+                    if presence == Presence::Available && a.presence != presence {
+                        a.idle_since = at;
+                    }
                     a.presence = presence;
                     a.since = at;
                     a.grace_until = None;
+                    a.wrap_until = None;
                     if !lapsed {
                         a.lapses = 0;
                     }
                 });
             }
             Public::GraceBegan { agent, until } => self.edit_agent(agent, |a| a.grace_until = Some(*until)),
+            Public::WrapUp { agent, until } => self.edit_agent(agent, |a| a.wrap_until = *until),
+            Public::AssignAgain { at } => self.assign_again(*at),
             Public::Lapsed { agent, count } => self.edit_agent(agent, |a| a.lapses = *count),
             Public::Answered { .. }
             | Public::Ignored { .. }
@@ -71,7 +77,14 @@ impl State {
             | Public::NobodyFree { .. }
             | Public::Notified { .. } => {}
             Public::Opened { .. } => self.apply_opened(&event.public, event.private.as_ref()),
-            Public::Forgotten { conv } => self.forget(*conv),
+            Public::Forgotten { conv, sticky_until } => {
+                let known =
+                    self.conversations.get(conv).and_then(|c| Some((self.resolve(c.contact), c.agent.clone()?)));
+                if let (Some((contact, agent)), Some(until)) = (known, sticky_until) {
+                    self.remember_agent(contact, agent, *until);
+                }
+                self.forget(*conv);
+            }
             _ => self.apply_conversation(&event.public, private),
         }
     }
@@ -182,6 +195,8 @@ impl State {
             last_sent: None,
             clock: None,
             resolution_due: None,
+            resolution: None,
+            answered: false,
             wait_until: None,
             cost,
             declined: None,
@@ -198,12 +213,24 @@ impl State {
     fn apply_conversation(&mut self, event: &Public, private: Option<&Private>) {
         let Some(conv) = event.conversation() else { return };
         let now = self.now;
+        let owner = |c: &Arc<Conversation>| c.agent.clone().filter(|_| c.status == ConvStatus::Assigned);
+        let moves = status_after(event).is_some();
+        let before = self.conversations.get(&conv).filter(|_| moves).and_then(owner);
+        let waited = self.conversations.get(&conv).filter(|c| c.queued_at.is_some()).and_then(|c| c.queue.clone());
         self.edit_conversation(conv, |c| fold_conversation(c, event, private, now));
         if let Public::Assigned { agent, .. } = event {
             self.edit_agent(agent, |a| {
                 a.last_assigned = now;
+                a.idle_since = now;
                 a.lapses = 0;
             });
+            if let Some(queue) = waited {
+                self.left_queue(&queue);
+            }
+        }
+        // Whoever had it is done with it.
+        if let Some(agent) = before.filter(|a| self.conversations.get(&conv).and_then(owner).as_ref() != Some(a)) {
+            self.edit_agent(&agent, |a| a.idle_since = now);
         }
     }
 
@@ -304,6 +331,7 @@ impl State {
         self.edit_conversation(*conv, |c| {
             c.last_out = Some(*at);
             c.last_sent = Some(*message);
+            c.answered |= !auto;
             // What a rule says in between takes back nothing that was offered.
             if let (Some(Private::Send { content, .. }), Some(p)) = (private, c.private.as_mut())
                 && (!auto || !content.choices.is_empty())

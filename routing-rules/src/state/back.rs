@@ -38,6 +38,9 @@ impl Back {
             self.at(due);
             self.at(next);
         }
+        if let Some(resolution) = &mut c.resolution {
+            self.maybe(&mut resolution.warn_at);
+        }
         if let Some(offer) = &mut c.offer {
             self.at(&mut offer.expires);
         }
@@ -65,7 +68,9 @@ impl Back {
     fn agent(&self, a: &mut AgentState) {
         self.at(&mut a.since);
         self.at(&mut a.last_assigned);
+        self.at(&mut a.idle_since);
         self.maybe(&mut a.grace_until);
+        self.maybe(&mut a.wrap_until);
     }
 
     fn channel(&self, c: &mut Channel) {
@@ -98,6 +103,21 @@ impl State {
         each(&mut self.held, |h| back.at(&mut h.at));
         each(&mut self.agents, |a| back.agent(a));
         each(&mut self.channels, |c| back.channel(c));
+        self.last_agents = std::mem::take(&mut self.last_agents)
+            .into_iter()
+            .map(|(contact, (agent, mut until))| {
+                back.at(&mut until);
+                (contact, (agent, until))
+            })
+            .collect();
+        self.paces = std::mem::take(&mut self.paces)
+            .into_iter()
+            .map(|(queue, mut pace)| {
+                back.at(&mut pace.last);
+                (queue, pace)
+            })
+            .collect();
+        back.maybe(&mut self.assign_at);
         self.dups.set_back(to);
         for ((spent, identity), n) in std::mem::take(&mut self.budgets) {
             *self.budgets.entry((spent.min(day(to)), identity)).or_insert(0) += n;

@@ -1,7 +1,7 @@
 //! What one event does to one conversation.
 
-use super::{Clock, ConvPrivate, Conversation, MAX_QUOTE, Offer, Parent};
-use crate::event::{OfferEnd, Private, Public};
+use super::{Clock, ConvPrivate, Conversation, MAX_QUOTE, Offer, Parent, Resolution};
+use crate::event::{ClockKind, OfferEnd, Private, Public, Why};
 use crate::pack::ConvStatus;
 use std::sync::Arc;
 use switchboard_envelope::{Quote, Timestamp};
@@ -41,6 +41,15 @@ pub(super) fn fold_conversation(c: &mut Conversation, event: &Public, private: O
             c.clock = Some(Clock { kind: *clock, due: *due, warned: warn_at.is_none(), breached: false, next });
         }
         Public::ClockStopped { .. } => c.clock = None,
+        Public::ClockWarned { clock: ClockKind::Resolution, .. } => {
+            let r = c.resolution.get_or_insert_default();
+            (r.warned, r.warn_at) = (true, None);
+        }
+        Public::ClockBreached { clock: ClockKind::Resolution, .. } => {
+            let r = c.resolution.get_or_insert_default();
+            (r.breached, r.warned, r.warn_at) = (true, true, None);
+            c.resolution_due = None;
+        }
         Public::ClockWarned { .. } => {
             if let Some(clock) = &mut c.clock {
                 clock.warned = true;
@@ -54,14 +63,28 @@ pub(super) fn fold_conversation(c: &mut Conversation, event: &Public, private: O
                 clock.next = *again;
             }
         }
-        Public::ResolutionDue { due, .. } => c.resolution_due = *due,
+        Public::StillBreached { again, .. } => {
+            if let Some(clock) = &mut c.clock {
+                clock.next = *again;
+            }
+        }
+        Public::ResolutionDue { due, warn_at, .. } => {
+            c.resolution_due = *due;
+            let r = c.resolution.get_or_insert_default();
+            (r.left, r.warn_at, r.closed) = (None, *warn_at, false);
+        }
+        Public::ResolutionStopped { left, .. } => {
+            c.resolution_due = None;
+            let r = c.resolution.get_or_insert_default();
+            (r.left, r.warn_at) = (Some(*left), None);
+        }
         _ => {}
     }
 }
 
 fn fold_place(c: &mut Conversation, event: &Public, now: Timestamp) {
     match event {
-        Public::Queued { queue, since, entered, skills, overflow, ageing, .. } => {
+        Public::Queued { queue, since, entered, skills, overflow, ageing, why, .. } => {
             if c.queue.as_ref() != Some(queue) || c.entered_at != Some(*entered) {
                 c.step = 0;
                 c.relaxed = None;
@@ -76,6 +99,12 @@ fn fold_place(c: &mut Conversation, event: &Public, now: Timestamp) {
             c.overflow = overflow.as_slice().into();
             c.ageing = *ageing;
             c.wait_until = None;
+            // Whoever gave it away is asked last, and not at once.
+            if *why == Why::Transferred
+                && let Some(agent) = c.agent.take()
+            {
+                c.declined.get_or_insert_default().insert(agent, now);
+            }
         }
         Public::Relaxed { step, skills, .. } => {
             c.step = step.saturating_add(1);
@@ -127,6 +156,7 @@ fn fold_place(c: &mut Conversation, event: &Public, now: Timestamp) {
             leave_queue(c);
             c.clock = None;
             c.resolution_due = None;
+            c.resolution = Some(Box::new(Resolution { closed: true, ..Resolution::default() }));
             c.wait_until = Some(*reopen_until);
         }
         Public::Reopened { .. } => {

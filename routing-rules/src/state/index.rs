@@ -1,9 +1,9 @@
 //! The indexes: each is a function of one entity, so an edit removes what the old entity gave and adds what the new one
 //! gives. [`State::rebuild_indexes`] makes them from nothing, and the invariants compare.
 
-use super::{AgentState, Channel, Conversation, Join, Phase, SendState, State, Timer, WaitKey, day};
+use super::{AgentState, Channel, Conversation, Join, Phase, Roster, SendState, State, Timer, WaitClass, WaitKey, day};
 use crate::event::KeyHash;
-use crate::ids::{ConvId, MessageId, OfferId};
+use crate::ids::{ContactId, ConvId, MessageId, OfferId};
 use crate::pack::Name;
 use imbl::{OrdMap, OrdSet};
 use std::sync::Arc;
@@ -13,11 +13,13 @@ use switchboard_envelope::Timestamp;
 pub(super) const RECEIPT_MS: i64 = 6 * 86_400_000;
 /// How long a held receipt waits for its message.
 const HELD_MS: i64 = 3_600_000;
+/// Contacts of whom only the last agent is remembered, at most.
+const LAST_AGENTS: usize = 200_000;
 
 /// What a conversation contributes to the indexes.
 #[derive(PartialEq)]
 struct ConvIndex {
-    wait: Option<(Name, WaitKey)>,
+    wait: Option<(Name, WaitClass, WaitKey)>,
     bearer: Option<Name>,
     cost: u32,
     offer: Option<OfferId>,
@@ -26,7 +28,7 @@ struct ConvIndex {
 
 fn conv_index(c: &Conversation) -> ConvIndex {
     ConvIndex {
-        wait: c.queue.clone().zip(WaitKey::of(c)),
+        wait: WaitKey::of(c).and_then(|key| Some((c.queue.clone()?, WaitClass::of(c), key))),
         bearer: c.bearer().cloned(),
         cost: c.cost,
         offer: c.offer.as_ref().map(|o| o.id),
@@ -63,23 +65,44 @@ impl State {
         if old != new {
             self.unindex_conv(id, &old);
             self.index_conv(id, &new);
+            if (&old.bearer, old.cost) != (&new.bearer, new.cost) {
+                self.unbear(id, &old);
+                self.bear(id, &new);
+            }
         }
     }
 
-    fn unindex_conv(&mut self, id: ConvId, i: &ConvIndex) {
-        if let Some((queue, key)) = &i.wait {
-            let empty = self.waiting.get_mut(queue).is_some_and(|set| {
-                set.remove(key);
-                set.is_empty()
-            });
-            if empty {
-                self.waiting.remove(queue);
-            }
-        }
+    fn unbear(&mut self, id: ConvId, i: &ConvIndex) {
         if let Some(agent) = &i.bearer {
             self.borne.remove(&(agent.clone(), id));
             let cost = i.cost;
             self.edit_agent(agent, |a| a.load = a.load.saturating_sub(cost));
+        }
+    }
+
+    fn bear(&mut self, id: ConvId, i: &ConvIndex) {
+        if let Some(agent) = &i.bearer {
+            self.borne.insert((agent.clone(), id));
+            let cost = i.cost;
+            self.edit_agent(agent, |a| a.load = a.load.saturating_add(cost));
+        }
+    }
+
+    fn unindex_conv(&mut self, id: ConvId, i: &ConvIndex) {
+        if let Some((queue, class, key)) = &i.wait {
+            let empty = self.waiting.get_mut(queue).is_some_and(|classes| {
+                let last = classes.get_mut(class).is_some_and(|set| {
+                    set.remove(key);
+                    set.is_empty()
+                });
+                if last {
+                    classes.remove(class);
+                }
+                classes.is_empty()
+            });
+            if empty {
+                self.waiting.remove(queue);
+            }
         }
         if let Some(offer) = i.offer {
             self.offers.remove(&offer);
@@ -90,13 +113,8 @@ impl State {
     }
 
     fn index_conv(&mut self, id: ConvId, i: &ConvIndex) {
-        if let Some((queue, key)) = &i.wait {
-            self.waiting.entry(queue.clone()).or_default().insert(*key);
-        }
-        if let Some(agent) = &i.bearer {
-            self.borne.insert((agent.clone(), id));
-            let cost = i.cost;
-            self.edit_agent(agent, |a| a.load = a.load.saturating_add(cost));
+        if let Some((queue, class, key)) = &i.wait {
+            self.waiting.entry(queue.clone()).or_default().entry(class.clone()).or_default().insert(*key);
         }
         if let Some(offer) = i.offer {
             self.offers.insert(offer, id);
@@ -109,7 +127,9 @@ impl State {
     /// A closed conversation leaves the state, unless something of it is unsettled.
     pub(super) fn forget(&mut self, id: ConvId) {
         let Some(c) = self.conversations.get(&id).cloned() else { return };
-        self.unindex_conv(id, &conv_index(&c));
+        let index = conv_index(&c);
+        self.unindex_conv(id, &index);
+        self.unbear(id, &index);
         self.conversations.remove(&id);
         self.by_contact.remove(&(c.contact, id));
         if self.threads.get(&c.thread) == Some(&id) {
@@ -122,14 +142,18 @@ impl State {
     }
 
     pub(super) fn edit_agent(&mut self, name: &str, edit: impl FnOnce(&mut AgentState)) {
-        let mut a = self.agents.get(name).map(|a| (**a).clone()).unwrap_or_default();
-        if let Some(at) = a.grace_until {
-            self.timers.remove(&(at, Timer::Agent(name.to_owned())));
-        }
+        let before = self.agents.get(name).map(|a| (**a).clone()).unwrap_or_default();
+        let mut a = before.clone();
         edit(&mut a);
-        if let Some(at) = a.grace_until {
-            self.timers.insert((at, Timer::Agent(name.to_owned())));
+        if a.next_deadline() != before.next_deadline() {
+            if let Some(at) = before.next_deadline() {
+                self.timers.remove(&(at, Timer::Agent(name.to_owned())));
+            }
+            if let Some(at) = a.next_deadline() {
+                self.timers.insert((at, Timer::Agent(name.to_owned())));
+            }
         }
+        self.roster.note(name, &before, &a);
         self.agents.insert(name.to_owned(), Arc::new(a));
     }
 
@@ -210,6 +234,31 @@ impl State {
         }
     }
 
+    pub(super) fn remember_agent(&mut self, contact: ContactId, agent: Name, until: Timestamp) {
+        if let Some((_, old)) = self.last_agents.insert(contact, (agent, until)) {
+            self.last_agents_order.remove(&(old, contact));
+        }
+        self.last_agents_order.insert((until, contact));
+        while self.last_agents.len() > LAST_AGENTS {
+            let Some(soonest) = self.last_agents_order.get_min().copied() else { break };
+            self.forget_agent(soonest);
+        }
+    }
+
+    fn forget_agent(&mut self, (until, contact): (Timestamp, ContactId)) {
+        self.last_agents_order.remove(&(until, contact));
+        self.last_agents.remove(&contact);
+    }
+
+    pub(super) fn assign_again(&mut self, at: Option<Timestamp>) {
+        if let Some(old) = std::mem::replace(&mut self.assign_at, at) {
+            self.timers.remove(&(old, Timer::Assign));
+        }
+        if let Some(at) = at {
+            self.timers.insert((at, Timer::Assign));
+        }
+    }
+
     pub(super) fn put_join(&mut self, key: KeyHash, join: Join) {
         self.timers.insert((join.until, Timer::Join(key)));
         self.joins.insert(key, Arc::new(join));
@@ -251,6 +300,15 @@ impl State {
                 _ => break,
             }
         }
+        for _ in 0..8 {
+            match self.last_agents_order.get_min() {
+                Some((until, contact)) if *until <= now => {
+                    let oldest = (*until, *contact);
+                    self.forget_agent(oldest);
+                }
+                _ => break,
+            }
+        }
         let today = day(now);
         for _ in 0..8 {
             match self.budgets.get_min() {
@@ -278,6 +336,7 @@ impl State {
             ("threads", self.threads == other.threads),
             ("by_contact", self.by_contact == other.by_contact),
             ("waiting", self.waiting == other.waiting),
+            ("last_agents_order", self.last_agents_order == other.last_agents_order),
             ("borne", self.borne == other.borne),
             ("offers", self.offers == other.offers),
             ("ready", self.ready == other.ready),
@@ -303,8 +362,15 @@ impl State {
         self.providers = OrdMap::new();
         self.held_order = OrdSet::new();
         self.timers = OrdSet::new();
+        self.last_agents_order = self.last_agents.iter().map(|(contact, (_, until))| (*until, *contact)).collect();
+        self.assign_again(self.assign_at);
+        // Made again by who decides next.
+        self.roster = Roster::default();
         for name in self.agents.keys().cloned().collect::<Vec<_>>() {
             self.edit_agent(&name, |a| a.load = 0);
+            if let Some(at) = self.agents.get(&name).and_then(|a| a.next_deadline()) {
+                self.timers.insert((at, Timer::Agent(name)));
+            }
         }
         for name in self.channels.keys().cloned().collect::<Vec<_>>() {
             self.edit_channel(&name, |c| {
@@ -319,7 +385,9 @@ impl State {
         for c in all {
             self.threads.insert(c.thread, c.id);
             self.by_contact.insert((c.contact, c.id));
-            self.index_conv(c.id, &conv_index(&c));
+            let index = conv_index(&c);
+            self.index_conv(c.id, &index);
+            self.bear(c.id, &index);
         }
         for s in self.sends.values().cloned().collect::<Vec<_>>() {
             self.index_send(&s.channel, s.id, &send_index(&s));

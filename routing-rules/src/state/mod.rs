@@ -8,14 +8,18 @@ mod back;
 mod dups;
 mod fold;
 mod index;
+mod line;
 mod model;
+pub(crate) mod roster;
 mod snapshot;
 
 pub use dups::{Dups, day};
+pub use line::{FAR_BACK, Pace};
 pub use model::*;
 pub use snapshot::{SnapshotError, SnapshotParts};
 
 use self::index::RECEIPT_MS;
+use self::roster::Roster;
 use crate::event::KeyHash;
 use crate::ids::{ContactId, ConvId, MessageId, OfferId, Salt};
 use crate::pack::Name;
@@ -87,10 +91,19 @@ pub struct State {
     pub dups: Dups,
     /// Automatic replies a day and address.
     pub budgets: OrdMap<(i64, KeyHash), u32>,
+    /// Who last answered a contact of whom nothing else is left, and until when that counts.
+    pub last_agents: OrdMap<ContactId, (Name, Timestamp)>,
+    /// How fast queues move.
+    pub paces: OrdMap<Name, Pace>,
+    /// More could be assigned than one decision may.
+    pub assign_at: Option<Timestamp>,
+    /// Who is free, for the pack that was decided with last.
+    pub(crate) roster: Roster,
 
     threads: OrdMap<KeyHash, ConvId>,
     by_contact: OrdSet<(ContactId, ConvId)>,
-    waiting: OrdMap<Name, OrdSet<WaitKey>>,
+    waiting: OrdMap<Name, OrdMap<WaitClass, OrdSet<WaitKey>>>,
+    last_agents_order: OrdSet<(Timestamp, ContactId)>,
     borne: OrdSet<(Name, ConvId)>,
     offers: OrdMap<OfferId, ConvId>,
     ready: OrdSet<(Name, Timestamp, MessageId)>,
@@ -126,6 +139,11 @@ impl State {
             quarantine: OrdSet::new(),
             dups: Dups::default(),
             budgets: OrdMap::new(),
+            last_agents: OrdMap::new(),
+            paces: OrdMap::new(),
+            assign_at: None,
+            roster: Roster::default(),
+            last_agents_order: OrdSet::new(),
             threads: OrdMap::new(),
             by_contact: OrdSet::new(),
             waiting: OrdMap::new(),
@@ -200,16 +218,31 @@ impl State {
 
     /// Conversations that wait in a queue, in order.
     pub fn waiting(&self, queue: &str) -> impl Iterator<Item = &WaitKey> {
-        self.waiting.get(queue).into_iter().flat_map(OrdSet::iter)
+        let mut classes: Vec<_> = self.classes(queue).map(|(_, set)| set.iter().peekable()).collect();
+        std::iter::from_fn(move || {
+            let heads = classes.iter_mut().filter_map(|set| Some((*set.peek()?, set)));
+            heads.min_by_key(|(key, _)| *key).and_then(|(_, set)| set.next())
+        })
+    }
+
+    /// Those who wait in a queue by what assignment asks of them.
+    pub fn classes(&self, queue: &str) -> impl Iterator<Item = (&WaitClass, &OrdSet<WaitKey>)> {
+        self.waiting.get(queue).into_iter().flat_map(OrdMap::iter)
     }
 
     #[must_use]
     pub fn depth(&self, queue: &str) -> usize {
-        self.waiting.get(queue).map_or(0, OrdSet::len)
+        self.classes(queue).map(|(_, set)| set.len()).sum()
     }
 
     pub fn queues_in_use(&self) -> impl Iterator<Item = &Name> {
         self.waiting.keys()
+    }
+
+    /// Who answered a contact last, where no conversation of theirs is left to tell.
+    #[must_use]
+    pub fn last_agent(&self, contact: ContactId) -> Option<&Name> {
+        self.last_agents.get(&contact).filter(|(_, until)| self.now < *until).map(|(agent, _)| agent)
     }
 
     /// Conversations that an agent owns or is offered.

@@ -28,6 +28,19 @@ pub struct Clock {
     pub next: Timestamp,
 }
 
+/// The clock of a conversation's resolution, beside when it is due.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Resolution {
+    /// While it stands still: the open time that is left, in milliseconds.
+    pub left: Option<i64>,
+    /// When it warns.
+    pub warn_at: Option<Timestamp>,
+    pub warned: bool,
+    pub breached: bool,
+    /// The conversation was closed; opened again, it begins again.
+    pub closed: bool,
+}
+
 /// What came from the person, absent once erased.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ConvPrivate {
@@ -98,6 +111,12 @@ pub struct Conversation {
     pub last_sent: Option<MessageId>,
     pub clock: Option<Clock>,
     pub resolution_due: Option<Timestamp>,
+    /// What is known of the resolution's clock beside its end.
+    #[serde(default)]
+    pub resolution: Option<Box<Resolution>>,
+    /// One of ours has answered, and not only a rule.
+    #[serde(default)]
+    pub answered: bool,
     /// The end of a pending wait, of a snooze, or of the time in which a closed conversation reopens.
     pub wait_until: Option<Timestamp>,
     /// Load on its bearer, in hundredths of a unit.
@@ -174,7 +193,8 @@ impl Conversation {
             .filter(|_| queued)
             .and_then(|at| self.overflow.get(self.step as usize).map(|s| at.plus(s.after_ms)));
         let declined = self.declines().map(|(_, at)| at).min().filter(|_| queued).map(|at| at.plus(DECLINE_MEMORY_MS));
-        let resolution = self.resolution_due.filter(|_| self.is_open());
+        let warning = self.resolution.as_ref().and_then(|r| r.warn_at);
+        let resolution = self.resolution_due.filter(|_| self.is_open()).map(|due| warning.map_or(due, |w| w.min(due)));
         [clock, offer, step, declined, resolution, self.wait_until].into_iter().flatten().min()
     }
 }
@@ -203,8 +223,22 @@ pub struct AgentState {
     /// Offers that lapsed in a row.
     pub lapses: u32,
     pub last_assigned: Timestamp,
+    /// When they last came, were given a conversation, or were done with one.
+    #[serde(default)]
+    pub idle_since: Timestamp,
+    /// Until then they finish what they closed, and are given nothing new.
+    #[serde(default)]
+    pub wrap_until: Option<Timestamp>,
     /// Derived: hundredths of units borne.
     pub load: u32,
+}
+
+impl AgentState {
+    /// When something must happen to them.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        [self.grace_until, self.wrap_until].into_iter().flatten().min()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -343,22 +377,50 @@ pub struct WaitKey {
     pub conv: ConvId,
 }
 
-/// Without ageing a priority level outweighs any wait.
-const STRICT: i64 = 100_000_000_000_000;
+/// Without `ageing` a level of priority is worth a day of waiting, so that nobody waits for ever behind those who come later.
+const AGEING_MS: i64 = 86_400_000;
 
 impl WaitKey {
-    /// A level of priority counts like `ageing` milliseconds of waiting, so the order of two never changes with time.
+    /// A level of priority counts like `ageing` milliseconds of waiting, so the order of two never changes with time. What is
+    /// normal counts by its age alone, so that queues with another `ageing` compare.
     #[must_use]
     pub fn of(c: &Conversation) -> Option<WaitKey> {
         let since = c.queued_at.filter(|_| c.status == ConvStatus::Queued)?;
-        let level = c.priority as i64;
-        let rank = since.0.saturating_sub(level.saturating_mul(c.ageing.unwrap_or(STRICT)));
+        let level = c.priority as i64 - Priority::Normal as i64;
+        let rank = since.0.saturating_sub(level.saturating_mul(c.ageing.unwrap_or(AGEING_MS)));
         Some(WaitKey { rank, since, conv: c.id })
+    }
+}
+
+/// What makes two that wait in a queue alike to assignment: whoever may take one may take the other, so only the first of them
+/// need be looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WaitClass {
+    /// Wanted beside the queue's.
+    pub skills: Skills,
+    /// Wanted instead of both.
+    pub relaxed: Option<Skills>,
+    pub cost: u32,
+    /// Who declined it lately.
+    pub declined: Vec<Name>,
+}
+
+impl WaitClass {
+    #[must_use]
+    pub fn of(c: &Conversation) -> WaitClass {
+        WaitClass {
+            skills: c.skills.clone(),
+            relaxed: c.relaxed.as_deref().cloned(),
+            cost: c.cost,
+            declined: c.declines().map(|(agent, _)| agent.clone()).collect(),
+        }
     }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Timer {
+    /// Assignment goes on.
+    Assign,
     Conv(ConvId),
     Send(MessageId),
     Agent(Name),

@@ -1,8 +1,8 @@
 //! The state as bytes: a public part, and per contact what came from that person, which the daemon seals.
 
 use super::{
-    AgentState, Channel, Contact, ContactPrivate, ConvPrivate, Conversation, Cursor, Dups, HeldReceipt, Join, Rebase,
-    SendPrivate, SendState, Settled, State,
+    AgentState, Channel, Contact, ContactPrivate, ConvPrivate, Conversation, Cursor, Dups, HeldReceipt, Join, Pace,
+    Rebase, SendPrivate, SendState, Settled, State,
 };
 use crate::event::KeyHash;
 use crate::ids::{ContactId, ConvId, MessageId, Salt};
@@ -51,6 +51,8 @@ struct Head {
     rebased: Option<Rebase>,
     pack: String,
     previous_pack: Option<String>,
+    #[serde(default)]
+    assign_at: Option<Timestamp>,
 }
 
 /// One record of the public part. What a person wrote is not in it: see [`PrivatePart`].
@@ -72,6 +74,8 @@ enum Record<'a> {
     Quarantine(u64),
     Duplicates(u64, i64, Vec<KeyHash>),
     Budget(i64, KeyHash, u32),
+    LastAgent(ContactId, Cow<'a, str>, Timestamp),
+    Pace(Cow<'a, str>, Pace),
 }
 
 /// What came from one person.
@@ -110,6 +114,7 @@ impl State {
             rebased: self.rebased,
             pack: self.pack.clone(),
             previous_pack: self.previous_pack.clone(),
+            assign_at: self.assign_at,
         })))?;
         self.channels.iter().try_for_each(|(n, c)| put(Record::Channel(n.into(), Cow::Borrowed(c))))?;
         self.conversations.values().try_for_each(|c| put(Record::Conversation(Cow::Borrowed(c))))?;
@@ -135,6 +140,8 @@ impl State {
             put(Record::Duplicates(of.0, of.1, ids))?;
         }
         self.budgets.iter().try_for_each(|((day, who), n)| put(Record::Budget(*day, *who, *n)))?;
+        self.last_agents.iter().try_for_each(|(who, (a, until))| put(Record::LastAgent(*who, a.into(), *until)))?;
+        self.paces.iter().try_for_each(|(queue, pace)| put(Record::Pace(queue.into(), *pace)))?;
         Ok(())
     }
 
@@ -230,6 +237,7 @@ impl State {
                 self.rebased = h.rebased;
                 self.pack = h.pack;
                 self.previous_pack = h.previous_pack;
+                self.assign_at = h.assign_at;
             }
             Record::Channel(name, c) => drop(self.channels.insert(name.into_owned(), Arc::new(c.into_owned()))),
             Record::Conversation(c) => drop(self.conversations.insert(c.id, Arc::new(c.into_owned()))),
@@ -245,6 +253,8 @@ impl State {
             Record::Quarantine(seq) => drop(self.quarantine.insert(seq)),
             Record::Duplicates(..) => {}
             Record::Budget(day, who, n) => drop(self.budgets.insert((day, who), n)),
+            Record::LastAgent(who, a, until) => drop(self.last_agents.insert(who, (a.into_owned(), until))),
+            Record::Pace(queue, pace) => drop(self.paces.insert(queue.into_owned(), pace)),
         }
     }
 

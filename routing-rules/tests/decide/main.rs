@@ -2,8 +2,10 @@
 
 mod by_hand;
 mod choices;
+mod clocks;
 mod commands;
 mod life;
+mod queues;
 mod settling;
 mod time;
 mod windows;

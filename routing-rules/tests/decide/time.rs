@@ -25,22 +25,22 @@ fn busy(life: &mut Life) {
     let presence = |agent: &str, p: &str| Action::Presence { agent: agent.into(), presence: p.into() };
     life.asks("1", presence("ann", "available"));
     life.asks("2", presence("bob", "available"));
-    for who in ["a", "b", "c", "d", "e"] {
+    for who in ["a", "b", "c", "d", "e", "g"] {
         life.writes(who, who);
     }
     let to = |life: &Life, who: &str, queue: &str| Action::Transfer {
         conversation: life.conversation_of(who),
         to: switchboard_envelope::Destination::Queue(queue.into()),
     };
-    let transfer = to(life, "a", "asked");
+    let transfer = to(life, "d", "asked");
     life.asks("3", transfer);
-    let offer = life.state.offers().next().expect("an offer").0.to_string();
-    life.asks("4", Action::DeclineOffer { offer });
     let (conversation, until) = (life.conversation_of("b"), life.now.plus(3_600_000));
     life.asks("5", Action::Snooze { conversation, until });
+    let offer = life.state.offers().next().expect("an offer").0.to_string();
+    life.asks("4", Action::DeclineOffer { offer });
     let (_, _, accepted) = life.answers_to("c", "6", "hi");
-    let (_, _, refused) = life.answers_to("d", "7", "hi");
-    life.answers_to("d", "8", "behind it");
+    let (_, _, refused) = life.answers_to("a", "7", "hi");
+    life.answers_to("a", "8", "behind it");
     let first: Vec<String> = life.state.sends.values().filter(|s| s.n == 1).map(|s| s.id.to_string()).collect();
     for send in first.iter().filter(|s| **s != refused && **s != accepted) {
         life.result(send, Outcome::Accepted, false, &[send]);

@@ -12,7 +12,7 @@ fn closed(n: u32, at: i64) -> Vec<Event> {
 }
 
 fn forgotten(n: u32) -> Event {
-    Public::Forgotten { conv: conv(n) }.into()
+    Public::Forgotten { conv: conv(n), sticky_until: None }.into()
 }
 
 /// Conversations 1 and 2 are over since 100, 3 since 900; 4 is closed and may reopen; 5 is open. Contact 2 has a tag.

@@ -10,6 +10,7 @@ use switchboard_envelope::{Address, BlobRef, Command, Timestamp};
 use switchboard_routing_rules::event::{Event, KeyHash, Presence, Reply};
 use switchboard_routing_rules::ids::ConvId;
 use switchboard_routing_rules::pack::{Name, RulePack, Units};
+use switchboard_routing_rules::waiting::Waiting;
 use tokio::sync::broadcast;
 
 /// The router's answer to a command, and the frame that holds it.
@@ -156,6 +157,14 @@ pub trait Backend: Send + Sync + 'static {
     /// What a text costs on a channel before it is sent; `None` where a message is a message.
     fn measure(&self, _channel: &str, _text: &str) -> Option<Measure> {
         None
+    }
+
+    /// Why a conversation waits, as of now; `None` when it does not.
+    ///
+    /// # Errors
+    /// When the pack cannot be read.
+    async fn waiting(&self, _conversation: ConvId) -> Result<Option<Waiting>, LogError> {
+        Ok(None)
     }
 
     /// LOG's first and last sequence.

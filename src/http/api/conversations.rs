@@ -3,7 +3,7 @@
 use super::auth::Caller;
 use super::input::{Fields, LONG, Params, Path, SHORT, cursor};
 use super::table::Posted;
-use super::{ApiState, views};
+use super::{ApiState, views, waiting};
 use crate::history::{Conversation, ConversationFilter};
 use crate::http::problem::Problem;
 use axum::Json;
@@ -85,7 +85,9 @@ pub(super) async fn detail(
     let names = views::Names::of(&state).await;
     let messages: Vec<Value> = latest.items.iter().rev().map(|m| views::message(m, contact.as_ref(), &names)).collect();
     let mut value = views::conversation(&conversation, contact.as_ref(), &state.backend().state());
+    let waits = state.backend().waiting(conversation.id).await?;
     if let Some(map) = value.as_object_mut() {
+        map.insert("waiting".into(), waits.as_ref().map_or(Value::Null, waiting::view));
         map.insert("messages".into(), Value::Array(messages));
     }
     Ok(Json(value))

@@ -1,6 +1,7 @@
 //! Why a message went where it went: the rules run again over what the decision saw, with the pack that decided.
 
 use super::input::{Params, Path};
+use super::waiting::{self, passed_words};
 use super::{ApiState, views};
 use crate::history::{Considering, Facts, Message};
 use crate::http::problem::Problem;
@@ -8,7 +9,7 @@ use axum::Json;
 use axum::extract::State;
 use http::Uri;
 use serde_json::{Map, Value, json};
-use switchboard_routing_rules::event::{NoReply, PassedOver, Why};
+use switchboard_routing_rules::event::{NoReply, Why};
 use switchboard_routing_rules::pack::{ConvStatus, RuleTrace, SeenMessage};
 
 /// `GET /messages/{id}/explain`; the id `last` is the newest message of a customer.
@@ -48,6 +49,14 @@ pub(super) async fn explain(
     };
     let moves = Moves::of(&facts);
     let shown = moves.chosen();
+    // Whether it waits is asked of now, and only of the newest decision: what came of an older one is told by what followed.
+    let waits = state.backend().waiting(message.conversation).await?;
+    let mut told = sentences(&facts, traces.as_deref(), missing, &names);
+    told.extend(waits.iter().flat_map(waiting::sentences));
+    let (rows, others) = match (&waits, shown) {
+        (Some(w), None) => waiting::agents(w),
+        _ => (agents(shown), shown.map_or(0, |c| usize::try_from(c.considered.others).unwrap_or(usize::MAX))),
+    };
     Ok(Json(json!({
         "message": message.id,
         "conversation": message.conversation,
@@ -56,11 +65,12 @@ pub(super) async fn explain(
         "rules": rules(traces.as_deref(), &facts),
         "incomplete": missing,
         "outcome": outcome(&facts),
-        "agents": agents(shown),
-        "others": shown.map_or(0, |c| c.considered.others),
+        "agents": rows,
+        "others": others,
+        "waiting": waits.as_ref().map(waiting::view),
         "later": moves.later.iter().map(|c| later(c)).collect::<Vec<_>>(),
         "facts": seen_facts(&facts, seen.as_ref()),
-        "sentences": sentences(&facts, traces.as_deref(), missing, &names),
+        "sentences": told,
     })))
 }
 
@@ -128,7 +138,10 @@ fn by_hand(why: Option<&Why>) -> bool {
 }
 
 fn later(c: &Considering) -> Value {
-    json!({ "at": c.at, "agent": c.agent, "offered": c.offered, "why": c.why.as_ref().map(views::why_words) })
+    json!({
+        "at": c.at, "agent": c.agent, "offered": c.offered, "why": c.why.as_ref().map(views::why_words),
+        "agents": agents(Some(c)), "others": c.considered.others,
+    })
 }
 
 /// Whether the decision left the conversation where it was.
@@ -152,19 +165,6 @@ fn outcome(facts: &Facts) -> Value {
         "closed": o.closed,
         "snoozed_until": o.snoozed_until,
     })
-}
-
-fn passed_words(why: &PassedOver) -> String {
-    match why {
-        PassedOver::Away => "is away".into(),
-        PassedOver::Offline => "is offline".into(),
-        PassedOver::Capacity { load, capacity } => {
-            format!("has no room: {} of {} units taken", f64::from(*load) / 100.0, f64::from(*capacity) / 100.0)
-        }
-        PassedOver::MissingSkill(skill) => format!("lacks the skill {skill}"),
-        PassedOver::Declined => "declined it".into(),
-        PassedOver::LessPreferred => "another agent was preferred".into(),
-    }
 }
 
 fn agents(shown: Option<&Considering>) -> Vec<Value> {
@@ -328,7 +328,7 @@ mod tests {
     use super::*;
     use crate::history::FactsOutcome;
     use switchboard_envelope::Timestamp;
-    use switchboard_routing_rules::event::Considered;
+    use switchboard_routing_rules::event::{Considered, PassedOver};
     use switchboard_routing_rules::pack::SeenState;
 
     const NOW: Timestamp = Timestamp(1_795_219_200_000);

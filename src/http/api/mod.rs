@@ -16,6 +16,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod views;
+mod waiting;
 
 pub use auth::{Caller, Gate, Tokens, scope_name};
 pub use backend::{AgentView, Answer, Backend, ChannelView, QueueView, RawRecord, ReloadError, Retried, StateView};

@@ -55,6 +55,7 @@ fn clock_word(kind: ClockKind) -> &'static str {
         ClockKind::FirstResponse => "first_response",
         ClockKind::NextResponse => "next_response",
         ClockKind::Waiting => "waiting",
+        ClockKind::Resolution => "resolution",
     }
 }
 

@@ -18,6 +18,7 @@ use switchboard_envelope::{Address, BlobRef, Command, Scope, Timestamp};
 use switchboard_routing_rules::event::{Event, KeyHash, Public, Reply};
 use switchboard_routing_rules::ids::ConvId;
 use switchboard_routing_rules::pack::{Environment, QUICKSTART, RulePack};
+use switchboard_routing_rules::waiting::Waiting;
 use tokio::sync::watch;
 use tower_service::Service;
 
@@ -36,6 +37,7 @@ pub struct FakeRouter {
     pub reload: Mutex<Result<String, ReloadError>>,
     pub retried: Mutex<Retried>,
     pub first: Mutex<Seq>,
+    pub waiting: Mutex<Option<Waiting>>,
     next: Mutex<Seq>,
 }
 
@@ -49,6 +51,9 @@ impl Backend for FakeRouter {
     }
     fn reaches(&self, _channel: &str, to: &Address) -> Result<(), String> {
         if to.value.starts_with('+') { Ok(()) } else { Err("the number is not international".into()) }
+    }
+    async fn waiting(&self, _: ConvId) -> Result<Option<Waiting>, LogError> {
+        Ok(self.waiting.lock().unwrap().clone())
     }
     async fn command(&self, command: Command) -> Result<Answer, LogError> {
         if let Some(error) = self.fails.lock().unwrap().clone() {
@@ -186,6 +191,7 @@ pub async fn fake() -> Fake {
         reload: Mutex::new(Ok("pack2".into())),
         retried: Mutex::new(Retried::StillHeld("no from".into())),
         first: Mutex::new(1),
+        waiting: Mutex::new(None),
         next: Mutex::new(100),
     });
     let (stop, stopped) = watch::channel(false);

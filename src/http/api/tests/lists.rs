@@ -136,12 +136,39 @@ async fn a_decision_explains_itself() {
 }
 
 #[tokio::test]
+async fn a_conversation_that_waits_says_where_it_stands_and_why_nobody_takes_it() {
+    use switchboard_routing_rules::event::PassedOver;
+    let fake = fake().await;
+    let shown = fake.get(&format!("/conversations/{}", conv(1))).await.ok();
+    assert_eq!(shown["waiting"], Value::Null);
+    *fake.back.waiting.lock().unwrap() = Some(switchboard_routing_rules::waiting::Waiting {
+        queue: "billing".into(),
+        since: None,
+        place: Some(2),
+        depth: 5,
+        wait_ms: Some(120_000),
+        wanted: [("french".to_owned(), 1)].into(),
+        next_step: None,
+        agents: vec![("dan".into(), Some(PassedOver::MissingSkill("french".into())))],
+    });
+    let shown = fake.get(&format!("/conversations/{}", conv(1))).await.ok();
+    assert_eq!((&shown["waiting"]["position"], &shown["waiting"]["estimated_wait_ms"]), (&json!(2), &json!(120_000)));
+    let got = fake.get("/messages/last/explain").await.ok();
+    assert_eq!(got["waiting"]["agents"][0]["reason"], "lacks the skill french");
+    let told = got["sentences"].to_string();
+    assert!(
+        told.contains("second of 5, about two minutes.") && told.contains("of 1 agent 1 lacks the skill"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
 async fn what_the_retention_removed_is_not_found() {
     use switchboard_routing_rules::event::Public;
     let fake = fake().await;
     let (gone, message) = (conv(2), msg(3));
     fake.get(&format!("/conversations/{gone}")).await.ok();
-    fake.back.frames.push((5, vec![Public::Forgotten { conv: gone }.into()]));
+    fake.back.frames.push((5, vec![Public::Forgotten { conv: gone, sticky_until: None }.into()]));
     assert!(fake.history.history().wait_for(5, std::time::Duration::from_secs(10)).await);
     let trimmed = fake.history.trim(switchboard_envelope::Timestamp::MAX).await.unwrap();
     assert_eq!((trimmed.conversations, trimmed.more), (1, false));

@@ -53,6 +53,16 @@ function considered(trace) {
   trace.others > 0 && h("p.muted", {}, `and ${plural(trace.others, "other")}`)];
 }
 
+/** Why nobody takes a conversation that waits, where other agents are shown for a choice that was made before. */
+function waiting(trace) {
+  const w = trace.waiting;
+  const shown = (trace.agents ?? []).some((a) => a.chosen);
+  if (!w?.agents?.length || !shown) return null;
+  return [h("h3", {}, "Why nobody takes it now"), h("ul.considered", {}, w.agents.map((a) => h("li", {},
+    h("span.mark", { "aria-hidden": "true" }, "–"), h("span", {}, h("b", {}, agentName(a.agent)), h("span.muted", {}, ` ${a.reason}`))))),
+  w.others > 0 && h("p.muted", {}, `and ${plural(w.others, "other")}`)];
+}
+
 function facts(trace) {
   const entries = Object.entries(trace.facts ?? {});
   if (!entries.length) return null;
@@ -80,6 +90,7 @@ function body(entry, message, redraw) {
     h("h3", {}, "Rules, in order", h("span.muted", {}, ` ${hits} of ${trace.rules?.length ?? 0} matched`)),
     h("ol.rules-trace", {}, (trace.rules ?? []).map(rule)),
     considered(trace),
+    waiting(trace),
     facts(trace),
     h("p.pack.muted", {}, "Decided ", h("time", { title: exact(trace.decided_at) }, hourMinute(trace.decided_at)), " by pack ",
       h("a", { href: "/console/rules", "data-go": true }, h("code", {}, String(trace.pack ?? "").slice(0, 12)))),

@@ -1,0 +1,222 @@
+//! Who gets what waits: agents to conversations, and why others were passed over.
+
+use super::{Draft, MOST};
+use crate::event::{Considered, PassedOver, Presence, Public, Why};
+use crate::ids::ConvId;
+use crate::pack::standing::Standing;
+use crate::pack::{Agent, ConvStatus, Name, RulePack, Skills, Strategy};
+use crate::state::roster::Roster;
+use crate::state::{AgentState, Conversation, WaitClass, WaitKey};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+/// Agents named in an explanation at most; the rest is a number.
+const NAMED: usize = 20;
+/// Of these, those who could have taken it but were not preferred.
+const PREFERRED: usize = 10;
+/// Conversations of a contact that are asked for who had them.
+const LOOK: usize = 64;
+
+/// The first that waits of its kind, in its queue.
+type Head = Reverse<(WaitKey, Name, WaitClass)>;
+
+/// Why an agent cannot take a conversation now; `None` when they can. `bears` says that it is theirs already.
+pub(crate) fn passed_over(
+    class: &WaitClass,
+    wanted: &Skills,
+    name: &str,
+    agent: &Agent,
+    state: &AgentState,
+    bears: bool,
+) -> Option<PassedOver> {
+    match state.presence {
+        Presence::Available => {}
+        Presence::Away => return Some(PassedOver::Away),
+        Presence::Offline => return Some(PassedOver::Offline),
+    }
+    if let Some((skill, _)) = wanted.iter().find(|(s, level)| agent.skills.get(*s).is_none_or(|have| have < level)) {
+        return Some(PassedOver::MissingSkill(skill.clone()));
+    }
+    if class.declined.iter().any(|d| d == name) {
+        return Some(PassedOver::Declined);
+    }
+    if !bears && state.load.saturating_add(class.cost) > agent.capacity {
+        return Some(PassedOver::Capacity { load: state.load, capacity: agent.capacity });
+    }
+    (!bears && state.wrap_until.is_some()).then_some(PassedOver::WrappingUp)
+}
+
+/// What a conversation of this kind wants in a queue: what the queue does and more, or what an overflow step put in their place.
+pub(crate) fn wanted(pack: &RulePack, queue: &str, class: &WaitClass) -> Skills {
+    if let Some(relaxed) = &class.relaxed {
+        return relaxed.clone();
+    }
+    let mut wanted = pack.queues.get(queue).map(|q| q.skills.clone()).unwrap_or_default();
+    for (skill, level) in &class.skills {
+        let have = wanted.entry(skill.clone()).or_insert(*level);
+        *have = (*have).max(*level);
+    }
+    wanted
+}
+
+impl Draft<'_> {
+    pub(super) fn agent_state(&self, agent: &str) -> AgentState {
+        self.state.agents.get(agent).map(|a| (**a).clone()).unwrap_or_default()
+    }
+
+    /// Who is free by the pack of this decision.
+    fn ready_roster(&mut self) {
+        if !self.state.roster.is_of(self.pack) {
+            self.state.roster = Roster::of(self.pack, &self.state.agents);
+        }
+    }
+
+    fn strategy(&self, queue: &str) -> Strategy {
+        self.pack.queues.get(queue).map(|q| q.strategy).unwrap_or_default()
+    }
+
+    /// The agents who could take a conversation of this kind, in the order of the queue's strategy.
+    fn able<'s>(&'s self, queue: &str, class: &'s WaitClass, wanted: &Skills) -> impl Iterator<Item = &'s Name> {
+        let able = self.state.roster.able(wanted, self.strategy(queue), class.cost);
+        able.filter(|name| !class.declined.contains(*name))
+    }
+
+    fn somebody_for(&self, queue: &str, class: &WaitClass) -> bool {
+        self.able(queue, class, &wanted(self.pack, queue, class)).next().is_some()
+    }
+
+    /// Where a conversation stands, as one would tell its customer.
+    pub(super) fn standing(&mut self, conv: ConvId) -> Standing {
+        self.ready_roster();
+        let served = Standing { position: Some(1), at_once: true, wait_ms: None };
+        let Some(c) = self.conv(conv).filter(|c| c.status == ConvStatus::Queued) else { return served };
+        let queue = c.queue.clone().unwrap_or_default();
+        let position = self.state.place(&c);
+        if position == Some(1) && self.somebody_for(&queue, &WaitClass::of(&c)) {
+            return served;
+        }
+        let wait_ms = position.and_then(|place| self.state.estimated_wait(&queue, place));
+        Standing { position, at_once: false, wait_ms }
+    }
+
+    /// Whether this very agent can take it now.
+    pub(super) fn can_take(&self, c: &Conversation, wanted: &Skills, agent: &str) -> bool {
+        let Some(definition) = self.pack.agents.get(agent) else { return false };
+        let bears = c.bearer().is_some_and(|b| b == agent);
+        passed_over(&WaitClass::of(c), wanted, agent, definition, &self.agent_state(agent), bears).is_none()
+    }
+
+    /// Who is preferred whatever the strategy says: who had it before, and where the queue wants it who had the contact last.
+    fn preferred(&self, c: &Conversation, queue: &str) -> Option<Name> {
+        if let Some(before) = &c.agent {
+            return Some(before.clone());
+        }
+        let since = self.now().plus(-self.pack.queues.get(queue)?.sticky_ms?);
+        let others = self.state.conversations_of(c.contact).take(LOOK).filter(|o| o.id != c.id && o.agent.is_some());
+        let latest =
+            others.max_by_key(|o| (o.last_out, o.opened_by)).filter(|o| o.last_out.is_some_and(|at| at >= since));
+        let known = latest.and_then(|o| o.agent.as_ref());
+        known.or_else(|| self.state.last_agent(self.state.resolve(c.contact))).cloned()
+    }
+
+    /// Chooses an agent, and says why others were passed over.
+    fn choose(&self, c: &Conversation, queue: &str) -> Considered {
+        let class = WaitClass::of(c);
+        let wanted = wanted(self.pack, queue, &class);
+        let known = self.preferred(c, queue).filter(|agent| self.can_take(c, &wanted, agent));
+        let chosen = known.or_else(|| self.able(queue, &class, &wanted).next().cloned());
+        let free = self.able(queue, &class, &wanted).filter(|name| Some(*name) != chosen.as_ref());
+        let mut passed: BTreeMap<&Name, PassedOver> =
+            free.take(PREFERRED).map(|name| (name, PassedOver::LessPreferred)).collect();
+        for (name, agent) in &self.pack.agents {
+            if passed.len() >= NAMED {
+                break;
+            }
+            if Some(name) != chosen.as_ref() && !passed.contains_key(name) {
+                let bears = c.bearer() == Some(name);
+                let why = passed_over(&class, &wanted, name, agent, &self.agent_state(name), bears);
+                passed.insert(name, why.unwrap_or(PassedOver::LessPreferred));
+            }
+        }
+        let others = self.pack.agents.len().saturating_sub(passed.len() + usize::from(chosen.is_some()));
+        Considered {
+            passed: passed.into_iter().map(|(name, why)| (name.clone(), why)).collect(),
+            others: u32::try_from(others).unwrap_or(u32::MAX),
+            chosen,
+        }
+    }
+
+    /// Offers or assigns what waits, as far as this decision touched it: the first of all queues first.
+    pub(super) fn assign_pass(&mut self) {
+        let mut queues = std::mem::take(&mut self.assign);
+        if std::mem::take(&mut self.freed) {
+            queues.extend(self.state.queues_in_use().cloned());
+        }
+        if !queues.is_empty() {
+            self.ready_roster();
+            let heads = queues.into_iter().flat_map(|queue| self.heads(&queue)).collect();
+            self.match_heads(heads);
+        }
+        for conv in std::mem::take(&mut self.arrived) {
+            let Some(c) = self.conv(conv).filter(|c| c.status == ConvStatus::Queued) else { continue };
+            let Some(queue) = c.queue.clone() else { continue };
+            let considered = self.choose(&c, &queue);
+            if considered.chosen.is_none() {
+                self.emit(Public::NobodyFree { conv, considered });
+            }
+        }
+        // What assigning stirred up was seen to above.
+        self.assign.clear();
+        self.freed = false;
+    }
+
+    /// The first of each kind that waits in a queue and that somebody could take.
+    fn heads(&self, queue: &Name) -> Vec<Head> {
+        if !self.state.roster.anybody() || !self.pack.queues.contains_key(queue) {
+            return vec![];
+        }
+        let classes = self.state.classes(queue).filter(|(class, _)| self.somebody_for(queue, class));
+        classes.filter_map(|(class, set)| Some(Reverse((*set.get_min()?, queue.clone(), class.clone())))).collect()
+    }
+
+    fn match_heads(&mut self, mut heads: BinaryHeap<Head>) {
+        let mut left = MOST;
+        while let Some(Reverse((key, queue, class))) = heads.pop() {
+            if !self.state.roster.anybody() {
+                return;
+            }
+            if !self.somebody_for(&queue, &class) {
+                continue;
+            }
+            if left == 0 {
+                let at = Some(self.now().plus(1));
+                return self.emit(Public::AssignAgain { at });
+            }
+            left -= 1;
+            self.give(key.conv, &queue);
+            let next =
+                self.state.classes(&queue).find(|(c, _)| **c == class).and_then(|(_, set)| set.get_min().copied());
+            // One that was not given away would come again.
+            heads.extend(next.filter(|n| *n > key).map(|n| Reverse((n, queue, class))));
+        }
+    }
+
+    /// Offers or assigns one conversation to the agent who suits best.
+    fn give(&mut self, conv: ConvId, queue: &str) {
+        let Some(c) = self.conv(conv) else { return };
+        let considered = self.choose(&c, queue);
+        let Some(agent) = considered.chosen.clone() else { return };
+        match self.pack.queues.get(queue).and_then(|q| q.offer_timeout_ms) {
+            Some(ms) => {
+                let offer = self.new_offer_id();
+                let expires = self.now().plus(ms);
+                self.emit(Public::Offered { conv, offer, agent, expires, considered });
+            }
+            None => {
+                let known = self.preferred(&c, queue).as_ref() == Some(&agent);
+                let why = if known { Why::Sticky } else { Why::Strategy };
+                self.assign(conv, &agent, why, considered);
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Why a conversation waits: where it stands, and why each agent does not take it now.
+
+use crate::decide::matching::{passed_over, wanted};
+use crate::event::PassedOver;
+use crate::ids::ConvId;
+use crate::pack::{ConvStatus, Name, RulePack, Skills};
+use crate::state::{AgentState, State, WaitClass};
+use switchboard_envelope::Timestamp;
+
+/// A conversation that waits in a queue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Waiting {
+    pub queue: Name,
+    pub since: Option<Timestamp>,
+    /// From 1; `None` is further back than is counted.
+    pub place: Option<usize>,
+    /// How many wait in the queue.
+    pub depth: usize,
+    /// In milliseconds, as far as it can be told.
+    pub wait_ms: Option<i64>,
+    /// Skills that an agent must have for it now.
+    pub wanted: Skills,
+    /// The next overflow step, and what it does.
+    pub next_step: Option<(Timestamp, crate::pack::OverflowStep)>,
+    /// Every agent of the pack. `None`: they could take it, and will with the next decision.
+    pub agents: Vec<(Name, Option<PassedOver>)>,
+}
+
+/// Why a conversation waits; `None` when it does not.
+#[must_use]
+pub fn why(state: &State, pack: &RulePack, conv: ConvId) -> Option<Waiting> {
+    let c = state.conversation(conv).filter(|c| c.status == ConvStatus::Queued)?;
+    let queue = c.queue.clone()?;
+    let class = WaitClass::of(c);
+    let wanted = wanted(pack, &queue, &class);
+    let nobody = AgentState::default();
+    let agents = pack.agents.iter().map(|(name, agent)| {
+        let known = state.agents.get(name).map_or(&nobody, |a| a);
+        (name.clone(), passed_over(&class, &wanted, name, agent, known, false))
+    });
+    let place = state.place(c);
+    let step = c.overflow.get(c.step as usize).cloned();
+    Some(Waiting {
+        since: c.queued_at,
+        place,
+        depth: state.depth(&queue),
+        wait_ms: place.and_then(|place| state.estimated_wait(&queue, place)),
+        agents: agents.collect(),
+        wanted,
+        next_step: c.entered_at.zip(step).map(|(at, step)| (at.plus(step.after_ms), step)),
+        queue,
+    })
+}
