@@ -175,12 +175,9 @@ default: { queue: q }
         life.writes(who, who);
     }
     assert_eq!(["a", "b", "c", "d"].map(|w| life.has(w)), ["bob", "bob", "bob", "queued"], "half a unit each");
-    let passed = life.state.conversation(life.conv("d").id).map(|_| ()).expect("it waits");
-    let events = {
-        life.writes("e", "e");
-        life.is("ann", "away")
-    };
-    assert!(!events.iter().any(|e| matches!(e.public, Public::Assigned { .. })), "{passed:?} {events:?}");
+    life.writes("e", "e");
+    let events = life.is("ann", "away");
+    assert!(!events.iter().any(|e| matches!(e.public, Public::Assigned { .. })), "{events:?}");
 }
 
 #[test]
@@ -235,9 +232,16 @@ fn of_a_thousand_agents_twenty_are_named_and_the_rest_counted() {
     ));
     life.is("a500", "available");
     life.is("a700", "available");
-    life.state = decide(life.state.clone(), &Input::Timers { now: life.now }, &life.pack).after;
-    life.writes("who", "1");
-    assert_eq!(life.has("who"), "a500");
+    let events = life.says("who", "1");
+    let considered = events.iter().find_map(|e| match &e.public {
+        Public::Assigned { considered, .. } => Some(considered.clone()),
+        _ => None,
+    });
+    let considered = considered.expect("it is assigned");
+    assert_eq!(considered.chosen.as_deref(), Some("a500"));
+    assert_eq!((considered.passed.len(), considered.others), (20, 979));
+    let other = considered.passed.iter().find(|(a, _)| a == "a700");
+    assert_eq!(other.map(|(_, why)| why), Some(&PassedOver::LessPreferred), "who was able is named");
 }
 
 #[test]

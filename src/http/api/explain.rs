@@ -75,7 +75,7 @@ pub(super) async fn explain(
 }
 
 /// The message as the conditions saw it; `None` once it is erased.
-fn seen_message(message: &Message, facts: &Facts) -> Option<SeenMessage> {
+pub(super) fn seen_message(message: &Message, facts: &Facts) -> Option<SeenMessage> {
     let about = facts.message.as_ref()?;
     Some(SeenMessage {
         channel: about.channel.clone(),
@@ -416,7 +416,10 @@ mod tests {
         assert_eq!(moves.chosen().map(|c| c.agent.as_str()), Some("ann"));
         assert_eq!(
             later(moves.later[1]),
-            json!({ "at": "2026-11-21T00:01:30.000Z", "agent": "bob", "offered": false, "why": "by transfer" })
+            json!({
+                "at": "2026-11-21T00:01:30.000Z", "agent": "bob", "offered": false, "why": "by transfer", "others": 0,
+                "agents": [{ "agent": "bob", "chosen": true, "reason": "it was assigned to them" }],
+            })
         );
 
         let mut at_once = waited;
