@@ -11,6 +11,7 @@ pub mod event;
 pub mod ids;
 pub mod invariants;
 pub mod pack;
+pub mod replay;
 mod rules;
 pub mod state;
 pub mod trial;

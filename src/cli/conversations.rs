@@ -147,7 +147,7 @@ impl Conversations {
 
 /// A while from now, or a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Until {
+pub(crate) enum Until {
     After(i64),
     At(Timestamp),
 }
@@ -159,9 +159,17 @@ impl Until {
             Until::At(at) => at,
         }
     }
+
+    /// The span lies behind.
+    pub(crate) fn before(self, now: Timestamp) -> Timestamp {
+        match self {
+            Until::After(ms) => now.plus(-ms),
+            Until::At(at) => at,
+        }
+    }
 }
 
-fn span_or_time(s: &str) -> Result<Until, String> {
+pub(crate) fn span_or_time(s: &str) -> Result<Until, String> {
     let units = [("w", 7 * 86_400_000), ("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("m", 60_000)];
     let span = units.into_iter().find_map(|(unit, ms)| {
         let n: i64 = s.strip_suffix(unit)?.trim().parse().ok()?;

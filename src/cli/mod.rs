@@ -9,6 +9,7 @@ mod conversations;
 mod explain;
 mod list;
 mod migrate;
+mod replay;
 mod rules;
 mod run;
 mod schema;

@@ -1,5 +1,6 @@
 use super::api::Api;
 use super::list::{Common, first, lookup};
+use super::replay::{self, Replay};
 use super::screen::Screen;
 use super::{ConfigArg, Done, Failure, check, explain};
 use crate::config::{self, Environment, Severity, Source};
@@ -30,6 +31,8 @@ pub(crate) enum Rules {
         #[command(flatten)]
         common: Common,
     },
+    /// Run what was decided lately through another pack, and show what it would do otherwise; nothing changes
+    Replay(Replay),
     /// Read the pack again and put it in force; a bad one, or one whose tests fail, leaves the running one in force
     Reload {
         /// Also when tests of the pack fail
@@ -51,6 +54,10 @@ const EXAMPLE: &str = concat!(
 pub(crate) async fn run(command: Rules, at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Done {
     match command {
         Rules::Test { directory } => test(&directory, &channels(at, env, screen)?, screen),
+        Rules::Replay(replay) => {
+            let known = channels(at, env, screen)?;
+            replay::run(replay, &known, at, env, screen).await
+        }
         Rules::Explain { what, last, common } => why(what.filter(|_| !last), &common, at, env, screen).await,
         Rules::Reload { force, common } => {
             let body = if force { json!({ "force": true }) } else { json!({}) };

@@ -232,24 +232,39 @@ impl History {
 
     /// What the decision about a message saw.
     pub async fn facts(&self, message_place: u64) -> Read<Option<Facts>> {
+        self.read(move |db| facts_at(db, message_place)).await
+    }
+
+    /// A contact; one that was merged answers as what it was merged into.
+    /// Messages with the decision that was made about each, the newest first, as far back as `since`.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn decisions(
+        &self,
+        since: Option<Timestamp>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Read<Page<(Message, Facts)>> {
         self.read(move |db| {
-            let sql = "SELECT m.facts, m.outcome, m.conv FROM messages m WHERE m.seq = ?1 AND m.facts IS NOT NULL";
+            let sql = "SELECT seq FROM messages WHERE facts IS NOT NULL AND seq < ?1 ORDER BY seq DESC LIMIT ?2";
             let mut find = db.prepare_cached(sql)?;
-            let mut rows = find.query([column(message_place)])?;
-            let Some(r) = rows.next()? else { return Ok(None) };
-            let outcome = r.get_ref(1)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
-            let (pack, mut facts) = stored::facts(stored::blob(r, 0)?, outcome)?;
-            let known = db.prepare_cached("SELECT hash FROM packs WHERE n = ?1")?.query_row([pack], |r| r.get(0));
-            facts.pack = known.optional()?.unwrap_or_default();
-            let mut find = db.prepare_cached(conversations!("WHERE seq = ?1"))?;
-            let conversation = find.query([r.get::<_, i64>(2)?])?.next()?.map(stored::conversation).transpose()?;
-            facts.from = conversation.and_then(|c| c.row.address);
-            Ok(Some(facts))
+            let most = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
+            let places = find.query_map([before.map_or(i64::MAX, column), most], |r| r.get::<_, i64>(0))?;
+            let mut items = vec![];
+            for place in places {
+                let place = unsigned(place?);
+                let (Some(item), Some(facts)) = (chain::at(db, place)?, facts_at(db, place)?) else { continue };
+                if since.is_some_and(|since| facts.at < since) {
+                    break;
+                }
+                items.push((stored::Item::into_message(item), facts));
+            }
+            Ok(page(items, limit, |(m, _)| m.seq))
         })
         .await
     }
 
-    /// A contact; one that was merged answers as what it was merged into.
     pub async fn contact(&self, id: ContactId) -> Read<Option<Contact>> {
         self.read(move |db| contact_of(db, id)).await
     }
@@ -397,6 +412,22 @@ impl History {
         })
         .await
     }
+}
+
+/// What the decision about the message at a place saw.
+fn facts_at(db: &Connection, place: u64) -> Read<Option<Facts>> {
+    let sql = "SELECT m.facts, m.outcome, m.conv FROM messages m WHERE m.seq = ?1 AND m.facts IS NOT NULL";
+    let mut find = db.prepare_cached(sql)?;
+    let mut rows = find.query([column(place)])?;
+    let Some(r) = rows.next()? else { return Ok(None) };
+    let outcome = r.get_ref(1)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
+    let (pack, mut facts) = stored::facts(stored::blob(r, 0)?, outcome)?;
+    let known = db.prepare_cached("SELECT hash FROM packs WHERE n = ?1")?.query_row([pack], |r| r.get(0));
+    facts.pack = known.optional()?.unwrap_or_default();
+    let mut find = db.prepare_cached(conversations!("WHERE seq = ?1"))?;
+    let conversation = find.query([r.get::<_, i64>(2)?])?.next()?.map(stored::conversation).transpose()?;
+    facts.from = conversation.and_then(|c| c.row.address);
+    Ok(Some(facts))
 }
 
 fn quarantined(r: &Row<'_>) -> rusqlite::Result<Quarantined> {

@@ -174,7 +174,7 @@ impl ConvStatus {
 }
 
 /// What the message says, as conditions see it. Kept with the message, not with the facts.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SeenMessage {
     pub channel: Name,
     pub kind: String,

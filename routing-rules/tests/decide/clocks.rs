@@ -225,7 +225,19 @@ default: { queue: night }
                 }
                 (4, Some(conversation)) => {
                     let text = "hi".into();
-                    life.asks(&key, Action::Reply { conversation, text, attachments: vec![], take: true, seen: None }).1
+                    life.asks(
+                        &key,
+                        Action::Reply {
+                            conversation,
+                            text,
+                            attachments: vec![],
+                            take: true,
+                            seen: None,
+                            choices: vec![],
+                            template: None,
+                        },
+                    )
+                    .1
                 }
                 (5, Some(conversation)) => {
                     let to = Destination::Queue(["day", "night"][below(2) as usize].into());

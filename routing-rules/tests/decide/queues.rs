@@ -232,7 +232,7 @@ fn of_a_thousand_agents_twenty_are_named_and_the_rest_counted() {
     ));
     life.is("a500", "available");
     life.is("a700", "available");
-    let events = life.says("who", "1");
+    let events = life.says("who", "1", "hello", |_| {});
     let considered = events.iter().find_map(|e| match &e.public {
         Public::Assigned { considered, .. } => Some(considered.clone()),
         _ => None,

@@ -6,6 +6,7 @@ mod backend;
 mod commands;
 mod contacts;
 mod conversations;
+mod decisions;
 mod events;
 mod explain;
 mod held;

@@ -1,7 +1,9 @@
 //! Every route with its scope, in one table: the router is made from it, and so are the tests.
 
 use super::auth::Caller;
-use super::{ApiState, attachments, commands, contacts, conversations, events, explain, held, numbers, rules};
+use super::{
+    ApiState, attachments, commands, contacts, conversations, decisions, events, explain, held, numbers, rules,
+};
 use crate::http::problem::Problem;
 use axum::Router;
 use axum::extract::{Request, State};
@@ -65,6 +67,7 @@ table! {
     post "/messages" Agent conversations::start;
     get "/messages/{id}" Read conversations::message;
     get "/messages/{id}/explain" Read explain::explain;
+    get "/decisions" Read decisions::list;
     get "/messages/{id}/attachments/{index}" Read attachments::download;
     post "/attachments" Agent attachments::upload;
     get "/agents" Read numbers::agents;

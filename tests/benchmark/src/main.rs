@@ -5,6 +5,7 @@
 //! is durable, as in production.
 #![forbid(unsafe_code)]
 
+mod assignment;
 mod backend;
 mod broker;
 mod daemon;
@@ -74,6 +75,8 @@ enum Part {
     Failover,
     /// What a decision costs with few rules and with many; needs no program
     Rules,
+    /// What it costs to assign, with few and many agents and few and many who wait; needs no program
+    Assignment,
 }
 
 impl Options {
@@ -100,7 +103,7 @@ impl Options {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse().shortened();
-    if options.program.is_none() && options.only != Some(Part::Rules) {
+    if options.program.is_none() && !matches!(options.only, Some(Part::Rules | Part::Assignment)) {
         build()?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -176,6 +179,9 @@ async fn measure(options: &Options) -> Result<Value, Box<dyn Error>> {
     }
     if options.wants(Part::Rules) {
         report["rules"] = rules::measure(options.decisions)?;
+    }
+    if options.wants(Part::Assignment) {
+        report["assignment"] = assignment::measure(options.decisions.min(20_000), options.smoke)?;
     }
     Ok(report)
 }

@@ -136,6 +136,24 @@ async fn a_decision_explains_itself() {
 }
 
 #[tokio::test]
+async fn decisions_are_listed_with_what_the_rules_saw_for_another_pack_to_be_tried_on() {
+    let fake = fake().await;
+    let got = fake.get("/decisions").await.ok();
+    let rows = got["decisions"].as_array().cloned().unwrap();
+    assert!(!rows.is_empty() && got["next"].is_null(), "{got}");
+    let last = fake.get("/messages/last/explain").await.ok();
+    assert_eq!((&rows[0]["message"], &rows[0]["pack"]), (&last["message"], &last["pack"]));
+    for key in ["said", "seen", "did"] {
+        assert!(rows.iter().any(|r| r[key].is_object()), "{key}: {got}");
+    }
+    let first = fake.get("/decisions?limit=1").await.ok();
+    assert_eq!(first["decisions"].as_array().map(Vec::len), Some(1));
+    let none = fake.get("/decisions?since=2100-01-01T00:00:00Z").await.ok();
+    assert_eq!(none["decisions"], json!([]));
+    fake.get("/decisions?since=yesterday").await.refused(400, "bad_parameter");
+}
+
+#[tokio::test]
 async fn a_conversation_that_waits_says_where_it_stands_and_why_nobody_takes_it() {
     use switchboard_routing_rules::event::PassedOver;
     let fake = fake().await;

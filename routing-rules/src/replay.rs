@@ -1,0 +1,130 @@
+//! What a pack would do with a message that was decided before: the same facts, another pack. Nothing is carried from one message to
+//! the next, so each difference is the pack's own, and none follows from another.
+
+use crate::pack::{AgentChoice, ConvStatus, Name, Priority, RulePack, RunOutcome, SeenMessage, SeenState};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// What would be done with one message.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Would {
+    /// `None` leaves the conversation where it is.
+    pub queue: Option<Name>,
+    /// An id, or `sticky`.
+    pub agent: Option<String>,
+    pub priority: Option<Priority>,
+    pub tags: BTreeSet<String>,
+    /// The reply's id and its text.
+    pub reply: Option<(Name, String)>,
+    /// `billing french 2`
+    pub skills: Vec<String>,
+    pub closed: bool,
+    pub snoozed_ms: Option<i64>,
+    pub blocked: bool,
+    pub consent: Option<bool>,
+    pub notified: BTreeSet<Name>,
+    /// Attributes as `order=123456`.
+    pub set: BTreeSet<String>,
+}
+
+/// What a pack does with a message, given what conditions saw.
+#[must_use]
+pub fn would(pack: &RulePack, message: &SeenMessage, state: &SeenState) -> Would {
+    let run = pack.run(message, state);
+    let held = matches!(
+        state.state,
+        Some(ConvStatus::Assigned | ConvStatus::Offered | ConvStatus::Pending | ConvStatus::Snoozed)
+    );
+    let placeless = state.new || state.state == Some(ConvStatus::Closed) && state.queue.is_none();
+    let places = (run.queue.is_some() || run.agent.is_some()) && (run.move_ || !held);
+    let default = placeless && !places && !run.close && run.snooze_ms.is_none();
+    let mut would = of(&run, places);
+    if default {
+        let more = of(&pack.default_place(message, state), true);
+        would.tags.extend(more.tags);
+        would.set.extend(more.set);
+        would.queue = more.queue;
+        would.agent = more.agent;
+        would.priority = would.priority.or(more.priority);
+        would.skills = more.skills;
+    }
+    would
+}
+
+fn of(run: &RunOutcome, places: bool) -> Would {
+    let agent = run.agent.as_ref().map(|a| match a {
+        AgentChoice::Agent(id) => id.clone(),
+        AgentChoice::Sticky => "sticky".to_owned(),
+    });
+    let reply = run.reply.as_ref().map(|r| {
+        let text = r.text.as_deref().unwrap_or_else(|problem| problem);
+        (r.reply.clone(), text.to_owned())
+    });
+    let name = |target: &crate::pack::SetTarget| match target {
+        crate::pack::SetTarget::Conversation(n) => n.clone(),
+        crate::pack::SetTarget::Contact(n) => format!("contact.{n}"),
+    };
+    Would {
+        queue: run.queue.clone().filter(|_| places),
+        agent: agent.filter(|_| places),
+        priority: run.priority,
+        tags: run.tags.clone(),
+        reply,
+        skills: run.skills.iter().filter(|_| places).map(|(s, level)| format!("{s} {level}")).collect(),
+        closed: run.close,
+        snoozed_ms: run.snooze_ms.filter(|_| !places && !run.close),
+        blocked: run.block,
+        consent: run.consent,
+        notified: run.notify.iter().map(|n| n.desk.clone()).collect(),
+        set: run.set.iter().map(|(target, value)| format!("{}={value}", name(target))).collect(),
+    }
+}
+
+impl Would {
+    /// Where it goes: `queue billing, agent ann`, or `where it is`.
+    #[must_use]
+    pub fn destination(&self) -> String {
+        let mut said = vec![];
+        said.extend(self.queue.as_ref().map(|q| format!("queue {q}")));
+        said.extend(self.agent.as_ref().map(|a| format!("agent {a}")));
+        if self.closed {
+            said.push("closed".into());
+        }
+        if self.snoozed_ms.is_some() {
+            said.push("snoozed".into());
+        }
+        if said.is_empty() { "where it is".into() } else { said.join(", ") }
+    }
+
+    /// What is otherwise beside the destination, each as `priority high instead of none`.
+    #[must_use]
+    pub fn differences(&self, before: &Would) -> Vec<String> {
+        let list = |of: &BTreeSet<String>| of.iter().cloned().collect::<Vec<_>>().join(" ");
+        let priority = |w: &Would| w.priority.map_or("", Priority::as_str).to_owned();
+        let reply = |w: &Would| w.reply.as_ref().map(|(id, _)| id.clone()).unwrap_or_default();
+        let consent = |w: &Would| w.consent.map_or("", |yes| if yes { "opted_in" } else { "opted_out" }).to_owned();
+        let snooze = |w: &Would| w.snoozed_ms.map(crate::pack::read::spell).unwrap_or_default();
+        let pairs = [
+            ("priority", priority(self), priority(before)),
+            ("tags", list(&self.tags), list(&before.tags)),
+            ("reply", reply(self), reply(before)),
+            ("skills", self.skills.join(" "), before.skills.join(" ")),
+            ("snooze", snooze(self), snooze(before)),
+            ("consent", consent(self), consent(before)),
+            ("notices", list(&self.notified), list(&before.notified)),
+            ("attributes", list(&self.set), list(&before.set)),
+            ("block", self.blocked.to_string(), before.blocked.to_string()),
+        ];
+        let none = |s: String| if s.is_empty() { "none".to_owned() } else { s };
+        let mut said: Vec<String> = pairs
+            .into_iter()
+            .filter(|(_, new, old)| new != old)
+            .map(|(what, new, old)| format!("{what} {} instead of {}", none(new), none(old)))
+            .collect();
+        let text = |w: &Would| w.reply.as_ref().map(|(_, text)| text.clone());
+        if reply(self) == reply(before) && text(self) != text(before) {
+            said.push(format!("reply {} in other words", reply(self)));
+        }
+        said
+    }
+}

@@ -1,0 +1,123 @@
+//! A pack beside another over what was decided before.
+
+use std::collections::BTreeMap;
+use switchboard_envelope::{Address, ChannelProfile, Content, Inbound, Message, Timestamp, Visibility};
+use switchboard_routing_rules::decide::seen_message;
+use switchboard_routing_rules::event::{Private, Public};
+use switchboard_routing_rules::ids::Salt;
+use switchboard_routing_rules::pack::{ConvStatus, Environment, RulePack, SeenMessage, SeenState};
+use switchboard_routing_rules::replay::would;
+use switchboard_routing_rules::{Input, State, decide};
+
+const OLD: &str = "
+zone: UTC
+queues: { everyone: {}, billing: {}, social: {} }
+agents: { ann: {} }
+replies: { hi: Hello, bye: Bye }
+rules:
+  - { name: Hello, when: { new: true }, then: { reply: hi, tag: new }, continue: true }
+  - { name: Refunds, when: { text: { word: refund } }, then: { queue: billing, priority: high } }
+  - { name: Later, when: { text: later }, then: { snooze: 1h } }
+  - { name: Done, when: { text: thanks }, then: { close: true, reply: bye } }
+default: { queue: everyone, tag: default }
+";
+
+fn pack(yaml: &str) -> RulePack {
+    RulePack::load(&[("a.yaml".to_owned(), yaml.as_bytes().to_vec())], &Environment::default()).expect("a pack").pack
+}
+
+fn said(text: &str) -> SeenMessage {
+    SeenMessage { channel: "sms".into(), text: text.into(), ..SeenMessage::default() }
+}
+
+fn new() -> SeenState {
+    SeenState { new: true, ..SeenState::default() }
+}
+
+fn with(state: ConvStatus) -> SeenState {
+    SeenState { state: Some(state), queue: Some("everyone".into()), ..SeenState::default() }
+}
+
+#[test]
+fn what_would_be_otherwise_is_told_and_what_stays_is_not() {
+    let old = pack(OLD);
+    let changed =
+        OLD.replace("queue: billing, priority: high", "queue: social, tag: money").replace("Hello,", "Good day,");
+    let new_pack = pack(&changed.replace("{ hi: Hello", "{ hi: Good day"));
+    for text in ["refund please", "hello", "later", "thanks"] {
+        assert_eq!(
+            would(&old, &said(text), &new()).differences(&would(&old, &said(text), &new())),
+            Vec::<String>::new()
+        );
+    }
+    let (before, after) = (would(&old, &said("a refund"), &new()), would(&new_pack, &said("a refund"), &new()));
+    assert_eq!((before.destination(), after.destination()), ("queue billing".into(), "queue social".into()));
+    assert_eq!(
+        after.differences(&before),
+        ["priority none instead of high", "tags money new instead of new", "reply hi in other words"]
+    );
+    let closed = would(&old, &said("thanks"), &new());
+    assert_eq!((closed.destination(), closed.reply.map(|r| r.0)), ("closed".into(), Some("hi".into())));
+}
+
+#[test]
+fn an_owned_conversation_stays_and_the_default_takes_only_what_has_no_place() {
+    let old = pack(OLD);
+    for state in [ConvStatus::Assigned, ConvStatus::Offered, ConvStatus::Pending, ConvStatus::Snoozed] {
+        assert_eq!(would(&old, &said("a refund"), &with(state)).destination(), "where it is", "{state:?}");
+    }
+    assert_eq!(would(&old, &said("a refund"), &with(ConvStatus::Queued)).destination(), "queue billing");
+    assert_eq!(would(&old, &said("hello"), &with(ConvStatus::Queued)).destination(), "where it is");
+    assert_eq!(would(&old, &said("hello"), &new()).destination(), "queue everyone");
+    assert!(would(&old, &said("hello"), &new()).tags.contains("default"));
+}
+
+/// Over the facts that a decision kept, the pack that decided would do what it did.
+#[test]
+fn a_replay_with_the_same_pack_comes_to_what_happened() {
+    let pack = pack(OLD);
+    let channels = BTreeMap::from([("sms".to_owned(), ChannelProfile::new("sms", "phone"))]);
+    let now = Timestamp(1_800_000_000_000);
+    let mut state =
+        decide(State::new(Salt([1; 16])), &Input::Lead { now, incarnation: 1, channels: &channels }, &pack).after;
+    let texts = ["hello", "a refund", "thanks", "later", "hello again", "refund", "thanks"];
+    for (n, text) in texts.iter().enumerate() {
+        let message = Message {
+            id: format!("sms:message:{n}"),
+            channel: "sms".into(),
+            thread: format!("{}", n % 2),
+            at: now,
+            received_at: now,
+            from: Address::new("phone", &format!("{}", n % 2)),
+            to: None,
+            content: Content::text(*text),
+            references: vec![],
+            provider_id: None,
+            visibility: Visibility::Private,
+            automatic: false,
+            authenticated: None,
+            meta: BTreeMap::new(),
+            raw: None,
+            traceparent: None,
+            mail: None,
+        };
+        let inbound = Inbound::Message(Box::new(message.clone()));
+        let input =
+            Input::Record { seq: n as u64 + 1, stored_at: now.plus(n as i64), inbound: &inbound, candidate: None };
+        let decision = decide(state, &input, &pack);
+        let seen = decision.events.iter().find_map(|e| match &e.private {
+            Some((_, Private::Decided { seen, .. })) => Some((**seen).clone()),
+            _ => None,
+        });
+        let would = would(&pack, &seen_message(&message, "sms".into()), &seen.expect("the facts"));
+        let queued = decision.events.iter().find_map(|e| match &e.public {
+            Public::Queued { queue, why, .. } if *why != switchboard_routing_rules::event::Why::CustomerWrote => {
+                Some(queue.clone())
+            }
+            _ => None,
+        });
+        let closed = decision.events.iter().any(|e| matches!(e.public, Public::Closed { .. }));
+        assert_eq!((would.queue, would.closed), (queued, closed), "message {n}, {text:?}");
+        state = decision.after;
+    }
+}

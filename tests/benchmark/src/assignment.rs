@@ -1,0 +1,179 @@
+//! What assigning costs: an agent closes a conversation and is given the next one, with few and with many agents, and with few and
+//! with many who wait. Every agent is full meanwhile, as on the day on which it matters.
+
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::time::Instant;
+use switchboard_envelope::{
+    Action, Actor, Address, ChannelProfile, Command, Content, Inbound, Message, Scope, Timestamp, Visibility,
+};
+use switchboard_routing_rules::event::{Presence, Public};
+use switchboard_routing_rules::ids::{ConvId, Salt};
+use switchboard_routing_rules::pack::Environment;
+use switchboard_routing_rules::{Input, RulePack, State, decide};
+
+const START: Timestamp = Timestamp(1_795_600_800_000);
+/// Agents, and conversations that wait.
+const SIZES: [(usize, usize); 4] = [(50, 2_000), (1_000, 2_000), (50, 100_000), (1_000, 100_000)];
+const QUEUES: usize = 10;
+const SKILLS: usize = 20;
+const CAPACITY: usize = 5;
+/// What an assignment may cost at the median, in microseconds, and how much more with the most than with the fewest: the ratio of
+/// the logarithms is 1.5 for those who wait and 1.8 for agents.
+const MAX_US: f64 = 50.0;
+const MAX_RATIO: f64 = 2.7;
+
+fn pack(agents: usize) -> Result<RulePack, Box<dyn Error>> {
+    let strategy = ["least_loaded", "round_robin", "longest_idle"];
+    let mut yaml = String::from("zone: UTC\nqueues:\n  everyone: {}\n");
+    for q in 0..QUEUES {
+        let s = strategy.get(q % 3).copied().unwrap_or_default();
+        yaml.push_str(&format!(
+            "  q{q}: {{ skills: [s{q}], strategy: {s}, ageing: 30m, sla: {{ first_response: 15m }} }}\n"
+        ));
+    }
+    yaml.push_str("agents:\n");
+    for a in 0..agents {
+        let (first, second) = (a % SKILLS, (a / SKILLS * 7 + 3) % SKILLS);
+        let second = if first == second { (second + 1) % SKILLS } else { second };
+        yaml.push_str(&format!("  a{a}: {{ skills: {{ s{first}: 2, s{second}: 1 }}, capacity: {CAPACITY} }}\n"));
+    }
+    yaml.push_str("rules:\n");
+    for q in 0..QUEUES {
+        yaml.push_str(&format!("  - {{ name: Q{q}, when: {{ text: {{ word: q{q} }} }}, then: {{ queue: q{q} }} }}\n"));
+    }
+    yaml.push_str("default: { queue: everyone }\n");
+    let loaded = RulePack::load(&[("pack.yaml".to_owned(), yaml.into_bytes())], &Environment::default());
+    Ok(loaded.map_err(|p| p.iter().take(3).map(|p| format!("{p}\n")).collect::<String>())?.pack)
+}
+
+struct Life {
+    pack: RulePack,
+    state: State,
+    seq: u64,
+    /// Who owns what, as assigned.
+    owned: Vec<ConvId>,
+}
+
+impl Life {
+    fn new(agents: usize) -> Result<Life, Box<dyn Error>> {
+        let pack = pack(agents)?;
+        let channels = BTreeMap::from([("sms".to_owned(), ChannelProfile::new("sms", "phone"))]);
+        let lead = Input::Lead { now: START, incarnation: 1, channels: &channels };
+        let state = decide(State::new(Salt([7; 16])), &lead, &pack).after;
+        Ok(Life { pack, state, seq: 0, owned: Vec::new() })
+    }
+
+    /// Decides, and gives the microseconds it took and how many were assigned.
+    fn hear(&mut self, inbound: &Inbound) -> (f64, usize) {
+        self.seq += 1;
+        let stored_at = START.plus(i64::try_from(self.seq).unwrap_or(i64::MAX));
+        let input = Input::Record { seq: self.seq, stored_at, inbound, candidate: None };
+        let state = std::mem::replace(&mut self.state, State::new(Salt([7; 16])));
+        let began = Instant::now();
+        let decision = decide(state, &input, &self.pack);
+        let took = began.elapsed().as_secs_f64() * 1e6;
+        self.state = decision.after;
+        let assigned = decision.events.iter().filter_map(|e| match &e.public {
+            Public::Assigned { conv, .. } => Some(*conv),
+            _ => None,
+        });
+        let before = self.owned.len();
+        self.owned.extend(assigned);
+        (took, self.owned.len() - before)
+    }
+
+    fn writes(&mut self) {
+        let n = self.seq;
+        let phone = format!("+1555{n:07}");
+        let message = Message {
+            id: format!("sms:message:SM{n:032x}"),
+            channel: "sms".into(),
+            thread: phone.clone(),
+            at: START,
+            received_at: START,
+            from: Address { kind: "phone".into(), value: phone, name: None },
+            to: None,
+            content: Content::text(format!("about q{} please", n.wrapping_mul(31) % (QUEUES as u64 + 1))),
+            references: vec![],
+            provider_id: None,
+            visibility: Visibility::Private,
+            automatic: false,
+            authenticated: None,
+            meta: BTreeMap::new(),
+            raw: None,
+            traceparent: None,
+            mail: None,
+        };
+        self.hear(&Inbound::Message(Box::new(message)));
+    }
+
+    fn asks(&mut self, action: Action) -> (f64, usize) {
+        let command = Command {
+            id: format!("api:command:{}", self.seq),
+            channel: "api".into(),
+            at: START,
+            actor: Actor { agent: None, scope: Scope::Admin },
+            action,
+            body_hash: None,
+        };
+        self.hear(&Inbound::Command(Box::new(command)))
+    }
+
+    fn full(&mut self, agents: usize, waiting: usize) {
+        for _ in 0..waiting + agents * CAPACITY {
+            self.writes();
+        }
+        for a in 0..agents {
+            let presence = Presence::Available.as_str().to_owned();
+            self.asks(Action::Presence { agent: format!("a{a}"), presence });
+        }
+    }
+}
+
+fn quantile(took: &mut [f64], share: f64) -> f64 {
+    took.sort_by(f64::total_cmp);
+    let at = (took.len() as f64 * share) as usize;
+    took.get(at.min(took.len().saturating_sub(1))).copied().unwrap_or_default()
+}
+
+/// Assignments at each size, and whether they keep what is promised.
+///
+/// # Errors
+/// When the pack does not load, or agents who are free are given nothing.
+pub(crate) fn measure(decisions: usize, smoke: bool) -> Result<Value, Box<dyn Error>> {
+    let mut rows = vec![];
+    for (agents, waiting) in SIZES {
+        let waiting = if smoke { waiting / 50 } else { waiting };
+        let mut life = Life::new(agents)?;
+        life.full(agents, waiting);
+        let (mut took, mut next) = (Vec::with_capacity(decisions), 0);
+        for n in 0..decisions + decisions / 4 {
+            let Some(conv) = life.owned.get(next).copied() else { return Err("nobody owns anything".into()) };
+            next += 1;
+            let (us, assigned) = life.asks(Action::Close { conversation: conv.to_string() });
+            if assigned != 1 {
+                return Err(format!("{agents} agents, {waiting} waiting: a close led to {assigned} assignments").into());
+            }
+            // The first ones fill caches.
+            if n >= decisions / 4 {
+                took.push(us);
+            }
+            life.writes();
+        }
+        let (median, p99) = (quantile(&mut took, 0.5), quantile(&mut took, 0.99));
+        rows.push((agents, waiting, median, p99));
+    }
+    let least = rows.iter().map(|r| r.2).fold(f64::INFINITY, f64::min);
+    let most = rows.iter().map(|r| r.2).fold(0.0, f64::max);
+    let round = |n: f64| (n * 100.0).round() / 100.0;
+    let sizes: Vec<Value> = rows
+        .iter()
+        .map(|(a, w, median, p99)| json!({ "agents": a, "waiting": w, "median_us": round(*median), "p99_us": round(*p99) }))
+        .collect();
+    Ok(json!({
+        "decisions": decisions, "sizes": sizes, "worst_us": round(most), "worst_ratio": round(most / least),
+        "kept": most <= MAX_US && most / least <= MAX_RATIO, "promised": { "us": MAX_US, "ratio": MAX_RATIO },
+    }))
+}
