@@ -54,3 +54,25 @@ fn a_consent_changed_by_hand_is_a_line_of_the_conversation_with_its_author() {
     });
     assert_eq!((line.what.as_str(), line.agent.as_deref()), ("opted_in", Some("ann")));
 }
+
+#[tokio::test]
+async fn paging_neither_skips_nor_repeats_while_rows_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let frames: Vec<_> =
+        (1..=30).map(|n| (u64::from(n), vec![opened(n, "sms"), received(n, 100 + n, "x"), queued(n, "a")])).collect();
+    let (mut w, h) = history_of(dir.path(), &[&[(0, vec![])], frames.as_slice()].concat());
+    let (mut seen, mut before, mut frame) = (vec![], None, 31u64);
+    loop {
+        let page = h.conversations(ConversationFilter::default(), before, 7).await.unwrap();
+        seen.extend(page.items.iter().map(|c| c.0.id));
+        // Meanwhile old ones are answered and new ones open.
+        let n = u32::try_from(frame).unwrap();
+        w.apply(&[(frame, vec![received(n % 30 + 1, 500 + n, "again"), opened(n, "sms")])]).unwrap();
+        frame += 1;
+        before = page.next;
+        if before.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, (1..=30).rev().map(conv).collect::<Vec<_>>());
+}
