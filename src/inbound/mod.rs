@@ -3,9 +3,11 @@
 mod files;
 mod hooks;
 mod ingest;
+mod mail;
 mod poll;
 
 pub use files::{FILE_MAX, Fetcher, FileChannel, FileSource, spawn as spawn_files};
 pub use hooks::{Hook, HookState, routes};
 pub use ingest::{Ingest, blob_scope};
+pub use mail::{Mailbox, Mailboxes, spawn as spawn_mailbox};
 pub use poll::{Poller, spawn};

@@ -16,7 +16,7 @@ use crate::http::body::Room;
 use crate::http::chat::{ChatSetup, ChatState, Timing, Wakes};
 use crate::http::console::{ConsoleState, Identity, Kept, Sessions};
 use crate::http::media::Links;
-use crate::inbound::{Fetcher, FileChannel, Hook, HookState, Ingest, Poller};
+use crate::inbound::{Fetcher, FileChannel, Hook, HookState, Ingest, Mailbox, Mailboxes, Poller};
 use crate::log::{Log, LogError, Stored, Told};
 use crate::metrics::Metrics;
 use crate::outbound::{Caller, Lane};
@@ -132,8 +132,9 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
     let links = links(&config, log.as_ref()).await?;
     let clock_wrong = watch_clock(log.clone()).await;
     let mut edges = vec![];
+    let mailboxes = Mailboxes::default();
     if role.serves() {
-        edges = spawn_edges(&running, &clients, &ingest, &process, links.as_ref(), &clock_wrong, &stopping);
+        edges = spawn_edges(&running, &clients, &ingest, &process, links.as_ref(), &clock_wrong, &mailboxes, &stopping);
         edges.push(spawn_files(&running, &clients, &ingest, &history, decode_file, &stopping));
     }
     let mut router_task = tokio::spawn(router.run(stopping_router));
@@ -224,6 +225,7 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
         draining: stopping.clone(),
         clock_wrong: clock_wrong.clone(),
         adapters,
+        mailboxes,
     };
     let admin_routes =
         health::routes(health).merge(crate::http::console::routes(console)).merge(crate::http::api::routes(api_state));
@@ -398,6 +400,7 @@ fn spawn_edges(
     process: &str,
     links: Option<&Arc<Links>>,
     clock_wrong: &watch::Receiver<Option<String>>,
+    mailboxes: &Mailboxes,
     stopping: &watch::Receiver<bool>,
 ) -> Vec<JoinHandle<()>> {
     let mut tasks = vec![];
@@ -418,7 +421,11 @@ fn spawn_edges(
             clock_wrong: clock_wrong.clone(),
         };
         tasks.push(crate::outbound::spawn(lane, stopping.clone()));
-        if let Some(every) = r.config.poll.filter(|_| r.mail.is_none()) {
+        if let Some((email, imap)) = r.mail.as_ref().and_then(|m| Some((m.clone(), m.config().imap.clone()?))) {
+            let (channel, every) = (r.id.clone(), r.config.poll);
+            let mailbox = Mailbox { channel, email, imap, ingest: ingest.clone(), every, mailboxes: mailboxes.clone() };
+            tasks.push(crate::inbound::spawn_mailbox(mailbox, stopping.clone()));
+        } else if let Some(every) = r.config.poll {
             let poller =
                 Poller { channel: r.id.clone(), adapter: r.adapter.clone(), client, ingest: ingest.clone(), every };
             tasks.push(crate::inbound::spawn(poller, stopping.clone()));

@@ -77,6 +77,12 @@ impl Email {
         Opened { events: found.events, files: vec![] }
     }
 
+    /// A mail that its server does not give away. `place` names it there.
+    #[must_use]
+    pub fn not_given(&self, place: &str, why: &str, received_at: Timestamp) -> Inbound {
+        events::not_given(place, why, &self.settings, received_at)
+    }
+
     /// A mail of which only the head was fetched, because of its size.
     #[must_use]
     pub fn too_large(&self, head: &[u8], size: u64, received_at: Timestamp) -> Inbound {
@@ -104,6 +110,10 @@ impl Adapter for Email {
     }
 
     fn reopen(&self, raw: &Raw, body: Bytes, received_at: Timestamp) -> Opened {
+        if let Some(why) = raw.meta.get(events::NOT_GIVEN) {
+            let place = String::from_utf8_lossy(&body);
+            return Opened { events: vec![self.not_given(&place, why, received_at)], files: vec![] };
+        }
         match raw.meta.get(events::WHOLE_SIZE).and_then(|size| size.parse().ok()) {
             // Its head says nothing new, however often it is read.
             Some(size) => Opened { events: vec![self.too_large(&body, size, received_at)], files: vec![] },

@@ -78,7 +78,7 @@ pub fn too_large(head: &[u8], size: u64, most: usize, settings: &Settings, at: T
     }))
     .unwrap_or_default();
     let reason = format!(
-        "the mail has {size} bytes, and `max_mail` is {most}: its head alone is kept. From {}, subject {}",
+        "the mail has {size} bytes, and max_mail is {most}: its head alone is kept. From {}, subject {}",
         capped(if from.is_empty() { "nobody" } else { &from }, 100),
         capped(if subject.is_empty() { "(none)" } else { &subject }, 200),
     );
@@ -89,6 +89,25 @@ pub fn too_large(head: &[u8], size: u64, most: usize, settings: &Settings, at: T
         id: event_id(&settings.channel, "unparsed", &key),
         channel: settings.channel.clone(),
         reason,
+        at,
+        raw,
+    })
+}
+
+/// In the facts of a mail that its server did not give away: why.
+pub const NOT_GIVEN: &str = "not_given";
+
+/// A mail that its server does not give away.
+#[must_use]
+pub fn not_given(place: &str, why: &str, settings: &Settings, at: Timestamp) -> Inbound {
+    let why = capped(why, MAX_DETAIL);
+    let mut raw = raw(place.as_bytes());
+    raw.content_type = "text/plain; charset=utf-8".into();
+    raw.meta.insert(NOT_GIVEN.into(), why.clone());
+    Inbound::Unparsed(Unparsed {
+        id: event_id(&settings.channel, "unparsed", &sha256_hex(place.as_bytes())),
+        channel: settings.channel.clone(),
+        reason: format!("{place}: {why}. It is in the mailbox still: copy it there to have it tried again"),
         at,
         raw,
     })

@@ -56,12 +56,22 @@ fn a_mail_that_is_too_large_says_what_is_missing_and_stays_it() {
     let Inbound::Unparsed(u) = &held else { panic!("{held:?}") };
     assert_eq!(
         u.reason,
-        "the mail has 99000000 bytes, and `max_mail` is 1024: its head alone is kept. From bob@x.example, subject café"
+        "the mail has 99000000 bytes, and max_mail is 1024: its head alone is kept. From bob@x.example, subject café"
     );
     assert_eq!(u.raw.meta.get(WHOLE_SIZE).map(String::as_str), Some("99000000"));
     let again = channel.reopen(&u.raw, Bytes::from_static(head), NOW);
     assert_eq!(again.events, std::slice::from_ref(&held), "its head alone makes no message");
     assert_ne!(channel.too_large(head, 99_000_001, NOW).id(), held.id());
+}
+
+#[test]
+fn a_mail_that_its_server_keeps_is_named_and_stays_quarantined() {
+    let channel = channel();
+    let held = channel.not_given("mail 7 of INBOX (UIDVALIDITY 3)", "NO it is broken", NOW);
+    let Inbound::Unparsed(u) = &held else { panic!("{held:?}") };
+    assert!(u.reason.starts_with("mail 7 of INBOX (UIDVALIDITY 3): NO it is broken. "), "{}", u.reason);
+    let again = channel.reopen(&u.raw, Bytes::from_static(b"mail 7 of INBOX (UIDVALIDITY 3)"), NOW);
+    assert_eq!(again.events, std::slice::from_ref(&held), "its name makes no message");
 }
 
 #[test]

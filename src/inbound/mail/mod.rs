@@ -1,0 +1,188 @@
+//! A mailbox that is read by IMAP: connected, caught up, waited at, and connected again.
+//!
+//! What was taken is remembered as UIDVALIDITY and UID in a cursor of the log, which is written after the mails that it covers are
+//! in IN and marked. So a process that dies at any moment finds again what it may not have finished, and the ids of mails, which
+//! come of their content, make the second time change nothing. Flags are only for people and for mailboxes that are numbered anew.
+
+mod catch_up;
+mod connect;
+mod cursor;
+mod session;
+mod store;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use self::catch_up::{CatchUp, Strikes};
+use self::session::Session;
+use super::ingest::Ingest;
+use crate::clock;
+use crate::log::LogError;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use switchboard_email::{Email, Imap};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// A server ends an IDLE after half an hour, some without a word (RFC 2177): it is renewed before.
+const IDLE_MOST: Duration = Duration::from_secs(28 * 60);
+/// How often the duty to read a mailbox is asked for again.
+const DUTY: Duration = Duration::from_secs(8);
+/// Waits after a connection that failed: from the first to the last, doubling.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5 * 60));
+/// Waits after a login that was refused: many of them lock an account.
+const REFUSED: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(30 * 60));
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Trouble {
+    /// The network, the server, or what it says.
+    #[error("{0}")]
+    Connection(String),
+    /// Credentials or the mailbox: somebody has to act.
+    #[error("{0}")]
+    Refused(String),
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// What is wrong with each mailbox of this process; nothing is also something to know.
+#[derive(Clone, Default)]
+pub struct Mailboxes(Arc<Mutex<BTreeMap<String, Option<String>>>>);
+
+impl Mailboxes {
+    fn set(&self, channel: &str, trouble: Option<String>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(channel.to_owned(), trouble);
+    }
+
+    /// Another process reads it.
+    fn forget(&self, channel: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(channel);
+    }
+
+    /// The mailboxes that this process reads, each with why it cannot.
+    #[must_use]
+    pub fn all(&self) -> Vec<(String, Option<String>)> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().map(|(channel, trouble)| (channel.clone(), trouble.clone())).collect()
+    }
+}
+
+/// One mailbox, and where what is read goes.
+pub struct Mailbox {
+    pub channel: String,
+    pub email: Arc<Email>,
+    pub imap: Imap,
+    pub ingest: Ingest,
+    /// The time between looks, also while the server says that it would tell.
+    pub every: Option<Duration>,
+    pub mailboxes: Mailboxes,
+}
+
+/// Reads the mailbox until `stop`.
+pub fn spawn(mailbox: Mailbox, mut stop: watch::Receiver<bool>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        tokio::select! {
+            () = mailbox.keep() => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
+    })
+}
+
+impl Mailbox {
+    async fn keep(&self) {
+        let mut waits = Waits::default();
+        let mut strikes = Strikes::default();
+        loop {
+            match self.on_duty().await {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.mailboxes.forget(&self.channel);
+                    tokio::time::sleep(DUTY).await;
+                    continue;
+                }
+                Err(error) => {
+                    tracing::warn!(channel = %self.channel, %error, "the mailbox waits for the log");
+                    tokio::time::sleep(DUTY).await;
+                    continue;
+                }
+            }
+            let began = Instant::now();
+            // Whoever lost the duty ends in the middle of what it does: that is what a crash does too.
+            let ended = tokio::select! {
+                ended = self.session(&mut strikes, &mut waits) => ended,
+                () = self.until_off_duty() => continue,
+            };
+            let Err(trouble) = ended;
+            let wait = waits.after(&trouble, began.elapsed());
+            tracing::warn!(channel = %self.channel, error = %trouble, again_in = ?wait, "the mailbox cannot be read now");
+            self.ingest.metrics.poll_failed(&self.channel);
+            self.mailboxes.set(&self.channel, Some(trouble.to_string()));
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn on_duty(&self) -> Result<bool, LogError> {
+        self.ingest.log.duty(&format!("imap.{}", self.channel)).await
+    }
+
+    async fn until_off_duty(&self) {
+        loop {
+            tokio::time::sleep(DUTY).await;
+            // A log that does not answer takes no duty from anybody, and no mails either.
+            if let Ok(false) = self.on_duty().await {
+                tracing::info!(channel = %self.channel, "another process reads the mailbox now");
+                return;
+            }
+        }
+    }
+
+    /// One connection, for as long as it lasts.
+    async fn session(&self, strikes: &mut Strikes, waits: &mut Waits) -> Result<std::convert::Infallible, Trouble> {
+        let stream = connect::connect(&self.imap.server).await.map_err(Trouble::Connection)?;
+        let mut session = Session::open(stream, &self.imap.server, self.email.config().max_mail).await?;
+        let selected = session.select(&self.imap.mailbox).await?;
+        tracing::info!(channel = %self.channel, mails = selected.exists, "the mailbox is open");
+        let mut reader = CatchUp::begin(self, &mut session, strikes, &selected).await?;
+        let every = self.every.unwrap_or(IDLE_MOST).min(IDLE_MOST);
+        loop {
+            reader.run(&mut session, strikes).await?;
+            // What was asked for has been had: a later failure is a new one.
+            waits.succeeded();
+            self.mailboxes.set(&self.channel, None);
+            if session.can_idle() {
+                session.idle(every).await?;
+            } else {
+                tokio::time::sleep(self.every.unwrap_or(switchboard_email::config::USUAL_POLL).min(IDLE_MOST)).await;
+                session.noop().await?;
+            }
+        }
+    }
+}
+
+/// How long to wait before the next connection.
+#[derive(Default)]
+struct Waits {
+    failed: u32,
+}
+
+impl Waits {
+    fn succeeded(&mut self) {
+        self.failed = 0;
+    }
+
+    fn after(&mut self, trouble: &Trouble, lasted: Duration) -> Duration {
+        // A connection that held for a while shows that the server is there.
+        if lasted > Duration::from_secs(60) {
+            self.failed = 0;
+        }
+        let (first, last) = if matches!(trouble, Trouble::Refused(_)) { REFUSED } else { AGAIN };
+        let wait = first.saturating_mul(1 << self.failed.min(16)).min(last);
+        self.failed = self.failed.saturating_add(1);
+        // Mailboxes of one server that restarts do not come back in one moment: up to a quarter less.
+        let part = u32::try_from(clock::now().0.rem_euclid(256)).unwrap_or(0);
+        wait - wait / 4 * part / 256
+    }
+}

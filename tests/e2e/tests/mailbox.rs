@@ -1,0 +1,271 @@
+//! The channel `email` against a real Dovecot that is killed, numbered anew and shared with another client.
+//!
+//! `MAILBOX_MAILS=50000` makes the large mailbox as large as it is meant; it is smaller unless written.
+#![forbid(unsafe_code)]
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use switchboard_e2e::{Api, Daemon, Dice, Dovecot, MailClient, Shop, eventually, eventually_within, http, message};
+
+fn mail(number: usize, text: &str) -> String {
+    format!(
+        "From: Customer {number} <customer{number}@example.org>\r\nTo: support@shop.example\r\nSubject: Question {number}\r\n\
+         Date: Sun, 22 Nov 2026 10:00:00 +0000\r\nMessage-ID: <{number}@example.org>\r\n\
+         MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n{text}\r\n"
+    )
+}
+
+async fn shop_over(imap: &str) -> (Dovecot, Shop) {
+    let mut dovecot = Dovecot::new();
+    dovecot.up().await;
+    let shop = Shop::with("http://127.0.0.1:9").more(&dovecot.channel(imap)).open();
+    (dovecot, shop)
+}
+
+fn sender(number: usize) -> String {
+    format!("email:customer{number}@example.org")
+}
+
+async fn arrived(api: &Api, number: usize, text: &str) -> Value {
+    api.conversation(&sender(number), &format!("to hold `{text}`"), |c| message(c, text).is_some()).await
+}
+
+/// How many messages each customer has. Every one of ours wrote one.
+async fn counts(api: &Api) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for conversation in api.all("/conversations?channel=support-email", "conversations").await {
+        let id = conversation["id"].as_str().expect("an id").to_owned();
+        let messages = api.messages(&id).await;
+        let who = conversation["contact"].to_string();
+        *counts.entry(who).or_default() += messages;
+    }
+    counts
+}
+
+/// Waits until so many customers have written, and says that each did once.
+async fn each_once(api: &Api, customers: usize, deadline: Duration) {
+    eventually_within(deadline, &format!("{customers} conversations"), || async {
+        let found = api.all("/conversations?channel=support-email", "conversations").await;
+        if found >= customers { Ok(()) } else { Err(format!("{found} of {customers}")) }
+    })
+    .await;
+    let counts = counts(api).await;
+    assert_eq!(counts.len(), customers, "one conversation a customer");
+    let doubled: Vec<_> = counts.iter().filter(|(_, n)| **n != 1).collect();
+    assert!(doubled.is_empty(), "{doubled:?}");
+}
+
+async fn until_flags(client: &mut MailClient, uid: u32, wanted: &str) -> String {
+    for _ in 0..400 {
+        let said = client.ask(&format!("UID FETCH {uid} (FLAGS)")).await;
+        let told: String = said.lines().filter(|line| line.contains(" FETCH ")).collect();
+        if told.contains(wanted) {
+            return told;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("mail {uid} never had `{wanted}`");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_is_routed_with_its_files_and_then_marked() {
+    let (dovecot, shop) = shop_over("").await;
+    let daemon = Daemon::start(&shop).await;
+    let mut client = dovecot.client().await;
+    let photo = "From: Ann <ann@example.org>\r\nTo: support@shop.example\r\nSubject: Broken\r\nMessage-ID: <a@example.org>\r\n\
+        MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n\
+        It arrived broken.\r\n\r\n> quoted\r\n--b\r\nContent-Type: image/png\r\nContent-Disposition: attachment; filename=box.png\r\n\
+        Content-Transfer-Encoding: base64\r\n\r\niVBORw0KGgo=\r\n--b--\r\n";
+    client.append(photo).await.expect("Dovecot takes it");
+    let api = shop.api();
+    let whole = api.conversation("email:ann@example.org", "to hold the photo", |c| {
+        message(c, "It arrived broken.").is_some_and(|m| m["attachments"][0]["name"] == "box.png")
+    });
+    let whole = whole.await;
+    let said = message(&whole, "It arrived broken.").expect("it was there").clone();
+    assert_eq!(said["subject"], "Broken");
+    let url = said["attachments"][0]["url"].as_str().expect("a link to the file");
+    let file = http().get(format!("{}{url}", shop.admin())).bearer_auth(shop.token()).send().await.expect("an answer");
+    assert_eq!(file.bytes().await.expect("bytes").as_ref(), b"\x89PNG\r\n\x1a\n");
+    let flags = until_flags(&mut client, 1, "$Switchboard").await;
+    assert!(!flags.contains("\\Seen"), "people see what nobody has read: {flags}");
+    // Without IDLE it would come at the next look, ten seconds later.
+    let began = std::time::Instant::now();
+    client.append(&mail(2, "A second one.")).await.expect("Dovecot takes it");
+    arrived(&api, 2, "A second one.").await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(daemon.metric("switchboard_adapter_up").await, 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_starttls_mails_are_moved_into_a_folder_that_is_made_for_them() {
+    let mut dovecot = Dovecot::new();
+    dovecot.up().await;
+    let channel = dovecot
+        .channel(", move_to = \"Erledigt.für uns\", tls = \"starttls\"")
+        .replace(&format!("port = {}", dovecot.imaps_port), &format!("port = {}", dovecot.imap_port));
+    let shop = Shop::with("http://127.0.0.1:9").more(&channel).open();
+    let mut client = dovecot.client().await;
+    for number in 1..=3 {
+        client.append(&mail(number, "Hello.")).await.expect("Dovecot takes it");
+    }
+    let _daemon = Daemon::start(&shop).await;
+    let api = shop.api();
+    each_once(&api, 3, Duration::from_secs(30)).await;
+    eventually("the mailbox to be empty", || async {
+        let said = dovecot.client().await.ask("STATUS INBOX (MESSAGES)").await;
+        if said.contains("MESSAGES 0") { Ok(()) } else { Err(said) }
+    })
+    .await;
+    let listed = client.ask("LIST \"\" *").await;
+    assert!(listed.contains("f&APw-r uns"), "{listed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_nobody_vouches_for_gets_no_password() {
+    let mut dovecot = Dovecot::new();
+    dovecot.up().await;
+    let channel = dovecot.channel("").replace(&format!(", ca = \"{}\"", dovecot.ca().display()), "");
+    let shop = Shop::with("http://127.0.0.1:9").more(&channel).open();
+    let daemon = Daemon::start(&shop).await;
+    let ready = eventually("readiness to say why", || async {
+        let text = http().get(format!("{}/readyz", shop.admin())).send().await.map_err(|e| e.to_string())?;
+        let text = text.text().await.map_err(|e| e.to_string())?;
+        if text.contains("its mailbox cannot be read") { Ok(text) } else { Err(text) }
+    })
+    .await;
+    assert!(ready.contains("support-email") && ready.contains("TLS"), "{ready}");
+    assert!(!daemon.said().contains("a-mailbox-secret") && !ready.contains("a-mailbox-secret"));
+    assert_eq!(daemon.metric("switchboard_adapter_up").await, 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mails_survive_a_server_and_a_daemon_that_are_killed() {
+    const MAILS: usize = 300;
+    let (mut dovecot, shop) = shop_over("").await;
+    let mut daemon = Daemon::start(&shop).await;
+    let mut dice = Dice::new(7);
+    let mut sent = 0;
+    let mut client = dovecot.client().await;
+    while sent < MAILS {
+        let number = sent + 1;
+        match client.append(&mail(number, "Where is my order?")).await {
+            Ok(()) => sent = number,
+            // It may have it all the same: the same mail again is the same message.
+            Err(_) => client = dovecot.client().await,
+        }
+        if number % 60 == 0 && sent == number {
+            tokio::time::sleep(Duration::from_millis(dice.below(300))).await;
+            if number % 120 == 0 {
+                daemon.kill();
+                daemon.restart().await;
+            }
+            dovecot.down();
+            dovecot.up().await;
+            client = dovecot.client().await;
+        }
+    }
+    each_once(&shop.api(), MAILS, Duration::from_secs(90)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mailbox_that_is_numbered_anew_brings_nothing_twice_and_loses_nothing() {
+    let (mut dovecot, shop) = shop_over("").await;
+    let daemon = Daemon::start(&shop).await;
+    let mut client = dovecot.client().await;
+    for number in 1..=20 {
+        client.append(&mail(number, "Hello.")).await.expect("Dovecot takes it");
+    }
+    let api = shop.api();
+    each_once(&api, 20, Duration::from_secs(30)).await;
+    until_flags(&mut client, 20, "$Switchboard").await;
+    // Some lose the mark, so that only their content tells that they are known.
+    client.ask("UID STORE 1:10 -FLAGS ($Switchboard)").await;
+    client.ask("LOGOUT").await;
+    let before = daemon.metric("switchboard_ingested_total").await;
+    dovecot.down();
+    dovecot.renumber();
+    dovecot.drop_files((21..=22).map(|n| mail(n, "Hello.")));
+    dovecot.up().await;
+    each_once(&api, 22, Duration::from_secs(60)).await;
+    eventually("the warning", || async {
+        if daemon.said().contains("numbered anew") { Ok(()) } else { Err(daemon.said()) }
+    })
+    .await;
+    assert!(before > 0.0, "the metric is called otherwise now");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_client_that_plays_with_flags_changes_nothing() {
+    let (dovecot, shop) = shop_over("").await;
+    let mut client = dovecot.client().await;
+    for number in 1..=10 {
+        client.append(&mail(number, "Hello.")).await.expect("Dovecot takes it");
+    }
+    // Read, answered and wrongly marked as ours before we look; and one is gone.
+    client.ask("UID STORE 1:5 +FLAGS (\\Seen \\Answered)").await;
+    client.ask("UID STORE 6:7 +FLAGS ($Switchboard)").await;
+    let daemon = Daemon::start(&shop).await;
+    let api = shop.api();
+    each_once(&api, 10, Duration::from_secs(30)).await;
+    until_flags(&mut client, 10, "$Switchboard").await;
+    client.ask("UID STORE 1:10 -FLAGS ($Switchboard \\Seen)").await;
+    client.ask("UID STORE 3:4 +FLAGS (\\Deleted)").await;
+    client.ask("EXPUNGE").await;
+    client.ask("UID COPY 8 INBOX").await;
+    client.append(&mail(11, "Hello.")).await.expect("Dovecot takes it");
+    each_once(&api, 11, Duration::from_secs(30)).await;
+    assert!(!daemon.said().contains("cannot be read now"), "{}", daemon.said());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_that_cannot_be_taken_is_quarantined_and_the_next_one_comes() {
+    let (dovecot, shop) = shop_over("").await;
+    shop.reconfigure(|c| c.replace("poll = \"10s\"\nimap", "poll = \"10s\"\nmax_mail = \"64KiB\"\nimap"));
+    let mut client = dovecot.client().await;
+    client.append(&mail(1, &"x".repeat(70_000))).await.expect("Dovecot takes it");
+    let nested = "Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\n".repeat(1000);
+    client.append(&format!("From: evil@example.org\r\n{nested}")).await.expect("Dovecot takes it");
+    client.append("\r\n").await.expect("Dovecot takes it");
+    client.append(&mail(4, "After all that.")).await.expect("Dovecot takes it");
+    let _daemon = Daemon::start(&shop).await;
+    let api = shop.api();
+    arrived(&api, 4, "After all that.").await;
+    let held = api.all("/quarantine", "quarantine").await;
+    let large = held.iter().find(|h| h.to_string().contains("max_mail")).unwrap_or_else(|| panic!("{held:?}"));
+    assert!(large.to_string().contains("customer1@example.org"), "its head is kept: {large}");
+    until_flags(&mut client, 1, "$Switchboard").await;
+}
+
+fn resident(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is there");
+    let line = status.lines().find(|l| l.starts_with("VmRSS:")).expect("a line about memory");
+    line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_mailbox_is_caught_up_with_flat_memory() {
+    let mails: usize = std::env::var("MAILBOX_MAILS").ok().map_or(2000, |n| n.parse().expect("a number"));
+    let mut dovecot = Dovecot::new();
+    let body = "A line of words that a customer could have written to a shop.\r\n".repeat(60);
+    dovecot.drop_files((1..=mails).map(|n| mail(n % 500, &format!("Mail {n}.\r\n{body}"))));
+    dovecot.up().await;
+    let shop = Shop::with("http://127.0.0.1:9").more(&dovecot.channel("")).open();
+    let daemon = Daemon::start(&shop).await;
+    let began = std::time::Instant::now();
+    let mut peaks = vec![];
+    loop {
+        let taken = daemon.metric("switchboard_ingested_total").await;
+        peaks.push((taken as usize, resident(daemon.pid()) / 1024));
+        if taken as usize >= mails {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60 + mails as u64 / 50), "{taken} of {mails}: {peaks:?}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let most = peaks.iter().map(|(_, mb)| *mb).max().unwrap_or(0);
+    let tenth = peaks.iter().filter(|(taken, _)| *taken <= mails / 10 + 1).map(|(_, mb)| *mb).max().unwrap_or(0);
+    println!("{mails} mails in {:?}: {tenth} MB after a tenth, {most} MB at most", began.elapsed());
+    assert!(most < tenth + 150, "memory grows with the mailbox: {peaks:?}");
+}
