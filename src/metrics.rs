@@ -160,7 +160,11 @@ impl Metrics {
         r.register("queue_depth", "Conversations that wait in a queue", self.queue_depth.clone());
         r.register("queue_oldest_seconds", "Longest wait in a queue", self.queue_oldest.clone());
         r.register("channel_up", "1 while a channel sends; 0 while it is paused or failing", self.channel_up.clone());
-        r.register("adapter_up", "1 while the adapter in another process is heard of", self.adapter_up.clone());
+        r.register(
+            "adapter_up",
+            "1 while the adapter in another process is heard of, or the mailbox can be read",
+            self.adapter_up.clone(),
+        );
         r.register("unsettled_sends", "Messages of ours that are not settled", self.unsettled.clone());
         r.register("in_fill_ratio", "How full IN is; messages are refused from 0.8", self.in_fill.clone());
         r.register("log_frame", "Sequence of the last frame", self.frame.clone());

@@ -134,7 +134,8 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
     let mut edges = vec![];
     let mailboxes = Mailboxes::default();
     if role.serves() {
-        edges = spawn_edges(&running, &clients, &ingest, &process, links.as_ref(), &clock_wrong, &mailboxes, &stopping);
+        edges = spawn_edges(&running, &clients, &ingest, &process, links.as_ref(), &clock_wrong, &stopping);
+        edges.extend(spawn_mailboxes(&running, &ingest, &mailboxes, &stopping));
         edges.push(spawn_files(&running, &clients, &ingest, &history, decode_file, &stopping));
     }
     let mut router_task = tokio::spawn(router.run(stopping_router));
@@ -400,7 +401,6 @@ fn spawn_edges(
     process: &str,
     links: Option<&Arc<Links>>,
     clock_wrong: &watch::Receiver<Option<String>>,
-    mailboxes: &Mailboxes,
     stopping: &watch::Receiver<bool>,
 ) -> Vec<JoinHandle<()>> {
     let mut tasks = vec![];
@@ -421,17 +421,30 @@ fn spawn_edges(
             clock_wrong: clock_wrong.clone(),
         };
         tasks.push(crate::outbound::spawn(lane, stopping.clone()));
-        if let Some((email, imap)) = r.mail.as_ref().and_then(|m| Some((m.clone(), m.config().imap.clone()?))) {
-            let (channel, every) = (r.id.clone(), r.config.poll);
-            let mailbox = Mailbox { channel, email, imap, ingest: ingest.clone(), every, mailboxes: mailboxes.clone() };
-            tasks.push(crate::inbound::spawn_mailbox(mailbox, stopping.clone()));
-        } else if let Some(every) = r.config.poll {
+        if let Some(every) = r.config.poll.filter(|_| r.mail.is_none()) {
             let poller =
                 Poller { channel: r.id.clone(), adapter: r.adapter.clone(), client, ingest: ingest.clone(), every };
             tasks.push(crate::inbound::spawn(poller, stopping.clone()));
         }
     }
     tasks
+}
+
+/// The tasks that read mailboxes.
+fn spawn_mailboxes(
+    running: &[Running],
+    ingest: &Ingest,
+    mailboxes: &Mailboxes,
+    stopping: &watch::Receiver<bool>,
+) -> Vec<JoinHandle<()>> {
+    let mailbox = |r: &Running| {
+        let email = r.mail.clone()?;
+        let imap = email.config().imap.clone()?;
+        let (channel, every) = (r.id.clone(), r.config.poll);
+        let mailbox = Mailbox { channel, email, imap, ingest: ingest.clone(), every, mailboxes: mailboxes.clone() };
+        Some(crate::inbound::spawn_mailbox(mailbox, stopping.clone()))
+    };
+    running.iter().filter_map(mailbox).collect()
 }
 
 /// The task that fetches what providers keep of messages.
