@@ -117,6 +117,7 @@ fn message(n: u64, out: &mut Vec<Event>) {
             not_after: at,
             push: false,
             resends: None,
+            relived: false,
             doubted: false,
         },
         Private::Send {

@@ -4,6 +4,7 @@
 //! timer and no clock of its own: everything that happens, happens inside a call, so that a single-threaded executor that
 //! repeats its calls repeats the story. What was acknowledged stays, also after [`MemoryLog::crash`].
 
+mod bell;
 mod faults;
 mod outbox;
 mod processes;
@@ -18,6 +19,7 @@ use super::{
     hash_of, in_fill,
 };
 use async_trait::async_trait;
+use bell::Bell;
 use bytes::Bytes;
 use faults::Dice;
 use processes::{Process, Processes};
@@ -83,11 +85,11 @@ pub struct Parts {
 
 struct Shared {
     inner: Mutex<Inner>,
-    in_tail: watch::Sender<Seq>,
-    log_tail: watch::Sender<Seq>,
-    out_tail: watch::Sender<Seq>,
+    in_tail: Bell<Seq>,
+    log_tail: Bell<Seq>,
+    out_tail: Bell<Seq>,
     /// Raised by a crash; an outbox of before is dead.
-    epoch: watch::Sender<u64>,
+    epoch: Bell<u64>,
 }
 
 struct Inner {
@@ -119,10 +121,10 @@ impl MemoryLog {
         };
         let shared = Shared {
             inner: Mutex::new(inner),
-            in_tail: watch::Sender::new(0),
-            log_tail: watch::Sender::new(0),
-            out_tail: watch::Sender::new(0),
-            epoch: watch::Sender::new(0),
+            in_tail: Bell::new(0),
+            log_tail: Bell::new(0),
+            out_tail: Bell::new(0),
+            epoch: Bell::new(0),
         };
         MemoryLog { shared: Arc::new(shared), exclusive: options.exclusive, process: None, doubt: Arc::default() }
     }
@@ -142,7 +144,7 @@ impl MemoryLog {
         inner.store.restore(&copy.0, parts);
         inner.processes.notice(cut, parts.inn);
         self.shared.show(inner);
-        self.shared.epoch.send_modify(|epoch| *epoch += 1);
+        self.shared.epoch.show(self.shared.epoch.get() + 1);
     }
 
     /// Sets the log's clock.
@@ -191,11 +193,26 @@ impl MemoryLog {
         }
         inner.forced.clear();
         self.shared.show(inner);
-        self.shared.epoch.send_modify(|epoch| *epoch += 1);
+        self.shared.epoch.show(self.shared.epoch.get() + 1);
+    }
+
+    /// Begins a call, when this handle's process is not paused, and others that could run had their turn.
+    async fn turn(&self) {
+        self.awake().await;
+        loop {
+            {
+                let mut inner = self.shared.lock();
+                let overtaken = inner.faults.overtaken;
+                if !inner.dice.chance(overtaken) {
+                    return;
+                }
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     async fn write(&self, write: Write) -> Result<Answer, LogError> {
-        self.awake().await;
+        self.turn().await;
         let mut inner = self.shared.begin();
         let answer = inner.write(write);
         self.shared.show(inner);
@@ -203,7 +220,7 @@ impl MemoryLog {
     }
 
     async fn read<T>(&self, read: impl FnOnce(&Store) -> T) -> Result<T, LogError> {
-        self.awake().await;
+        self.turn().await;
         let mut inner = self.shared.begin();
         let lost = inner.faults.lost_read;
         let answer = if inner.dice.chance(lost) { Err(no_answer()) } else { Ok(read(&inner.store)) };
@@ -241,7 +258,7 @@ impl Shared {
         let lasts = [inner.store.in_last, inner.store.log_last, inner.store.out_last];
         drop(inner);
         for (tail, last) in [&self.in_tail, &self.log_tail, &self.out_tail].into_iter().zip(lasts) {
-            tail.send_if_modified(|seen| std::mem::replace(seen, last) != last);
+            tail.show(last);
         }
     }
 }

@@ -69,8 +69,9 @@ pub fn spawn(lane: Lane, mut stop: watch::Receiver<bool>) -> JoinHandle<()> {
         let mut clock_wrong = lane.clock_wrong.clone();
         while !*stop.borrow() {
             tokio::select! {
-                () = turns(&mut clock_wrong, Option::is_none) => {}
+                biased;
                 _ = stop.changed() => continue,
+                () = turns(&mut clock_wrong, Option::is_none) => {}
             }
             let mut outbox = match lane.log.outbox(&lane.channel).await {
                 Ok(outbox) => outbox,

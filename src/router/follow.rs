@@ -108,8 +108,9 @@ impl Follower {
                 };
             }
             tokio::select! {
-                _ = tail.changed() => {}
+                biased;
                 _ = stop.changed() => {}
+                _ = tail.changed() => {}
                 () = tokio::time::sleep_until(self.look) => {}
             }
         }

@@ -126,6 +126,10 @@ async fn make(codec: &Codec, state: State) -> Result<Vec<u8>, SnapshotError> {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, SnapshotError> + Send + 'static,
 ) -> Result<T, SnapshotError> {
+    // A runtime of one thread has no other to spare, and the simulation must repeat itself.
+    if tokio::runtime::Handle::current().runtime_flavor() == tokio::runtime::RuntimeFlavor::CurrentThread {
+        return work();
+    }
     tokio::task::spawn_blocking(work).await.map_err(|_| SnapshotError::Panicked)?
 }
 
@@ -171,6 +175,15 @@ impl Snapshots {
         }
         if self.frames > 0 {
             take(self.log.clone(), self.codec.clone(), state.clone(), last).await;
+        }
+    }
+}
+
+/// A snapshot of a router that is gone is nobody's.
+impl Drop for Snapshots {
+    fn drop(&mut self) {
+        if let Some(running) = &self.running {
+            running.abort();
         }
     }
 }

@@ -271,8 +271,9 @@ impl Router {
         self.post.answers.sweep();
         let (last, mut frames) = (self.last, self.post.log.log_tail());
         tokio::select! {
-            _ = tail.changed() => {}
+            biased;
             _ = stop.changed() => {}
+            _ = tail.changed() => {}
             () = tokio::time::sleep(wait) => {}
             // Another leads, and did not wait for a frame of ours to be refused.
             Ok(tail) = frames.wait_for(|tail| *tail > last), if !self.post.log.exclusive() => {

@@ -22,7 +22,8 @@ struct Story {
     broken: Option<Broken>,
 }
 
-pub(super) async fn check(world: &World, seq: Seq, live: &State) -> Result<(), String> {
+pub(super) async fn check(world: &World) -> Result<(), String> {
+    let (seq, live) = (world.end.0, world.end.1.as_ref());
     let log: Arc<dyn Log> = Arc::new(world.log.clone());
     let story = read(&log).await?;
     i1_nothing_accepted_is_lost(world, &story)?;
@@ -48,17 +49,17 @@ pub(super) async fn known(log: &MemoryLog) -> Result<(BTreeSet<String>, BTreeSet
     Ok((kept, received(&read(&log).await?).into_iter().map(|(_, _, id)| id).collect()))
 }
 
-/// Prints what LOG says, and what the provider counted.
-pub(super) async fn tell(world: &World) -> Result<(), String> {
+/// What LOG says, and what the provider counted, a line each.
+pub(super) async fn tell(world: &World) -> Result<Vec<String>, String> {
     let log: Arc<dyn Log> = Arc::new(world.log.clone());
     let codec = Codec::new(log.clone());
+    let mut lines = vec![];
     for frame in log.read_log(0, 100_000).await.map_err(|e| e.to_string())? {
-        for event in codec.decode(&frame).await.map_err(|e| e.to_string())? {
-            println!("{} {:?}", frame.seq, event.public);
-        }
+        let events = codec.decode(&frame).await.map_err(|e| e.to_string())?;
+        lines.extend(events.into_iter().map(|event| format!("{} {:?}", frame.seq, event.public)));
     }
-    world.provider.book().delivered.iter().for_each(|d| println!("delivered {d:?}"));
-    Ok(())
+    lines.extend(world.provider.book().delivered.iter().map(|d| format!("delivered {d:?}")));
+    Ok(lines)
 }
 
 async fn read(log: &Arc<dyn Log>) -> Result<Story, String> {

@@ -54,6 +54,7 @@ impl Draft<'_> {
             not_after: at.plus(profile.not_after_ms),
             push: profile.push,
             resends,
+            relived: self.relived,
             // Where a repetition does no harm, it is the quickest way to know.
             doubted: self.relived && !profile.push && !profile.same_id_retry && !profile.resend_unknown,
         };

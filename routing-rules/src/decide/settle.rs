@@ -206,6 +206,7 @@ impl Draft<'_> {
             not_after: at,
             push: true,
             resends: None,
+            relived: false,
             doubted: false,
         };
         let content = Box::new(e.content.clone());

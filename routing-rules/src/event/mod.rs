@@ -295,7 +295,10 @@ pub enum Public {
         push: bool,
         /// The send that this one repeats.
         resends: Option<MessageId>,
-        /// It was decided before, in frames that are lost: it may have been sent, and is not released.
+        /// It was decided before, in frames that are lost: each part of it may have been sent.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        relived: bool,
+        /// For that it is not released.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         doubted: bool,
         /// The provider's calls that it needs, one after the other.

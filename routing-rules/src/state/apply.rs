@@ -283,7 +283,9 @@ impl State {
     }
 
     fn apply_queued_send(&mut self, event: &Public, private: Option<&Private>) {
-        let Public::SendQueued { conv, message, channel, author, at, not_after, push, doubted, parts, .. } = event
+        let Public::SendQueued {
+            conv, message, channel, author, at, not_after, push, relived, doubted, parts, ..
+        } = event
         else {
             return;
         };
@@ -321,7 +323,8 @@ impl State {
                 phase,
                 released: None,
                 provider: vec![],
-                maybe_sent: *doubted,
+                maybe_sent: *relived,
+                relived: *relived,
                 doubted: *doubted,
                 before,
                 private: body,
@@ -365,7 +368,7 @@ impl State {
                     s.part += 1;
                     s.n = 0;
                     s.retries = 0;
-                    s.maybe_sent = false;
+                    s.maybe_sent = s.relived;
                     s.phase = Phase::Ready { since: now };
                 }
                 (_, Some(at)) => {
@@ -449,6 +452,7 @@ impl State {
                     return;
                 }
                 (s.doubted, s.maybe_sent) = (true, true);
+                s.relived |= cut;
                 if released || matches!(s.phase, Phase::Ready { .. } | Phase::Backoff { .. }) {
                     s.phase = Phase::InFlight { until: at.plus(SOON_MS) };
                 }

@@ -2,10 +2,12 @@
 
 use crate::event::KeyHash;
 use imbl::{OrdMap, OrdSet};
+use std::collections::BTreeSet;
 use switchboard_envelope::Timestamp;
 
-/// Ids are remembered for at least seven whole days.
-const DAYS: i64 = 8;
+/// Ids are remembered for this many days on which anything came: at least seven whole days. They are counted, not measured, for
+/// a clock that is ahead for a moment must not make everything look old.
+const DAYS: usize = 8;
 const DAY_MS: i64 = 86_400_000;
 
 /// The memory is kept in at least this many pieces when it is full, so that little is forgotten at once.
@@ -40,8 +42,8 @@ impl Dups {
     /// Remembers an id, and forgets days that are old enough, and the oldest piece when there are more than `max` ids.
     pub fn insert(&mut self, id: KeyHash, now: Timestamp, max: usize) {
         let today = day(now);
-        while self.pieces.get_min().is_some_and(|(_, oldest)| oldest.day <= today - DAYS) {
-            self.forget_oldest();
+        if self.pieces.get_max().is_some_and(|(_, newest)| newest.day != today) {
+            self.forget_all_but(DAYS - 1);
         }
         let last = self.pieces.get_max().map(|(n, piece)| (*n, piece.day == today && piece.ids.len() < max / PIECES));
         let number = match last {
@@ -62,6 +64,16 @@ impl Dups {
     pub(super) fn set_back(&mut self, now: Timestamp) {
         let today = day(now);
         self.pieces = self.pieces.iter().map(|(n, p)| (*n, Piece { day: p.day.min(today), ..p.clone() })).collect();
+    }
+
+    /// Forgets whole days, the oldest first, until so many are left.
+    fn forget_all_but(&mut self, days: usize) {
+        let known: BTreeSet<i64> = self.pieces.values().map(|piece| piece.day).collect();
+        for old in known.iter().take(known.len().saturating_sub(days)) {
+            while self.pieces.get_min().is_some_and(|(_, oldest)| oldest.day <= *old) {
+                self.forget_oldest();
+            }
+        }
     }
 
     fn forget_oldest(&mut self) {
@@ -107,19 +119,33 @@ mod tests {
     fn an_id_is_known_for_seven_days_and_the_oldest_go_first_when_memory_is_short() {
         let mut d = Dups::default();
         let t = |days: i64| Timestamp(days * DAY_MS + 5);
-        d.insert(KeyHash(1), t(100), 100);
-        d.insert(KeyHash(2), t(107), 100);
-        assert!(d.contains(KeyHash(1)), "seven days later it is still known");
+        for day in 100..108 {
+            d.insert(KeyHash(u128::try_from(day).unwrap_or(0)), t(day), 100);
+        }
+        assert!(d.contains(KeyHash(100)), "seven days later it is still known");
         d.insert(KeyHash(3), t(108), 100);
-        assert!(!d.contains(KeyHash(1)));
+        assert!(!d.contains(KeyHash(100)) && d.contains(KeyHash(101)));
         // Of one day too the oldest go, whatever their hashes.
         for i in (1000..1500).rev() {
             d.insert(KeyHash(i), t(109), 160);
             assert!(d.contains(KeyHash(i)), "the newest is always known");
             assert!(d.len() <= 160);
         }
-        assert!(!d.contains(KeyHash(2)) && !d.contains(KeyHash(1499)));
+        assert!(!d.contains(KeyHash(107)) && !d.contains(KeyHash(1499)));
         assert!((1000..1150).all(|i| d.contains(KeyHash(i))), "the newest are kept");
         assert_eq!(Dups::from_pieces(d.iter()), d);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_by_weeks_makes_nothing_forgotten() {
+        let (mut d, right, ahead) = (Dups::default(), Timestamp(100 * DAY_MS), Timestamp(141 * DAY_MS));
+        d.insert(KeyHash(1), right, 100);
+        for n in 2..20 {
+            d.insert(KeyHash(n), ahead, 100);
+            d.set_back(right);
+            d.insert(KeyHash(n + 20), right, 100);
+        }
+        assert!(d.contains(KeyHash(1)) && d.contains(KeyHash(2)));
+        assert!(d.iter().all(|(_, day, _)| day == 100));
     }
 }

@@ -317,6 +317,9 @@ pub struct SendState {
     /// An attempt at this part may have been taken, though it was retried since.
     #[serde(default)]
     pub maybe_sent: bool,
+    /// It is of a log that lost frames: every part of it may have been sent in them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub relived: bool,
     /// A rebase found it unsettled, so that attempts at it are possible which this log does not know.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub doubted: bool,

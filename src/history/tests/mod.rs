@@ -101,6 +101,7 @@ pub(crate) fn send(n: u32, m: u32, text: &str, author: Author, push: bool) -> Ev
             not_after: t(1_000_000),
             push,
             resends: None,
+            relived: false,
             doubted: false,
         },
         n,

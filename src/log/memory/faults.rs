@@ -24,6 +24,8 @@ pub struct Faults {
     pub half: u16,
     /// Whoever leads does not seem to.
     pub leader_unseen: u16,
+    /// A call lets whatever else can run go first, and again with the same chance.
+    pub overtaken: u16,
 }
 
 /// What becomes of one write.

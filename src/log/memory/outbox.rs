@@ -65,6 +65,7 @@ impl Outbox for MemoryOutbox {
                 return Ok(records);
             }
             tokio::select! {
+                biased;
                 _ = self.tail.changed() => {}
                 _ = self.epoch.changed() => {}
             }

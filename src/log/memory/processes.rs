@@ -1,10 +1,10 @@
 //! The processes that share a log in memory: which of them lead, are paused, or are gone.
 
+use super::bell::Bell;
 use super::{Inner, MemoryLog};
 use crate::log::{Doubt, Leader};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio::sync::watch;
 
 /// What the log knows of each process.
 #[derive(Default)]
@@ -39,7 +39,7 @@ impl Processes {
 #[derive(Clone)]
 pub(super) struct Process {
     name: String,
-    paused: Arc<watch::Sender<bool>>,
+    paused: Arc<Bell<bool>>,
 }
 
 impl MemoryLog {
@@ -49,7 +49,7 @@ impl MemoryLog {
         let doubt = Arc::new(Doubt::default());
         let facts = Facts { doubt: Arc::clone(&doubt), ..Facts::default() };
         self.shared.lock().processes.0.insert(name.to_owned(), facts);
-        let process = Process { name: name.to_owned(), paused: Arc::new(watch::Sender::new(false)) };
+        let process = Process { name: name.to_owned(), paused: Arc::new(Bell::new(false)) };
         MemoryLog { process: Some(process), doubt, ..self.clone() }
     }
 
@@ -57,7 +57,7 @@ impl MemoryLog {
     pub fn pause(&self, paused: bool) {
         if let Some(process) = &self.process {
             self.facts(|facts| facts.paused = paused);
-            process.paused.send_replace(paused);
+            process.paused.show(paused);
         }
     }
 

@@ -43,6 +43,7 @@ const EVERYTHING: Faults = Faults {
     ack_lost: 300,
     half: 100,
     leader_unseen: 100,
+    overtaken: 200,
 };
 
 #[tokio::test]
