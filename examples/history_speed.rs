@@ -179,7 +179,7 @@ impl Feeder {
     async fn feed(&mut self, events: Arc<Vec<Event>>) {
         let write = FrameWrite { bytes: Bytes::from_static(b"x"), keys: vec![], out_first: 1, sends: vec![] };
         // The router hands over after its commit; so close to it makes no difference.
-        self.handle.feed(self.last + 1, events);
+        self.handle.feed(self.last + 1, 0, events);
         let done = self.log.commit(self.last, write).await;
         assert_eq!(done, Commit::Done(self.last + 1));
         self.last += 1;

@@ -69,7 +69,8 @@ impl Life {
     fn rebases(&mut self, agrees: u64, cut: bool) -> Vec<Event> {
         self.now = self.now.plus(10_000);
         let agrees = Cursor { seq: agrees, at: self.now };
-        self.takes(&Input::Rebase { now: self.now, frame: 9, agrees, out: 3, cut, why: "an older copy" })
+        let inn = self.seq;
+        self.takes(&Input::Rebase { now: self.now, frame: 9, agrees, inn, out: 3, cut, why: "an older copy" })
     }
 
     fn ticks(&mut self, ms: i64) -> Vec<Event> {

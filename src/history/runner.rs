@@ -4,6 +4,7 @@ use super::pace::{MANY, Pace};
 use super::reader::Wanted;
 use super::trim::{STEP, Trimmed};
 use super::{History, HistoryError, HistoryWriter};
+use crate::log::frame::{self, FrameId};
 use crate::log::{Log, LogError, Seq, Stored};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -36,6 +37,8 @@ const BETWEEN_STEPS: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug)]
 pub struct Change {
     pub seq: Seq,
+    /// 0 where it is not known.
+    pub id: FrameId,
     pub events: Arc<Vec<Event>>,
 }
 
@@ -96,7 +99,7 @@ impl HistoryHandle {
 
     /// The router hands over what it committed, in order, so that history need not read and unseal it again. Only a
     /// shortcut: what is not handed over is read from LOG.
-    pub fn feed(&self, seq: Seq, events: Arc<Vec<Event>>) {
+    pub fn feed(&self, seq: Seq, id: FrameId, events: Arc<Vec<Event>>) {
         let mut fed = self.shared.fed.lock().unwrap_or_else(PoisonError::into_inner);
         if fed.frames.back().is_some_and(|last| last.seq >= seq) {
             *fed = Fed::default();
@@ -107,7 +110,7 @@ impl HistoryHandle {
             return;
         }
         fed.events += events.len();
-        fed.frames.push_back(Change { seq, events });
+        fed.frames.push_back(Change { seq, id, events });
         // In between the projection looks by itself.
         if fed.frames.len() == 1 || fed.events >= MANY {
             self.shared.wanted.bell.notify_one();
@@ -388,10 +391,11 @@ where
 
     async fn fold(&mut self, batch: Vec<Change>) -> Result<(), HistoryError> {
         let frames: Vec<(Seq, Arc<Vec<Event>>)> = batch.iter().map(|c| (c.seq, Arc::clone(&c.events))).collect();
+        let end = batch.last().map_or(0, |change| change.id);
         let cursor = self
             .blocking(move |w| {
                 let frames: Vec<(Seq, &[Event])> = frames.iter().map(|(s, e)| (*s, e.as_slice())).collect();
-                w.apply(&frames)
+                w.apply_up_to(&frames, end)
             })
             .await?;
         self.changed_at = Some(Instant::now());
@@ -470,9 +474,9 @@ where
         }
         let mut batch = Vec::with_capacity(stored.len());
         for frame in stored {
-            let seq = frame.seq;
+            let (seq, id) = (frame.seq, frame::id_of(&frame));
             let events = (self.decode)(frame).await?;
-            batch.push(Change { seq, events: Arc::new(events) });
+            batch.push(Change { seq, id, events: Arc::new(events) });
         }
         Ok(batch)
     }

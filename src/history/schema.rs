@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Raised whenever a table, a row or what the projection keeps changes: an older file is then made again from LOG.
-pub(super) const VERSION: i64 = 4;
+pub(super) const VERSION: i64 = 5;
 
 /// Under load the file must grow at its end: what is written for every message (`messages`) is in the order of LOG, and
 /// the two ways to find a message keep to that order too.
@@ -21,7 +21,7 @@ const TABLES: &str = "
 CREATE TABLE meta(
   id INTEGER PRIMARY KEY CHECK (id = 1), cursor INTEGER NOT NULL, now INTEGER NOT NULL, last_message INTEGER NOT NULL,
   last_contact INTEGER NOT NULL, run INTEGER NOT NULL, run_size INTEGER NOT NULL, pack TEXT, pack_at INTEGER,
-  kinds BLOB NOT NULL);
+  kinds BLOB NOT NULL, frame BLOB);
 CREATE TABLE packs(n INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE);
 CREATE TABLE conversations(
   seq INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, contact BLOB NOT NULL, channel TEXT NOT NULL, thread BLOB NOT NULL,
@@ -86,7 +86,10 @@ fn try_open(path: &Path) -> Result<Option<Connection>, HistoryError> {
     }
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     let version: i64 = db.query_row("PRAGMA user_version", [], |r| r.get(0))?;
-    if version != VERSION {
+    if version == 4 {
+        // What LOG does not hold any more could not be made again.
+        db.execute_batch("BEGIN; ALTER TABLE meta ADD COLUMN frame BLOB; PRAGMA user_version = 5; COMMIT")?;
+    } else if version != VERSION {
         return Ok(None);
     }
     pragmas(&db)?;

@@ -7,6 +7,7 @@ use super::project::Place;
 use super::rows::Contact;
 use super::stored::{Conv, Item, Outcome, Standing, column, unpacked, unsigned};
 use super::{HistoryError, schema};
+use crate::log::frame::FrameId;
 use crate::log::{Seq, Told};
 use rusqlite::{Connection, params};
 use std::collections::{BTreeMap, HashMap};
@@ -31,6 +32,8 @@ pub(super) struct ContactRow {
 /// What the fold works on between two commits of the file.
 pub(super) struct Work {
     pub cursor: Seq,
+    /// Which frame stands there; 0 where that is not known.
+    pub frame: FrameId,
     pub now: Timestamp,
     /// The event that is folded.
     pub at: Place,
@@ -122,7 +125,7 @@ impl HistoryWriter {
     /// What this file tells of LOG.
     #[must_use]
     pub fn told(&self) -> Told {
-        Told { frame: self.work.cursor, at: self.work.now }
+        Told { frame: self.work.cursor, id: self.work.frame, at: self.work.now }
     }
 
     /// Folds frames into the file, in one transaction, and returns the last that is in it. Frames at or before the cursor
@@ -131,6 +134,14 @@ impl HistoryWriter {
     /// # Errors
     /// When the file could not be written; nothing of the batch is in it then.
     pub fn apply(&mut self, frames: &[(Seq, impl AsRef<[Event]>)]) -> Result<Seq, HistoryError> {
+        self.apply_up_to(frames, 0)
+    }
+
+    /// The same, where the last of them is known by its id.
+    ///
+    /// # Errors
+    /// As for [`HistoryWriter::apply`].
+    pub fn apply_up_to(&mut self, frames: &[(Seq, impl AsRef<[Event]>)], end: FrameId) -> Result<Seq, HistoryError> {
         self.transaction(|w| {
             for (seq, events) in frames {
                 if *seq <= w.work.cursor {
@@ -141,7 +152,7 @@ impl HistoryWriter {
                     w.work.at = Place { frame: *seq, index };
                     w.fold(event)?;
                 }
-                w.work.cursor = *seq;
+                (w.work.cursor, w.work.frame) = (*seq, end);
             }
             w.flush()?;
             w.write_meta()
@@ -188,8 +199,8 @@ impl HistoryWriter {
         let w = &mut self.work;
         self.db
             .prepare_cached(
-                "UPDATE meta SET cursor = ?1, now = ?2, last_message = ?3, last_contact = ?4, run = ?5, run_size = ?6
-                 WHERE id = 1",
+                "UPDATE meta SET cursor = ?1, now = ?2, last_message = ?3, last_contact = ?4, run = ?5, run_size = ?6,
+                 frame = ?7 WHERE id = 1",
             )?
             .execute(params![
                 column(w.cursor),
@@ -197,7 +208,8 @@ impl HistoryWriter {
                 column(w.last_message),
                 column(w.last_contact),
                 w.run.0,
-                i64::try_from(w.run.1).unwrap_or(i64::MAX)
+                i64::try_from(w.run.1).unwrap_or(i64::MAX),
+                w.frame.to_le_bytes()
             ])?;
         if std::mem::take(&mut w.tables_changed) {
             self.db.prepare_cached("UPDATE meta SET pack = ?1, pack_at = ?2, kinds = ?3 WHERE id = 1")?.execute(
@@ -220,8 +232,7 @@ impl Work {
 }
 
 fn read_meta(db: &Connection) -> Result<Work, HistoryError> {
-    let find =
-        "SELECT cursor, now, last_message, pack, pack_at, kinds, last_contact, run, run_size FROM meta WHERE id = 1";
+    let find = "SELECT cursor, now, last_message, pack, pack_at, kinds, last_contact, run, run_size, frame FROM meta WHERE id = 1";
     let mut statement = db.prepare(find)?;
     let mut rows = statement.query([])?;
     let r = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
@@ -230,6 +241,7 @@ fn read_meta(db: &Connection) -> Result<Work, HistoryError> {
     let packs = packs.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect::<Result<_, _>>()?;
     Ok(Work {
         cursor: unsigned(r.get(0)?),
+        frame: r.get::<_, Option<[u8; 16]>>(9)?.map_or(0, FrameId::from_le_bytes),
         now: Timestamp(r.get(1)?),
         at: Place::default(),
         last_message: unsigned(r.get(2)?),

@@ -21,7 +21,7 @@ use crate::log::{Log, LogError, Stored, Told};
 use crate::metrics::Metrics;
 use crate::outbound::{Caller, Lane};
 use crate::packs::{self, Packs};
-use crate::router::{Codec, Member, Seat, request_rebase};
+use crate::router::{Codec, Member, Seat, is_as_read, request_rebase};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,7 +114,7 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
 
     let profiles = running.iter().map(|r| (r.id.clone(), r.profile.clone())).collect();
     let feed_history = history.clone();
-    let feed = Box::new(move |seq, events| feed_history.feed(seq, events));
+    let feed = Box::new(move |seq, id, events| feed_history.feed(seq, id, events));
     let limits = limits(&config);
     let may_lead = role.routes();
     let seat = Seat { channels: profiles, salt: Salt(salt), limits, process: process.clone(), feed, may_lead, told };
@@ -294,7 +294,7 @@ async fn whole(log: &dyn Log, told: Told) -> Result<(), StartError> {
     let (_, last) = log.log_bounds().await?;
     let snapshot = log.snapshot_seqs().await?.first().copied().unwrap_or(0);
     let seen = told.frame.max(snapshot);
-    if last >= seen {
+    if last >= seen && is_as_read(log, last, told).await? {
         return Ok(());
     }
     if last == 0 {
@@ -303,7 +303,7 @@ async fn whole(log: &dyn Log, told: Told) -> Result<(), StartError> {
              begin anew without what it held, move the data directory away"
         )));
     }
-    let why = format!("LOG ends at frame {last}, and frame {seen} was read before");
+    let why = format!("LOG ends at frame {last}, and another frame {seen} was read before");
     tracing::error!(last, seen, "the log is an older copy of what this process read; a router has to rebase it");
     request_rebase(log, told.at, &why).await?;
     Ok(())

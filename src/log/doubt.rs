@@ -1,6 +1,6 @@
 //! Whether the log is still the one that this process read: a broker can come back with an older copy of its store.
 
-use super::Seq;
+use super::{Seq, frame::FrameId};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use switchboard_envelope::Timestamp;
 
@@ -78,6 +78,8 @@ impl Doubt {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Told {
     pub frame: Seq,
+    /// Which frame that is: in another life of LOG another one may have its number. 0 where that is not known.
+    pub id: FrameId,
     /// The time of that frame, or of the last rebase before it: a later rebase knows of it.
     pub at: Timestamp,
 }

@@ -8,7 +8,7 @@
 //! Numbers are little-endian. Reading is total: any bytes give a frame or an error.
 
 use super::{
-    KeyId, Seq,
+    KeyId, Seq, Stored,
     seal::{SealError, SealKey},
 };
 use bytes::Bytes;
@@ -25,12 +25,15 @@ pub const MAX_FRAME: usize = 512 * 1024;
 
 const CHECKSUM_BYTES: usize = 8;
 
+/// Tells a frame from every other, also from one that has its number in another life of the log.
+pub type FrameId = u128;
+
 /// What the router decided in one turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     pub version: u16,
     /// Unique: after a lost answer it says whether the frame at a sequence is ours.
-    pub id: u128,
+    pub id: FrameId,
     /// The record of IN up to which everything is decided, and its stored time.
     pub cursor: (Seq, Timestamp),
     /// The OUT sequence of the first send.
@@ -62,7 +65,7 @@ pub struct Opened {
 impl Frame {
     /// A frame of this build's version with no sealed part yet.
     #[must_use]
-    pub fn new(id: u128, cursor: (Seq, Timestamp), out_first: Seq, public: Vec<u8>) -> Frame {
+    pub fn new(id: FrameId, cursor: (Seq, Timestamp), out_first: Seq, public: Vec<u8>) -> Frame {
         Frame { version: VERSION, id, cursor, out_first, public, sealed: Vec::new() }
     }
 
@@ -150,6 +153,12 @@ impl Frame {
         };
         if rest.0.is_empty() { Ok(frame) } else { Err(FrameError::Damaged("bytes follow its end")) }
     }
+}
+
+/// Which frame this is; 0 when it cannot be read.
+#[must_use]
+pub fn id_of(stored: &Stored) -> FrameId {
+    Frame::decode(&stored.data).map_or(0, |frame| frame.id)
 }
 
 /// Finds accidents, such as a disk that returns other bytes; it is no defence against somebody who writes to the log.

@@ -14,6 +14,7 @@ mod tests;
 
 pub use faults::{Fate, Faults, Room};
 
+use super::frame::{FrameId, id_of};
 use super::{
     Claim, Commit, Doubt, FrameWrite, InRecord, Ingested, KeyId, Leader, Log, LogError, OutRecord, Outbox, Seq, Stored,
     hash_of, in_fill,
@@ -79,7 +80,7 @@ pub struct Parts {
     pub inn: bool,
     pub log: bool,
     pub out: bool,
-    /// Claims, cursors and snapshots.
+    /// Claims, cursors, snapshots, keys and blobs.
     pub beside: bool,
 }
 
@@ -145,6 +146,12 @@ impl MemoryLog {
         inner.processes.notice(cut, parts.inn);
         self.shared.show(inner);
         self.shared.epoch.show(self.shared.epoch.get() + 1);
+    }
+
+    /// Which frame has this number; 0 when none has. No fault meets this question.
+    #[must_use]
+    pub fn frame_id(&self, seq: Seq) -> FrameId {
+        self.shared.lock().store.log.get(&seq).map_or(0, id_of)
     }
 
     /// Sets the log's clock.

@@ -153,6 +153,14 @@ impl Keyring {
         cache.erasures += 1;
     }
 
+    /// Forgets every key.
+    pub fn clear(&self) {
+        let mut cache = self.cache();
+        cache.young.clear();
+        cache.old.clear();
+        cache.erasures += 1;
+    }
+
     /// The keys of `ids`, in their order; `None` for one that was erased or never was. What is not here is read from the
     /// log in one question.
     ///

@@ -1,7 +1,7 @@
 //! Events to frames and back: the public part in the open, what came from a person sealed under that person's key.
 
 use super::patience::answered;
-use crate::log::frame::{Frame, FrameError};
+use crate::log::frame::{Frame, FrameError, FrameId};
 use crate::log::seal::{self, Keyring, SealError, SealKey};
 use crate::log::{KeyId, Log, LogError, Seq, Stored};
 use bytes::Bytes;
@@ -32,7 +32,7 @@ pub enum CodecError {
 pub(super) struct Sealed {
     pub bytes: Bytes,
     pub keys: Vec<(KeyId, [u8; 32])>,
-    pub id: u128,
+    pub id: FrameId,
 }
 
 /// Events as they will be written: what a frame weighs is known before it is closed.
@@ -124,6 +124,14 @@ fn list(count: u32, elements: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// A frame, opened.
+pub(super) struct Opened {
+    pub id: FrameId,
+    /// The OUT sequence that its first send got.
+    pub out_first: Seq,
+    pub events: Vec<Event>,
+}
+
 pub struct Codec {
     log: Arc<dyn Log>,
     keys: Keyring,
@@ -144,9 +152,9 @@ impl Codec {
         answered("keys", || async { Ok(self.keys.fetch(self.log.as_ref(), &names).await?) }).await
     }
 
-    /// Forgets keys that never came in force, for their frame was refused.
-    pub(super) fn forget(&self, keys: &[(KeyId, [u8; 32])]) {
-        keys.iter().for_each(|(name, _)| self.keys.forget(name));
+    /// Forgets every key: one may never have come in force, because its frame was not taken, or be none of this life of the log.
+    pub(super) fn forget(&self) {
+        self.keys.clear();
     }
 
     /// Seals the private parts and closes the frame.
@@ -181,7 +189,7 @@ impl Codec {
     /// # Errors
     /// When the frame is damaged or holds events that this build does not know.
     pub async fn decode(&self, stored: &Stored) -> Result<Vec<Event>, CodecError> {
-        self.open(stored).await.map(|(_, events)| events)
+        self.open(stored).await.map(|opened| opened.events)
     }
 
     /// The public parts of a frame's events, for which no key is needed.
@@ -189,10 +197,9 @@ impl Codec {
         Ok(rmp_serde::from_slice(&Frame::decode(&stored.data)?.public)?)
     }
 
-    /// The events of a frame, with the OUT sequence that its first send got.
-    pub(super) async fn open(&self, stored: &Stored) -> Result<(Seq, Vec<Event>), CodecError> {
+    pub(super) async fn open(&self, stored: &Stored) -> Result<Opened, CodecError> {
         let frame = Frame::decode(&stored.data)?;
-        let out_first = frame.out_first;
+        let (id, out_first) = (frame.id, frame.out_first);
         let public: Vec<Public> = rmp_serde::from_slice(&frame.public)?;
         let mut events: Vec<Event> = public.into_iter().map(Event::from).collect();
         let ids: Vec<ContactId> = frame.sealed.iter().filter_map(|(id, _)| ContactId::parse(id)).collect();
@@ -207,11 +214,11 @@ impl Codec {
                 }
             }
         }
-        Ok((out_first, events))
+        Ok(Opened { id, out_first, events })
     }
 
     /// The id of the frame at `seq`, read from the log itself.
-    pub(super) async fn frame_id_at(&self, log: &Arc<dyn Log>, seq: Seq) -> Result<Option<u128>, CodecError> {
+    pub(super) async fn frame_id_at(&self, log: &Arc<dyn Log>, seq: Seq) -> Result<Option<FrameId>, CodecError> {
         let stored = answered("whose frame it is", || log.read_log(seq - 1, 1)).await?;
         Ok(match stored.first().filter(|s| s.seq == seq) {
             Some(s) => Some(Frame::decode(&s.data)?.id),
@@ -220,7 +227,7 @@ impl Codec {
     }
 }
 
-fn fresh_id() -> Result<u128, SealError> {
+fn fresh_id() -> Result<FrameId, SealError> {
     let key = seal::fresh_key()?;
     Ok(key.iter().take(16).fold(0, |id, b| (id << 8) | u128::from(*b)))
 }

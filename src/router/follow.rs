@@ -56,9 +56,11 @@ pub(super) async fn fold(post: &mut Post) -> Result<Folded, Stop> {
 
 async fn fold_once(post: &mut Post) -> Result<Folded, RecoverError> {
     let life = post.life_now();
+    // Another router may have made others, or this one some that did not come in force.
+    post.codec.forget();
     let unsent = Unsent::new(&post.log, post.may_lead).await?;
     let (folded, answered) = recover::recover(&post.log, &post.codec, post.empty(), unsent, &post.answers).await?;
-    post.adopt(life, folded.last, &folded.state).await?;
+    post.adopt(life, (folded.last, folded.id), &folded.state).await?;
     post.folded(folded.last, &folded.state);
     answered.iter().for_each(|(command, reply)| post.answers.publish(*command, reply));
     Ok(folded)
@@ -134,7 +136,9 @@ impl Follower {
         let any = !frames.is_empty();
         for stored in frames {
             match self.folded.frame(&self.post.codec, &stored).await {
-                Ok(events) => self.post.after_frame(self.folded.last, &self.folded.state, events),
+                Ok(events) => {
+                    self.post.after_frame((self.folded.last, self.folded.id), &self.folded.state, events);
+                }
                 // Others trimmed LOG behind a snapshot before this process came so far.
                 Err(RecoverError::Gap { first }) => {
                     tracing::warn!(last = self.folded.last, first, "fell behind the log; folding it again");
@@ -244,7 +248,8 @@ impl Follower {
             Err(stop) => return Err((Box::new(self), Some(stop))),
         };
         // The maps of a state are shared until they change, so what is kept for a lost race costs little.
-        let (before, last, assigned) = (self.folded.state.clone(), self.folded.last, self.folded.assigned);
+        let Folded { last, id, assigned, .. } = self.folded;
+        let before = self.folded.state.clone();
         let (post, stop) = match Router::lead(self.post, self.folded, pack, out_last, due).await {
             Ok(router) => {
                 router.post.void(&router.state).await;
@@ -256,7 +261,7 @@ impl Follower {
         if let Err(e) = log.stand(false).await {
             tracing::warn!(error = %e, "cannot say that this process does not lead");
         }
-        let folded = Folded { state: before, last, unsent: Unsent::after(out_last), assigned };
+        let folded = Folded { state: before, last, id, unsent: Unsent::after(out_last), assigned };
         let stop = match stop {
             Stop::Recover(RecoverError::AnotherWriter(_) | RecoverError::AnotherLog) if !log.exclusive() => None,
             stop => Some(stop),

@@ -25,6 +25,6 @@ pub use answers::Answers;
 pub use codec::{Codec, CodecError};
 pub use member::Member;
 pub use post::{Feed, RouterHandle, Seat, Standing, View};
-pub use rebase::request_rebase;
+pub use rebase::{is_as_read, request_rebase};
 pub use recover::{RecoverError, state_of};
 pub use turn::Stop;

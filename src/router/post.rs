@@ -2,6 +2,7 @@
 
 use super::Answers;
 use super::codec::Codec;
+use crate::log::frame::FrameId;
 use crate::log::{Log, LogError, Seq, Told};
 use crate::metrics::Metrics;
 use crate::packs::Packs;
@@ -36,7 +37,7 @@ pub struct Seat {
 }
 
 /// Who is handed the events of each durable frame, in order.
-pub type Feed = Box<dyn Fn(Seq, Arc<Vec<Event>>) + Send + Sync>;
+pub type Feed = Box<dyn Fn(Seq, FrameId, Arc<Vec<Event>>) + Send + Sync>;
 
 /// Where a process stands among those of its workspace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +114,7 @@ pub(super) struct Post {
     published: Instant,
     unpublished: bool,
     /// What this process has read of LOG, in the lives that the log had then.
-    told: Told,
+    pub told: Told,
     life: (u64, u64),
     /// What it read of LOG that is not there any more, until a rebase answers it.
     pub lost: Option<Told>,
@@ -175,11 +176,11 @@ impl Post {
     }
 
     /// A frame is durable, and `state` is the state after it: whoever waits is told.
-    pub(super) fn after_frame(&mut self, last: Seq, state: &State, events: Vec<Event>) {
+    pub(super) fn after_frame(&mut self, (last, id): (Seq, FrameId), state: &State, events: Vec<Event>) {
         self.unpublished = true;
         let rebased = state.rebased.map_or(Timestamp(0), |r| r.at);
         let newly = rebased != self.told.at;
-        self.told = Told { frame: last, at: rebased };
+        self.told = Told { frame: last, id, at: rebased };
         if newly {
             self.settle(state);
         }
@@ -196,7 +197,7 @@ impl Post {
         }
         if last > self.fed {
             self.fed = last;
-            (self.feed)(last, Arc::new(events));
+            (self.feed)(last, id, Arc::new(events));
         }
     }
 
@@ -243,29 +244,35 @@ impl Post {
 
     /// The log was folded, which had these lives before. When it ends before what was read of it, or is another one, that is kept
     /// until a rebase answers it, and written down for whoever leads.
-    pub(super) async fn adopt(&mut self, mut life: (u64, u64), last: Seq, state: &State) -> Result<(), LogError> {
+    pub(super) async fn adopt(
+        &mut self,
+        mut life: (u64, u64),
+        (last, id): (Seq, FrameId),
+        state: &State,
+    ) -> Result<(), LogError> {
+        let holds = super::is_as_read(self.log.as_ref(), last, self.told).await?;
         let doubt = self.log.doubt();
         if doubt.life() != life.1 {
             return Err(LogError::Unavailable("the log changed while it was folded".into()));
         }
-        if last < self.told.frame || life.0 != self.life.0 {
+        if !holds || life.0 != self.life.0 {
             let at = self.lost.map_or(self.told.at, |lost| lost.at.max(self.told.at));
             tracing::error!(
                 last,
                 read = self.told.frame,
                 "the log is not the one that this process read: nothing is sent until it is rebased"
             );
-            self.lost = Some(Told { frame: self.told.frame, at });
+            self.lost = Some(Told { at, ..self.told });
             if !doubt.is_doubted() {
                 doubt.log_is_another();
                 life = (life.0 + 1, life.1 + 1);
             }
-            let why = format!("LOG ends at frame {last}, and frame {} was read before", self.told.frame);
+            let why = format!("LOG ends at frame {last}, and another frame {} was read before", self.told.frame);
             super::request_rebase(self.log.as_ref(), at, &why).await?;
         }
         self.life = life;
         self.metrics.rebase_due(self.lost.is_some());
-        self.told = Told { frame: last, at: state.rebased.map_or(Timestamp(0), |r| r.at) };
+        self.told = Told { frame: last, id, at: state.rebased.map_or(Timestamp(0), |r| r.at) };
         self.settle(state);
         Ok(())
     }

@@ -7,7 +7,8 @@
 use super::outgoing::claim_key;
 use super::post::Post;
 use super::recover::{FRAMES, Folded, RecoverError};
-use crate::log::{Log, LogError, Seq};
+use crate::log::frame::id_of;
+use crate::log::{Log, LogError, Seq, Told};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use switchboard_envelope::Timestamp;
@@ -28,11 +29,27 @@ pub async fn request_rebase(log: &dyn Log, since: Timestamp, why: &str) -> Resul
     log.put_cursor(REQUEST, &format!("{} {why}", since.0)).await
 }
 
+/// Whether LOG, which ends at `last`, has the last frame that was read of it: as that frame, not only under its number.
+///
+/// # Errors
+/// When the log does not answer.
+pub async fn is_as_read(log: &dyn Log, last: Seq, told: Told) -> Result<bool, LogError> {
+    if told.frame == 0 || last < told.frame || told.id == 0 {
+        return Ok(last >= told.frame);
+    }
+    let there = log.read_log(told.frame - 1, 1).await?;
+    // One that was trimmed, or cannot be read, says nothing.
+    let id = there.first().filter(|stored| stored.seq == told.frame).map_or(0, id_of);
+    Ok(id == 0 || id == told.id)
+}
+
 /// A rebase that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Due {
     pub now: Timestamp,
     pub agrees: Cursor,
+    /// IN's end.
+    pub inn: Seq,
     pub out: Seq,
     pub cut: bool,
     pub why: String,
@@ -62,7 +79,7 @@ impl Post {
         if let Some(lost) = self.lost {
             cut = true;
             since = lost.at;
-            why.push(format!("LOG ended before frame {}, which was read before", lost.frame));
+            why.push(format!("LOG does not hold frame {} as it was read before", lost.frame));
         }
         if let Some((asked, words)) = pending(log, &folded.state, now).await? {
             moved = words.starts_with("migrate");
@@ -95,7 +112,8 @@ impl Post {
             return Ok(Found::Agrees);
         }
         let now = now.max(since.plus(1));
-        Ok(Found::Rebase(Due { now, agrees, out, cut, why: why.join("; ") }))
+        let inn = *log.in_tail().borrow();
+        Ok(Found::Rebase(Due { now, agrees, inn, out, cut, why: why.join("; ") }))
     }
 
     /// Whether somebody asked for a rebase that has not come yet.
@@ -207,7 +225,7 @@ mod tests {
 
     fn rebased(cursor: Seq) -> Public {
         let (at, why) = (Timestamp(0), String::new());
-        Public::Rebased { at, frame: 1, cursor, cursor_at: at, out: 0, cut: false, why }
+        Public::Rebased { at, frame: 1, cursor, cursor_at: at, inn: 0, out: 0, cut: false, why }
     }
 
     #[test]

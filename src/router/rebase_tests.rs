@@ -98,7 +98,7 @@ async fn a_log_that_ends_before_what_its_router_has_seen_is_rebased_and_routing_
     shop.says(3, "hello").await;
     settle().await;
     let rebased = only_rebase(&shop).await;
-    assert!(rebased.cut && rebased.why.contains("LOG ended before frame"), "{rebased:?}");
+    assert!(rebased.cut && rebased.why.contains("LOG does not hold frame"), "{rebased:?}");
     assert!(one.leads());
     assert_eq!(state(&one).conversations.len(), 2, "the copy's, and the one that came after it");
     shop.says(4, "refund").await;
@@ -115,12 +115,12 @@ async fn a_log_that_ends_before_what_history_has_seen_is_rebased_at_the_start() 
         shop.says(1, "refund").await;
         settle().await;
         let (frame, seen) = one.handle.state.latest();
-        let told = Told { frame, at: seen.now };
+        let told = Told { frame, id: 0, at: seen.now };
         one.kill().await;
         shop.0.restore(&copy, ALL);
         let two = shop.starts("two", true, told).await;
         let rebased = only_rebase(&shop).await;
-        assert!(rebased.cut && rebased.why.contains(&format!("frame {frame}, which was read before")), "{rebased:?}");
+        assert!(rebased.cut && rebased.why.contains(&format!("frame {frame} as it was read before")), "{rebased:?}");
         assert!(two.leads());
         // Once is enough.
         two.kill().await;
@@ -128,6 +128,58 @@ async fn a_log_that_ends_before_what_history_has_seen_is_rebased_at_the_start() 
         assert_eq!(rebases(&shop).await.len(), 1);
         three.kill().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_frame_under_the_number_of_the_last_that_was_read_is_not_taken_for_it() {
+    let shop = Workspace::new();
+    let one = shop.process("one").await;
+    let copy = shop.0.copy();
+    shop.says(1, "refund").await;
+    settle().await;
+    let (frame, seen) = one.handle.state.latest();
+    let told = Told { frame, id: shop.0.frame_id(frame), at: seen.now };
+    one.kill().await;
+    shop.0.restore(&copy, ALL);
+    // Who knows nothing of that frame writes others in its place.
+    let two = shop.process("two").await;
+    for n in 2..10 {
+        shop.says(n, "hello").await;
+        settle().await;
+    }
+    assert!(two.handle.state.latest().0 > frame);
+    assert_eq!(rebases(&shop).await.len(), 0);
+    let three = shop.starts("three", true, told).await;
+    sleep(Duration::from_secs(40)).await;
+    let rebased = only_rebase(&shop).await;
+    assert!(rebased.cut && rebased.why.contains("as it was read before"), "{rebased:?}");
+    // The same frame is no other.
+    three.kill().await;
+    let (frame, seen) = two.handle.state.latest();
+    let told = Told { frame, id: shop.0.frame_id(frame), at: seen.now };
+    let _four = shop.starts("four", true, told).await;
+    sleep(Duration::from_secs(40)).await;
+    assert_eq!(rebases(&shop).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_the_restored_log_does_not_have_seals_nothing() {
+    let shop = Workspace::new();
+    let one = shop.process("one").await;
+    let copy = shop.0.copy();
+    shop.says(1, "hello").await;
+    settle().await;
+    shop.0.restore(&copy, ALL);
+    settle().await;
+    shop.says(1, "it is me again").await;
+    settle().await;
+    assert_eq!(one.decided(), 1);
+    // Another process has the keys of the log only.
+    one.kill().await;
+    let two = shop.process("two").await;
+    let state = state(&two);
+    let read = state.conversations.values().filter(|c| c.private.is_some()).count();
+    assert_eq!((read, state.conversations.len()), (1, 1), "what was written can be read");
 }
 
 #[tokio::test(start_paused = true)]
@@ -322,7 +374,7 @@ async fn an_ordinary_life_has_no_rebase() {
         }
         let told = process.handle.state.latest().0;
         process.kill().await;
-        shop.starts("next", true, Told { frame: told, at: clock::now() }).await.kill().await;
+        shop.starts("next", true, Told { frame: told, id: 0, at: clock::now() }).await.kill().await;
     }
     assert_eq!(rebases(&shop).await.len(), 0);
 }

@@ -1,9 +1,10 @@
 //! From the log to a state: the newest snapshot that can be read, and the frames after it.
 
 use super::Answers;
-use super::codec::{Codec, CodecError};
+use super::codec::{Codec, CodecError, Opened};
 use super::snapshot;
 use super::unsent::Unsent;
+use crate::log::frame::FrameId;
 use crate::log::{Log, LogError, Seq, Stored};
 use std::sync::Arc;
 use switchboard_routing_rules::event::{Event, KeyHash, Public, Reply};
@@ -33,6 +34,8 @@ pub enum RecoverError {
 pub(super) struct Folded {
     pub state: State,
     pub last: Seq,
+    /// Which frame the last is; 0 before the first.
+    pub id: FrameId,
     pub unsent: Unsent,
     /// Where OUT ends as these frames assigned it; `None` when no frame was read that says so.
     pub assigned: Option<Seq>,
@@ -45,19 +48,23 @@ impl Folded {
         if seq != self.last + 1 {
             return Err(RecoverError::Gap { first: seq });
         }
-        let (out_first, events) = codec.open(stored).await.map_err(|source| match source {
-            CodecError::Log(e) => RecoverError::Log(e),
-            source => RecoverError::Frame { seq, source },
-        })?;
+        let Opened { id, out_first, events } = open(codec, stored).await?;
         self.assigned = Some(assigned(out_first, events.iter().map(|e| &e.public)));
         for event in &events {
             self.state.apply(event);
             self.unsent.consider(&self.state, out_first, &event.public);
         }
         self.unsent.end_of_frame();
-        self.last = seq;
+        (self.last, self.id) = (seq, id);
         Ok(events)
     }
+}
+
+async fn open(codec: &Codec, stored: &Stored) -> Result<Opened, RecoverError> {
+    codec.open(stored).await.map_err(|source| match source {
+        CodecError::Log(e) => RecoverError::Log(e),
+        source => RecoverError::Frame { seq: stored.seq, source },
+    })
 }
 
 /// OUT's end after a frame.
@@ -82,7 +89,7 @@ pub(super) async fn recover(
     if from + 1 < first {
         return Err(RecoverError::Gap { first });
     }
-    let mut folded = Folded { state, last: from, unsent, assigned: None };
+    let mut folded = Folded { state, last: from, id: 0, unsent, assigned: None };
     let mut answered = vec![];
     while folded.last < last {
         let frames = log.read_log(folded.last, FRAMES).await?;
@@ -104,10 +111,8 @@ pub(super) async fn recover(
         // The snapshot holds all of LOG: its last frame says where OUT ends.
         let newest = log.read_log(last - 1, 1).await?;
         if let Some(stored) = newest.first().filter(|stored| stored.seq == last) {
-            let (out_first, events) = codec.open(stored).await.map_err(|source| match source {
-                CodecError::Log(e) => RecoverError::Log(e),
-                source => RecoverError::Frame { seq: last, source },
-            })?;
+            let Opened { id, out_first, events } = open(codec, stored).await?;
+            folded.id = id;
             folded.assigned = Some(assigned(out_first, events.iter().map(|e| &e.public)));
         }
     }

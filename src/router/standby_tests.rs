@@ -71,7 +71,7 @@ impl Workspace {
             salt: Salt([9; 16]),
             limits: Default::default(),
             process: name.to_owned(),
-            feed: Box::new(move |seq, events| drop(fed.send((seq, events)))),
+            feed: Box::new(move |seq, _, events| drop(fed.send((seq, events)))),
             may_lead,
             told,
         };

@@ -9,6 +9,7 @@ use super::recover::{self, Folded, RecoverError};
 use super::snapshot::Snapshots;
 use super::unsent::Unsent;
 use crate::clock;
+use crate::log::frame::FrameId;
 use crate::log::{Commit, FrameWrite, LogError, OutRecord, Seq, Stored};
 use crate::packs::PackError;
 use futures_util::FutureExt as _;
@@ -142,7 +143,7 @@ impl Router {
     }
 
     async fn take_lead(&mut self, due: Option<Due>) -> Result<(), Stop> {
-        if let Some(Due { now, agrees, out, cut, why }) = due {
+        if let Some(Due { now, agrees, inn, out, cut, why }) = due {
             tracing::error!(
                 why,
                 cut,
@@ -151,7 +152,7 @@ impl Router {
                 "the log is not the one that was written last: it is rebased"
             );
             let frame = self.last + 1;
-            self.decide(&Input::Rebase { now, frame, agrees, out, cut, why: &why })?;
+            self.decide(&Input::Rebase { now, frame, agrees, inn, out, cut, why: &why })?;
         }
         let incarnation = self.state.incarnation + 1;
         let channels = std::mem::take(&mut self.post.channels);
@@ -202,7 +203,8 @@ impl Router {
     /// Ends in order: what was decided is durable, so the state can be kept.
     pub(super) fn step_down(self) -> (Post, Folded) {
         let (unsent, assigned) = (Unsent::after(self.out_last), Some(self.out_last));
-        (self.post, Folded { state: self.state, last: self.last, unsent, assigned })
+        let id = self.post.told.id;
+        (self.post, Folded { state: self.state, last: self.last, id, unsent, assigned })
     }
 
     /// Why this process must not lead any longer; looked at now and then.
@@ -477,8 +479,6 @@ impl Router {
                     break;
                 }
                 Commit::Conflict => {
-                    // Keys that were made for this frame are not in force, and another router may have made others.
-                    self.post.codec.forget(&write.keys);
                     return Err(RecoverError::AnotherWriter(self.last + 1).into());
                 }
                 Commit::Unknown(why) => {
@@ -490,7 +490,7 @@ impl Router {
         }
         self.out_last += count;
         self.post.metrics.committed(started.elapsed());
-        self.after_commit(events);
+        self.after_commit(id, events);
         Ok(())
     }
 
@@ -515,9 +515,9 @@ impl Router {
         Ok((effects, encoded))
     }
 
-    fn after_commit(&mut self, events: Vec<Event>) {
+    fn after_commit(&mut self, id: FrameId, events: Vec<Event>) {
         self.post.metrics.observe(&events);
-        self.post.after_frame(self.last, &self.state, events);
+        self.post.after_frame((self.last, id), &self.state, events);
         self.snapshots.grew();
     }
 }

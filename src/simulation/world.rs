@@ -95,6 +95,8 @@ pub(super) struct Ledger {
     pub tripping: BTreeSet<String>,
     /// When frames were lost that somebody had read, the last time that an older copy was put back.
     pub cut: Option<Timestamp>,
+    /// How many messages the provider had taken then.
+    pub before_cut: usize,
 }
 
 /// A process that routes, or is ready to, and sends.
@@ -247,7 +249,8 @@ impl World {
         };
         // Frames from before the start are read from LOG.
         let (frame, state) = handle.state.latest();
-        *history.lock().unwrap_or_else(PoisonError::into_inner) = Told { frame, at: state.now };
+        *history.lock().unwrap_or_else(PoisonError::into_inner) =
+            Told { frame, id: self.log.frame_id(frame), at: state.now };
         let (stop, stopping) = watch::channel(false);
         let lane = Lane {
             channel: CHANNEL.into(),
@@ -368,8 +371,12 @@ impl World {
         let known = crew.iter().map(Process::told).chain(told.iter().copied());
         if parts.log && known.map(|t| t.frame.min(before)).max() > Some(copy.last_frame()) {
             self.ledger.cut = Some(now);
+            self.ledger.before_cut = self.provider.book().delivered.len();
         }
         self.forget_what_is_lost().await?;
+        // Nothing tells a process that it is not the one that knows most. Where they start together it comes to know before it
+        // leads; where they do not, whoever puts the copy back has to ask for the rebase.
+        told.sort_by_key(|t| std::cmp::Reverse(t.frame));
         for told in told {
             crew.push(self.start(told).await?);
         }
@@ -597,13 +604,13 @@ impl World {
 
 /// A history that holds what it is handed.
 fn keeps(history: Arc<Mutex<Told>>) -> Feed {
-    Box::new(move |frame, events| {
+    Box::new(move |frame, id, events| {
         let now = events.iter().rev().find_map(|e| match e.public {
             Public::Consumed { now, .. } | Public::Ticked { now } | Public::Led { now, .. } => Some(now),
             _ => None,
         });
         let mut told = history.lock().unwrap_or_else(PoisonError::into_inner);
-        *told = Told { frame, at: now.unwrap_or(told.at) };
+        *told = Told { frame, id, at: now.unwrap_or(told.at) };
     })
 }
 

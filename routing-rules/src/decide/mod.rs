@@ -89,6 +89,8 @@ pub enum Input<'a> {
         frame: u64,
         /// The last record of IN that is the one that was decided; 0 for none.
         agrees: Cursor,
+        /// IN's end.
+        inn: u64,
         out: u64,
         cut: bool,
         why: &'a str,
@@ -118,7 +120,7 @@ pub fn decide(state: State, input: &Input<'_>, pack: &RulePack) -> Decision {
         Input::Poison { seq, stored_at, channel, reason } => d.poison(*seq, *stored_at, channel, reason),
         Input::Timers { now } => d.timers(*now),
         Input::Verdict { now, message, part, n, verdict } => d.verdict(*now, *message, *part, *n, *verdict),
-        Input::Rebase { now, frame, agrees, out, cut, why } => {
+        Input::Rebase { now, frame, agrees, inn, out, cut, why } => {
             // Where time is ahead it is set back by who leads; what comes then is not of before this.
             let ahead = d.state.now.since(*now) > CLOCK_AHEAD_MS;
             let at = if ahead { *now } else { d.state.now.max(*now) };
@@ -127,6 +129,7 @@ pub fn decide(state: State, input: &Input<'_>, pack: &RulePack) -> Decision {
                 frame: *frame,
                 cursor: agrees.seq,
                 cursor_at: agrees.at,
+                inn: *inn,
                 out: *out,
                 cut: *cut,
                 why: (*why).to_owned(),
@@ -256,8 +259,8 @@ impl<'a> Draft<'a> {
         let id = self.state.hash("input", &[inbound.id()]);
         let now = self.state.now.max(stored_at);
         let duplicate = self.state.dups.contains(id);
-        self.before_rebase = self.state.rebased.is_some_and(|r| stored_at <= r.at);
-        self.relived = self.state.cut_after(stored_at);
+        self.before_rebase = self.state.rebased.is_some_and(|r| r.is_after(seq, stored_at));
+        self.relived = self.state.rebased.is_some_and(|r| r.cut_after(seq, stored_at));
         self.emit(Public::Consumed { seq, stored_at, now, id: Some(id), duplicate });
         if duplicate {
             return;

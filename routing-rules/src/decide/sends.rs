@@ -126,7 +126,7 @@ impl Draft<'_> {
             Outcome::Accepted if lost || (current && (waits || unknown)) || again => self.accepted(send, r),
             Outcome::Rejected if lost || (current && (waits || unknown)) => self.rejected(&send, r),
             // A later attempt may have followed, in frames that are lost.
-            Outcome::NotSent if send.doubted && self.state.cut_after(send.at) => {
+            Outcome::NotSent if send.doubted && send.relived => {
                 self.ignore("a later attempt may have been made");
             }
             Outcome::NotSent if current && (waits || unknown) => self.not_sent(&send, r),

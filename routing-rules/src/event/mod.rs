@@ -79,6 +79,9 @@ pub enum Public {
         /// Where IN is read on: after the last record that is the one that was decided.
         cursor: u64,
         cursor_at: Timestamp,
+        /// IN's end: what is up to here came before.
+        #[serde(default)]
+        inn: u64,
         /// OUT's end; what is up to here is not sent any more.
         out: u64,
         /// Frames were lost: also what was not released, as far as this log says, may have been sent.

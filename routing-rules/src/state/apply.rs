@@ -283,9 +283,8 @@ impl State {
     }
 
     fn apply_queued_send(&mut self, event: &Public, private: Option<&Private>) {
-        let Public::SendQueued {
-            conv, message, channel, author, at, not_after, push, relived, doubted, parts, ..
-        } = event
+        let Public::SendQueued { conv, message, channel, author, at, not_after, push, relived, doubted, parts, .. } =
+            event
         else {
             return;
         };
@@ -437,11 +436,14 @@ impl State {
     /// What was on its way may have been sent; with frames lost, that is also what seems to wait. Its end comes by itself,
     /// once what IN holds about it was read.
     fn apply_rebased(&mut self, event: &Public) {
-        let Public::Rebased { at, frame, cursor, cursor_at, out, cut, .. } = event else { return };
+        let Public::Rebased { at, frame, cursor, cursor_at, inn, out, cut, .. } = event else { return };
         self.now = self.now.max(*at);
         self.cursor = Cursor { seq: *cursor, at: *cursor_at };
-        let cut_at = cut.then_some(*at).or(self.rebased.and_then(|r| r.cut_at));
-        self.rebased = Some(Rebase { at: *at, frame: *frame, out: *out, cut_at });
+        let earlier = self.rebased;
+        let cut_at = cut.then_some(*at).or(earlier.and_then(|r| r.cut_at));
+        // Records beyond IN's end are others than those that were there when frames were lost.
+        let cut_inn = if *cut { *inn } else { earlier.map_or(0, |r| r.cut_inn.min(*inn)) };
+        self.rebased = Some(Rebase { at: *at, frame: *frame, out: *out, inn: *inn, cut_at, cut_inn });
         // Later records are others now, or none.
         self.quarantine = self.quarantine.iter().filter(|seq| *seq <= cursor).copied().collect();
         let unsettled: Vec<MessageId> = self.sends.values().filter(|s| !s.is_dead()).map(|s| s.id).collect();

@@ -59,8 +59,28 @@ pub struct Rebase {
     pub frame: u64,
     /// Records of OUT up to here are not sent any more.
     pub out: u64,
+    /// Records of IN up to here were there before it.
+    #[serde(default)]
+    pub inn: u64,
     /// When frames were last lost, at this rebase or an earlier one: what IN held then may have been decided in them.
     pub cut_at: Option<Timestamp>,
+    /// IN's end at that moment.
+    #[serde(default)]
+    pub cut_inn: u64,
+}
+
+impl Rebase {
+    /// Whether a record of IN was there before the rebase. Its time alone does not say so, for a clock may have been ahead.
+    #[must_use]
+    pub fn is_after(&self, seq: u64, stored_at: Timestamp) -> bool {
+        stored_at <= self.at || seq <= self.inn
+    }
+
+    /// Whether a record of IN may have been decided in frames that are lost.
+    #[must_use]
+    pub fn cut_after(&self, seq: u64, stored_at: Timestamp) -> bool {
+        self.cut_at.is_some_and(|cut| stored_at <= cut || seq <= self.cut_inn)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -155,12 +175,6 @@ impl State {
             held_order: OrdSet::new(),
             timers: OrdSet::new(),
         }
-    }
-
-    /// Whether frames were lost after this moment, or at it.
-    #[must_use]
-    pub fn cut_after(&self, at: Timestamp) -> bool {
-        self.rebased.and_then(|r| r.cut_at).is_some_and(|cut| at <= cut)
     }
 
     /// The hash under which an id, a provider's id or an identity is remembered.

@@ -27,7 +27,7 @@ impl Running {
     /// As the router does it: LOG first, then history.
     fn commit(&self, seq: Seq, events: Vec<Event>) {
         self.log.push((seq, events.clone()));
-        self.handle.feed(seq, Arc::new(events));
+        self.handle.feed(seq, 0, Arc::new(events));
     }
 
     /// Without waking the projection, as `wait_for` does.
@@ -120,7 +120,7 @@ async fn what_the_router_hands_over_is_not_read_from_the_log() {
         // Read from the log, the frame would be empty.
         r.log.push((seq.into(), vec![]));
         tokio::time::sleep(Duration::from_millis(u64::from(seq % 5))).await;
-        r.handle.feed(seq.into(), Arc::new(change(seq)));
+        r.handle.feed(seq.into(), 0, Arc::new(change(seq)));
         r.seen(seq.into()).await;
         let id = msg(seq).to_string();
         assert!(r.handle.history().message(id).await.unwrap().is_some(), "frame {seq}");
@@ -189,7 +189,7 @@ async fn a_gap_in_what_is_handed_over_is_read_from_the_log() {
         let events = if n == 1 { vec![channels(), opened(1, "sms")] } else { change(n) };
         r.log.push((n.into(), events.clone()));
         if n % 7 != 0 {
-            r.handle.feed(n.into(), Arc::new(events));
+            r.handle.feed(n.into(), 0, Arc::new(events));
         }
     }
     r.seen(39).await;

@@ -657,7 +657,7 @@ async fn the_runner_follows_the_log_and_tells_who_listens() {
     log.push(last);
     assert_eq!(tokio::time::timeout(SOON, changes.recv()).await.unwrap().unwrap().seq, 4);
     // Handed over by the router instead of read.
-    handle.feed(5, Arc::new(vec![send(2, 8, "one more", agent("bob"), true)]));
+    handle.feed(5, 0, Arc::new(vec![send(2, 8, "one more", agent("bob"), true)]));
     log.push((5, vec![]));
     assert!(handle.history().wait_for(5, SOON).await);
     assert_eq!(handle.history().transcript("site".into(), thread(2), 0, 9).await.unwrap().len(), 3);

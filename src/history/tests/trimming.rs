@@ -161,7 +161,7 @@ async fn the_projection_trims_while_it_follows_the_log() {
     for seq in 9_002..9_050u64 {
         let events = vec![received(2, u32::try_from(seq).unwrap(), "meanwhile")];
         log.push((seq, events.clone()));
-        handle.feed(seq, Arc::new(events));
+        handle.feed(seq, 0, Arc::new(events));
         assert!(handle.history().wait_for(seq, SOON).await);
     }
     let trimmed = tokio::time::timeout(SOON, trimmed).await.unwrap().unwrap().unwrap();

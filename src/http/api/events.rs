@@ -158,7 +158,7 @@ impl Feed {
         let frames: Vec<Change> = frames
             .into_iter()
             .filter(|(seq, _)| *seq <= known)
-            .map(|(seq, events)| Change { seq, events: Arc::new(events) })
+            .map(|(seq, events)| Change { seq, id: 0, events: Arc::new(events) })
             .collect();
         match frames.first() {
             // Trimmed in the meantime: the next request is told so.

@@ -228,6 +228,7 @@ impl Store {
         }
         if parts.beside {
             (self.claims, self.cursors, self.snapshots) = (copy.claims, copy.cursors, copy.snapshots);
+            (self.keys, self.blobs) = (copy.keys, copy.blobs);
         }
     }
 
