@@ -306,11 +306,7 @@ impl Metrics {
         }
         self.queue_oldest.clear();
         for queue in state.queues_in_use() {
-            let oldest = state
-                .waiting(queue)
-                .filter_map(|k| state.conversation(k.conv).and_then(|c| c.queued_at))
-                .min()
-                .map_or(0, |at| now.since(at) / 1000);
+            let oldest = state.oldest(queue).map_or(0, |at| now.since(at) / 1000);
             self.queue_oldest.get_or_create(&OfQueue { queue: queue.clone() }).set(oldest);
         }
         let unsettled = state.sends.values().filter(|s| !s.is_dead()).count();

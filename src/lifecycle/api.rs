@@ -289,10 +289,9 @@ fn view(seq: Seq, state: &State, pack: Option<&RulePack>, pack_warnings: Vec<Str
         agents.extend(pack.agents().keys().map(|a| (a.clone(), AgentView::default())));
     }
     for queue in state.queues_in_use() {
-        let oldest = state.waiting(queue).filter_map(|k| state.conversation(k.conv).and_then(|c| c.queued_at)).min();
         let entry = queues.entry(queue.clone()).or_default();
         entry.depth = state.depth(queue) as u64;
-        entry.oldest_since = oldest;
+        entry.oldest_since = state.oldest(queue);
     }
     for (name, a) in &state.agents {
         if let Some(entry) = agents.get_mut(name) {

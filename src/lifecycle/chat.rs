@@ -12,12 +12,8 @@ use std::sync::Arc;
 use switchboard_envelope::{BlobRef, Inbound, ReceiptStatus};
 use switchboard_routing_rules::event::Public;
 use switchboard_routing_rules::ids::ConvId;
-use switchboard_routing_rules::pack::ConvStatus;
 use switchboard_routing_rules::{Event, State};
 use tokio::sync::broadcast;
-
-/// Places counted in a queue at most; beyond it the visitor is told nothing.
-const PLACES: usize = 1000;
 
 pub struct Chat {
     pub ingest: Ingest,
@@ -102,11 +98,7 @@ impl ChatBackend for Chat {
             last_seq += 1;
         }
         let conversation = state.conversation_of_thread(hash);
-        let queue_position = conversation.filter(|c| c.status == ConvStatus::Queued).and_then(|c| {
-            let queue = c.queue.as_deref()?;
-            let place = state.waiting(queue).take(PLACES).position(|k| k.conv == c.id)?;
-            u32::try_from(place + 1).ok()
-        });
+        let queue_position = conversation.and_then(|c| u32::try_from(state.place(c)?).ok());
         Ok(Transcript {
             messages: rows.into_iter().map(|m| self.item(m)).collect(),
             last_seq,

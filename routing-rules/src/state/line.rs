@@ -59,6 +59,12 @@ impl State {
         Some(ahead + 1)
     }
 
+    /// Since when the one waits who waits longest in a queue.
+    #[must_use]
+    pub fn oldest(&self, queue: &str) -> Option<Timestamp> {
+        self.classes(queue).filter_map(|(_, set)| set.get_min().map(|key| key.since())).min()
+    }
+
     /// How long the one at a place of a queue will wait, by how fast conversations left it lately; `None` while too few have.
     #[must_use]
     pub fn estimated_wait(&self, queue: &str, place: usize) -> Option<i64> {

@@ -384,6 +384,12 @@ pub struct WaitKey {
 const AGEING_MS: i64 = 86_400_000;
 
 impl WaitKey {
+    /// Since when it waits.
+    #[must_use]
+    pub fn since(&self) -> Timestamp {
+        self.since
+    }
+
     /// A level of priority counts like `ageing` milliseconds of waiting, so the order of two never changes with time. What is
     /// normal counts by its age alone, so that queues with another `ageing` compare.
     #[must_use]
@@ -406,6 +412,9 @@ pub struct WaitClass {
     pub cost: u32,
     /// Who declined it lately.
     pub declined: Vec<Name>,
+    /// With these alike, who comes first has waited longest.
+    pub priority: Priority,
+    pub ageing: Option<i64>,
 }
 
 impl WaitClass {
@@ -416,6 +425,8 @@ impl WaitClass {
             relaxed: c.relaxed.as_deref().cloned(),
             cost: c.cost,
             declined: c.declines().map(|(agent, _)| agent.clone()).collect(),
+            priority: c.priority,
+            ageing: c.ageing,
         }
     }
 }

@@ -107,6 +107,32 @@ default: { queue: z }
 }
 
 #[test]
+fn who_waits_longest_is_known_whatever_the_priorities() {
+    let mut life = life("
+zone: UTC
+queues: { q: { ageing: 10m } }
+agents: { ann: { capacity: 1 } }
+rules: [{ name: urgent, when: { from: { prefix: u } }, then: { priority: urgent } }, { name: low, when: { from: { prefix: l } }, then: { priority: low } }]
+default: { queue: q }
+");
+    assert_eq!(life.state.oldest("q"), None);
+    let mut first = None;
+    for who in ["l1", "x1", "u1", "x2", "u2", "l2"] {
+        life.writes(who, who);
+        life.passes(60_000);
+        first = first.or(life.conv(who).queued_at);
+        assert_eq!(life.state.oldest("q"), first);
+    }
+    let order: Vec<_> = life.state.waiting("q").map(|k| k.conv).collect();
+    let wanted = ["u1", "u2", "x1", "x2", "l1", "l2"].map(|who| life.conv(who).id);
+    assert_eq!(order, wanted, "and the line is one");
+    assert_eq!(
+        wanted.map(|id| life.state.place(life.state.conversation(id).expect("it waits"))),
+        [1, 2, 3, 4, 5, 6].map(Some)
+    );
+}
+
+#[test]
 fn without_ageing_a_low_priority_waits_behind_a_days_worth_and_not_for_ever() {
     let pack = "
 zone: UTC

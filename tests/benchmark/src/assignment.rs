@@ -17,7 +17,6 @@ const START: Timestamp = Timestamp(1_795_600_800_000);
 /// Agents, and conversations that wait.
 const SIZES: [(usize, usize); 4] = [(50, 2_000), (1_000, 2_000), (50, 100_000), (1_000, 100_000)];
 const QUEUES: usize = 10;
-const SKILLS: usize = 20;
 const CAPACITY: usize = 5;
 /// What an assignment may cost at the median, in microseconds, and how much more with the most than with the fewest: the ratio of
 /// the logarithms is 1.5 for those who wait and 1.8 for agents.
@@ -35,8 +34,8 @@ fn pack(agents: usize) -> Result<RulePack, Box<dyn Error>> {
     }
     yaml.push_str("agents:\n");
     for a in 0..agents {
-        let (first, second) = (a % SKILLS, (a / SKILLS * 7 + 3) % SKILLS);
-        let second = if first == second { (second + 1) % SKILLS } else { second };
+        let (first, second) = (a % QUEUES, (a / QUEUES * 7 + 3) % QUEUES);
+        let second = if first == second { (second + 1) % QUEUES } else { second };
         yaml.push_str(&format!("  a{a}: {{ skills: {{ s{first}: 2, s{second}: 1 }}, capacity: {CAPACITY} }}\n"));
     }
     yaml.push_str("rules:\n");
