@@ -36,7 +36,7 @@ async fn counts(api: &Api) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for conversation in api.all("/conversations?channel=support-email", "conversations").await {
         let id = conversation["id"].as_str().expect("an id").to_owned();
-        let messages = api.messages(&id).await;
+        let messages = api.messages(&id).await.len();
         let who = conversation["contact"].to_string();
         *counts.entry(who).or_default() += messages;
     }
@@ -46,7 +46,7 @@ async fn counts(api: &Api) -> BTreeMap<String, usize> {
 /// Waits until so many customers have written, and says that each did once.
 async fn each_once(api: &Api, customers: usize, deadline: Duration) {
     eventually_within(deadline, &format!("{customers} conversations"), || async {
-        let found = api.all("/conversations?channel=support-email", "conversations").await;
+        let found = api.all("/conversations?channel=support-email", "conversations").await.len();
         if found >= customers { Ok(()) } else { Err(format!("{found} of {customers}")) }
     })
     .await;
