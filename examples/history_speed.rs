@@ -287,7 +287,10 @@ async fn at_rate(dir: &Path, rate: u64, messages: u64) -> String {
     let n = messages as f64;
     for who in 0..CONVERSATIONS {
         let conv = ConvId::derive(&SALT, &[&who.to_be_bytes()]);
-        let over = [Public::Closed { conv, by: None, reopen_until: Timestamp(0) }, Public::Forgotten { conv }];
+        let over = [
+            Public::Closed { conv, by: None, reopen_until: Timestamp(0) },
+            Public::Forgotten { conv, sticky_until: None },
+        ];
         feeder.feed(Arc::new(over.into_iter().map(Event::from).collect())).await;
     }
     feeder.caught_up().await;

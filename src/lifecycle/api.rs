@@ -293,10 +293,14 @@ fn view(seq: Seq, state: &State, pack: Option<&RulePack>, pack_warnings: Vec<Str
         entry.depth = state.depth(queue) as u64;
         entry.oldest_since = state.oldest(queue);
     }
+    for (queue, entry) in &mut queues {
+        (entry.due, entry.in_time) = state.kept_today(queue);
+    }
     for (name, a) in &state.agents {
         if let Some(entry) = agents.get_mut(name) {
             entry.presence = a.presence;
             entry.load = a.load;
+            entry.wrap_until = a.wrap_until;
         }
     }
     for (name, entry) in &mut agents {

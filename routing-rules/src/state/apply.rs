@@ -5,7 +5,7 @@ use super::{
     Channel, ContactPrivate, ConvPrivate, Conversation, Cursor, HeldReceipt, Join, Phase, Rebase, SendPrivate,
     SendState, Settled, State, day, merge_attributes,
 };
-use crate::event::{DeadReason, Event, KeyHash, Presence, Private, Public, status_after};
+use crate::event::{ClockKind, DeadReason, Event, KeyHash, Presence, Private, Public, status_after};
 use crate::ids::{ContactId, ConvId, MessageId};
 use crate::pack::{ConvStatus, Name, Priority};
 use std::collections::{BTreeMap, BTreeSet};
@@ -217,7 +217,11 @@ impl State {
         let moves = status_after(event).is_some();
         let before = self.conversations.get(&conv).filter(|_| moves).and_then(owner);
         let waited = self.conversations.get(&conv).filter(|c| c.queued_at.is_some()).and_then(|c| c.queue.clone());
+        let response = self.conversations.get(&conv).and_then(|c| first_response(c, event));
         self.edit_conversation(conv, |c| fold_conversation(c, event, private, now));
+        if let Some((queue, in_time)) = response {
+            self.count_response(&queue, in_time);
+        }
         if let Public::Assigned { agent, .. } = event {
             self.edit_agent(agent, |a| {
                 a.last_assigned = now;
@@ -535,4 +539,15 @@ impl State {
         self.contacts.insert(from, Arc::new(gone));
         self.contacts.insert(into, Arc::new(kept));
     }
+}
+
+/// The queue whose promise of a first response an event keeps or breaks.
+fn first_response(c: &Conversation, event: &Public) -> Option<(Name, bool)> {
+    let clock = c.clock.as_ref().filter(|k| k.kind == ClockKind::FirstResponse && !k.breached)?;
+    let in_time = match event {
+        Public::ClockBreached { clock: kind, .. } if *kind == clock.kind => false,
+        Public::Pending { .. } if c.answered => true,
+        _ => return None,
+    };
+    Some((c.queue.clone()?, in_time))
 }

@@ -114,6 +114,7 @@ impl State {
             .into_iter()
             .map(|(queue, mut pace)| {
                 back.at(&mut pace.last);
+                pace.kept.day = pace.kept.day.min(day(to));
                 (queue, pace)
             })
             .collect();

@@ -1,6 +1,6 @@
 //! Where somebody stands in a queue, and how fast it moves.
 
-use super::{Conversation, State, WaitKey};
+use super::{Conversation, State, WaitKey, day};
 use crate::pack::Name;
 use serde::{Deserialize, Serialize};
 use switchboard_envelope::Timestamp;
@@ -22,6 +22,28 @@ pub struct Pace {
     pub last: Timestamp,
     /// Others were waiting when the last one left, so that the time until the next is work and not idleness.
     pub busy: bool,
+    /// First responses of one day.
+    #[serde(default)]
+    pub kept: Kept,
+}
+
+/// First responses that were due on a day, and those of them that came in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Days since 1970, in UTC.
+    pub day: i64,
+    pub due: u64,
+    pub in_time: u64,
+}
+
+impl Kept {
+    fn count(&mut self, today: i64, in_time: bool) {
+        if self.day != today {
+            *self = Kept { day: today, ..Kept::default() };
+        }
+        self.due += 1;
+        self.in_time += u64::from(in_time);
+    }
 }
 
 impl Pace {
@@ -42,6 +64,19 @@ impl State {
     pub(super) fn left_queue(&mut self, queue: &Name) {
         let (now, others) = (self.now, self.depth(queue) > 0);
         self.paces.entry(queue.clone()).or_default().left(now, others);
+    }
+
+    /// A first response came, or did not come in time.
+    pub(super) fn count_response(&mut self, queue: &Name, in_time: bool) {
+        let today = day(self.now);
+        self.paces.entry(queue.clone()).or_default().kept.count(today, in_time);
+    }
+
+    /// Today's first responses of a queue: how many were due, and how many of them came in time.
+    #[must_use]
+    pub fn kept_today(&self, queue: &str) -> (u64, u64) {
+        let today = self.paces.get(queue).map(|p| p.kept).filter(|k| k.day == day(self.now)).unwrap_or_default();
+        (today.due, today.in_time)
     }
 
     /// The place in its queue of a conversation that waits, from 1; `None` when it does not wait, or stands further back than

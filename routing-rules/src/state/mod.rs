@@ -14,7 +14,7 @@ pub(crate) mod roster;
 mod snapshot;
 
 pub use dups::{Dups, day};
-pub use line::{FAR_BACK, Pace};
+pub use line::{FAR_BACK, Kept, Pace};
 pub use model::*;
 pub use snapshot::{SnapshotError, SnapshotParts};
 

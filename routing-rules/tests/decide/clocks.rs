@@ -116,6 +116,35 @@ default: { queue: q }
 }
 
 #[test]
+fn a_queue_knows_how_many_first_responses_of_the_day_came_in_time() {
+    let pack = "zone: UTC\nqueues: { q: { sla: { first_response: 10m } }, other: {} }\nagents: { ann: {} }\ndefault: { queue: q }\n";
+    let mut life = life(pack, "2027-02-01T10:00:00Z");
+    for who in ["in time", "late", "moved", "closed"] {
+        life.writes(who, who);
+    }
+    answers(&mut life, "in time");
+    assert_eq!(life.state.kept_today("q"), (1, 1));
+    let conversation = life.conversation_of("closed");
+    acts(&mut life, Action::Close { conversation });
+    assert_eq!(life.state.kept_today("q"), (1, 1), "what needed no answer was not due");
+    let conversation = life.conversation_of("moved");
+    acts(&mut life, Action::Transfer { conversation, to: Destination::Queue("other".into()) });
+    let now = life.now;
+    until(&mut life, now.plus(HOUR));
+    answers(&mut life, "late");
+    assert_eq!((life.state.kept_today("q"), life.state.kept_today("other")), ((2, 1), (1, 0)));
+    life.writes("in time", "again");
+    answers(&mut life, "in time");
+    assert_eq!(life.state.kept_today("q"), (2, 1), "a later question is no first one");
+    let now = life.now;
+    until(&mut life, now.plus(DAY));
+    assert_eq!(life.state.kept_today("q"), (0, 0));
+    let parts = life.state.to_parts().expect("a snapshot");
+    let again = switchboard_routing_rules::State::from_parts(life.state.salt, &parts.public, &parts.private);
+    assert_eq!(again.expect("it reads"), life.state);
+}
+
+#[test]
 fn a_resolution_stands_still_while_the_customer_is_waited_for_and_outside_the_hours() {
     let pack = "
 zone: Europe/Paris

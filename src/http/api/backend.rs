@@ -63,6 +63,8 @@ pub struct QueueView {
 pub struct AgentView {
     pub presence: Presence,
     pub load: Units,
+    /// Until then they finish what they closed, and are given nothing new.
+    pub wrap_until: Option<Timestamp>,
     pub offers: u32,
     pub conversations: u32,
 }

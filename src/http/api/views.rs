@@ -254,6 +254,7 @@ pub(super) fn agent(
         "name": known.map(|k| k.name.as_str()).filter(|n| !n.is_empty()).unwrap_or(id),
         "presence": a.presence.as_str(),
         "load": units(a.load),
+        "wraps_up_until": a.wrap_until,
         "capacity": known.map(|k| units(k.capacity)),
         "skills": known.map(|k| &k.skills),
         "offers": a.offers,

@@ -200,3 +200,38 @@ async fn the_tests_of_the_shipped_packs_pass() {
     }
     assert!(tested > 0, "no pack in {packs}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waiting_conversation_says_why_and_another_pack_is_tried_on_what_was_decided() {
+    let provider = Provider::start().await;
+    let shop = Shop::with(&provider.base_url()).open();
+    let _daemon = Daemon::start(&shop).await;
+    for (n, (from, text)) in
+        [(ANN, "hello"), ("+15551230002", "refund A-1"), ("+15551230003", "good morning")].iter().enumerate()
+    {
+        shop.sms(from, text, &sid(&n.to_string())).deliver(&shop.hook("support-sms")).await.unwrap();
+        shop.api().conversation(&format!("phone:{from}"), "to wait", |c| c["state"] == "queued").await;
+    }
+    let last = shop.api().conversation("phone:+15551230003", "to wait", |c| c["waiting"]["position"] == 3).await;
+    assert_eq!(last["waiting"]["agents"][0]["reason"], "is offline", "{last}");
+    let explained = shop.command(&["rules", "explain", last["id"].as_str().unwrap()]);
+    let told = said(&explained);
+    assert!(told.contains("third of 3.") && told.contains("of 1 agent 1 is offline."), "{told}");
+
+    let tried = shop.pack().with_file_name("tried");
+    std::fs::create_dir(&tried).unwrap();
+    let yaml = Pack::default().yaml.replace("tag: refund, reply: refund", "tag: money, priority: high, reply: refund");
+    std::fs::write(tried.join("pack.yaml"), yaml).unwrap();
+    let tried = tried.to_str().unwrap();
+    let replayed = shop.command(&["rules", "replay", "--pack", tried, "--since", "1h", "--max-changes", "1"]);
+    let told = said(&replayed);
+    assert_eq!(replayed.status.code(), Some(0), "{told}");
+    assert!(told.starts_with("3 messages since") && told.contains("would handle 1 otherwise"), "{told}");
+    for part in ["priority high instead of none", "tags money instead of refund", "“refund A-1”"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let none = shop.command(&["rules", "replay", "--pack", tried, "--max-changes", "0"]);
+    assert_eq!(none.status.code(), Some(1), "{}", said(&none));
+    let same = shop.command(&["rules", "replay", "--pack", shop.pack().to_str().unwrap(), "--max-changes", "0"]);
+    assert_eq!(same.status.code(), Some(0), "{}", said(&same));
+}
