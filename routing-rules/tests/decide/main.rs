@@ -5,6 +5,7 @@ mod choices;
 mod clocks;
 mod commands;
 mod life;
+mod older;
 mod queues;
 mod settling;
 mod time;
