@@ -30,6 +30,7 @@ mod params;
 pub mod read;
 pub mod reply;
 pub mod report;
+pub mod smtp;
 pub mod subject;
 pub mod submission;
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod settings;
 pub mod signature;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+mod transport;
 
 pub use adapter::{
     Adapter, Answer, AttemptOutcome, Call, CallBody, CallError, Measure, Opened, Polled, RawRequest, Reply, Response,
@@ -22,3 +23,4 @@ pub use adapter::{
 pub use client::{Client, FetchError, File};
 pub use secret::Secret;
 pub use settings::{ConfigProblem, Settings};
+pub use transport::Transport;
