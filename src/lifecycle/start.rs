@@ -412,6 +412,7 @@ fn spawn_edges(
             adapter: r.adapter.clone(),
             log: ingest.log.clone(),
             client: client.clone(),
+            transport: r.mail.as_ref().and_then(|mail| mail.transport()),
             limits: r.config.rate.as_ref().map(crate::config::Rate::limiter),
             send_timeout: Duration::from_millis(u64::try_from(r.profile.send_timeout_ms).unwrap_or(20_000)),
             metrics: ingest.metrics.clone(),

@@ -2,11 +2,13 @@
 
 use super::worker::Lane;
 use crate::clock;
+use crate::inbound::blob_scope;
 use crate::log::{Claim, Class, InRecord, LogError, Seq};
 use crate::random;
+use bytes::Bytes;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use switchboard_adapter_sdk::{Answer, AttemptOutcome, Call, signature::to_hex};
+use switchboard_adapter_sdk::{Answer, AttemptOutcome, Call, classify, signature::to_hex};
 use switchboard_envelope::{AttemptResult, Inbound, Outbound, Outcome, Reconcile, Send as SendRecord, event_id};
 
 #[cfg(test)]
@@ -115,6 +117,12 @@ impl Lane {
     }
 
     async fn call(&self, send: &SendRecord) -> AttemptOutcome {
+        if let Some(transport) = &self.transport {
+            return match self.files(send).await {
+                Ok(files) => transport.send(send, files, self.send_timeout).await,
+                Err(without) => without,
+            };
+        }
         let linked = self.links.as_ref().filter(|_| !send.content.attachments.is_empty()).map(|l| l.fill(send));
         match self.adapter.encode(linked.as_ref().unwrap_or(send)) {
             Ok(call) => {
@@ -123,6 +131,31 @@ impl Lane {
             }
             Err(refused) => refused,
         }
+    }
+
+    /// The files of a send, in their order.
+    async fn files(&self, send: &SendRecord) -> Result<Vec<Bytes>, AttemptOutcome> {
+        let scope = blob_scope(&send.channel, &send.thread);
+        let mut files = vec![];
+        for file in &send.content.attachments {
+            let stored = match &file.blob {
+                Some(blob) => self.log.get_blob(&scope, blob).await,
+                None => Ok(None),
+            };
+            files.push(match stored {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => {
+                    let gone = format!("the file `{}` is not there any more", file.name);
+                    return Err(classify::Class::PermanentMessage.attempt(None, gone));
+                }
+                Err(error) => {
+                    tracing::warn!(channel = %self.channel, %error, "cannot read a file of a send; it is tried again");
+                    self.metrics.log_error("blob");
+                    return Err(classify::Class::Retry.attempt(None, "a file could not be read from the log"));
+                }
+            });
+        }
+        Ok(files)
     }
 
     /// Makes a call, signed for this moment and within the channel's time.

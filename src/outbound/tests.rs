@@ -2,18 +2,22 @@
 
 use super::{Caller, Lane, Limits, process_name, process_of, spawn};
 use crate::clock;
+use crate::inbound::blob_scope;
 use crate::log::memory::{Faults, MemoryLog, MemoryOptions};
 use crate::log::{Claim, Commit, FrameWrite, Log, OutRecord};
 use crate::metrics::Metrics;
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use switchboard_adapter_sdk::{Adapter, Answer, AttemptOutcome, Call, CallBody, CallError, RawRequest, Verdict};
+use switchboard_adapter_sdk::{
+    Adapter, Answer, AttemptOutcome, Call, CallBody, CallError, RawRequest, Transport, Verdict,
+};
 use switchboard_envelope::{
-    Address, Author, ChannelProfile, Content, Inbound, Outbound, Outcome, Raw, Send as SendRecord, Timestamp,
+    Address, Attachment, Author, BlobRef, ChannelProfile, Content, Inbound, Outbound, Outcome, Raw, Send as SendRecord,
+    Timestamp,
 };
 use switchboard_routing_rules::State;
 use switchboard_routing_rules::ids::Salt;
@@ -69,12 +73,22 @@ struct Edge {
 
 impl Edge {
     fn start(log: MemoryLog, limits: Option<Limits>, clock_wrong: watch::Receiver<Option<String>>) -> Edge {
+        Edge::with(log, limits, clock_wrong, None)
+    }
+
+    fn with(
+        log: MemoryLog,
+        limits: Option<Limits>,
+        clock_wrong: watch::Receiver<Option<String>>,
+        transport: Option<Arc<dyn Transport>>,
+    ) -> Edge {
         let (provider, metrics) = (Arc::new(Counts::default()), Arc::new(Metrics::default()));
         let lane = Lane {
             channel: "sms".into(),
             adapter: Arc::new(Plain),
             log: Arc::new(log.clone()),
             client: provider.clone(),
+            transport,
             limits,
             send_timeout: Duration::from_secs(1),
             metrics: metrics.clone(),
@@ -90,6 +104,11 @@ impl Edge {
 
     /// Releases so many attempts, which end at `until`.
     async fn release(&self, count: u64, until: Timestamp) {
+        self.release_with(count, until, &[]).await;
+    }
+
+    /// The same, each with these files.
+    async fn release_with(&self, count: u64, until: Timestamp, files: &[Attachment]) {
         let out = |n: u64| {
             let send = SendRecord {
                 send: format!("s{n}"),
@@ -100,7 +119,7 @@ impl Edge {
                 conversation: "c".into(),
                 thread: "t".into(),
                 to: Address::new("phone", "+15551230001"),
-                content: Content::text("hi"),
+                content: Content { attachments: files.to_vec(), ..Content::text("hi") },
                 author: Author::Agent { id: "ann".into() },
                 reply_to: vec![],
                 traceparent: None,
@@ -122,6 +141,19 @@ impl Edge {
             }
         };
         tokio::time::timeout(Duration::from_secs(20), there).await.expect("the provider is asked in time");
+    }
+}
+
+/// A mail server that keeps what it is handed.
+#[derive(Default)]
+struct Keeps(Mutex<Vec<(String, Vec<Bytes>)>>);
+
+#[async_trait]
+impl Transport for Keeps {
+    async fn send(&self, send: &SendRecord, files: Vec<Bytes>, within: Duration) -> AttemptOutcome {
+        assert_eq!(within, Duration::from_secs(1), "the channel's own time");
+        self.0.lock().expect("no test fails within it").push((send.send.clone(), files));
+        AttemptOutcome::new(Outcome::Accepted)
     }
 }
 
@@ -178,4 +210,55 @@ fn only_nonces_of_our_own_form_name_a_process() {
     for foreign in ["router", "k3jx.7", "0123456789abcdef01234567", "0123456789ABCDEF01234567.1", "", "."] {
         assert_eq!(process_of(foreign), None, "{foreign}");
     }
+}
+
+#[tokio::test]
+async fn what_is_no_http_call_is_claimed_once_gets_its_files_and_is_told_of_all_the_same() {
+    let log = MemoryLog::new(&MemoryOptions {
+        faults: Faults { redeliver: 500, ..Faults::default() },
+        ..MemoryOptions::default()
+    });
+    let server = Arc::new(Keeps::default());
+    let edge = Edge::with(log.clone(), None, right(), Some(server.clone()));
+    let blob = log.put_blob(&blob_scope("sms", "t"), Bytes::from_static(b"a file")).await.expect("it is stored");
+    let file = Attachment { name: "a.txt".into(), blob: Some(blob), ..Attachment::default() };
+    edge.release_with(3, clock::now().plus(60_000), &[file]).await;
+    assert_eq!(outcomes(&log, 3).await, [Outcome::Accepted; 3]);
+    let mut handed = server.0.lock().expect("no test fails within it").clone();
+    handed.sort();
+    let sends: Vec<&str> = handed.iter().map(|(send, _)| send.as_str()).collect();
+    assert_eq!(sends, ["s1", "s2", "s3"], "each once, however often it was delivered");
+    assert!(handed.iter().all(|(_, files)| files == &[Bytes::from_static(b"a file")]));
+    assert_eq!(edge.provider.0.load(Ordering::Relaxed), 0, "nothing was called");
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_ends_the_send() {
+    let log = MemoryLog::new(&MemoryOptions::default());
+    let server = Arc::new(Keeps::default());
+    let edge = Edge::with(log.clone(), None, right(), Some(server.clone()));
+    let gone =
+        Attachment { name: "a.txt".into(), blob: Some(BlobRef::of_hash(&"0a".repeat(32))), ..Attachment::default() };
+    edge.release_with(1, clock::now().plus(60_000), &[gone]).await;
+    assert_eq!(outcomes(&log, 1).await, [Outcome::Rejected]);
+    assert!(server.0.lock().expect("no test fails within it").is_empty());
+}
+
+/// The outcomes that IN holds, once there are so many.
+async fn outcomes(log: &MemoryLog, count: usize) -> Vec<Outcome> {
+    let read = async {
+        loop {
+            let records = log.read_in(0, 100).await.unwrap_or_default();
+            let results = records.iter().filter_map(|r| match Inbound::from_slice(&r.data) {
+                Ok(Inbound::Result(r)) => Some(r.outcome),
+                _ => None,
+            });
+            let found: Vec<Outcome> = results.collect();
+            if found.len() >= count {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), read).await.expect("the results are stored in time")
 }

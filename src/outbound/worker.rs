@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use switchboard_adapter_sdk::{Adapter, Answer, Call, Client};
+use switchboard_adapter_sdk::{Adapter, Answer, Call, Client, Transport};
 use switchboard_envelope::Outbound;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -36,6 +36,8 @@ pub struct Lane {
     pub adapter: Arc<dyn Adapter>,
     pub log: Arc<dyn Log>,
     pub client: Arc<dyn Caller>,
+    /// What makes the attempts where they are no HTTP calls.
+    pub transport: Option<Arc<dyn Transport>>,
     pub limits: Option<Limits>,
     pub send_timeout: Duration,
     pub metrics: Arc<Metrics>,

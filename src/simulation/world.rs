@@ -257,6 +257,7 @@ impl World {
             adapter,
             log: log.clone(),
             client: Arc::new(Reached { provider: self.provider.clone(), log: own.clone() }),
+            transport: None,
             limits: None,
             send_timeout: Duration::from_secs(20),
             metrics,

@@ -6,16 +6,25 @@ use crate::{
     events,
     ids::Keys,
     read::Settings,
+    smtp::Submission,
 };
 use bytes::Bytes;
+use std::sync::Arc;
 use switchboard_adapter_sdk::{
-    Adapter, Answer, AttemptOutcome, Call, Opened, RawRequest, Secret, Verdict,
+    Adapter, Answer, AttemptOutcome, Call, Opened, RawRequest, Secret, Transport, Verdict,
     signature::{Mac, to_hex},
 };
 use switchboard_envelope::{Address, ChannelProfile, Inbound, Outcome, Raw, Send as SendRecord, Timestamp};
 
 /// Half a unit of an agent's capacity: a mail waits longer than a chat.
 const COST: u32 = 50;
+
+/// A mail server that is away, or says that it will take a mail later, is asked again for this long (RFC 5321 §4.5.4.1).
+const PATIENCE_MS: i64 = 4 * 86_400_000;
+/// One attempt, with its connection and files of 25 MiB.
+const TIMEOUT_MS: i64 = 100_000;
+/// Mails that are handed in at once: servers refuse whoever comes with many connections.
+const CONNECTIONS: u32 = 8;
 
 /// A support mailbox.
 pub struct Email {
@@ -63,6 +72,13 @@ impl Email {
         &self.identity
     }
 
+    /// What hands our mails in, where that is configured.
+    #[must_use]
+    pub fn transport(&self) -> Option<Arc<dyn Transport>> {
+        let server = self.config.smtp.clone()?;
+        Some(Arc::new(Submission::new(server, self.identity.clone())))
+    }
+
     /// What a mail says, with its files.
     #[must_use]
     pub fn read(&self, mail: &[u8], received_at: Timestamp) -> Opened {
@@ -94,7 +110,15 @@ const NO_REQUESTS: &str = "mail does not come by webhook";
 
 impl Adapter for Email {
     fn profile(&self) -> ChannelProfile {
-        ChannelProfile { proactive: true, cost: COST, ..ChannelProfile::new("email", "email") }
+        ChannelProfile {
+            mail: true,
+            proactive: true,
+            cost: COST,
+            not_after_ms: PATIENCE_MS,
+            send_timeout_ms: TIMEOUT_MS,
+            in_flight: CONNECTIONS,
+            ..ChannelProfile::new("email", "email")
+        }
     }
 
     fn verify(&self, _request: &RawRequest) -> Verdict {

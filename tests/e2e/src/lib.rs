@@ -12,6 +12,7 @@ mod daemon;
 mod dice;
 mod dovecot;
 mod gateway;
+mod postfix;
 mod provider;
 mod shop;
 pub mod traffic;
@@ -27,6 +28,7 @@ pub use daemon::{Daemon, binary};
 pub use dice::Dice;
 pub use dovecot::{Dovecot, MAILBOX_USER, MailClient};
 pub use gateway::{FakePhone, GATEWAY_NUMBER, Gateway, HOOK_SECRET};
+pub use postfix::{Postfix, field, fields};
 pub use provider::Provider;
 pub use shop::{ACCOUNT_SID, AUTH_TOKEN, OUR_NUMBER, Pack, Shop, ShopBuilder};
 pub use switchboard_simulators::{

@@ -142,8 +142,11 @@ impl Dialogue {
         }
         // From here on the server may have it. What was written before is no mail without this line.
         *stage = Stage::Sent;
-        self.io.get_mut().write_all(b".\r\n").await?;
-        self.io.get_mut().flush().await?;
+        if let Err(error) = self.last_line().await {
+            // It did not leave this machine as a whole, so it ends nothing there.
+            *stage = Stage::Data;
+            return Err(self.last_words(error).await);
+        }
         let reply = self.reply().await?;
         if (200..300).contains(&reply.code) { Ok(reply) } else { Err(Ended::Answered(reply)) }
     }
@@ -196,6 +199,13 @@ impl Dialogue {
         io.flush().await
     }
 
+    async fn last_line(&mut self) -> Result<(), std::io::Error> {
+        let io = self.io.get_mut();
+        io.write_all(b".\r\n").await?;
+        io.flush().await
+    }
+
+    /// What a server said before it hung up.
     async fn last_words(&mut self, error: std::io::Error) -> Ended {
         match tokio::time::timeout(LAST_WORDS, self.reply()).await {
             Ok(Ok(reply)) if reply.code >= 400 => Ended::Answered(reply),
@@ -217,9 +227,7 @@ impl Dialogue {
     async fn say(&mut self, line: &str) -> Result<(), Ended> {
         // An address or a name with an end of line in it would be a command of its own.
         if line.bytes().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
-            return Err(Ended::By(Box::new(
-                Class::PermanentMessage.attempt(None, "the address holds an end of line"),
-            )));
+            return Err(Ended::By(Box::new(Class::PermanentMessage.attempt(None, "the address holds an end of line"))));
         }
         let io = self.io.get_mut();
         io.write_all(format!("{line}\r\n").as_bytes()).await?;

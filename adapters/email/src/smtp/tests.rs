@@ -139,7 +139,7 @@ async fn two_mails_go_over_one_connection_each_as_it_was_written() {
         assert_eq!(outcome.provider_ids, ["id=1@desk.example"]);
     }
     let heard = heard.await.unwrap();
-    assert_eq!(heard[1], "MAIL FROM:<b-x@desk.example> SIZE=38 RET=HDRS ENVID=id+3D1@desk.example");
+    assert_eq!(heard[1], "MAIL FROM:<b-x@desk.example> SIZE=35 RET=HDRS ENVID=id+3D1@desk.example");
     assert_eq!(heard[2], "RCPT TO:<ann@x.example> NOTIFY=FAILURE,DELAY ORCPT=rfc822;ann@x.example");
     assert_eq!(heard[4], "Subject: x\r\n\r\n..hidden\r\n...\r\nbare\r\nends\r\n.\r\n");
     assert_eq!(heard.len(), 9, "{heard:?}");
@@ -150,9 +150,14 @@ async fn a_connection_that_ends_is_unknown_only_once_the_mail_may_be_there() {
     let whole = script(&[&greeting(), &taken()]);
     for end in 0..whole.len() {
         let outcome = comes_to(whole[..end].to_vec()).await;
-        // The last step is the server's yes; the one before, that it has the mail.
-        let expected = if end + 1 == whole.len() { Outcome::Unknown } else { Outcome::NotSent };
-        assert_eq!(outcome.outcome, expected, "after {end} steps: {outcome:?}");
+        // The last step is the server's yes; the one before, that it has the mail. Before that one it hangs up while the mail is
+        // on its way, which the system may tell us before or after the last line.
+        let expected: &[Outcome] = match whole.len() - end {
+            1 => &[Outcome::Unknown],
+            2 => &[Outcome::Unknown, Outcome::NotSent],
+            _ => &[Outcome::NotSent],
+        };
+        assert!(expected.contains(&outcome.outcome), "after {end} steps: {outcome:?}");
         assert!(!outcome.channel_refused, "{outcome:?}");
     }
     assert_eq!(comes_to(whole).await.outcome, Outcome::Accepted);
