@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use switchboard_envelope::{
-    Action, Actor, Address, Answers, ChannelProfile, Command, Content, Destination, Evidence, Inbound, MailContext,
-    MailFacts, Message, Scope, Timestamp, Visibility,
+    Action, Actor, Address, Answers, Attachment, ChannelProfile, Command, Content, Destination, Evidence, Inbound,
+    MailContext, MailFacts, Message, Scope, Timestamp, Visibility,
 };
 use switchboard_routing_rules::event::{Event, NoReply, Private, Public, Reply};
 use switchboard_routing_rules::ids::{ConvId, Salt};
@@ -107,7 +107,11 @@ impl Life {
                 name: Some(format!("Name of {}", mail.from)),
             },
             to: None,
-            content: Content { subject: Some(mail.subject.into()), ..Content::text(format!("words of {}", mail.key)) },
+            content: Content {
+                subject: Some(mail.subject.into()),
+                attachments: vec![Attachment { thread: Some("mail:somebody".into()), ..Attachment::default() }],
+                ..Content::text(format!("words of {}", mail.key))
+            },
             references: mail.references.clone(),
             provider_id: Some(format!("{}@client", mail.key)),
             visibility: Visibility::Private,
@@ -255,6 +259,24 @@ fn only_a_secret_brings_a_stranger_into_a_conversation() {
         assert_ne!(life.gets(&Mail { believed: false, ..mail("4", ANN).naming(conv, by) }).0, conv, "{by:?}: forged");
         assert_ne!(life.gets(&Mail { channel: OTHER, ..mail("5", ANN).naming(conv, by) }).0, conv, "{by:?}: elsewhere");
     }
+}
+
+#[test]
+fn the_files_of_a_mail_are_found_where_they_were_stored() {
+    let mut life = Life::new();
+    let (conv, events) = life.gets(&mail("1", ANN));
+    assert_eq!(threads(&events), [None], "with the conversation's own");
+    let (joined, events) = life.gets(&mail("2", EVE).naming(conv, Evidence::ReplyAddress));
+    assert_eq!((joined, threads(&events)), (conv, vec![Some(format!("mail:{EVE}:2"))]));
+}
+
+/// Where the files of what was received are.
+fn threads(events: &[Event]) -> Vec<Option<String>> {
+    let of = |e: &Event| match &e.private {
+        Some((_, Private::Received { content, .. })) => Some(content.attachments.clone()),
+        _ => None,
+    };
+    events.iter().find_map(of).expect("a mail").into_iter().map(|file| file.thread).collect()
 }
 
 #[test]

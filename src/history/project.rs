@@ -248,10 +248,11 @@ impl HistoryWriter {
         let mut row = Message::new(conv, Direction::In, Who::Contact, when);
         row.status = Some(Status::Received);
         let mut name = None;
-        if let Some(Private::Received { content, from, client_id, .. }) = private {
+        if let Some(Private::Received { content, from, client_id, mail, .. }) = private {
             fill(&mut row, content);
             row.client_id.clone_from(client_id);
-            name = from.name.as_ref();
+            // A guest's name is not the customer's.
+            name = from.name.as_ref().filter(|_| mail.as_ref().is_none_or(|m| !m.aside));
         }
         let Some(seq) = self.add_message(Some(message), row)? else { return Ok(()) };
         let Some(c) = self.conversation(conv)? else { return Ok(()) };

@@ -282,14 +282,14 @@ type MessageDoc<S, F, C, A, L> = (
     Option<L>,
 );
 /// Attachments by position: their own form leaves absent fields out, which only a form with names can bear.
-type File<S, B> = (S, S, u64, Option<B>, Option<S>, Option<(S, bool)>);
+type File<S, B> = (S, S, u64, Option<B>, Option<S>, Option<(S, bool)>, Option<S>);
 
 impl Item {
     pub fn packed<'b>(&self, buf: &'b mut Vec<u8>) -> Result<&'b [u8], HistoryError> {
         let m = &self.row;
         let file = |a: &'_ Attachment| -> File<String, BlobRef> {
             let problem = a.problem.as_ref().map(|p| (p.detail.clone(), p.again));
-            (a.name.clone(), a.mime.clone(), a.size, a.blob.clone(), a.url.clone(), problem)
+            (a.name.clone(), a.mime.clone(), a.size, a.blob.clone(), a.url.clone(), problem, a.thread.clone())
         };
         let files: Vec<_> = m.attachments.iter().map(file).collect();
         let doc: MessageDoc<&String, _, &Choice, &Address, &EventLine> = (
@@ -330,9 +330,9 @@ pub(super) fn item(r: &Row<'_>, conversation: ConvId) -> Result<Item, HistoryErr
         rusqlite::types::ValueRef::Null => None,
         _ => Some(MessageId::from_bytes(bytes(r, 4)?)),
     };
-    let file = |(name, mime, size, blob, url, problem): File<String, BlobRef>| {
+    let file = |(name, mime, size, blob, url, problem, thread): File<String, BlobRef>| {
         let problem = problem.map(|(detail, again)| FileProblem { detail, again });
-        Attachment { name, mime, size, blob, url, problem }
+        Attachment { name, mime, size, blob, url, problem, thread }
     };
     let row = Message {
         seq: unsigned(r.get(0)?),

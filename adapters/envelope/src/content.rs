@@ -70,6 +70,9 @@ pub struct Attachment {
     /// Why it is not stored yet, or never will be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<FileProblem>,
+    /// The thread with whose files it is stored, where that is not its conversation's; the router says so, and nobody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<String>,
 }
 
 impl Attachment {

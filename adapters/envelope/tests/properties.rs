@@ -39,8 +39,9 @@ fn blob() -> impl Strategy<Value = BlobRef> {
 
 fn attachment() -> impl Strategy<Value = Attachment> {
     let problem = (text(), any::<bool>()).prop_map(|(detail, again)| FileProblem { detail, again });
-    (text(), "[a-z]{1,8}/[a-z]{1,8}", any::<u64>(), of(blob()), of(text()), of(problem))
-        .prop_map(|(name, mime, size, blob, url, problem)| Attachment { name, mime, size, blob, url, problem })
+    (text(), "[a-z]{1,8}/[a-z]{1,8}", any::<u64>(), of(blob()), of(text()), of(problem), of(text())).prop_map(
+        |(name, mime, size, blob, url, problem, thread)| Attachment { name, mime, size, blob, url, problem, thread },
+    )
 }
 
 fn choice() -> impl Strategy<Value = Choice> {

@@ -178,6 +178,7 @@ mod tests {
             blob: Some(BlobRef("blob:sha256:00".into())),
             url: None,
             problem: None,
+            thread: None,
         };
         let signed = sign_file(&key, "site", &ann, &file);
         assert_eq!(verify_file(&key, "site", &ann, &signed), Some(file));

@@ -259,6 +259,7 @@ mod tests {
             blob: Some(BlobRef("blob:sha256:aa".into())),
             url: None,
             problem: None,
+            thread: None,
         };
         let mut f = frame("c", "");
         f.attachments = vec![sign_file(&key(), "site", &ann(), &file)];

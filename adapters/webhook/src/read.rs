@@ -426,6 +426,7 @@ fn attachment(i: usize, file: File) -> Attachment {
         blob: None,
         url,
         problem,
+        thread: None,
     }
 }
 

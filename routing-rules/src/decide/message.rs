@@ -130,11 +130,17 @@ impl Draft<'_> {
         let provider = m.provider_id.as_deref().map(|p| self.state.hash("provider", &[&m.channel, p]));
         let at = self.now();
         let mail = self.received_mail(conv, contact, m);
+        let elsewhere =
+            self.state.conversation(conv).and_then(|c| c.private.as_ref()).is_some_and(|p| *p.thread != *m.thread);
+        let mut content = Box::new(m.content.clone());
+        for file in &mut content.attachments {
+            file.thread = elsewhere.then(|| m.thread.clone());
+        }
         self.emit_private(
             Public::Received { conv, message, at, automatic: m.automatic, provider },
             contact,
             Private::Received {
-                content: Box::new(m.content.clone()),
+                content,
                 from: m.from.clone(),
                 provider_id: m.provider_id.clone(),
                 client_id: m.meta.get("client_id").cloned(),

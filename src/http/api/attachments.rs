@@ -111,7 +111,8 @@ pub(super) async fn download(
     let file = index.parse::<usize>().ok().and_then(|i| message.attachments.get(i)).ok_or_else(none)?;
     let blob = file.blob.as_ref().ok_or_else(none)?;
     let (channel, thread) = scope(&state, &message.conversation.to_string()).await?;
-    let bytes = state.backend().get_file(&channel, &thread, blob).await?.ok_or_else(none)?;
+    let thread = file.thread.as_ref().unwrap_or(&thread);
+    let bytes = state.backend().get_file(&channel, thread, blob).await?.ok_or_else(none)?;
     let kind = mime(&file.mime);
     let how = if SHOWN.contains(&kind.as_str()) { "inline" } else { "attachment" };
     let name: String =

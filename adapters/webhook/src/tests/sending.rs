@@ -60,6 +60,7 @@ fn files_go_out_as_links_only() {
         blob: Some(switchboard_envelope::BlobRef("blob:sha256:00".into())),
         url: url.map(str::to_owned),
         problem: None,
+        thread: None,
     };
     let with = |url| {
         let mut send = send("");

@@ -44,6 +44,7 @@ fn attachment(url: Option<&str>) -> Attachment {
         blob: None,
         url: url.map(str::to_owned),
         problem: None,
+        thread: None,
     }
 }
 
