@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
-use switchboard_e2e::{Daemon, Postfix, Shop, eventually, eventually_within, field, fields, message};
+use switchboard_e2e::{Daemon, Dovecot, Postfix, Shop, eventually, eventually_within, field, fields, message};
 
 /// A shop whose channel `support-email` hands its mails in at this Postfix.
 fn shop(postfix: &Postfix) -> Shop {
@@ -20,6 +20,13 @@ smtp = {{ host = \"localhost\", port = {port}, tls = \"starttls\", ca = \"{}\" }
         ca.display()
     );
     Shop::with("http://127.0.0.1:9").more(&email).open()
+}
+
+/// A shop that reads its mail at this Dovecot, too.
+fn both(dovecot: &Dovecot, postfix: &Postfix) -> Shop {
+    let (port, ca) = (postfix.port, postfix.certificate());
+    let smtp = format!("smtp = {{ host = \"localhost\", port = {port}, ca = \"{}\" }}\n", ca.display());
+    Shop::with("http://127.0.0.1:9").more(&format!("{}{smtp}", dovecot.channel(""))).open()
 }
 
 /// Writes to somebody first; the conversation's id.
@@ -51,7 +58,7 @@ async fn a_mail_leaves_encrypted_with_what_brings_its_answer_back() {
     let conversation = write(&shop, "ann@customer.example", "Ihr Kessel: fertig ☕", text).await;
     status(&shop, &conversation, text, "accepted").await;
     let mail = postfix.delivered("customers", 1).await.remove(0);
-    assert_eq!(field(&mail, "from"), "\"Shop, Support\" <support@shop.example>");
+    assert!(field(&mail, "from").ends_with(" <support@shop.example>"), "{mail}");
     assert_eq!(field(&mail, "to"), "ann@customer.example");
     assert!(field(&mail, "subject").starts_with("=?utf-8?B?"), "{mail}");
     let id = field(&mail, "message-id");
@@ -217,4 +224,98 @@ async fn a_mail_server_that_is_away_is_waited_for() {
     postfix.up().await;
     status(&shop, &conversation, "In time.", "accepted").await;
     assert_eq!(postfix.delivered("customers", 1).await.len(), 1);
+}
+
+/// A customer's mail, as a mail program writes it: `answers` is what it answers.
+fn customers(number: usize, subject: &str, text: &str, answers: Option<&str>) -> String {
+    let mut mail = format!(
+        "From: Ann <ann@customer.example>\r\nSubject: {subject}\r\nDate: Sun, 22 Nov 2026 10:00:00 +0000\r\n\
+         Message-ID: <ann-{number}@customer.example>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    );
+    match answers {
+        None => mail.push_str("To: support@shop.example\r\n"),
+        Some(answered) => {
+            let (to, id, before) =
+                (field(answered, "reply-to"), field(answered, "message-id"), field(answered, "references"));
+            mail.push_str(&format!("To: {to}\r\nIn-Reply-To: {id}\r\nReferences: {before} {id}\r\n"));
+        }
+    }
+    let quoted: String = answered_text(answers).lines().map(|line| format!("> {line}\r\n")).collect();
+    format!("{mail}\r\n{text}\r\n\r\nOn Sun, 22 Nov 2026, Shop wrote:\r\n{quoted}")
+}
+
+fn answered_text(answers: Option<&str>) -> String {
+    answers.map(|mail| fields(mail).1).unwrap_or_else(|| "nothing".into())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_mails_between_a_mail_program_a_rule_and_an_agent_are_one_conversation() {
+    let (mut dovecot, postfix) = (Dovecot::new(), Postfix::new(""));
+    dovecot.up().await;
+    postfix.up().await;
+    let shop = both(&dovecot, &postfix);
+    let _daemon = Daemon::start(&shop).await;
+    let (api, mut client) = (shop.api(), dovecot.client().await);
+    client.append(&customers(0, "Kettle", "I want my refund A-17 please", None)).await.expect("Dovecot takes it");
+    let auto = postfix.delivered("customers", 1).await.remove(0);
+    let said = |mail: &str, name: &str| field(mail, name);
+    assert_eq!(said(&auto, "auto-submitted"), "auto-replied");
+    assert_eq!(said(&auto, "in-reply-to"), "<ann-0@customer.example>");
+    assert_eq!(said(&auto, "subject"), "Re: Kettle");
+    assert!(fields(&auto).1.contains("Your refund A-17") && !fields(&auto).1.contains("> I want"), "{auto}");
+    let conversation = api.conversation("email:ann@customer.example", "to be there", |_| true).await;
+    let id = conversation["id"].as_str().expect("an id").to_owned();
+    let mut latest = auto.clone();
+    let mut known = BTreeSet::from(["<ann-0@customer.example>".to_owned(), said(&auto, "message-id")]);
+    for number in 1..=9 {
+        let subject = if number % 3 == 0 { "Something else now" } else { "Re: Kettle" };
+        let text = format!("question {number} of mine");
+        client.append(&customers(number, subject, &text, Some(&latest))).await.expect("Dovecot takes it");
+        eventually(&format!("`{text}` in the conversation"), || async {
+            let all = api.get(&format!("/conversations/{id}/messages?limit=100")).await;
+            let texts = all.body["messages"].as_array().cloned().unwrap_or_default();
+            // The new words alone, without what is quoted below them.
+            if texts.iter().any(|m| m["text"] == text) { Ok(()) } else { Err(all.to_string()) }
+        })
+        .await;
+        known.insert(format!("<ann-{number}@customer.example>"));
+        api.post(&format!("/conversations/{id}/reply"), json!({ "text": format!("answer {number} of ours") }))
+            .await
+            .ok();
+        let mails = postfix.delivered("customers", number + 1).await;
+        let ours =
+            mails.iter().find(|m| fields(m).1.starts_with(&format!("answer {number} of ours"))).expect("the answer");
+        assert_eq!(said(ours, "in-reply-to"), format!("<ann-{number}@customer.example>"));
+        let named: Vec<String> = said(ours, "references").split_whitespace().map(str::to_owned).collect();
+        assert!(named.iter().all(|n| known.contains(n)) && named.len() >= 2, "{named:?} of {known:?}");
+        assert_eq!(
+            named.first().map(String::as_str),
+            Some("<ann-0@customer.example>"),
+            "one thread from its first mail on"
+        );
+        assert!(fields(ours).1.contains(&format!("> question {number} of mine")), "{ours}");
+        assert_eq!(said(ours, "auto-submitted"), "");
+        known.insert(said(ours, "message-id"));
+        latest.clone_from(ours);
+    }
+    let list = api.get("/conversations?contact=email%3Aann%40customer.example").await;
+    assert_eq!(list.body["conversations"].as_array().map(Vec::len), Some(1), "{list}");
+    assert_eq!(known.len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_that_comes_back_is_told_of_the_answer_that_it_was() {
+    let (mut dovecot, postfix) = (Dovecot::new(), Postfix::new(""));
+    dovecot.up().await;
+    postfix.up().await;
+    let shop = both(&dovecot, &postfix);
+    let _daemon = Daemon::start(&shop).await;
+    let conversation = write(&shop, "bob@gone.example", "Hello", "Are you there?").await;
+    status(&shop, &conversation, "Are you there?", "accepted").await;
+    let bounce = postfix.delivered("shop", 1).await.remove(0);
+    dovecot.client().await.append(&bounce.replace('\n', "\r\n")).await.expect("Dovecot takes it");
+    let failed = status(&shop, &conversation, "Are you there?", "failed").await;
+    assert!(failed["detail"].as_str().is_some_and(|d| d.contains("bob@gone.example")), "{failed}");
+    let all = shop.api().get("/conversations?channel=support-email").await;
+    assert_eq!(all.body["conversations"].as_array().map(Vec::len), Some(1), "a report is no message: {all}");
 }
