@@ -78,13 +78,13 @@ inet_interfaces = loopback-only
 alias_maps =
 alias_database =
 local_transport = error:no local mail
-virtual_mailbox_domains = shop.example, customer.example
+virtual_mailbox_domains = shop.example, customer.example, gone.example
 virtual_mailbox_base = {base}/mail
 virtual_mailbox_maps = inline:{{ {{ @shop.example = shop/ }}, {{ @customer.example = customers/ }} }}
 virtual_uid_maps = static:{nobody}
 virtual_gid_maps = static:{nobody}
 virtual_minimum_uid = 1
-transport_maps = inline:{{ {{ gone.example = error:5.1.1 nobody has this mailbox any more }} }}
+smtpd_reject_unlisted_recipient = no
 smtpd_relay_restrictions = permit_mynetworks, reject
 smtpd_recipient_restrictions = check_recipient_access inline:{{ {{ nobody@customer.example = 550 5.1.1 no such person }} }}, permit_mynetworks, reject
 smtpd_tls_security_level = may
