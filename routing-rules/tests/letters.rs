@@ -17,8 +17,8 @@ const OTHER: &str = "sales-email";
 const OUTSIDE: &str = "foreign-mail";
 const SALT: Salt = Salt([3; 16]);
 const PACK: &str = "zone: UTC
-queues: { q: {} }
-agents: { ann: { capacity: 10 } }
+queues: { q: { signature: \"Shop & Co\" } }
+agents: { ann: { capacity: 10, signature: \"Ann\\nSupport\" } }
 replies: { hello: \"We have it.\" }
 rules:
   - { name: greet, when: { channel: [support-email, sales-email, foreign-mail] }, then: { reply: hello, set: { contact.seen: \"yes\" } } }
@@ -217,11 +217,13 @@ fn an_answer_names_and_quotes_what_it_answers() {
     assert_eq!((auto.subject.as_deref(), auto.reply_to.as_slice()), (Some("Kettle"), &["1@client".to_owned()][..]));
     assert_eq!(auto.mail.quote, None, "RFC 3834: an automatic answer does not quote the mail");
     assert_eq!(auto.mail.references, ["a@x", "b@x"]);
+    assert_eq!(auto.mail.signature, None, "nobody signs what a rule wrote");
     let by_hand = life.answers("r1", conv);
     let quote = by_hand.mail.quote.expect("a person's answer quotes");
     assert_eq!(quote.text, "words of 1");
     assert_eq!(quote.author.as_deref(), Some("Name of ann@customer.example <ann@customer.example>"));
     assert_eq!(by_hand.to, ANN);
+    assert_eq!(by_hand.mail.signature.as_deref(), Some("Ann\nSupport\nShop & Co"));
 
     let changed = Mail { subject: "Kettle, and a spoon", references: vec!["1@client".into()], ..mail("2", ANN) };
     assert_eq!(life.gets(&changed).0, conv, "a changed subject, and a thread that begins elsewhere");

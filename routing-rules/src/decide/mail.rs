@@ -70,13 +70,24 @@ impl Draft<'_> {
 }
 
 /// What a letter of ours carries of the one that it answers. An automatic answer quotes nothing (RFC 3834).
-pub(super) fn context(p: &ConvPrivate, author: &Author, at: Timestamp) -> MailContext {
+pub(super) fn context(p: &ConvPrivate, author: &Author, at: Timestamp, signature: Option<String>) -> MailContext {
     let parent = p.parent.as_deref();
     let by_hand = matches!(author, Author::Agent { .. });
     MailContext {
         at,
         references: parent.iter().flat_map(|p| &p.references).map(ToString::to_string).collect(),
         quote: parent.filter(|_| by_hand).map(|p| p.quote.clone()).filter(|q| !q.text.trim().is_empty()),
-        signature: None,
+        signature,
+    }
+}
+
+impl Draft<'_> {
+    /// What stands below a letter of an agent's: their own words, then the queue's. An automatic answer has its text.
+    pub(super) fn signature(&self, author: &Author, queue: Option<&str>) -> Option<String> {
+        let Author::Agent { id } = author else { return None };
+        let agents = self.pack.agents.get(id).and_then(|a| a.signature.as_deref());
+        let queues = queue.and_then(|q| self.pack.queues.get(q)).and_then(|q| q.signature.as_deref());
+        let lines: Vec<&str> = agents.into_iter().chain(queues).collect();
+        (!lines.is_empty()).then(|| lines.join("\n"))
     }
 }

@@ -40,7 +40,8 @@ impl Draft<'_> {
         // Once the person was erased, there is no address to send to.
         let p = c.private.as_ref()?;
         let (to, reply_to) = (p.address.clone()?, p.reply_to.clone());
-        let mail = profile.mail.then(|| Box::new(mail::context(p, &author, at)));
+        let signature = || self.signature(&author, c.queue.as_deref());
+        let mail = profile.mail.then(|| Box::new(mail::context(p, &author, at, signature())));
         if profile.mail && content.subject.is_none() {
             content.subject = p.subject.as_deref().map(str::to_owned);
         }

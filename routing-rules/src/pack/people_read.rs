@@ -13,8 +13,20 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 pub(crate) const PRIORITIES: &[&str] = &["low", "normal", "high", "urgent"];
 const STRATEGIES: &[&str] = &["round_robin", "least_loaded", "longest_idle"];
-const QUEUE_KEYS: &[&str] =
-    &["skills", "sla", "hours", "strategy", "sticky", "offer", "ageing", "overflow", "reopen", "wrap_up", "limit"];
+const QUEUE_KEYS: &[&str] = &[
+    "skills",
+    "sla",
+    "hours",
+    "strategy",
+    "sticky",
+    "offer",
+    "ageing",
+    "overflow",
+    "reopen",
+    "wrap_up",
+    "signature",
+    "limit",
+];
 const SLA_KEYS: &[&str] = &["first_response", "next_response", "resolution", "warn", "on_warn", "on_breach"];
 /// The share of the time after which a warning is given when the queue does not say.
 const DEFAULT_WARN: u8 = 80;
@@ -52,6 +64,7 @@ impl PeopleReader<'_> {
         if let Some(n) = keys.get("overflow") {
             queue.overflow = self.overflow(n);
         }
+        queue.signature = keys.get("signature").and_then(|n| plain(n, "a signature", self.sink)).map(str::to_owned);
         queue.wrap_up_ms = keys.get("wrap_up").and_then(|n| duration(n, "`wrap_up`", SECOND, self.sink));
         queue.limit = keys.get("limit").and_then(|n| self.limit(n));
         queue.reopen_ms = keys.get("reopen").and_then(|n| duration(n, "`reopen`", 0, self.sink));
@@ -218,14 +231,21 @@ impl PeopleReader<'_> {
     }
 
     pub(crate) fn agent(&mut self, own_id: &str, node: &Node) -> Agent {
-        let mut agent =
-            Agent { name: own_id.to_owned(), skills: Skills::new(), capacity: DEFAULT_CAPACITY, desks: Vec::new() };
-        let Some(keys) = keys(node, "an agent", &["name", "skills", "capacity", "desks"], self.sink) else {
+        let mut agent = Agent {
+            name: own_id.to_owned(),
+            skills: Skills::new(),
+            capacity: DEFAULT_CAPACITY,
+            desks: Vec::new(),
+            signature: None,
+        };
+        let Some(keys) = keys(node, "an agent", &["name", "skills", "capacity", "desks", "signature"], self.sink)
+        else {
             return agent;
         };
         if let Some(name) = keys.get("name").and_then(|n| plain(n, "the name of an agent", self.sink)) {
             agent.name = name.to_owned();
         }
+        agent.signature = keys.get("signature").and_then(|n| plain(n, "a signature", self.sink)).map(str::to_owned);
         if let Some(n) = keys.get("skills") {
             agent.skills = self.skills(n).unwrap_or_default();
         }

@@ -101,6 +101,7 @@ fn definitions() -> Value {
                 ("name", reference("text")),
                 ("skills", reference("skills")),
                 ("capacity", reference("text")),
+                ("signature", reference("text")),
                 (
                     "desks",
                     json!({ "type": "object", "propertyNames": reference("id"), "additionalProperties": reference("text") }),
@@ -264,6 +265,7 @@ fn queue() -> Value {
             ("overflow", reference("overflow")),
             ("reopen", reference("duration")),
             ("wrap_up", reference("duration")),
+            ("signature", reference("text")),
             ("limit", closed(&[("waiting", reference("number")), ("queue", reference("id"))], &["waiting", "queue"])),
         ],
         &[],

@@ -66,6 +66,8 @@ pub struct Queue {
     pub reopen_ms: Option<i64>,
     /// After a conversation closed its agent is given nothing new for this long.
     pub wrap_up_ms: Option<i64>,
+    /// What stands below the mails that leave from here.
+    pub signature: Option<String>,
     pub limit: Option<Limit>,
 }
 
@@ -132,6 +134,8 @@ pub struct Agent {
     pub capacity: Units,
     /// Desk id to the agent's address there; the first written is the default.
     pub desks: Vec<(Name, String)>,
+    /// What stands below the agent's mails.
+    pub signature: Option<String>,
 }
 
 /// How many automatic replies a day.
