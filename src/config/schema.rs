@@ -218,7 +218,11 @@ fn sms(provider: &switchboard_sms::Provider) -> Value {
 
 fn email() -> Value {
     let (own, required) = super::declared::schema(switchboard_email::config::KEYS);
-    channel("email", "A support mailbox.", Value::Object(own), &[&required[..], &["imap"]].concat())
+    let mut email = channel("email", "A support mailbox.", Value::Object(own), &required);
+    if let Some(e) = email.as_object_mut() {
+        e.insert("anyOf".into(), json!([{ "required": ["imap"] }, { "required": ["delivery"] }]));
+    }
+    email
 }
 
 fn webchat() -> Value {

@@ -1,11 +1,13 @@
 //! From outside to IN: verify, parse, ingest, and only then acknowledge.
 
+mod delivery;
 mod files;
 mod hooks;
 mod ingest;
 mod mail;
 mod poll;
 
+pub use delivery::{Handover, spawn as spawn_handover};
 pub use files::{FILE_MAX, Fetcher, FileChannel, FileSource, spawn as spawn_files};
 pub use hooks::{Hook, HookState, routes};
 pub use ingest::{Ingest, blob_scope};

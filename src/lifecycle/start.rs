@@ -16,7 +16,7 @@ use crate::http::body::Room;
 use crate::http::chat::{ChatSetup, ChatState, Timing, Wakes};
 use crate::http::console::{ConsoleState, Identity, Kept, Sessions};
 use crate::http::media::Links;
-use crate::inbound::{Fetcher, FileChannel, Hook, HookState, Ingest, Mailbox, Mailboxes, Poller};
+use crate::inbound::{Fetcher, FileChannel, Handover, Hook, HookState, Ingest, Mailbox, Mailboxes, Poller};
 use crate::log::{Log, LogError, Stored, Told};
 use crate::metrics::Metrics;
 use crate::outbound::{Caller, Lane};
@@ -92,6 +92,7 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
     let running = channels::build(&config, &mail_key).map_err(|p| StartError::Channels(p.join("\n")))?;
     let tokens = Arc::new(tokens::all(&config).map_err(|e| StartError::Other(format!("admin.token: {e}")))?);
     let listeners = listener::bind(&config, role).await?;
+    let handovers = bind_handovers(&running, role).await?;
 
     let metrics = Arc::new(Metrics::default());
     let workspace_key = log.put_key("workspace", fresh()?).await?;
@@ -136,6 +137,8 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
     if role.serves() {
         edges = spawn_edges(&running, &clients, &ingest, &process, links.as_ref(), &clock_wrong, &stopping);
         edges.extend(spawn_mailboxes(&running, &ingest, &mailboxes, &stopping));
+        edges
+            .extend(handovers.into_iter().map(|h| crate::inbound::spawn_handover(h, ingest.clone(), stopping.clone())));
         edges.push(spawn_files(&running, &clients, &ingest, &history, decode_file, &stopping));
     }
     let mut router_task = tokio::spawn(router.run(stopping_router));
@@ -429,6 +432,25 @@ fn spawn_edges(
         }
     }
     tasks
+}
+
+/// Where mail servers of ours hand over mail: a port in use is said at once.
+async fn bind_handovers(running: &[Running], role: Role) -> Result<Vec<Handover>, StartError> {
+    let mut bound = vec![];
+    for (id, email, delivery) in running.iter().filter(|_| role.serves()).filter_map(|r| {
+        let email = r.mail.clone()?;
+        let delivery = email.config().delivery.clone()?;
+        Some((r.id.clone(), email, delivery))
+    }) {
+        let address = delivery.listen;
+        let listener = tokio::net::TcpListener::bind(address).await.map_err(|source| StartError::Listen {
+            what: "delivery.listen",
+            address,
+            source,
+        })?;
+        bound.push(Handover { channel: id, email, delivery, listener });
+    }
+    Ok(bound)
 }
 
 /// The tasks that read mailboxes.

@@ -3,6 +3,7 @@
 use crate::{
     compose::Identity,
     config::{self, EmailConfig},
+    delivery::{Protocol, Rules},
     events,
     ids::Keys,
     read::Settings,
@@ -64,6 +65,18 @@ impl Email {
     #[must_use]
     pub fn config(&self) -> &EmailConfig {
         &self.config
+    }
+
+    /// What holds for who hands us mail.
+    #[must_use]
+    pub fn rules(&self, protocol: Protocol) -> Rules {
+        Rules {
+            protocol,
+            name: self.config.domain().to_owned(),
+            ours: self.config.ours.clone(),
+            plus_addresses: self.config.plus_addresses,
+            max_mail: self.config.max_mail,
+        }
     }
 
     /// How it writes.

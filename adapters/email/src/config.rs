@@ -1,6 +1,7 @@
 //! What a channel of mail is configured with: its keys, as data that the daemon reads, and what they mean together.
 
-use crate::{address, events::MAX_MAIL};
+use crate::{address, delivery::Protocol, events::MAX_MAIL};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 use switchboard_adapter_sdk::{
@@ -79,6 +80,17 @@ const IMAP_KEYS: &[Key] = &[
 
 const SMTP_KEYS: &[Key] = &[SMTP_HOST, PORT, TLS.usual("starttls"), USER, PASSWORD, TOKEN_FILE, TOKEN_COMMAND, CA];
 
+const DELIVERY_KEYS: &[Key] = &[
+    Key::new("listen", Shape::Text { check: listen, pattern: "" }, "an IP address with a port, for this channel alone")
+        .required("\"127.0.0.1:2424\""),
+    Key::new("protocol", Shape::Choice(&["lmtp", "smtp"]), "what your mail server speaks to us").usual("lmtp"),
+    Key::new(
+        "peers",
+        Shape::Words { check: ip },
+        "the addresses of the mail servers that may connect; this machine when left out",
+    ),
+];
+
 /// The keys of a channel of this kind.
 pub const KEYS: &[Key] = &[
     Key::new(
@@ -109,6 +121,11 @@ pub const KEYS: &[Key] = &[
     )
     .usual("25MiB"),
     Key::new("imap", Shape::Table(IMAP_KEYS), "Where mail is fetched."),
+    Key::new(
+        "delivery",
+        Shape::Table(DELIVERY_KEYS),
+        "Where a mail server of ours hands us its mail, beside `imap` or in its place.",
+    ),
     Key::new("smtp", Shape::Table(SMTP_KEYS), "Where mail is handed in."),
 ];
 
@@ -169,6 +186,15 @@ pub struct Imap {
     pub only_new: bool,
 }
 
+/// Where mail is handed to us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    pub listen: SocketAddr,
+    pub protocol: Protocol,
+    /// Who may connect.
+    pub peers: Vec<IpAddr>,
+}
+
 /// A channel of mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmailConfig {
@@ -184,6 +210,7 @@ pub struct EmailConfig {
     /// The largest mail that is read, in bytes.
     pub max_mail: usize,
     pub imap: Option<Imap>,
+    pub delivery: Option<Delivery>,
     pub smtp: Option<Server>,
 }
 
@@ -205,7 +232,8 @@ impl EmailConfig {
                 ours.push(plain);
             }
         }
-        if !settings.has("imap") {
+        let delivery = settings.has("delivery").then(|| delivery(settings)).flatten();
+        if !settings.has("imap") && !settings.has("delivery") {
             problems.push(settings.problem(
                 "imap",
                 "is missing: write where mail is fetched, as `imap = { host = \"imap.shop.example\", user = \"support\", password = { file = \"imap.password\" } }`",
@@ -234,6 +262,7 @@ impl EmailConfig {
                 .unwrap_or(USUAL_MAIL)
                 .min(MAX_MAIL),
             imap,
+            delivery,
             smtp,
         })
     }
@@ -258,6 +287,16 @@ fn imap(settings: &Settings, problems: &mut Vec<ConfigProblem>) -> Option<Imap> 
         mark: if settings.text("imap.mark") == Some("seen") { Mark::Seen } else { Mark::Keyword },
         move_to,
         only_new: settings.text("imap.start") == Some("new"),
+    })
+}
+
+fn delivery(settings: &Settings) -> Option<Delivery> {
+    let here = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    let peers = settings.words("delivery.peers").iter().filter_map(|p| p.parse().ok()).collect::<Vec<IpAddr>>();
+    Some(Delivery {
+        listen: settings.text("delivery.listen")?.parse().ok()?,
+        protocol: if settings.text("delivery.protocol") == Some("smtp") { Protocol::Smtp } else { Protocol::Lmtp },
+        peers: if settings.has("delivery.peers") { peers } else { here.to_vec() },
     })
 }
 
@@ -392,6 +431,20 @@ fn host(text: &str) -> Result<String, String> {
         return Err(format!("`{text}` holds a port: write it in `port`"));
     }
     Ok(text.to_owned())
+}
+
+fn listen(text: &str) -> Result<String, String> {
+    match text.parse::<SocketAddr>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(format!("`{text}` is not an IP address with a port: write `127.0.0.1:2424`")),
+    }
+}
+
+fn ip(text: &str) -> Result<String, String> {
+    match text.parse::<IpAddr>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(format!("`{text}` is not an IP address: write `192.0.2.7`")),
+    }
 }
 
 fn word(text: &str) -> Result<String, String> {

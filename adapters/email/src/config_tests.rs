@@ -41,6 +41,21 @@ fn a_port_follows_from_the_kind_of_tls() {
 }
 
 #[test]
+fn a_listener_can_stand_in_the_place_of_a_mailbox_and_hears_this_machine_only() {
+    let mut settings = Settings::new("mail", None)
+        .with("address", text("a@b.example"))
+        .with("delivery.listen", text("127.0.0.1:2424"));
+    settings.written("delivery");
+    let delivery = EmailConfig::read(&settings).expect("it is complete").delivery.expect("a listener");
+    assert_eq!((delivery.protocol, delivery.peers.len()), (Protocol::Lmtp, 2));
+    assert!(delivery.peers.iter().all(IpAddr::is_loopback));
+    let settings =
+        settings.with("delivery.peers", Value::Words(vec!["192.0.2.7".into()])).with("delivery.protocol", text("smtp"));
+    let delivery = EmailConfig::read(&settings).expect("it is complete").delivery.expect("a listener");
+    assert_eq!((delivery.protocol, delivery.peers), (Protocol::Smtp, vec!["192.0.2.7".parse().unwrap()]));
+}
+
+#[test]
 fn nothing_crosses_a_network_in_the_clear() {
     for (host, good) in [
         ("imap.shop.example", false),

@@ -15,6 +15,7 @@ mod channel;
 mod charset;
 pub mod compose;
 pub mod config;
+pub mod delivery;
 pub mod events;
 mod file_name;
 #[cfg(test)]
@@ -40,4 +41,4 @@ mod transfer;
 mod words;
 
 pub use channel::Email;
-pub use config::{EmailConfig, Imap, Login, Mark, Server, Tls};
+pub use config::{Delivery, EmailConfig, Imap, Login, Mark, Server, Tls};

@@ -15,6 +15,7 @@ mod token;
 
 use self::catch_up::{CatchUp, Strikes};
 use self::session::Session;
+pub(super) use self::store::store;
 use super::ingest::Ingest;
 use crate::clock;
 use crate::log::LogError;

@@ -83,12 +83,7 @@ fn thread(opened: &Opened, number: usize) -> String {
 }
 
 /// Stores one mail. What the log will not have as it was read is quarantined, and does not hold up the next one.
-pub(in crate::inbound) async fn store(
-    ingest: &Ingest,
-    email: &Email,
-    opened: Opened,
-    bytes: &Bytes,
-) -> Result<(), LogError> {
+pub async fn store(ingest: &Ingest, email: &Email, opened: Opened, bytes: &Bytes) -> Result<(), LogError> {
     match ingest.opened(opened, bytes).await {
         Err(LogError::Refused(why)) => ingest.opened(email.refused(bytes, &why, clock::now()), bytes).await,
         other => other,

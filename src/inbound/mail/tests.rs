@@ -1,1 +1,311 @@
+//! Sessions against a server that says exactly what the test writes: what a good server never says.
 
+use super::connect::Stream;
+use super::session::Session;
+use super::{CatchUp, Mailbox, Mailboxes, Strikes, Trouble, Waits};
+use crate::inbound::Ingest;
+use crate::log::Stored;
+use crate::log::memory::{MemoryLog, MemoryOptions};
+use std::sync::Arc;
+use std::time::Duration;
+use switchboard_adapter_sdk::Secret;
+use switchboard_email::{Email, EmailConfig, Imap, Login, Mark, Server, Tls};
+use switchboard_envelope::Inbound;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream};
+use tokio::task::JoinHandle;
+
+/// What the server expects of a line after its tag, and what it says then; `$` is the tag.
+type Script = Vec<(&'static str, &'static str)>;
+
+/// Plays a script and returns the lines that came.
+fn server(greeting: &'static str, script: Script) -> (Box<dyn Stream>, JoinHandle<Vec<String>>) {
+    let (ours, theirs) = tokio::io::duplex(1 << 20);
+    (Box::new(ours), tokio::spawn(play(theirs, greeting, script)))
+}
+
+async fn play(stream: DuplexStream, greeting: &'static str, script: Script) -> Vec<String> {
+    let mut stream = BufReader::new(stream);
+    stream.write_all(greeting.as_bytes()).await.expect("heard");
+    let mut lines = vec![];
+    let mut tag = String::new();
+    for (wanted, answer) in script {
+        let mut line = String::new();
+        if stream.read_line(&mut line).await.unwrap_or(0) == 0 {
+            break;
+        }
+        let line = line.trim_end_matches("\r\n").to_owned();
+        let (first, rest) = line.split_once(' ').unwrap_or((&line, ""));
+        let said = if wanted.starts_with('=') {
+            line.clone()
+        } else {
+            first.clone_into(&mut tag);
+            rest.to_owned()
+        };
+        assert!(said.starts_with(wanted.trim_start_matches('=')), "`{said}` where `{wanted}` was expected");
+        lines.push(said);
+        let answer = answer.replace('$', &tag).replace("§", "$");
+        stream.write_all(answer.as_bytes()).await.expect("heard");
+    }
+    lines
+}
+
+fn at(tls: Tls, login: Login) -> Server {
+    Server { host: "127.0.0.1".into(), port: 1, tls, account: Some(("ann".into(), login)), ca: None }
+}
+
+fn password() -> Login {
+    Login::Password(Secret::new("p"))
+}
+
+fn token() -> Login {
+    Login::TokenCommand(["/bin/echo", "tok"].map(str::to_owned).to_vec())
+}
+
+async fn open(greeting: &'static str, script: Script, server_is: Server) -> (Result<Session, Trouble>, Vec<String>) {
+    let (stream, played) = server(greeting, script);
+    let session = Session::open(stream, &server_is, 1024).await;
+    let failed = session.is_err();
+    let kept = if failed { None } else { session.as_ref().ok().map(|_| ()) };
+    let lines = played.await.expect("it followed the script");
+    assert_eq!(kept.is_some(), !failed);
+    (session, lines)
+}
+
+#[tokio::test]
+async fn what_is_injected_before_tls_is_not_believed() {
+    let greeting = "* OK [CAPABILITY IMAP4rev1 STARTTLS] hello\r\n";
+    let injected = "$ OK go\r\n* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n";
+    let (opened, lines) = open(greeting, vec![("STARTTLS", injected)], at(Tls::StartTls, password())).await;
+    let error = opened.err().expect("it is refused").to_string();
+    assert!(error.contains("between STARTTLS and TLS"), "{error}");
+    assert_eq!(lines, ["STARTTLS"], "no password was sent");
+}
+
+#[tokio::test]
+async fn a_server_that_skips_tls_gets_no_password() {
+    for (greeting, script, wanted) in [
+        ("* PREAUTH welcome\r\n", vec![], "before TLS"),
+        ("* OK hello\r\n", vec![("STARTTLS", "$ NO what is that\r\n")], "no STARTTLS"),
+        ("* BYE busy\r\n", vec![], "busy"),
+        ("220 smtp.example ESMTP\r\n", vec![], "not an IMAP server"),
+    ] {
+        let (opened, lines) = open(greeting, script, at(Tls::StartTls, password())).await;
+        let error = opened.err().expect("it is refused").to_string();
+        assert!(error.contains(wanted), "{error}");
+        assert!(lines.iter().all(|l| l == "STARTTLS"), "{lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn each_way_to_log_in_is_used_where_the_server_has_it() {
+    let done = "$ OK [CAPABILITY IMAP4rev1 IDLE] in\r\n";
+    for (capabilities, login, script, sent) in [
+        ("AUTH=PLAIN SASL-IR", password(), vec![("AUTHENTICATE", done)], "AUTHENTICATE PLAIN AGFubgBw"),
+        ("AUTH=PLAIN", password(), vec![("AUTHENTICATE PLAIN", "+ \r\n"), ("=AGFubgBw", done)], "AGFubgBw"),
+        ("X", password(), vec![("LOGIN", done)], "LOGIN \"ann\" \"p\""),
+        (
+            "AUTH=XOAUTH2 SASL-IR",
+            token(),
+            vec![("AUTHENTICATE XOAUTH2 dXNlcj1hbm4BYXV0aD1CZWFyZXIgdG9rAQE=", done)],
+            "AUTHENTICATE XOAUTH2",
+        ),
+        (
+            "AUTH=OAUTHBEARER",
+            token(),
+            vec![("AUTHENTICATE OAUTHBEARER", "+ \r\n"), ("=bixhPWFubiwB", done)],
+            "bixhPWFubiwB",
+        ),
+    ] {
+        let greeting: &'static str = format!("* OK [CAPABILITY IMAP4rev1 {capabilities}] hello\r\n").leak();
+        let (opened, lines) = open(greeting, script, at(Tls::None, login)).await;
+        assert!(opened.expect("logged in").can_idle());
+        assert!(lines.last().is_some_and(|l| l.starts_with(sent)), "{lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_login_is_told_from_a_lost_connection() {
+    let greeting = "* OK [CAPABILITY IMAP4rev1 AUTH=XOAUTH2 SASL-IR] hello\r\n";
+    // The reason comes as a challenge, which wants an empty answer.
+    let script =
+        vec![("AUTHENTICATE", "+ eyJzdGF0dXMiOiI0MDAifQ==\r\n"), ("=", "$ NO [AUTHENTICATIONFAILED] expired\r\n")];
+    let (opened, _) = open(greeting, script, at(Tls::None, token())).await;
+    let trouble = opened.err().expect("it is refused");
+    assert!(
+        matches!(&trouble, Trouble::Refused(words) if words.contains("expired") && !words.contains("tok")),
+        "{trouble}"
+    );
+    let mut waits = Waits::default();
+    assert!(waits.after(&trouble, Duration::ZERO) >= Duration::from_secs(15), "accounts are locked for less");
+    let (opened, _) =
+        open("* OK [CAPABILITY IMAP4rev1 LOGINDISABLED] hello\r\n", vec![], at(Tls::None, password())).await;
+    assert!(matches!(opened.err(), Some(Trouble::Refused(words)) if words.contains("LOGINDISABLED")));
+    let (opened, _) = open(greeting, vec![("AUTHENTICATE", "* BYE\r\n")], at(Tls::None, token())).await;
+    assert!(matches!(opened.err(), Some(Trouble::Connection(_))));
+}
+
+#[test]
+fn waits_grow_to_an_end_and_begin_again() {
+    let lost = Trouble::Connection("x".into());
+    let mut waits = Waits::default();
+    let all: Vec<u64> = (0..12).map(|_| waits.after(&lost, Duration::ZERO).as_millis() as u64).collect();
+    for (n, wait) in all.iter().enumerate() {
+        let whole = (1000u64 << n).min(300_000);
+        assert!((whole * 3 / 4..=whole).contains(wait), "{n}: {wait}");
+    }
+    assert!(waits.after(&lost, Duration::from_secs(61)) <= Duration::from_secs(1));
+    waits.succeeded();
+    assert!(waits.after(&lost, Duration::ZERO) <= Duration::from_secs(1));
+}
+
+fn mailbox() -> Mailbox {
+    let imap = Imap {
+        server: at(Tls::None, password()),
+        mailbox: "INBOX".into(),
+        mark: Mark::Keyword,
+        move_to: None,
+        only_new: false,
+    };
+    let config = EmailConfig {
+        address: "us@shop.example".into(),
+        name: None,
+        ours: vec!["us@shop.example".into()],
+        plus_addresses: true,
+        reply_line: false,
+        trusted: vec![],
+        max_mail: 1024,
+        imap: Some(imap.clone()),
+        delivery: None,
+        smtp: None,
+    };
+    Mailbox {
+        channel: "mail".into(),
+        email: Arc::new(Email::new("mail", config, &[1; 32])),
+        imap,
+        ingest: Ingest { log: Arc::new(MemoryLog::new(&MemoryOptions::default())), metrics: Arc::default() },
+        every: None,
+        mailboxes: Mailboxes::default(),
+    }
+}
+
+const HELLO: &str = "* PREAUTH [CAPABILITY IMAP4rev1] hello\r\n";
+const SELECTED: &str = "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n* OK [UIDNEXT 4] x\r\n* OK [PERMANENTFLAGS (\\Seen \\*)] x\r\n$ OK [READ-WRITE] x\r\n";
+
+/// One connection to its end.
+async fn once(mailbox: &Mailbox, strikes: &mut Strikes, script: Script) -> (Result<(), Trouble>, Vec<String>) {
+    let (stream, played) = server(HELLO, script);
+    let ended = async {
+        let mut session = Session::open(stream, &mailbox.imap.server, 1024).await?;
+        let selected = session.select("INBOX").await?;
+        CatchUp::begin(mailbox, &mut session, strikes, &selected).await?.run(&mut session, strikes).await
+    };
+    let ended = ended.await;
+    (ended, played.await.expect("it followed the script"))
+}
+
+async fn taken(mailbox: &Mailbox) -> Vec<Inbound> {
+    let all: Vec<Stored> = mailbox.ingest.log.read_in(0, 100).await.expect("readable");
+    all.iter().map(|s| Inbound::from_slice(&s.data).expect("an envelope")).collect()
+}
+
+fn reasons(events: &[Inbound]) -> Vec<&str> {
+    let reason = |e: &Inbound| if let Inbound::Unparsed(u) = e { u.reason.clone().leak() } else { "a message" };
+    events.iter().map(|e| &*reason(e)).collect()
+}
+
+#[tokio::test]
+async fn a_server_that_lies_about_sizes_or_answers_nonsense_costs_its_mail_only() {
+    let mailbox = mailbox();
+    let long: &'static str = format!(
+        "* 1 FETCH (UID 1 BODY[]<0> {{1025}}\r\nFrom: a@b.example\r\n\r\n{})\r\n* 2 FETCH (UID 2 FUTURE ~ ~)\r\n* 3 FETCH (UID 3 BODY[]<0> {{22}}\r\nFrom: c@d.example\r\n\r\nx)\r\n$ OK\r\n",
+        "y".repeat(1025 - 21)
+    )
+    .leak();
+    let script = vec![
+        ("SELECT \"INBOX\"", SELECTED),
+        (
+            "UID FETCH 1:3 (UID RFC822.SIZE)",
+            "* 1 FETCH (UID 1 RFC822.SIZE 5)\r\n* 2 FETCH (UID 2 RFC822.SIZE 5)\r\n* 3 FETCH (UID 3 RFC822.SIZE 5)\r\n$ OK\r\n",
+        ),
+        ("UID FETCH 1:3 (UID BODY.PEEK[]<0.1025>)", long),
+        ("UID FETCH 2 (UID BODY.PEEK[]<0.1025>)", "* 2 FETCH (UID 2 FUTURE ~ ~)\r\n$ OK\r\n"),
+        ("UID STORE 1:3 +FLAGS.SILENT ($Switchboard)", "$ NO not today\r\n"),
+        ("UID FETCH 4:* (UID RFC822.SIZE)", "* 3 FETCH (UID 3 RFC822.SIZE 5)\r\n$ OK\r\n"),
+    ];
+    let (ended, _) = once(&mailbox, &mut Strikes::default(), script).await;
+    ended.expect("a mark that is refused is no trouble");
+    let events = taken(&mailbox).await;
+    let mut reasons = reasons(&events);
+    reasons.sort_unstable();
+    assert_eq!(reasons.len(), 3, "{reasons:?}");
+    assert_eq!(reasons[0], "a message");
+    assert!(
+        reasons[1].starts_with("mail 2 of INBOX (UIDVALIDITY 7): the server's answer about it cannot be read"),
+        "{}",
+        reasons[1]
+    );
+    assert!(reasons[2].contains("max_mail is 1024"), "{}", reasons[2]);
+}
+
+#[tokio::test]
+async fn a_mail_at_which_the_server_dies_is_left_behind_after_some_tries() {
+    let mailbox = mailbox();
+    let mut strikes = Strikes::default();
+    let list = "* 1 FETCH (UID 1 RFC822.SIZE 5)\r\n* 2 FETCH (UID 2 RFC822.SIZE 5)\r\n$ OK\r\n";
+    let good = "* 2 FETCH (UID 2 BODY[]<0> {22}\r\nFrom: c@d.example\r\n\r\nx)\r\n$ OK\r\n";
+    let dies = "* BYE internal error\r\n";
+    let begin = || vec![("SELECT", SELECTED), ("UID FETCH 1:3 (UID RFC822.SIZE)", list)];
+    let mut tries = 0;
+    // Together first, then alone until it is enough.
+    for wanted in std::iter::once("UID FETCH 1:2 (UID BODY").chain(std::iter::repeat_n("UID FETCH 1 (UID BODY", 8)) {
+        let (ended, _) = once(&mailbox, &mut strikes, [begin(), vec![(wanted, dies)]].concat()).await;
+        assert!(matches!(ended, Err(Trouble::Connection(_))));
+        tries += 1;
+    }
+    assert!(taken(&mailbox).await.is_empty() && tries == 9);
+    let rest = vec![
+        ("UID STORE 1 +FLAGS.SILENT", "$ OK\r\n"),
+        ("UID FETCH 2 (UID BODY", good),
+        ("UID STORE 2 +FLAGS.SILENT", "$ OK\r\n"),
+        ("UID FETCH 4:* (UID", "$ OK\r\n"),
+    ];
+    let (ended, _) = once(&mailbox, &mut strikes, [begin(), rest].concat()).await;
+    ended.expect("it goes on");
+    let events = taken(&mailbox).await;
+    let reasons = reasons(&events);
+    assert!(reasons.len() == 2 && reasons[0].contains("the connection broke each time"), "{reasons:?}");
+    assert_eq!(reasons[1], "a message");
+}
+
+#[tokio::test]
+async fn what_was_taken_is_not_fetched_again_and_a_place_outlives_the_process() {
+    let mailbox = mailbox();
+    let list = "* 1 FETCH (UID 1 RFC822.SIZE 5)\r\n$ OK\r\n";
+    let mail = "* 1 FETCH (UID 1 BODY[]<0> {22}\r\nFrom: c@d.example\r\n\r\nx)\r\n$ OK\r\n";
+    let first = vec![
+        ("SELECT", SELECTED),
+        ("UID FETCH 1:3 (UID RFC822.SIZE)", list),
+        ("UID FETCH 1 (UID BODY", mail),
+        ("UID STORE 1 +FLAGS.SILENT", "$ OK\r\n"),
+        ("UID FETCH 4:*", "$ OK\r\n"),
+    ];
+    once(&mailbox, &mut Strikes::default(), first).await.0.expect("caught up");
+    // A restart: only what comes is asked for.
+    let again = vec![("SELECT", SELECTED), ("UID FETCH 4:* (UID RFC822.SIZE)", list)];
+    once(&mailbox, &mut Strikes::default(), again).await.0.expect("caught up");
+    // Other numbers: all is looked at, what has our keyword is left, and what is known by its content changes nothing.
+    let renumbered =
+        "* 2 EXISTS\r\n* OK [UIDVALIDITY 8] x\r\n* OK [UIDNEXT 3] x\r\n* OK [PERMANENTFLAGS (\\Seen)] x\r\n$ OK x\r\n";
+    let listed = "* 1 FETCH (UID 1 RFC822.SIZE 5 FLAGS (§SWITCHBOARD))\r\n* 2 FETCH (UID 2 RFC822.SIZE 5 FLAGS (\\Seen))\r\n$ OK\r\n";
+    let anew = vec![
+        ("SELECT", renumbered),
+        ("UID FETCH 1:2 (UID RFC822.SIZE FLAGS INTERNALDATE)", listed),
+        ("UID FETCH 2 (UID BODY", "* 2 FETCH (UID 2 BODY[]<0> {22}\r\nFrom: c@d.example\r\n\r\nx)\r\n$ OK\r\n"),
+        ("UID STORE 2 +FLAGS.SILENT (\\Seen)", "$ OK\r\n"),
+        ("UID FETCH 3:*", "$ OK\r\n"),
+    ];
+    once(&mailbox, &mut Strikes::default(), anew).await.0.expect("caught up");
+    let mut ids: Vec<String> = taken(&mailbox).await.iter().map(|e| e.id().to_owned()).collect();
+    ids.dedup();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+}

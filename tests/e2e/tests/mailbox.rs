@@ -7,6 +7,8 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use switchboard_e2e::{Api, Daemon, Dice, Dovecot, MailClient, Shop, eventually, eventually_within, http, message};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
 
 fn mail(number: usize, text: &str) -> String {
     format!(
@@ -268,4 +270,58 @@ async fn a_large_mailbox_is_caught_up_with_flat_memory() {
     let tenth = peaks.iter().filter(|(taken, _)| *taken <= mails / 10 + 1).map(|(_, mb)| *mb).max().unwrap_or(0);
     println!("{mails} mails in {:?}: {tenth} MB after a tenth, {most} MB at most", began.elapsed());
     assert!(most < tenth + 150, "memory grows with the mailbox: {peaks:?}");
+}
+
+/// Says something to a listener and returns its answer, of one line or of as many recipients.
+async fn say(stream: &mut BufReader<TcpStream>, line: &str, answers: usize) -> String {
+    stream.get_mut().write_all(line.as_bytes()).await.expect("it listens");
+    let mut heard = String::new();
+    let mut left = answers;
+    while left > 0 {
+        let mut line = String::new();
+        let read = tokio::time::timeout(Duration::from_secs(20), stream.read_line(&mut line)).await.expect("an answer");
+        assert!(read.expect("readable") > 0, "it left after {heard}");
+        left -= usize::from(line.as_bytes().get(3) == Some(&b' '));
+        heard.push_str(&line);
+    }
+    heard
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_that_is_handed_over_is_kept_before_it_is_accepted_and_known_when_it_comes_again() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+    let channel = format!(
+        "[channels.support-email]\nkind = \"email\"\naddress = \"support@shop.example\"\ndelivery = {{ listen = \"127.0.0.1:{port}\" }}\n"
+    );
+    let shop = Shop::with("http://127.0.0.1:9").more(&channel).open();
+    let mut daemon = Daemon::start(&shop).await;
+    let connect = async || {
+        let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", port)).await.expect("it listens"));
+        assert!(say(&mut stream, "", 1).await.starts_with("220 shop.example LMTP"));
+        say(&mut stream, "LHLO mx.shop.example\r\n", 1).await;
+        stream
+    };
+    let mut stream = connect().await;
+    say(&mut stream, "MAIL FROM:<customer1@example.org>\r\n", 1).await;
+    assert!(say(&mut stream, "RCPT TO:<eve@elsewhere.example>\r\n", 1).await.starts_with("550 5.1.1"), "no relay");
+    say(&mut stream, "RCPT TO:<support@shop.example>\r\n", 1).await;
+    say(&mut stream, "RCPT TO:<Support+tag@shop.example>\r\n", 1).await;
+    assert!(say(&mut stream, "DATA\r\n", 1).await.starts_with("354"));
+    let answer = say(&mut stream, &format!("{}.\r\n", mail(1, "Handed over.")), 2).await;
+    assert_eq!(answer.matches("250 2.0.0").count(), 2, "{answer}");
+    // It is durable from here on, and the same mail again changes nothing.
+    daemon.kill();
+    daemon.restart().await;
+    let mut stream = connect().await;
+    for _ in 0..2 {
+        say(&mut stream, "MAIL FROM:<customer1@example.org>\r\n", 1).await;
+        say(&mut stream, "RCPT TO:<support@shop.example>\r\n", 1).await;
+        say(&mut stream, "DATA\r\n", 1).await;
+        assert!(say(&mut stream, &format!("{}.\r\n", mail(1, "Handed over.")), 1).await.starts_with("250"));
+    }
+    let api = shop.api();
+    let whole = arrived(&api, 1, "Handed over.").await;
+    each_once(&api, 1, Duration::from_secs(20)).await;
+    assert_eq!(whole["channel"], "support-email");
+    say(&mut stream, "QUIT\r\n", 1).await;
 }

@@ -14,6 +14,7 @@ fn channel() -> Email {
         trusted: vec![],
         max_mail: 1024,
         imap: None,
+        delivery: None,
         smtp: None,
     };
     assert_ne!(Mark::Keyword, Mark::Seen);

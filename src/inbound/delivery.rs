@@ -1,0 +1,122 @@
+//! Mail that a server of ours hands over by LMTP or SMTP: accepted once IN has it.
+
+use super::ingest::Ingest;
+use super::mail::store;
+use crate::clock;
+use crate::log::LogError;
+use bytes::Bytes;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use switchboard_email::delivery::{Delivered, Dialogue, Settled, Step, with_trace};
+use switchboard_email::{Delivery, Email};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+/// Connections at once. Each holds one mail at most.
+const CONNECTIONS: usize = 32;
+/// How long a client may be silent (RFC 5321 §4.5.3.2).
+const PATIENCE: Duration = Duration::from_secs(300);
+/// What is read at once.
+const CHUNK: usize = 32 * 1024;
+
+/// A listener of a channel.
+pub struct Handover {
+    pub channel: String,
+    pub email: Arc<Email>,
+    pub delivery: Delivery,
+    pub listener: TcpListener,
+}
+
+/// Takes mail until `stop`. Whoever is in the middle of a mail then is not answered, and sends it again.
+pub fn spawn(handover: Handover, ingest: Ingest, mut stop: watch::Receiver<bool>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        tokio::select! {
+            () = serve(Arc::new(handover), ingest) => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
+    })
+}
+
+async fn serve(handover: Arc<Handover>, ingest: Ingest) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let Ok(place) = room.clone().acquire_owned().await else { return };
+        let (stream, peer) = match handover.listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, most likely: that passes.
+                tracing::warn!(channel = %handover.channel, %error, "no connection of a mail server can be accepted");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+        };
+        let (handover, ingest) = (handover.clone(), ingest.clone());
+        connections.spawn(async move {
+            if let Err(error) = connection(&handover, &ingest, stream, peer).await {
+                tracing::debug!(channel = %handover.channel, %peer, %error, "a mail server left");
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn connection(
+    handover: &Handover,
+    ingest: &Ingest,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+) -> std::io::Result<()> {
+    let ip = peer.ip().to_canonical();
+    if !handover.delivery.peers.iter().any(|p| p.to_canonical() == ip) {
+        tracing::warn!(channel = %handover.channel, %peer, "whoever is not among `delivery.peers` hands over no mail");
+        return stream.write_all(b"554 5.7.1 you are not expected here\r\n").await;
+    }
+    let mut dialogue = Dialogue::new(handover.email.rules(handover.delivery.protocol));
+    stream.write_all(dialogue.greeting().as_bytes()).await?;
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let silent = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
+        let read = tokio::time::timeout(PATIENCE, stream.read(&mut chunk)).await.map_err(silent)??;
+        if read == 0 {
+            return Ok(());
+        }
+        dialogue.push(chunk.get(..read).unwrap_or_default());
+        while let Some(step) = dialogue.step() {
+            let answer = match step {
+                Step::Answer(answer) => answer,
+                Step::Close(answer) => return stream.write_all(answer.as_bytes()).await,
+                Step::Store(delivered) => {
+                    let settled = keep(handover, ingest, delivered, ip).await;
+                    dialogue.settled(settled)
+                }
+            };
+            tokio::time::timeout(PATIENCE, stream.write_all(answer.as_bytes())).await.map_err(silent)??;
+        }
+    }
+}
+
+/// Puts one mail into IN.
+async fn keep(handover: &Handover, ingest: &Ingest, delivered: Delivered, peer: IpAddr) -> Settled {
+    let (email, protocol, channel) = (handover.email.clone(), handover.delivery.protocol, handover.channel.clone());
+    let read = tokio::task::spawn_blocking(move || {
+        let now = clock::now();
+        let date = jiff::Timestamp::from_millisecond(now.0).ok().map(|at| at.to_zoned(jiff::tz::TimeZone::UTC));
+        let date = date.and_then(|at| jiff::fmt::rfc2822::to_string(&at).ok()).unwrap_or_default();
+        let mail = Bytes::from(with_trace(&delivered, &peer.to_string(), protocol, &channel, &date));
+        (email.read(&mail, now), mail)
+    });
+    let Ok((opened, mail)) = read.await else { return Settled::Later };
+    match store(ingest, &handover.email, opened, &mail).await {
+        Ok(()) => Settled::Durable,
+        Err(LogError::Full(_)) => Settled::Full,
+        Err(error) => {
+            tracing::warn!(channel = %handover.channel, %error, "a mail was not accepted; its server tries again");
+            Settled::Later
+        }
+    }
+}
