@@ -176,13 +176,26 @@ fn plain(response: &[u8]) -> Reply {
     };
     match (tag, said, rest) {
         ("+", ..) => Reply::Go(words(Some(line.get(1..).unwrap_or_default().trim()))),
-        ("*", Some(said), rest) => Reply::Told { said, code: None, words: words(rest) },
+        ("*", Some(said), rest) => Reply::Told { said, code: code_before(first), words: words(rest) },
         ("*", None, Some(rest)) if rest.to_ascii_uppercase().starts_with("FETCH") => {
             Reply::Unreadable { uid: uid_of(rest) }
         }
         ("*", ..) | (_, None, _) => Reply::Other,
-        (tag, Some(said), rest) => Reply::Done { tag: tag.to_owned(), said, code: None, words: words(rest) },
+        (tag, Some(said), rest) => {
+            Reply::Done { tag: tag.to_owned(), said, code: code_before(first), words: words(rest) }
+        }
     }
+}
+
+/// The fact of a status whose words are not plain ASCII, as those that name a folder of people who do not write English.
+fn code_before(line: &[u8]) -> Option<Code> {
+    let mut plain: Vec<u8> = line.iter().map(|b| if b.is_ascii() { *b } else { b'?' }).collect();
+    plain.push(b'\n');
+    let read = catch_unwind(AssertUnwindSafe(|| match Response::from_bytes(&plain) {
+        Ok((_, Response::Done { code, .. } | Response::Data { code, .. })) => code.and_then(code_of),
+        _ => None,
+    }));
+    read.ok().flatten()
 }
 
 fn uid_of(line: &str) -> Option<u32> {
@@ -234,6 +247,15 @@ mod tests {
                     said: Said::No,
                     code: None,
                     words: "[AUTHENTICATIONFAILED] wrong".into(),
+                },
+            ),
+            (
+                "a7 NO [TRYCREATE] es gibt kein für\r\n",
+                Reply::Done {
+                    tag: "a7".into(),
+                    said: Said::No,
+                    code: Some(Code::TryCreate),
+                    words: "[TRYCREATE] es gibt kein für".into(),
                 },
             ),
             // A parser that cuts a byte off a letter of two must not take the session with it.
