@@ -4,6 +4,7 @@ mod channel;
 mod corpus;
 mod damage;
 mod jwz;
+mod letters;
 mod shapes;
 mod threading;
 mod writing;
