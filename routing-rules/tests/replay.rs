@@ -88,7 +88,7 @@ fn a_replay_with_the_same_pack_comes_to_what_happened() {
             thread: format!("{}", n % 2),
             at: now,
             received_at: now,
-            from: Address::new("phone", &format!("{}", n % 2)),
+            from: Address::new("phone", format!("{}", n % 2)),
             to: None,
             content: Content::text(*text),
             references: vec![],

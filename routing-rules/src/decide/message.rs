@@ -377,8 +377,12 @@ impl Draft<'_> {
         let reopen =
             c.queue.as_ref().and_then(|q| self.pack.queues.get(q)).and_then(|q| q.reopen_ms).unwrap_or(REOPEN_MS);
         let reopen_until = self.now().plus(reopen);
+        // What a rule or a timer closes leaves nobody anything to finish.
+        let wraps_up = by.is_some();
         self.emit(Public::Closed { conv, by, reopen_until });
-        self.wrap_up(&c);
+        if wraps_up {
+            self.wrap_up(&c);
+        }
         self.somebody_freed();
     }
 

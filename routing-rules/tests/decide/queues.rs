@@ -411,6 +411,7 @@ fn wrapping_up_keeps_new_work_away_for_a_while() {
 zone: UTC
 queues: { q: { wrap_up: 45s } }
 agents: { ann: {} }
+rules: [{ name: Bye, when: { text: bye }, then: { close: true } }]
 default: { queue: q }
 ",
     );
@@ -426,6 +427,12 @@ default: { queue: q }
     assert_eq!(life.has("c"), "queued");
     life.is("ann", "available");
     assert_eq!(life.has("c"), "ann", "they may say that they are done");
+    life.says("c", "d", "bye", |_| {});
+    assert_eq!(
+        (life.has("c"), life.state.agents["ann"].wrap_until),
+        ("closed".into(), None),
+        "a rule leaves nothing to finish"
+    );
 }
 
 #[test]
