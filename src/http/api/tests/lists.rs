@@ -150,7 +150,7 @@ async fn decisions_are_listed_with_what_the_rules_saw_for_another_pack_to_be_tri
     assert_eq!(first["decisions"].as_array().map(Vec::len), Some(1));
     let none = fake.get("/decisions?since=2100-01-01T00:00:00Z").await.ok();
     assert_eq!(none["decisions"], json!([]));
-    fake.get("/decisions?since=yesterday").await.refused(400, "bad_parameter");
+    fake.get("/decisions?since=yesterday").await.refused(400, "bad_query");
 }
 
 #[tokio::test]
