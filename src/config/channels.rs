@@ -11,9 +11,9 @@ use switchboard_email::EmailConfig;
 use switchboard_webchat::{Limits, Side, WebchatConfig};
 
 /// The kinds of channel that this version has.
-pub const KINDS: [&str; 5] = ["email", "sms", "webchat", "webhook", "external"];
+pub const KINDS: [&str; 6] = ["email", "facebook", "sms", "webchat", "webhook", "external"];
 /// The kinds that the documentation names and a later version will have.
-const LATER: [&str; 4] = ["twitter", "facebook", "slack", "mattermost"];
+const LATER: [&str; 3] = ["twitter", "slack", "mattermost"];
 /// Names under which the daemon itself writes records.
 const RESERVED: [&str; 2] = ["api", "router"];
 
@@ -49,6 +49,7 @@ pub struct ChannelConfig {
 #[derive(Clone, Debug)]
 pub enum ChannelKind {
     Email(Box<EmailConfig>),
+    Facebook(FacebookConfig),
     Sms(SmsConfig),
     Webchat(WebchatConfig),
     Webhook(WebhookConfig),
@@ -61,12 +62,20 @@ impl ChannelKind {
     pub fn name(&self) -> &'static str {
         match self {
             ChannelKind::Email(_) => "email",
+            ChannelKind::Facebook(_) => "facebook",
             ChannelKind::Sms(_) => "sms",
             ChannelKind::Webchat(_) => "webchat",
             ChannelKind::Webhook(_) => "webhook",
             ChannelKind::External(_) => "external",
         }
     }
+}
+
+/// A product of Meta's, and what it declared that it takes.
+#[derive(Clone, Debug)]
+pub struct FacebookConfig {
+    pub product: &'static switchboard_facebook::Product,
+    pub settings: Settings,
 }
 
 /// Text messages: a provider, and what it declared that it takes.
@@ -126,7 +135,7 @@ pub(super) fn read(r: &mut Reader<'_>, root: &mut Section, around: &Around<'_>) 
 
 fn kind(r: &mut Reader<'_>, s: &mut Section) -> Option<&'static str> {
     s.required(r, "kind", "\"webchat\"", |written| {
-        let has = "this version has `email`, `sms`, `webchat`, `webhook` and `external`";
+        let has = "this version has `email`, `facebook`, `sms`, `webchat`, `webhook` and `external`";
         if let Some(kind) = KINDS.iter().find(|k| **k == written) {
             Ok(*kind)
         } else if LATER.contains(&written) {
@@ -167,6 +176,7 @@ fn channel(
             (ChannelKind::Sms(sms(r, s, id, public_url, enabled)?), Some(Duration::from_secs(300)))
         }
         "email" => (ChannelKind::Email(Box::new(email(r, s, id)?)), Some(switchboard_email::config::USUAL_POLL)),
+        "facebook" => (ChannelKind::Facebook(facebook(r, s, id, around.public_url)?), None),
         "webhook" => (ChannelKind::Webhook(webhook(r, s, id)?), None),
         "external" => (ChannelKind::External(external(r, s, around.on_nats)?), None),
         _ => (ChannelKind::Webchat(webchat(r, s)), None),
@@ -220,6 +230,30 @@ fn email(r: &mut Reader<'_>, s: &mut Section, id: &str) -> Option<EmailConfig> {
             None
         }
     }
+}
+
+fn facebook(r: &mut Reader<'_>, s: &mut Section, id: &str, public_url: Option<&str>) -> Option<FacebookConfig> {
+    let written = s.has("product");
+    let products: Vec<_> = switchboard_facebook::PRODUCTS.iter().map(|product| (product.name, *product)).collect();
+    let chosen = s.choice(r, "product", &products);
+    let usual = || switchboard_facebook::product(switchboard_facebook::USUAL).filter(|_| !written);
+    let Some(product) = chosen.or_else(usual) else {
+        s.forget_rest();
+        return None;
+    };
+    s.variant(product.name);
+    let mut settings = Settings::new(id, public_url);
+    let mut places = declared::Places::new();
+    let before = r.errors();
+    declared::read(r, s, product.keys, "", &mut settings, &mut places);
+    declared::read(r, s, switchboard_facebook::COMMON, "", &mut settings, &mut places);
+    let complete = r.errors() == before;
+    let mut problems = switchboard_facebook::check(&settings);
+    if complete && problems.is_empty() {
+        problems = switchboard_facebook::build(product, &settings).err().unwrap_or_default();
+    }
+    problems.iter().for_each(|p| declared::report(r, s, &places, p));
+    (complete && problems.is_empty()).then_some(FacebookConfig { product, settings })
 }
 
 fn sms(r: &mut Reader<'_>, s: &mut Section, id: &str, public_url: Option<&str>, enabled: bool) -> Option<SmsConfig> {

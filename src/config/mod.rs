@@ -15,7 +15,9 @@ pub mod schema;
 mod secrets;
 mod values;
 
-pub use channels::{ChannelConfig, ChannelKind, ExternalConfig, KINDS, Signatures, SmsConfig, WebhookConfig};
+pub use channels::{
+    ChannelConfig, ChannelKind, ExternalConfig, FacebookConfig, KINDS, Signatures, SmsConfig, WebhookConfig,
+};
 pub use daemon::{
     AdminConfig, HttpConfig, LimitsConfig, LogConfig, LogFormat, LoggingConfig, RetentionConfig, ShutdownConfig,
     TlsConfig, TokenConfig,

@@ -190,6 +190,7 @@ fn channel(kind: &str, description: &str, own: Value, required: &[&str]) -> Valu
 /// One shape a kind of channel, and of text messages one a provider.
 fn kinds() -> Vec<Value> {
     let mut kinds: Vec<Value> = switchboard_sms::PROVIDERS.iter().map(|provider| sms(provider)).collect();
+    kinds.extend(switchboard_facebook::PRODUCTS.iter().map(|product| facebook(product)));
     kinds.extend([email(), webchat(), webhook(), external()]);
     kinds
 }
@@ -214,6 +215,20 @@ fn sms(provider: &switchboard_sms::Provider) -> Value {
         }
     }
     sms
+}
+
+fn facebook(product: &switchboard_facebook::Product) -> Value {
+    let mut own = Map::from_iter([("product".to_owned(), json!({ "const": product.name }))]);
+    let mut required = vec![];
+    if product.name != switchboard_facebook::USUAL {
+        required.push("product");
+    }
+    for keys in [product.keys, switchboard_facebook::COMMON] {
+        let (properties, needed) = super::declared::schema(keys);
+        own.extend(properties);
+        required.extend(needed);
+    }
+    channel("facebook", product.about, Value::Object(own), &required)
 }
 
 fn email() -> Value {

@@ -251,7 +251,11 @@ fn the_schema_and_the_reader_know_the_same_keys() {
         .iter()
         .map(|p| format!("[channels.every-{0}]\nkind = \"sms\"\nprovider = \"{0}\"\n", p.name))
         .collect();
-    let tls = format!("{}\n{external}{email}{every}", production.replace("# tls =", "tls ="));
+    let products: String = switchboard_facebook::PRODUCTS
+        .iter()
+        .map(|p| format!("[channels.every-{0}]\nkind = \"facebook\"\nproduct = \"{0}\"\n", p.name))
+        .collect();
+    let tls = format!("{}\n{external}{email}{every}{products}", production.replace("# tls =", "tls ="));
     let (_, _, asked) = read(&tls, Source::File(root().join("config/production.toml")), &environment());
     let schema = schema::config_schema();
     let mut documented: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -272,6 +276,7 @@ fn walk(schema: &serde_json::Value, path: &str, found: &mut BTreeMap<String, BTr
         for shape in each.get("oneOf").and_then(|o| o.as_array()).into_iter().flatten() {
             let kind = shape["properties"]["kind"]["const"].as_str().unwrap_or_default();
             let provider = shape["properties"]["provider"]["const"].as_str();
+            let provider = provider.or_else(|| shape["properties"]["product"]["const"].as_str());
             let kind = provider.map_or_else(|| kind.to_owned(), |provider| format!("{kind}:{provider}"));
             walk(shape, &format!("{below}.*:{kind}"), found);
         }

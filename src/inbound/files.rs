@@ -310,7 +310,9 @@ impl Fetcher {
                 Ok(Got::Stored(stored)) => files.splice(i..=i, [*stored]).for_each(drop),
                 Ok(Got::Listed(listed)) if files.len() + listed.len() <= FILES_MAX => {
                     // What the list names is fetched next.
-                    files.splice(i..=i, listed.into_iter().filter(|f| f.name != file.name)).for_each(drop);
+                    files
+                        .splice(i..=i, listed.into_iter().filter(|f| f.name != file.name || f.url != file.url))
+                        .for_each(drop);
                     continue;
                 }
                 Ok(Got::Listed(_)) => mark(files, i, "the provider lists more files than are taken", false),

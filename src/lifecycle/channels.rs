@@ -62,6 +62,11 @@ fn one(config: &Config, id: &str, channel: &ChannelConfig, key: &[u8; 32]) -> Re
             mail = Some(adapter.clone());
             (adapter, None)
         }
+        ChannelKind::Facebook(facebook) => {
+            let adapter = switchboard_facebook::build(facebook.product, &facebook.settings)
+                .map_err(|p| p.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+            (adapter, None)
+        }
         ChannelKind::External(external) => (Arc::new(External::new(id, external.clone())), None),
         ChannelKind::Webhook(hook) => {
             let settings = switchboard_webhook::WebhookConfig {

@@ -1,0 +1,186 @@
+//! What the corpus does not show.
+
+use super::*;
+
+#[test]
+fn one_bad_event_spoils_none_of_its_neighbours() {
+    let good = |mid: &str| event(json!({ "message": { "mid": mid, "text": "hi" } }));
+    let bad = [
+        event(json!({ "message": { "text": "without an id" } })),
+        event(json!({ "message": { "mid": "m_empty" } })),
+        event(json!({ "brand_new": { "x": 1 } })),
+        json!({ "timestamp": 1, "message": { "mid": "m", "text": "from nobody" } }),
+        json!(7),
+        json!(null),
+        json!([]),
+    ];
+    let all: Vec<Value> = [vec![good("m_1")], bad.to_vec(), vec![good("m_2")]].concat();
+    let events = read(&all);
+    let ids: Vec<&str> = events.iter().filter(|e| e.kind() == "message").map(Inbound::id).collect();
+    assert_eq!(ids, ["page:message:m_1", "page:message:m_2"]);
+    let set_aside: Vec<_> = events.iter().filter(|e| e.kind() == "unparsed").collect();
+    assert_eq!(set_aside.len(), bad.len(), "{events:#?}");
+    for inbound in set_aside {
+        let Inbound::Unparsed(unparsed) = inbound else { continue };
+        assert!(unparsed.raw.inline.is_some() && !unparsed.reason.contains("from nobody"), "{unparsed:?}");
+    }
+}
+
+#[test]
+fn what_is_not_of_this_page_or_product_is_kept_and_not_taken() {
+    let of = |body: Value| adapter().parse(&signed(body.to_string().as_bytes()));
+    let text = json!([event(json!({ "message": { "mid": "m_1", "text": "hi" } }))]);
+    for body in [
+        json!({ "object": "page", "entry": [{ "id": "999", "messaging": text }] }),
+        json!({ "object": "instagram", "entry": [{ "id": PAGE, "messaging": text }] }),
+        json!({ "object": "page", "entry": [{ "id": PAGE, "changes": [{ "field": "feed", "value": {} }] }] }),
+        json!({ "object": "page", "entry": [{ "id": PAGE }] }),
+        json!({ "object": "page" }),
+        json!([]),
+    ] {
+        let events = of(body.clone());
+        assert!(matches!(events.as_slice(), [Inbound::Unparsed(_)]), "{body}: {events:?}");
+    }
+    assert!(of(json!({ "object": "page", "entry": [] })).is_empty(), "nothing is said, and nothing is lost");
+    let numbers = json!({ "object": "page", "entry": [{ "id": 102_030_405_060_u64, "messaging": text }] });
+    assert_eq!(message(&of(numbers)).provider_id.as_deref(), Some("m_1"), "an id as a number");
+}
+
+#[test]
+fn our_own_echo_names_the_attempt_and_an_agents_in_the_app_does_not() {
+    let echo = |more: Value| {
+        let mut message = json!({ "is_echo": true, "mid": "m_OUT", "text": "We are on it.", "app_id": 987 });
+        message.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({ "sender": { "id": PAGE }, "recipient": { "id": ANN }, "timestamp": 1_756_632_000_300_i64, "message": message })
+    };
+    let read = |value: Value| match read(&[value]).remove(0) {
+        Inbound::Echo(echo) => *echo,
+        other => panic!("{other:?}"),
+    };
+    let ours = read(echo(json!({ "metadata": "mAbC.2.3" })));
+    assert_eq!((ours.send.as_deref(), ours.part, ours.n), (Some("mAbC"), Some(2), Some(3)));
+    for foreign in [json!({ "metadata": "m-7731" }), json!({}), json!({ "metadata": "" })] {
+        let elsewhere = read(echo(foreign));
+        assert_eq!((elsewhere.send, elsewhere.part, elsewhere.n), (None, None, None));
+        assert_eq!((elsewhere.thread.as_str(), elsewhere.content.text.as_str()), (ANN, "We are on it."));
+    }
+    let photo =
+        json!({ "attachments": [{ "type": "image", "payload": { "url": "https://scontent.xx.fbcdn.net/a.jpg" } }] });
+    assert!(read(echo(photo)).content.attachments.iter().all(|file| !file.is_wanted()), "nobody fetches what we sent");
+    let mut turned = echo(json!({}));
+    (turned["sender"], turned["recipient"]) = (json!({ "id": ANN }), json!({ "id": PAGE }));
+    assert_eq!(read(turned).thread, ANN, "the other way round, as some deliveries have it");
+}
+
+#[test]
+fn what_another_app_owns_is_watched_and_not_answered() {
+    let body = wrapped("standby", &[event(json!({ "message": { "mid": "m_1", "text": "hi" } }))]);
+    let events = adapter().parse(&signed(&body));
+    let message = message(&events);
+    assert!(message.automatic && message.meta["standby"] == "true" && message.content.text == "hi");
+}
+
+#[test]
+fn attachments_are_files_or_lines() {
+    let of = |attachments: Value| read(&[event(json!({ "message": { "mid": "m_1", "attachments": attachments } }))]);
+    let url = "https://cdn.fbsbx.com/v/invoice.pdf?oh=1";
+    for (attachment, text, files) in [
+        (
+            json!({ "type": "location", "payload": { "coordinates": { "lat": 48.5, "long": 2.25 } } }),
+            "[location: 48.5, 2.25]",
+            0,
+        ),
+        (json!({ "type": "location" }), "[location]", 0),
+        (json!({ "type": "fallback", "title": "A page", "url": "https://a.example" }), "A page: https://a.example", 0),
+        (json!({ "type": "template", "payload": {} }), "[template]", 0),
+        (json!({ "type": "like_heart" }), "\u{2764}\u{fe0f}", 0),
+        (json!({ "type": "file", "payload": { "url": url } }), "", 1),
+        (json!({ "type": "ig_reel", "payload": { "url": url, "title": "A reel" } }), "", 1),
+        (json!({ "type": "of_a_new_kind", "payload": { "url": url } }), "", 1),
+        (json!({ "type": "of_a_new_kind" }), "[of_a_new_kind]", 0),
+        (json!(7), "[file]", 0),
+    ] {
+        let events = of(json!([attachment]));
+        let message = message(&events);
+        assert_eq!((message.content.text.as_str(), message.content.attachments.len()), (text, files), "{attachment}");
+    }
+    let events = of(json!([{ "type": "file", "payload": { "url": url } }]));
+    assert_eq!(message(&events).content.attachments[0].name, "invoice.pdf");
+    let many = json!(vec![json!({ "type": "image", "payload": { "url": url } }); 200]);
+    assert_eq!(message(&of(many)).content.attachments.len(), crate::event::MAX_FILES);
+    let two = of(json!([
+        { "type": "sticker", "payload": { "sticker_id": 1, "url": url } },
+        { "type": "sticker", "payload": { "sticker_id": 2, "url": url } },
+    ]));
+    assert_eq!(message(&two).content.attachments.len(), 2, "two stickers are two");
+}
+
+#[test]
+fn events_without_words_are_told_once_each() {
+    for (name, value) in [
+        ("pass_thread_control", json!({ "new_owner_app_id": "1" })),
+        ("account_linking", json!({ "status": "linked" })),
+        ("messaging_feedback", json!({ "feedback_screens": [] })),
+    ] {
+        let events = read(&[event(json!({ (name): value }))]);
+        let message = message(&events);
+        assert_eq!((message.automatic, message.meta["event"].as_str()), (true, name));
+    }
+    let react = |action: &str, at: i64| {
+        let mut value = event(json!({ "reaction": { "action": action, "mid": "m_OUT1", "emoji": "x" } }));
+        value["timestamp"] = json!(at);
+        value
+    };
+    let all =
+        [react("react", 1_756_632_000_001), react("unreact", 1_756_632_000_002), react("react", 1_756_632_000_003)];
+    let again: Vec<Value> = all.iter().chain(&all).cloned().collect();
+    assert_eq!(read(&again).len(), 3, "each of them once, and the same reaction later is another");
+}
+
+#[test]
+fn a_page_that_is_blocked_is_the_operators_to_see() {
+    let enforced = |action: &str| {
+        json!({ "recipient": { "id": PAGE }, "timestamp": 1_756_632_000_123_i64,
+        "policy_enforcement": { "action": action, "reason": "spam" } })
+    };
+    let [Inbound::Refused(refused)] = &read(&[enforced("block")])[..] else { panic!("not refused") };
+    assert!(refused.detail.contains("policies") && refused.validate_as_inbound());
+    assert!(matches!(read(&[enforced("unblock")])[..], [Inbound::Unparsed(_)]));
+}
+
+trait Valid {
+    fn validate_as_inbound(&self) -> bool;
+}
+
+impl Valid for switchboard_envelope::ChannelRefused {
+    fn validate_as_inbound(&self) -> bool {
+        Inbound::Refused(self.clone()).validate().is_ok()
+    }
+}
+
+#[test]
+fn a_quarantined_event_is_read_again_alone() {
+    let events =
+        read(&[event(json!({ "message": { "mid": "m_1", "text": "hi" } })), event(json!({ "brand_new": {} }))]);
+    let Some(Inbound::Unparsed(unparsed)) = events.iter().find(|e| e.kind() == "unparsed") else {
+        panic!("{events:?}")
+    };
+    let body = switchboard_adapter_sdk::signature::from_base64(unparsed.raw.inline.as_deref().unwrap()).unwrap();
+    let again = adapter().reparse(&unparsed.raw, body.into(), NOW);
+    assert_eq!(again.iter().map(Inbound::id).collect::<Vec<_>>(), [unparsed.id.as_str()]);
+}
+
+#[test]
+fn another_kind_of_event_can_be_known_by_its_name_only() {
+    let events = read(&[event(json!({ "s3cret words": {} })), event(json!({ "brand_new": {} }))]);
+    let reasons: BTreeMap<_, _> = events
+        .iter()
+        .map(|e| match e {
+            Inbound::Unparsed(u) => (u.reason.clone(), ()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert!(
+        reasons.keys().all(|reason| !reason.contains("s3cret")) && reasons.keys().any(|r| r.ends_with("brand_new"))
+    );
+}

@@ -1,0 +1,166 @@
+//! WhatsApp, by the Cloud API (<https://developers.facebook.com/docs/whatsapp/cloud-api>).
+//!
+//! For rules a message carries `meta.provider` (`whatsapp`) and, where they say something: `meta.event` for what is no message
+//! (`reaction`, `unreact`, `edit`, `unsend`, `preference`, `system`), `meta.voice`, `meta.group`, `meta.forwarded`, `meta.referral`,
+//! `meta.ad`, `meta.unsupported`, `meta.error`, `meta.category` and `meta.preference` of what somebody stopped or resumed, and
+//! `meta.form_<field>` of the answers to a form.
+
+mod codes;
+mod read;
+mod send;
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    event::{self, Source, file},
+    graph::Graph,
+    hook::Hook,
+    product::{Product, number},
+};
+use bytes::Bytes;
+use serde_json::Value;
+use std::sync::Arc;
+use switchboard_adapter_sdk::{
+    Adapter, Answer, AttemptOutcome, Call, ConfigProblem, RawRequest, Reply, Settings, Verdict,
+    settings::{Key, Shape, any},
+};
+use switchboard_envelope::{Address, Attachment, ChannelProfile, FileProblem, Inbound, Raw, Send, Timestamp};
+use url::Url;
+
+const KEYS: &[Key] = &[
+    Key::new(
+        "phone_number_id",
+        Shape::Text { check: number, pattern: "^[0-9]{1,32}$" },
+        "the number's id, not the number itself",
+    )
+    .required("\"106540352242922\""),
+    Key::new("access_token", Shape::Secret, "a token of a system user").required("{ env = \"NAME\" }"),
+    Key::new(
+        "list_button",
+        Shape::Text { check: label, pattern: "" },
+        "what opens a list of choices that are too many for buttons",
+    )
+    .usual("Choose"),
+];
+
+/// WhatsApp.
+pub const PRODUCT: Product =
+    Product { name: "whatsapp", about: "WhatsApp messages, through the Cloud API.", keys: KEYS, build };
+
+const WINDOW_MS: i64 = 24 * 3_600_000;
+/// A status comes within seconds; so long an attempt without an answer waits for it.
+const STATUS_MS: i64 = 30_000;
+const MOST_TEXT: u32 = 4096;
+const MOST_CHOICES: u32 = 10;
+const LONGEST_LABEL: u32 = 20;
+/// Before the id of a group in a thread.
+const GROUP: &str = "group:";
+/// Whose hosts get our token with the address of a file: Meta's own, which ask for it.
+const MEDIA_HOSTS: [&str; 4] = ["facebook.com", "fbsbx.com", "fbcdn.net", "whatsapp.net"];
+
+fn label(text: &str) -> Result<String, String> {
+    if (1..=20).contains(&text.trim().chars().count()) { any(text) } else { Err("must have 1 to 20 characters".into()) }
+}
+
+/// A number.
+#[derive(Debug)]
+struct WhatsApp {
+    channel: String,
+    phone_number_id: String,
+    hook: Hook,
+    graph: Graph,
+    list_button: String,
+    has_links: bool,
+}
+
+fn build(settings: &Settings) -> Result<Arc<dyn Adapter>, Vec<ConfigProblem>> {
+    let graph =
+        Graph::new(settings, "access_token").ok_or_else(|| vec![settings.problem("access_token", "is missing")])?;
+    let Some(phone_number_id) = settings.text("phone_number_id") else {
+        return Err(vec![settings.problem("phone_number_id", "is missing")]);
+    };
+    Ok(Arc::new(WhatsApp {
+        channel: settings.channel.clone(),
+        phone_number_id: phone_number_id.to_owned(),
+        hook: Hook::new(settings),
+        graph,
+        list_button: settings.text("list_button").unwrap_or("Choose").to_owned(),
+        has_links: settings.public_url.is_some(),
+    }))
+}
+
+impl Adapter for WhatsApp {
+    fn profile(&self) -> ChannelProfile {
+        let no_files = "WhatsApp fetches them from us: set http.public_url";
+        ChannelProfile {
+            max_text: Some(MOST_TEXT),
+            max_attachments: Some(10),
+            no_files: (!self.has_links).then(|| no_files.to_owned()),
+            files_apart: true,
+            // Nothing can be asked for, but a status carries our own word.
+            reconciles: true,
+            reconcile_ms: STATUS_MS,
+            window_ms: Some(WINDOW_MS),
+            templates: true,
+            choices: MOST_CHOICES,
+            choice_label: LONGEST_LABEL,
+            ..ChannelProfile::new("facebook", "whatsapp")
+        }
+    }
+
+    fn screen(&self, head: &RawRequest) -> Verdict {
+        self.hook.screen(head)
+    }
+
+    fn verify(&self, request: &RawRequest) -> Verdict {
+        self.hook.verify(request)
+    }
+
+    fn handshake(&self, request: &RawRequest) -> Option<Reply> {
+        self.hook.handshake(request)
+    }
+
+    fn parse(&self, request: &RawRequest) -> Vec<Inbound> {
+        read::delivery(self, &Source::of(request))
+    }
+
+    fn reparse(&self, _raw: &Raw, body: Bytes, received_at: Timestamp) -> Vec<Inbound> {
+        read::delivery(self, &Source { body: &body, received_at })
+    }
+
+    fn reaches(&self, to: &Address) -> Result<(), String> {
+        let is_id = (1..=128).contains(&to.value.len())
+            && to.value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
+        if is_id { Ok(()) } else { Err("this is no number and no id of WhatsApp's: write a number's digits".into()) }
+    }
+
+    fn encode(&self, send: &Send) -> Result<Call, AttemptOutcome> {
+        send::encode(self, send)
+    }
+
+    fn classify(&self, _send: &Send, answer: &Answer, now: Timestamp) -> AttemptOutcome {
+        crate::graph::classify(&[codes::CODES], "/messages/0/id", "WhatsApp", answer, now)
+    }
+
+    fn fetch(&self, attachment: &Attachment) -> Option<Call> {
+        let url = attachment.url.as_deref()?;
+        let host = Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
+        let is_metas = MEDIA_HOSTS
+            .iter()
+            .any(|known| host.strip_suffix(known).is_some_and(|sub| sub.is_empty() || sub.ends_with('.')));
+        self.graph.get(url, is_metas || self.graph.is_base(url))
+    }
+
+    /// A file is first asked about by its id; the answer says where it is for the next minutes.
+    fn listed(&self, attachment: &Attachment, fetched: &Bytes) -> Option<Vec<Attachment>> {
+        self.graph.is_object(attachment.url.as_deref()?).then(|| {
+            let told = serde_json::from_slice::<Value>(fetched).unwrap_or_default();
+            let found = event::text(&told, "/url").filter(|url| !self.graph.is_object(url));
+            let mut media = file(&attachment.name, event::text(&told, "/mime_type").or(Some(&attachment.mime)), found);
+            if media.url.is_none() {
+                media.problem = Some(FileProblem { detail: "WhatsApp does not say where it is".into(), again: false });
+            }
+            vec![media]
+        })
+    }
+}
