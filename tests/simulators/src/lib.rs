@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod http;
+mod meta;
 mod nats;
 mod smpp;
 mod stub;
@@ -12,6 +13,7 @@ pub mod twilio;
 mod vonage;
 mod webhook;
 
+pub use meta::{MetaConfig, MetaSent, MetaSigned, MetaSim, MetaStep};
 pub use nats::{NatsCluster, NatsServer};
 pub use smpp::{Fate, SmppCentre, Submitted};
 pub use stub::FastStub;

@@ -72,10 +72,8 @@ fn part(page: &Page, send: &Send) -> Result<Value, AttemptOutcome> {
     let refused = |why: &str| Class::PermanentMessage.attempt(None, why);
     let file = content.attachments.get(nth).ok_or_else(|| refused("there is nothing in it to send"))?;
     let url = file.url.as_deref().ok_or_else(|| refused("Meta fetches files from us: set http.public_url"))?;
-    let kind = match file.mime.split('/').next() {
-        Some(kind @ ("image" | "audio" | "video")) => kind,
-        _ => "file",
-    };
+    let kind =
+        file.mime.split('/').next().filter(|kind| matches!(*kind, "image" | "audio" | "video")).unwrap_or("file");
     // What is kept for others would outlive the link, and the person.
     Ok(json!({ "attachment": { "type": kind, "payload": { "url": url, "is_reusable": false } } }))
 }
