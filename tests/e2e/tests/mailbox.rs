@@ -6,7 +6,9 @@
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use switchboard_e2e::{Api, Daemon, Dice, Dovecot, MailClient, Shop, eventually, eventually_within, http, message};
+use switchboard_e2e::{
+    Api, Daemon, Dice, Dovecot, MailClient, Postfix, Shop, eventually, eventually_within, http, message,
+};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
@@ -324,4 +326,42 @@ async fn a_mail_that_is_handed_over_is_kept_before_it_is_accepted_and_known_when
     each_once(&api, 1, Duration::from_secs(20)).await;
     assert_eq!(whole["channel"], "support-email");
     say(&mut stream, "QUIT\r\n", 1).await;
+}
+
+async fn hand_to(postfix: &Postfix, number: usize) {
+    let stream = TcpStream::connect(("127.0.0.1", postfix.port)).await.expect("Postfix listens");
+    let mut stream = BufReader::new(stream);
+    say(&mut stream, "", 1).await;
+    say(&mut stream, "EHLO customers.example\r\n", 1).await;
+    say(&mut stream, &format!("MAIL FROM:<customer{number}@example.org>\r\n"), 1).await;
+    say(&mut stream, "RCPT TO:<support+any@shop.example>\r\n", 1).await;
+    say(&mut stream, "DATA\r\n", 1).await;
+    let answer = say(&mut stream, &format!("{}.\r\n", mail(number, "By way of Postfix.")), 1).await;
+    assert!(answer.starts_with("250"), "{answer}");
+    say(&mut stream, "QUIT\r\n", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postfix_hands_its_mail_over_and_keeps_it_while_nobody_listens() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+    let postfix = Postfix::new(&format!(
+        "transport_maps = inline:{{ {{ shop.example = lmtp:inet:127.0.0.1:{port} }} }}\nqueue_run_delay = 1s\nminimal_backoff_time = 1s\nmaximal_backoff_time = 2s"
+    ));
+    postfix.up().await;
+    let channel = format!(
+        "[channels.support-email]\nkind = \"email\"\naddress = \"support@shop.example\"\ndelivery = {{ listen = \"127.0.0.1:{port}\" }}\n"
+    );
+    let shop = Shop::with("http://127.0.0.1:9").more(&channel).open();
+    let mut daemon = Daemon::start(&shop).await;
+    for number in 1..=5 {
+        hand_to(&postfix, number).await;
+    }
+    let api = shop.api();
+    each_once(&api, 5, Duration::from_secs(30)).await;
+    daemon.kill();
+    for number in 6..=10 {
+        hand_to(&postfix, number).await;
+    }
+    daemon.restart().await;
+    each_once(&api, 10, Duration::from_secs(60)).await;
 }
