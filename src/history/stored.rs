@@ -282,14 +282,24 @@ type MessageDoc<S, F, C, A, L> = (
     Option<L>,
 );
 /// Attachments by position: their own form leaves absent fields out, which only a form with names can bear.
-type File<S, B> = (S, S, u64, Option<B>, Option<S>, Option<(S, bool)>, Option<S>);
+/// What came later has a default, so that rows of before can be read.
+#[derive(Serialize, Deserialize)]
+struct File(
+    String,
+    String,
+    u64,
+    Option<BlobRef>,
+    Option<String>,
+    Option<(String, bool)>,
+    #[serde(default)] Option<String>,
+);
 
 impl Item {
     pub fn packed<'b>(&self, buf: &'b mut Vec<u8>) -> Result<&'b [u8], HistoryError> {
         let m = &self.row;
-        let file = |a: &'_ Attachment| -> File<String, BlobRef> {
+        let file = |a: &Attachment| {
             let problem = a.problem.as_ref().map(|p| (p.detail.clone(), p.again));
-            (a.name.clone(), a.mime.clone(), a.size, a.blob.clone(), a.url.clone(), problem, a.thread.clone())
+            File(a.name.clone(), a.mime.clone(), a.size, a.blob.clone(), a.url.clone(), problem, a.thread.clone())
         };
         let files: Vec<_> = m.attachments.iter().map(file).collect();
         let doc: MessageDoc<&String, _, &Choice, &Address, &EventLine> = (
@@ -322,7 +332,7 @@ pub(super) use messages;
 
 /// A message of a conversation whose id is known.
 pub(super) fn item(r: &Row<'_>, conversation: ConvId) -> Result<Item, HistoryError> {
-    type Doc = MessageDoc<String, Vec<File<String, BlobRef>>, Choice, Address, EventLine>;
+    type Doc = MessageDoc<String, Vec<File>, Choice, Address, EventLine>;
     let doc: Doc = unpacked(blob(r, 5)?)?;
     let (author, text, subject, files, choice, at, to, client_id, resends, event) = doc;
     let Fate { status, code, detail } = fate(r, 6)?;
@@ -330,7 +340,7 @@ pub(super) fn item(r: &Row<'_>, conversation: ConvId) -> Result<Item, HistoryErr
         rusqlite::types::ValueRef::Null => None,
         _ => Some(MessageId::from_bytes(bytes(r, 4)?)),
     };
-    let file = |(name, mime, size, blob, url, problem, thread): File<String, BlobRef>| {
+    let file = |File(name, mime, size, blob, url, problem, thread): File| {
         let problem = problem.map(|(detail, again)| FileProblem { detail, again });
         Attachment { name, mime, size, blob, url, problem, thread }
     };
@@ -495,5 +505,12 @@ mod tests {
             let (code, name) = author_code(&who);
             assert_eq!(author_of((code, name.cloned())), who);
         }
+    }
+
+    #[test]
+    fn a_file_that_was_written_before_its_thread_was_can_be_read() {
+        let before = ("bill.pdf", "application/pdf", 7_u64, None::<BlobRef>, None::<String>, None::<(String, bool)>);
+        let File(name, .., thread) = unpacked(&rmp_serde::to_vec(&before).unwrap()).unwrap();
+        assert_eq!((name.as_str(), thread), ("bill.pdf", None));
     }
 }

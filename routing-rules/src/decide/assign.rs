@@ -35,7 +35,10 @@ impl Draft<'_> {
                 return;
             }
             entry.queue.clone_from(&limit.queue);
-            entry.why = Why::Overflow;
+            // Who gave it away does not get it back for that.
+            if entry.why != Why::Transferred {
+                entry.why = Why::Overflow;
+            }
         }
     }
 

@@ -139,7 +139,9 @@ impl Draft<'_> {
         if let Some(priority) = what.priority.filter(|p| *p > c.priority) {
             self.emit(Public::Prioritised { conv: id, priority });
         }
-        if let Some(queue) = what.queue.filter(|q| c.status == ConvStatus::Queued && c.queue.as_ref() != Some(q)) {
+        // What is offered waits too, until somebody accepts.
+        let waits = matches!(c.status, ConvStatus::Queued | ConvStatus::Offered);
+        if let Some(queue) = what.queue.filter(|q| waits && c.queue.as_ref() != Some(q)) {
             let mut entry = Entry::new(queue, Why::Timer);
             entry.skills.clone_from(&c.skills);
             self.enqueue(id, entry);

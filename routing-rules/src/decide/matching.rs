@@ -40,7 +40,7 @@ pub(crate) fn passed_over(
     if class.declined.iter().any(|d| d == name) {
         return Some(PassedOver::Declined);
     }
-    if !bears && state.load.saturating_add(class.cost) > agent.capacity {
+    if !bears && state.load.saturating_add(class.cost.max(1)) > agent.capacity {
         return Some(PassedOver::Capacity { load: state.load, capacity: agent.capacity });
     }
     (!bears && state.wrap_until.is_some()).then_some(PassedOver::WrappingUp)

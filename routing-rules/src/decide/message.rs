@@ -59,7 +59,12 @@ impl Draft<'_> {
         let reopens = |c: &Conversation| c.is_open() || (!m.automatic && c.wait_until.is_some_and(|t| now <= t));
         let appends = |c: &Arc<Conversation>| reopens(c) || m.automatic || blocked;
         // What a letter names comes first; a conversation that closed too long ago goes on in its thread's next one.
-        let kept = self.named(m).filter(appends);
+        // Of one thread only the latest may be open.
+        let latest = |c: Arc<Conversation>| match c.is_open() {
+            true => c,
+            false => self.state.conversation_of_thread(c.thread).cloned().unwrap_or(c),
+        };
+        let kept = self.named(m).map(latest).filter(appends);
         let kept = kept.or_else(|| self.state.conversation_of_thread(thread).cloned().filter(appends));
         let before = kept.as_ref().map(|c| c.status);
         let seen = self.seen_state(m, kept.as_deref());

@@ -209,7 +209,9 @@ impl Draft<'_> {
             relived: false,
             doubted: false,
         };
-        let content = Box::new(e.content.clone());
+        let mut content = Box::new(e.content.clone());
+        // Whose file it is says the router, and nobody else.
+        content.attachments.iter_mut().for_each(|file| file.thread = None);
         self.emit_private(public, c.contact, Private::Send { content, to: e.to.clone(), reply_to: vec![], mail: None });
         if matches!(c.status, ConvStatus::Closed | ConvStatus::Snoozed) {
             return;

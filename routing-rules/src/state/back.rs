@@ -103,6 +103,7 @@ impl State {
         each(&mut self.held, |h| back.at(&mut h.at));
         each(&mut self.agents, |a| back.agent(a));
         each(&mut self.channels, |c| back.channel(c));
+        each(&mut self.joins, |j| back.at(&mut j.until));
         self.last_agents = std::mem::take(&mut self.last_agents)
             .into_iter()
             .map(|(contact, (agent, mut until))| {
