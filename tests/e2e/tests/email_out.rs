@@ -208,6 +208,49 @@ fn number(text: &str) -> Option<usize> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_mail_that_arrives_is_answered_once_while_both_servers_are_killed() {
+    let (mut dovecot, postfix) = (Dovecot::new(), Postfix::new(""));
+    dovecot.up().await;
+    postfix.up().await;
+    let shop = both(&dovecot, &postfix);
+    let _daemon = Daemon::start(&shop).await;
+    let count = mails();
+    dovecot.drop_files((0..count).map(|n| {
+        format!(
+            "From: c{n}@customer.example\r\nTo: support@shop.example\r\nSubject: Refund\r\nMessage-ID: <load-{n}@customer.example>\r\n\
+             Date: Sun, 22 Nov 2026 10:00:00 +0000\r\n\r\nrefund A-{n} please\r\n"
+        )
+    }));
+    for kill in 1..=5 {
+        let some = count * kill / 7;
+        eventually_within(Duration::from_secs(240), &format!("{some} answers"), || async {
+            let there = postfix.mails("customers").len();
+            if there >= some { Ok(()) } else { Err(format!("{there} are there")) }
+        })
+        .await;
+        postfix.kill();
+        dovecot.down();
+        postfix.up().await;
+        dovecot.up().await;
+    }
+    let answered = |text: &str| text.split("refund A-").nth(1)?.split(' ').next()?.parse::<usize>().ok();
+    let (mails, parked) =
+        eventually_within(Duration::from_secs(300), "every mail to be answered or parked", || async {
+            let dead = shop.api().all("/dead-letters?channel=support-email", "dead_letters").await;
+            assert!(dead.iter().all(|d| d["reason"] == "unknown"), "{dead:?}");
+            let mails = postfix.mails("customers");
+            let mut known: BTreeSet<usize> = mails.iter().filter_map(|m| answered(&fields(m).1)).collect();
+            known.extend(dead.iter().filter_map(|d| answered(d["text"].as_str()?)));
+            if known.len() == count { Ok((mails, dead.len())) } else { Err(format!("{} of {count}", known.len())) }
+        })
+        .await;
+    let ids: BTreeSet<String> = mails.iter().map(|m| field(m, "message-id")).collect();
+    let asked: BTreeSet<usize> = mails.iter().filter_map(|m| answered(&fields(m).1)).collect();
+    println!("{count} arrived, {} answers delivered, {parked} parked as unknown", asked.len());
+    assert_eq!(ids.len(), asked.len(), "nobody was answered with two mails");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mail_server_that_is_away_is_waited_for() {
     let postfix = Postfix::new("");
     let shop = shop(&postfix);
