@@ -126,6 +126,18 @@ impl Dovecot {
     /// # Panics
     /// When Dovecot is not installed, or does not start.
     pub async fn up(&mut self) {
+        // After a kill the port may be somebody's for a moment still, and then it ends at once.
+        for _ in 0..6 {
+            self.spawn();
+            if self.greets(Duration::from_secs(4)).await.is_ok() {
+                return;
+            }
+            self.down();
+        }
+        panic!("Dovecot does not greet:\n{}", self.said());
+    }
+
+    fn spawn(&mut self) {
         // A killed master leaves the name of its process behind.
         let _ = std::fs::remove_file(self.path("run/master.pid"));
         let child = Command::new("/usr/sbin/dovecot")
@@ -137,15 +149,21 @@ impl Dovecot {
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(self.path("stderr.log")).expect("a file"))
             .spawn();
-        self.child =
-            Some(child.unwrap_or_else(|e| panic!("dovecot: {e}: install Debian's dovecot-imapd, as tests/run does")));
-        let greets = poll_until(Duration::from_secs(20), || async {
-            let stream = TcpStream::connect(("127.0.0.1", self.imap_port)).await.map_err(|e| e.to_string())?;
+        let child = child.unwrap_or_else(|e| panic!("dovecot: {e}: install Debian's dovecot-imapd, as tests/run does"));
+        self.child = Some(child);
+    }
+
+    async fn greets(&self, within: Duration) -> Result<(), String> {
+        let port = self.imap_port;
+        poll_until(within, || async move {
+            let stream = TcpStream::connect(("127.0.0.1", port)).await.map_err(|e| e.to_string())?;
             let mut line = String::new();
-            BufReader::new(stream).read_line(&mut line).await.map_err(|e| e.to_string())?;
+            let mut stream = BufReader::new(stream);
+            let read = tokio::time::timeout(Duration::from_secs(2), stream.read_line(&mut line));
+            read.await.map_err(|_| "silence")?.map_err(|e| e.to_string())?;
             if line.starts_with("* OK") { Ok(()) } else { Err(line) }
-        });
-        greets.await.unwrap_or_else(|e| panic!("Dovecot does not greet: {e}\n{}", self.said()));
+        })
+        .await
     }
 
     /// Ends it with all of its processes, as a power cut would.
