@@ -1,0 +1,235 @@
+//! The channel `facebook` through the real daemon: Messenger and WhatsApp, both ways.
+#![forbid(unsafe_code)]
+
+use serde_json::{Value, json};
+use switchboard_e2e::{Api, Daemon, MetaConfig, MetaSent, MetaSigned, MetaSim, MetaStep, Shop, eventually, message};
+
+const ANN: &str = "7000000000000001";
+const KIM: &str = "15005550009";
+
+struct Scene {
+    sim: MetaSim,
+    shop: Shop,
+}
+
+async fn scene() -> Scene {
+    let sim = MetaSim::start(MetaConfig::default()).await.expect("a port for Meta");
+    let (config, base) = (sim.config().clone(), sim.base_url());
+    let common = format!(
+        "kind = \"facebook\"\napp_secret = [\"{}\", \"the-next-one\"]\nverify_token = \"{}\"\nbase_url = \"{base}\"\n",
+        config.app_secret, config.verify_token
+    );
+    let channels = format!(
+        "[channels.page]\n{common}page_id = \"{}\"\npage_token = \"{}\"\n[channels.wa]\n{common}product = \"whatsapp\"\nphone_number_id = \"{}\"\naccess_token = \"{}\"\n",
+        config.page_id, config.page_token, config.phone_number_id, config.access_token
+    );
+    let shop = Shop::with("http://127.0.0.1:9").more(&channels).open();
+    Scene { sim, shop }
+}
+
+impl Scene {
+    async fn says(&self, told: Value) {
+        let event = self.sim.event(ANN, told);
+        assert_eq!(self.sim.page_says(&self.shop.hook("page"), &[event], MetaSigned::Well).await, 200);
+    }
+
+    async fn sent(&self, count: usize) -> Vec<MetaSent> {
+        eventually(&format!("{count} messages at Meta"), || async {
+            let all = self.sim.sent();
+            if all.len() >= count { Ok(all) } else { Err(format!("{all:?}")) }
+        })
+        .await
+    }
+}
+
+async fn holds(api: &Api, identity: &str, text: &str) -> Value {
+    api.conversation(identity, &format!("to hold `{text}`"), |c| message(c, text).is_some()).await
+}
+
+async fn status(api: &Api, identity: &str, text: &str, wanted: &str) {
+    api.conversation(identity, &format!("to have `{text}` {wanted}"), |c| {
+        message(c, text).is_some_and(|m| m["status"] == wanted)
+    })
+    .await;
+}
+
+async fn reply(api: &Api, identity: &str, body: Value) {
+    let conversation = holds(api, identity, "hello").await;
+    let id = conversation["id"].as_str().expect("an id");
+    api.post(&format!("/conversations/{id}/reply"), body).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_meta_is_heard_and_each_event_once() {
+    let scene = scene().await;
+    let _daemon = Daemon::start(&scene.shop).await;
+    let (api, hook) = (scene.shop.api(), scene.shop.hook("page"));
+    let word = scene.sim.config().verify_token.clone();
+    assert_eq!(scene.sim.shakes_hands(&hook, &word).await, (200, "1158201444".into()));
+    assert_eq!(scene.sim.shakes_hands(&hook, "another").await.0, 403);
+    let said = |mid: &str, text: &str| scene.sim.event(ANN, json!({ "message": { "mid": mid, "text": text } }));
+    for (signed, wanted) in [(MetaSigned::Not, 401), (MetaSigned::Badly, 403)] {
+        assert_eq!(scene.sim.page_says(&hook, &[said("m_0", "forged")], signed).await, wanted, "{signed:?}");
+    }
+    let batch =
+        [said("m_1", "Grüße / 👋"), json!({ "nobody": "knows" }), said("m_2", "hello"), said("m_1", "Grüße / 👋")];
+    for _ in 0..2 {
+        assert_eq!(scene.sim.page_says(&hook, &batch, MetaSigned::Well).await, 200);
+    }
+    let whole = holds(&api, &format!("facebook:{ANN}"), "hello").await;
+    assert!(message(&whole, "Grüße / 👋").is_some(), "{whole}");
+    assert_eq!(api.messages(whole["id"].as_str().expect("an id")).await.len(), 2, "each once, and nothing forged");
+    let held = api.all("/quarantine", "quarantine").await;
+    assert_eq!(held.len(), 2, "what nobody knows is kept, of each delivery: {held:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_goes_out_with_choices_and_comes_back_as_one() {
+    let scene = scene().await;
+    let _daemon = Daemon::start(&scene.shop).await;
+    let (api, ann) = (scene.shop.api(), format!("facebook:{ANN}"));
+    scene.says(json!({ "message": { "mid": "m_1", "text": "hello" } })).await;
+    let choices = json!([{ "id": "RED", "label": "Red" }, { "id": "BLUE", "label": "Blue" }]);
+    reply(&api, &ann, json!({ "text": "Which colour?", "choices": choices })).await;
+    let sent = scene.sent(1).await.remove(0);
+    assert_eq!(
+        (sent.to.as_str(), sent.text(), sent.body["messaging_type"].as_str()),
+        (ANN, "Which colour?", Some("RESPONSE"))
+    );
+    assert_eq!(sent.body["message"]["quick_replies"][1]["payload"], "BLUE");
+    // The echo may come at any time, and is no message of anybody's.
+    assert_eq!(scene.sim.page_says(&scene.shop.hook("page"), &[scene.sim.echo(&sent)], MetaSigned::Well).await, 200);
+    status(&api, &ann, "Which colour?", "accepted").await;
+    let watermark = jiff_now() + 1000;
+    scene.says(json!({ "delivery": { "mids": [sent.id], "watermark": watermark } })).await;
+    status(&api, &ann, "Which colour?", "delivered").await;
+    scene.says(json!({ "read": { "watermark": watermark } })).await;
+    status(&api, &ann, "Which colour?", "read").await;
+    for (mid, told) in [
+        ("m_2", json!({ "mid": "m_2", "text": "Blue", "quick_reply": { "payload": "BLUE" } })),
+        ("m_3", json!({ "mid": "m_3", "text": "2" })),
+    ] {
+        scene.says(json!({ "message": told })).await;
+        let text = told["text"].as_str().expect("a text");
+        let whole = holds(&api, &ann, text).await;
+        let chose = message(&whole, text).map(|m| m["choice"]["id"].clone());
+        assert_eq!(chose, Some(json!("BLUE")), "{mid}: pressed or typed, it is the same choice");
+    }
+    let whole = holds(&api, &ann, "2").await;
+    let all = api.messages(whole["id"].as_str().expect("an id")).await;
+    assert_eq!(all.iter().filter(|m| m["direction"] != "event").count(), 4, "nothing came twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_is_settled_by_the_echo_and_nothing_goes_twice() {
+    let scene = scene().await;
+    let _daemon = Daemon::start(&scene.shop).await;
+    let (api, ann) = (scene.shop.api(), format!("facebook:{ANN}"));
+    scene.says(json!({ "message": { "mid": "m_1", "text": "hello" } })).await;
+    scene.sim.next(MetaStep::CutAfter);
+    reply(&api, &ann, json!({ "text": "lost on the way back" })).await;
+    let sent = scene.sent(1).await.remove(0);
+    status(&api, &ann, "lost on the way back", "unknown").await;
+    assert_eq!(scene.sim.page_says(&scene.shop.hook("page"), &[scene.sim.echo(&sent)], MetaSigned::Well).await, 200);
+    status(&api, &ann, "lost on the way back", "accepted").await;
+    scene.sim.next(MetaStep::Error(400, 613, None));
+    reply(&api, &ann, json!({ "text": "in the end" })).await;
+    status(&api, &ann, "in the end", "accepted").await;
+    assert_eq!(scene.sent(2).await.len(), 2, "each once");
+    let elsewhere = json!({ "is_echo": true, "mid": "m_APP", "text": "from the app" });
+    let page = scene.sim.config().page_id.clone();
+    let event = json!({ "sender": { "id": page }, "recipient": { "id": ANN }, "timestamp": jiff_now() + 600_000, "message": elsewhere });
+    assert_eq!(scene.sim.page_says(&scene.shop.hook("page"), &[event], MetaSigned::Well).await, 200);
+    let whole = holds(&api, &ann, "from the app").await;
+    assert_eq!(message(&whole, "from the app").map(|m| m["direction"].clone()), Some(json!("out")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_window_and_a_refused_token_are_said() {
+    let scene = scene().await;
+    let _daemon = Daemon::start(&scene.shop).await;
+    let (api, ann) = (scene.shop.api(), format!("facebook:{ANN}"));
+    // It was repeated for eight days before it got here.
+    let mut late = scene.sim.event(ANN, json!({ "message": { "mid": "m_1", "text": "hello" } }));
+    late["timestamp"] = json!(jiff_now() - 8 * 86_400_000);
+    assert_eq!(scene.sim.page_says(&scene.shop.hook("page"), &[late], MetaSigned::Well).await, 200);
+    let conversation = holds(&api, &ann, "hello").await;
+    let path = format!("/conversations/{}/reply", conversation["id"].as_str().expect("an id"));
+    api.post(&path, json!({ "text": "too late" })).await.refused(422, "outside_window");
+    let mut older = scene.sim.event(ANN, json!({ "message": { "mid": "m_2", "text": "again" } }));
+    older["timestamp"] = json!(jiff_now() - 2 * 86_400_000);
+    assert_eq!(scene.sim.page_says(&scene.shop.hook("page"), &[older], MetaSigned::Well).await, 200);
+    holds(&api, &ann, "again").await;
+    api.post(&path, json!({ "text": "by a person" })).await.ok();
+    assert_eq!(scene.sent(1).await[0].body["tag"], "HUMAN_AGENT");
+    scene.sim.next(MetaStep::Error(401, 190, None));
+    api.post(&path, json!({ "text": "with an old token" })).await.ok();
+    let paused = eventually("the channel to be paused", || async {
+        let channels = api.all("/channels", "channels").await;
+        let page = channels.iter().find(|c| c["id"] == "page").cloned().unwrap_or_default();
+        if page["paused_reason"].is_string() { Ok(page) } else { Err(format!("{channels:?}")) }
+    })
+    .await;
+    assert!(paused["paused_reason"].as_str().is_some_and(|why| why.contains("page_token")), "{paused}");
+    api.post("/channels/page/resume", json!({})).await.ok();
+    status(&api, &ann, "with an old token", "accepted").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_fetched_at_once() {
+    let scene = scene().await;
+    let _daemon = Daemon::start(&scene.shop).await;
+    let api = scene.shop.api();
+    let attachment = json!({ "type": "image", "payload": { "url": scene.sim.picture() } });
+    scene.says(json!({ "message": { "mid": "m_1", "text": "hello", "attachments": [attachment] } })).await;
+    let image = json!({ "from": KIM, "id": "wamid.1", "timestamp": now_s(), "type": "image",
+        "image": { "id": "1003383421387257", "mime_type": "image/png", "caption": "hello" } });
+    assert_eq!(scene.sim.whatsapp_says(&scene.shop.hook("wa"), "messages", &[image]).await, 200);
+    for identity in [format!("facebook:{ANN}"), format!("whatsapp:{KIM}")] {
+        let whole = api
+            .conversation(&identity, "to have its file", |c| {
+                message(c, "hello").is_some_and(|m| m["attachments"][0]["size"].as_u64().is_some_and(|size| size > 0))
+            })
+            .await;
+        assert_eq!(message(&whole, "hello").map(|m| m["attachments"][0]["mime"].clone()), Some(json!("image/png")));
+    }
+    assert_eq!(scene.sim.fetched(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatsapp_answers_and_its_statuses_come_back() {
+    let scene = scene().await;
+    let _daemon = Daemon::start(&scene.shop).await;
+    let (api, kim, hook) = (scene.shop.api(), format!("whatsapp:{KIM}"), scene.shop.hook("wa"));
+    let text = |id: &str, said: &str, at: String| json!({ "from": KIM, "id": id, "timestamp": at, "type": "text", "text": { "body": said } });
+    assert_eq!(scene.sim.whatsapp_says(&hook, "messages", &[text("wamid.1", "hello", now_s())]).await, 200);
+    reply(&api, &kim, json!({ "text": "Which?", "choices": [{ "id": "A", "label": "First" }] })).await;
+    let sent = scene.sent(1).await.remove(0);
+    assert_eq!(
+        (sent.to.as_str(), sent.text(), sent.body["interactive"]["type"].as_str()),
+        (KIM, "Which?", Some("button"))
+    );
+    let told = |word: &str| json!({ "id": sent.id, "status": word, "timestamp": now_s(), "recipient_id": KIM, "biz_opaque_callback_data": sent.word() });
+    for word in ["read", "delivered", "sent"] {
+        assert_eq!(scene.sim.whatsapp_says(&hook, "statuses", &[told(word)]).await, 200);
+    }
+    status(&api, &kim, "Which?", "read").await;
+    let old = (jiff_now() - 2 * 86_400_000) / 1000;
+    let other = json!({ "from": "15005550010", "id": "wamid.9", "timestamp": old.to_string(), "type": "text", "text": { "body": "hello" } });
+    assert_eq!(scene.sim.whatsapp_says(&hook, "messages", &[other]).await, 200);
+    let conversation = holds(&api, "whatsapp:15005550010", "hello").await;
+    let path = format!("/conversations/{}/reply", conversation["id"].as_str().expect("an id"));
+    api.post(&path, json!({ "text": "too late" })).await.refused(422, "outside_window");
+    let template = json!({ "name": "order_ready", "language": "en_US", "values": ["7"] });
+    api.post(&path, json!({ "text": "Your order 7 is ready", "template": template })).await.ok();
+    assert_eq!(scene.sent(2).await[1].body["template"]["name"], "order_ready");
+}
+
+fn jiff_now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock after 1970");
+    i64::try_from(since.as_millis()).expect("a clock of this age")
+}
+
+fn now_s() -> String {
+    (jiff_now() / 1000).to_string()
+}
