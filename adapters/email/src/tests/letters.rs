@@ -131,6 +131,7 @@ fn a_channel_is_one_of_letters_that_waits_for_days_and_hands_in_where_it_can() {
         trusted: vec![],
         max_mail: 1024,
         imap: None,
+        delivery: None,
         smtp: Some(server),
     };
     let without = Email::new("mail", EmailConfig { smtp: None, ..config.clone() }, &[7; 32]);
