@@ -314,20 +314,3 @@ fn a_later_rebase_without_a_loss_does_not_make_an_earlier_loss_forgotten() {
     assert_eq!(released(&life.hears_again(2, at, &answer)), 0);
     assert_eq!(dead(&life.ticks(5)), [DeadReason::Unknown]);
 }
-
-#[test]
-fn a_rebase_by_a_clock_that_was_ahead_makes_nothing_old_that_comes_once_it_is_right() {
-    let mut life = Life::new();
-    life.customer("1", "hello");
-    let right = life.now;
-    life.now = right.plus(3 * 86_400_000);
-    life.rebases(1, true);
-    life.takes(&Input::Timers { now: right.plus(60_000) });
-    life.now = right.plus(60_000);
-    let events = life.customer("2", "refund");
-    let sends = events.iter().filter(|e| matches!(e.public, Public::SendQueued { relived: false, doubted: false, .. }));
-    assert_eq!(sends.count(), 1, "{events:?}");
-    // What was there before still is.
-    let events = life.hears_again(1, right, &message("3", "refund", right));
-    assert!(events.iter().any(|e| matches!(e.public, Public::NotReplied { why: NoReply::Rebased, .. })), "{events:?}");
-}

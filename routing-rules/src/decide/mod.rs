@@ -259,8 +259,8 @@ impl<'a> Draft<'a> {
         let id = self.state.hash("input", &[inbound.id()]);
         let now = self.state.now.max(stored_at);
         let duplicate = self.state.dups.contains(id);
-        self.before_rebase = self.state.rebased.is_some_and(|r| r.is_after(seq, stored_at, now));
-        self.relived = self.state.rebased.is_some_and(|r| r.cut_after(seq, stored_at, now));
+        self.before_rebase = self.state.rebased.is_some_and(|r| r.is_after(seq, stored_at));
+        self.relived = self.state.rebased.is_some_and(|r| r.cut_after(seq, stored_at));
         self.emit(Public::Consumed { seq, stored_at, now, id: Some(id), duplicate });
         if duplicate {
             return;

@@ -70,17 +70,17 @@ pub struct Rebase {
 }
 
 impl Rebase {
-    /// Whether a record of IN was there before the rebase. Its place says so; its time only while neither was of a clock that was
-    /// ahead.
+    /// Whether a record of IN was there before the rebase. Its time alone does not say so, for a clock may have been ahead; and
+    /// where the rebase is of such a clock, everything counts as before until that time has come.
     #[must_use]
-    pub fn is_after(&self, seq: u64, stored_at: Timestamp, now: Timestamp) -> bool {
-        seq <= self.inn || (self.at <= now && stored_at <= self.at)
+    pub fn is_after(&self, seq: u64, stored_at: Timestamp) -> bool {
+        stored_at <= self.at || seq <= self.inn
     }
 
     /// Whether a record of IN may have been decided in frames that are lost.
     #[must_use]
-    pub fn cut_after(&self, seq: u64, stored_at: Timestamp, now: Timestamp) -> bool {
-        self.cut_at.is_some_and(|cut| seq <= self.cut_inn || (cut <= now && stored_at <= cut))
+    pub fn cut_after(&self, seq: u64, stored_at: Timestamp) -> bool {
+        self.cut_at.is_some_and(|cut| stored_at <= cut || seq <= self.cut_inn)
     }
 }
 
