@@ -48,7 +48,7 @@ fn a_mail_is_taken_with_its_envelope_and_answered_once_a_recipient() {
         helo: "mx".into(),
         mail: b"Subject: x\r\n\r\n.dot\r\n".to_vec(),
     };
-    assert_eq!(mails, [wanted.clone()]);
+    assert_eq!(mails, std::slice::from_ref(&wanted));
     let whole = with_trace(&wanted, "127.0.0.1", Protocol::Lmtp, "mail", "Sun, 22 Nov 2026 10:00:00 +0000");
     let whole = String::from_utf8(whole).unwrap();
     assert!(

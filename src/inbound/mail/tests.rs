@@ -209,8 +209,8 @@ async fn taken(mailbox: &Mailbox) -> Vec<Inbound> {
 }
 
 fn reasons(events: &[Inbound]) -> Vec<&str> {
-    let reason = |e: &Inbound| if let Inbound::Unparsed(u) = e { u.reason.clone().leak() } else { "a message" };
-    events.iter().map(|e| &*reason(e)).collect()
+    let reason = |e| if let Inbound::Unparsed(u) = e { u.reason.as_str() } else { "a message" };
+    events.iter().map(reason).collect()
 }
 
 #[tokio::test]
