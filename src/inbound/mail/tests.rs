@@ -209,8 +209,7 @@ async fn taken(mailbox: &Mailbox) -> Vec<Inbound> {
 }
 
 fn reasons(events: &[Inbound]) -> Vec<&str> {
-    let reason = |e| if let Inbound::Unparsed(u) = e { u.reason.as_str() } else { "a message" };
-    events.iter().map(reason).collect()
+    events.iter().map(|e| if let Inbound::Unparsed(u) = e { u.reason.as_str() } else { "a message" }).collect()
 }
 
 #[tokio::test]

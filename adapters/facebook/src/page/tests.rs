@@ -76,7 +76,7 @@ fn message(events: &[Inbound]) -> &Message {
 
 fn receipts(events: &[Inbound]) -> Vec<&Receipt> {
     let receipt = |event| match event {
-        &Inbound::Receipt(ref receipt) => receipt,
+        Inbound::Receipt(receipt) => receipt,
         other => panic!("no receipt: {other:?}"),
     };
     events.iter().map(receipt).collect()
