@@ -75,10 +75,12 @@ fn message(events: &[Inbound]) -> &Message {
 }
 
 fn receipts(events: &[Inbound]) -> Vec<&Receipt> {
-    let receipt = |event| match event {
-        Inbound::Receipt(receipt) => receipt,
-        other => panic!("no receipt: {other:?}"),
-    };
+    fn receipt(event: &Inbound) -> &Receipt {
+        match event {
+            Inbound::Receipt(receipt) => receipt,
+            other => panic!("no receipt: {other:?}"),
+        }
+    }
     events.iter().map(receipt).collect()
 }
 
