@@ -5,7 +5,8 @@ use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 use std::time::Duration;
 
-/// Raised whenever a table, a row or what the projection keeps changes: an older file is then made again from LOG.
+/// Raised whenever a table, a row or what the projection keeps changes: an older file is then made again from LOG, or brought up
+/// to date where that is no more than a column.
 pub(super) const VERSION: i64 = 5;
 
 /// Under load the file must grow at its end: what is written for every message (`messages`) is in the order of LOG, and
