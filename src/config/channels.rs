@@ -11,9 +11,9 @@ use switchboard_email::EmailConfig;
 use switchboard_webchat::{Limits, Side, WebchatConfig};
 
 /// The kinds of channel that this version has.
-pub const KINDS: [&str; 6] = ["email", "facebook", "sms", "webchat", "webhook", "external"];
+pub const KINDS: [&str; 7] = ["email", "facebook", "sms", "twitter", "webchat", "webhook", "external"];
 /// The kinds that the documentation names and a later version will have.
-const LATER: [&str; 3] = ["twitter", "slack", "mattermost"];
+const LATER: [&str; 2] = ["slack", "mattermost"];
 /// Names under which the daemon itself writes records.
 const RESERVED: [&str; 2] = ["api", "router"];
 
@@ -51,6 +51,7 @@ pub enum ChannelKind {
     Email(Box<EmailConfig>),
     Facebook(FacebookConfig),
     Sms(SmsConfig),
+    Twitter(TwitterConfig),
     Webchat(WebchatConfig),
     Webhook(WebhookConfig),
     External(ExternalConfig),
@@ -64,6 +65,7 @@ impl ChannelKind {
             ChannelKind::Email(_) => "email",
             ChannelKind::Facebook(_) => "facebook",
             ChannelKind::Sms(_) => "sms",
+            ChannelKind::Twitter(_) => "twitter",
             ChannelKind::Webchat(_) => "webchat",
             ChannelKind::Webhook(_) => "webhook",
             ChannelKind::External(_) => "external",
@@ -82,6 +84,12 @@ pub struct FacebookConfig {
 #[derive(Clone, Debug)]
 pub struct SmsConfig {
     pub provider: &'static switchboard_sms::Provider,
+    pub settings: Settings,
+}
+
+/// An account on X.
+#[derive(Clone, Debug)]
+pub struct TwitterConfig {
     pub settings: Settings,
 }
 
@@ -135,7 +143,7 @@ pub(super) fn read(r: &mut Reader<'_>, root: &mut Section, around: &Around<'_>) 
 
 fn kind(r: &mut Reader<'_>, s: &mut Section) -> Option<&'static str> {
     s.required(r, "kind", "\"webchat\"", |written| {
-        let has = "this version has `email`, `facebook`, `sms`, `webchat`, `webhook` and `external`";
+        let has = "this version has `email`, `facebook`, `sms`, `twitter`, `webchat`, `webhook` and `external`";
         if let Some(kind) = KINDS.iter().find(|k| **k == written) {
             Ok(*kind)
         } else if LATER.contains(&written) {
@@ -177,6 +185,7 @@ fn channel(
         }
         "email" => (ChannelKind::Email(Box::new(email(r, s, id)?)), Some(switchboard_email::config::USUAL_POLL)),
         "facebook" => (ChannelKind::Facebook(facebook(r, s, id, around.public_url)?), None),
+        "twitter" => (ChannelKind::Twitter(twitter(r, s, id, around.public_url)?), Some(Duration::from_secs(300))),
         "webhook" => (ChannelKind::Webhook(webhook(r, s, id)?), None),
         "external" => (ChannelKind::External(external(r, s, around.on_nats)?), None),
         _ => (ChannelKind::Webchat(webchat(r, s)), None),
@@ -286,6 +295,20 @@ fn sms(r: &mut Reader<'_>, s: &mut Section, id: &str, public_url: Option<&str>, 
     }
     problems.iter().for_each(|p| declared::report(r, s, &places, p));
     (complete && problems.is_empty()).then_some(SmsConfig { provider, settings })
+}
+
+fn twitter(r: &mut Reader<'_>, s: &mut Section, id: &str, public_url: Option<&str>) -> Option<TwitterConfig> {
+    let mut settings = Settings::new(id, public_url);
+    let mut places = declared::Places::new();
+    let before = r.errors();
+    declared::read(r, s, switchboard_twitter::KEYS, "", &mut settings, &mut places);
+    let complete = r.errors() == before;
+    let mut problems = switchboard_twitter::check(&settings);
+    if complete && problems.is_empty() {
+        problems = switchboard_twitter::build(&settings).err().unwrap_or_default();
+    }
+    problems.iter().for_each(|p| declared::report(r, s, &places, p));
+    (complete && problems.is_empty()).then_some(TwitterConfig { settings })
 }
 
 fn webhook(r: &mut Reader<'_>, s: &mut Section, id: &str) -> Option<WebhookConfig> {

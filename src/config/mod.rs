@@ -16,7 +16,8 @@ mod secrets;
 mod values;
 
 pub use channels::{
-    ChannelConfig, ChannelKind, ExternalConfig, FacebookConfig, KINDS, Signatures, SmsConfig, WebhookConfig,
+    ChannelConfig, ChannelKind, ExternalConfig, FacebookConfig, KINDS, Signatures, SmsConfig, TwitterConfig,
+    WebhookConfig,
 };
 pub use daemon::{
     AdminConfig, HttpConfig, LimitsConfig, LogConfig, LogFormat, LoggingConfig, RetentionConfig, ShutdownConfig,

@@ -191,7 +191,7 @@ fn channel(kind: &str, description: &str, own: Value, required: &[&str]) -> Valu
 fn kinds() -> Vec<Value> {
     let mut kinds: Vec<Value> = switchboard_sms::PROVIDERS.iter().map(|provider| sms(provider)).collect();
     kinds.extend(switchboard_facebook::PRODUCTS.iter().map(|product| facebook(product)));
-    kinds.extend([email(), webchat(), webhook(), external()]);
+    kinds.extend([email(), twitter(), webchat(), webhook(), external()]);
     kinds
 }
 
@@ -238,6 +238,22 @@ fn email() -> Value {
         e.insert("anyOf".into(), json!([{ "required": ["imap"] }, { "required": ["delivery"] }]));
     }
     email
+}
+
+fn twitter() -> Value {
+    let (own, required) = super::declared::schema(switchboard_twitter::KEYS);
+    let mut twitter = channel("twitter", "An account on X.", Value::Object(own), &required);
+    if let Some(t) = twitter.as_object_mut() {
+        t.insert("anyOf".into(), json!([{ "required": ["access_token"] }, { "required": ["refresh_token"] }]));
+        t.insert(
+            "dependentRequired".into(),
+            json!({
+                "access_token": ["access_token_secret", "consumer_key"], "access_token_secret": ["access_token"],
+                "refresh_token": ["client_id"], "webhook_id": ["bearer_token"], "bearer_token": ["webhook_id"],
+            }),
+        );
+    }
+    twitter
 }
 
 fn webchat() -> Value {

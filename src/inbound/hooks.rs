@@ -36,6 +36,8 @@ pub struct HookState {
     pub read_timeout: std::time::Duration,
     /// For the bodies of all of them.
     pub room: Room,
+    /// Tells who looks at a channel's thread that somebody is writing there.
+    pub typing: Box<dyn Fn(&str, &str) + Send + Sync>,
 }
 
 /// What the routes hold: the hooks, and for each what was said of wrong signatures.
@@ -124,6 +126,9 @@ async fn receive(served: &Served, channel: &str, path: String, request: Request)
     }
     if let Some(reply) = hook.adapter.handshake(&raw) {
         return respond(reply);
+    }
+    for thread in hook.adapter.typing(&raw) {
+        (state.typing)(channel, &thread);
     }
     match store(state, channel, hook, &raw).await {
         Ok(()) => respond(hook.adapter.accepted(&raw)),

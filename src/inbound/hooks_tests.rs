@@ -1,7 +1,7 @@
 //! What a stranger may cost. The rest of the webhooks' behaviour is in `tests/e2e`.
 
 use super::*;
-use crate::log::memory::{MemoryLog, MemoryOptions};
+use crate::log::memory::{Faults, MemoryLog, MemoryOptions};
 use crate::metrics::Metrics;
 use axum::body::Body;
 use futures_util::{StreamExt as _, stream};
@@ -30,6 +30,7 @@ fn served(report_only: bool, room: usize) -> Router {
         max_body: 1 << 20,
         read_timeout: TIMEOUT,
         room: Room::new(room),
+        typing: Box::new(|_, _| {}),
     }))
 }
 
@@ -87,4 +88,40 @@ async fn stalled_bodies_take_no_more_than_their_room_and_give_it_back() {
     assert!(full.iter().all(|a| *a == (503, Some("5".to_owned()))), "{answers:?}");
     let again = router.clone().call(stalled(100, true)).await.unwrap();
     assert_eq!(again.status(), StatusCode::REQUEST_TIMEOUT);
+}
+
+/// X withdraws a webhook whose challenge is not answered: it is, while the log takes nothing and no body has room.
+#[tokio::test(start_paused = true)]
+async fn a_challenge_is_answered_while_nothing_can_be_stored() {
+    use switchboard_adapter_sdk::{Settings, settings::Value};
+    let secret = |text: &str| Value::Secrets(vec![Secret::new(text)]);
+    let settings = Settings::new("handle", None)
+        .with("user_id", Value::Text("1".into()))
+        .with("consumer_key", Value::Text("key".into()))
+        .with("consumer_secret", secret("apiSecret"))
+        .with("access_token", secret("token"))
+        .with("access_token_secret", secret("secret"));
+    let hook = Hook { adapter: switchboard_twitter::build(&settings).unwrap(), report_only: false, public_url: None };
+    let faults = Faults { request_lost: 1000, lost_read: 1000, ..Faults::default() };
+    let log = Arc::new(MemoryLog::new(&MemoryOptions { faults, ..MemoryOptions::default() }));
+    let mut router = routes(Arc::new(HookState {
+        hooks: BTreeMap::from([("handle".to_owned(), hook)]),
+        ingest: Ingest { log, metrics: Arc::new(Metrics::default()) },
+        max_body: 1 << 20,
+        read_timeout: TIMEOUT,
+        room: Room::new(0),
+        typing: Box::new(|_, _| {}),
+    }));
+    let signed = Request::post("/hooks/handle")
+        .header("x-twitter-webhooks-signature", "sha256=DX2DwsCk/YftJ1dJGQaTrJXEXyP4NJgb99yZieE6cIE=")
+        .body(Body::from("{\"for_user_id\":\"4337869213\",\"direct_message_events\":[]}"))
+        .unwrap();
+    assert_eq!(router.call(signed).await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+    for _ in 0..1000 {
+        let challenge = Request::get("/hooks/handle?crc_token=test+token").body(Body::empty()).unwrap();
+        let answer = router.call(challenge).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        let body = axum::body::to_bytes(answer.into_body(), 1000).await.unwrap();
+        assert_eq!(body, "{\"response_token\":\"sha256=O5hJl2njQRIa4vsumZ+3oom9ECR5m3aQLRZkPoYelp0=\"}");
+    }
 }

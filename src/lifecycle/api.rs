@@ -20,7 +20,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use switchboard_adapter_sdk::{Adapter, Opened};
-use switchboard_envelope::{Action, Actor, Address, BlobRef, Command, Inbound, MAX_EVENT_ID, Raw, Timestamp, event_id};
+use switchboard_envelope::{
+    Action, Actor, Address, BlobRef, Command, Content, Inbound, MAX_EVENT_ID, Raw, Timestamp, event_id,
+};
 use switchboard_routing_rules::event::{Event, KeyHash};
 use switchboard_routing_rules::ids::ConvId;
 use switchboard_routing_rules::pack::ConvStatus;
@@ -186,6 +188,14 @@ impl Backend for Api {
 
     fn reaches(&self, channel: &str, to: &Address) -> Result<(), String> {
         self.adapters.get(channel).map_or(Ok(()), |adapter| adapter.reaches(to))
+    }
+
+    fn fits(&self, conversation: &str, content: &Content) -> Result<(), String> {
+        let state = self.current().1;
+        let known = ConvId::parse(conversation).and_then(|id| state.conversation(id));
+        // What is not known here is the router's to say.
+        let Some((c, p)) = known.and_then(|c| Some((c, c.private.as_ref()?))) else { return Ok(()) };
+        self.adapters.get(&c.channel).map_or(Ok(()), |adapter| adapter.fits(&p.thread, content))
     }
 
     async fn put_file(&self, channel: &str, thread: &str, bytes: Bytes) -> Result<BlobRef, LogError> {

@@ -67,6 +67,11 @@ fn one(config: &Config, id: &str, channel: &ChannelConfig, key: &[u8; 32]) -> Re
                 .map_err(|p| p.iter().map(ToString::to_string).collect::<Vec<_>>())?;
             (adapter, None)
         }
+        ChannelKind::Twitter(twitter) => {
+            let adapter = switchboard_twitter::build(&twitter.settings)
+                .map_err(|p| p.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+            (adapter, None)
+        }
         ChannelKind::External(external) => (Arc::new(External::new(id, external.clone())), None),
         ChannelKind::Webhook(hook) => {
             let settings = switchboard_webhook::WebhookConfig {

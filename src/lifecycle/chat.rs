@@ -29,6 +29,16 @@ impl Chat {
         self.state.latest().1
     }
 
+    /// Somebody is writing in a thread of any channel.
+    pub fn writes(&self, channel: &str, thread: &str) {
+        let state = self.state();
+        let conversation = state.conversation_of_thread(state.thread_hash(channel, thread));
+        if let Some(c) = conversation.filter(|c| c.is_open()) {
+            // Nobody who listens is no error.
+            let _ = self.typing.send(c.id);
+        }
+    }
+
     fn item(&self, m: Message) -> ChatItem {
         let (auto, name) = match &m.author {
             Who::Agent(id) => (false, self.agent_name(id)),
@@ -117,12 +127,7 @@ impl ChatBackend for Chat {
     }
 
     fn visitor_typing(&self, channel: &str, thread: &str) {
-        let state = self.state();
-        let conversation = state.conversation_of_thread(state.thread_hash(channel, thread));
-        if let Some(c) = conversation.filter(|c| c.is_open()) {
-            // Nobody who listens is no error.
-            let _ = self.typing.send(c.id);
-        }
+        self.writes(channel, thread);
     }
 }
 

@@ -16,10 +16,10 @@ use crate::http::body::Room;
 use crate::http::chat::{ChatSetup, ChatState, Timing, Wakes};
 use crate::http::console::{ConsoleState, Identity, Kept, Sessions};
 use crate::http::media::Links;
-use crate::inbound::{Fetcher, FileChannel, Handover, Hook, HookState, Ingest, Mailbox, Mailboxes, Poller};
+use crate::inbound::{Fetcher, FileChannel, FileSource, Handover, Hook, HookState, Ingest, Mailbox, Mailboxes, Poller};
 use crate::log::{Log, LogError, Stored, Told};
 use crate::metrics::Metrics;
-use crate::outbound::{Caller, Lane};
+use crate::outbound::{Account, Caller, Lane};
 use crate::packs::{self, Packs};
 use crate::router::{Codec, Member, Seat, is_as_read, request_rebase};
 use std::collections::BTreeMap;
@@ -129,7 +129,7 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
     let (stop_edges, stopping) = watch::channel(false);
     let (stop_router, stopping_router) = watch::channel(false);
     let ingest = Ingest { log: log.clone(), metrics: metrics.clone() };
-    let clients = clients(&running)?;
+    let clients = clients(&running, &log)?;
     let links = links(&config, log.as_ref()).await?;
     let clock_wrong = watch_clock(log.clone()).await;
     let mut edges = vec![];
@@ -145,14 +145,16 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
 
     let wakes = Wakes::new();
     let typing = tokio::sync::broadcast::Sender::new(256);
+    let chats = Arc::new(chat::Chat {
+        ingest: ingest.clone(),
+        history: history.clone(),
+        state: handle.state.clone(),
+        packs: packs.clone(),
+        typing: typing.clone(),
+    });
+    let visitors = chats.clone();
     let chat_state = ChatState::new(ChatSetup {
-        backend: Arc::new(chat::Chat {
-            ingest: ingest.clone(),
-            history: history.clone(),
-            state: handle.state.clone(),
-            packs: packs.clone(),
-            typing: typing.clone(),
-        }),
+        backend: chats,
         wakes: wakes.clone(),
         channels: running.iter().filter_map(|r| r.chat.clone()).collect(),
         key: TokenKey::new(&chat_key),
@@ -175,6 +177,7 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
         max_body: config.http.max_body,
         read_timeout: config.http.read_timeout,
         room: Room::for_bodies_of(config.http.max_body),
+        typing: Box::new(move |channel, thread| visitors.writes(channel, thread)),
     });
     let mut public_routes = crate::inbound::routes(hooks).merge(crate::http::chat::routes(chat_state.clone()));
     if let Some(links) = links {
@@ -334,6 +337,7 @@ fn welcome(config: &Config, role: Role, sessions: &Arc<Sessions>, log: &dyn Log,
             crate::config::ChannelKind::Webchat(_) => Some(format!("{chat_base}/chat/{id}")),
             crate::config::ChannelKind::Facebook(_)
             | crate::config::ChannelKind::Sms(_)
+            | crate::config::ChannelKind::Twitter(_)
             | crate::config::ChannelKind::Webhook(_) => config.hook_url(id),
             crate::config::ChannelKind::External(_) | crate::config::ChannelKind::Email(_) => None,
         },
@@ -384,8 +388,21 @@ fn hooks(config: &Config, running: &[Running]) -> BTreeMap<String, Hook> {
         .collect()
 }
 
+/// Who makes a channel's calls, and fetches its files.
+struct Calls {
+    caller: Arc<dyn Caller>,
+    files: Arc<dyn FileSource>,
+}
+
+impl Calls {
+    fn of<C: Caller + FileSource>(client: C) -> Calls {
+        let client = Arc::new(client);
+        Calls { caller: client.clone(), files: client }
+    }
+}
+
 /// The HTTP client of each channel that calls a provider; one behind a proxy has its own.
-fn clients(running: &[Running]) -> Result<BTreeMap<String, Client>, StartError> {
+fn clients(running: &[Running], log: &Arc<dyn Log>) -> Result<BTreeMap<String, Calls>, StartError> {
     let shared = Client::new().map_err(|e| StartError::Other(format!("the HTTP client: {e}")))?;
     let mut clients = BTreeMap::new();
     for r in running.iter().filter(|r| !r.profile.push) {
@@ -394,14 +411,18 @@ fn clients(running: &[Running]) -> Result<BTreeMap<String, Client>, StartError> 
                 .map_err(|e| StartError::Channels(format!("channel `{}`: proxy: {e}", r.id)))?,
             None => shared.clone(),
         };
-        clients.insert(r.id.clone(), client);
+        let calls = match r.adapter.memory() {
+            Some(_) => Calls::of(Account::new(&r.id, r.adapter.clone(), client, log.clone())),
+            None => Calls::of(client),
+        };
+        clients.insert(r.id.clone(), calls);
     }
     Ok(clients)
 }
 
 fn spawn_edges(
     running: &[Running],
-    clients: &BTreeMap<String, Client>,
+    clients: &BTreeMap<String, Calls>,
     ingest: &Ingest,
     process: &str,
     links: Option<&Arc<Links>>,
@@ -410,8 +431,8 @@ fn spawn_edges(
 ) -> Vec<JoinHandle<()>> {
     let mut tasks = vec![];
     // The adapter of another process claims and sends by itself.
-    for (r, client) in running.iter().filter(|r| !r.profile.external).filter_map(|r| Some((r, clients.get(&r.id)?))) {
-        let client: Arc<dyn Caller> = Arc::new(client.clone());
+    for (r, calls) in running.iter().filter(|r| !r.profile.external).filter_map(|r| Some((r, clients.get(&r.id)?))) {
+        let client = calls.caller.clone();
         let lane = Lane {
             channel: r.id.clone(),
             adapter: r.adapter.clone(),
@@ -475,7 +496,7 @@ fn spawn_mailboxes(
 /// The task that fetches what providers keep of messages.
 fn spawn_files<F>(
     running: &[Running],
-    clients: &BTreeMap<String, Client>,
+    clients: &BTreeMap<String, Calls>,
     ingest: &Ingest,
     history: &HistoryHandle,
     decode: impl Fn(Stored) -> F + Send + Sync + 'static,
@@ -485,7 +506,7 @@ where
     F: Future<Output = Result<Vec<Event>, LogError>> + Send + 'static,
 {
     let channel = |r: &Running| {
-        let source = Arc::new(clients.get(&r.id)?.clone());
+        let source = clients.get(&r.id)?.files.clone();
         Some((r.id.clone(), FileChannel { adapter: r.adapter.clone(), source }))
     };
     let fetcher = Fetcher {

@@ -1,8 +1,9 @@
+use crate::Memory;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use std::time::Duration;
 use switchboard_envelope::{
-    Address, Attachment, ChannelProfile, Inbound, Outcome, Raw, Reconcile, Send as SendRecord, Timestamp,
+    Address, Attachment, ChannelProfile, Content, Inbound, Outcome, Raw, Reconcile, Send as SendRecord, Timestamp,
 };
 
 /// A request from outside, as it came. Nothing in it can be trusted before [`Adapter::verify`].
@@ -193,6 +194,11 @@ pub trait Adapter: std::marker::Send + Sync + 'static {
     /// `unparsed` with the raw body.
     fn parse(&self, request: &RawRequest) -> Vec<Inbound>;
 
+    /// The threads in which somebody is writing, as a request says: a hint for who looks at them, which nobody keeps.
+    fn typing(&self, _request: &RawRequest) -> Vec<String> {
+        vec![]
+    }
+
     /// The answer once everything parsed is durable.
     fn accepted(&self, _request: &RawRequest) -> Reply {
         Reply { status: 200, content_type: "text/plain", body: String::new() }
@@ -215,11 +221,25 @@ pub trait Adapter: std::marker::Send + Sync + 'static {
         Ok(())
     }
 
+    /// Whether the channel can express a message in a thread, as far as it is known before it is sent, so that an agent hears it at
+    /// once. What holds for every thread of the channel is said in its profile.
+    ///
+    /// # Errors
+    /// With a sentence that says what is wrong with it.
+    fn fits(&self, _thread: &str, _content: &Content) -> Result<(), String> {
+        Ok(())
+    }
+
     /// The provider's request for one attempt; an error is a permanent refusal with its reason.
     ///
     /// # Errors
     /// When the content cannot be expressed on this channel.
     fn encode(&self, send: &SendRecord) -> Result<Call, AttemptOutcome>;
+
+    /// What the channel remembers between its calls. Then every call, for files and lists too, is authorized by it.
+    fn memory(&self) -> Option<&dyn Memory> {
+        None
+    }
 
     /// Adds to a call what depends on the moment at which it leaves, such as a signature over the time.
     fn signed(&self, call: Call, _now: Timestamp) -> Call {

@@ -8,7 +8,9 @@ mod adapter;
 pub mod classify;
 pub mod client;
 pub mod file_type;
+mod memory;
 pub mod redact;
+pub mod seal;
 mod secret;
 pub mod settings;
 pub mod signature;
@@ -21,6 +23,7 @@ pub use adapter::{
     Verdict,
 };
 pub use client::{Client, FetchError, File};
+pub use memory::{Before, Kept, Learned, Memory};
 pub use secret::Secret;
 pub use settings::{ConfigProblem, Settings};
 pub use transport::Transport;

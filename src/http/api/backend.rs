@@ -6,7 +6,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use switchboard_adapter_sdk::Measure;
-use switchboard_envelope::{Address, BlobRef, Command, Timestamp};
+use switchboard_envelope::{Address, BlobRef, Command, Content, Timestamp};
 use switchboard_routing_rules::event::{Event, KeyHash, Presence, Reply};
 use switchboard_routing_rules::ids::ConvId;
 use switchboard_routing_rules::pack::{Name, RulePack, Units};
@@ -134,6 +134,14 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// With what is wrong with the address.
     fn reaches(&self, _channel: &str, _to: &Address) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Whether the channel of a conversation can express a reply there.
+    ///
+    /// # Errors
+    /// With what is wrong with it.
+    fn fits(&self, _conversation: &str, _content: &Content) -> Result<(), String> {
         Ok(())
     }
 

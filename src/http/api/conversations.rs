@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::{StatusCode, Uri};
 use serde_json::{Value, json};
-use switchboard_envelope::{Action, Address, Attachment, BlobRef, Choice, Destination, Template, is_id};
+use switchboard_envelope::{Action, Address, Attachment, BlobRef, Choice, Content, Destination, Template, is_id};
 use switchboard_routing_rules::ids::{ContactId, ConvId, MessageId};
 use switchboard_routing_rules::pack::{ConvStatus, Priority};
 
@@ -158,6 +158,12 @@ pub(super) async fn reply(
     }
     posted.fields.finish()?;
     let attachments = super::attachments::stored(&state, &conversation, files).await?;
+    let content = Content { text, attachments, choices, template, ..Content::default() };
+    state
+        .backend()
+        .fits(&conversation, &content)
+        .map_err(|why| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "does_not_fit", why))?;
+    let Content { text, attachments, choices, template, .. } = content;
     let reply = Action::Reply { conversation, text, attachments, choices, template, take, seen };
     state.act(posted.once, actor, reply).await
 }

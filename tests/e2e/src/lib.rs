@@ -34,7 +34,7 @@ pub use shop::{ACCOUNT_SID, AUTH_TOKEN, OUR_NUMBER, Pack, Shop, ShopBuilder};
 pub use switchboard_simulators::{
     Fate, HookStep, InboundSms, MetaConfig, MetaSent, MetaSigned, MetaSim, MetaStep, NatsCluster, NatsServer, Sent,
     SmppCentre, Step, Submitted, Taken, VonageConfig, VonageForm, VonageSent, VonageSigned, VonageSim, VonageStep,
-    WebhookSim,
+    WebhookSim, XConfig, XSent, XSim, XStep,
 };
 pub use wait::{eventually, eventually_within, poll_until};
 pub use webhook::{Delivered, Sms, post_form, sid};

@@ -12,6 +12,7 @@ mod stub;
 pub mod twilio;
 mod vonage;
 mod webhook;
+mod x;
 
 pub use meta::{MetaConfig, MetaSent, MetaSigned, MetaSim, MetaStep};
 pub use nats::{NatsCluster, NatsServer};
@@ -20,6 +21,7 @@ pub use stub::FastStub;
 pub use twilio::{Callback, Delivery, InboundSms, Sent, Signature, Step, TwilioSim, TwilioSimConfig};
 pub use vonage::{VonageConfig, VonageForm, VonageSent, VonageSigned, VonageSim, VonageStep};
 pub use webhook::{HookStep, Taken, WebhookSim};
+pub use x::{ANN, XConfig, XSent, XSim, XStep};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

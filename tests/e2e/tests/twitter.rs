@@ -1,0 +1,296 @@
+//! The channel `twitter` through the real daemon: direct messages and mentions, both ways, while X does what X does.
+#![forbid(unsafe_code)]
+
+use serde_json::{Value, json};
+use switchboard_e2e::{Api, Daemon, Shop, XConfig, XSent, XSim, XStep, eventually, message};
+
+const ANN: &str = "2222222222222222222";
+
+struct Scene {
+    sim: XSim,
+    shop: Shop,
+}
+
+/// A shop with an account on X, proved by OAuth 1.0a.
+async fn scene(config: XConfig, more: &str) -> Scene {
+    let sim = XSim::start(config).await.expect("a port for X");
+    let c = sim.config();
+    let keys = format!(
+        "consumer_key = \"{}\"\naccess_token = \"{}\"\naccess_token_secret = \"{}\"\n",
+        c.consumer_key, c.access_token, c.access_token_secret
+    );
+    let shop = shop(&sim, &keys, more);
+    Scene { sim, shop }
+}
+
+fn shop(sim: &XSim, keys: &str, more: &str) -> Shop {
+    let c = sim.config();
+    let channel = format!(
+        "[channels.handle]\nkind = \"twitter\"\nuser_id = \"{}\"\nconsumer_secret = [\"{}\", \"the-next-one\"]\nbase_url = \"{}\"\n{keys}{more}\n",
+        c.user_id,
+        c.consumer_secret,
+        sim.base_url()
+    );
+    Shop::with("http://127.0.0.1:9").more(&channel).open()
+}
+
+impl Scene {
+    fn hook(&self) -> String {
+        self.shop.hook("handle")
+    }
+
+    async fn says(&self, body: &Value) {
+        assert_eq!(self.sim.says(&self.hook(), body).await, 200, "{body}");
+    }
+
+    /// Ann writes directly; the message's id.
+    async fn hears(&self, text: &str) -> String {
+        let id = self.sim.id();
+        self.says(&self.sim.received(&[self.sim.direct(&id, ANN, json!({ "text": text, "entities": {} }))])).await;
+        id
+    }
+
+    async fn sent(&self, count: usize) -> Vec<XSent> {
+        eventually(&format!("{count} messages at X"), || async {
+            let all = self.sim.sent();
+            if all.len() >= count { Ok(all) } else { Err(format!("{all:?}")) }
+        })
+        .await
+    }
+}
+
+/// Ann's conversation in which she said this: in private and in public she has one each.
+async fn where_said(api: &Api, text: &str) -> Value {
+    eventually(&format!("a conversation with `{text}`"), || async {
+        for row in api.all(&format!("/conversations?contact=twitter%3A{ANN}"), "conversations").await {
+            let whole = api.get(&format!("/conversations/{}", row["id"].as_str().unwrap_or_default())).await.body;
+            if message(&whole, text).is_some() {
+                return Ok(whole);
+            }
+        }
+        Err("there is none".to_owned())
+    })
+    .await
+}
+
+async fn reply(api: &Api, to: &str, body: Value) {
+    let conversation = where_said(api, to).await;
+    let id = conversation["id"].as_str().expect("an id");
+    api.post(&format!("/conversations/{id}/reply"), body).await.ok();
+}
+
+async fn status(api: &Api, text: &str, wanted: &str) -> Value {
+    eventually(&format!("`{text}` to be {wanted}"), || async {
+        let whole = where_said(api, text).await;
+        let found = message(&whole, text).cloned().unwrap_or_default();
+        if found["status"] == wanted { Ok(found) } else { Err(found.to_string()) }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_x_is_heard_on_either_api_and_each_event_once() {
+    let scene = scene(XConfig::default(), "").await;
+    let _daemon = Daemon::start(&scene.shop).await;
+    let (api, hook, sim) = (scene.shop.api(), scene.hook(), &scene.sim);
+    for token in ["test token", "MjM0NTY3ODkwMTIzNDU2Nzg5MDEyMzQ1"] {
+        assert_eq!(sim.challenges(&hook, token).await, Ok(()));
+    }
+    assert!(
+        sim.challenges(&hook, "{\"for_user_id\":\"1\"}").await.is_err(),
+        "nothing that could be delivered is signed"
+    );
+    let (one, two) = (sim.id(), sim.id());
+    let said = |id: &str, text: &str| sim.direct(id, ANN, json!({ "text": text }));
+    assert_eq!(sim.delivers(&hook, &sim.received(&[said(&one, "forged")]), None).await, 401);
+    assert_eq!(sim.delivers(&hook, &sim.received(&[said(&one, "forged")]), Some("another")).await, 403);
+    assert_eq!(sim.delivers(&hook, &sim.received(&[said(&one, "Grüße &amp; 👋")]), Some("the-next-one")).await, 200);
+    let batch = [said(&one, "Grüße &amp; 👋"), json!({ "nobody": "knows" }), said(&two, "hello"), said(&two, "hello")];
+    for body in [sim.received(&batch), sim.received_before(&batch), sim.received(&batch)] {
+        scene.says(&body).await;
+    }
+    let whole = where_said(&api, "hello").await;
+    assert!(message(&whole, "Grüße & 👋").is_some(), "{whole}");
+    assert_eq!(api.messages(whole["id"].as_str().expect("an id")).await.len(), 2, "each once, and nothing forged");
+    assert_eq!(api.all("/quarantine", "quarantine").await.len(), 3, "what nobody knows is kept, of each delivery");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_goes_out_is_read_and_its_echo_is_no_message() {
+    let scene = scene(XConfig::default(), "").await;
+    let _daemon = Daemon::start(&scene.shop).await;
+    let api = scene.shop.api();
+    scene.hears("hello").await;
+    reply(&api, "hello", json!({ "text": "hi, how can we help?" })).await;
+    let sent = scene.sent(1).await.remove(0);
+    assert_eq!((sent.to.as_str(), sent.text.as_str(), sent.public), (ANN, "hi, how can we help?", false));
+    scene.says(&scene.sim.echo(&sent.id, ANN, &sent.text)).await;
+    status(&api, "hi, how can we help?", "accepted").await;
+    let read = json!({ "created_timestamp": "1518452444662", "sender_id": ANN, "last_read_event_id": sent.id,
+        "target": { "recipient_id": scene.sim.config().user_id } });
+    let marks = json!({ "for_user_id": scene.sim.config().user_id, "direct_message_mark_read_events": [read] });
+    scene.says(&marks).await;
+    status(&api, "hi, how can we help?", "read").await;
+    let by_hand = scene.sim.id();
+    // Later than what could be an echo of a send that is under way.
+    scene.says(&scene.sim.echo(&by_hand, ANN, "from the app")).await;
+    let found = status(&api, "from the app", "accepted").await;
+    assert_eq!(found["direction"], "out");
+    let whole = where_said(&api, "hello").await;
+    let all = api.messages(whole["id"].as_str().expect("an id")).await;
+    assert_eq!(all.iter().filter(|m| m["direction"] != "event").count(), 3, "nothing came twice: {all:?}");
+    assert_eq!(scene.sent(1).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mention_is_answered_in_public_with_an_invitation_and_the_rest_in_private() {
+    let scene = scene(XConfig::default(), "public = \"invite\"\ninvitation = \"Write to us:\"").await;
+    let _daemon = Daemon::start(&scene.shop).await;
+    let api = scene.shop.api();
+    let post = scene.sim.id();
+    scene.says(&scene.sim.mention(&post, ANN, "@deskbrand kettle leaks!")).await;
+    reply(&api, "@deskbrand kettle leaks!", json!({ "text": "Sorry!" })).await;
+    let sent = scene.sent(1).await.remove(0);
+    assert_eq!((sent.to.as_str(), sent.public), (post.as_str(), true));
+    let link = format!("https://x.com/messages/compose?recipient_id={}", scene.sim.config().user_id);
+    assert_eq!(sent.text, format!("Sorry!\n\nWrite to us: {link}"));
+    let public = where_said(&api, "@deskbrand kettle leaks!").await;
+    let path = format!("/conversations/{}/reply", public["id"].as_str().expect("an id"));
+    api.post(&path, json!({ "text": "a".repeat(281) })).await.refused(422, "does_not_fit");
+    scene.hears("order 123456").await;
+    let private = where_said(&api, "order 123456").await;
+    assert_ne!(private["id"], public["id"], "what is private stays out of the public conversation");
+    reply(&api, "order 123456", json!({ "text": "Found it" })).await;
+    assert_eq!(scene.sent(2).await[1].text, "Found it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_is_settled_by_the_list_and_nothing_goes_twice() {
+    let scene = scene(XConfig::default(), "").await;
+    let _daemon = Daemon::start(&scene.shop).await;
+    let api = scene.shop.api();
+    scene.hears("hello").await;
+    scene.sim.next(XStep::CutAfter);
+    reply(&api, "hello", json!({ "text": "lost on the way back" })).await;
+    status(&api, "lost on the way back", "accepted").await;
+    scene.sim.next(XStep::CutBefore);
+    reply(&api, "hello", json!({ "text": "cut before it was read" })).await;
+    status(&api, "cut before it was read", "accepted").await;
+    let whole = where_said(&api, "cut before it was read").await;
+    assert!(message(&whole, "lost on the way back").is_some());
+    assert_eq!(scene.sent(2).await.len(), 2, "each once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_and_limits_are_said_and_waited_for() {
+    let scene = scene(XConfig::default(), "").await;
+    let _daemon = Daemon::start(&scene.shop).await;
+    let api = scene.shop.api();
+    scene.hears("hello").await;
+    scene.sim.next(XStep::Problem(403, "You cannot send messages to this user.".into()));
+    reply(&api, "hello", json!({ "text": "to nobody" })).await;
+    let dead = eventually("a dead letter", || async {
+        let all = api.all("/dead-letters", "dead_letters").await;
+        all.first().cloned().ok_or_else(|| "none".to_owned())
+    })
+    .await;
+    assert!(dead.to_string().contains("direct messages"), "{dead}");
+    scene.sim.next(XStep::Limited(Some(2)));
+    reply(&api, "hello", json!({ "text": "in the end" })).await;
+    status(&api, "in the end", "accepted").await;
+    scene.sim.next(XStep::Answer(401, vec![], "{\"title\":\"Unauthorized\"}".into()));
+    reply(&api, "hello", json!({ "text": "with old keys" })).await;
+    let paused = eventually("the channel to be paused", || async {
+        let channels = api.all("/channels", "channels").await;
+        let handle = channels.iter().find(|c| c["id"] == "handle").cloned().unwrap_or_default();
+        if handle["paused_reason"].is_string() { Ok(handle) } else { Err(format!("{channels:?}")) }
+    })
+    .await;
+    assert!(paused["paused_reason"].as_str().is_some_and(|why| why.contains("tokens")), "{paused}");
+    api.post("/channels/handle/resume", json!({})).await.ok();
+    status(&api, "with old keys", "accepted").await;
+    let revoked = json!({ "date_time": "2026-07-23T21:44:05+00:00", "user_id": scene.sim.config().user_id, "app_id": "29820954" });
+    scene.says(&scene.sim.activity("oauth.revoke", revoked, Value::Null)).await;
+    eventually("the channel to be paused again", || async {
+        let channels = api.all("/channels", "channels").await;
+        let handle = channels.iter().find(|c| c["id"] == "handle").cloned().unwrap_or_default();
+        let why = handle["paused_reason"].as_str().unwrap_or_default().to_owned();
+        if why.contains("revoked") { Ok(()) } else { Err(why) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_days_budget_holds_across_a_restart() {
+    let scene = scene(XConfig::default(), "limits = { dm_24h = 2 }").await;
+    let mut daemon = Daemon::start(&scene.shop).await;
+    let api = scene.shop.api();
+    scene.hears("hello").await;
+    for text in ["one", "two", "three"] {
+        reply(&api, "hello", json!({ "text": text })).await;
+    }
+    status(&api, "two", "accepted").await;
+    daemon.kill();
+    daemon.restart().await;
+    reply(&api, "hello", json!({ "text": "four" })).await;
+    eventually("the budget to be said", || async {
+        let whole = where_said(&api, "three").await;
+        let three = message(&whole, "three").cloned().unwrap_or_default();
+        if three.to_string().contains("used up") { Ok(()) } else { Err(three.to_string()) }
+    })
+    .await;
+    assert_eq!(scene.sim.sent().len(), 2, "X was not asked again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_webhook_missed_is_in_the_list_and_files_are_fetched_with_our_keys() {
+    let scene = scene(XConfig::default(), "poll = \"10s\"").await;
+    for (n, text) in ["missed one", "missed two", "missed three"].into_iter().enumerate() {
+        scene.sim.missed(ANN, text, 200 - i64::try_from(n).expect("a small number"));
+    }
+    let _daemon = Daemon::start(&scene.shop).await;
+    let api = scene.shop.api();
+    let whole = where_said(&api, "missed three").await;
+    for text in ["missed one", "missed two"] {
+        assert!(message(&whole, text).is_some(), "{text}: {whole}");
+    }
+    let media = json!({ "type": "media", "media": { "url": "https://t.co/m1", "type": "photo", "media_url_https": scene.sim.picture() } });
+    let id = scene.sim.id();
+    let picture = scene.sim.direct(&id, ANN, json!({ "text": "look https://t.co/m1", "attachment": media }));
+    scene.says(&scene.sim.received(&[picture])).await;
+    eventually("the picture to be fetched", || async {
+        let whole = where_said(&api, "look").await;
+        let found = message(&whole, "look").cloned().unwrap_or_default();
+        let size = found["attachments"][0]["size"].as_u64().unwrap_or(0);
+        if size > 0 { Ok(()) } else { Err(found.to_string()) }
+    })
+    .await;
+    assert_eq!(scene.sim.fetched(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn user_tokens_are_renewed_and_the_latest_one_survives_a_restart() {
+    let sim = XSim::start(XConfig::default()).await.expect("a port for X");
+    let keys =
+        format!("client_id = \"{}\"\nrefresh_token = \"{}\"\n", sim.config().client_id, sim.config().refresh_token);
+    let shop = shop(&sim, &keys, "");
+    let scene = Scene { sim, shop };
+    let mut daemon = Daemon::start(&scene.shop).await;
+    let api = scene.shop.api();
+    scene.hears("hello").await;
+    reply(&api, "hello", json!({ "text": "one" })).await;
+    status(&api, "one", "accepted").await;
+    assert_eq!(scene.sim.renewals(), 1, "one token for the send and the list");
+    daemon.kill();
+    daemon.restart().await;
+    reply(&api, "hello", json!({ "text": "two" })).await;
+    status(&api, "two", "accepted").await;
+    assert_eq!(scene.sim.renewals(), 1, "what was renewed was kept");
+    scene.sim.forget_token();
+    reply(&api, "hello", json!({ "text": "three" })).await;
+    status(&api, "three", "accepted").await;
+    assert_eq!((scene.sim.renewals(), scene.sim.sent().len()), (2, 3), "the refused call was made again, once");
+    let file = std::fs::read(scene.shop.folder().join("data/log.db")).unwrap_or_default();
+    let is_in = |text: &[u8]| file.windows(text.len()).any(|window| window == text);
+    assert!(!is_in(b"refresh-token-1") && !is_in(b"user-token-1"), "tokens are sealed");
+}
