@@ -77,7 +77,7 @@ impl<C> Account<C> {
 
 impl<C: Caller> Account<C> {
     /// The call as it may leave, or what is answered in the provider's place.
-    async fn ready(&self, memory: &dyn Memory, call: &Call) -> Result<Call, Answer> {
+    async fn ready(&self, memory: &dyn Memory, call: &Call) -> Result<Call, Box<Answer>> {
         let mut guard = self.kept.lock().await;
         if guard.is_none() {
             *guard = Some(self.read().await.map_err(|e| stays(&format!("what is kept could not be read: {e}")))?);
@@ -92,14 +92,14 @@ impl<C: Caller> Account<C> {
                     }
                     return Ok(memory.authorized(call.clone(), kept, now));
                 }
-                Before::Hold(answer) => return Err(*answer),
+                Before::Hold(answer) => return Err(answer),
                 Before::Renew(renewal) => self.renew(memory, kept, *renewal).await?,
             }
         }
         Err(stays("the provider refuses each token that it gives"))
     }
 
-    async fn renew(&self, memory: &dyn Memory, kept: &mut Kept, renewal: Call) -> Result<(), Answer> {
+    async fn renew(&self, memory: &dyn Memory, kept: &mut Kept, renewal: Call) -> Result<(), Box<Answer>> {
         let unread = |e: LogError| stays(&format!("the token could not be read: {e}"));
         let stored = self.log.get_cursor(&self.token()).await.map_err(unread)?;
         if stored.is_some() && stored != kept.token {
@@ -111,14 +111,10 @@ impl<C: Caller> Account<C> {
             return Err(stays("another process renews the token"));
         }
         let answer = self.client.call(renewal).await;
-        match memory.renewed(kept, &answer, clock::now()) {
-            Ok(token) => {
-                self.keep_token(kept, token).await;
-                tracing::info!(channel = %self.channel, "the token was renewed");
-                Ok(())
-            }
-            Err(answer) => Err(*answer),
-        }
+        let token = memory.renewed(kept, &answer, clock::now())?;
+        self.keep_token(kept, token).await;
+        tracing::info!(channel = %self.channel, "the token was renewed");
+        Ok(())
     }
 
     /// Notes what an answer says; whether the call may be made again with another token.
@@ -142,8 +138,8 @@ impl<C: Caller> Account<C> {
 }
 
 /// What never left.
-fn stays(why: &str) -> Answer {
-    Err(CallError::NotSent(why.to_owned()))
+fn stays(why: &str) -> Box<Answer> {
+    Box::new(Err(CallError::NotSent(why.to_owned())))
 }
 
 #[async_trait]
@@ -153,7 +149,7 @@ impl<C: Caller> Caller for Account<C> {
         for is_last in [false, true] {
             let ready = match self.ready(memory, &call).await {
                 Ok(ready) => ready,
-                Err(answer) => return answer,
+                Err(answer) => return *answer,
             };
             let used = self.token_in_use().await;
             let answer = self.client.call(ready).await;
@@ -162,7 +158,7 @@ impl<C: Caller> Caller for Account<C> {
                 return answer;
             }
         }
-        stays("the provider refuses each token that it gives")
+        *stays("the provider refuses each token that it gives")
     }
 }
 
@@ -172,8 +168,10 @@ impl<C: Caller + FileSource> FileSource for Account<C> {
         let Some(memory) = self.adapter.memory() else { return self.client.fetch(call, limit).await };
         match self.ready(memory, &call).await {
             Ok(ready) => self.client.fetch(ready, limit).await,
-            Err(Err(error)) => Err(FetchError::Call(error)),
-            Err(Ok(response)) => Err(FetchError::Status(response.status)),
+            Err(answer) => match *answer {
+                Err(error) => Err(FetchError::Call(error)),
+                Ok(response) => Err(FetchError::Status(response.status)),
+            },
         }
     }
 }
