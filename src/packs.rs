@@ -3,9 +3,10 @@
 use crate::config::Config;
 use crate::lifecycle::channels::profile_of;
 use crate::log::{Log, LogError};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use switchboard_adapter_sdk::signature::sha256_hex;
 use switchboard_envelope::BlobRef;
 use switchboard_routing_rules::pack::{Environment, Loaded, PackTest, Problem, QUICKSTART, files};
 use switchboard_routing_rules::{RulePack, State, trial};
@@ -86,7 +87,7 @@ impl Source {
 /// A pack that can be put in force.
 #[derive(Debug)]
 pub struct Checked {
-    pub pack: RulePack,
+    pub pack: Arc<RulePack>,
     /// Its tests, read against the same channels; whether they pass is for `rules test` to say.
     pub tests: Vec<PackTest>,
     /// What its author should look at.
@@ -97,8 +98,14 @@ pub struct Checked {
 pub struct Packs {
     source: Source,
     environment: Environment,
-    compiled: Mutex<HashMap<String, Arc<RulePack>>>,
+    /// By hash, those asked for last at the end.
+    compiled: Mutex<Vec<Arc<RulePack>>>,
+    /// What was read last, by the hash of its files: they are asked for far more often than they change.
+    read: Arc<Mutex<Option<Read>>>,
 }
+
+/// A pack that was read, with the hash of its files.
+type Read = (String, Arc<Checked>);
 
 /// What a pack may name, as the configuration says.
 #[must_use]
@@ -126,11 +133,14 @@ pub fn unknown_agents<'c>(config: &'c Config, pack: &RulePack) -> Vec<(&'c str, 
 /// # Errors
 /// With everything that is wrong with it.
 pub fn load(source: &Source, environment: &Environment) -> Result<Checked, PackError> {
-    let files = source.files()?;
+    compile(source, &source.files()?, environment)
+}
+
+fn compile(source: &Source, files: &[(String, Vec<u8>)], environment: &Environment) -> Result<Checked, PackError> {
     let wrong = |problems| PackError::Problems(source.placed(problems));
-    let Loaded { pack, warnings } = RulePack::load(&files, environment).map_err(wrong)?;
-    let tests = pack.tests(&files, environment).map_err(wrong)?;
-    Ok(Checked { pack, tests, warnings: source.placed(warnings) })
+    let Loaded { pack, warnings } = RulePack::load(files, environment).map_err(wrong)?;
+    let tests = pack.tests(files, environment).map_err(wrong)?;
+    Ok(Checked { pack: Arc::new(pack), tests, warnings: source.placed(warnings) })
 }
 
 /// What the tests of a pack say is wrong with it: each that fails, with its place and why.
@@ -148,25 +158,38 @@ pub fn failing(source: &Source, checked: &Checked) -> Vec<String> {
 impl Packs {
     #[must_use]
     pub fn new(source: Source, environment: Environment) -> Packs {
-        Packs { source, environment, compiled: Mutex::default() }
+        Packs { source, environment, compiled: Mutex::default(), read: Arc::default() }
     }
 
-    async fn read(&self) -> Result<Checked, PackError> {
-        // Files in memory need no thread for blocking reads.
+    async fn read(&self, source: &Source) -> Result<Arc<Checked>, PackError> {
+        let (source, environment, last) = (source.clone(), self.environment.clone(), self.read.clone());
+        let read = move || {
+            let files = source.files()?;
+            let hash = digest(&files);
+            let known = || last.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((_, checked)) = known().as_ref().filter(|(of, _)| *of == hash) {
+                return Ok(checked.clone());
+            }
+            let checked = Arc::new(compile(&source, &files, &environment)?);
+            *known() = Some((hash, checked.clone()));
+            Ok(checked)
+        };
+        // Files in memory need no thread for blocking reads, and simulated lives have none.
+        #[cfg(test)]
         if let Source::Files(_) = self.source {
-            return load(&self.source, &self.environment);
+            return read();
         }
-        let (source, environment) = (self.source.clone(), self.environment.clone());
-        let loaded = tokio::task::spawn_blocking(move || load(&source, &environment)).await;
+        let loaded = tokio::task::spawn_blocking(read).await;
         loaded.map_err(|e| PackError::Log(LogError::Unavailable(e.to_string())))?
     }
 
     fn keep(&self, pack: Arc<RulePack>) -> Arc<RulePack> {
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        compiled.retain(|p| p.hash() != pack.hash());
         if compiled.len() >= KEPT {
-            compiled.clear();
+            compiled.remove(0);
         }
-        compiled.insert(pack.hash().to_owned(), pack.clone());
+        compiled.push(pack.clone());
         pack
     }
 
@@ -175,16 +198,39 @@ impl Packs {
     /// # Errors
     /// With everything that is wrong with it, or when the log cannot store it.
     pub async fn stage(&self, log: &Arc<dyn Log>) -> Result<(Arc<RulePack>, Vec<Problem>), PackError> {
-        let Checked { pack, warnings, .. } = self.read().await?;
-        let pack = Arc::new(pack);
+        let checked = self.read(&self.source).await?;
+        Ok((self.store(log, checked.pack.clone()).await?, checked.warnings.clone()))
+    }
+
+    /// Another pack than the one on disk, given as (path, text): what its tests say is wrong with it, and once nothing is, or it is
+    /// forced, the pack, durable in the log.
+    ///
+    /// # Errors
+    /// As [`Packs::stage`].
+    pub async fn stage_files(
+        &self,
+        log: &Arc<dyn Log>,
+        files: Vec<(String, Vec<u8>)>,
+        force: bool,
+    ) -> Result<Result<(Arc<RulePack>, Vec<Problem>), Vec<String>>, PackError> {
+        let source = Source::Files(files);
+        let checked = self.read(&source).await?;
+        let failing = if force { vec![] } else { failing(&source, &checked) };
+        if !failing.is_empty() {
+            return Ok(Err(failing));
+        }
+        Ok(Ok((self.store(log, checked.pack.clone()).await?, checked.warnings.clone())))
+    }
+
+    async fn store(&self, log: &Arc<dyn Log>, pack: Arc<RulePack>) -> Result<Arc<RulePack>, LogError> {
         let blob = log.put_blob(SCOPE, pack.to_blob().into()).await?;
         log.put_cursor(&cursor_name(pack.hash()), &blob.0).await?;
-        Ok((self.keep(pack), warnings))
+        Ok(self.keep(pack))
     }
 
     /// The hash of the pack on disk; `None` when it cannot be used.
     pub async fn on_disk(&self) -> Option<String> {
-        self.read().await.ok().map(|checked| checked.pack.hash().to_owned())
+        self.read(&self.source).await.ok().map(|checked| checked.pack.hash().to_owned())
     }
 
     /// What the tests of the pack on disk say is wrong with it, a line each.
@@ -192,7 +238,7 @@ impl Packs {
     /// # Errors
     /// As [`Packs::stage`].
     pub async fn failing(&self) -> Result<Vec<String>, PackError> {
-        let checked = self.read().await?;
+        let checked = self.read(&self.source).await?;
         Ok(failing(&self.source, &checked))
     }
 
@@ -227,7 +273,22 @@ impl Packs {
     /// A pack that is in memory.
     #[must_use]
     pub fn cached(&self, hash: &str) -> Option<Arc<RulePack>> {
-        self.compiled.lock().unwrap_or_else(PoisonError::into_inner).get(hash).cloned()
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = compiled.iter().position(|p| p.hash() == hash)?;
+        let pack = compiled.remove(at);
+        compiled.push(pack.clone());
+        Some(pack)
+    }
+
+    /// The pack that is tried, for a router that begins to lead; `None` also when it cannot be read any more.
+    ///
+    /// # Errors
+    /// When the log does not say what it knows.
+    pub async fn tried(&self, log: &Arc<dyn Log>, state: &State) -> Result<Option<Arc<RulePack>>, LogError> {
+        match state.trying() {
+            Some(canary) => self.by_hash(log, &canary.pack).await,
+            None => Ok(None),
+        }
     }
 
     /// The pack with which a router begins to lead: the one on disk if the log never knew it, else the one that was in
@@ -237,7 +298,7 @@ impl Packs {
     /// When neither can be loaded, or the log does not say what it knows.
     pub async fn at_lead(&self, log: &Arc<dyn Log>, state: &State) -> Result<Arc<RulePack>, PackError> {
         let in_force = if state.pack.is_empty() { None } else { self.by_hash(log, &state.pack).await? };
-        match (self.read().await, in_force) {
+        match (self.read(&self.source).await, in_force) {
             (Ok(loaded), in_force) => {
                 let known = log.get_cursor(&cursor_name(loaded.pack.hash())).await?.is_some();
                 match in_force {
@@ -262,6 +323,15 @@ impl Packs {
             (Err(error), None) => Err(error),
         }
     }
+}
+
+fn digest(files: &[(String, Vec<u8>)]) -> String {
+    let mut all = vec![];
+    for part in files.iter().flat_map(|(path, bytes)| [path.as_bytes(), bytes]) {
+        all.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        all.extend_from_slice(part);
+    }
+    sha256_hex(&all)
 }
 
 fn cursor_name(hash: &str) -> String {

@@ -6,7 +6,7 @@ use crate::event::{ClockKind, Public};
 use crate::ids::ConvId;
 use crate::pack::{ConvStatus, RulePack};
 use crate::state::roster::Roster;
-use crate::state::{Conversation, Phase, State, WaitClass};
+use crate::state::{Conversation, InForce, Phase, State, WaitClass};
 use std::collections::BTreeMap;
 use switchboard_envelope::Timestamp;
 
@@ -15,7 +15,8 @@ pub type Broken = (&'static str, String);
 
 /// Checks every invariant; the cost is linear in the state.
 #[must_use]
-pub fn check_invariants(state: &State, pack: &RulePack) -> Vec<Broken> {
+pub fn check_invariants<'p>(state: &State, packs: impl Into<InForce<'p>>) -> Vec<Broken> {
+    let packs: InForce<'p> = packs.into();
     let mut broken = vec![];
     for c in state.conversations.values() {
         one_place(c, &mut broken);
@@ -23,10 +24,10 @@ pub fn check_invariants(state: &State, pack: &RulePack) -> Vec<Broken> {
         lane_order(state, c, &mut broken);
     }
     parts_have_timers(state, &mut broken);
-    capacity(state, pack, &mut broken);
-    nobody_overlooked(state, pack, &mut broken);
+    capacity(state, packs.pack, &mut broken);
+    nobody_overlooked(state, packs, &mut broken);
     one_open_per_thread(state, &mut broken);
-    indexes(state, pack, &mut broken);
+    indexes(state, packs, &mut broken);
     unsettled_have_timers(state, &mut broken);
     broken
 }
@@ -109,15 +110,16 @@ fn capacity(state: &State, pack: &RulePack, broken: &mut Vec<Broken>) {
 
 /// I14: nobody waits whom somebody could take, unless a timer goes on assigning. So nobody starves: who waits is overtaken only
 /// by those whose priority outweighs what they came later.
-fn nobody_overlooked(state: &State, pack: &RulePack, broken: &mut Vec<Broken>) {
+fn nobody_overlooked(state: &State, packs: InForce<'_>, broken: &mut Vec<Broken>) {
     if state.assign_at.is_some() {
         return;
     }
     for c in state.conversations.values().filter(|c| c.status == ConvStatus::Queued) {
+        let pack = packs.of(state, c.trial);
         let Some(queue) = c.queue.as_ref().filter(|q| pack.queues.contains_key(*q)) else { continue };
         let class = WaitClass::of(c);
         let wants = wanted(pack, queue, &class);
-        let able = pack.agents.iter().find(|(name, agent)| {
+        let able = packs.pack.agents.iter().find(|(name, agent)| {
             let known = state.agents.get(*name);
             known.is_some_and(|a| passed_over(&class, &wants, name, agent, a, false).is_none())
         });
@@ -138,13 +140,13 @@ fn one_open_per_thread(state: &State, broken: &mut Vec<Broken>) {
 }
 
 /// I9: the indexes are what the entities say.
-fn indexes(state: &State, pack: &RulePack, broken: &mut Vec<Broken>) {
+fn indexes(state: &State, packs: InForce<'_>, broken: &mut Vec<Broken>) {
     let mut again = state.clone();
     again.rebuild_indexes();
     if again != *state {
         broken.push(("I9", format!("the indexes are not what the entities say: {}", state.index_difference(&again))));
     }
-    if state.roster.is_of(pack) && !state.roster.says_the_same(&Roster::of(pack, &state.agents)) {
+    if state.roster.is_of(packs) && !state.roster.says_the_same(&Roster::of(packs, &state.agents)) {
         broken.push(("I9", "who is free is not what the agents' states say".into()));
     }
 }

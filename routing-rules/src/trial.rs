@@ -198,7 +198,7 @@ impl<'t> Trial<'t> {
         let until = now.plus(LATER_MS);
         match seen.state {
             Some(ConvStatus::Pending) => state.apply(&Public::Pending { conv, until }.into()),
-            Some(ConvStatus::Snoozed) => state.apply(&Public::Snoozed { conv, until }.into()),
+            Some(ConvStatus::Snoozed) => state.apply(&Public::Snoozed { conv, until, left: None }.into()),
             Some(ConvStatus::Closed) => state.apply(&Public::Closed { conv, by: None, reopen_until: until }.into()),
             _ => {}
         }
@@ -354,7 +354,7 @@ fn opened(
 ) -> ConvId {
     let conv = ConvId::derive(&state.salt, &[channel.as_bytes(), thread.as_bytes()]);
     let hash = state.thread_hash(channel, thread);
-    let public = Public::Opened { conv, contact, channel: channel.to_owned(), thread: hash, at, ours: false };
+    let public = Public::Opened { conv, contact, channel: channel.to_owned(), thread: hash, at, ours: false, trial: 0 };
     let private = Private::Opened { thread: thread.to_owned(), address: address.clone(), subject: None };
     state.apply(&Event { public, private: Some((contact, private)) });
     conv

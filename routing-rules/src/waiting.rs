@@ -3,8 +3,8 @@
 use crate::decide::matching::{passed_over, wanted};
 use crate::event::PassedOver;
 use crate::ids::ConvId;
-use crate::pack::{ConvStatus, Name, RulePack, Skills};
-use crate::state::{AgentState, State, WaitClass};
+use crate::pack::{ConvStatus, Name, Skills};
+use crate::state::{AgentState, InForce, State, WaitClass};
 use switchboard_envelope::Timestamp;
 
 /// A conversation that waits in a queue.
@@ -28,13 +28,14 @@ pub struct Waiting {
 
 /// Why a conversation waits; `None` when it does not.
 #[must_use]
-pub fn why(state: &State, pack: &RulePack, conv: ConvId) -> Option<Waiting> {
+pub fn why<'p>(state: &State, packs: impl Into<InForce<'p>>, conv: ConvId) -> Option<Waiting> {
+    let packs: InForce<'p> = packs.into();
     let c = state.conversation(conv).filter(|c| c.status == ConvStatus::Queued)?;
     let queue = c.queue.clone()?;
     let class = WaitClass::of(c);
-    let wanted = wanted(pack, &queue, &class);
+    let wanted = wanted(packs.of(state, class.trial), &queue, &class);
     let nobody = AgentState::default();
-    let agents = pack.agents.iter().map(|(name, agent)| {
+    let agents = packs.pack.agents.iter().map(|(name, agent)| {
         let known = state.agents.get(name).map_or(&nobody, |a| a);
         (name.clone(), passed_over(&class, &wanted, name, agent, known, false))
     });

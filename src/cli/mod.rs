@@ -3,6 +3,7 @@
 mod admin;
 mod api;
 pub mod banner;
+mod canary;
 mod check;
 mod contacts;
 mod conversations;
@@ -219,6 +220,14 @@ mod tests {
             "rules explain m1 --json",
             "rules reload",
             "rules rollback",
+            "rules rollback --to 0123456789ab",
+            "rules canary",
+            "rules canary --json",
+            "rules canary --share 10%",
+            "rules canary --share 10 --pack dir --force",
+            "rules canary --promote",
+            "rules canary --stop",
+            "rules history",
             "schema",
             "schema config",
         ] {
@@ -239,6 +248,9 @@ mod tests {
             "agents presence ann busy",
             "rules explain",
             "rules explain m1 --last",
+            "rules canary --share 0",
+            "rules canary --pack dir",
+            "rules canary --share 10 --stop",
             "conversations list --limit 0",
             "schema toml",
         ] {

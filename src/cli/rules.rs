@@ -1,7 +1,9 @@
 use super::api::Api;
-use super::list::{Common, first, lookup};
+use super::canary::{self, Canary};
+use super::list::{Common, first, lookup, text};
 use super::replay::{self, Replay};
-use super::screen::Screen;
+use super::screen::{Screen, relative};
+use super::table::Table;
 use super::{ConfigArg, Done, Failure, check, explain};
 use crate::config::{self, Environment, Severity, Source};
 use crate::packs;
@@ -41,8 +43,19 @@ pub(crate) enum Rules {
         #[command(flatten)]
         common: Common,
     },
-    /// Put the pack of before in force again; twice is back where it began, for then that is the pack of before
-    Rollback(Common),
+    /// Try another pack on a share of the new conversations, and show how both do; without an option, the latest trial
+    Canary(Canary),
+    /// Take back the latest change: end the trial of a pack, else put the pack of before in force again; twice is back where it
+    /// began, for then that is the pack of before
+    Rollback {
+        /// Put this earlier pack in force instead: its hash as `rules history` shows it
+        #[arg(long, value_name = "HASH", value_parser = super::list::id)]
+        to: Option<String>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// List the packs that were in force, the newest first
+    History(Common),
 }
 
 const EXAMPLE: &str = concat!(
@@ -63,7 +76,12 @@ pub(crate) async fn run(command: Rules, at: &ConfigArg, env: &Environment, scree
             let body = if force { json!({ "force": true }) } else { json!({}) };
             change(&common, "reload", body, "in force", at, env, screen).await
         }
-        Rules::Rollback(common) => change(&common, "rollback", json!({}), "in force again", at, env, screen).await,
+        Rules::Canary(canary) => canary::run(canary, at, env, screen).await,
+        Rules::Rollback { to, common } => {
+            let body = to.map_or_else(|| json!({}), |to| json!({ "to": to }));
+            change(&common, "rollback", body, "in force again", at, env, screen).await
+        }
+        Rules::History(common) => history(&common, at, env, screen).await,
     }
 }
 
@@ -106,7 +124,31 @@ async fn change(
     Ok(())
 }
 
+/// The packs that were in force.
+async fn history(common: &Common, at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Done {
+    let rules = Api::open(at, env)?.get("/rules").await?;
+    let rows = lookup(&rules, "history").clone();
+    if common.json {
+        screen.out(&format!("{:#}", json!({ "history": rows })));
+        return Ok(());
+    }
+    let mut table = Table::new(&["PACK", "IN FORCE SINCE", ""]);
+    for (n, row) in rows.as_array().into_iter().flatten().enumerate() {
+        let since = text(row, "since");
+        let ago = since.parse().map(|at| relative(at, screen.now)).unwrap_or_default();
+        let now = if n == 0 { "decides now".to_owned() } else { String::new() };
+        table.row(vec![check::short(&text(row, "hash")).to_owned(), format!("{since} ({ago})"), now]);
+    }
+    let rendered = table.render(screen.width);
+    screen.out(&rendered);
+    Ok(())
+}
+
 fn tell(answer: &Value, said: &str, screen: &mut Screen) {
+    let ended = first(answer, &["ended"]);
+    if !ended.is_empty() {
+        screen.out(&format!("the trial of pack {} has ended", check::short(&ended)));
+    }
     let hash = first(answer, &["hash", "pack"]);
     let pack = if hash.is_empty() { "the pack of before".to_owned() } else { format!("pack {}", check::short(&hash)) };
     let unchanged = lookup(answer, "changed").as_bool() == Some(false);

@@ -427,7 +427,9 @@ impl HistoryWriter {
                 Ok(())
             }
             P::Snoozed { until, .. } => {
-                (c.state, c.snoozed_until, c.clock) = (ConvStatus::Snoozed, Some(*until), None);
+                (c.state, c.snoozed_until) = (ConvStatus::Snoozed, Some(*until));
+                // What is breached stays so; any other clock is set again when the snooze ends.
+                c.clock = c.clock.take().filter(|k| k.breached);
                 self.line(conv, "snoozed", |l| l.until = Some(*until))
             }
             P::Forgotten { .. } => {

@@ -26,6 +26,7 @@ use switchboard_envelope::{
 use switchboard_routing_rules::event::{Event, KeyHash};
 use switchboard_routing_rules::ids::ConvId;
 use switchboard_routing_rules::pack::ConvStatus;
+use switchboard_routing_rules::state::InForce;
 use switchboard_routing_rules::waiting::{self, Waiting};
 use switchboard_routing_rules::{RulePack, State};
 use tokio::sync::broadcast;
@@ -140,8 +141,9 @@ impl Backend for Api {
 
     async fn waiting(&self, conversation: ConvId) -> Result<Option<Waiting>, LogError> {
         let (_, state) = self.current();
-        let pack = self.pack(&state.pack).await?;
-        Ok(pack.and_then(|pack| waiting::why(&state, &pack, conversation)))
+        let Some(pack) = self.pack(&state.pack).await? else { return Ok(None) };
+        let tried = self.packs.tried(&self.log, &state).await?;
+        Ok(waiting::why(&state, InForce { pack: &pack, tried: tried.as_deref() }, conversation))
     }
 
     fn state(&self) -> Arc<StateView> {
@@ -176,13 +178,15 @@ impl Backend for Api {
                 *kept = warnings.iter().map(ToString::to_string).collect();
                 Ok(pack.hash().to_owned())
             }
-            Err(PackError::Problems(problems)) => {
-                Err(ReloadError::Pack(problems.iter().map(ToString::to_string).collect()))
-            }
-            Err(PackError::Log(error)) => Err(ReloadError::Log(error)),
-            Err(error @ (PackError::Read { .. } | PackError::Empty { .. })) => {
-                Err(ReloadError::Pack(vec![error.to_string()]))
-            }
+            Err(error) => Err(unusable(error)),
+        }
+    }
+
+    async fn stage_pack(&self, files: Vec<(String, Vec<u8>)>, force: bool) -> Result<String, ReloadError> {
+        match self.packs.stage_files(&self.log, files, force).await {
+            Ok(Ok((pack, _))) => Ok(pack.hash().to_owned()),
+            Ok(Err(failing)) => Err(ReloadError::Tests(failing)),
+            Err(error) => Err(unusable(error)),
         }
     }
 
@@ -268,6 +272,14 @@ impl Backend for Api {
     }
 }
 
+fn unusable(error: PackError) -> ReloadError {
+    match error {
+        PackError::Problems(problems) => ReloadError::Pack(problems.iter().map(ToString::to_string).collect()),
+        PackError::Log(error) => ReloadError::Log(error),
+        error @ (PackError::Read { .. } | PackError::Empty { .. }) => ReloadError::Pack(vec![error.to_string()]),
+    }
+}
+
 /// The same record under an id of its own: its first one is remembered as decided.
 fn again(mut inbound: Inbound, seq: Seq) -> Inbound {
     let id = match &mut inbound {
@@ -345,6 +357,8 @@ fn view(seq: Seq, state: &State, pack: Option<&RulePack>, pack_warnings: Vec<Str
         queues,
         agents,
         channels: channels.collect(),
+        packs: state.packs.clone(),
+        canary: state.canary.clone(),
     }
 }
 

@@ -171,14 +171,16 @@ impl Follower {
 
     /// The pack in force, for those who look at the state.
     async fn load_pack(&mut self) {
-        let hash = &self.folded.state.pack;
-        if hash.is_empty() || self.post.packs.cached(hash).is_some() {
-            return;
-        }
-        if self.pack_asked.is_none_or(|at| at.elapsed() >= Duration::from_secs(1)) {
+        let state = &self.folded.state;
+        let wanted = Some(&state.pack).into_iter().chain(state.trying().map(|c| &c.pack));
+        let missing: Vec<&String> =
+            wanted.filter(|hash| !hash.is_empty() && self.post.packs.cached(hash).is_none()).collect();
+        if !missing.is_empty() && self.pack_asked.is_none_or(|at| at.elapsed() >= Duration::from_secs(1)) {
             self.pack_asked = Some(Instant::now());
-            // It is asked for again.
-            let _ = self.post.packs.by_hash(&self.post.log, hash).await;
+            for hash in missing {
+                // It is asked for again.
+                let _ = self.post.packs.by_hash(&self.post.log, hash).await;
+            }
         }
     }
 
@@ -240,17 +242,18 @@ impl Follower {
                 }
             };
             let pack = self.post.packs.at_lead(&log, &self.folded.state).await?;
+            let tried = self.post.packs.tried(&log, &self.folded.state).await?;
             log.stand(true).await?;
-            Ok::<_, Stop>((out_last, pack))
+            Ok::<_, Stop>((out_last, (pack, tried)))
         };
-        let (out_last, pack) = match ready.await {
+        let (out_last, packs) = match ready.await {
             Ok(ready) => ready,
             Err(stop) => return Err((Box::new(self), Some(stop))),
         };
         // The maps of a state are shared until they change, so what is kept for a lost race costs little.
         let Folded { last, id, assigned, .. } = self.folded;
         let before = self.folded.state.clone();
-        let (post, stop) = match Router::lead(self.post, self.folded, pack, out_last, due).await {
+        let (post, stop) = match Router::lead(self.post, self.folded, packs, out_last, due).await {
             Ok(router) => {
                 router.post.void(&router.state).await;
                 router.post.stands(Standing::Leads);

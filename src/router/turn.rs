@@ -22,7 +22,7 @@ use switchboard_routing_rules::decide::{CLOCK_AHEAD_MS, stranded};
 use switchboard_routing_rules::event::Event;
 #[cfg(test)]
 use switchboard_routing_rules::event::Public;
-use switchboard_routing_rules::state::State;
+use switchboard_routing_rules::state::{InForce, State};
 use switchboard_routing_rules::{Decision, Input, RulePack, decide};
 use tokio::sync::watch;
 
@@ -72,6 +72,8 @@ pub(super) struct Router {
     snapshots: Snapshots,
     pub state: State,
     pack: Arc<RulePack>,
+    /// The one that is tried beside it.
+    tried: Option<Arc<RulePack>>,
     /// LOG's and OUT's last sequences as this router left them.
     pub last: Seq,
     out_last: Seq,
@@ -118,7 +120,7 @@ impl Router {
     pub(super) async fn lead(
         post: Post,
         folded: Folded,
-        pack: Arc<RulePack>,
+        (pack, tried): (Arc<RulePack>, Option<Arc<RulePack>>),
         out_last: Seq,
         due: Option<Due>,
     ) -> Result<Router, (Box<Post>, Stop)> {
@@ -129,6 +131,7 @@ impl Router {
             snapshots,
             state,
             pack,
+            tried,
             last,
             out_last,
             frame: Draft::default(),
@@ -260,7 +263,7 @@ impl Router {
             self.post.publish(self.last, &self.state);
             return Ok(());
         }
-        if stranded(&self.state, &self.pack).next().is_some() {
+        if stranded(&self.state, InForce { pack: &self.pack, tried: self.tried.as_deref() }).next().is_some() {
             self.decide(&Input::Timers { now })?;
             self.commit().await?;
             return Ok(());
@@ -343,12 +346,15 @@ impl Router {
         let candidate = self.candidate(&inbound).await?;
         let input =
             Input::Record { seq: record.seq, stored_at: record.at, inbound: &inbound, candidate: candidate.as_deref() };
-        let (pack, state) = (self.pack.clone(), self.lend());
+        let (pack, tried, state) = (self.pack.clone(), self.tried.clone(), self.lend());
+        #[cfg(test)]
+        let tried = tried.filter(|_| !planted(Bug::TrialForgotten) || state.incarnation < 2);
+        let packs = InForce { pack: &pack, tried: tried.as_deref() };
         // A record that makes the core panic must not stop the others; nothing of it was committed.
         let decided = catch_unwind(AssertUnwindSafe(|| {
             #[cfg(test)]
             crate::simulation::trip(&inbound);
-            decide(state, &input, &pack)
+            decide(state, &input, packs)
         }));
         match decided {
             Ok(decision) => {
@@ -365,9 +371,7 @@ impl Router {
                 self.poison(record, "deciding it failed; please report this with the record")?;
             }
         }
-        if let Some(pack) = candidate.filter(|p| p.hash() == self.state.pack) {
-            self.pack = pack;
-        }
+        self.follow_packs(candidate);
         self.post.metrics.decided.inc();
         Ok(())
     }
@@ -377,11 +381,23 @@ impl Router {
         let Inbound::Command(c) = inbound else { return Ok(None) };
         let hash = match &c.action {
             Action::ReloadPack { hash } => Some(hash),
-            Action::RollbackPack => self.state.previous_pack.as_ref(),
+            Action::TryPack { hash, .. } | Action::RollbackPack { to: Some(hash) } => Some(hash),
+            Action::RollbackPack { to: None } => self.state.previous_pack.as_ref(),
             _ => None,
         };
         let Some(hash) = hash else { return Ok(None) };
         Ok(answered("a rule pack", || self.post.packs.by_hash(&self.post.log, hash).boxed()).await?)
+    }
+
+    /// The packs that decide are those of which the state says so.
+    fn follow_packs(&mut self, candidate: Option<Arc<RulePack>>) {
+        for pack in candidate.into_iter().chain(self.tried.take()) {
+            if pack.hash() == self.state.pack {
+                self.pack = pack;
+            } else if self.state.trying().is_some_and(|c| c.pack == pack.hash()) {
+                self.tried = Some(pack);
+            }
+        }
     }
 
     fn poison(&mut self, record: &Stored, reason: &str) -> Result<(), Stop> {
@@ -391,7 +407,8 @@ impl Router {
     }
 
     pub(super) fn decide(&mut self, input: &Input<'_>) -> Result<(), Stop> {
-        let decision = decide(self.lend(), input, &self.pack.clone());
+        let (pack, tried) = (self.pack.clone(), self.tried.clone());
+        let decision = decide(self.lend(), input, InForce { pack: &pack, tried: tried.as_deref() });
         let encoded = self.encode(&decision.events)?;
         self.take(decision, encoded);
         Ok(())
@@ -439,7 +456,8 @@ impl Router {
     #[cfg(debug_assertions)]
     fn check(&self) {
         if self.state.conversations.len() < 50 {
-            let broken = switchboard_routing_rules::invariants::check_invariants(&self.state, &self.pack);
+            let packs = InForce { pack: &self.pack, tried: self.tried.as_deref() };
+            let broken = switchboard_routing_rules::invariants::check_invariants(&self.state, packs);
             debug_assert!(broken.is_empty(), "invariants broken: {broken:?}");
         }
     }

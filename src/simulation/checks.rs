@@ -1,18 +1,20 @@
 //! The promises of the design as predicates over a finished simulation.
 
+use super::packs::packs;
 use super::provider::counts;
-use super::world::{SALT, World, pack};
+use super::world::{SALT, World};
 use crate::log::memory::MemoryLog;
 use crate::log::{Log, Seq};
 use crate::router::Codec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use switchboard_envelope::Inbound;
+use switchboard_routing_rules::RulePack;
 use switchboard_routing_rules::decide::CLOCK_AHEAD_MS;
 use switchboard_routing_rules::event::{DeadReason, Event, Private, Public};
 use switchboard_routing_rules::ids::{ConvId, MessageId};
 use switchboard_routing_rules::invariants::{Broken, ClockWatch, check_invariants};
-use switchboard_routing_rules::state::State;
+use switchboard_routing_rules::state::{InForce, State};
 
 /// Everything that LOG says, in order.
 struct Story {
@@ -75,11 +77,20 @@ async fn read(log: &Arc<dyn Log>) -> Result<Story, String> {
             for event in codec.decode(frame).await.map_err(|e| format!("I11: frame {}: {e}", frame.seq))? {
                 story.folded.apply(&event);
                 let broken = clocks.see(story.folded.now, &event.public);
+                let broken = broken.or_else(|| other_pack(&story.folded, &event.public));
                 story.broken = story.broken.or(broken);
                 story.events.push(event);
             }
         }
     }
+}
+
+/// I16: while a pack is tried, each conversation is decided by the one that was drawn for it, by whichever router.
+fn other_pack(state: &State, event: &Public) -> Option<Broken> {
+    let Public::Decided { conv, pack, .. } = event else { return None };
+    let trial = state.conversation(*conv)?.trial;
+    let wanted = state.trying().filter(|c| c.tries(trial)).map_or(&state.pack, |c| &c.pack);
+    (pack != wanted).then(|| ("I16", format!("{conv} was decided by pack {pack}, and {wanted} is to decide it")))
 }
 
 fn received(story: &Story) -> Vec<(ConvId, MessageId, String)> {
@@ -229,7 +240,11 @@ fn i4_outbound_order(world: &World, story: &Story) -> Result<(), String> {
 }
 
 fn i5_to_i10(live: &State) -> Result<(), String> {
-    match check_invariants(live, &pack()?).first() {
+    let packs = packs()?;
+    let known = |hash: &str| packs.iter().find(|p| p.hash() == hash).map(AsRef::as_ref);
+    let pack: &RulePack = known(&live.pack).ok_or("I16: a pack is in force that nobody put there")?;
+    let tried = live.trying().and_then(|c| known(&c.pack));
+    match check_invariants(live, InForce { pack, tried }).first() {
         Some((id, what)) => Err(format!("{id}: {what}")),
         None => Ok(()),
     }

@@ -4,6 +4,7 @@
 //! `SWITCHBOARD_SIM_SEEDS` says how many seeds run, `SWITCHBOARD_SEED` replays one.
 
 mod checks;
+mod packs;
 mod plant;
 mod provider;
 mod world;

@@ -19,10 +19,12 @@ pub(crate) enum Bug {
     OlderCopyUnnoticed,
     /// A router that was relieved goes on from the state that it had.
     RelievedKeepsItsState,
+    /// A router that is not the first decides everything by the pack in force, whatever is tried.
+    TrialForgotten,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Bug; 7] = [
+    pub(crate) const ALL: [Bug; 8] = [
         Bug::ResultBeforeSend,
         Bug::DroppedCompareAndSwap,
         Bug::CursorBeforeEffects,
@@ -30,6 +32,7 @@ impl Bug {
         Bug::DuplicatesLostAtRestart,
         Bug::OlderCopyUnnoticed,
         Bug::RelievedKeepsItsState,
+        Bug::TrialForgotten,
     ];
 }
 

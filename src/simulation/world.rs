@@ -1,6 +1,7 @@
 //! One simulated life of a workspace: customers, agents, a provider, crashes; then quiet, and the checks.
 
 use super::checks;
+use super::packs::{OTHER, PACK};
 use super::plant::TRIP;
 use super::provider::{Provider, SimAdapter};
 use crate::clock;
@@ -32,39 +33,6 @@ const CHANNEL: &str = "sms";
 /// Saturday, 21 November 2026.
 const START: Timestamp = Timestamp(1_795_219_200_000);
 const CUSTOMERS: u64 = 6;
-
-const PACK: &str = r#"
-queues:
-  everyone: { offer: { timeout: 30s }, reopen: 1h, sticky: 1d, overflow: [{ after: 10m, priority: high }] }
-  direct:
-    skills: { direct: 2 }
-    strategy: longest_idle
-    wrap_up: 20s
-    limit: { waiting: 4, queue: everyone }
-    overflow: [{ after: 3m, skills: [] }]
-    hours: long
-    sla: { first_response: 10m, next_response: 30m, resolution: 40m, warn: 80%, on_warn: { priority: high }, on_breach: { queue: everyone, priority: urgent } }
-hours: { long: { week: { mon-sun: "08:00-07:30" } } }
-presence: { grace: 30s, lapses: 2 }
-agents:
-  ann: { name: Ann, capacity: 3, skills: { direct: 2 } }
-  bob: { name: Bob, capacity: 2, skills: { direct: 1 } }
-replies:
-  refund: "We will look at it; you are {{ queue.place }}, {{ queue.wait }}."
-budget: { conversation: 50, address: 500 }
-rules:
-  - name: Refunds
-    when: { content: { word: refund } }
-    then: { reply: refund, tag: refund }
-    continue: true
-  - name: Direct
-    when: { content: { word: direct } }
-    then: { queue: direct, priority: high }
-  - name: Thanks
-    when: { content: { word: thanks } }
-    then: { close: true }
-default: { queue: everyone }
-"#;
 
 /// SplitMix64.
 #[derive(Clone)]
@@ -106,6 +74,7 @@ struct Process {
     history: Arc<Mutex<Told>>,
     handle: RouterHandle,
     stop: watch::Sender<bool>,
+    packs: Arc<Packs>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -272,7 +241,7 @@ impl World {
                 tracing::debug!(%e, "the router stopped");
             }
         });
-        Ok(Process { log: own, history, handle, stop, tasks: vec![lane, running] })
+        Ok(Process { log: own, history, handle, stop, packs, tasks: vec![lane, running] })
     }
 
     /// SIGKILL: nothing of the process runs on, what the log acknowledged stays.
@@ -304,7 +273,7 @@ impl World {
                 }
             }
             let one = seat(&mut self.dice, crew.len());
-            match self.dice.below(if self.restores { 19 } else { 17 }) {
+            match self.dice.below(if self.restores { 20 } else { 18 }) {
                 0..=5 => self.customer_writes().await,
                 6..=9 => self.agent_acts(&crew[one]).await,
                 10 => self.provider_reports().await,
@@ -327,8 +296,9 @@ impl World {
                     }
                     crew.insert(one, self.start(told).await?);
                 }
-                17 if self.backup.is_none() => self.backup = Some(self.log.copy()),
-                17 | 18 => self.restore(&mut crew).await?,
+                17 => self.rules_change(&crew[one]).await,
+                18 if self.backup.is_none() => self.backup = Some(self.log.copy()),
+                18 | 19 => self.restore(&mut crew).await?,
                 15 if crew.len() > 1 => self.pause(&crew[one]).await,
                 16 if self.dice.below(4) == 0 => self.clock_goes_ahead().await,
                 _ => self.pass(Duration::from_millis(3)).await,
@@ -549,6 +519,28 @@ impl World {
         self.command(Some(agent), action).await;
     }
 
+    /// An operator puts a pack in force, tries one, ends that, or takes back what they did.
+    async fn rules_change(&mut self, process: &Process) {
+        let text = if self.dice.below(3) == 0 { PACK } else { OTHER };
+        let log: Arc<dyn Log> = Arc::new(process.log.clone());
+        let files = vec![("pack.yaml".to_owned(), text.as_bytes().to_vec())];
+        let staged = process.packs.stage_files(&log, files, false).await;
+        let hash = staged.ok().and_then(Result::ok).map(|(pack, _)| pack.hash().to_owned());
+        let action = match (self.dice.below(8), hash) {
+            (0, _) => Action::EndTrial { promote: true },
+            (1, _) => Action::EndTrial { promote: false },
+            (2, _) => Action::RollbackPack { to: None },
+            (3, Some(hash)) => Action::ReloadPack { hash },
+            (_, Some(hash)) => {
+                let percent = [20, 50, 100][seat(&mut self.dice, 3)];
+                Action::TryPack { hash, percent }
+            }
+            // The log did not take the pack: the operator tries again another time.
+            (_, None) => return,
+        };
+        self.command(None, action).await;
+    }
+
     async fn provider_reports(&mut self) {
         let delivered = self.provider.book().delivered.clone();
         let n = u64::try_from(delivered.len()).unwrap_or(0);
@@ -622,11 +614,4 @@ fn seat(dice: &mut Dice, places: usize) -> usize {
 
 fn presence(agent: &str, presence: &str) -> Action {
     Action::Presence { agent: agent.into(), presence: presence.into() }
-}
-
-/// The pack of every simulated workspace.
-pub(super) fn pack() -> Result<switchboard_routing_rules::RulePack, String> {
-    let files = [("pack.yaml".to_owned(), PACK.as_bytes().to_vec())];
-    let loaded = switchboard_routing_rules::RulePack::load(&files, &Environment::default());
-    loaded.map(|l| l.pack).map_err(|p| p.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
 }

@@ -153,8 +153,23 @@ pub enum Action {
     ReloadPack {
         hash: String,
     },
-    /// Put the pack that was in force before in force again.
-    RollbackPack,
+    /// Take back the latest change of rules: end the trial of a pack, or put the pack of before in force again.
+    RollbackPack {
+        /// Put this earlier pack in force instead, by its hash.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
+    },
+    /// Try a pack on a share of the new conversations, beside the one in force.
+    TryPack {
+        hash: String,
+        /// Of a hundred new conversations, so many.
+        percent: u8,
+    },
+    /// End the trial of a pack.
+    EndTrial {
+        /// Put what was tried in force.
+        promote: bool,
+    },
     /// The customer's client confirmed what we pushed, up to and with this sequence (web chat).
     Confirmed {
         target: String,

@@ -193,7 +193,9 @@ fn action() -> impl Strategy<Value = Action> {
             |(to_channel, to, subject, text, destination)| Action::Start { to_channel, to, subject, text, destination }
         ),
         text().prop_map(|hash| Action::ReloadPack { hash }),
-        Just(Action::RollbackPack),
+        of(text()).prop_map(|to| Action::RollbackPack { to }),
+        (text(), any::<u8>()).prop_map(|(hash, percent)| Action::TryPack { hash, percent }),
+        any::<bool>().prop_map(|promote| Action::EndTrial { promote }),
         (id(), text(), any::<u64>(), any::<bool>()).prop_map(|(target, thread, up_to, read)| Action::Confirmed {
             target,
             thread,

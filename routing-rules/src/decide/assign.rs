@@ -3,7 +3,7 @@
 use super::{DEFAULT_CLOCK_MS, Draft, STEP};
 use crate::event::{Considered, OfferEnd, Presence, Public, Why};
 use crate::ids::ConvId;
-use crate::pack::{ConvStatus, Name, OverflowStep, Skills};
+use crate::pack::{ConvStatus, Name, OverflowStep, RulePack, Skills};
 use crate::state::Conversation;
 use switchboard_envelope::Timestamp;
 
@@ -26,8 +26,9 @@ impl Entry {
 impl Draft<'_> {
     /// Where the next one waits when a queue has all that may wait in it; limits never lead in a circle.
     fn with_room(&self, conv: &Conversation, entry: &mut Entry) {
-        for _ in 0..self.pack.queues.len() {
-            let Some(limit) = self.pack.queues.get(&entry.queue).and_then(|q| q.limit.as_ref()) else { return };
+        let pack = self.pack_of(conv);
+        for _ in 0..pack.queues.len() {
+            let Some(limit) = pack.queues.get(&entry.queue).and_then(|q| q.limit.as_ref()) else { return };
             let stays = conv.queue.as_ref() == Some(&entry.queue) && conv.queued_at.is_some();
             // What comes back stood here before.
             let returns = entry.why == Why::Returned && conv.queue.as_ref() == Some(&entry.queue);
@@ -46,7 +47,7 @@ impl Draft<'_> {
     pub(crate) fn enqueue(&mut self, conv: ConvId, mut entry: Entry) {
         let Some(c) = self.conv(conv) else { return };
         self.with_room(&c, &mut entry);
-        let Some(queue) = self.pack.queues.get(&entry.queue).cloned() else {
+        let Some(queue) = self.pack_of(&c).queues.get(&entry.queue) else {
             if entry.why != Why::Vanished {
                 self.enqueue_default(conv, Why::Vanished);
             }
@@ -75,18 +76,19 @@ impl Draft<'_> {
     }
 
     /// The queue of the pack's `default`, which every pack has.
-    pub(crate) fn default_queue(&self) -> Option<Name> {
-        let chosen = self.pack.default_queue(self.now()).map(str::to_owned);
-        chosen.or_else(|| self.pack.queues.keys().next().cloned())
+    pub(crate) fn default_queue(&self, pack: &RulePack) -> Option<Name> {
+        let chosen = pack.default_queue(self.now()).map(str::to_owned);
+        chosen.or_else(|| pack.queues.keys().next().cloned())
     }
 
     pub(crate) fn enqueue_default(&mut self, conv: ConvId, why: Why) {
-        match self.default_queue() {
-            Some(queue) if self.pack.queues.contains_key(&queue) => self.enqueue(conv, Entry::new(queue, why)),
+        let Some(pack) = self.state.conversation(conv).map(|c| self.pack_of(c)) else { return };
+        match self.default_queue(pack) {
+            Some(queue) if pack.queues.contains_key(&queue) => self.enqueue(conv, Entry::new(queue, why)),
             // A pack without a usable default does not load; the wait for the customer at least keeps a clock.
             _ => {
                 let until = self.now().plus(DEFAULT_CLOCK_MS);
-                self.emit(Public::Snoozed { conv, until });
+                self.snooze_until(conv, until);
             }
         }
     }
@@ -151,7 +153,7 @@ impl Draft<'_> {
     /// An agent whose conversation closed is given nothing new for as long as its queue says.
     pub(crate) fn wrap_up(&mut self, c: &Conversation) {
         let Some(agent) = c.agent.clone() else { return };
-        let Some(ms) = c.queue.as_ref().and_then(|q| self.pack.queues.get(q)).and_then(|q| q.wrap_up_ms) else {
+        let Some(ms) = c.queue.as_ref().and_then(|q| self.pack_of(c).queues.get(q)).and_then(|q| q.wrap_up_ms) else {
             return;
         };
         let state = self.agent_state(&agent);
@@ -179,7 +181,8 @@ impl Draft<'_> {
         let more = borne.len() > STEP;
         for conv in borne.into_iter().take(STEP) {
             let Some(c) = self.conv(conv) else { continue };
-            let queue = c.queue.clone().filter(|q| self.pack.queues.contains_key(q)).or_else(|| self.default_queue());
+            let pack = self.pack_of(&c);
+            let queue = c.queue.clone().filter(|q| pack.queues.contains_key(q)).or_else(|| self.default_queue(pack));
             let mut entry = Entry::new(queue.unwrap_or_default(), Why::Returned);
             entry.since = Some(c.opened_at);
             entry.skills.clone_from(&c.skills);

@@ -1,15 +1,15 @@
 //! Clocks: until when somebody must be answered, and when their matter must be resolved.
 //!
 //! A response's clock runs while somebody of ours is expected to act; waiting for the customer ends it, and the next question starts
-//! another. The resolution's clock stands still meanwhile and goes on with the time that is left. Both run only in the open hours
-//! of the queue, and each warns and breaches at most once.
+//! another. The resolution's clock stands still meanwhile and goes on with the time that is left. A snooze stops both, and gives
+//! neither more time than it had. Both run only in the open hours of the queue, and each warns and breaches at most once.
 
 use super::assign::Entry;
 use super::{BREACH_AGAIN_MS, DEFAULT_CLOCK_MS, Draft};
 use crate::event::{ClockKind, Public, Why};
 use crate::ids::ConvId;
 use crate::pack::{Breach, ConvStatus, Sla};
-use crate::state::Conversation;
+use crate::state::{Clock, Conversation};
 use std::sync::Arc;
 use switchboard_envelope::Timestamp;
 
@@ -22,19 +22,53 @@ struct Deadline {
 
 impl Draft<'_> {
     fn sla(&self, c: &Conversation) -> Sla {
-        c.queue.as_ref().and_then(|q| self.pack.queues.get(q)).map(|q| q.sla.clone()).unwrap_or_default()
+        c.queue.as_ref().and_then(|q| self.pack_of(c).queues.get(q)).map(|q| q.sla.clone()).unwrap_or_default()
     }
 
     /// When so much open time of the conversation's queue has passed.
     fn deadline(&self, c: &Conversation, from: Timestamp, ms: i64) -> Timestamp {
         match self.hours_of(c) {
-            Some(hours) => self.pack.add_open_time(hours, from, ms),
+            Some(hours) => self.pack_of(c).add_open_time(hours, from, ms),
             None => from.plus(ms.max(0)),
         }
     }
 
     fn hours_of(&self, c: &Conversation) -> Option<&str> {
-        c.queue.as_ref().and_then(|q| self.pack.queues.get(q)).and_then(|q| q.hours.as_deref())
+        c.queue.as_ref().and_then(|q| self.pack_of(c).queues.get(q)).and_then(|q| q.hours.as_deref())
+    }
+
+    /// The conversation is laid aside: it takes nobody's capacity, and its clocks stand still.
+    pub(super) fn snooze_until(&mut self, conv: ConvId, until: Timestamp) {
+        let Some(c) = self.conv(conv) else { return };
+        self.withdraw_offer(&c);
+        self.stop_resolution(conv);
+        let runs = c.clock.as_ref().filter(|k| !k.breached && k.kind != ClockKind::Waiting);
+        let left = runs.map(|k| k.left().unwrap_or_else(|| self.open_time_until(&c, k.due)));
+        self.emit(Public::Snoozed { conv, until, left });
+        self.somebody_freed();
+    }
+
+    /// The open time of the conversation's queue from now on.
+    fn open_time_until(&self, c: &Conversation, due: Timestamp) -> i64 {
+        let left = match self.hours_of(c) {
+            Some(hours) => self.pack_of(c).open_time_between(hours, self.now(), due),
+            None => due.since(self.now()),
+        };
+        left.max(0)
+    }
+
+    /// A clock that stood still goes on with what was left of it.
+    fn goes_on(&self, c: &Conversation, stood: &Clock, left: i64) -> Deadline {
+        let (now, sla) = (self.now(), self.sla(c));
+        let promised = match stood.kind {
+            ClockKind::FirstResponse => sla.first_response_ms,
+            _ => sla.next_response_ms,
+        };
+        let due = self.deadline(c, now, left);
+        let ahead = promised.map_or(0, |ms| left - (ms - share(ms, sla.warn_percent)));
+        let warns = (1..100).contains(&sla.warn_percent) && !stood.warned && ahead > 0;
+        let warn_at = warns.then(|| self.deadline(c, now, ahead)).filter(|at| *at < due);
+        Deadline { clock: stood.kind, due, warn_at }
     }
 
     /// The clock that its queue asks for from now on.
@@ -57,8 +91,15 @@ impl Draft<'_> {
     /// its new queue promises more.
     pub(crate) fn start_clock(&mut self, conv: ConvId) {
         let Some(c) = self.conv(conv).filter(|c| c.is_ours()) else { return };
-        let Deadline { clock, due, warn_at } = self.response_clock(&c);
+        let fresh = self.response_clock(&c);
+        let stood = c.clock.as_ref().and_then(|k| Some(self.goes_on(&c, k, k.left()?)));
+        let Deadline { clock, due, warn_at } = match stood {
+            // A queue that promises more than what is left has its way.
+            Some(stood) if fresh.clock == ClockKind::Waiting || stood.due <= fresh.due => stood,
+            _ => fresh,
+        };
         let sets = match &c.clock {
+            Some(k) if k.left().is_some() => true,
             None => true,
             Some(k) if k.breached || clock == ClockKind::Waiting => false,
             Some(k) => k.kind == ClockKind::Waiting || due < k.due,
@@ -90,12 +131,8 @@ impl Draft<'_> {
     pub(crate) fn stop_resolution(&mut self, conv: ConvId) {
         let Some(c) = self.conv(conv) else { return };
         let Some(due) = c.resolution_due else { return };
-        let now = self.now();
-        let left = match self.hours_of(&c) {
-            Some(hours) => self.pack.open_time_between(hours, now, due),
-            None => due.since(now),
-        };
-        self.emit(Public::ResolutionStopped { conv, left: left.max(0) });
+        let left = self.open_time_until(&c, due);
+        self.emit(Public::ResolutionStopped { conv, left });
     }
 
     pub(super) fn clock_due(&mut self, id: ConvId) {

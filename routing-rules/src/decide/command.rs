@@ -16,13 +16,13 @@ use switchboard_envelope::{
 pub const PAUSED_BY_OPERATOR: &str = "paused by an operator";
 
 /// What a refused command says.
-struct Refusal {
+pub(super) struct Refusal {
     status: u16,
     code: &'static str,
     detail: String,
 }
 
-type Answer = Result<Reply, Refusal>;
+pub(super) type Answer = Result<Reply, Refusal>;
 
 /// Attributes of one conversation or contact.
 const MAX_ATTRIBUTES: usize = 100;
@@ -44,7 +44,7 @@ fn attributes_fit(
     Err(refuse(422, "too_many_attributes", detail))
 }
 
-fn refuse(status: u16, code: &'static str, detail: impl Into<String>) -> Refusal {
+pub(super) fn refuse(status: u16, code: &'static str, detail: impl Into<String>) -> Refusal {
     Refusal { status, code, detail: detail.into() }
 }
 
@@ -52,7 +52,7 @@ fn not_found(what: &str) -> Refusal {
     refuse(404, "not_found", format!("there is no such {what}"))
 }
 
-fn done<const N: usize>(status: u16, ids: [(&str, String); N]) -> Reply {
+pub(super) fn done<const N: usize>(status: u16, ids: [(&str, String); N]) -> Reply {
     let ids = ids.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
     Reply { status, code: String::new(), detail: String::new(), ids }
 }
@@ -109,7 +109,9 @@ impl<'a> Draft<'a> {
             Action::PauseChannel { target } => self.pause(target, Some(PAUSED_BY_OPERATOR.to_owned())),
             Action::ResumeChannel { target } => self.pause(target, None),
             Action::ReloadPack { hash } => self.reload(hash, candidate),
-            Action::RollbackPack => self.rollback(candidate),
+            Action::RollbackPack { to } => self.rollback(to.as_deref(), candidate),
+            Action::TryPack { hash, percent } => self.try_pack(hash, *percent, candidate),
+            Action::EndTrial { promote } => self.end_trial(*promote),
             Action::Confirmed { target, thread, up_to, read } => {
                 let (channel, thread) = (target.clone(), self.state.thread_hash(target, thread));
                 let at = self.now();
@@ -352,7 +354,7 @@ impl<'a> Draft<'a> {
         let who = self.speaker(actor)?;
         self.may_touch(&c, actor, who.as_deref(), true)?;
         match to {
-            Destination::Queue(q) if !self.pack.queues.contains_key(q) => {
+            Destination::Queue(q) if !self.pack_of(&c).queues.contains_key(q) => {
                 return Err(refuse(422, "unknown_queue", format!("the pack has no queue `{q}`")));
             }
             Destination::Agent(a) if !self.pack.agents.contains_key(a) => {
@@ -386,10 +388,7 @@ impl<'a> Draft<'a> {
         if c.status == ConvStatus::Closed {
             return Err(refuse(409, "closed", "the conversation is closed"));
         }
-        self.withdraw_offer(&c);
-        self.stop_resolution(c.id);
-        self.emit(Public::Snoozed { conv: c.id, until });
-        self.somebody_freed();
+        self.snooze_until(c.id, until);
         Ok(done(200, [("conversation", c.id.to_string())]))
     }
 
@@ -561,7 +560,7 @@ impl<'a> Draft<'a> {
             }
             Some(Destination::Queue(q)) => (Some(q.clone()), None),
             Some(Destination::Agent(a)) => (None, Some(a.clone())),
-            None => (self.default_queue(), who.clone()),
+            None => (self.default_queue(self.pack), who.clone()),
         };
         let thread = self.state.thread_hash(channel, &to.value);
         let open = self.state.conversation_of_thread(thread).filter(|c| c.is_open()).map(|c| c.id);
@@ -634,33 +633,5 @@ impl<'a> Draft<'a> {
         self.emit(Public::ChannelHealth { channel: channel.to_owned(), failures: 0, probe_at: None, paused });
         self.release.insert(channel.to_owned());
         Ok(done(200, [("channel", channel.to_owned())]))
-    }
-
-    fn reload(&mut self, hash: &str, candidate: Option<&'a RulePack>) -> Answer {
-        let Some(pack) = candidate.filter(|p| p.hash == hash) else {
-            return Err(refuse(422, "bad_pack", "the pack could not be loaded; the running one stays in force"));
-        };
-        let before = self.state.pack.clone();
-        self.put_in_force(pack);
-        Ok(done(200, [("pack", pack.hash.clone()), ("before", before)]))
-    }
-
-    fn rollback(&mut self, candidate: Option<&'a RulePack>) -> Answer {
-        let previous = self.state.previous_pack.clone();
-        match (previous, candidate) {
-            (Some(hash), Some(pack)) if pack.hash == hash => {
-                self.put_in_force(pack);
-                Ok(done(200, [("pack", hash)]))
-            }
-            _ => Err(refuse(409, "no_previous", "no other pack was in force before this one")),
-        }
-    }
-
-    fn put_in_force(&mut self, pack: &'a RulePack) {
-        if self.state.pack != pack.hash {
-            self.emit(Public::PackInForce { hash: pack.hash.clone() });
-        }
-        self.pack = pack;
-        self.after_reading_again();
     }
 }

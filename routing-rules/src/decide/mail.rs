@@ -86,7 +86,9 @@ impl Draft<'_> {
     pub(super) fn signature(&self, author: &Author, queue: Option<&str>) -> Option<String> {
         let Author::Agent { id } = author else { return None };
         let agents = self.pack.agents.get(id).and_then(|a| a.signature.as_deref());
-        let queues = queue.and_then(|q| self.pack.queues.get(q)).and_then(|q| q.signature.as_deref());
+        let queues = queue
+            .and_then(|q| self.pack.queues.get(q).or_else(|| self.tried?.queues.get(q)))
+            .and_then(|q| q.signature.as_deref());
         let lines: Vec<&str> = agents.into_iter().chain(queues).collect();
         (!lines.is_empty()).then(|| lines.join("\n"))
     }

@@ -4,7 +4,7 @@ use super::{Draft, MOST};
 use crate::event::{Considered, PassedOver, Presence, Public, Why};
 use crate::ids::ConvId;
 use crate::pack::standing::Standing;
-use crate::pack::{Agent, ConvStatus, Name, RulePack, Skills, Strategy};
+use crate::pack::{Agent, ConvStatus, Name, RulePack, Skills};
 use crate::state::roster::Roster;
 use crate::state::{AgentState, Conversation, WaitClass, WaitKey};
 use std::cmp::Reverse;
@@ -66,23 +66,26 @@ impl Draft<'_> {
 
     /// Who is free by the pack of this decision.
     fn ready_roster(&mut self) {
-        if !self.state.roster.is_of(self.pack) {
-            self.state.roster = Roster::of(self.pack, &self.state.agents);
+        if !self.state.roster.is_of(self.packs()) {
+            self.state.roster = Roster::of(self.packs(), &self.state.agents);
         }
     }
 
-    fn strategy(&self, queue: &str) -> Strategy {
-        self.pack.queues.get(queue).map(|q| q.strategy).unwrap_or_default()
+    /// What a conversation of this kind wants in a queue, by the pack that decides it.
+    fn wanted(&self, queue: &str, class: &WaitClass) -> Skills {
+        wanted(self.packs().of(&self.state, class.trial), queue, class)
     }
 
     /// The agents who could take a conversation of this kind, in the order of the queue's strategy.
     fn able<'s>(&'s self, queue: &str, class: &'s WaitClass, wanted: &Skills) -> impl Iterator<Item = &'s Name> {
-        let able = self.state.roster.able(wanted, self.strategy(queue), class.cost);
+        let pack = self.packs().of(&self.state, class.trial);
+        let strategy = pack.queues.get(queue).map(|q| q.strategy).unwrap_or_default();
+        let able = self.state.roster.able(wanted, strategy, class.cost);
         able.filter(|name| !class.declined.contains(*name))
     }
 
     fn somebody_for(&self, queue: &str, class: &WaitClass) -> bool {
-        self.able(queue, class, &wanted(self.pack, queue, class)).next().is_some()
+        self.able(queue, class, &self.wanted(queue, class)).next().is_some()
     }
 
     /// Where a conversation stands, as one would tell its customer.
@@ -111,7 +114,7 @@ impl Draft<'_> {
         if let Some(before) = &c.agent {
             return Some(before.clone());
         }
-        let since = self.now().plus(-self.pack.queues.get(queue)?.sticky_ms?);
+        let since = self.now().plus(-self.pack_of(c).queues.get(queue)?.sticky_ms?);
         let others = self.state.conversations_of(c.contact).take(LOOK).filter(|o| o.id != c.id && o.agent.is_some());
         let latest =
             others.max_by_key(|o| (o.last_out, o.opened_by)).filter(|o| o.last_out.is_some_and(|at| at >= since));
@@ -122,7 +125,7 @@ impl Draft<'_> {
     /// Chooses an agent, and says why others were passed over.
     fn choose(&self, c: &Conversation, queue: &str) -> Considered {
         let class = WaitClass::of(c);
-        let wanted = wanted(self.pack, queue, &class);
+        let wanted = self.wanted(queue, &class);
         let known = self.preferred(c, queue).filter(|agent| self.can_take(c, &wanted, agent));
         let chosen = known.or_else(|| self.able(queue, &class, &wanted).next().cloned());
         let free = self.able(queue, &class, &wanted).filter(|name| Some(*name) != chosen.as_ref());
@@ -172,10 +175,11 @@ impl Draft<'_> {
 
     /// The first of each kind that waits in a queue and that somebody could take.
     fn heads(&self, queue: &Name) -> Vec<Head> {
-        if !self.state.roster.anybody() || !self.pack.queues.contains_key(queue) {
+        if !self.state.roster.anybody() {
             return vec![];
         }
-        let classes = self.state.classes(queue).filter(|(class, _)| self.somebody_for(queue, class));
+        let known = |class: &WaitClass| self.packs().of(&self.state, class.trial).queues.contains_key(queue);
+        let classes = self.state.classes(queue).filter(|(class, _)| known(class) && self.somebody_for(queue, class));
         classes.filter_map(|(class, set)| Some(Reverse((*set.get_min()?, queue.clone(), class.clone())))).collect()
     }
 
@@ -206,7 +210,7 @@ impl Draft<'_> {
         let Some(c) = self.conv(conv) else { return };
         let considered = self.choose(&c, queue);
         let Some(agent) = considered.chosen.clone() else { return };
-        match self.pack.queues.get(queue).and_then(|q| q.offer_timeout_ms) {
+        match self.pack_of(&c).queues.get(queue).and_then(|q| q.offer_timeout_ms) {
             Some(ms) => {
                 let offer = self.new_offer_id();
                 let expires = self.now().plus(ms);

@@ -121,8 +121,10 @@ impl Draft<'_> {
     ) -> ConvId {
         let conv = self.new_conv_id();
         let at = self.now();
+        // What begins with words of ours says nothing of a pack.
+        let trial = if ours { 0 } else { self.state.draw(contact) };
         self.emit_private(
-            Public::Opened { conv, contact, channel: channel.to_owned(), thread, at, ours },
+            Public::Opened { conv, contact, channel: channel.to_owned(), thread, at, ours, trial },
             contact,
             Private::Opened { thread: thread_text.to_owned(), address: address.clone(), subject },
         );
@@ -220,12 +222,13 @@ impl Draft<'_> {
     ) -> (RunOutcome, RunOutcome) {
         let kind = self.profile(&m.channel).map(|p| p.kind.clone()).unwrap_or_default();
         let mut said = seen_message(m, kind);
-        let outcome = self.pack.run(&said, &seen);
+        let Some(pack) = self.state.conversation(conv).map(|c| self.pack_of(c)) else { return Default::default() };
+        let outcome = pack.run(&said, &seen);
         said.language = said.language.or_else(|| outcome.language.map(str::to_owned));
         let placed = outcome.queue.is_some() || outcome.agent.is_some();
-        let default = if placed { RunOutcome::default() } else { self.pack.default_place(&said, &seen) };
+        let default = if placed { RunOutcome::default() } else { pack.default_place(&said, &seen) };
         self.emit_private(
-            Public::Decided { conv, message, pack: self.pack.hash.clone(), hits: outcome.hits.clone(), place: None },
+            Public::Decided { conv, message, pack: pack.hash.clone(), hits: outcome.hits.clone(), place: None },
             contact,
             Private::Decided { seen: Box::new(seen), message: Box::new(decided_message(said)) },
         );
@@ -288,10 +291,7 @@ impl Draft<'_> {
         }
         if let Some(ms) = outcome.snooze_ms {
             let until = self.now().plus(ms.max(1000));
-            self.withdraw_offer(&c);
-            self.stop_resolution(conv);
-            self.emit(Public::Snoozed { conv, until });
-            self.somebody_freed();
+            self.snooze_until(conv, until);
             return Placed::Done;
         }
         drop(c);
@@ -331,7 +331,7 @@ impl Draft<'_> {
     }
 
     fn queue_by_rules(&mut self, c: &Conversation, outcome: &RunOutcome, why: Why) {
-        let queue = outcome.queue.clone().or_else(|| c.queue.clone()).or_else(|| self.default_queue());
+        let queue = outcome.queue.clone().or_else(|| c.queue.clone()).or_else(|| self.default_queue(self.pack_of(c)));
         let Some(queue) = queue else { return self.enqueue_default(c.id, Why::Default) };
         let entry =
             Entry { queue, skills: outcome.skills.clone(), overflow: outcome.overflow.clone(), since: None, why };
@@ -379,8 +379,12 @@ impl Draft<'_> {
     pub(super) fn close(&mut self, conv: ConvId, by: Option<String>) {
         let Some(c) = self.conv(conv).filter(|c| c.is_open()) else { return };
         self.withdraw_offer(&c);
-        let reopen =
-            c.queue.as_ref().and_then(|q| self.pack.queues.get(q)).and_then(|q| q.reopen_ms).unwrap_or(REOPEN_MS);
+        let reopen = c
+            .queue
+            .as_ref()
+            .and_then(|q| self.pack_of(&c).queues.get(q))
+            .and_then(|q| q.reopen_ms)
+            .unwrap_or(REOPEN_MS);
         let reopen_until = self.now().plus(reopen);
         // What a rule or a timer closes leaves nobody anything to finish.
         let wraps_up = by.is_some();

@@ -10,6 +10,7 @@ mod contact;
 mod mail;
 pub(crate) mod matching;
 mod message;
+mod packs;
 mod parts;
 mod sends;
 mod settle;
@@ -17,10 +18,10 @@ mod timers;
 
 pub use message::seen_message;
 
-use crate::event::{Event, KeyHash, Presence, Private, Public, Reply};
+use crate::event::{CanaryEnd, Event, KeyHash, Presence, Private, Public, Reply};
 use crate::ids::{ContactId, ConvId, MessageId, OfferId};
 use crate::pack::{Name, RulePack};
-use crate::state::{Conversation, Cursor, State};
+use crate::state::{Conversation, Cursor, InForce, State};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use switchboard_envelope::{Action, ChannelProfile, Command, Inbound, Timestamp};
@@ -58,7 +59,7 @@ pub enum Verdict {
 /// One input of a decision.
 #[derive(Clone)]
 pub enum Input<'a> {
-    /// A record of IN. `candidate` is the pack that a reload command names, when it could be loaded.
+    /// A record of IN. `candidate` is the pack that a command names which changes packs, when it could be loaded.
     Record {
         seq: u64,
         stored_at: Timestamp,
@@ -113,8 +114,12 @@ pub struct Decision {
 
 /// Decides one input. Pure and total: no clock, no randomness, no I/O.
 #[must_use]
-pub fn decide(state: State, input: &Input<'_>, pack: &RulePack) -> Decision {
-    let mut d = Draft::new(state, pack);
+pub fn decide<'p>(state: State, input: &Input<'p>, packs: impl Into<InForce<'p>>) -> Decision {
+    decide_by(state, input, packs.into())
+}
+
+fn decide_by<'p>(state: State, input: &Input<'p>, packs: InForce<'p>) -> Decision {
+    let mut d = Draft::new(state, packs);
     match input {
         Input::Record { seq, stored_at, inbound, candidate } => d.record(*seq, *stored_at, inbound, *candidate),
         Input::Poison { seq, stored_at, channel, reason } => d.poison(*seq, *stored_at, channel, reason),
@@ -141,9 +146,10 @@ pub fn decide(state: State, input: &Input<'_>, pack: &RulePack) -> Decision {
     Decision { events: d.events, after: d.state }
 }
 
-/// Queues in which somebody waits and which the pack does not have: as long as there are any, firing timers moves more.
-pub fn stranded<'s>(state: &'s State, pack: &'s RulePack) -> impl Iterator<Item = &'s Name> {
-    state.queues_in_use().filter(|queue| !pack.queues.contains_key(*queue))
+/// Queues in which somebody waits and which no pack has: as long as there are any, firing timers moves more.
+pub fn stranded<'s>(state: &'s State, packs: impl Into<InForce<'s>>) -> impl Iterator<Item = &'s Name> {
+    let packs: InForce<'s> = packs.into();
+    state.queues_in_use().filter(move |queue| packs.each(state).all(|pack| !pack.queues.contains_key(*queue)))
 }
 
 /// A reason without what it quotes: it goes into the public part of an event, and a parser's message may quote a customer.
@@ -175,7 +181,10 @@ fn unquoted(reason: &str) -> String {
 /// A decision in the making.
 pub(crate) struct Draft<'a> {
     pub state: State,
+    /// The pack in force; see [`Draft::pack_of`].
     pub pack: &'a RulePack,
+    /// The pack that is tried, while the state says that one is.
+    tried: Option<&'a RulePack>,
     pub events: Vec<Event>,
     /// Names the input or timer, for the ids that derive from it.
     cause: String,
@@ -195,10 +204,12 @@ pub(crate) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    fn new(state: State, pack: &'a RulePack) -> Draft<'a> {
+    fn new(state: State, packs: InForce<'a>) -> Draft<'a> {
+        let InForce { pack, tried } = packs;
         Draft {
             state,
             pack,
+            tried,
             events: Vec::new(),
             cause: String::new(),
             ordinal: 0,
@@ -213,6 +224,16 @@ impl<'a> Draft<'a> {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.state.now
+    }
+
+    pub(crate) fn packs(&self) -> InForce<'a> {
+        InForce { pack: self.pack, tried: self.tried }
+    }
+
+    /// The pack that decides a conversation: the one in force, or the one that is tried on it. Who the agents are, and how much
+    /// each of them takes, says the pack in force for all.
+    pub(crate) fn pack_of(&self, c: &Conversation) -> &'a RulePack {
+        self.packs().of(&self.state, c.trial)
     }
 
     pub(crate) fn emit(&mut self, public: Public) {
@@ -317,7 +338,11 @@ impl<'a> Draft<'a> {
         self.cause = format!("lead:{incarnation}");
         self.emit(Public::Led { now, incarnation });
         if self.state.pack != self.pack.hash {
+            self.end_canary_for(CanaryEnd::Replaced);
             self.emit(Public::PackInForce { hash: self.pack.hash.clone() });
+        }
+        if self.state.trying().is_some_and(|c| self.tried.is_none_or(|p| p.hash != c.pack)) {
+            self.end_canary_for(CanaryEnd::Unreadable);
         }
         let live: BTreeMap<&Name, &ChannelProfile> =
             self.state.channels.iter().filter(|(_, c)| !c.removed).map(|(n, c)| (n, &c.profile)).collect();
@@ -362,7 +387,7 @@ impl<'a> Draft<'a> {
 
     /// What waits in a queue that the pack does not have moves to the default queue, in bounded steps.
     pub(crate) fn move_stranded(&mut self) {
-        let vanished: Vec<Name> = stranded(&self.state, self.pack).cloned().collect();
+        let vanished: Vec<Name> = stranded(&self.state, self.packs()).cloned().collect();
         for queue in vanished {
             let waiting: Vec<ConvId> = self.state.waiting(&queue).take(STEP).map(|k| k.conv).collect();
             for conv in waiting {

@@ -110,7 +110,7 @@ impl Draft<'_> {
                 self.emit(Public::Closed { conv: c.id, by: None, reopen_until });
             }
             ConvStatus::Closed => {
-                let sticky = c.queue.as_ref().and_then(|q| self.pack.queues.get(q)).and_then(|q| q.sticky_ms);
+                let sticky = c.queue.as_ref().and_then(|q| self.pack_of(c).queues.get(q)).and_then(|q| q.sticky_ms);
                 let until = c.agent.as_ref().and(c.last_out).zip(sticky).map(|(at, ms)| at.plus(ms));
                 let sticky_until = until.filter(|at| *at > self.now());
                 self.emit(Public::Forgotten { conv: c.id, sticky_until });

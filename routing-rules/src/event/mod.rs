@@ -6,7 +6,7 @@ mod private;
 mod words;
 
 pub use private::{DecidedMessage, Private, ReceivedMail};
-pub use words::{ClockKind, Considered, DeadReason, NoReply, OfferEnd, PassedOver, Presence, Reply, Why};
+pub use words::{CanaryEnd, ClockKind, Considered, DeadReason, NoReply, OfferEnd, PassedOver, Presence, Reply, Why};
 
 use crate::ids::{ContactId, ConvId, MessageId, OfferId};
 use crate::pack::{ConvStatus, Name, OverflowStep, Priority, Skills};
@@ -118,6 +118,16 @@ pub enum Public {
     PackInForce {
         hash: String,
     },
+    /// A pack is tried on a share of the new conversations from here on; or the share of the one that is tried is another.
+    CanaryBegan {
+        pack: String,
+        percent: u8,
+        at: Timestamp,
+    },
+    CanaryEnded {
+        at: Timestamp,
+        how: CanaryEnd,
+    },
     ChannelsInForce {
         channels: BTreeMap<Name, ChannelProfile>,
     },
@@ -134,6 +144,9 @@ pub enum Public {
         thread: KeyHash,
         at: Timestamp,
         ours: bool,
+        /// Which pack of a trial decides it; 0 outside of one.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        trial: u32,
     },
     /// `provider` is the hash of the provider's id, by which later messages may refer to this one.
     Received {
@@ -223,6 +236,9 @@ pub enum Public {
     Snoozed {
         conv: ConvId,
         until: Timestamp,
+        /// So much open time is left until somebody must be answered; the clock goes on with it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        left: Option<i64>,
     },
     Closed {
         conv: ConvId,
@@ -475,6 +491,11 @@ pub enum Public {
 
 fn one() -> u16 {
     1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+pub(crate) fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]

@@ -40,6 +40,36 @@ pub enum Why {
     NotDelivered,
 }
 
+/// How the trial of a pack ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CanaryEnd {
+    /// Somebody stopped it.
+    Stopped,
+    /// What was tried is in force.
+    Promoted,
+    /// Another pack came in force, or is tried.
+    Replaced,
+    /// A roll-back took it back.
+    RolledBack,
+    /// The pack could not be read by the router that began to lead.
+    Unreadable,
+}
+
+impl CanaryEnd {
+    /// The word for it in answers.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CanaryEnd::Stopped => "stopped",
+            CanaryEnd::Promoted => "promoted",
+            CanaryEnd::Replaced => "replaced",
+            CanaryEnd::RolledBack => "rolled_back",
+            CanaryEnd::Unreadable => "unreadable",
+        }
+    }
+}
+
 /// Why an agent was passed over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

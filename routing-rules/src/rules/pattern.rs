@@ -1,11 +1,14 @@
 //! Patterns: checked when the pack loads, compiled when they are first asked, and known by the texts that they need.
 
-use super::index::required;
+use super::index::{parse, required, states};
 use regex::{Captures, Regex, RegexBuilder};
 use std::sync::OnceLock;
 
 /// How large a pattern may become when compiled, in bytes.
 const MAX_COMPILED: usize = 512 * 1024;
+/// With fewer states than this a pattern stays far below that, and need not be compiled to know it: a state takes some forty bytes,
+/// both ways.
+const PLAINLY_SMALL: usize = 1_000;
 /// What one pattern may keep while it searches.
 const MAX_SEARCH: usize = 256 * 1024;
 
@@ -24,13 +27,21 @@ fn compile(written: &str) -> Result<Regex, regex::Error> {
 }
 
 impl Pattern {
-    /// A pattern that compiles. With `keep` it stays compiled; else it is compiled again when it is first asked, so that ten
-    /// thousand of them cost no memory before.
+    /// A pattern that compiles. With `keep` it stays compiled; else it is compiled when it is first asked, so that ten thousand of
+    /// them cost neither memory nor time before.
     pub(crate) fn new(written: &str, keep: bool) -> Result<Pattern, regex::Error> {
+        let read = parse(written);
+        let required = read.as_ref().and_then(required).map(Vec::into_boxed_slice);
+        let plain = read.is_some_and(|hir| states(&hir) <= PLAINLY_SMALL)
+            && !written.contains("(?P<")
+            && !written.contains("(?<");
+        if plain && !keep {
+            return Ok(Pattern { written: written.into(), names: Box::default(), required, compiled: OnceLock::new() });
+        }
         let regex = compile(written)?;
         let names = regex.capture_names().flatten().map(str::to_owned).collect();
         let compiled = if keep { OnceLock::from(Some(regex)) } else { OnceLock::new() };
-        Ok(Pattern { written: written.into(), names, required: required(written).map(Vec::into_boxed_slice), compiled })
+        Ok(Pattern { written: written.into(), names, required, compiled })
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -72,6 +83,30 @@ mod tests {
             assert_eq!(&p.captures("#12").unwrap()["order"], "12");
             assert_eq!(p.names().collect::<Vec<_>>(), ["order"]);
         }
-        assert!(Pattern::new("(", true).is_err());
+        assert!(Pattern::new("(", true).is_err() && Pattern::new("(", false).is_err());
+    }
+
+    /// Whatever is taken without compiling it compiles.
+    #[test]
+    fn what_is_plainly_small_compiles() {
+        let words = ["a", "ß", r"\d", r"\w", r"\b", "[^x]", "(?i:straße)", r"[\u{80}-\u{10FFFF}]", ".", "x?", r"\p{L}"];
+        for a in words {
+            for b in words {
+                for pattern in [
+                    format!("{a}{b}"),
+                    format!("({a}|{b}){{1,9}}"),
+                    format!("(?:{a}{b}){{2,}}"),
+                    format!("(({a}{{3}}){{3}}{b}){{3}}"),
+                ] {
+                    let hir = parse(&pattern).unwrap();
+                    let fits = compile(&pattern).is_ok();
+                    assert!(fits || states(&hir) > PLAINLY_SMALL, "{pattern}: {} states", states(&hir));
+                    assert_eq!(Pattern::new(&pattern, false).is_ok(), fits, "{pattern}");
+                }
+            }
+        }
+        assert!(states(&parse(r"(?i)\border-00001\b").unwrap()) < PLAINLY_SMALL / 10, "as most are");
+        let large = "(?:[a-z]{50}){50}".repeat(20);
+        assert!(Pattern::new(&large, false).is_err() && states(&parse(&large).unwrap()) > PLAINLY_SMALL);
     }
 }

@@ -1,23 +1,21 @@
 //! Rules that can never match, or that an earlier rule always stops. Only what is certain is said: a warning that is
 //! wrong once is not read again.
 
+mod stops;
+
 use super::Rule;
 use super::condition::{Condition, FieldCondition, Order, Test};
 use super::field::{Class, Field};
-use super::pattern::Pattern;
 use crate::pack::{Problem, RulePack};
-use std::collections::BTreeMap;
-
-/// Stopping rules without a value to find them by that later ones are compared with; comparing all with all would be slow
-/// on the largest packs.
-const MAX_COMPARED: usize = 300;
+use stops::Stops;
 
 /// Warnings about the rules of a pack, with both places named.
 pub(crate) fn warnings(pack: &RulePack) -> Vec<Problem> {
     let mut found = Vec::new();
-    let mut stops = Stops::default();
-    for rule in &pack.rules {
-        if let Some(why) = contradiction(&flat(&rule.when)) {
+    let flats: Vec<Vec<&Condition>> = pack.rules.iter().map(|r| flat(&r.when)).collect();
+    let mut stops = Stops::of(&pack.rules, &flats);
+    for (at, (rule, when)) in pack.rules.iter().zip(&flats).enumerate() {
+        if let Some(why) = contradiction(when) {
             found.push(warning(
                 rule,
                 format!("the rule `{}` can never match: {why}", rule.name),
@@ -25,7 +23,7 @@ pub(crate) fn warnings(pack: &RulePack) -> Vec<Problem> {
             ));
             continue;
         }
-        if let Some(first) = stops.shadowing(rule) {
+        if let Some(first) = stops.shadowing(when).and_then(|first| pack.rules.get(first)) {
             let message = format!(
                 "the rule `{}` is never reached: `{}` at {} always stops first",
                 rule.name, first.name, first.at
@@ -33,59 +31,16 @@ pub(crate) fn warnings(pack: &RulePack) -> Vec<Problem> {
             found.push(warning(rule, message, "move it up, or add `continue: true` to the other"));
             continue;
         }
-        if !rule.continues && rule.when.iter().all(stays) {
-            stops.add(rule);
+        if may_stop(rule) {
+            stops.add(at);
         }
     }
     found
 }
 
-/// Rules that end the run, found by a value that whoever is shadowed by them has to ask for as well.
-#[derive(Default)]
-struct Stops<'p> {
-    by_value: BTreeMap<(&'static str, String, &'p str), Vec<&'p Rule>>,
-    other: Vec<&'p Rule>,
-}
-
-impl<'p> Stops<'p> {
-    fn add(&mut self, rule: &'p Rule) {
-        let keys = flat(&rule.when).into_iter().find_map(|c| values(c));
-        match keys {
-            Some((kind, field, values)) => {
-                for value in values {
-                    self.by_value.entry((kind, field.clone(), value)).or_default().push(rule);
-                }
-            }
-            None if self.other.len() < MAX_COMPARED => self.other.push(rule),
-            None => {}
-        }
-    }
-
-    /// The first rule that stops whatever reaches this one.
-    fn shadowing(&self, rule: &'p Rule) -> Option<&'p Rule> {
-        let when = flat(&rule.when);
-        // A condition implies another one of values only if each of its values is among those, so the first is.
-        let known = when.iter().filter_map(|c| {
-            let (kind, field, values) = values(c)?;
-            self.by_value.get(&(kind, field, *values.first()?))
-        });
-        let candidates = self.other.iter().chain(known.flatten());
-        candidates.filter(|s| implies_all(&when, &flat(&s.when))).min_by_key(|s| &s.at).copied()
-    }
-}
-
-/// A condition that only another one of its kind and field implies, with its values.
-fn values(condition: &Condition) -> Option<(&'static str, String, Vec<&str>)> {
-    let Condition::Field(c) = condition else { return None };
-    let (kind, list): (_, Vec<&str>) = match &c.test {
-        Test::Equals(l) => ("is", l.iter().map(String::as_str).collect()),
-        Test::Word(l) => ("word", l.iter().map(String::as_str).collect()),
-        Test::Prefix(l) => ("prefix", l.iter().map(String::as_str).collect()),
-        Test::Suffix(l) => ("suffix", l.iter().map(String::as_str).collect()),
-        Test::Matches(l) => ("matches", l.iter().map(Pattern::as_str).collect()),
-        _ => return None,
-    };
-    Some((kind, c.field.name(), list))
+/// Whether a rule ends the run for whatever meets its conditions, at whichever place it is asked.
+fn may_stop(rule: &Rule) -> bool {
+    !rule.continues && rule.when.iter().all(stays)
 }
 
 /// Conditions that must all hold, those in `all` among them.

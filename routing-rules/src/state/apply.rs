@@ -19,6 +19,7 @@ impl State {
     /// Folds one event.
     pub fn apply(&mut self, event: &Event) {
         let private = event.private.as_ref().map(|(_, p)| p);
+        self.count_trial(&event.public);
         match &event.public {
             Public::Rebased { .. } => self.apply_rebased(&event.public),
             Public::Led { .. }
@@ -28,6 +29,8 @@ impl State {
             | Public::Quarantined { .. }
             | Public::QuarantineReleased { .. }
             | Public::PackInForce { .. }
+            | Public::CanaryBegan { .. }
+            | Public::CanaryEnded { .. }
             | Public::ChannelsInForce { .. }
             | Public::ChannelHealth { .. } => self.apply_router(&event.public),
             Public::SendQueued { .. }
@@ -114,9 +117,8 @@ impl State {
             Public::QuarantineReleased { seq } => {
                 self.quarantine.remove(seq);
             }
-            Public::PackInForce { hash } if self.pack != *hash => {
-                self.previous_pack = Some(std::mem::replace(&mut self.pack, hash.clone())).filter(|p| !p.is_empty());
-            }
+            Public::PackInForce { hash } if self.pack != *hash => self.now_in_force(hash),
+            Public::CanaryBegan { .. } | Public::CanaryEnded { .. } => self.apply_canary(event),
             Public::ChannelsInForce { channels } => {
                 for (name, profile) in channels {
                     self.edit_channel(name, |c| match c {
@@ -157,7 +159,7 @@ impl State {
     }
 
     fn apply_opened(&mut self, event: &Public, private: Option<&(ContactId, Private)>) {
-        let Public::Opened { conv, contact, channel, thread, at, ours } = event else { return };
+        let Public::Opened { conv, contact, channel, thread, at, ours, trial } = event else { return };
         let private = match private {
             Some((_, Private::Opened { thread, address, subject })) => Some(Arc::new(ConvPrivate {
                 thread: thread.as_str().into(),
@@ -203,6 +205,7 @@ impl State {
             auto_day: 0,
             auto_replies: 0,
             lane: vec![],
+            trial: *trial,
             private,
         };
         self.threads.insert(*thread, *conv);

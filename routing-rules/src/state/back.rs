@@ -34,7 +34,7 @@ impl Back {
         for t in [&mut c.resolution_due, &mut c.wait_until] {
             self.maybe(t);
         }
-        if let Some(Clock { due, next, .. }) = &mut c.clock {
+        if let Some(Clock { due, next, .. }) = c.clock.as_mut().filter(|k| k.left().is_none()) {
             self.at(due);
             self.at(next);
         }
@@ -120,6 +120,12 @@ impl State {
             })
             .collect();
         back.maybe(&mut self.assign_at);
+        self.packs.iter_mut().for_each(|(_, since)| back.at(since));
+        if let Some(canary) = &mut self.canary {
+            let canary = Arc::make_mut(canary);
+            back.at(&mut canary.since);
+            canary.ended.iter_mut().for_each(|(at, _)| back.at(at));
+        }
         self.dups.set_back(to);
         for ((spent, identity), n) in std::mem::take(&mut self.budgets) {
             *self.budgets.entry((spent.min(day(to)), identity)).or_insert(0) += n;

@@ -1,6 +1,6 @@
 //! What one event does to one conversation.
 
-use super::{Clock, ConvPrivate, Conversation, MAX_QUOTE, Offer, Parent, Resolution};
+use super::{Clock, ConvPrivate, Conversation, MAX_QUOTE, Offer, Parent, Resolution, STANDS_STILL};
 use crate::event::{ClockKind, OfferEnd, Private, Public, Why};
 use crate::pack::ConvStatus;
 use std::sync::Arc;
@@ -145,10 +145,14 @@ fn fold_place(c: &mut Conversation, event: &Public, now: Timestamp) {
             c.clock = None;
             c.wait_until = Some(*until);
         }
-        Public::Snoozed { until, .. } => {
+        Public::Snoozed { until, left, .. } => {
             c.status = ConvStatus::Snoozed;
             leave_queue(c);
-            c.clock = None;
+            c.clock = c.clock.take().and_then(|clock| match left {
+                Some(left) => Some(Clock { due: Timestamp(*left), next: STANDS_STILL, ..clock }),
+                // What is breached stays so; any other begins anew.
+                None => Some(clock).filter(|k| k.breached),
+            });
             c.wait_until = Some(*until);
         }
         Public::Closed { reopen_until, .. } => {

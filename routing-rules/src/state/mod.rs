@@ -5,6 +5,7 @@
 
 mod apply;
 mod back;
+mod canary;
 mod dups;
 mod fold;
 mod index;
@@ -13,6 +14,7 @@ mod model;
 pub(crate) mod roster;
 mod snapshot;
 
+pub use canary::{Canary, InForce, Tally};
 pub use dups::{Dups, day};
 pub use line::{FAR_BACK, Kept, Pace};
 pub use model::*;
@@ -95,6 +97,10 @@ pub struct State {
     /// The pack in force and the one before.
     pub pack: String,
     pub previous_pack: Option<String>,
+    /// The packs that came in force, the newest last, each with when it did.
+    pub packs: Vec<(String, Timestamp)>,
+    /// The latest trial of a pack, which may be over.
+    pub canary: Option<Arc<Canary>>,
     pub channels: OrdMap<Name, Arc<Channel>>,
     pub conversations: OrdMap<ConvId, Arc<Conversation>>,
     pub contacts: OrdMap<ContactId, Arc<Contact>>,
@@ -146,6 +152,8 @@ impl State {
             rebased: None,
             pack: String::new(),
             previous_pack: None,
+            packs: Vec::new(),
+            canary: None,
             channels: OrdMap::new(),
             conversations: OrdMap::new(),
             contacts: OrdMap::new(),

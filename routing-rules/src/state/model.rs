@@ -24,8 +24,20 @@ pub struct Clock {
     pub due: Timestamp,
     pub warned: bool,
     pub breached: bool,
-    /// When it is looked at next: to warn, at the breach, and regularly after it.
+    /// When it is looked at next: to warn, at the breach, and regularly after it. [`STANDS_STILL`] while the conversation is
+    /// snoozed; `due` is then how much open time is left.
     pub next: Timestamp,
+}
+
+/// Never: see [`Clock::next`].
+pub const STANDS_STILL: Timestamp = Timestamp(i64::MIN);
+
+impl Clock {
+    /// The open time that is left, while the clock stands still.
+    #[must_use]
+    pub fn left(&self) -> Option<i64> {
+        (self.next == STANDS_STILL).then_some(self.due.0)
+    }
 }
 
 /// The clock of a conversation's resolution, beside when it is due.
@@ -129,6 +141,10 @@ pub struct Conversation {
     pub auto_replies: u32,
     /// Unsettled sends in order; the first is the only one that may be in flight.
     pub lane: Vec<MessageId>,
+    /// Which trial of a pack it opened in, and which pack was drawn for it: twice the trial's number, and one more where that is
+    /// the pack that is tried. 0 outside of any.
+    #[serde(default, skip_serializing_if = "crate::event::is_zero")]
+    pub trial: u32,
     #[serde(skip)]
     pub private: Option<Arc<ConvPrivate>>,
 }
@@ -415,6 +431,8 @@ pub struct WaitClass {
     /// With these alike, who comes first has waited longest.
     pub priority: Priority,
     pub ageing: Option<i64>,
+    /// The trial whose pack decides it, if one may: another pack may want other skills in the same queue.
+    pub trial: u32,
 }
 
 impl WaitClass {
@@ -427,6 +445,7 @@ impl WaitClass {
             declined: c.declines().map(|(agent, _)| agent.clone()).collect(),
             priority: c.priority,
             ageing: c.ageing,
+            trial: if c.trial % 2 == 1 { c.trial } else { 0 },
         }
     }
 }

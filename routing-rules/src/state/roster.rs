@@ -1,9 +1,9 @@
 //! Who could take something now, in the order in which each strategy would ask. It follows from the agents' states and the pack
 //! in force, so it is no part of what a state says: whoever decides makes it when it is missing, and edits of agents keep it.
 
-use super::AgentState;
+use super::{AgentState, InForce};
 use crate::event::Presence;
-use crate::pack::{Agent, Name, RulePack, Skills, Strategy, Units};
+use crate::pack::{Agent, Name, Skills, Strategy, Units};
 use imbl::{OrdMap, OrdSet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,6 +24,8 @@ struct Term {
 #[derive(Debug, Default, PartialEq)]
 struct Terms {
     pack: String,
+    /// The pack that is tried beside it: its queues may have other strategies.
+    tried: Option<String>,
     numbers: BTreeMap<Name, u32>,
     agents: Vec<Term>,
     skills: BTreeMap<Name, u32>,
@@ -62,7 +64,8 @@ fn turn(strategy: Strategy, number: u32, a: &AgentState) -> Turn {
     (first, second, number, a.load)
 }
 
-fn terms(pack: &RulePack) -> Terms {
+fn terms(packs: InForce<'_>) -> Terms {
+    let InForce { pack, tried } = packs;
     let named: BTreeSet<&Name> = pack.agents.values().flat_map(|a| a.skills.keys()).collect();
     let skills: BTreeMap<Name, u32> = named.into_iter().cloned().zip(0..).collect();
     let term = |(name, agent): (&Name, &Agent)| Term {
@@ -70,11 +73,13 @@ fn terms(pack: &RulePack) -> Terms {
         capacity: agent.capacity,
         skills: agent.skills.iter().filter_map(|(s, level)| Some((*skills.get(s)?, *level))).collect(),
     };
-    let mut strategies: Vec<Strategy> = pack.queues.values().map(|q| q.strategy).chain([Strategy::default()]).collect();
+    let queues = std::iter::once(pack).chain(tried).flat_map(|p| p.queues.values());
+    let mut strategies: Vec<Strategy> = queues.map(|q| q.strategy).chain([Strategy::default()]).collect();
     strategies.sort_unstable();
     strategies.dedup();
     Terms {
         pack: pack.hash.clone(),
+        tried: tried.map(|p| p.hash.clone()),
         numbers: pack.agents.keys().cloned().zip(0..).collect(),
         agents: pack.agents.iter().map(term).collect(),
         skills,
@@ -83,16 +88,17 @@ fn terms(pack: &RulePack) -> Terms {
 }
 
 impl Roster {
-    pub(crate) fn of(pack: &RulePack, agents: &OrdMap<Name, Arc<AgentState>>) -> Roster {
-        let mut roster = Roster { terms: Arc::new(terms(pack)), free: OrdMap::new() };
+    /// Whoever is free of the agents of the pack in force.
+    pub(crate) fn of(packs: InForce<'_>, agents: &OrdMap<Name, Arc<AgentState>>) -> Roster {
+        let mut roster = Roster { terms: Arc::new(terms(packs)), free: OrdMap::new() };
         for (name, a) in agents {
             roster.enter(name, a);
         }
         roster
     }
 
-    pub(crate) fn is_of(&self, pack: &RulePack) -> bool {
-        self.terms.pack == pack.hash
+    pub(crate) fn is_of(&self, packs: InForce<'_>) -> bool {
+        self.terms.pack == packs.pack.hash && self.terms.tried.as_deref() == packs.tried.map(|p| p.hash.as_str())
     }
 
     /// Whether another one says the same, unlike `==`.

@@ -1,8 +1,8 @@
 //! The state as bytes: a public part, and per contact what came from that person, which the daemon seals.
 
 use super::{
-    AgentState, Channel, Contact, ContactPrivate, ConvPrivate, Conversation, Cursor, Dups, HeldReceipt, Join, Pace,
-    Rebase, SendPrivate, SendState, Settled, State,
+    AgentState, Canary, Channel, Contact, ContactPrivate, ConvPrivate, Conversation, Cursor, Dups, HeldReceipt, Join,
+    Pace, Rebase, SendPrivate, SendState, Settled, State,
 };
 use crate::event::KeyHash;
 use crate::ids::{ContactId, ConvId, MessageId, Salt};
@@ -51,6 +51,10 @@ struct Head {
     rebased: Option<Rebase>,
     pack: String,
     previous_pack: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    packs: Vec<(String, Timestamp)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    canary: Option<Arc<Canary>>,
     #[serde(default)]
     assign_at: Option<Timestamp>,
 }
@@ -114,6 +118,8 @@ impl State {
             rebased: self.rebased,
             pack: self.pack.clone(),
             previous_pack: self.previous_pack.clone(),
+            packs: self.packs.clone(),
+            canary: self.canary.clone(),
             assign_at: self.assign_at,
         })))?;
         self.channels.iter().try_for_each(|(n, c)| put(Record::Channel(n.into(), Cow::Borrowed(c))))?;
@@ -237,6 +243,7 @@ impl State {
                 self.rebased = h.rebased;
                 self.pack = h.pack;
                 self.previous_pack = h.previous_pack;
+                (self.packs, self.canary) = (h.packs, h.canary);
                 self.assign_at = h.assign_at;
             }
             Record::Channel(name, c) => drop(self.channels.insert(name.into_owned(), Arc::new(c.into_owned()))),

@@ -115,6 +115,61 @@ default: { queue: q }
     assert_eq!((c.kind, c.due), (ClockKind::NextResponse, life.now.plus(HOUR)));
 }
 
+/// Laying a conversation aside is no answer: what was left to answer in is left when it comes back.
+#[test]
+fn a_snooze_stops_the_clock_of_the_response_and_gives_it_no_more_time() {
+    let pack = "
+zone: UTC
+queues: { q: { sla: { first_response: 40m, warn: 50%, on_breach: { priority: urgent } }, hours: day }, other: { sla: { first_response: 5m } } }
+hours: { day: { week: { mon-sun: \"08:00-18:00\" } } }
+agents: { ann: {} }
+default: { queue: q }
+";
+    let mut life = life(pack, "2027-02-01T10:00:00Z");
+    life.writes("who", "1");
+    let start = conv(&life, "who").opened_at;
+    let snooze = |life: &mut Life, until: Timestamp| {
+        let conversation = life.conversation_of("who");
+        acts(life, Action::Snooze { conversation, until });
+        assert!(life.state.next_timer().is_some_and(|at| at <= until), "it comes back then");
+    };
+    assert_eq!(until(&mut life, start.plus(10 * MINUTE)), vec![]);
+    snooze(&mut life, start.plus(2 * HOUR));
+    assert_eq!(conv(&life, "who").clock.as_ref().and_then(|k| k.left()).map(|ms| (ms + 59_999) / MINUTE), Some(30));
+    // Again, while it is aside: nothing is gained.
+    snooze(&mut life, start.plus(3 * HOUR));
+    assert_eq!(until(&mut life, start.plus(3 * HOUR)), vec![]);
+    let told = until(&mut life, start.plus(3 * HOUR + 12 * MINUTE));
+    assert_eq!(told.iter().map(|(_, what)| what.as_str()).collect::<Vec<_>>(), ["warned FirstResponse"]);
+    // It warns once, and closed hours do not count, as ever.
+    snooze(&mut life, at("2027-02-01T17:55:00Z"));
+    let told = until(&mut life, at("2027-02-02T08:30:00Z"));
+    let breached = told.first().expect("a breach");
+    assert_eq!((told.len(), breached.1.as_str()), (1, "breached FirstResponse"), "{told:?}");
+    assert!((at("2027-02-02T08:12:00Z")..at("2027-02-02T08:14:00Z")).contains(&breached.0), "{told:?}");
+    // What is breached is breached: no second time.
+    let back = life.now.plus(HOUR);
+    snooze(&mut life, back);
+    let later = life.now.plus(3 * DAY);
+    assert_eq!(until(&mut life, later), vec![]);
+    assert!(conv(&life, "who").clock.as_ref().is_some_and(|k| k.breached));
+    // A customer who writes meanwhile finds the rest of the clock, and a queue that promises more has its way.
+    life.now = at("2027-02-10T09:00:00Z");
+    life.writes("else", "2");
+    let conversation = life.conversation_of("else");
+    let aside = life.now.plus(4 * HOUR);
+    acts(&mut life, Action::Snooze { conversation: conversation.clone(), until: aside });
+    life.passes(HOUR);
+    life.writes("else", "3");
+    let due = conv(&life, "else").clock.as_ref().expect("a clock").due.since(life.now);
+    assert!((39 * MINUTE..40 * MINUTE).contains(&due), "{due}");
+    let aside = life.now.plus(4 * HOUR);
+    acts(&mut life, Action::Snooze { conversation: conversation.clone(), until: aside });
+    acts(&mut life, Action::Transfer { conversation, to: Destination::Queue("other".into()) });
+    let due = conv(&life, "else").clock.as_ref().expect("a clock").due;
+    assert_eq!(due, life.now.plus(5 * MINUTE));
+}
+
 #[test]
 fn a_queue_knows_how_many_first_responses_of_the_day_came_in_time() {
     let pack = "zone: UTC\nqueues: { q: { sla: { first_response: 10m } }, other: {} }\nagents: { ann: {} }\ndefault: { queue: q }\n";

@@ -9,6 +9,7 @@ use switchboard_routing_rules::event::{DeadReason, Event, Public, Reply};
 use switchboard_routing_rules::ids::Salt;
 use switchboard_routing_rules::invariants::check_invariants;
 use switchboard_routing_rules::pack::{ConvStatus, Environment, RulePack};
+use switchboard_routing_rules::state::InForce;
 use switchboard_routing_rules::{Input, State, decide};
 
 pub const CHANNEL: &str = "support-sms";
@@ -19,6 +20,10 @@ pub const START: i64 = 1_800_000_000_000;
 pub struct Life {
     pub state: State,
     pub pack: RulePack,
+    /// The pack that is tried.
+    pub tried: Option<RulePack>,
+    /// The pack that the next command names.
+    pub candidate: Option<RulePack>,
     pub seq: u64,
     pub now: Timestamp,
 }
@@ -40,7 +45,7 @@ impl Life {
         let now = Timestamp(START);
         let state = State::new(Salt([7; 16]));
         let state = decide(state, &Input::Lead { now, incarnation: 1, channels: &channels }, &pack).after;
-        Life { state, pack, seq: 0, now }
+        Life { state, pack, tried: None, candidate: None, seq: 0, now }
     }
 
     /// A router begins to lead whose configuration has no channel any more.
@@ -52,11 +57,29 @@ impl Life {
     pub fn hears(&mut self, inbound: &Inbound) -> Vec<Event> {
         self.seq += 1;
         self.now = self.now.plus(1000);
-        let input = Input::Record { seq: self.seq, stored_at: self.now, inbound, candidate: None };
-        let decision = decide(self.state.clone(), &input, &self.pack);
+        let candidate = self.candidate.take();
+        let input = Input::Record { seq: self.seq, stored_at: self.now, inbound, candidate: candidate.as_ref() };
+        let decision = decide(self.state.clone(), &input, self.packs());
         self.state = decision.after;
-        assert_eq!(check_invariants(&self.state, &self.pack), vec![], "after {inbound:?}");
+        for pack in candidate.into_iter().chain(self.tried.take()) {
+            if pack.hash() == self.state.pack {
+                self.pack = pack;
+            } else if self.state.trying().is_some_and(|c| c.pack == pack.hash()) {
+                self.tried = Some(pack);
+            }
+        }
+        assert_eq!(check_invariants(&self.state, self.packs()), vec![], "after {inbound:?}");
         decision.events
+    }
+
+    pub fn packs(&self) -> InForce<'_> {
+        InForce { pack: &self.pack, tried: self.tried.as_ref() }
+    }
+
+    /// Another router of the same workspace.
+    pub fn again(&self) -> Life {
+        let (state, pack, tried) = (self.state.clone(), self.pack.clone(), self.tried.clone());
+        Life { state, pack, tried, candidate: None, seq: self.seq, now: self.now }
     }
 
     pub fn customer(&mut self, key: &str) {
@@ -167,9 +190,9 @@ impl Life {
 
     pub fn passes(&mut self, ms: i64) -> Vec<Event> {
         self.now = self.now.plus(ms);
-        let decision = decide(self.state.clone(), &Input::Timers { now: self.now }, &self.pack);
+        let decision = decide(self.state.clone(), &Input::Timers { now: self.now }, self.packs());
         self.state = decision.after;
-        assert_eq!(check_invariants(&self.state, &self.pack), vec![], "after {ms} ms");
+        assert_eq!(check_invariants(&self.state, self.packs()), vec![], "after {ms} ms");
         decision.events
     }
 

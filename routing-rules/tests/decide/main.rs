@@ -6,6 +6,7 @@ mod clocks;
 mod commands;
 mod life;
 mod older;
+mod packs;
 mod queues;
 mod settling;
 mod time;

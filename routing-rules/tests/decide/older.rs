@@ -7,8 +7,11 @@ use switchboard_envelope::{Action, ChannelProfile};
 use switchboard_routing_rules::State;
 
 /// What came to be kept later, by the record in which it stands.
-const LATER: [(&str, &[&str]); 3] =
-    [("Head", &["assign_at"]), ("Conversation", &["resolution", "answered"]), ("Agent", &["idle_since", "wrap_until"])];
+const LATER: [(&str, &[&str]); 3] = [
+    ("Head", &["assign_at", "packs", "canary"]),
+    ("Conversation", &["resolution", "answered"]),
+    ("Agent", &["idle_since", "wrap_until"]),
+];
 
 /// Anything that a record may hold.
 #[derive(Debug, PartialEq)]

@@ -57,7 +57,7 @@ async fn conversations_of_one_thread_make_one_transcript() {
         else {
             unreachable!()
         };
-        Event { public: Public::Opened { conv, contact, channel, thread: thread(1), at, ours }, private }
+        Event { public: Public::Opened { conv, contact, channel, thread: thread(1), at, ours, trial: 0 }, private }
     };
     let frames: Vec<(Seq, Vec<Event>)> = (1..=30)
         .map(|n: u32| {

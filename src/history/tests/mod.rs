@@ -67,6 +67,7 @@ pub(crate) fn opened(n: u32, channel: &str) -> Event {
             thread: thread(n),
             at: t(0),
             ours: false,
+            trial: 0,
         },
         n,
         Private::Opened { thread: address.value.clone(), address, subject: None },

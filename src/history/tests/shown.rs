@@ -38,7 +38,7 @@ fn no_clock_runs_while_the_customer_has_the_turn() {
     let after = |public: Public| one(&[(1, [begin.clone(), vec![public.into()]].concat())]).clock;
     assert!(one(&[(1, begin.clone())]).clock.is_some());
     assert_eq!(after(Public::Pending { conv: conv(1), until: t(5000) }), None);
-    assert_eq!(after(Public::Snoozed { conv: conv(1), until: t(5000) }), None);
+    assert_eq!(after(Public::Snoozed { conv: conv(1), until: t(5000), left: None }), None);
 }
 
 #[test]

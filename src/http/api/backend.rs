@@ -10,6 +10,7 @@ use switchboard_envelope::{Address, BlobRef, Command, Content, Timestamp};
 use switchboard_routing_rules::event::{Event, KeyHash, Presence, Reply};
 use switchboard_routing_rules::ids::ConvId;
 use switchboard_routing_rules::pack::{Name, RulePack, Units};
+use switchboard_routing_rules::state::Canary;
 use switchboard_routing_rules::waiting::Waiting;
 use tokio::sync::broadcast;
 
@@ -85,7 +86,7 @@ pub struct ChannelView {
 }
 
 /// The live numbers that history does not hold, as of one frame.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct StateView {
     pub seq: Seq,
     pub now: Timestamp,
@@ -95,6 +96,10 @@ pub struct StateView {
     pub queues: BTreeMap<Name, QueueView>,
     pub agents: BTreeMap<Name, AgentView>,
     pub channels: BTreeMap<Name, ChannelView>,
+    /// The packs that came in force, the newest last, each with when it did.
+    pub packs: Vec<(String, Timestamp)>,
+    /// The latest trial of a pack.
+    pub canary: Option<Arc<Canary>>,
 }
 
 /// The daemon behind the API.
@@ -123,6 +128,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Reads the pack on disk, validates it, runs its tests unless it is forced, and stores it durably; the answer is its hash.
     /// It is not in force yet.
     async fn reload_pack(&self, force: bool) -> Result<String, ReloadError>;
+
+    /// The same with a pack that is given as (path, text).
+    async fn stage_pack(&self, files: Vec<(String, Vec<u8>)>, force: bool) -> Result<String, ReloadError>;
 
     /// The hash of the pack on disk; `None` when it cannot be used.
     async fn pack_on_disk(&self) -> Option<String> {

@@ -279,7 +279,7 @@ impl Touched {
                 *entry = (at, entry.1.max(*up_to));
             }
             P::Quarantined { .. } | P::QuarantineReleased { .. } => self.held = Some(at),
-            P::PackInForce { .. } => self.rules = Some(at),
+            P::PackInForce { .. } | P::CanaryBegan { .. } | P::CanaryEnded { .. } => self.rules = Some(at),
             P::PresenceChanged { agent, .. } => {
                 self.agents.insert(agent.clone(), at);
             }

@@ -180,6 +180,36 @@ impl Fields {
         out
     }
 
+    /// A share in percent, also as text: `10` or `"10%"`.
+    pub fn percent(&mut self, key: &str) -> u8 {
+        let percent = match self.take(key) {
+            Some(Value::Number(n)) => n.as_u64(),
+            Some(Value::String(s)) => s.trim().trim_end_matches('%').trim_end().parse().ok(),
+            _ => None,
+        };
+        let percent = percent.and_then(|n| u8::try_from(n).ok()).filter(|n| (1..=100).contains(n));
+        if percent.is_none() {
+            self.fault(key, "must be a share of 1 to 100 percent, such as 10");
+        }
+        percent.unwrap_or_default()
+    }
+
+    /// Texts of any length by their paths.
+    pub fn documents(&mut self, key: &str) -> Option<Vec<(String, Vec<u8>)>> {
+        let Value::Object(map) = self.take(key)? else {
+            self.fault(key, "must be an object of texts by their paths");
+            return None;
+        };
+        let mut out = Vec::with_capacity(map.len());
+        for (path, v) in map {
+            match v {
+                Value::String(text) if !path.is_empty() && path.len() <= SHORT => out.push((path, text.into_bytes())),
+                _ => self.fault(&format!("{key}\u{1}{path}"), "must be a text under a short path"),
+            }
+        }
+        Some(out)
+    }
+
     /// An inner object.
     pub fn object(&mut self, key: &str) -> Option<Fields> {
         match self.take(key)? {

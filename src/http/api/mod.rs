@@ -3,6 +3,7 @@
 mod attachments;
 mod auth;
 mod backend;
+mod canary;
 mod commands;
 mod contacts;
 mod conversations;

@@ -4,7 +4,7 @@ use super::backend::ReloadError;
 use super::commands::Given;
 use super::input::Params;
 use super::table::Posted;
-use super::{ApiState, views};
+use super::{ApiState, canary, views};
 use crate::http::problem::{Fault, Problem};
 use axum::Json;
 use axum::extract::State;
@@ -12,7 +12,7 @@ use axum::response::Response;
 use http::Uri;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use switchboard_envelope::Action;
+use switchboard_envelope::{Action, Timestamp};
 
 pub(super) async fn show(State(state): State<ApiState>, uri: Uri) -> Result<Json<Value>, Problem> {
     Params::of(&uri).finish()?;
@@ -36,9 +36,14 @@ pub(super) async fn show(State(state): State<ApiState>, uri: Uri) -> Result<Json
     let replies: BTreeMap<&str, String> = pack.iter().flat_map(|p| p.reply_drafts()).collect();
     let queues: Vec<&String> = pack.iter().flat_map(|p| p.queues().keys()).collect();
     Ok(Json(json!({
-        "hash": now.pack, "on_disk": state.backend().pack_on_disk().await, "loaded_at": since, "warnings": now.pack_warnings, "rules": rules, "queues": queues, "agents": agents,
+        "hash": now.pack, "history": history_of(&now.packs), "canary": now.canary.as_deref().map(canary::trial), "on_disk": state.backend().pack_on_disk().await, "loaded_at": since, "warnings": now.pack_warnings, "rules": rules, "queues": queues, "agents": agents,
         "replies": replies,
     })))
+}
+
+/// The packs that were in force, the newest first.
+fn history_of(packs: &[(String, Timestamp)]) -> Vec<Value> {
+    packs.iter().rev().map(|(hash, since)| json!({ "hash": hash, "since": since })).collect()
 }
 
 /// Puts the pack on disk in force. A bad one is refused with everything that is wrong, and the running one stays.
@@ -51,22 +56,25 @@ pub(super) async fn reload(State(state): State<ApiState>, mut posted: Posted) ->
     if let Some(given) = before {
         return Ok(reloaded(given).into_response());
     }
-    let hash = match state.backend().reload_pack(force).await {
-        Ok(hash) => hash,
-        Err(ReloadError::Log(error)) => return Err(error.into()),
-        Err(ReloadError::Tests(failing)) => {
-            let errors = failing.into_iter().map(|detail| Fault { pointer: String::new(), detail }).collect();
-            let detail = "tests of the pack on disk fail, and the one in force stays; add `\"force\": true` to put it in force \
-                          all the same";
-            return Err(Problem { code: "pack_tests".into(), detail: detail.into(), ..Problem::invalid(errors) });
-        }
-        Err(ReloadError::Pack(problems)) => {
-            let errors = problems.into_iter().map(|detail| Fault { pointer: String::new(), detail }).collect();
-            let detail = "the pack on disk has errors; the one in force stays";
-            return Err(Problem { code: "bad_pack".into(), detail: detail.into(), ..Problem::invalid(errors) });
-        }
-    };
+    let hash = state.backend().reload_pack(force).await.map_err(refused)?;
     Ok(reloaded(state.command(once, actor, Action::ReloadPack { hash }).await?).into_response())
+}
+
+/// Why a pack was not taken: nothing has changed.
+pub(super) fn refused(error: ReloadError) -> Problem {
+    let faults = |all: Vec<String>| all.into_iter().map(|detail| Fault { pointer: String::new(), detail }).collect();
+    match error {
+        ReloadError::Log(error) => error.into(),
+        ReloadError::Tests(failing) => {
+            let detail =
+                "tests of the pack fail, and what is in force stays; add `\"force\": true` to take it all the same";
+            Problem { code: "pack_tests".into(), detail: detail.into(), ..Problem::invalid(faults(failing)) }
+        }
+        ReloadError::Pack(problems) => {
+            let detail = "the pack has errors; what is in force stays";
+            Problem { code: "bad_pack".into(), detail: detail.into(), ..Problem::invalid(faults(problems)) }
+        }
+    }
 }
 
 /// The command's answer as this path gives it, also when it is given again.
@@ -78,9 +86,4 @@ fn reloaded(mut given: Given) -> Given {
         map.insert("hash".into(), hash);
     }
     given
-}
-
-/// Puts the pack that was in force before in force again.
-pub(super) async fn rollback(State(state): State<ApiState>, posted: Posted) -> Result<Response, Problem> {
-    posted.act(&state, Action::RollbackPack).await
 }

@@ -2,7 +2,7 @@
 
 use super::auth::Caller;
 use super::{
-    ApiState, attachments, commands, contacts, conversations, decisions, events, explain, held, numbers, rules,
+    ApiState, attachments, canary, commands, contacts, conversations, decisions, events, explain, held, numbers, rules,
 };
 use crate::http::problem::Problem;
 use axum::Router;
@@ -86,7 +86,11 @@ table! {
     post "/channels/{id}/resume" Supervisor numbers::resume;
     get "/rules" Read rules::show;
     post "/rules/reload" Admin rules::reload;
-    post "/rules/rollback" Admin rules::rollback;
+    post "/rules/rollback" Admin canary::rollback;
+    get "/rules/canary" Read canary::show;
+    post "/rules/canary" Admin canary::begin;
+    delete "/rules/canary" Admin canary::stop;
+    post "/rules/canary/promote" Admin canary::promote;
     get "/dead-letters" Read held::dead_letters;
     post "/dead-letters/{id}/resend" Agent held::resend;
     delete "/dead-letters/{id}" Agent held::give_up;

@@ -59,7 +59,7 @@ impl Bits {
         self.0.iter().zip(&other.0).any(|(a, b)| a & b != 0)
     }
 
-    fn has(&self, at: usize) -> bool {
+    pub(crate) fn has(&self, at: usize) -> bool {
         self.0.get(at / WORD).is_some_and(|w| w >> (at % WORD) & 1 == 1)
     }
 

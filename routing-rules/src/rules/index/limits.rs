@@ -4,7 +4,7 @@ use super::required::fold_for_search;
 use crate::pack::Name;
 use crate::rules::condition::{Condition, FieldCondition, Order, Test};
 use crate::rules::field::Field;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A list that is longer is not looked up: it says too little.
 const MAX_ATOMS: usize = 4_000;
@@ -14,8 +14,8 @@ const MAX_ATOMS: usize = 4_000;
 pub(super) enum Key {
     /// A field with a fixed name, by its place in the table of fields.
     Value(usize),
-    /// Attributes and facts of adapters, by name.
-    Named(Own),
+    /// Attributes and facts of adapters: of one name, or of all that are not looked up by themselves.
+    Named(Own, Option<String>),
     /// Numbers and times, by the field's name.
     Number(String),
     /// Texts within the message's text and subject.
@@ -49,13 +49,16 @@ pub(super) enum Atom {
     Hours(Name, bool),
 }
 
+/// Names that are looked up each by itself.
+pub(super) type Popular = BTreeSet<(Own, String)>;
+
 /// What has to be there, one of the atoms for each key.
 pub(super) type Limits = BTreeMap<Key, Vec<Atom>>;
 
 /// The limits of conditions that must all hold.
-pub(super) fn limits(when: &[Condition]) -> Limits {
+pub(super) fn limits(when: &[Condition], popular: &Popular) -> Limits {
     let mut all = Limits::new();
-    for (key, atoms) in when.iter().flat_map(condition) {
+    for (key, atoms) in when.iter().flat_map(|c| condition(c, popular)) {
         let joined = match all.remove(&key) {
             Some(before) => both(before, atoms),
             None => atoms,
@@ -66,15 +69,15 @@ pub(super) fn limits(when: &[Condition]) -> Limits {
     all
 }
 
-fn condition(condition: &Condition) -> Limits {
+fn condition(condition: &Condition, popular: &Popular) -> Limits {
     match condition {
-        Condition::Field(c) => of_field(c).into_iter().collect(),
+        Condition::Field(c) => of_field(c, popular).into_iter().collect(),
         Condition::All(lists) => {
             let joined: Vec<Condition> = lists.iter().flatten().cloned().collect();
-            limits(&joined)
+            limits(&joined, popular)
         }
         Condition::Any(lists) => {
-            let mut branches = lists.iter().map(|l| limits(l));
+            let mut branches = lists.iter().map(|l| limits(l, popular));
             let Some(mut common) = branches.next() else { return Limits::new() };
             for branch in branches {
                 common.retain(|key, _| branch.contains_key(key));
@@ -112,11 +115,11 @@ fn says(list: &[Atom]) -> (usize, bool, usize) {
     (shortest, valued, usize::MAX - list.len())
 }
 
-fn of_field(c: &FieldCondition) -> Option<(Key, Vec<Atom>)> {
+fn of_field(c: &FieldCondition, popular: &Popular) -> Option<(Key, Vec<Atom>)> {
     match &c.test {
-        Test::Equals(list) => Some(values(&c.field, list)),
+        Test::Equals(list) => Some(values(&c.field, list, popular)),
         // Each has to be there, so the first has to.
-        Test::All(list) => Some(values(&c.field, list.get(..1)?)),
+        Test::All(list) => Some(values(&c.field, list.get(..1)?, popular)),
         Test::Contains(l) | Test::Word(l) | Test::Prefix(l) | Test::Suffix(l) => {
             texts(&c.field, l.iter().map(|t| fold_for_search(t)).collect())
         }
@@ -127,7 +130,7 @@ fn of_field(c: &FieldCondition) -> Option<(Key, Vec<Atom>)> {
         }
         Test::Exists(true) => {
             let (own, name) = named(&c.field)?;
-            Some((Key::Named(own), vec![Atom::Named(name, None)]))
+            Some((key_of(own, &name, popular), vec![Atom::Named(name, None)]))
         }
         Test::NumberIs(list) => number(&c.field, list.iter().map(|n| Atom::Range(*n, *n)).collect()),
         Test::Compare(order, n) => {
@@ -157,7 +160,7 @@ fn number(field: &Field, ranges: Vec<Atom>) -> Option<(Key, Vec<Atom>)> {
     Some((Key::Number(field.name()), ranges))
 }
 
-fn named(field: &Field) -> Option<(Own, String)> {
+pub(super) fn named(field: &Field) -> Option<(Own, String)> {
     match field {
         Field::Meta(n) => Some((Own::Meta, n.clone())),
         Field::Attribute(n) => Some((Own::Conversation, n.clone())),
@@ -166,9 +169,14 @@ fn named(field: &Field) -> Option<(Own, String)> {
     }
 }
 
-fn values(field: &Field, list: &[String]) -> (Key, Vec<Atom>) {
+fn key_of(own: Own, name: &str, popular: &Popular) -> Key {
+    Key::Named(own, popular.contains(&(own, name.to_owned())).then(|| name.to_owned()))
+}
+
+fn values(field: &Field, list: &[String], popular: &Popular) -> (Key, Vec<Atom>) {
     if let Some((own, name)) = named(field) {
-        return (Key::Named(own), list.iter().map(|v| Atom::Named(name.clone(), Some(v.clone()))).collect());
+        let key = key_of(own, &name, popular);
+        return (key, list.iter().map(|v| Atom::Named(name.clone(), Some(v.clone()))).collect());
     }
     let place = field.place();
     let key = if *field == Field::Language { Key::Dear(place) } else { Key::Value(place) };

@@ -9,7 +9,7 @@ mod bits;
 mod limits;
 mod required;
 
-pub(crate) use required::required;
+pub(crate) use required::{parse, required, states};
 
 use super::Rule;
 use super::field::{FIELDS, Field};
@@ -17,7 +17,7 @@ use super::fold::fold;
 use super::seen::Seen;
 use crate::pack::{Name, RunOutcome, SetTarget};
 use aho_corasick::AhoCorasick;
-use bits::{Bits, Posting};
+pub(crate) use bits::{Bits, Posting};
 use limits::{Atom, Key, Own, limits};
 use required::fold_for_search;
 use std::borrow::Cow;
@@ -25,6 +25,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Fields with numbers of the operator's or an adapter's own that are looked up.
 const MAX_NUMBERS: usize = 24;
+/// Names of the operator's or an adapter's own that are looked up each by itself, and the questions that this takes.
+const MAX_NAMES: usize = 16;
+const POPULAR: usize = 32;
 /// Parts into which the numbers of one field are cut.
 const MAX_SLOTS: usize = 128;
 
@@ -105,15 +108,32 @@ impl<'a> Set<'a> {
     }
 }
 
+/// Names for which so many rules ask that each is looked up by itself; a rule that asks for several of the others is found by one.
+fn popular(rules: &[Rule]) -> BTreeSet<(Own, String)> {
+    let mut asked: BTreeMap<(Own, String), usize> = BTreeMap::new();
+    for rule in rules {
+        rule.when.iter().for_each(|c| {
+            c.visit(&mut |c| {
+                if let Some(name) = limits::named(&c.field) {
+                    *asked.entry(name).or_default() += 1;
+                }
+            })
+        });
+    }
+    let mut most: Vec<((Own, String), usize)> = asked.into_iter().filter(|(_, n)| *n >= POPULAR).collect();
+    most.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    most.into_iter().take(MAX_NAMES).map(|(name, _)| name).collect()
+}
+
 /// The rules that ask for something of one key, with what they ask for.
 type Asked = Vec<(u32, Vec<Atom>)>;
 
 impl RuleIndex {
     pub(crate) fn new(rules: &[Rule]) -> RuleIndex {
-        let set = Set::of(rules);
+        let (set, popular) = (Set::of(rules), popular(rules));
         let mut asked: BTreeMap<Key, Asked> = BTreeMap::new();
         for (position, rule) in (0_u32..).zip(rules) {
-            for (key, atoms) in limits(&rule.when) {
+            for (key, atoms) in limits(&rule.when, &popular) {
                 asked.entry(key).or_default().push((position, atoms));
             }
         }
@@ -305,11 +325,12 @@ fn group(key: Key, asked: Asked, count: usize, set: &Set<'_>) -> Option<Group> {
             let grows = set.has(&field);
             (Of::Value(field, values), grows)
         }
-        Key::Named(own) => {
+        Key::Named(own, name) => {
+            let sets = |names: &BTreeSet<&str>| name.as_deref().map_or(!names.is_empty(), |n| names.contains(n));
             let grows = match own {
                 Own::Meta => false,
-                Own::Conversation => !set.conversation.is_empty(),
-                Own::Contact => !set.contact.is_empty(),
+                Own::Conversation => sets(&set.conversation),
+                Own::Contact => sets(&set.contact),
             };
             (Of::Named(own, names(&asked, count)), grows)
         }

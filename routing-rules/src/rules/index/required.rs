@@ -8,6 +8,8 @@ use regex_syntax::hir::{Class, Hir, HirKind};
 const MAX_ALTERNATIVES: usize = 32;
 /// Alternatives that one pattern may need in the end.
 const MAX_NEEDED: usize = 256;
+/// States for a range of letters beyond ASCII, at most.
+const SEQUENCES: usize = 40;
 /// Longer needs tell no more.
 const LONG: usize = 12;
 
@@ -17,10 +19,33 @@ pub(super) fn fold_for_search(s: &str) -> String {
     if folded.contains('ſ') { folded.replace('ſ', "s") } else { folded.into_owned() }
 }
 
+/// A pattern as it is written, read.
+pub(crate) fn parse(pattern: &str) -> Option<Hir> {
+    ParserBuilder::new().nest_limit(50).build().parse(pattern).ok()
+}
+
 /// What a pattern needs, folded for the search; `None` when it may match without any certain text.
-pub(crate) fn required(pattern: &str) -> Option<Vec<String>> {
-    let hir = ParserBuilder::new().nest_limit(50).build().parse(pattern).ok()?;
-    needs(&hir).best()
+pub(crate) fn required(pattern: &Hir) -> Option<Vec<String>> {
+    needs(pattern).best()
+}
+
+/// The states that a pattern takes once it is compiled, and rather too many: a letter beyond ASCII is several bytes, and a range of
+/// them several sequences of bytes.
+pub(crate) fn states(hir: &Hir) -> usize {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => 1,
+        HirKind::Literal(l) => l.0.len(),
+        HirKind::Class(Class::Bytes(class)) => class.ranges().len(),
+        HirKind::Class(Class::Unicode(class)) => {
+            class.ranges().iter().map(|r| if r.end().is_ascii() { 1 } else { SEQUENCES }).sum()
+        }
+        HirKind::Capture(c) => states(&c.sub).saturating_add(2),
+        HirKind::Repetition(r) => {
+            let most = r.max.unwrap_or_else(|| r.min.saturating_add(1)).max(1);
+            states(&r.sub).saturating_add(2).saturating_mul(most as usize)
+        }
+        HirKind::Concat(all) | HirKind::Alternation(all) => all.iter().map(states).fold(1, usize::saturating_add),
+    }
 }
 
 /// What is known of the texts that a part of a pattern matches.
@@ -170,7 +195,7 @@ mod tests {
     use super::*;
 
     fn list(pattern: &str) -> Vec<String> {
-        required(pattern).unwrap_or_default()
+        required(&parse(pattern).unwrap()).unwrap_or_default()
     }
 
     #[test]

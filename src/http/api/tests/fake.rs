@@ -18,11 +18,12 @@ use switchboard_envelope::{Address, BlobRef, Command, Scope, Timestamp};
 use switchboard_routing_rules::event::{Event, KeyHash, Public, Reply};
 use switchboard_routing_rules::ids::ConvId;
 use switchboard_routing_rules::pack::{Environment, QUICKSTART, RulePack};
+use switchboard_routing_rules::state::Canary;
 use switchboard_routing_rules::waiting::Waiting;
 use tokio::sync::watch;
 use tower_service::Service;
 
-pub const NOW: Timestamp = Timestamp(1_763_000_100_000);
+pub(super) const NOW: Timestamp = Timestamp(1_763_000_100_000);
 
 pub struct FakeRouter {
     pub frames: Arc<Frames>,
@@ -38,6 +39,7 @@ pub struct FakeRouter {
     pub retried: Mutex<Retried>,
     pub first: Mutex<Seq>,
     pub waiting: Mutex<Option<Waiting>>,
+    pub canary: Mutex<Option<Arc<Canary>>>,
     next: Mutex<Seq>,
 }
 
@@ -103,6 +105,8 @@ impl Backend for FakeRouter {
                 AgentView { load: 150, conversations: 1, ..AgentView::default() },
             )]),
             channels: BTreeMap::from([("sms".to_owned(), up), ("site".to_owned(), paused)]),
+            packs: vec![("pack0".to_owned(), NOW.plus(-9000)), ("pack1".to_owned(), NOW.plus(-5000))],
+            canary: self.canary.lock().unwrap().clone(),
         })
     }
     async fn pack(&self, hash: &str) -> Result<Option<Arc<RulePack>>, LogError> {
@@ -112,6 +116,12 @@ impl Backend for FakeRouter {
         match self.reload.lock().unwrap().clone() {
             Err(ReloadError::Tests(_)) if force => Ok("pack2".into()),
             found => found,
+        }
+    }
+    async fn stage_pack(&self, files: Vec<(String, Vec<u8>)>, _force: bool) -> Result<String, ReloadError> {
+        match RulePack::load(&files, &Environment::default()) {
+            Ok(loaded) => Ok(loaded.pack.hash().to_owned()),
+            Err(problems) => Err(ReloadError::Pack(problems.iter().map(ToString::to_string).collect())),
         }
     }
     async fn pack_on_disk(&self) -> Option<String> {
@@ -192,6 +202,7 @@ pub async fn fake() -> Fake {
         retried: Mutex::new(Retried::StillHeld("no from".into())),
         first: Mutex::new(1),
         waiting: Mutex::new(None),
+        canary: Mutex::default(),
         next: Mutex::new(100),
     });
     let (stop, stopped) = watch::channel(false);

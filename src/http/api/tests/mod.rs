@@ -1,3 +1,4 @@
+mod canary;
 mod fake;
 mod lists;
 mod refusals;

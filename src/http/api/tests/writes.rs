@@ -187,7 +187,11 @@ async fn each_request_becomes_its_command() {
         ("POST", "/channels/sms/pause", json!({}), Action::PauseChannel { target: "sms".into() }),
         ("POST", "/channels/sms/resume", json!({}), Action::ResumeChannel { target: "sms".into() }),
         ("POST", "/rules/reload", json!({}), Action::ReloadPack { hash: "pack2".into() }),
-        ("POST", "/rules/rollback", json!({}), Action::RollbackPack),
+        ("POST", "/rules/rollback", json!({}), Action::RollbackPack { to: None }),
+        ("POST", "/rules/rollback", json!({ "to": "pack0" }), Action::RollbackPack { to: Some("pack0".into()) }),
+        ("POST", "/rules/canary", json!({ "share": "10%" }), Action::TryPack { hash: "pack2".into(), percent: 10 }),
+        ("POST", "/rules/canary/promote", json!({}), Action::EndTrial { promote: true }),
+        ("DELETE", "/rules/canary", json!({}), Action::EndTrial { promote: false }),
         ("POST", "/dead-letters/$m/resend", json!({}), Action::Resend { send: m.clone() }),
         ("DELETE", "/dead-letters/$m", json!({}), Action::Drop { send: m.clone() }),
         (
