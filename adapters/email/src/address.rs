@@ -4,6 +4,8 @@ use crate::{header::Headers, words};
 
 /// The most addresses taken from one field.
 const MAX_ADDRESSES: usize = 500;
+/// The most bytes of a field that are looked at.
+const MAX_FIELD: usize = 64 * 1024;
 /// The longest address, in bytes; longer ones are nobody's.
 const MAX_ADDRESS: usize = 320;
 
@@ -54,8 +56,8 @@ pub fn of(headers: &Headers, name: &str) -> Vec<Mailbox> {
 /// The addresses of a value. What is no address is left out.
 #[must_use]
 pub fn list(value: &[u8]) -> Vec<Mailbox> {
-    let value = words::unfold(value);
-    let mut reader = Reader { found: vec![], words: vec![], angle: None, comment: None };
+    let value = words::unfold(value.get(..MAX_FIELD).unwrap_or(value));
+    let mut reader = Reader { found: vec![], words: vec![], angle: None, comment: None, holds_address: false };
     let mut rest = value.as_slice();
     while let Some((&byte, after)) = rest.split_first() {
         rest = match byte {
@@ -63,7 +65,7 @@ pub fn list(value: &[u8]) -> Vec<Mailbox> {
                 reader.end();
                 after
             }
-            b':' if reader.angle.is_none() && !reader.holds_address() => {
+            b':' if reader.angle.is_none() && !reader.holds_address => {
                 // The name of a group.
                 reader.clear();
                 after
@@ -91,9 +93,10 @@ pub fn list(value: &[u8]) -> Vec<Mailbox> {
             _ => {
                 let end = rest
                     .iter()
-                    .position(|b| b"\"(<,;: \t\r\n>".contains(b) && !(*b == b':' && reader.holds_address()))
+                    .position(|b| b"\"(<,;: \t\r\n>".contains(b) && !(*b == b':' && reader.holds_address))
                     .unwrap_or(rest.len());
                 let (word, after) = rest.split_at(end.max(1));
+                reader.holds_address |= word.contains(&b'@');
                 reader.words.push(Word { text: word.to_vec(), quoted: false, glued: glued(&value, rest) });
                 after
             }
@@ -103,6 +106,7 @@ pub fn list(value: &[u8]) -> Vec<Mailbox> {
         }
     }
     reader.end();
+    reader.found.truncate(MAX_ADDRESSES);
     reader.found
 }
 
@@ -124,20 +128,20 @@ struct Reader {
     words: Vec<Word>,
     angle: Option<Vec<u8>>,
     comment: Option<Vec<u8>>,
+    /// A word outside of quotes has an `@`.
+    holds_address: bool,
 }
 
 impl Reader {
-    fn holds_address(&self) -> bool {
-        self.words.iter().any(|w| !w.quoted && w.text.contains(&b'@'))
-    }
-
     fn clear(&mut self) {
+        self.holds_address = false;
         self.words.clear();
         self.angle = None;
         self.comment = None;
     }
 
     fn end(&mut self) {
+        self.holds_address = false;
         let angle = self.angle.take();
         let words = std::mem::take(&mut self.words);
         let comment = self.comment.take().map(|c| text(&c)).filter(|c| !c.is_empty());
@@ -200,12 +204,17 @@ fn comment(bytes: &[u8]) -> (Vec<u8>, &[u8]) {
     (text, rest)
 }
 
+/// What stands between the brackets. One that is not closed before the next opens ends at a comma: so that each byte is looked at
+/// once, and the next address is not lost with it.
 fn angle(bytes: &[u8]) -> (Vec<u8>, &[u8]) {
-    // An unclosed bracket ends at the next comma.
-    let end =
-        bytes.iter().position(|b| *b == b'>').or_else(|| bytes.iter().position(|b| *b == b',')).unwrap_or(bytes.len());
+    let end = bytes.iter().position(|b| matches!(b, b'>' | b'<')).unwrap_or(bytes.len());
     let (inside, after) = bytes.split_at(end);
-    (inside.to_vec(), after.strip_prefix(b">").unwrap_or(after))
+    if let Some(after) = after.strip_prefix(b">") {
+        return (inside.to_vec(), after);
+    }
+    let end = inside.iter().position(|b| *b == b',').unwrap_or(end);
+    let (inside, after) = bytes.split_at(end);
+    (inside.to_vec(), after)
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -280,9 +289,32 @@ mod tests {
                 vec![("Ann".into(), "ann@x.org".into()), ("Bob".into(), "bob@x.org".into())],
             ),
             (b"Ann <Ann> <ann@x.org>", one("", "ann@x.org")),
+            (
+                b"Ann <ann@x.org, Bob <bob@x.org>",
+                vec![("Ann".into(), "ann@x.org".into()), ("Bob".into(), "bob@x.org".into())],
+            ),
             (b"nobody", vec![]),
         ] {
             assert_eq!(read(value), found, "{}", String::from_utf8_lossy(value));
+        }
+    }
+
+    #[test]
+    fn a_field_is_read_once_whatever_it_opens_and_never_closes() {
+        let fields = [
+            "<,".repeat(400_000),
+            "<".repeat(800_000),
+            format!("{}a@b {}", "x ".repeat(200_000), ":".repeat(400_000)),
+            format!("{}a@b {}", "x ".repeat(15_000), ":".repeat(30_000)),
+            "a@b".repeat(200_000),
+            "a@b ".repeat(200_000),
+            "(".repeat(800_000),
+            "\"x\"".repeat(200_000),
+            ": ".repeat(400_000),
+        ];
+        for field in fields {
+            let found = crate::fixtures::in_time(&field[..9], 10, || list(field.as_bytes()));
+            assert!(found.len() <= MAX_ADDRESSES);
         }
     }
 

@@ -20,11 +20,10 @@ pub fn read(headers: &Headers, trusted: &[String], from_domain: Option<&str>) ->
     for (name, value) in headers.iter() {
         match name {
             "authentication-results" => {
-                let text = String::from_utf8_lossy(&words::unfold(value)).into_owned();
-                let text = without_comments(&text).to_ascii_lowercase();
-                let mut parts = text.split(';');
-                let server = parts.next().unwrap_or_default().split_whitespace().next().unwrap_or_default();
-                if trusted.iter().any(|t| t.eq_ignore_ascii_case(server)) {
+                let text = String::from_utf8_lossy(&words::unfold(value)).to_ascii_lowercase();
+                let mut parts = parts(&text).into_iter();
+                let server = parts.next().and_then(|part| part.into_iter().next()).unwrap_or_default().value;
+                if trusted.iter().any(|t| t.eq_ignore_ascii_case(&server)) {
                     found = true;
                     results.extend(parts.filter_map(Result::read));
                 }
@@ -35,7 +34,8 @@ pub fn read(headers: &Headers, trusted: &[String], from_domain: Option<&str>) ->
         }
     }
     let method = |name: &str| results.iter().filter(move |r| r.method == name).collect::<Vec<_>>();
-    let (dmarc, dkim, spf) = (method("dmarc"), method("dkim"), method("spf"));
+    let (dkim, spf) = (method("dkim"), method("spf"));
+    let dmarc = dmarc(&results, from_domain);
     // A mail may be signed by several domains; the author's own counts.
     let best = |all: &[&Result]| {
         let aligned = all.iter().find(|r| r.result == "pass" && r.speaks_for(from_domain));
@@ -43,7 +43,7 @@ pub fn read(headers: &Headers, trusted: &[String], from_domain: Option<&str>) ->
     };
     let proved = |all: &[&Result]| all.iter().any(|r| r.result == "pass" && r.speaks_for(from_domain));
     let failed = |all: &[&Result]| all.iter().any(|r| matches!(r.result.as_str(), "fail" | "softfail" | "hardfail"));
-    let verdict = match dmarc.first().map(|r| r.result.as_str()) {
+    let verdict = match dmarc {
         Some("pass") => Some(true),
         Some("fail") => Some(false),
         _ if proved(&dkim) || proved(&spf) => Some(true),
@@ -51,7 +51,7 @@ pub fn read(headers: &Headers, trusted: &[String], from_domain: Option<&str>) ->
         _ => None,
     };
     Authentication {
-        dmarc: dmarc.first().map(|r| r.result.clone()),
+        dmarc: dmarc.map(str::to_owned),
         dkim: best(&dkim),
         spf: best(&spf),
         verdict: verdict.filter(|_| found),
@@ -65,45 +65,109 @@ fn is_by(value: &[u8], trusted: &[String]) -> bool {
     words.nth(1).is_some_and(|host| trusted.iter().any(|t| t.eq_ignore_ascii_case(host.trim_end_matches(';'))))
 }
 
-fn without_comments(text: &str) -> String {
-    let mut depth = 0usize;
-    let mut out = String::with_capacity(text.len());
+/// What was said about the author's domain by DMARC. Of several results the worst one: none of them was asked for twice by anybody
+/// who means well.
+fn dmarc<'a>(results: &'a [Result], from_domain: Option<&str>) -> Option<&'a str> {
+    let about = |r: &&Result| {
+        let mut named = r.domains.iter().filter(|(name, _)| name == "header.from").peekable();
+        named.peek().is_none() || named.all(|(_, d)| from_domain.is_some_and(|from| from.eq_ignore_ascii_case(d)))
+    };
+    let said = results.iter().filter(|r| r.method == "dmarc").filter(about).map(|r| r.result.as_str());
+    said.max_by_key(|result| match *result {
+        "fail" => 2,
+        "pass" => 0,
+        _ => 1,
+    })
+}
+
+/// `name=value`, or a word alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Word {
+    name: Option<String>,
+    value: String,
+}
+
+/// What stands between the semicolons of a value, without its comments. What is in quotes is part of a word, whatever it is: the
+/// sender chooses it. Nothing is said by a value in which a quote or a comment has no end.
+fn parts(text: &str) -> Vec<Vec<Word>> {
+    let mut found: Vec<Vec<Word>> = vec![vec![]];
+    let mut word: Option<Word> = None;
+    let (mut quoted, mut depth, mut escaped) = (false, 0usize, false);
+    let end_word = |word: &mut Option<Word>, part: &mut Vec<Word>| part.extend(word.take());
     for c in text.chars() {
         match c {
+            _ if escaped => {
+                escaped = false;
+                if quoted {
+                    word.get_or_insert_default().value.push(c);
+                }
+            }
+            '\\' if quoted || depth > 0 => escaped = true,
+            '"' if depth == 0 => {
+                quoted = !quoted;
+                word.get_or_insert_default();
+            }
+            c if quoted => word.get_or_insert_default().value.push(c),
             '(' => depth += 1,
             ')' if depth > 0 => depth -= 1,
-            c if depth == 0 => out.push(c),
-            _ => {}
+            _ if depth > 0 => {}
+            ';' => {
+                if let Some(part) = found.last_mut() {
+                    end_word(&mut word, part);
+                }
+                found.push(vec![]);
+            }
+            '=' if word.as_ref().is_none_or(|w| w.name.is_none()) => {
+                // Blanks may stand before the `=`.
+                let before = word.take().or_else(|| found.last_mut()?.pop_if(|w| w.name.is_none()));
+                word = Some(Word { name: before.map(|w| w.value), value: String::new() });
+            }
+            c if c.is_whitespace() => {
+                // Blanks behind the `=` come before the value.
+                let waits = word.as_ref().is_some_and(|w| w.name.is_some() && w.value.is_empty());
+                if let Some(part) = found.last_mut().filter(|_| !waits) {
+                    end_word(&mut word, part);
+                }
+            }
+            c => word.get_or_insert_default().value.push(c),
         }
     }
-    out
+    if quoted || depth > 0 {
+        found.truncate(1);
+    }
+    if let Some(part) = found.last_mut() {
+        end_word(&mut word, part);
+    }
+    found
 }
 
 struct Result {
     method: String,
     result: String,
-    /// The domains that the result is about.
-    domains: Vec<String>,
+    /// The domains that the result is about, and what each of them is.
+    domains: Vec<(String, String)>,
 }
 
 impl Result {
-    fn read(text: &str) -> Option<Result> {
-        let mut words = text.split_whitespace();
-        let (method, result) = words.next()?.split_once('=')?;
-        let method = method.split('/').next().unwrap_or(method);
-        let domains = words.filter_map(|w| {
-            let (name, value) = w.split_once('=')?;
-            let about = matches!(name, "header.d" | "header.i" | "smtp.mailfrom" | "smtp.mfrom" | "header.from");
-            let domain = value.trim_matches('"').rsplit('@').next().unwrap_or(value);
-            about.then(|| domain.trim_end_matches('.').to_owned())
+    fn read(part: Vec<Word>) -> Option<Result> {
+        let mut words = part.into_iter();
+        let first = words.next()?;
+        let method = first.name?;
+        let method = method.split('/').next().unwrap_or(&method).to_owned();
+        let domains = words.filter_map(|word| {
+            let name = word.name?;
+            let about =
+                matches!(name.as_str(), "header.d" | "header.i" | "smtp.mailfrom" | "smtp.mfrom" | "header.from");
+            let domain = word.value.rsplit('@').next().unwrap_or(&word.value).trim_end_matches('.').to_owned();
+            about.then_some((name, domain))
         });
-        Some(Result { method: method.into(), result: result.into(), domains: domains.collect() })
+        Some(Result { method, result: first.value, domains: domains.collect() })
     }
 
     /// The domain is the author's, or above or below it.
     fn speaks_for(&self, from: Option<&str>) -> bool {
         let Some(from) = from.map(str::to_ascii_lowercase) else { return false };
-        self.domains.iter().any(|d| {
+        self.domains.iter().any(|(_, d)| {
             let dots = d.matches('.').count();
             *d == from
                 || (dots >= 1 && from.ends_with(&format!(".{d}")))
@@ -154,11 +218,52 @@ mod tests {
                 Some(true),
             ),
             ("Authentication-Results: mx.us.example; none\n\n", None),
+            // The sender writes what stands in quotes.
+            (
+                "Authentication-Results: mx.us.example; spf=pass smtp.mailfrom=\"x; dmarc=pass y\"@evil.example; dmarc=fail header.from=shop.example\n\n",
+                Some(false),
+            ),
+            (
+                "Authentication-Results: mx.us.example; spf=pass smtp.mailfrom=\"x\\\"; dmarc=pass y\"@evil.example\n\n",
+                None,
+            ),
+            (
+                "Authentication-Results: mx.us.example; spf=pass smtp.mailfrom=\"a@shop.example y\"@evil.example\n\n",
+                None,
+            ),
+            (
+                "Authentication-Results: mx.us.example; spf=fail smtp.mailfrom=\"x(y\"@evil.example; dmarc=pass header.from=shop.example\n\n",
+                Some(true),
+            ),
+            ("Authentication-Results: mx.us.example; x=\"y; dmarc=pass header.from=shop.example\n\n", None),
+            ("Authentication-Results: mx.us.example; x=y (z; dmarc=pass header.from=shop.example\n\n", None),
+            (
+                "Authentication-Results: mx.us.example; dmarc=pass header.from=shop.example; dmarc=fail header.from=shop.example\n\n",
+                Some(false),
+            ),
+            (
+                "Authentication-Results: mx.us.example; dmarc=pass header.from=evil.example; dmarc=none header.from=shop.example\n\n",
+                None,
+            ),
+            ("Authentication-Results: mx.us.example; dmarc=pass header.from=evil.example\n\n", None),
+            (
+                "Authentication-Results: mx.us.example 1 (v); dmarc (policy\\) none) = pass header.from = Shop.example\n\n",
+                Some(true),
+            ),
+            ("Authentication-Results: mx.us.example; dkim=pass header.b=ab==; dmarc=pass\n\n", Some(true)),
             ("From: a@shop.example\n\n", None),
         ] {
             assert_eq!(verdict(mail), said, "{mail}");
         }
         let (headers, _) = Headers::read(b"Authentication-Results: mx.us.example; dmarc=pass\n\n");
         assert_eq!(read(&headers, &[], Some("shop.example")).verdict, None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_the_sender_chooses_proves_nothing(inside in "(dmarc=pass| |;|header.from=shop.example|\\(|\\)|=|@shop.example|x){0,12}") {
+            let mail = format!("Authentication-Results: mx.us.example; spf=pass smtp.mailfrom=\"{inside}\"@evil.example\n\n");
+            proptest::prop_assert_eq!(verdict(&mail), None, "{}", mail);
+        }
     }
 }

@@ -78,7 +78,8 @@ fn utf8_or_western(bytes: &[u8]) -> String {
     text.into_owned()
 }
 
-/// RFC 2152. What is no valid shift stands for itself.
+/// RFC 2152. What is no valid shift stands for itself, as a whole: `+` is one of the digits, and to look for a shift within a run that
+/// is none would be to read the run once for each of its letters.
 fn utf7(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     let mut rest = bytes;
@@ -91,18 +92,14 @@ fn utf7(bytes: &[u8]) -> String {
         let run = after.iter().take_while(|b| sextet(**b).is_some()).count();
         let (digits, tail) = after.split_at(run);
         let (closed, tail) = tail.strip_prefix(b"-").map_or((false, tail), |tail| (true, tail));
-        match (run, shifted(digits)) {
-            (0, _) => {
+        rest = tail;
+        match shifted(digits) {
+            _ if run == 0 => out.push('+'),
+            Some(text) => out.push_str(&text),
+            None => {
                 out.push('+');
-                rest = if closed { tail } else { after };
-            }
-            (_, Some(text)) => {
-                out.push_str(&text);
-                rest = tail;
-            }
-            (_, None) => {
-                out.push('+');
-                rest = after;
+                out.extend(digits.iter().copied().map(char::from));
+                out.extend(closed.then_some('-'));
             }
         }
     }
@@ -160,9 +157,19 @@ mod tests {
             (Some("\"koi8-r\""), b"\xd0\xd2\xc9", "при"),
             (Some("utf-7"), b"Fr+APY-sche + +- +AOQ +ZeVnLIqe-", "Frösche + + ä 日本語"),
             (Some("utf-7"), b"a +AP b", "a +AP b"),
+            (Some("utf-7"), b"+AP- +APY- +++2AA-", "+AP- ö +++2AA-"),
         ] {
             assert_eq!(decode(label, bytes), text, "{label:?} {bytes:?}");
         }
+    }
+
+    #[test]
+    fn a_run_that_is_no_shift_is_read_once() {
+        // Each place of the run is a `+`, and a lone surrogate stands at every alignment.
+        let mut bytes = vec![b'+'; 512 * 1024];
+        bytes.extend_from_slice(b"3d3d3d3dA3d3d3d3d");
+        let text = crate::fixtures::in_time("a run", 20, || decode(Some("utf-7"), &bytes));
+        assert_eq!(text.len(), bytes.len());
     }
 
     proptest! {

@@ -170,7 +170,7 @@ pub fn compose(
             .raw_header(plain("Precedence", "auto_reply"));
     }
     let text = text_of(send, parent, signature, identity);
-    let page = send.content.html.as_deref().map(|page| page_of(page, &text, &send.content.text));
+    let page = send.content.html.as_deref().map(|page| page_of(page, &text, &tidy(&send.content.text)));
     let body = body(send, files, text, page);
     let written = match body {
         Body::Single(part) => mail.singlepart(part),
@@ -269,9 +269,12 @@ fn subject_of(send: &Send, parent: &Parent, answers: bool) -> String {
     }
 }
 
+fn tidy(text: &str) -> String {
+    text.replace("\r\n", "\n").replace('\r', "\n").replace('\0', "")
+}
+
 /// The text, the signature, and what it answers.
 fn text_of(send: &Send, parent: &Parent, signature: Option<&str>, identity: &Identity) -> String {
-    let tidy = |text: &str| text.replace("\r\n", "\n").replace('\r', "\n").replace('\0', "");
     let mut text = tidy(&send.content.text).trim_end().to_owned();
     if let Some(signature) = signature.map(tidy).filter(|s| !s.trim().is_empty()) {
         text.push_str("\n\n-- \n");
@@ -304,7 +307,7 @@ fn text_of(send: &Send, parent: &Parent, signature: Option<&str>, identity: &Ide
     text.trim_end().to_owned() + "\n"
 }
 
-/// The page, and below it what the text has below its own words.
+/// The page, and below it what the text has below its own words, which are tidy.
 fn page_of(page: &str, whole: &str, own: &str) -> String {
     let safe = html::read(page, true).html.unwrap_or_else(|| html::from_text(own));
     let rest = whole.get(own.trim_end().len()..).unwrap_or_default().trim();

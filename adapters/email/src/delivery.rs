@@ -88,6 +88,8 @@ struct Data {
     bare: bool,
     /// The line before ended in a LF alone: a dot after it ends nothing.
     torn: bool,
+    /// What of the line that is held was looked through for its end.
+    searched: usize,
 }
 
 /// One connection.
@@ -323,7 +325,8 @@ impl Data {
         let mut begin = 0;
         let mut ended = false;
         while let Some(line) = held.get(begin..).and_then(|rest| {
-            let end = rest.iter().position(|b| *b == b'\n')?;
+            let known = std::mem::take(&mut self.searched);
+            let end = known + rest.get(known..)?.iter().position(|b| *b == b'\n')?;
             rest.get(..=end)
         }) {
             begin += line.len();
@@ -333,11 +336,16 @@ impl Data {
             }
             self.keep(line, most);
         }
-        // A line without an end is not waited for in memory.
-        if !ended && held.len() - begin > most.max(MAX_LINE) {
-            self.seen += held.len() - begin;
+        // A line without an end is not waited for in memory, and not searched again for each piece of it that arrives.
+        let waiting = held.len() - begin;
+        if !ended && waiting > most.max(MAX_LINE) {
+            self.seen += waiting;
             begin = held.len();
             self.bare = true;
+            // What comes next is the rest of this line, and a dot there ends nothing.
+            self.torn = true;
+        } else if !ended {
+            self.searched = waiting;
         }
         held.drain(..begin);
         ended

@@ -133,6 +133,32 @@ fn sizes_and_patience_have_an_end() {
 }
 
 #[test]
+fn a_line_without_an_end_is_searched_once() {
+    let mut dialogue = Dialogue::new(Rules { max_mail: 25 * 1024 * 1024, ..rules(Protocol::Lmtp) });
+    dialogue.push(ENVELOPE);
+    while dialogue.step().is_some() {}
+    crate::fixtures::in_time("a line in pieces", 20, || {
+        for _ in 0..700 {
+            dialogue.push(&[b'x'; 32 * 1024]);
+            assert_eq!(dialogue.step(), None);
+        }
+    });
+    dialogue.push(b"\r\n.\r\n");
+    assert!(matches!(dialogue.step(), Some(Step::Store(mail)) if mail.mail.len() == 700 * 32 * 1024 + 2));
+}
+
+#[test]
+fn the_end_of_a_line_that_was_too_long_ends_no_mail() {
+    let (answers, mails) = talk(
+        Protocol::Lmtp,
+        &[ENVELOPE, &[b'x'; 2100], b".\r\nMAIL FROM:<eve@x.example>\r\nRCPT TO:<support@shop.example>\r\n", b".\r\n"],
+    );
+    assert!(mails.is_empty());
+    assert_eq!(answers.len(), 6, "one answer to the mail, and none to what was in it: {answers:?}");
+    assert!(answers[5].starts_with("554 5.6.0"), "{answers:?}");
+}
+
+#[test]
 fn what_is_not_durable_is_not_accepted() {
     let mut dialogue = Dialogue::new(rules(Protocol::Lmtp));
     dialogue.push(ENVELOPE);

@@ -155,7 +155,7 @@ impl Writer<'_> {
             Kind::Bounce | Kind::Delivered => self.receipts(),
             Kind::ReadReceipt => self.read_receipt(),
             Kind::Complaint => self.complaint(),
-            Kind::OptOut => self.opt_out(),
+            Kind::OptOut => return self.opt_out(),
             Kind::Own => return self.own(),
             Kind::Message | Kind::AutoReply | Kind::Bulk => vec![],
         };
@@ -429,13 +429,20 @@ impl Writer<'_> {
         }
     }
 
-    fn opt_out(&self) -> Vec<Inbound> {
-        // Anybody can write another's address into a mail: that must not silence them.
-        if self.believed() && self.reading.sender.is_some() {
-            vec![self.consent(self.sender(), "asked by mail")]
-        } else {
-            vec![]
+    /// The wish is a message, for whoever has the conversation. It silences by itself only who proved to be who, or who wrote to the
+    /// address for leaving that we signed for them: anybody can write another's address into a mail. An answer in a conversation may
+    /// mean its subject ("shall we stop the order?").
+    fn opt_out(&self) -> Events {
+        let reading = self.reading;
+        let mut found = self.message();
+        let Some(sender) = &reading.sender else { return found };
+        let proved = reading.authentication.verdict == Some(true);
+        let answers = reading.tag.is_some() || !reading.our_mails.is_empty();
+        let theirs = reading.tag.as_ref().is_some_and(|tag| tag.was_for(&self.settings.keys, &sender.canonical()));
+        if (proved && !answers) || (read::is_to_leave(reading) && theirs) {
+            found.events.push(self.consent(self.sender(), "asked by mail"));
         }
+        found
     }
 
     /// Our own mail. With a Message-ID that we signed it is known; without, somebody wrote it in a mail program, if that is proved.

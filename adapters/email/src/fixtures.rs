@@ -34,3 +34,12 @@ pub(crate) fn names(under: &str, end: &str) -> Vec<String> {
     assert!(!names.is_empty(), "{}: no file *{end}", folder.display());
     names
 }
+
+/// Does what reads its input once on the slowest machine in far less than these seconds, and in hours if it does not.
+pub(crate) fn in_time<T>(what: &str, seconds: u64, work: impl FnOnce() -> T) -> T {
+    let begun = std::time::Instant::now();
+    let done = work();
+    let took = begun.elapsed();
+    assert!(took.as_secs() < seconds, "{what}: {took:?}");
+    done
+}

@@ -20,8 +20,22 @@ impl Headers {
     /// Reads the block at the start of `mail`; the number is where the body begins.
     #[must_use]
     pub fn read(mail: &[u8]) -> (Headers, usize) {
+        Headers::from(mail, skip_envelope_line(mail))
+    }
+
+    /// Reads a block of fields that begins with the first byte: that of a part.
+    pub(crate) fn block(bytes: &[u8]) -> Headers {
+        Headers::from(bytes, 0).0
+    }
+
+    /// The line begins a field.
+    pub(crate) fn is_field(line: &[u8]) -> bool {
+        split_field(trim_end(line)).is_some()
+    }
+
+    fn from(mail: &[u8], start: usize) -> (Headers, usize) {
         let mut fields: Vec<(String, Vec<u8>)> = vec![];
-        let mut at = skip_envelope_line(mail);
+        let mut at = start;
         let mut open = false;
         while let Some(line) = line_at(mail, at) {
             let text = trim_end(line);

@@ -1,5 +1,7 @@
 //! HTML bodies: made safe by an allow-list, read as text, and cut where mail programs begin to quote.
 
+mod balance;
+
 use ammonia::Builder;
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -30,7 +32,7 @@ pub fn read(html: &str, forwards: bool) -> Page {
         let text = bare(html);
         return Page { html: None, new: text.clone(), text, signature: None };
     }
-    let marked = MARKED.clean(html).to_string();
+    let marked = MARKED.clean(&balance::balanced(html, TAGS, DROPPED)).to_string();
     let mut page = Page { html: Some(safe(&marked)), ..Page::default() };
     page.text = Text::read(&marked, Want::All).out;
     let new = Text::read(&marked, Want::New { forwards });

@@ -32,6 +32,7 @@ pub mod read;
 pub mod reply;
 pub mod report;
 pub mod smtp;
+mod structure;
 pub mod subject;
 pub mod submission;
 #[cfg(test)]

@@ -2,24 +2,21 @@
 
 use crate::{
     charset, file_name, flowed,
-    header::{self, Headers},
+    header::Headers,
     html,
     params::Params,
+    structure::{self, Part, Structure},
     tnef,
     transfer::Transfer,
-    words,
 };
-use mail_parser::{HeaderName, Message, MessageParser, MessagePart, PartType};
+use std::borrow::Cow;
 
 /// The most files of one mail; an envelope holds no more.
 pub const MAX_FILES: usize = 100;
-/// The most parts that are looked at.
-const MAX_PARTS: usize = 1000;
-/// Mails inside of mails, and lists of them, are followed as long as there are no more.
-const MAX_NESTED: usize = 100;
 /// The most bytes of one part's text.
 const MAX_TEXT: usize = 1024 * 1024;
-const MAX_DEPTH: usize = 50;
+/// The most bytes of the texts of all parts together, and of their pages.
+const MAX_TEXTS: usize = 2 * MAX_TEXT;
 
 /// A file of a mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,22 +73,18 @@ pub struct Parts {
 /// Takes a mail apart. `headers` and `body` are what [`Headers::read`] says of it.
 #[must_use]
 pub fn read(mail: &[u8], headers: &Headers, body: usize) -> Parts {
-    let start = header::skip_envelope_line(mail);
-    let mail_from = mail.get(start..).unwrap_or_default();
-    let parsed = (nested(mail_from) <= MAX_NESTED).then(|| MessageParser::new().parse(mail_from)).flatten();
-    let mut walk = Walk { parts: Parts::default(), count: 0, report: false };
-    let flat = mail.get(body..).unwrap_or_default();
-    match parsed.filter(|m| !m.parts.is_empty() && headers.iter().next().is_some()) {
-        Some(message) => {
-            let kind = kind_of(headers.first("content-type"));
-            walk.report = kind.value == "multipart/report";
-            let pieces = walk.part(&message, mail_from, 0, 0, "");
-            walk.finish(pieces);
-        }
-        None => {
-            walk.parts.damaged = !flat.is_empty();
-            walk.parts.text = Some(charset::unlabelled(flat.get(..flat.len().min(MAX_TEXT)).unwrap_or(flat)));
-        }
+    let mut walk = Walk { parts: Parts::default(), report: false };
+    if headers.iter().next().is_some() {
+        let structure = structure::read(mail, headers, body);
+        walk.parts.damaged = structure.damaged;
+        let kind = headers.first("content-type").map(Params::read).unwrap_or_default();
+        walk.report = kind.value == "multipart/report";
+        let pieces = walk.part(&structure, 0, 0, "");
+        walk.finish(pieces);
+    } else {
+        let flat = mail.get(body..).unwrap_or_default();
+        walk.parts.damaged = !flat.is_empty();
+        walk.parts.text = Some(charset::unlabelled(flat.get(..flat.len().min(MAX_TEXT)).unwrap_or(flat)));
     }
     if let Some(text) = &walk.parts.text
         && text.contains("-----BEGIN PGP MESSAGE-----")
@@ -99,38 +92,6 @@ pub fn read(mail: &[u8], headers: &Headers, body: usize) -> Parts {
         walk.parts.encrypted = true;
     }
     walk.parts
-}
-
-/// How many mails may be inside of this one. A mail of nothing but mails inside of mails would need a stack as deep.
-fn nested(mail: &[u8]) -> usize {
-    let mut count = 0;
-    let mut at = 0;
-    while let Some(found) = find_ignoring_case(mail.get(at..).unwrap_or_default(), b"content-type") {
-        let from = at + found + b"content-type".len();
-        let rest = mail.get(from..).unwrap_or_default();
-        let mut end = 0;
-        // To the end of the folded field.
-        while let Some(i) = rest.get(end..).and_then(|r| r.iter().position(|b| *b == b'\n')) {
-            end += i + 1;
-            if !matches!(rest.get(end), Some(b' ' | b'\t')) {
-                break;
-            }
-        }
-        let end = if end == 0 { rest.len() } else { end };
-        let value = rest.get(..end).unwrap_or_default();
-        count +=
-            usize::from([&b"rfc822"[..], b"global", b"digest"].iter().any(|w| find_ignoring_case(value, w).is_some()));
-        at = from + end;
-    }
-    count
-}
-
-fn find_ignoring_case(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|w| w.eq_ignore_ascii_case(needle))
-}
-
-fn kind_of(value: Option<&[u8]>) -> Params {
-    value.map(Params::read).unwrap_or_default()
 }
 
 /// What a reader shows at one place.
@@ -144,73 +105,55 @@ enum Piece {
 
 struct Walk {
     parts: Parts,
-    count: usize,
     report: bool,
 }
 
 struct Leaf<'a> {
-    part: &'a MessagePart<'a>,
-    /// The bytes that the part's offsets count in.
-    raw: &'a [u8],
-    kind: Params,
-    disposition: Params,
+    part: &'a Part<'a>,
+    /// The type, or what a part without one is.
+    kind: String,
 }
 
 impl<'a> Leaf<'a> {
-    fn of(part: &'a MessagePart<'a>, raw: &'a [u8], default: &str) -> Leaf<'a> {
-        let mut leaf = Leaf { part, raw, kind: Params::default(), disposition: Params::default() };
-        leaf.kind = kind_of(leaf.field(&HeaderName::ContentType));
-        if !leaf.kind.value.contains('/') {
-            leaf.kind.value = default.into();
-        }
-        leaf.disposition = kind_of(leaf.field(&HeaderName::ContentDisposition));
-        leaf
-    }
-
-    fn field(&self, name: &HeaderName<'_>) -> Option<&'a [u8]> {
-        let header = self.part.headers.iter().find(|h| h.name == *name)?;
-        self.raw.get(usize::try_from(header.offset_start).ok()?..usize::try_from(header.offset_end).ok()?)
-    }
-
-    fn body(&self) -> &'a [u8] {
-        let (start, end) = (usize::try_from(self.part.offset_body), usize::try_from(self.part.offset_end));
-        match (start, end) {
-            (Ok(start), Ok(end)) => self.raw.get(start..end.min(self.raw.len())).unwrap_or_default(),
-            _ => &[],
-        }
-    }
-
-    fn transfer(&self) -> Transfer {
-        self.field(&HeaderName::ContentTransferEncoding)
-            .map_or(Transfer::Plain, |value| Transfer::named(&String::from_utf8_lossy(value)))
+    fn of(part: &'a Part<'a>, parent: &str) -> Leaf<'a> {
+        let default = if parent == "multipart/digest" { "message/rfc822" } else { "text/plain" };
+        let named = part.head.kind.value.as_str();
+        Leaf { part, kind: if named.contains('/') { named } else { default }.to_owned() }
     }
 
     fn bytes(&self) -> Vec<u8> {
-        let bytes = self.transfer().decode(self.body());
-        if bytes.is_empty() { self.part.contents().to_vec() } else { bytes }
+        let bytes = self.part.head.transfer.decode(self.part.body);
+        if bytes.is_empty() { self.part.body.to_vec() } else { bytes }
     }
 
     fn name(&self) -> Option<String> {
         let named = |params: &Params, name: &str| params.get(name).map(str::to_owned).filter(|n| !n.trim().is_empty());
-        named(&self.disposition, "filename")
-            .or_else(|| named(&self.kind, "name"))
-            .or_else(|| named(&self.disposition, "name"))
+        let head = &self.part.head;
+        named(&head.disposition, "filename")
+            .or_else(|| named(&head.kind, "name"))
+            .or_else(|| named(&head.disposition, "name"))
     }
 
     fn is_attachment(&self) -> bool {
-        self.disposition.value == "attachment"
+        self.part.head.disposition.value == "attachment"
+    }
+
+    /// A text of a type that nobody knows, or a multipart in which no part was found.
+    fn is_other_text(&self) -> bool {
+        (self.kind.starts_with("text/") && self.kind != "text/calendar") || self.kind.starts_with("multipart/")
     }
 
     fn text(&self) -> String {
-        let bytes = self.transfer().decode(self.body());
+        let head = &self.part.head;
+        let bytes = head.transfer.decode(self.part.body);
         let bytes = bytes.get(..bytes.len().min(MAX_TEXT)).unwrap_or_default();
-        let is_page = self.kind.value == "text/html";
+        let is_page = self.kind == "text/html";
         let said = is_page.then(|| meta_charset(bytes)).flatten();
-        let label = self.kind.get("charset").map(str::to_owned).or(said);
+        let label = head.kind.get("charset").map(str::to_owned).or(said);
         let text = charset::decode(label.as_deref(), bytes);
         let text = text.replace("\r\n", "\n").replace('\r', "\n").replace('\0', "");
-        if !is_page && self.kind.get("format").is_some_and(|f| f.eq_ignore_ascii_case("flowed")) {
-            let delsp = self.kind.get("delsp").is_some_and(|d| d.eq_ignore_ascii_case("yes"));
+        if !is_page && head.kind.get("format").is_some_and(|f| f.eq_ignore_ascii_case("flowed")) {
+            let delsp = head.kind.get("delsp").is_some_and(|d| d.eq_ignore_ascii_case("yes"));
             return flowed::unflow(&text, delsp);
         }
         text
@@ -231,33 +174,23 @@ fn meta_charset(page: &[u8]) -> Option<String> {
 }
 
 impl Walk {
-    fn part(&mut self, message: &Message<'_>, raw: &[u8], id: u32, depth: usize, parent: &str) -> Vec<Piece> {
-        self.count += 1;
-        let Some(part) = message.part(id).filter(|_| self.count <= MAX_PARTS && depth <= MAX_DEPTH) else {
-            self.parts.damaged = true;
-            return vec![];
-        };
-        let default = if parent == "multipart/digest" { "message/rfc822" } else { "text/plain" };
-        let leaf = Leaf::of(part, raw, default);
-        if let PartType::Multipart(children) = &part.body {
-            let kind = leaf.kind.value.clone();
-            if kind == "multipart/encrypted" {
-                self.parts.encrypted = true;
-            }
-            let pieces: Vec<Vec<Piece>> =
-                children.iter().map(|child| self.part(message, raw, *child, depth + 1, &kind)).collect();
-            return if kind == "multipart/alternative" {
-                alternative(pieces)
-            } else {
-                pieces.into_iter().flatten().collect()
-            };
+    /// What is shown of a part and of what is inside. As deep as multiparts are, which is bounded.
+    fn part(&mut self, structure: &Structure<'_>, id: usize, depth: usize, parent: &str) -> Vec<Piece> {
+        let Some(part) = structure.parts.get(id) else { return vec![] };
+        let leaf = Leaf::of(part, parent);
+        if part.children.is_empty() {
+            return self.leaf(&leaf, depth, parent);
         }
-        self.leaf(&leaf, depth, parent)
+        if leaf.kind == "multipart/encrypted" {
+            self.parts.encrypted = true;
+        }
+        let pieces: Vec<Vec<Piece>> =
+            part.children.iter().map(|child| self.part(structure, *child, depth + 1, &leaf.kind)).collect();
+        if leaf.kind == "multipart/alternative" { alternative(pieces) } else { pieces.into_iter().flatten().collect() }
     }
 
     fn leaf(&mut self, leaf: &Leaf<'_>, depth: usize, parent: &str) -> Vec<Piece> {
-        let kind = leaf.kind.value.as_str();
-        self.parts.damaged |= leaf.part.is_encoding_problem;
+        let kind = leaf.kind.as_str();
         match kind {
             "message/delivery-status" | "message/global-delivery-status" => {
                 self.parts.report.push(ReportPart::Delivery(leaf.text()));
@@ -288,17 +221,10 @@ impl Walk {
         }
         let shown = !leaf.is_attachment() && (name.is_none() || depth == 0 || parent == "multipart/alternative");
         match kind {
-            "text/plain" if shown && leaf.transfer() != Transfer::Uuencode => vec![Piece::Plain(leaf.text())],
+            "text/plain" if shown && leaf.part.head.transfer != Transfer::Uuencode => vec![Piece::Plain(leaf.text())],
             "text/html" if shown => vec![Piece::Page(leaf.text())],
             // A type that nobody knows is still a text, when it is all that there is.
-            _ if depth == 0
-                && shown
-                && matches!(leaf.part.body, PartType::Text(_))
-                && !kind.starts_with("message/")
-                && kind != "text/calendar" =>
-            {
-                vec![Piece::Plain(leaf.text())]
-            }
+            _ if depth == 0 && shown && leaf.is_other_text() => vec![Piece::Plain(leaf.text())],
             _ => {
                 self.file(leaf, name);
                 vec![]
@@ -307,7 +233,7 @@ impl Walk {
     }
 
     fn file(&mut self, leaf: &Leaf<'_>, name: Option<String>) {
-        let kind = &leaf.kind.value;
+        let kind = &leaf.kind;
         let is_mail = matches!(kind.as_str(), "message/rfc822" | "message/global");
         let bytes = leaf.bytes();
         if is_mail && self.report {
@@ -319,10 +245,7 @@ impl Walk {
                 .flatten()
                 .map(|s| s + ".eml")
         });
-        let content_id = leaf
-            .field(&HeaderName::ContentId)
-            .map(|v| words::decode(v).trim().trim_matches(['<', '>']).to_owned())
-            .filter(|c| !c.is_empty());
+        let content_id = leaf.part.head.id.clone();
         let inline = content_id.is_some() && !leaf.is_attachment() && kind.starts_with("image/");
         self.keep(File { name: name.unwrap_or_default(), mime: kind.clone(), bytes, content_id, inline });
     }
@@ -354,7 +277,8 @@ impl Walk {
                     .then(|| value.trim().chars().take(200).collect::<String>())
             })
         };
-        let method = leaf.kind.get("method").map(str::to_owned).or_else(|| value("METHOD")).map(|m| m.to_uppercase());
+        let method =
+            leaf.part.head.kind.get("method").map(str::to_owned).or_else(|| value("METHOD")).map(|m| m.to_uppercase());
         let known = self.parts.calendar.get_or_insert_with(Calendar::default);
         known.method = known.method.take().or(method);
         known.uid = known.uid.take().or_else(|| value("UID"));
@@ -393,23 +317,15 @@ impl Walk {
         let pieces: Vec<Piece> = pieces.into_iter().filter(says).collect();
         let has_page = pieces.iter().any(|p| matches!(p, Piece::Page(_) | Piece::Both(..)));
         if has_page {
-            self.parts.html = Some(
-                pieces
-                    .iter()
-                    .map(|p| match p {
-                        Piece::Plain(text) => html::from_text(text),
-                        Piece::Page(page) | Piece::Both(_, page) => page.clone(),
-                    })
-                    .collect::<Vec<_>>()
-                    .join("\n"),
-            );
+            self.parts.html = Some(joined(pieces.iter().map(|p| match p {
+                Piece::Plain(text) => Cow::Owned(html::from_text(text)),
+                Piece::Page(page) | Piece::Both(_, page) => Cow::Borrowed(page.as_str()),
+            })));
         }
         if !pieces.iter().any(|p| matches!(p, Piece::Page(_))) {
-            let texts = pieces.into_iter().map(|p| match p {
-                Piece::Plain(text) | Piece::Both(text, _) | Piece::Page(text) => text,
-            });
-            let texts: Vec<String> = texts.collect();
-            self.parts.text = Some(texts.join("\n"));
+            self.parts.text = Some(joined(pieces.iter().map(|p| match p {
+                Piece::Plain(text) | Piece::Both(text, _) | Piece::Page(text) => Cow::Borrowed(text.as_str()),
+            })));
         }
         self.text_without_a_body();
     }
@@ -425,7 +341,7 @@ impl Walk {
             .collect();
         if self.parts.html.is_none() && self.parts.text.as_ref().is_none_or(|t| t.trim().is_empty()) && !told.is_empty()
         {
-            self.parts.text = Some(told.join("\n"));
+            self.parts.text = Some(joined(told.into_iter().map(Cow::Borrowed)));
         }
         let empty = self.parts.html.is_none() && self.parts.text.as_ref().is_none_or(|t| t.trim().is_empty());
         if let [file] = self.parts.files.as_slice()
@@ -433,7 +349,8 @@ impl Walk {
             && file.mime.starts_with("text/")
             && file.name.starts_with("file-")
         {
-            self.parts.text = Some(charset::unlabelled(&file.bytes));
+            let bytes = file.bytes.get(..MAX_TEXT).unwrap_or(&file.bytes);
+            self.parts.text = Some(charset::unlabelled(bytes));
         }
     }
 }
@@ -444,17 +361,14 @@ fn alternative(forms: Vec<Vec<Piece>>) -> Vec<Piece> {
     let plain: Option<String> = forms
         .iter()
         .filter(|form| !form.is_empty() && !is_page(form))
-        .map(|form| {
-            form.iter().map(|p| if let Piece::Plain(t) = p { t.as_str() } else { "" }).collect::<Vec<_>>().join("\n")
-        })
+        .map(|form| joined(form.iter().map(|p| if let Piece::Plain(t) = p { t.as_str() } else { "" }.into())))
         .find(|text| !text.trim().is_empty());
     // The last form is the richest one.
     let page = forms.iter().rfind(|form| is_page(form)).map(|form| {
-        let pages = form.iter().map(|p| match p {
-            Piece::Plain(text) => html::from_text(text),
-            Piece::Page(page) | Piece::Both(_, page) => page.clone(),
-        });
-        pages.collect::<Vec<_>>().join("\n")
+        joined(form.iter().map(|p| match p {
+            Piece::Plain(text) => Cow::Owned(html::from_text(text)),
+            Piece::Page(page) | Piece::Both(_, page) => Cow::Borrowed(page.as_str()),
+        }))
     });
     match (plain, page) {
         (Some(plain), Some(page)) => vec![Piece::Both(plain, page)],
@@ -462,4 +376,23 @@ fn alternative(forms: Vec<Vec<Piece>>) -> Vec<Piece> {
         (None, Some(page)) => vec![Piece::Page(page)],
         (None, None) => vec![],
     }
+}
+
+/// One below the other, up to [`MAX_TEXTS`]: a thousand texts of a mebibyte are more than anybody reads.
+fn joined<'a>(texts: impl Iterator<Item = Cow<'a, str>>) -> String {
+    let mut out = String::new();
+    for (i, text) in texts.enumerate() {
+        let mut end = text.len().min(MAX_TEXTS.saturating_sub(out.len()));
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        if i > 0 {
+            out.push('\n');
+        }
+        out.push_str(text.get(..end).unwrap_or_default());
+        if end < text.len() {
+            break;
+        }
+    }
+    out
 }

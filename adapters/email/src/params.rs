@@ -12,6 +12,8 @@ pub struct Params {
 
 /// The most parameters of one value, and pieces of one parameter.
 const MAX: usize = 100;
+/// The most bytes of a value that are looked at.
+const MAX_VALUE: usize = 64 * 1024;
 
 impl Params {
     #[must_use]
@@ -21,7 +23,7 @@ impl Params {
 
     #[must_use]
     pub fn read(value: &[u8]) -> Params {
-        let value = words::unfold(value);
+        let value = words::unfold(value.get(..MAX_VALUE).unwrap_or(value));
         let mut pieces = pieces(&value).into_iter();
         let first = pieces.next().unwrap_or_default();
         let first: String =

@@ -316,10 +316,13 @@ fn classify(reading: &mut Reading, headers: &Headers, settings: &Settings) {
         None if signs.bulk => Kind::Bulk,
         None => Kind::Message,
     };
-    reading.automatic = reading.kind != Kind::Message || machine_calendar || signs.looping || signs.auto_reply;
+    // What went to many may be a person's all the same: large senders mark everything so, and so does a group that passes mail on.
+    let persons = matches!(reading.kind, Kind::Message | Kind::Bulk | Kind::OptOut);
+    reading.automatic = !persons || machine_calendar || signs.looping || signs.auto_reply;
     let addressed =
         reading.to.iter().chain(&reading.cc).any(|m| settings.is_ours(&m.address)) || settings.addresses.is_empty();
-    reading.auto_reply_allowed = !reading.automatic && !signs.no_answer && addressed;
+    reading.auto_reply_allowed =
+        reading.kind == Kind::Message && !reading.automatic && !signs.no_answer && !signs.bulk && addressed;
 }
 
 fn of_report(report: &Report) -> Kind {
@@ -351,6 +354,12 @@ const LEAVE: &[&str] = &[
     "wypisz",
 ];
 
+/// It went to an address that is there for leaving.
+pub(crate) fn is_to_leave(reading: &Reading) -> bool {
+    let mut bases = reading.recipients.iter().filter_map(|r| address::detail(r));
+    bases.any(|(base, ..)| base.eq_ignore_ascii_case("unsubscribe"))
+}
+
 /// The whole mail says one thing.
 fn is_opt_out(reading: &Reading) -> bool {
     let only = |text: &str| {
@@ -358,11 +367,7 @@ fn is_opt_out(reading: &Reading) -> bool {
         LEAVE.contains(&text.as_str())
     };
     let text = reading.new_text.trim();
-    let to_leave = reading
-        .recipients
-        .iter()
-        .filter_map(|r| address::detail(r))
-        .any(|(base, ..)| base.eq_ignore_ascii_case("unsubscribe"));
+    let to_leave = is_to_leave(reading);
     let says = reading.subject.as_deref().is_some_and(only);
     (to_leave && (text.is_empty() || only(text)))
         || (says && (text.is_empty() || only(text)))

@@ -358,15 +358,18 @@ fn signed(lines: &Lines<'_>, mut kept: Vec<usize>) -> (Vec<usize>, Option<String
     {
         signature = kept.split_off(at);
     }
+    let first = kept.iter().copied().find(|i| !lines.is_blank(*i));
+    let mut below = vec![];
     while let Some(last) = kept.last().copied() {
         let line = lines.at(last);
-        let device = marks::is_device(&clean(line)) && kept.iter().any(|i| *i < last && !lines.is_blank(*i));
+        let device = first.is_some_and(|first| first < last) && marks::is_device(&clean(line));
         if !(lines.is_blank(last) || marks::is_rule(line) || device) {
             break;
         }
         kept.pop();
-        signature.insert(0, last);
+        below.push(last);
     }
+    signature.splice(0..0, below.into_iter().rev());
     let signature = lines.join(&signature);
     (kept, Some(signature).filter(|s| s.lines().any(|l| !marks::is_rule(l) && !l.trim().is_empty())))
 }

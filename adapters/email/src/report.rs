@@ -17,6 +17,11 @@ use std::sync::LazyLock;
 /// The most recipients of one report.
 const MAX_RECIPIENTS: usize = 100;
 
+/// The most groups of fields of one part.
+const MAX_GROUPS: usize = 1000;
+/// The most bytes of what a system says that are searched for its reasons: this is done for each recipient.
+const MAX_SAID: usize = 8 * 1024;
+
 /// What a report is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -110,27 +115,32 @@ pub(crate) fn is_null_sender(headers: &Headers) -> bool {
 }
 
 /// Groups of fields, with a blank line between them.
-fn groups(text: &str) -> Vec<Headers> {
-    let mut found = vec![];
-    for group in text.split("\n\n") {
-        let (headers, _) = Headers::read(group.trim_start_matches('\n').as_bytes());
-        if headers.iter().next().is_some() {
-            found.push(headers);
-        }
+fn groups(text: &str) -> impl Iterator<Item = Headers> {
+    let groups = text.split("\n\n").map(|group| Headers::block(group.trim_start_matches('\n').as_bytes()));
+    groups.filter(|headers| headers.iter().next().is_some()).take(MAX_GROUPS)
+}
+
+/// The start of what a system says.
+fn said(text: &str) -> &str {
+    let mut end = text.len().min(MAX_SAID);
+    while !text.is_char_boundary(end) {
+        end -= 1;
     }
-    found
+    text.get(..end).unwrap_or_default()
 }
 
 fn delivery(parts: &Parts, text: &str) -> Report {
     let mut report = Report::new(Kind::Delivery);
+    let told = said(text);
     for part in &parts.report {
         let ReportPart::Delivery(status) = part else { continue };
         for group in groups(status) {
+            if report.recipients.len() >= MAX_RECIPIENTS {
+                break;
+            }
             report.envelope_id =
                 report.envelope_id.take().or_else(|| group.text("original-envelope-id").filter(|v| !v.is_empty()));
-            if let Some(recipient) = recipient(&group, text).filter(|_| report.recipients.len() < MAX_RECIPIENTS) {
-                report.recipients.push(recipient);
-            }
+            report.recipients.extend(recipient(&group, told));
         }
     }
     if report.recipients.is_empty() {
@@ -155,7 +165,7 @@ fn recipient(group: &Headers, text: &str) -> Option<Recipient> {
     let original = group.text("original-recipient").map(|v| typed_address(&v)).filter(|a| !a.is_empty());
     let last = whose.map(|v| typed_address(&v)).unwrap_or_default();
     let diagnostic = group.text("diagnostic-code").unwrap_or_default();
-    let diagnostic = diagnostic.split_once(';').map_or(diagnostic.as_str(), |(_, d)| d).trim();
+    let diagnostic = said(diagnostic.split_once(';').map_or(diagnostic.as_str(), |(_, d)| d).trim());
     let mut status = status_in(&group.word("status")).unwrap_or_default();
     if let Some(better) =
         status_in(diagnostic).filter(|s| is_vague(&status) && (status.is_empty() || s.get(..1) == status.get(..1)))
@@ -174,9 +184,9 @@ fn recipient(group: &Headers, text: &str) -> Option<Recipient> {
             _ => Action::Failed,
         },
     };
-    let said = if diagnostic.is_empty() { text } else { diagnostic };
+    let told = if diagnostic.is_empty() { text } else { diagnostic };
     let code = code_in(diagnostic).or_else(|| code_in(text).filter(|c| class.is_none_or(|class| c.starts_with(class))));
-    Some(judge(original.unwrap_or(last), action, status, code, said))
+    Some(judge(original.unwrap_or(last), action, status, code, told))
 }
 
 fn is_vague(status: &str) -> bool {
@@ -184,11 +194,11 @@ fn is_vague(status: &str) -> bool {
 }
 
 /// Puts the facts together.
-fn judge(address: String, action: Action, status: String, code: Option<String>, said: &str) -> Recipient {
-    let reason = reason::of(action, &status, code.as_deref(), said);
+fn judge(address: String, action: Action, status: String, code: Option<String>, told: &str) -> Recipient {
+    let reason = reason::of(action, &status, code.as_deref(), told);
     let permanent = status.starts_with('5') || (status.is_empty() && code.as_ref().is_none_or(|c| c.starts_with('5')));
     let hard = action == Action::Failed && permanent && reason.is_lasting(&status);
-    let diagnostic: String = said.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect();
+    let diagnostic: String = told.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect();
     Recipient { address, action, status, code, reason, hard, diagnostic }
 }
 
@@ -266,9 +276,9 @@ fn notice(from: &[address::Mailbox], text: &str) -> Option<Report> {
     for one in at(&value, list).as_array()?.iter().take(MAX_RECIPIENTS) {
         let address = one.as_str().or_else(|| at(one, "/emailAddress").as_str()).unwrap_or_default();
         let taken = at(&value, "/delivery/smtpResponse").as_str();
-        let said = at(one, "/diagnosticCode").as_str().or(taken).unwrap_or_default();
-        let status = at(one, "/status").as_str().map(str::to_owned).or_else(|| status_in(said)).unwrap_or_default();
-        report.recipients.push(judge(address.to_owned(), action, status, code_in(said), said));
+        let told = said(at(one, "/diagnosticCode").as_str().or(taken).unwrap_or_default());
+        let status = at(one, "/status").as_str().map(str::to_owned).or_else(|| status_in(told)).unwrap_or_default();
+        report.recipients.push(judge(address.to_owned(), action, status, code_in(told), told));
     }
     let named = at(&value, "/mail/headers").as_array().into_iter().flatten();
     for header in named.filter(|h| at(h, "/name").as_str().is_some_and(|n| n.eq_ignore_ascii_case("message-id"))) {
@@ -333,14 +343,18 @@ fn from_text(text: &str, failed: &[String]) -> Vec<Recipient> {
     if addresses.is_empty() {
         addresses.push(String::new());
     }
-    addresses.truncate(MAX_RECIPIENTS);
-    addresses.into_iter().map(|a| judge(a, action, status.clone(), code.clone(), told)).collect()
+    // Of all of them the same was said.
+    let one = judge(String::new(), action, status, code, said(told));
+    addresses.into_iter().take(MAX_RECIPIENTS).map(|address| Recipient { address, ..one.clone() }).collect()
 }
 
 /// `<ann@x.org>:` at the start of a line.
 fn in_angles(text: &str) -> Vec<String> {
     let mut found: Vec<String> = vec![];
     for line in text.lines() {
+        if found.len() >= MAX_RECIPIENTS {
+            break;
+        }
         let Some((inside, after)) = line.trim().strip_prefix('<').and_then(|l| l.split_once('>')) else { continue };
         let is_entry = after.trim_start().is_empty() || after.trim_start().starts_with([':', '(', '.']);
         if is_entry && address::split(inside).is_some() && !found.iter().any(|f| f == inside) {

@@ -1,5 +1,7 @@
 //! Subjects: the words under the prefixes that programs add (RFC 5256 §2.1), and tokens in them.
 
+/// The most letters of a subject that are compared.
+const MAX_SUBJECT: usize = 2000;
 /// Prefixes of answers, in the languages that programs speak.
 const REPLIES: &[&str] = &[
     "re", "aw", "sv", "antw", "odp", "vs", "vá", "va", "ynt", "ref", "res", "rép", "rif", "r", "ad", "bls", "sb", "απ",
@@ -42,7 +44,8 @@ pub fn base(subject: &str) -> String {
 /// Like [`base`], with further prefixes.
 #[must_use]
 pub fn base_with(subject: &str, more: &[&str]) -> String {
-    let mut text = subject.split_whitespace().collect::<Vec<_>>().join(" ");
+    let start: String = subject.chars().take(MAX_SUBJECT).collect();
+    let mut text = start.split_whitespace().collect::<Vec<_>>().join(" ");
     // Each turn makes it shorter.
     loop {
         let before = text.len();

@@ -89,7 +89,7 @@ fn class(stage: Stage, reply: &Reply) -> (Class, &'static str) {
             (if stage == Stage::Sent { Class::Ambiguous } else { Class::Retry }, "it did not follow the protocol")
         }
         400..500 => temporary(stage, reply.code, status),
-        500..600 => permanent(stage, reply.code, status),
+        500..600 => permanent(stage, reply.code, status, &reply.text.to_lowercase()),
         _ => (if stage == Stage::Sent { Class::Ambiguous } else { Class::Retry }, "it did not follow the protocol"),
     }
 }
@@ -110,8 +110,23 @@ fn temporary(stage: Stage, code: u16, status: &str) -> (Class, &'static str) {
     }
 }
 
-fn permanent(stage: Stage, code: u16, status: &str) -> (Class, &'static str) {
+/// What servers say of us, often only in answer to the recipient (`smtpd_delay_reject` of Postfix): no mail would get through.
+const OF_US: &[&str] = &[
+    "sender address rejected",
+    "sender rejected",
+    "sender not owned",
+    "not owned by user",
+    "not allowed to send as",
+    "relay access denied",
+    "relaying denied",
+    "relay not permitted",
+    "not permitted to relay",
+    "unable to relay",
+];
+
+fn permanent(stage: Stage, code: u16, status: &str, words: &str) -> (Class, &'static str) {
     let detail = status.get(1..).unwrap_or_default();
+    let of_us = OF_US.iter().any(|w| words.contains(w)) || (code == 553 && detail == ".7.1");
     match (stage, code, detail) {
         (Stage::Connect, 554 | 521, _) => (Class::Config, "it takes no mail from us: check `smtp.host`"),
         (Stage::Connect, ..) => (Class::Config, "it refuses the session: check `smtp.host` and `smtp.tls`"),
@@ -127,6 +142,10 @@ fn permanent(stage: Stage, code: u16, status: &str) -> (Class, &'static str) {
         (_, _, ".7.26" | ".7.23" | ".7.25" | ".7.60" | ".7.9") => {
             (Class::Config, "it does not believe that the mail is ours: check SPF, DKIM and DMARC of the domain")
         }
+        _ if of_us && words.contains("rela") => {
+            (Class::Config, "it passes nothing on for us: check `smtp.user`, and that it may send from `address`")
+        }
+        _ if of_us => (Class::Config, "we may not send from this address: check `address`"),
         (Stage::Sender, _, ".1.7" | ".1.8" | ".7.1") | (Stage::Sender, 550 | 551 | 553, _) => {
             (Class::Config, "we may not send from this address: check `address`")
         }
@@ -162,7 +181,24 @@ mod tests {
             (Stage::Recipient, 450, "4.2.0 greylisted", Outcome::NotSent, false),
             (Stage::Recipient, 550, "5.1.1 no such user", Outcome::Rejected, false),
             (Stage::Recipient, 550, "no such user", Outcome::Rejected, false),
-            (Stage::Recipient, 554, "5.7.1 relay access denied", Outcome::Rejected, false),
+            (Stage::Recipient, 554, "5.7.1 <ann@x.org>: Relay access denied", Outcome::NotSent, true),
+            (
+                Stage::Recipient,
+                553,
+                "5.7.1 <us@shop.example>: Sender address rejected: not owned by user support",
+                Outcome::NotSent,
+                true,
+            ),
+            (Stage::Sent, 553, "5.7.1 not yours", Outcome::NotSent, true),
+            (
+                Stage::Data,
+                550,
+                "5.1.0 <us@shop.example>: Sender address rejected: no such domain",
+                Outcome::NotSent,
+                true,
+            ),
+            (Stage::Recipient, 550, "5.1.1 Recipient address rejected: user unknown", Outcome::Rejected, false),
+            (Stage::Recipient, 554, "5.7.1 policy", Outcome::Rejected, false),
             (Stage::Sent, 552, "5.3.4 too big", Outcome::Rejected, false),
             (Stage::Sent, 554, "5.7.1 spam", Outcome::Rejected, false),
             (Stage::Sent, 550, "5.7.26 unauthenticated", Outcome::NotSent, true),

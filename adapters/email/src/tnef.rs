@@ -5,6 +5,11 @@ use crate::charset;
 const SIGNATURE: u32 = 0x223e_9f78;
 /// The most attributes and properties that are looked at.
 const MAX_ENTRIES: usize = 10_000;
+/// The most bytes of a body.
+const MAX_TEXT: usize = 1024 * 1024;
+/// The most bytes of a name, and the most files.
+const MAX_NAME: usize = 1000;
+const MAX_FILES: usize = 1000;
 
 const ATT_BODY: u32 = 0x0002_800c;
 const ATT_ATTACH_DATA: u32 = 0x0006_800f;
@@ -51,8 +56,9 @@ pub fn read(bytes: &[u8]) -> Option<Inside> {
             break;
         }
     }
-    found.html = state.html.take().map(|html| charset::decode(state.label().as_deref(), &html));
-    found.text = found.text.take().or_else(|| state.text.take().map(|t| charset::decode(state.label().as_deref(), &t)));
+    let decoded = |bytes: Vec<u8>| charset::decode(state.label().as_deref(), bytes.get(..MAX_TEXT).unwrap_or(&bytes));
+    found.html = state.html.clone().map(decoded);
+    found.text = found.text.take().or_else(|| state.text.clone().map(decoded));
     found.files.retain(|f| !f.bytes.is_empty());
     Some(found)
 }
@@ -79,9 +85,10 @@ impl State {
         match id {
             ATT_CODE_PAGE => self.code_page = Input(value).u32(),
             ATT_BODY => self.text = Some(until_nul(value).to_vec()),
+            ATT_REND_DATA if found.files.len() >= MAX_FILES => return None,
             ATT_REND_DATA => found.files.push(Attached::default()),
             ATT_ATTACH_TITLE => {
-                let name = charset::decode(self.code_page.map(label).as_deref(), until_nul(value));
+                let name = name(self.code_page, value);
                 if let Some(file) = found.files.last_mut().filter(|f| f.name.is_empty()) {
                     file.name = name;
                 }
@@ -111,9 +118,7 @@ impl State {
                 if let Some(file) = found.files.last_mut() {
                     properties(value, |id, value| match (id, value) {
                         (ATTACH_LONG_NAME, Value::Text(t)) => file.name = t,
-                        (ATTACH_LONG_NAME, Value::Bytes(b)) => {
-                            file.name = charset::decode(code_page.map(label).as_deref(), until_nul(b));
-                        }
+                        (ATTACH_LONG_NAME, Value::Bytes(b)) => file.name = name(code_page, b),
                         (ATTACH_MIME, Value::Text(t)) => file.mime = Some(t),
                         (ATTACH_MIME, Value::Bytes(b)) => file.mime = Some(charset::unlabelled(until_nul(b))),
                         (ATTACH_DATA, Value::Bytes(b)) if file.bytes.is_empty() => file.bytes = b.to_vec(),
@@ -145,6 +150,11 @@ fn label(page: u32) -> String {
         28591..=28606 => format!("iso-8859-{}", page - 28590),
         other => format!("windows-{other}"),
     }
+}
+
+fn name(code_page: Option<u32>, value: &[u8]) -> String {
+    let name = until_nul(value);
+    charset::decode(code_page.map(label).as_deref(), name.get(..MAX_NAME).unwrap_or(name))
 }
 
 fn until_nul(bytes: &[u8]) -> &[u8] {
@@ -194,8 +204,8 @@ fn properties(bytes: &[u8], mut seen: impl FnMut(u16, Value<'_>)) -> Option<()> 
             let length = usize::try_from(input.u32()?).ok()?;
             let value = input.padded(length)?;
             if kind == 0x001f {
-                let units: Vec<u16> =
-                    value.chunks_exact(2).filter_map(|c| Input(c).u16()).take_while(|u| *u != 0).collect();
+                let units = value.chunks_exact(2).filter_map(|c| Input(c).u16()).take_while(|u| *u != 0);
+                let units: Vec<u16> = units.take(MAX_TEXT).collect();
                 seen(id, Value::Text(String::from_utf16_lossy(&units)));
             } else {
                 seen(id, Value::Bytes(value));

@@ -9,9 +9,10 @@ pub fn decode(value: &[u8]) -> String {
     let mut plain: Vec<u8> = vec![];
     let mut rest = value;
     let mut last: Option<Word> = None;
+    let mut ends = Ends { whole: value, next: 0 };
     while let Some(at) = find(rest, b"=?") {
         let (before, from) = rest.split_at(at);
-        let Some((word, after)) = Word::read(from) else {
+        let Some((word, after)) = Word::read(from, &mut ends) else {
             let cut = at + 2;
             flush(&mut out, &mut plain, &mut last);
             plain.extend_from_slice(rest.get(..cut).unwrap_or(rest));
@@ -69,6 +70,28 @@ pub fn unfold(value: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The longest encoded word, in bytes; RFC 2047 allows 75.
+const MAX_WORD: usize = 4096;
+
+/// The ends of words in a value, each looked for once: a value of beginnings without an end would be read once for each of them.
+struct Ends<'a> {
+    whole: &'a [u8],
+    /// No end stands between the last place that was asked about and here; here is one, or the end of the value.
+    next: usize,
+}
+
+impl Ends<'_> {
+    /// How far behind the place from which on `left` bytes are left the next `?=` stands. Places are asked about in their order.
+    fn after(&mut self, left: usize) -> Option<usize> {
+        let at = self.whole.len().checked_sub(left)?;
+        if self.next < at || !self.whole.get(self.next..)?.starts_with(b"?=") {
+            let from = self.next.max(at);
+            self.next = find(self.whole.get(from..)?, b"?=").map_or(self.whole.len(), |found| from + found);
+        }
+        (self.next < self.whole.len()).then(|| self.next - at)
+    }
+}
+
 struct Word {
     charset: String,
     bytes: Vec<u8>,
@@ -81,12 +104,12 @@ impl Word {
     }
 
     /// A word at the start of `bytes`, and what follows it.
-    fn read(bytes: &[u8]) -> Option<(Word, &[u8])> {
+    fn read<'a>(bytes: &'a [u8], ends: &mut Ends<'_>) -> Option<(Word, &'a [u8])> {
         let inside = bytes.strip_prefix(b"=?")?;
         let (charset, inside) = split(inside, b'?', 64)?;
         let (coding, inside) = split(inside, b'?', 1)?;
         // A `?` may stand in the text of sloppy writers, so the end is `?=`, on this line or, for broken folding, the next.
-        let end = find(inside.get(..inside.len().min(4096))?, b"?=")?;
+        let end = ends.after(inside.len()).filter(|end| *end + 2 <= MAX_WORD)?;
         let text = inside.get(..end)?;
         let after = inside.get(end + 2..)?;
         let bytes = match coding {
@@ -138,6 +161,7 @@ mod tests {
             (b"one\r\n two\r\n\tthree", "one two three"),
             (b"=?iso-8859-1?Q?Fr\xf6sche?=", "Frösche"),
             (b"=?", "=?"),
+            (b"=?a?q?b =?utf-8?Q?c?= d?= =?utf-8?Q?e", "b =?utf-8?Q?c d?= =?utf-8?Q?e"),
         ] {
             assert_eq!(decode(value), text, "{}", String::from_utf8_lossy(value));
         }

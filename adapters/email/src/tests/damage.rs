@@ -68,20 +68,146 @@ proptest! {
     }
 }
 
+/// A part that is sent as base64.
+fn coded(kind: &str, inside: &str) -> String {
+    let coded = switchboard_adapter_sdk::signature::to_base64(inside.as_bytes());
+    format!("Content-Type: {kind}\nContent-Transfer-Encoding: base64\n\n{coded}\n")
+}
+
+/// Mails whose shape is repeated `n` times: each is read in time and memory that grow no faster than it does. The stack that a test
+/// has is small, and so is its patience: with a reader that walks a list once for each of its members these take hours.
+fn shapes(n: usize) -> Vec<(&'static str, String)> {
+    let many = |text: &str| text.repeat(n);
+    let numbered = |text: &str| (0..n).map(|i| text.replace('#', &i.to_string())).collect::<String>();
+    let body = |kind: &str, inside: &str| format!("From: a@b.c\nContent-Type: {kind}\n\n{inside}");
+    let field = |name: &str, value: &str| format!("From: a@b.c\n{name}: {value}\n\nbody");
+    let mixed = "multipart/mixed; boundary=a";
+    let mails = many("Content-Type: message/rfc822\n\n");
+    let report = "multipart/report; report-type=delivery-status; boundary=a";
+    let status = |groups: &str| {
+        body(
+            report,
+            &format!("--a\n\n{}\n--a\nContent-Type: message/delivery-status\n\n{groups}\n--a--\n", many("word ")),
+        )
+    };
+    vec![
+        ("mails in mails", mails.clone()),
+        ("mails in a coded mail", coded("message/rfc822", &mails)),
+        ("mails in a coded mail in a coded mail", coded("message/global", &coded("message/rfc822", &mails))),
+        (
+            "mails in a quoted-printable mail",
+            format!(
+                "Content-Type: message/rfc822\nContent-Transfer-Encoding: quoted-printable\n\n{}",
+                mails.replace('-', "=2D")
+            ),
+        ),
+        (
+            "mails in a coded part of a digest",
+            body("multipart/digest; boundary=a", &format!("--a\n{}--a--\n", coded("message/rfc822", &mails))),
+        ),
+        ("digests in digests", numbered("Content-Type: multipart/digest; boundary=b#\n\n--b#\n\n")),
+        (
+            "mails with text",
+            body(mixed, &format!("--a\n{}{}", many("Content-Type: message/rfc822\n\n"), many("text\n"))),
+        ),
+        ("parts", body(mixed, &many("--a\n\nx\n"))),
+        ("empty parts", body(mixed, &many("--a\n"))),
+        ("parts of fields", body(mixed, &many("--a\nX: y\n"))),
+        ("multiparts without parts", body(mixed, &many("--a\nContent-Type: multipart/x; boundary=absent\n"))),
+        (
+            "multiparts without parts, with bodies",
+            body(mixed, &many("--a\nContent-Type: multipart/x; boundary=absent\n\nx\n")),
+        ),
+        ("multiparts in multiparts", numbered("Content-Type: multipart/mixed; boundary=b#\n\n--b#\n")),
+        ("the same boundary in itself", many("Content-Type: multipart/mixed; boundary=b\n\n--b\n")),
+        (
+            "alternatives of pages",
+            body("multipart/alternative; boundary=a", &many("--a\nContent-Type: text/html\n\n<p>x\n")),
+        ),
+        ("lines that are nearly boundaries", body(mixed, &format!("--a\n\n{}", many("--aa\n-- a\n--b\n")))),
+        ("fields", many("X: y\n") + "\nbody"),
+        ("names of nothing", many(":\n") + "\nbody"),
+        ("addresses", field("To", &many("x <x@y.z>, "))),
+        ("brackets", field("To", &many("<,"))),
+        ("groups", field("To", &format!("{}a@b {}", many("x "), many(":")))),
+        ("quotes", field("Cc", &many("\"x\\\""))),
+        ("comments", field("Reply-To", &many("("))),
+        ("many fields of addresses", many("To: <,x\n") + "\nbody"),
+        ("words", field("Subject", &many("=?utf-8?Q?a?= "))),
+        ("words without an end", field("Subject", &many("=?a?q?"))),
+        ("openings", field("Subject", &many("=?"))),
+        ("prefixes", field("Subject", &many("Re: [x] "))),
+        ("references", field("References", &many("<a@b> "))),
+        ("open references", field("References", &many("<a@b "))),
+        ("parameters", field("Content-Type", &format!("text/plain{}", many("; a*0=b")))),
+        (
+            "utf-7 in a name",
+            field("Content-Disposition", &format!("attachment; filename*=utf-7''{}3d3d3d3dA3d3d3d3d", many("+"))),
+        ),
+        ("utf-7 in the text", body("text/plain; charset=utf-7", &(many("+") + "3d3d3d3dA3d3d3d3d"))),
+        (
+            "results",
+            field("Authentication-Results", &format!("mx.desk.example; {}", many("dmarc=pass (x;\"y\") z=\"; "))),
+        ),
+        ("elements", body("text/html", &many("<div>"))),
+        (
+            "formats",
+            body(
+                "text/html",
+                &format!("<p>{}</p>{}", numbered("<b id=#>").get(..n.min(5_000)).unwrap_or_default(), many("<p>x</p>")),
+            ),
+        ),
+        ("tables", body("text/html", &format!("{}<table>{}", many("<br>"), many("x<tr></tr>")))),
+        ("comments of pages", body("text/html", &many("<!--"))),
+        ("lines", body("text/plain", &many("\n"))),
+        ("signatures", body("text/plain", &format!("Hi{}", many("\nSent from my iPhone\n")))),
+        ("quoted lines", body("text/plain", &many("> x\ny\n"))),
+        ("sentences of programs", body("text/plain", &many("On Monday, ä\n<x@y> wrote:\n> x\ny\n"))),
+        ("fields of programs", body("text/plain", &many("From: x\nTo: y\n"))),
+        ("flowed", body("text/plain; format=flowed", &many("> x \n"))),
+        (
+            "a bounce's addresses",
+            format!("From: MAILER-DAEMON@x\nSubject: failure notice\n\n{}", numbered("<a#@x.example>:\n")),
+        ),
+        ("recipients of a report", status(&numbered("Final-Recipient: rfc822; a#@x.example\nAction: failed\n\n"))),
+        ("groups of a report", status(&many("X: y\n\n"))),
+        ("a calendar", body("text/calendar", &many("BEGIN:VEVENT\n UID\n"))),
+        ("uuencode", format!("From: a@b.c\nContent-Transfer-Encoding: x-uuencode\n\nbegin 644 a\n{}", many("`\n!\n"))),
+    ]
+}
+
 #[test]
 fn mail_that_is_made_to_hurt_takes_no_longer() {
-    let nested = "Content-Type: message/rfc822\n\n".repeat(50_000);
-    let parts = format!("Content-Type: multipart/mixed; boundary=a\n\n{}", "--a\n\nx\n".repeat(50_000));
-    let deep: String =
-        (0..5_000).map(|i| format!("Content-Type: multipart/mixed; boundary=b{i}\n\n--b{i}\n")).collect();
-    let headers = "X: y\n".repeat(200_000) + "\nbody";
-    let addresses = format!("From: a@b.c\nTo: {}\n\nbody", "x <x@y.z>, ".repeat(50_000));
-    let words = format!("Subject: {}\n\nbody", "=?utf-8?Q?a?= ".repeat(50_000));
-    let open = format!("Subject: {}\n\nbody", "=?".repeat(100_000));
-    let comments = format!("From: {}\n\nbody", "(".repeat(100_000));
-    let references = format!("From: a@b.c\nReferences: {}\n\nbody", "<a@b> ".repeat(50_000));
-    for mail in [nested, parts, deep, headers, addresses, words, open, comments, references] {
-        holds(mail.as_bytes());
+    for (name, mail) in shapes(60_000) {
+        let thread = std::thread::Builder::new().stack_size(2 * 1024 * 1024);
+        let read = move || {
+            let found = fixtures::in_time(name, 30, || events(mail.as_bytes(), &settings(), NOW));
+            found.events.iter().for_each(|e| e.validate().unwrap());
+            assert!(!found.events.is_empty() && !found.events.iter().any(|e| matches!(e, Inbound::Unparsed(_))));
+        };
+        thread.spawn(read).unwrap().join().unwrap_or_else(|_| panic!("{name}"));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn every_mail_is_read_with_a_shape_inside_it(which: prop::sample::Index, shape: prop::sample::Index, at: prop::sample::Index, n in 1usize..40) {
+        let mail = &CORPUS[which.index(CORPUS.len())];
+        let shapes = shapes(n);
+        let (_, inside) = &shapes[shape.index(shapes.len())];
+        let (before, after) = mail.split_at(at.index(mail.len()));
+        holds(&[before, inside.as_bytes(), after].concat());
+    }
+
+    #[test]
+    fn every_mail_is_read_inside_of_a_shape(which: prop::sample::Index, shape: prop::sample::Index, at: prop::sample::Index, n in 1usize..40) {
+        let mail = &CORPUS[which.index(CORPUS.len())];
+        let shapes = shapes(n);
+        let (_, outside) = &shapes[shape.index(shapes.len())];
+        let (before, after) = outside.as_bytes().split_at(at.index(outside.len()));
+        holds(&[before, mail.as_slice(), after].concat());
     }
 }
 

@@ -193,17 +193,51 @@ fn a_read_receipt_and_a_complaint_are_told_of_the_mail_that_they_are_about() {
 }
 
 #[test]
-fn a_wish_to_leave_counts_for_who_proved_to_be_the_sender() {
-    let mail = |result: &str| {
-        format!(
-            "Authentication-Results: mx.desk.example; {result}\nFrom: {ANN}\nTo: support@desk.example\nSubject: Unsubscribe\n\n\n"
-        )
+fn a_wish_to_leave_is_heard_and_silences_only_who_proved_to_be_the_sender() {
+    let settings = settings();
+    let found = |fields: &str, text: &str, settings: &Settings| {
+        let mail = format!("{fields}From: {ANN}\nSubject: Kettle\nMessage-ID: <9@x>\n\n{text}\n");
+        let events = events(mail.as_bytes(), settings, NOW).events;
+        let Some(Inbound::Message(m)) = events.first() else { panic!("the words are lost: {events:?}") };
+        assert_eq!((m.content.text.as_str(), m.automatic), (text, false));
+        assert!(m.mail.as_ref().unwrap().no_auto_reply);
+        match events.get(1..).unwrap() {
+            [] => false,
+            [Inbound::Consent(c)] => c.address.value == ANN && c.state == ConsentState::OptedOut,
+            other => panic!("{other:?}"),
+        }
     };
-    let found = |result: &str| events(mail(result).as_bytes(), &settings(), NOW).events;
-    assert!(matches!(found("dmarc=pass").as_slice(), [Inbound::Consent(c)] if c.address.value == ANN));
-    assert!(matches!(found("dmarc=fail").as_slice(), [Inbound::Message(_)]));
+    let said = |result: &str| format!("Authentication-Results: mx.desk.example; {result}\nTo: support@desk.example\n");
+    assert!(found(&said("dmarc=pass"), "Stop", &settings));
+    assert!(!found(&said("dmarc=fail"), "Stop", &settings));
+    assert!(!found(&said("dmarc=none"), "Unsubscribe.", &settings));
+    assert!(!found("To: support@desk.example\n", "Stop", &trusting()), "where nobody can tell, nobody is silenced");
+    let answer = format!("{}In-Reply-To: <{}>\n", said("dmarc=pass"), our_id(&settings));
+    assert!(!found(&answer, "Stop", &settings), "it may be the order that is to stop");
+    let address = Tag::address(&settings.keys, CONV, ANN, "unsubscribe@desk.example").unwrap();
+    assert!(found(&format!("To: {address}\n"), "Unsubscribe", &trusting()), "we gave the address to nobody else");
+    let others = Tag::address(&settings.keys, CONV, "bob@customer.example", "unsubscribe@desk.example").unwrap();
+    assert!(!found(&format!("To: {others}\n"), "Unsubscribe", &trusting()));
+    assert!(!found("To: unsubscribe@desk.example\n", "Unsubscribe", &trusting()));
     let text = "From: a@b.c\nTo: support@desk.example\nSubject: Question\n\nHow do I unsubscribe?\n";
-    assert_eq!(read(text.as_bytes(), &settings()).kind, Kind::Message);
+    assert_eq!(read(text.as_bytes(), &settings).kind, Kind::Message);
+}
+
+#[test]
+fn a_person_whose_mail_came_over_a_list_or_a_large_sender_is_a_person() {
+    for fields in [
+        "Feedback-ID: 1.eu-west-1.x:AmazonSES\n",
+        "List-Id: Team <team.desk.example>\n",
+        "List-Unsubscribe: <mailto:leave@x.example>\n",
+        "Precedence: list\n",
+    ] {
+        let found = message(&mail(ANN, fields));
+        assert_eq!(found.meta.get("kind").map(String::as_str), Some("bulk"), "{fields}");
+        assert!(!found.automatic && found.mail.unwrap().no_auto_reply, "{fields}");
+    }
+    for fields in ["List-Id: Team <team.desk.example>\nAuto-Submitted: auto-replied\n", "Precedence: auto_reply\n"] {
+        assert!(message(&mail(ANN, fields)).automatic, "{fields}");
+    }
 }
 
 fn echo(mail: &str, settings: &Settings) -> Option<Echo> {

@@ -102,6 +102,19 @@ fn an_answer_carries_what_brings_its_answer_back() {
 }
 
 #[test]
+fn a_page_has_below_it_all_that_the_text_has_below_its_own_words() {
+    let parent = Parent { text: Some("It leaks.".into()), author: Some("Ann".into()), ..Parent::default() };
+    for text in ["One\r\ntwo\r\nthree\r\nfour\r\n", "One\ntwo", "One\rtwo\0\0\0\r"] {
+        let mut send = send(text);
+        send.content.html = Some("<p>One two</p>".into());
+        let reading = read(&written(&send, &parent, &[]).bytes, &settings());
+        let page = crate::html::read(reading.html.as_deref().unwrap(), true).text;
+        assert!(page.starts_with("One two\n\n\n--\nKim\nDesk\n"), "{text:?}: {page:?}");
+        assert!(page.contains("##- Please write above") && page.contains("Ann wrote:\n> It leaks."), "{page:?}");
+    }
+}
+
+#[test]
 fn every_attempt_is_the_same_mail() {
     let file = Attachment { name: "seal.pdf".into(), mime: "application/pdf".into(), ..Attachment::default() };
     let mut first = send("Hello");
