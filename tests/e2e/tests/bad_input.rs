@@ -2,9 +2,18 @@
 #![forbid(unsafe_code)]
 
 use serde_json::Value;
-use switchboard_e2e::{Daemon, Provider, Shop, eventually, message, post_form, sid};
+use switchboard_e2e::{Backend, Daemon, Provider, Shop, eventually, message, on_every_backend, post_form, sid};
 
 const ANN: &str = "+15551230001";
+
+on_every_backend! {
+    a_missing_or_wrong_signature_is_refused_counted_and_never_stored,
+    report_mode_lets_a_wrong_signature_in_and_counts_it,
+    a_body_over_the_limit_is_413_and_the_daemon_goes_on,
+    garbage_on_the_wire_ends_no_daemon,
+    unknown_channels_and_methods_are_not_found,
+    a_signed_body_that_cannot_be_read_is_quarantined_visible_and_retryable,
+}
 
 /// Sends a genuine message and waits for it: whatever came before it has been decided by then.
 async fn after_everything(shop: &Shop) -> Vec<Value> {
@@ -14,10 +23,9 @@ async fn after_everything(shop: &Shop) -> Vec<Value> {
     api.all("/conversations", "conversations").await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_missing_or_wrong_signature_is_refused_counted_and_never_stored() {
+async fn a_missing_or_wrong_signature_is_refused_counted_and_never_stored(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).open();
     let daemon = Daemon::start(&shop).await;
     let hook = shop.hook("support-sms");
 
@@ -43,10 +51,9 @@ async fn a_missing_or_wrong_signature_is_refused_counted_and_never_stored() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn report_mode_lets_a_wrong_signature_in_and_counts_it() {
+async fn report_mode_lets_a_wrong_signature_in_and_counts_it(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).sms("signatures = \"report\"").open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).sms("signatures = \"report\"").open();
     let daemon = Daemon::start(&shop).await;
     let forged = shop.sms(ANN, "refund A-2", &sid("1")).signed_with("another");
     assert_eq!(forged.deliver(&shop.hook("support-sms")).await.unwrap().status, 200);
@@ -54,10 +61,9 @@ async fn report_mode_lets_a_wrong_signature_in_and_counts_it() {
     assert!(daemon.said().contains("was let through"), "{}", daemon.said());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_body_over_the_limit_is_413_and_the_daemon_goes_on() {
+async fn a_body_over_the_limit_is_413_and_the_daemon_goes_on(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).open();
     let _daemon = Daemon::start(&shop).await;
     let huge = shop.sms(ANN, &"x".repeat(3 << 20), &sid("1"));
     // The daemon may answer and hang up before it has read everything; a client then sees a broken pipe or the answer.
@@ -74,10 +80,9 @@ async fn a_body_over_the_limit_is_413_and_the_daemon_goes_on() {
     assert_eq!(after_everything(&shop).await.len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn garbage_on_the_wire_ends_no_daemon() {
+async fn garbage_on_the_wire_ends_no_daemon(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).open();
     let _daemon = Daemon::start(&shop).await;
     for garbage in [
         "\0\0\0\0",
@@ -92,10 +97,9 @@ async fn garbage_on_the_wire_ends_no_daemon() {
     assert_eq!(after_everything(&shop).await.len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn unknown_channels_and_methods_are_not_found() {
+async fn unknown_channels_and_methods_are_not_found(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).open();
     let _daemon = Daemon::start(&shop).await;
     let sms = shop.sms(ANN, "hello", &sid("1"));
     assert_eq!(sms.deliver(&shop.hook("no-such-channel")).await.unwrap().status, 404);
@@ -109,10 +113,9 @@ async fn unknown_channels_and_methods_are_not_found() {
     assert_eq!(bare.status().as_u16(), 401);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_signed_body_that_cannot_be_read_is_quarantined_visible_and_retryable() {
+async fn a_signed_body_that_cannot_be_read_is_quarantined_visible_and_retryable(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).open();
     let _daemon = Daemon::start(&shop).await;
     let api = shop.api();
 

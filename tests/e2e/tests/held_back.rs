@@ -3,12 +3,17 @@
 
 use serde_json::{Value, json};
 use std::time::Duration;
-use switchboard_e2e::{Daemon, Provider, Shop, eventually, http, message, post_form, sid};
+use switchboard_e2e::{Backend, Daemon, Provider, Shop, eventually, http, message, on_every_backend, post_form, sid};
 
 const ANN: &str = "+15551230001";
 const OTHER_ACCOUNT: &str = "AC11111111111111111111111111111111";
 /// What a customer might have written, and nobody else should.
 const CANARY: &str = "canaryxyzzy";
+
+on_every_backend! {
+    a_long_body_is_kept_whole_and_read_again_after_a_fix,
+    what_cannot_be_read_is_quoted_nowhere_but_in_its_raw_form,
+}
 
 async fn held(shop: &Shop, count: usize) -> Vec<Value> {
     let api = shop.api();
@@ -21,10 +26,9 @@ async fn held(shop: &Shop, count: usize) -> Vec<Value> {
 
 /// A delivery of over 16 KiB that the configuration of the day does not understand: the operator mends the configuration, and
 /// the message is there, whole.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_long_body_is_kept_whole_and_read_again_after_a_fix() {
+async fn a_long_body_is_kept_whole_and_read_again_after_a_fix(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).open();
     let mut daemon = Daemon::start(&shop).await;
     let api = shop.api();
 
@@ -48,11 +52,10 @@ async fn a_long_body_is_kept_whole_and_read_again_after_a_fix() {
 }
 
 /// Bodies that each channel cannot read, with a word in every place that a parser might quote.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_read_is_quoted_nowhere_but_in_its_raw_form() {
+async fn what_cannot_be_read_is_quoted_nowhere_but_in_its_raw_form(backend: Backend) {
     let provider = Provider::start().await;
     let chat = "[channels.site]\nkind = \"webchat\"\norigins = [\"https://shop.example\"]\n";
-    let shop = Shop::with(&provider.base_url()).more(chat).open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).more(chat).open();
     let daemon = Daemon::start(&shop).await;
     let api = shop.api();
     let hook = shop.hook("support-sms");

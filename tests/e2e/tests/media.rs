@@ -3,10 +3,19 @@
 
 use serde_json::{Value, json};
 use std::time::Duration;
-use switchboard_e2e::{Daemon, InboundSms, Provider, Shop, Sms, http, message, sid};
+use switchboard_e2e::{Backend, Daemon, InboundSms, Provider, Shop, Sms, http, message, on_every_backend, sid};
 
 const ANN: &str = "+15551230001";
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\nnot much of a picture";
+
+on_every_backend! {
+    a_picture_is_fetched_with_our_credentials_and_offered_by_link,
+    a_message_stands_while_its_file_cannot_be_had_and_the_file_comes_later,
+    a_crash_loses_no_file,
+    what_is_not_the_providers_or_too_large_is_not_fetched_and_says_so,
+    the_files_of_a_message_that_only_the_list_told_of_are_fetched_too,
+    an_agents_file_goes_out_by_a_link_that_only_the_provider_gets,
+}
 
 fn with_media(sms: Sms, media: &[(&str, &str)]) -> Sms {
     let sms = sms.with("NumMedia", &media.len().to_string());
@@ -38,10 +47,9 @@ async fn download(shop: &Shop, file: &Value) -> (String, Vec<u8>) {
     (mime, answer.bytes().await.unwrap().to_vec())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_picture_is_fetched_with_our_credentials_and_offered_by_link() {
+async fn a_picture_is_fetched_with_our_credentials_and_offered_by_link(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).open();
     let _daemon = Daemon::start(&shop).await;
     let picture = provider.sim().add_file("image/png", PNG);
     // What calls itself a picture and is a page is a download.
@@ -57,10 +65,9 @@ async fn a_picture_is_fetched_with_our_credentials_and_offered_by_link() {
     assert_eq!(provider.sent().len(), 0, "and no credentials were shown to the host of the files");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_message_stands_while_its_file_cannot_be_had_and_the_file_comes_later() {
+async fn a_message_stands_while_its_file_cannot_be_had_and_the_file_comes_later(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).open();
     let _daemon = Daemon::start(&shop).await;
     provider.sim().fail_files([503]);
     let picture = provider.sim().add_file("image/png", PNG);
@@ -78,10 +85,9 @@ async fn a_message_stands_while_its_file_cannot_be_had_and_the_file_comes_later(
     assert_eq!(provider.sim().files_asked(), 2);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_crash_loses_no_file() {
+async fn a_crash_loses_no_file(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).open();
     let mut daemon = Daemon::start(&shop).await;
     provider.sim().fail_files([503; 100]);
     let picture = provider.sim().add_file("image/png", PNG);
@@ -102,10 +108,9 @@ async fn a_crash_loses_no_file() {
     assert_eq!(provider.sim().files_asked(), asked, "what is stored is not fetched again");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_the_providers_or_too_large_is_not_fetched_and_says_so() {
+async fn what_is_not_the_providers_or_too_large_is_not_fetched_and_says_so(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).open();
     let _daemon = Daemon::start(&shop).await;
     let large = provider.sim().add_file("video/mp4", &vec![0; (16 << 20) + 1]);
     let inside = format!("{}/api/v1/agents", shop.admin());
@@ -119,10 +124,9 @@ async fn what_is_not_the_providers_or_too_large_is_not_fetched_and_says_so() {
 }
 
 /// The message list names no files, only where they are listed.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_files_of_a_message_that_only_the_list_told_of_are_fetched_too() {
+async fn the_files_of_a_message_that_only_the_list_told_of_are_fetched_too(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).sms("poll = \"10s\"").open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).sms("poll = \"10s\"").open();
     let picture = provider.sim().add_file("image/png", PNG);
     let note = provider.sim().add_file("text/vcard", b"BEGIN:VCARD\nFN:Ann\nEND:VCARD\n");
     let mut missed = InboundSms::new(ANN, "look what I found");
@@ -151,10 +155,9 @@ async fn conversation(shop: &Shop) -> String {
     found["id"].as_str().unwrap().to_owned()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_agents_file_goes_out_by_a_link_that_only_the_provider_gets() {
+async fn an_agents_file_goes_out_by_a_link_that_only_the_provider_gets(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).open();
     let mut daemon = Daemon::start(&shop).await;
     let id = conversation(&shop).await;
     let file = upload(&shop, &id, PNG).await;

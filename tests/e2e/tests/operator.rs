@@ -4,9 +4,16 @@
 use serde_json::Value;
 use std::process::Output;
 use std::time::Duration;
-use switchboard_e2e::{Daemon, Pack, Provider, Shop, Step, eventually, message, sid};
+use switchboard_e2e::{Backend, Daemon, Pack, Provider, Shop, Step, eventually, message, on_every_backend, sid};
 
 const ANN: &str = "+15551230001";
+
+on_every_backend! {
+    tables_show_a_running_daemon_and_json_is_for_machines,
+    a_new_pack_comes_into_force_on_sighup_and_a_bad_one_does_not,
+    a_graceful_stop_finishes_the_call_in_flight,
+    a_waiting_conversation_says_why_and_another_pack_is_tried_on_what_was_decided,
+}
 
 fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
@@ -81,10 +88,9 @@ async fn a_packs_tests_run_without_a_daemon_and_fail_when_a_rule_is_wrong() {
     assert!(said(&bad).contains("A refund is answered"), "{}", said(&bad));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn tables_show_a_running_daemon_and_json_is_for_machines() {
+async fn tables_show_a_running_daemon_and_json_is_for_machines(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).open();
     let mut daemon = Daemon::start(&shop).await;
     shop.sms(ANN, "hello", &sid("1")).deliver(&shop.hook("support-sms")).await.unwrap();
     shop.api().conversation(&format!("phone:{ANN}"), "to wait", |c| c["state"] == "queued").await;
@@ -111,10 +117,9 @@ async fn tables_show_a_running_daemon_and_json_is_for_machines() {
     assert_eq!(shop.command(&["conversatons"]).status.code(), Some(2), "no such command");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_new_pack_comes_into_force_on_sighup_and_a_bad_one_does_not() {
+async fn a_new_pack_comes_into_force_on_sighup_and_a_bad_one_does_not(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).open();
     let daemon = Daemon::start(&shop).await;
     let api = shop.api();
     let before = api.get("/rules").await.ok();
@@ -137,10 +142,9 @@ async fn a_new_pack_comes_into_force_on_sighup_and_a_bad_one_does_not() {
     assert_eq!(provider.sent_to(ANN, 2).await[1].body, "Your refund A-2 was paid.");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_graceful_stop_finishes_the_call_in_flight() {
+async fn a_graceful_stop_finishes_the_call_in_flight(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).open();
     let mut daemon = Daemon::start(&shop).await;
     provider.next(Step::Delay(Duration::from_millis(1500), Box::new(Step::Accept)));
     shop.sms(ANN, "refund A-1", &sid("1")).deliver(&shop.hook("support-sms")).await.unwrap();
@@ -201,10 +205,9 @@ async fn the_tests_of_the_shipped_packs_pass() {
     assert!(tested > 0, "no pack in {packs}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_waiting_conversation_says_why_and_another_pack_is_tried_on_what_was_decided() {
+async fn a_waiting_conversation_says_why_and_another_pack_is_tried_on_what_was_decided(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).open();
     let _daemon = Daemon::start(&shop).await;
     for (n, (from, text)) in
         [(ANN, "hello"), ("+15551230002", "refund A-1"), ("+15551230003", "good morning")].iter().enumerate()

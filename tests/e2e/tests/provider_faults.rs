@@ -3,10 +3,26 @@
 
 use serde_json::{Value, json};
 use std::time::Duration;
-use switchboard_e2e::{Api, Daemon, Provider, Shop, Step, eventually, eventually_within, message, sid};
+use switchboard_e2e::{
+    Api, Backend, Daemon, Provider, Shop, Step, eventually, eventually_within, message, on_every_backend, sid,
+};
 
 const ANN: &str = "+15551230001";
 const REPLY: &str = "Your refund A-1 is on its way.";
+
+on_every_backend! {
+    too_many_requests_is_retried_after_what_the_provider_asks,
+    a_provider_that_is_down_gets_the_reply_when_it_is_back,
+    a_permanent_refusal_is_shown_with_the_providers_code_and_never_retried,
+    an_undocumented_500_is_parked_and_resent_by_a_person_only,
+    a_reset_after_the_request_is_parked_and_resent_by_a_person_only,
+    an_answer_that_never_comes_is_parked_and_resent_by_a_person_only,
+    a_garbage_answer_is_parked_and_resent_by_a_person_only,
+    refused_credentials_pause_the_channel_and_resume_sends_what_waited,
+    a_paused_channel_sends_nothing_until_it_is_resumed,
+    a_stop_that_only_the_provider_heard_holds_here_too_until_start,
+    what_somebody_wrote_in_the_providers_own_tool_is_in_the_conversation,
+}
 
 /// A customer writes, the rule answers, and the provider's first answer is `fault`.
 async fn answered_under(shop: &Shop, provider: &Provider, fault: Step) {
@@ -32,10 +48,9 @@ async fn dead_letter(api: &Api) -> Value {
     .await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn too_many_requests_is_retried_after_what_the_provider_asks() {
+async fn too_many_requests_is_retried_after_what_the_provider_asks(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).open();
     let _daemon = Daemon::start(&shop).await;
     let began = std::time::Instant::now();
     answered_under(&shop, &provider, Step::rate_limited(Some(2))).await;
@@ -52,10 +67,9 @@ async fn too_many_requests_is_retried_after_what_the_provider_asks() {
     assert_eq!(provider.requests(), 2);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_provider_that_is_down_gets_the_reply_when_it_is_back() {
+async fn a_provider_that_is_down_gets_the_reply_when_it_is_back(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).open();
     let _daemon = Daemon::start(&shop).await;
     provider.down().await;
     shop.sms(ANN, "refund A-1", &sid("1")).deliver(&shop.hook("support-sms")).await.unwrap();
@@ -71,10 +85,9 @@ async fn a_provider_that_is_down_gets_the_reply_when_it_is_back() {
     assert_eq!(provider.sent().len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_permanent_refusal_is_shown_with_the_providers_code_and_never_retried() {
+async fn a_permanent_refusal_is_shown_with_the_providers_code_and_never_retried(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).open();
     let _daemon = Daemon::start(&shop).await;
     answered_under(&shop, &provider, Step::bad_request(21_211)).await;
     let reply = reply_is(&shop.api(), "rejected").await;
@@ -83,9 +96,9 @@ async fn a_permanent_refusal_is_shown_with_the_providers_code_and_never_retried(
 }
 
 /// Each of these leaves it open whether the customer got the reply: it must not be sent again by itself, and a person decides.
-async fn parks_what_may_have_been_sent(fault: Step) {
+async fn parks_what_may_have_been_sent(backend: &Backend, fault: Step) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).sms("send_timeout = \"2s\"").open();
+    let shop = Shop::with(&provider.base_url()).log(backend).sms("send_timeout = \"2s\"").open();
     let mut daemon = Daemon::start(&shop).await;
     let api = shop.api();
     answered_under(&shop, &provider, fault).await;
@@ -115,30 +128,25 @@ async fn parks_what_may_have_been_sent(fault: Step) {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_undocumented_500_is_parked_and_resent_by_a_person_only() {
-    parks_what_may_have_been_sent(Step::server_error()).await;
+async fn an_undocumented_500_is_parked_and_resent_by_a_person_only(backend: Backend) {
+    parks_what_may_have_been_sent(&backend, Step::server_error()).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_reset_after_the_request_is_parked_and_resent_by_a_person_only() {
-    parks_what_may_have_been_sent(Step::ReadAndReset).await;
+async fn a_reset_after_the_request_is_parked_and_resent_by_a_person_only(backend: Backend) {
+    parks_what_may_have_been_sent(&backend, Step::ReadAndReset).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_never_comes_is_parked_and_resent_by_a_person_only() {
-    parks_what_may_have_been_sent(Step::Delay(Duration::from_secs(30), Box::new(Step::ReadAndReset))).await;
+async fn an_answer_that_never_comes_is_parked_and_resent_by_a_person_only(backend: Backend) {
+    parks_what_may_have_been_sent(&backend, Step::Delay(Duration::from_secs(30), Box::new(Step::ReadAndReset))).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_garbage_answer_is_parked_and_resent_by_a_person_only() {
-    parks_what_may_have_been_sent(Step::garbage()).await;
+async fn a_garbage_answer_is_parked_and_resent_by_a_person_only(backend: Backend) {
+    parks_what_may_have_been_sent(&backend, Step::garbage()).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn refused_credentials_pause_the_channel_and_resume_sends_what_waited() {
+async fn refused_credentials_pause_the_channel_and_resume_sends_what_waited(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).open();
     let _daemon = Daemon::start(&shop).await;
     let api = shop.api();
     answered_under(&shop, &provider, Step::unauthorized()).await;
@@ -155,10 +163,9 @@ async fn refused_credentials_pause_the_channel_and_resume_sends_what_waited() {
     reply_is(&api, "accepted").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_paused_channel_sends_nothing_until_it_is_resumed() {
+async fn a_paused_channel_sends_nothing_until_it_is_resumed(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).open();
     let mut daemon = Daemon::start(&shop).await;
     let api = shop.api();
     api.post("/channels/support-sms/pause", json!({})).await.ok();
@@ -173,10 +180,9 @@ async fn a_paused_channel_sends_nothing_until_it_is_resumed() {
     provider.sent_to(ANN, 1).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stop_that_only_the_provider_heard_holds_here_too_until_start() {
+async fn a_stop_that_only_the_provider_heard_holds_here_too_until_start(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).open();
     let _daemon = Daemon::start(&shop).await;
     let api = shop.api();
     provider.sim().opt_out(ANN);
@@ -198,10 +204,9 @@ async fn a_stop_that_only_the_provider_heard_holds_here_too_until_start() {
     assert_eq!(provider.sent_to(ANN, 1).await[0].body, "welcome back");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_somebody_wrote_in_the_providers_own_tool_is_in_the_conversation() {
+async fn what_somebody_wrote_in_the_providers_own_tool_is_in_the_conversation(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).sms("poll = \"10s\"\nechoes = true").open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).sms("poll = \"10s\"\nechoes = true").open();
     let minutes_ago = std::time::SystemTime::now() - Duration::from_secs(150);
     provider.sim().wrote_elsewhere(ANN, "we called your neighbour", jiff::Timestamp::try_from(minutes_ago).unwrap());
     let _daemon = Daemon::start(&shop).await;

@@ -4,10 +4,19 @@
 use serde_json::{Value, json};
 use std::time::Duration;
 use switchboard_e2e::{
-    Api, Daemon, Shop, VonageConfig, VonageForm, VonageSent, VonageSigned, VonageSim, VonageStep, eventually, message,
+    Api, Backend, Daemon, Shop, VonageConfig, VonageForm, VonageSent, VonageSigned, VonageSim, VonageStep, eventually,
+    message, on_every_backend,
 };
 
 const ANN: &str = "+447700900001";
+
+on_every_backend! {
+    texts_come_in_every_form_and_only_when_they_are_signed,
+    parts_in_any_order_become_one_message,
+    answers_go_out_and_their_receipts_come_back,
+    failures_have_their_outcomes_and_nothing_goes_out_twice,
+    the_price_of_a_text_is_told_before_it_is_sent,
+}
 
 struct Scene {
     sim: VonageSim,
@@ -15,14 +24,14 @@ struct Scene {
 }
 
 /// A shop with the channel `vonage`, whose API is `api`.
-async fn scene(api: &str) -> Scene {
+async fn scene(backend: &Backend, api: &str) -> Scene {
     let sim = VonageSim::start(VonageConfig::default()).await.expect("a port for Vonage");
     let (config, base) = (sim.config().clone(), sim.base_url());
     let channel = format!(
         "[channels.vonage]\nkind = \"sms\"\nprovider = \"vonage\"\napi = \"{api}\"\nmax_segments = 10\napi_key = \"{}\"\napi_secret = \"{}\"\nsignature_secret = \"{}\"\nfrom = \"+{}\"\nbase_url = \"{base}\"\n",
         config.api_key, config.api_secret, config.signature_secret, config.numbers[0]
     );
-    let shop = Shop::with("http://127.0.0.1:9").more(&channel).open();
+    let shop = Shop::with("http://127.0.0.1:9").log(backend).more(&channel).open();
     sim.route("https://hooks.shop.example", &shop.public());
     Scene { sim, shop }
 }
@@ -63,9 +72,8 @@ async fn reply(api: &Api, text: &str) {
     api.post(&format!("/conversations/{id}/reply"), json!({ "text": text })).await.ok();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn texts_come_in_every_form_and_only_when_they_are_signed() {
-    let scene = scene("sms").await;
+async fn texts_come_in_every_form_and_only_when_they_are_signed(backend: Backend) {
+    let scene = scene(&backend, "sms").await;
     let _daemon = Daemon::start(&scene.shop).await;
     let (api, hook) = (scene.shop.api(), scene.hook());
     for (id, form) in [("A1", VonageForm::Get), ("A2", VonageForm::Form), ("A3", VonageForm::Json)] {
@@ -91,9 +99,8 @@ async fn texts_come_in_every_form_and_only_when_they_are_signed() {
     assert_eq!(api.messages(whole["id"].as_str().expect("an id")).await.len(), 4, "each once, and nothing forged");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn parts_in_any_order_become_one_message() {
-    let scene = scene("sms").await;
+async fn parts_in_any_order_become_one_message(backend: Backend) {
+    let scene = scene(&backend, "sms").await;
     let mut daemon = Daemon::start(&scene.shop).await;
     let (api, hook) = (scene.shop.api(), scene.hook());
     let part = |id: &'static str, text: &'static str, number: u16| {
@@ -110,10 +117,9 @@ async fn parts_in_any_order_become_one_message() {
     assert_eq!(api.messages(whole["id"].as_str().expect("an id")).await.len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn answers_go_out_and_their_receipts_come_back() {
+async fn answers_go_out_and_their_receipts_come_back(backend: Backend) {
     for api_name in ["sms", "messages"] {
-        let scene = scene(api_name).await;
+        let scene = scene(&backend, api_name).await;
         let _daemon = Daemon::start(&scene.shop).await;
         let api = scene.shop.api();
         scene.hears("A1", "hello").await;
@@ -132,9 +138,8 @@ async fn answers_go_out_and_their_receipts_come_back() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn failures_have_their_outcomes_and_nothing_goes_out_twice() {
-    let scene = scene("sms").await;
+async fn failures_have_their_outcomes_and_nothing_goes_out_twice(backend: Backend) {
+    let scene = scene(&backend, "sms").await;
     let _daemon = Daemon::start(&scene.shop).await;
     let api = scene.shop.api();
     scene.hears("A1", "hello").await;
@@ -177,9 +182,8 @@ async fn failures_have_their_outcomes_and_nothing_goes_out_twice() {
     assert_eq!(texts, ["throttled, then taken", "half of it", "the answer is lost"]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_price_of_a_text_is_told_before_it_is_sent() {
-    let scene = scene("sms").await;
+async fn the_price_of_a_text_is_told_before_it_is_sent(backend: Backend) {
+    let scene = scene(&backend, "sms").await;
     let _daemon = Daemon::start(&scene.shop).await;
     let api = scene.shop.api();
     let measure = |text: String| {
