@@ -86,6 +86,7 @@ impl Life {
             actor: Actor { agent: None, scope: Scope::Admin },
             action,
             body_hash: None,
+            traceparent: None,
         };
         let events = self.hears(&Inbound::Command(Box::new(command)));
         let answer = events.iter().find_map(|e| match &e.public {

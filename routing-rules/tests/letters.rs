@@ -142,6 +142,7 @@ impl Life {
             actor: Actor { agent: Some("ann".into()), scope: Scope::Admin },
             action,
             body_hash: None,
+            traceparent: None,
         };
         let events = self.hears(&Inbound::Command(Box::new(command)));
         let reply = events.iter().find_map(|e| match &e.public {
@@ -189,7 +190,7 @@ struct Sent {
 
 fn sent(events: &[Event]) -> Option<Sent> {
     events.iter().find_map(|e| match (&e.public, &e.private) {
-        (Public::SendQueued { .. }, Some((_, Private::Send { content, to, reply_to, mail }))) => Some(Sent {
+        (Public::SendQueued { .. }, Some((_, Private::Send { content, to, reply_to, mail, .. }))) => Some(Sent {
             to: to.value.clone(),
             subject: content.subject.clone(),
             reply_to: reply_to.clone(),

@@ -133,6 +133,7 @@ fn reply(conversation: String, key: &str, at: Timestamp) -> Inbound {
             template: None,
         },
         body_hash: None,
+        traceparent: None,
     }))
 }
 

@@ -10,3 +10,8 @@ mod problem;
 pub mod serve;
 
 pub use problem::{Fault, Problem};
+
+/// The trace that a request belongs to, when it names one that can be read.
+pub(crate) fn trace_of(headers: &http::HeaderMap) -> Option<String> {
+    switchboard_envelope::traceparent(headers.get("traceparent")?.to_str().ok()?)
+}

@@ -365,6 +365,7 @@ impl Fetcher {
                 attachments: files.to_vec(),
             },
             body_hash: None,
+            traceparent: None,
         };
         let inbound = Inbound::Command(Box::new(command));
         while let Err(error) = self.ingest.one(inbound.clone()).await {

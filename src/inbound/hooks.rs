@@ -5,6 +5,7 @@ use crate::clock;
 use crate::http::body::{self, BodyLimits, Cut, Room};
 use crate::http::chat::ClientAddr;
 use crate::http::complaints::Complaints;
+use crate::http::trace_of;
 use crate::log::LogError;
 use axum::Router;
 use axum::body::Bytes;
@@ -202,7 +203,13 @@ impl Wrong {
 
 /// Everything that was parsed is durable before the provider hears of it. Repeating the delivery is safe: ids are stable.
 async fn store(state: &HookState, channel: &str, hook: &Hook, raw: &RawRequest) -> Result<(), LogError> {
-    for inbound in hook.adapter.parse(raw) {
+    let trace = trace_of(&raw.headers);
+    for mut inbound in hook.adapter.parse(raw) {
+        if let Inbound::Message(m) = &mut inbound
+            && m.traceparent.is_none()
+        {
+            m.traceparent.clone_from(&trace);
+        }
         match state.ingest.of_request(inbound, &raw.body).await {
             Ok(_) => {}
             // The adapter made something that breaks the envelope's rules: the bytes are kept, and can be read again.

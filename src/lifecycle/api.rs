@@ -383,6 +383,7 @@ pub async fn watch_consoles(api: Arc<Api>, sessions: Arc<Sessions>) {
                 actor: Actor { agent: None, scope: switchboard_envelope::Scope::Supervisor },
                 action: Action::Presence { agent: change.agent.clone(), presence: change.to.as_str().to_owned() },
                 body_hash: None,
+                traceparent: None,
             };
             if let Err(error) = api.command(command).await {
                 tracing::warn!(agent = %change.agent, %error, "a closed console could not change the agent's presence");

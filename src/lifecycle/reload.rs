@@ -50,6 +50,7 @@ async fn reload(backend: &impl Backend, count: u64) {
         actor: Actor { agent: None, scope: Scope::Admin },
         action: Action::ReloadPack { hash: hash.clone() },
         body_hash: None,
+        traceparent: None,
     };
     match backend.command(command).await {
         Ok(answer) => tracing::info!(hash, seq = answer.seq, "rule pack reloaded"),

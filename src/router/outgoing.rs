@@ -42,7 +42,7 @@ pub(super) fn out_record(state: &State, event: &Public) -> Option<OutRecord> {
             content: p.content.clone(),
             author: s.author.clone(),
             reply_to: p.reply_to.clone(),
-            traceparent: None,
+            traceparent: p.traceparent.clone(),
             mail: p.mail.clone(),
             window_until: window_until(state, s),
         };

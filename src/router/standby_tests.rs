@@ -243,6 +243,7 @@ async fn an_answer_reaches_the_process_that_asked_whoever_decided() {
         actor: Actor { agent: Some("ann".into()), scope: Scope::Supervisor },
         action: Action::Presence { agent: "ann".into(), presence: "available".into() },
         body_hash: None,
+        traceparent: None,
     };
     let key = two.handle.state.latest().1.hash("input", &[&command.id]);
     let answer = two.handle.answers.expect(key);

@@ -469,6 +469,7 @@ impl World {
             actor: Actor { agent: agent.map(str::to_owned), scope: Scope::Supervisor },
             action,
             body_hash: None,
+            traceparent: None,
         };
         let inbound = Inbound::Command(Box::new(command));
         for _ in 0..20 {

@@ -15,6 +15,9 @@ pub struct Command {
     /// Hash of the request's body, so that an `Idempotency-Key` reused with another body can be refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_hash: Option<String>,
+    /// The trace that the request belongs to, which what it sends carries on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

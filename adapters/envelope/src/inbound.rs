@@ -1,3 +1,4 @@
+use crate::names::MAX_TRACEPARENT;
 use crate::{Address, Command, Content, MailFacts, Raw, Timestamp, Visibility};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -29,6 +30,17 @@ impl Inbound {
             Inbound::Unparsed(u) => &u.id,
             Inbound::Refused(r) => &r.id,
         }
+    }
+
+    /// The trace that it belongs to, where what brought it said so in few and plain characters.
+    #[must_use]
+    pub fn traceparent(&self) -> Option<&str> {
+        let said = match self {
+            Inbound::Message(m) => m.traceparent.as_deref(),
+            Inbound::Command(c) => c.traceparent.as_deref(),
+            _ => None,
+        };
+        said.filter(|t| t.len() <= MAX_TRACEPARENT && t.bytes().all(|b| b.is_ascii_graphic()))
     }
 
     #[must_use]

@@ -27,7 +27,7 @@ pub use inbound::{
     ReceiptStatus, Unparsed,
 };
 pub use mail::{Answers, Evidence, MailContext, MailFacts, Quote};
-pub use names::{InvalidId, MAX_EVENT_ID, event_id, is_id, subject_token, subject_untoken};
+pub use names::{InvalidId, MAX_EVENT_ID, event_id, is_id, subject_token, subject_untoken, traceparent};
 pub use outbound::{Author, Outbound, Reconcile, Send};
 pub use profile::ChannelProfile;
 pub use time::Timestamp;

@@ -23,6 +23,33 @@ pub fn event_id(channel: &str, kind: &str, key: &str) -> String {
     [channel, ":", kind, ":", key].concat()
 }
 
+/// Bytes of a `traceparent`; version 00 has 55.
+pub(crate) const MAX_TRACEPARENT: usize = 256;
+
+/// A `traceparent` header's value as it is carried on, when it is one ([W3C Trace Context], 3.2): a version, a trace and a span
+/// that are not zero, flags. What a later version adds behind them is kept.
+///
+/// [W3C Trace Context]: https://www.w3.org/TR/trace-context/#traceparent-header
+#[must_use]
+pub fn traceparent(value: &str) -> Option<String> {
+    let mut parts = value.splitn(5, '-');
+    let mut hex = |digits: usize| {
+        let part = parts.next()?;
+        let is_hex = part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        (part.len() == digits && is_hex).then_some(part)
+    };
+    let (version, trace, span, _flags) = (hex(2)?, hex(32)?, hex(16)?, hex(2)?);
+    let zero = |part: &str| part.bytes().all(|b| b == b'0');
+    let more = parts.next();
+    let known = match version {
+        "ff" => false,
+        "00" => more.is_none(),
+        _ => true,
+    };
+    let plain = value.len() <= MAX_TRACEPARENT && value.bytes().all(|b| b.is_ascii_graphic());
+    (known && plain && !zero(trace) && !zero(span)).then(|| value.to_owned())
+}
+
 /// Any text as one token of a subject or of a claim's key: `[A-Za-z0-9_-]` stand for themselves, every other byte is `=XX`.
 /// The empty text is `=`.
 #[must_use]

@@ -180,6 +180,7 @@ pub fn confirmation(channel: &str, visitor: &Visitor, confirmed: Confirmation, n
             read: confirmed.read,
         },
         body_hash: None,
+        traceparent: None,
     }))
 }
 

@@ -201,6 +201,8 @@ pub(crate) struct Draft<'a> {
     before_rebase: bool,
     /// And frames were lost then: it may have been decided in one of them.
     relived: bool,
+    /// The trace of the input, which what is sent for it carries on.
+    traceparent: Option<String>,
 }
 
 impl<'a> Draft<'a> {
@@ -219,6 +221,7 @@ impl<'a> Draft<'a> {
             arrived: BTreeSet::new(),
             before_rebase: false,
             relived: false,
+            traceparent: None,
         }
     }
 
@@ -287,6 +290,7 @@ impl<'a> Draft<'a> {
             return;
         }
         inbound.id().clone_into(&mut self.cause);
+        self.traceparent = inbound.traceparent().map(str::to_owned);
         match inbound {
             Inbound::Command(c) if !self.may_command(c) => {
                 self.quarantine(seq, &c.channel, "commands come from the API, and from no channel");

@@ -60,7 +60,9 @@ impl Draft<'_> {
             doubted: self.relived && !profile.push && !profile.same_id_retry && !profile.resend_unknown,
         };
         let reply_to = reply_to.into_iter().map(String::from).collect();
-        self.emit_private(public, contact, Private::Send { content: Box::new(content), to, reply_to, mail });
+        let traceparent = self.traceparent.clone();
+        let private = Private::Send { content: Box::new(content), to, reply_to, mail, traceparent };
+        self.emit_private(public, contact, private);
         self.release.insert(channel);
         Some(message)
     }

@@ -54,6 +54,9 @@ pub enum Private {
         reply_to: Vec<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         mail: Option<Box<MailContext>>,
+        /// The trace of what it answers, or of the request that asked for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        traceparent: Option<String>,
     },
     Attempt {
         provider_ids: Vec<String>,

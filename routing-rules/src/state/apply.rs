@@ -300,12 +300,13 @@ impl State {
             let (contact, first, before) = (c.contact, c.lane.is_empty(), c.last_sent);
             let thread = c.private.as_ref().map(|p| p.thread.to_string()).unwrap_or_default();
             let body = match private {
-                Some(Private::Send { content, to, reply_to, mail }) => Some(Arc::new(SendPrivate {
+                Some(Private::Send { content, to, reply_to, mail, traceparent }) => Some(Arc::new(SendPrivate {
                     content: (**content).clone(),
                     to: to.clone(),
                     thread,
                     reply_to: reply_to.clone(),
                     mail: mail.clone(),
+                    traceparent: traceparent.clone(),
                 })),
                 _ => None,
             };

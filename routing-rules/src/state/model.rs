@@ -306,6 +306,8 @@ pub struct SendPrivate {
     pub reply_to: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mail: Option<Box<MailContext>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
 }
 
 /// A message of ours that is not settled, or is a dead letter.

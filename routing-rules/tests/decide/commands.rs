@@ -12,6 +12,7 @@ fn says(life: &mut Life, channel: &str, key: &str, action: Action) -> Vec<Event>
         actor: Actor { agent: None, scope: Scope::Admin },
         action,
         body_hash: None,
+        traceparent: None,
     };
     life.hears(&Inbound::Command(Box::new(command)))
 }

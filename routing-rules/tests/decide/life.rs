@@ -130,6 +130,7 @@ impl Life {
             actor: Actor { agent: Some("ann".into()), scope },
             action,
             body_hash: None,
+            traceparent: None,
         };
         let events = self.hears(&Inbound::Command(Box::new(command)));
         let reply = events.iter().find_map(|e| match &e.public {

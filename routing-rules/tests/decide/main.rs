@@ -10,4 +10,5 @@ mod packs;
 mod queues;
 mod settling;
 mod time;
+mod traces;
 mod windows;

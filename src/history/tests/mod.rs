@@ -86,6 +86,7 @@ pub(crate) fn received(n: u32, m: u32, text: &str) -> Event {
             client_id: None,
             id: format!("sms:message:{m}"),
             mail: None,
+            traceparent: None,
         },
     )
 }

@@ -5,6 +5,7 @@ use super::auth::Caller;
 use super::input::{Fields, SHORT};
 use crate::http::body::read_body;
 use crate::http::problem::Problem;
+use crate::http::trace_of;
 use crate::random;
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
@@ -41,6 +42,7 @@ pub struct Once {
     /// The hash of what was asked.
     pub body: String,
     keyed: bool,
+    trace: Option<String>,
 }
 
 /// A request that changes something: who asks, and the body, read strictly.
@@ -73,10 +75,11 @@ pub(super) async fn whole(request: Request, state: &ApiState, limit: usize) -> R
 }
 
 fn once(headers: &HeaderMap, caller: &Caller, body: String) -> Result<Once, Problem> {
+    let trace = trace_of(headers);
     let mut given = headers.get_all(&KEY_HEADER).iter();
     let Some(value) = given.next() else {
         let random = random::bytes::<16>().map_err(|e| Problem::unavailable("unavailable", e.to_string()))?;
-        return Ok(Once { id: format!("api:command:{}", to_hex(&random)), body, keyed: false });
+        return Ok(Once { id: format!("api:command:{}", to_hex(&random)), body, keyed: false, trace });
     };
     let key = value.to_str().ok().filter(|k| !k.is_empty() && k.len() <= MAX_KEY);
     let (Some(key), None) = (key, given.next()) else {
@@ -85,7 +88,7 @@ fn once(headers: &HeaderMap, caller: &Caller, body: String) -> Result<Once, Prob
     };
     // Two callers may choose the same key.
     let id = hash(&[caller.identity.token.as_bytes(), key.as_bytes()]);
-    Ok(Once { id: format!("api:command:k{}", id.get(..48).unwrap_or(&id)), body, keyed: true })
+    Ok(Once { id: format!("api:command:k{}", id.get(..48).unwrap_or(&id)), body, keyed: true, trace })
 }
 
 impl FromRequest<ApiState> for Posted {
@@ -266,6 +269,7 @@ impl ApiState {
             actor,
             action,
             body_hash: Some(once.body.clone()),
+            traceparent: once.trace.clone(),
         };
         let answer = self.backend().command(command).await?;
         self.note_answer(answer.seq);

@@ -116,6 +116,7 @@ impl Life {
             actor: Actor { agent: None, scope: Scope::Admin },
             action,
             body_hash: None,
+            traceparent: None,
         };
         self.hear(&Inbound::Command(Box::new(command)))
     }

@@ -65,13 +65,24 @@ impl Api {
         body: Option<&Value>,
         key: Option<&str>,
     ) -> Result<Answer, reqwest::Error> {
+        self.call_with(method, path, body, key.map(|key| ("idempotency-key", key))).await
+    }
+
+    /// The same with any header.
+    async fn call_with(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        header: Option<(&str, &str)>,
+    ) -> Result<Answer, reqwest::Error> {
         let url = format!("{}/api/v1{path}", self.base);
         let mut request = http().request(method, url).bearer_auth(&self.token);
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body.to_string());
         }
-        if let Some(key) = key {
-            request = request.header("idempotency-key", key);
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
         }
         let response = request.send().await?;
         let status = response.status().as_u16();
@@ -88,6 +99,11 @@ impl Api {
 
     pub async fn post(&self, path: &str, body: Value) -> Answer {
         self.call(Method::POST, path, Some(&body), None).await.unwrap_or_else(|e| panic!("POST {path}: {e:?}"))
+    }
+
+    pub async fn post_with(&self, path: &str, body: Value, header: (&str, &str)) -> Answer {
+        let answer = self.call_with(Method::POST, path, Some(&body), Some(header)).await;
+        answer.unwrap_or_else(|e| panic!("POST {path}: {e:?}"))
     }
 
     pub async fn put(&self, path: &str, body: Value) -> Answer {

@@ -11,6 +11,8 @@ use switchboard_e2e::{
 
 const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3";
 const NEXT_SECRET: &str = "whsec_bmV4dG5leHRuZXh0bmV4dG5leHRuZXh0bmV4dG5leHQ=";
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+const NEXT_TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
 const REPLY: &str = "Your refund A-1 is on its way.";
 
 on_every_backend! {
@@ -65,12 +67,13 @@ async fn a_conversation_goes_both_ways_over_signed_json(backend: Backend) {
         "v": 1, "type": "message", "id": "crm:message:order-7", "channel": "crm", "thread": "t-1", "at": "2026-11-21T20:22:05Z",
         "from": { "kind": "crm", "value": "42", "name": "Ann" },
         "content": { "text": "refund A-1", "attachments": [{ "name": "box.png", "mime": "image/png", "url": picture }] },
-        "meta": { "tier": "gold" }, "a_field_of_tomorrow": true,
+        "meta": { "tier": "gold" }, "a_field_of_tomorrow": true, "traceparent": TRACE,
     });
     tell(&crm, &shop, "evt_1", &first).await;
     let sent = taken(&crm, 1).await.remove(0);
     assert_eq!((&sent.body["content"]["text"], &sent.body["to"]["value"]), (&json!(REPLY), &json!("42")));
     assert_eq!((&sent.body["thread"], &sent.body["channel"]), (&json!("t-1"), &json!("crm")));
+    assert_eq!(sent.body["traceparent"], TRACE, "the trace of what it answers");
     assert_eq!(sent.id, format!("{}_1", sent.body["send"].as_str().unwrap()));
     reply_is(&api, "accepted").await;
 
@@ -96,9 +99,11 @@ async fn a_conversation_goes_both_ways_over_signed_json(backend: Backend) {
     let texts = api.messages(id).await;
     let heard: Vec<_> = texts.iter().filter(|m| m["direction"] == "in").map(|m| m["text"].clone()).collect();
     assert_eq!(heard, [json!("refund A-1"), json!("and my coat?")]);
-    api.post(&format!("/conversations/{id}/reply"), json!({ "text": "Which coat?", "agent": "ann" })).await.ok();
+    let asked = json!({ "text": "Which coat?", "agent": "ann" });
+    api.post_with(&format!("/conversations/{id}/reply"), asked, ("traceparent", NEXT_TRACE)).await.ok();
     let sent = taken(&crm, 2).await.remove(1);
     assert_eq!((&sent.body["content"]["text"], &sent.body["author"]["id"]), (&json!("Which coat?"), &json!("ann")));
+    assert_eq!(sent.body["traceparent"], NEXT_TRACE, "the trace of the request");
     assert_eq!(sent.body["reply_to"], json!(["evt_4"]), "what it answers, by the name that the sender gave it");
 }
 
