@@ -55,6 +55,7 @@ fn message(n: u64, out: &mut Vec<Event>) {
                 thread: KeyHash(u128::from(who) << 64),
                 at,
                 ours: false,
+                trial: 0,
             },
             Private::Opened { thread: phone.value.clone(), address: phone.clone(), subject: None },
         ));
@@ -69,7 +70,6 @@ fn message(n: u64, out: &mut Vec<Event>) {
             client_id: None,
             id: format!("support-sms:message:SM{n:032x}"),
             mail: None,
-            traceparent: None,
         },
     ));
     let seen = SeenState { now: at, new: opens, contact_identities: vec![phone.identity()], ..SeenState::default() };
@@ -126,6 +126,7 @@ fn message(n: u64, out: &mut Vec<Event>) {
             to: phone,
             reply_to: vec![],
             mail: None,
+            traceparent: None,
         },
     ));
     out.push(Public::Released { conv, message: reply, part: 1, n: 1, until: at }.into());

@@ -208,10 +208,11 @@ fn action() -> impl Strategy<Value = Action> {
 
 fn command() -> impl Strategy<Value = Inbound> {
     let scope = prop_oneof![Just(Scope::Read), Just(Scope::Agent), Just(Scope::Supervisor), Just(Scope::Admin)];
-    (id(), key(), time(), of(id()), scope, action(), of(text())).prop_map(
-        |(channel, key, at, agent, scope, action, body_hash)| {
+    (id(), key(), time(), of(id()), scope, action(), of(text()), of(text())).prop_map(
+        |(channel, key, at, agent, scope, action, body_hash, traceparent)| {
             let id = format!("{channel}:command:{key}");
-            Inbound::Command(Box::new(Command { id, channel, at, actor: Actor { agent, scope }, action, body_hash }))
+            let actor = Actor { agent, scope };
+            Inbound::Command(Box::new(Command { id, channel, at, actor, action, body_hash, traceparent }))
         },
     )
 }

@@ -86,7 +86,6 @@ pub(crate) fn received(n: u32, m: u32, text: &str) -> Event {
             client_id: None,
             id: format!("sms:message:{m}"),
             mail: None,
-            traceparent: None,
         },
     )
 }
@@ -112,6 +111,7 @@ pub(crate) fn send(n: u32, m: u32, text: &str, author: Author, push: bool) -> Ev
             to: Address::new("phone", format!("+1555{n:07}")),
             reply_to: vec![],
             mail: None,
+            traceparent: None,
         },
     )
 }
