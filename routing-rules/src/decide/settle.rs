@@ -212,13 +212,7 @@ impl Draft<'_> {
         let mut content = Box::new(e.content.clone());
         // Whose file it is says the router, and nobody else.
         content.attachments.iter_mut().for_each(|file| file.thread = None);
-        let private = Private::Send {
-            content,
-            to: e.to.clone(),
-            reply_to: vec![],
-            mail: None,
-            traceparent: None,
-        };
+        let private = Private::Send { content, to: e.to.clone(), reply_to: vec![], mail: None, traceparent: None };
         self.emit_private(public, c.contact, private);
         if matches!(c.status, ConvStatus::Closed | ConvStatus::Snoozed) {
             return;

@@ -18,7 +18,9 @@ fn trace(events: &[Event]) -> Option<String> {
 #[test]
 fn what_is_sent_carries_the_trace_of_what_it_answers_and_no_other() {
     let long = "x".repeat(300);
-    for (given, carried) in [(Some("00-a-b-01"), true), (None, false), (Some(long.as_str()), false), (Some("a b"), false)] {
+    for (given, carried) in
+        [(Some("00-a-b-01"), true), (None, false), (Some(long.as_str()), false), (Some("a b"), false)]
+    {
         let mut life = Life::with(ChannelProfile::new("sms", "phone"), YAML);
         let events = life.says(ANN, "1", "hello", |m| m.traceparent = given.map(str::to_owned));
         assert_eq!(trace(&events), given.filter(|_| carried).map(str::to_owned));
