@@ -10,6 +10,12 @@ use std::sync::Arc;
 
 /// The set of those who are free, whatever their skills.
 const ANY: u32 = u32::MAX;
+/// What the pack's queues want together has sets of its own, numbered from here; so many at most.
+const WANTED: u32 = 1 << 24;
+const MAX_WANTED: usize = 1_000;
+
+/// Skills by number with the level that is wanted, in order.
+type Wanted = Vec<(u32, u8)>;
 
 /// What the pack says of one agent.
 #[derive(Debug, PartialEq)]
@@ -18,6 +24,17 @@ struct Term {
     capacity: Units,
     /// By the skill's number, in order.
     skills: Vec<(u32, u8)>,
+    /// What queues want together and this agent has.
+    able: Vec<(Strategy, u32)>,
+}
+
+impl Term {
+    fn has(&self, wanted: &[(u32, u8)]) -> bool {
+        wanted.iter().all(|(skill, level)| {
+            let at = self.skills.binary_search_by_key(skill, |(s, _)| *s).ok();
+            at.and_then(|at| self.skills.get(at)).is_some_and(|(_, have)| have >= level)
+        })
+    }
 }
 
 /// What the pack says of all: agents and skills by number, in the order of their names.
@@ -30,6 +47,8 @@ struct Terms {
     agents: Vec<Term>,
     skills: BTreeMap<Name, u32>,
     strategies: Vec<Strategy>,
+    /// What queues and their overflow want together, with the queue's strategy: who has all of it need not be searched.
+    wanted: BTreeMap<(Strategy, Wanted), u32>,
 }
 
 /// An agent's turn: what the strategy compares first and second, the agent's number, and the load.
@@ -68,13 +87,23 @@ fn terms(packs: InForce<'_>) -> Terms {
     let InForce { pack, tried } = packs;
     let named: BTreeSet<&Name> = pack.agents.values().flat_map(|a| a.skills.keys()).collect();
     let skills: BTreeMap<Name, u32> = named.into_iter().cloned().zip(0..).collect();
-    let term = |(name, agent): (&Name, &Agent)| Term {
-        name: name.clone(),
-        capacity: agent.capacity,
-        skills: agent.skills.iter().filter_map(|(s, level)| Some((*skills.get(s)?, *level))).collect(),
+    let queues = || std::iter::once(pack).chain(tried).flat_map(|p| p.queues.values());
+    let asked = queues().flat_map(|q| {
+        let steps = q.overflow.iter().filter_map(|step| step.skills.as_ref());
+        std::iter::once(&q.skills).chain(steps).map(|s| (q.strategy, s))
+    });
+    let asked = asked.filter_map(|(strategy, s)| Some((strategy, numbered(&skills, s)?)));
+    // Who has one skill at all stands in its set already.
+    let asked: BTreeSet<(Strategy, Wanted)> =
+        asked.filter(|(_, w)| w.len() > 1 || w.iter().any(|(_, level)| *level > 1)).collect();
+    let wanted: BTreeMap<(Strategy, Wanted), u32> = asked.into_iter().take(MAX_WANTED).zip(WANTED..).collect();
+    let term = |(name, agent): (&Name, &Agent)| {
+        let skills = agent.skills.iter().filter_map(|(s, level)| Some((*skills.get(s)?, *level))).collect();
+        let mut term = Term { name: name.clone(), capacity: agent.capacity, skills, able: Vec::new() };
+        term.able = wanted.iter().filter(|((_, w), _)| term.has(w)).map(|((s, _), set)| (*s, *set)).collect();
+        term
     };
-    let queues = std::iter::once(pack).chain(tried).flat_map(|p| p.queues.values());
-    let mut strategies: Vec<Strategy> = queues.map(|q| q.strategy).chain([Strategy::default()]).collect();
+    let mut strategies: Vec<Strategy> = queues().map(|q| q.strategy).chain([Strategy::default()]).collect();
     strategies.sort_unstable();
     strategies.dedup();
     Terms {
@@ -84,7 +113,16 @@ fn terms(packs: InForce<'_>) -> Terms {
         agents: pack.agents.iter().map(term).collect(),
         skills,
         strategies,
+        wanted,
     }
+}
+
+/// What is wanted by number; `None` when nobody has one of the skills.
+fn numbered(skills: &BTreeMap<Name, u32>, wanted: &Skills) -> Option<Wanted> {
+    let mut numbers: Wanted =
+        wanted.iter().map(|(s, level)| Some((*skills.get(s)?, *level))).collect::<Option<Wanted>>()?;
+    numbers.sort_unstable();
+    Some(numbers)
 }
 
 impl Roster {
@@ -115,7 +153,8 @@ impl Roster {
         let Some((number, term)) = self.term(name).filter(|(_, t)| is_free(a, t.capacity)) else { return vec![] };
         let sets = || std::iter::once(ANY).chain(term.skills.iter().map(|(s, _)| *s));
         let of = |strategy: Strategy| sets().map(move |set| ((strategy, set), turn(strategy, number, a)));
-        self.terms.strategies.iter().copied().flat_map(of).collect()
+        let together = term.able.iter().map(|(strategy, set)| ((*strategy, *set), turn(*strategy, number, a)));
+        self.terms.strategies.iter().copied().flat_map(of).chain(together).collect()
     }
 
     fn enter(&mut self, name: &str, a: &AgentState) {
@@ -143,22 +182,20 @@ impl Roster {
         !self.free.is_empty()
     }
 
-    /// Free agents with these skills and this much room, in the order of the strategy. What is walked is the smallest set of those
-    /// who have one of the skills.
+    /// Free agents with these skills and this much room, in the order of the strategy. Walked is the set of those who have them
+    /// together, where a queue wants just that; else the smallest set of those who have one of them.
     pub(crate) fn able(&self, wanted: &Skills, strategy: Strategy, cost: Units) -> impl Iterator<Item = &Name> {
-        let numbers: Option<Vec<(u32, u8)>> =
-            wanted.iter().map(|(s, level)| Some((*self.terms.skills.get(s)?, *level))).collect();
-        let wanted = numbers.clone().unwrap_or_default();
+        let asked = numbered(&self.terms.skills, wanted).map(|wanted| (strategy, wanted));
+        let together = asked.as_ref().and_then(|asked| self.terms.wanted.get(asked)).copied();
+        let known = asked.is_some();
+        let wanted = asked.map(|(_, wanted)| wanted).unwrap_or_default();
         let sets = || wanted.iter().map(|(s, _)| *s).chain(wanted.is_empty().then_some(ANY));
-        let smallest = sets().min_by_key(|set| self.free.get(&(strategy, *set)).map_or(0, OrdSet::len));
-        let walked = smallest.filter(|_| numbers.is_some()).and_then(|set| self.free.get(&(strategy, set)));
+        let smallest = || sets().min_by_key(|set| self.free.get(&(strategy, *set)).map_or(0, OrdSet::len));
+        let walked = together.or_else(smallest).filter(|_| known).and_then(|set| self.free.get(&(strategy, set)));
         let able = move |(_, _, number, load): &Turn| {
             let term = self.terms.agents.get(*number as usize)?;
-            let has = |(skill, level): &(u32, u8)| {
-                let at = term.skills.binary_search_by_key(skill, |(s, _)| *s).ok();
-                at.and_then(|at| term.skills.get(at)).is_some_and(|(_, have)| have >= level)
-            };
-            (load.saturating_add(cost) <= term.capacity && wanted.iter().all(has)).then_some(&term.name)
+            let fits = load.saturating_add(cost) <= term.capacity;
+            (fits && (together.is_some() || term.has(&wanted))).then_some(&term.name)
         };
         walked.into_iter().flat_map(OrdSet::iter).filter_map(able)
     }

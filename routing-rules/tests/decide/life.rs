@@ -41,8 +41,12 @@ impl Life {
     pub fn with(channel: ChannelProfile, yaml: &str) -> Life {
         let files = [("a.yaml".to_owned(), yaml.as_bytes().to_vec())];
         let pack = RulePack::load(&files, &Environment::default()).expect("a pack").pack;
+        Life::of(channel, pack, Timestamp(START))
+    }
+
+    /// One that begins then.
+    pub fn of(channel: ChannelProfile, pack: RulePack, now: Timestamp) -> Life {
         let channels = BTreeMap::from([(CHANNEL.to_owned(), channel)]);
-        let now = Timestamp(START);
         let state = State::new(Salt([7; 16]));
         let state = decide(state, &Input::Lead { now, incarnation: 1, channels: &channels }, &pack).after;
         Life { state, pack, tried: None, candidate: None, seq: 0, now }

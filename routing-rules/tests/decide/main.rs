@@ -5,6 +5,7 @@ mod choices;
 mod clocks;
 mod commands;
 mod life;
+mod needs;
 mod older;
 mod packs;
 mod queues;
