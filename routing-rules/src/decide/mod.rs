@@ -16,7 +16,9 @@ mod sends;
 mod settle;
 mod timers;
 
+pub use command::PAUSED_BY_OPERATOR;
 pub use message::seen_message;
+pub use sends::FAILING;
 
 use crate::event::{CanaryEnd, Event, KeyHash, Presence, Private, Public, Reply};
 use crate::ids::{ContactId, ConvId, MessageId, OfferId};

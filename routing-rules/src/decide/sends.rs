@@ -14,7 +14,7 @@ const UNTIL_MS: i64 = 120_000;
 /// Releases of one decision at most, per channel.
 const RELEASES: usize = 256;
 /// Failures in a row after which a channel admits one probe a minute.
-const FAILING: u32 = 5;
+pub const FAILING: u32 = 5;
 const PROBE_MS: i64 = 60_000;
 const BACKOFF_MIN_MS: i64 = 2_000;
 const BACKOFF_MAX_MS: i64 = 15 * 60_000;
@@ -121,7 +121,8 @@ impl Draft<'_> {
         let current = send.n == r.n;
         let waits = matches!(send.phase, Phase::InFlight { .. } | Phase::Reconciling { .. });
         let unknown = matches!(send.phase, Phase::Dead { reason: DeadReason::Unknown, .. });
-        let again = (1..=send.n).contains(&r.n) && matches!(send.phase, Phase::Backoff { .. } | Phase::Ready { .. });
+        let waits_again = matches!(send.phase, Phase::Backoff { .. } | Phase::Ready { .. } | Phase::Waiting);
+        let again = (1..=send.n).contains(&r.n) && waits_again;
         // Frames that are lost may have released attempts that this log does not know.
         let lost = send.doubted && r.n >= send.n && (unknown || !send.is_dead());
         match r.outcome {
@@ -177,6 +178,11 @@ impl Draft<'_> {
         let freed = send.is_dead();
         let (conv, message) = (send.conv, send.id);
         self.attempt_ended(send, Some(r), Outcome::Accepted, None);
+        self.part_ended(conv, message, last, freed);
+    }
+
+    /// The provider has a part: the last one, or one after which others follow, unless its lane was freed.
+    pub(super) fn part_ended(&mut self, conv: ConvId, message: MessageId, last: bool, freed: bool) {
         if last {
             self.sent(conv, message);
         } else if freed {
@@ -186,7 +192,7 @@ impl Draft<'_> {
         }
     }
 
-    pub(super) fn sent(&mut self, conv: ConvId, message: MessageId) {
+    fn sent(&mut self, conv: ConvId, message: MessageId) {
         let at = self.now();
         self.emit(Public::Sent { conv, message, at });
         self.apply_held(conv, message);

@@ -89,7 +89,7 @@ impl Draft<'_> {
         }
         let lost = matches!(send.phase, Phase::Reconciling { .. } | Phase::Dead { reason: DeadReason::Unknown, .. });
         let names_attempt = r.part == Some(send.part) && r.n == Some(send.n);
-        if lost && names_attempt && send.part >= send.parts {
+        if lost && names_attempt {
             let provider = vec![self.state.hash("provider", &[&send.channel, &r.provider_id])];
             self.emit_private(
                 Public::AttemptEnded {
@@ -106,8 +106,9 @@ impl Draft<'_> {
                 Private::Attempt { provider_ids: vec![r.provider_id.clone()], detail: None },
             );
             self.release.insert(send.channel.clone());
-            self.sent(send.conv, send.id);
-            if follows(r.status, ReceiptStatus::Accepted) {
+            let last = send.part >= send.parts;
+            self.part_ended(send.conv, send.id, last, send.is_dead());
+            if last && follows(r.status, ReceiptStatus::Accepted) {
                 self.apply_receipt(send.conv, send.id, r.status, r);
             }
             return;

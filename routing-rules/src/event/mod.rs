@@ -504,6 +504,13 @@ fn is_one(n: &u16) -> bool {
 }
 
 impl Public {
+    /// The format of frames that knows this kind of event. A kind that is added later is of a later format, which is written
+    /// only once an operator has raised `log.format`; until then `decide` does without it.
+    #[must_use]
+    pub fn format(&self) -> u16 {
+        1
+    }
+
     /// The conversation that the event belongs to.
     #[must_use]
     pub fn conversation(&self) -> Option<ConvId> {

@@ -371,12 +371,15 @@ impl State {
             s.provider.extend(provider.iter().copied());
             s.maybe_sent |= outcome == Outcome::Unknown && retry_at.is_some();
             match (outcome, retry_at) {
-                (Outcome::Accepted, _) if s.part < s.parts && !s.is_dead() => {
+                (Outcome::Accepted, _) if s.part < s.parts => {
                     s.part += 1;
                     s.n = 0;
                     s.retries = 0;
                     s.maybe_sent = s.relived;
-                    s.phase = Phase::Ready { since: now };
+                    // Of a dead letter it says from where a resend goes on, and no more: its lane went on.
+                    if !s.is_dead() {
+                        s.phase = Phase::Ready { since: now };
+                    }
                 }
                 (_, Some(at)) => {
                     s.retries = s.retries.saturating_add(1);
@@ -388,8 +391,12 @@ impl State {
         let revived = self.sends.get(&message).filter(|s| !s.is_dead()).map(|s| s.conv);
         // Nearly always it is there, and then nothing need be copied.
         if let Some(conv) = revived
-            && self.conversations.get(&conv).is_some_and(|c| !c.lane.contains(&message))
+            && let Some(lane) = self.conversations.get(&conv).map(|c| &c.lane).filter(|lane| !lane.contains(&message))
         {
+            // The lane went on without it: one at a time, it comes after those that are there.
+            if !lane.is_empty() {
+                self.edit_send(message, |s| s.phase = Phase::Waiting);
+            }
             self.edit_conversation(conv, |c| c.lane.push(message));
         }
     }

@@ -60,6 +60,25 @@ impl Dups {
         }
     }
 
+    /// How many ids go for lack of room when another one of this moment comes: the promise does not hold for them any more.
+    #[must_use]
+    pub fn displaced(&self, now: Timestamp, max: usize) -> usize {
+        let Some((newest, piece)) = self.pieces.get_max() else { return 0 };
+        // The first of a new day forgets old days first, which is no lack of room.
+        if self.len < max || piece.day != day(now) {
+            return 0;
+        }
+        let grows = piece.ids.len() < max / PIECES;
+        let mut left = self.len + 1;
+        for (n, piece) in &self.pieces {
+            if left <= max || (grows && n == newest) {
+                break;
+            }
+            left = left.saturating_sub(piece.ids.len());
+        }
+        self.len + 1 - left
+    }
+
     /// Days that are still to come were counted by a clock that was ahead.
     pub(super) fn set_back(&mut self, now: Timestamp) {
         let today = day(now);
@@ -126,8 +145,11 @@ mod tests {
         d.insert(KeyHash(3), t(108), 100);
         assert!(!d.contains(KeyHash(100)) && d.contains(KeyHash(101)));
         // Of one day too the oldest go, whatever their hashes.
+        d.insert(KeyHash(2), t(109), 160);
         for i in (1000..1500).rev() {
+            let (before, displaced) = (d.len(), d.displaced(t(109), 160));
             d.insert(KeyHash(i), t(109), 160);
+            assert_eq!(before + 1 - d.len(), displaced, "what goes for lack of room is told");
             assert!(d.contains(KeyHash(i)), "the newest is always known");
             assert!(d.len() <= 160);
         }
