@@ -6,6 +6,8 @@ use thiserror::Error;
 const MAX_LINE: usize = 256 * 1024;
 /// The most literals in one response; a mail is one.
 const MAX_LITERALS: usize = 64;
+/// Brackets within brackets. What is asked for has a few; whoever reads a response goes as deep as they do, on its stack.
+const MAX_DEPTH: usize = 50;
 
 /// A response that is longer than what was asked for can make it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -16,6 +18,8 @@ pub enum TooLong {
     Literal { announced: u64, most: usize },
     #[error("the server's answer has more than {MAX_LITERALS} parts")]
     Literals,
+    #[error("the server's answer has more than {MAX_DEPTH} brackets inside of each other")]
+    Deep,
 }
 
 /// Cuts what arrives into responses.
@@ -27,6 +31,8 @@ pub struct Framer {
     /// Where a search for the end of the line goes on.
     searched: usize,
     literals: usize,
+    /// Brackets that are open before `read`.
+    depth: usize,
     /// The most bytes of one literal.
     pub most: usize,
 }
@@ -34,7 +40,7 @@ pub struct Framer {
 impl Framer {
     #[must_use]
     pub fn new(most: usize) -> Framer {
-        Framer { held: vec![], read: 0, searched: 0, literals: 0, most }
+        Framer { held: vec![], read: 0, searched: 0, literals: 0, depth: 0, most }
     }
 
     /// Takes what arrived.
@@ -65,12 +71,18 @@ impl Framer {
             if line.len() > MAX_LINE {
                 return Err(TooLong::Line);
             }
-            match literal(line).filter(|_| holds_literals(&self.held)) {
+            let is_data = is_data(&self.held);
+            let (deepest, depth) = brackets(line, self.depth);
+            if is_data && deepest > MAX_DEPTH {
+                return Err(TooLong::Deep);
+            }
+            match literal(line).filter(|_| is_data) {
                 None => return Ok(Some(self.take(end))),
                 Some(announced) => {
                     if announced > self.most as u64 {
                         return Err(TooLong::Literal { announced, most: self.most });
                     }
+                    self.depth = depth;
                     self.literals += 1;
                     if self.literals > MAX_LITERALS {
                         return Err(TooLong::Literals);
@@ -92,7 +104,7 @@ impl Framer {
 
     fn take(&mut self, end: usize) -> Vec<u8> {
         let rest = self.held.split_off(end);
-        (self.read, self.searched, self.literals) = (0, 0, 0);
+        (self.read, self.searched, self.literals, self.depth) = (0, 0, 0, 0);
         std::mem::replace(&mut self.held, rest)
     }
 }
@@ -110,8 +122,26 @@ fn literal(line: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// Words for people may end in anything: only data has literals.
-fn holds_literals(response: &[u8]) -> bool {
+/// How many brackets are open at most within a line and at its end, where so many are before it. In quotes they are text.
+fn brackets(line: &[u8], before: usize) -> (usize, usize) {
+    let (mut deepest, mut depth) = (before, before);
+    let (mut quoted, mut escaped) = (false, false);
+    for byte in line {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'(' if !quoted => depth += 1,
+            b')' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    (deepest, depth)
+}
+
+/// Words for people may end in anything: only data has literals and brackets.
+fn is_data(response: &[u8]) -> bool {
     let Some(data) = response.strip_prefix(b"* ") else { return false };
     let word = data.split(|b| b.is_ascii_whitespace()).next().unwrap_or_default();
     !["OK", "NO", "BAD", "BYE", "PREAUTH"].iter().any(|status| word.eq_ignore_ascii_case(status.as_bytes()))
@@ -158,6 +188,31 @@ mod tests {
         assert_eq!(all(&long, 4096, 100), Err(TooLong::Line));
         let many = b"* 1 FETCH ({1}\r\na".iter().copied().chain(b" {1}\r\na".repeat(70)).collect::<Vec<_>>();
         assert_eq!(all(&many, 4096, 100), Err(TooLong::Literals));
+    }
+
+    #[test]
+    fn brackets_are_as_deep_as_a_stack_is_sure_to_be() {
+        let answer = |open: &str| format!("* 1 FETCH (BODYSTRUCTURE {open}\r\n");
+        let deep = answer(&"(".repeat(100_000));
+        assert_eq!(all(deep.as_bytes(), 4096, 100), Err(TooLong::Deep));
+        let pieces = format!("* 1 FETCH ({}\r\n", " ((((({1}\r\na".repeat(20));
+        assert_eq!(all(pieces.as_bytes(), 4096, 100), Err(TooLong::Deep), "before and after a literal");
+        for fine in [
+            answer(&format!("\"{}\\\"(\"", "(".repeat(1000))),
+            format!("* OK {}\r\n", "(".repeat(1000)),
+            format!("* 1 FETCH (BODY[] {{60}}\r\n{})\r\n", "(".repeat(60)),
+            answer("()").repeat(100),
+        ] {
+            let found = all(fine.as_bytes(), 7, 100).expect("nothing is too deep");
+            assert_eq!(found.concat(), fine.as_bytes());
+            // As deep as it can be, on a stack as small as a worker has.
+            found.iter().for_each(|response| drop(crate::imap::Reply::read(response)));
+        }
+        let most = answer(&"(".repeat(MAX_DEPTH - 1));
+        let found = all(most.as_bytes(), 4096, 100).expect("it may be so deep");
+        let read = std::thread::Builder::new().stack_size(1024 * 1024);
+        let read = read.spawn(move || crate::imap::Reply::read(&found[0])).unwrap().join();
+        assert_eq!(read.unwrap(), crate::imap::Reply::Unreadable { uid: None });
     }
 
     proptest! {
