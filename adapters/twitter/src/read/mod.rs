@@ -54,6 +54,8 @@ struct Event<'a> {
     around: &'a Value,
     /// The event's own id, where it has one.
     uuid: Option<String>,
+    /// The account for which X tells it, where it says so.
+    of: Option<String>,
     received_at: Timestamp,
     /// The delivery with this event alone.
     alone: Value,
@@ -141,7 +143,7 @@ fn split(body: &Value, received_at: Timestamp) -> Result<Vec<Event<'_>>, String>
         let name = if body.get("user_event").is_some() { "user_event" } else { "replay_job_status" };
         let value = body.get(name).unwrap_or(&Value::Null);
         let kind = if value.get("revoke").is_some() { "oauth.revoke".to_owned() } else { format!("aaa.{name}") };
-        let event = Event { kind, value, around: body, uuid: None, received_at, alone: body.clone() };
+        let event = Event { kind, value, around: body, uuid: None, of: None, received_at, alone: body.clone() };
         return Ok(vec![event]);
     }
     let mut events = vec![];
@@ -161,7 +163,15 @@ fn split(body: &Value, received_at: Timestamp) -> Result<Vec<Event<'_>>, String>
             alone.extend(all.get("for_user_id").map(|of| ("for_user_id".to_owned(), of.clone())));
             alone.insert("users".into(), People::named(body, value));
             let alone = Value::Object(alone);
-            events.push(Event { kind, value, around: body, uuid: None, received_at, alone });
+            events.push(Event {
+                kind,
+                value,
+                around: body,
+                uuid: None,
+                of: id(body, "/for_user_id"),
+                received_at,
+                alone,
+            });
         }
     }
     if events.is_empty() && !all.keys().any(|name| LISTS.iter().any(|(list, _)| list == name)) {
@@ -173,7 +183,7 @@ fn split(body: &Value, received_at: Timestamp) -> Result<Vec<Event<'_>>, String>
 /// An X Activity event; one that brings several direct messages is several.
 fn activity<'a>(data: &'a Value, received_at: Timestamp, into: &mut Vec<Event<'a>>) {
     let kind = text(data, "/event_type").unwrap_or("without a name").to_owned();
-    let uuid = id(data, "/event_uuid");
+    let (uuid, of) = (id(data, "/event_uuid"), id(data, "/filter/user_id"));
     let nothing = &Value::Null;
     let payload = data.get("payload").unwrap_or(nothing);
     let list = ["direct_message_events", "direct_message_mark_read_events", "direct_message_indicate_typing_events"]
@@ -181,7 +191,7 @@ fn activity<'a>(data: &'a Value, received_at: Timestamp, into: &mut Vec<Event<'a
         .find_map(|name| Some((name, payload.get(name)?.as_array()?)));
     let Some((name, list)) = list else {
         let around = data.get("includes").unwrap_or(nothing);
-        into.push(Event { kind, value: payload, around, uuid, received_at, alone: json!({ "data": data }) });
+        into.push(Event { kind, value: payload, around, uuid, of, received_at, alone: json!({ "data": data }) });
         return;
     };
     let kind = if kind.starts_with("dm.") && name == "direct_message_events" { "dm".to_owned() } else { kind };
@@ -190,7 +200,8 @@ fn activity<'a>(data: &'a Value, received_at: Timestamp, into: &mut Vec<Event<'a
             "event_uuid": data.get("event_uuid"), "filter": data.get("filter"), "event_type": data.get("event_type"),
             "payload": { (name): [value], "users": People::named(payload, value) },
         }});
-        into.push(Event { kind: kind.clone(), value, around: payload, uuid: uuid.clone(), received_at, alone });
+        let (kind, uuid, of) = (kind.clone(), uuid.clone(), of.clone());
+        into.push(Event { kind, value, around: payload, uuid, of, received_at, alone });
     }
 }
 
@@ -228,6 +239,16 @@ impl About<'_> {
         &self.twitter.user_id
     }
 
+    /// Whether X tells it for our account. An app calls one address for all of its accounts.
+    fn for_us(&self) -> Result<(), String> {
+        match &self.event.of {
+            Some(of) if of != self.ours() => {
+                Err(format!("an event for the account {of}, which is not this channel's user_id"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// A message from somebody with nothing in it yet.
     fn blank(&self, person: &str, key: &str, at: Timestamp, visibility: Visibility) -> Message {
         let known = People(self.event.around).of(person);
@@ -257,6 +278,7 @@ impl About<'_> {
 
     /// Somebody read everything up to a message.
     fn receipts(&self) -> Result<Vec<Inbound>, String> {
+        self.for_us()?;
         let event = self.event;
         let reader = event.id("/sender_id").or_else(|| event.id("/reader_id")).ok_or("a read mark of nobody")?;
         if reader == self.ours() {
@@ -286,6 +308,7 @@ impl About<'_> {
 
     /// A message that only the app can decrypt: the agent has to know that there is one.
     fn encrypted(&self) -> Result<Inbound, String> {
+        self.for_us()?;
         let event = self.event;
         let key = event.id("/id").or_else(|| event.uuid.clone()).ok_or("an encrypted message without an id")?;
         let at = event.at(&["/created_at_msec"]);
@@ -373,7 +396,7 @@ pub(crate) fn listed(
     now: Timestamp,
 ) -> Result<Inbound, String> {
     let alone = Value::Null;
-    let event = Event { kind: "dm".into(), value, around: includes, uuid: None, received_at: now, alone };
+    let event = Event { kind: "dm".into(), value, around: includes, uuid: None, of: None, received_at: now, alone };
     About { twitter, event: &event, raw }.said_directly(Direct::of_list(value, includes)?)
 }
 

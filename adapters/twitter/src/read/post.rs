@@ -125,12 +125,13 @@ impl About<'_> {
         }
         let ours = || self.ours().to_owned();
         let to_us = post.mentioned.contains(&ours()) || post.answers_whom == Some(ours());
-        // X says itself whom these are for; everything else has to be to us.
-        let is_named =
-            matches!(self.event.kind.as_str(), "post.mention.create" | "post.reply.create" | "post.quote.create");
-        let is_of_account = self.event.kind == "post";
-        if self.twitter.public == Public::Ignore || !(to_us || is_named || is_of_account) {
+        // X says itself for whom it tells these; what it tells of somebody's posts has to be to us.
+        let is_told = self.event.kind != "post.create";
+        if self.twitter.public == Public::Ignore || !(to_us || is_told) {
             return Ok(None);
+        }
+        if !to_us {
+            self.for_us()?;
         }
         if post.text.is_empty() && post.files.files.is_empty() {
             return Err("a post with nothing in it that is known".into());

@@ -300,3 +300,23 @@ fn who_is_writing_is_shown_and_kept_by_nobody() {
     }
     assert!(adapter().typing(&signed(b"{indicate_typing")).is_empty());
 }
+
+#[test]
+fn what_is_told_for_another_account_is_kept_and_not_taken() {
+    let post = json!({ "id_str": "90", "user": { "id_str": ANN }, "text": "@another hi", "entities": {} });
+    let mark = json!({ "created_timestamp": "1", "sender_id": ANN, "last_read_event_id": "2080765901528535096" });
+    let told = |kind: &str, payload: Value| json!({ "data": { "event_uuid": "1", "filter": { "user_id": "3333" }, "event_type": kind, "payload": payload } });
+    for body in [
+        json!({ "for_user_id": "3333", "tweet_create_events": [post] }),
+        json!({ "for_user_id": "3333", "direct_message_mark_read_events": [mark] }),
+        told("post.mention.create", json!({ "id": "90", "author_id": ANN, "text": "@another hi" })),
+        told("chat.received", json!({ "id": "e4", "sender_id": ANN, "conversation_id": format!("{ANN}:3333") })),
+    ] {
+        assert!(reason(&read(&body)).contains("account 3333"), "{body}");
+    }
+    let both = json!({ "id_str": "91", "user": { "id_str": ANN }, "text": "hi", "entities": { "user_mentions": [{ "id_str": US }] } });
+    assert_eq!(
+        message(&read(&json!({ "for_user_id": "3333", "tweet_create_events": [both] }))).provider_id.as_deref(),
+        Some("91")
+    );
+}
