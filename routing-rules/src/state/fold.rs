@@ -189,7 +189,10 @@ fn fold_received(p: &mut ConvPrivate, private: &Private) {
         return;
     }
     p.address = Some(from.clone());
-    p.reply_to = provider_id.as_deref().map(Into::into);
+    // What is no message, and so has no id of its own, leaves what an answer answers.
+    if provider_id.is_some() || mail.is_some() {
+        p.reply_to = provider_id.as_deref().map(Into::into);
+    }
     p.said_at = p.said_at.max(*said_at);
     let Some(mail) = mail else { return };
     if content.subject.is_some() {

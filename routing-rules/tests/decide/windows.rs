@@ -163,3 +163,18 @@ fn a_channel_that_its_provider_refuses_pauses_until_somebody_acts() {
     assert_eq!(reply.status, 200);
     assert!(life.state.sends.values().any(|s| s.id.to_string() == send && s.n == 1), "and then it goes");
 }
+
+#[test]
+fn a_note_leaves_what_an_answer_answers() {
+    let mut life = Life::on(ChannelProfile::new("twitter", "phone"));
+    life.customer("post-1");
+    life.customer("post-2");
+    life.says(ANN, "note", "[the customer deleted a post]", |m| {
+        (m.automatic, m.provider_id) = (true, None);
+    });
+    let (status, _, send) = life.answers("a", "sorry");
+    assert_eq!(status, 202);
+    let answers = |s: &switchboard_routing_rules::state::SendState| s.private.as_ref().map(|p| p.reply_to.clone());
+    let found = life.state.sends.values().find(|s| s.id.to_string() == send).and_then(|s| answers(s));
+    assert_eq!(found, Some(vec!["post-2".to_owned()]));
+}
