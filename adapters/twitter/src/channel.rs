@@ -11,6 +11,7 @@ use crate::{list, send};
 use bytes::Bytes;
 use http::Method;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 use switchboard_adapter_sdk::{
     Adapter, Answer, AttemptOutcome, Before, Call, CallBody, ConfigProblem, Kept, Learned, Memory, Polled, RawRequest,
@@ -81,6 +82,7 @@ impl Twitter {
                 consumer_secret: secret("consumer_secret")?,
                 token: secret("access_token")?,
                 token_secret: secret("access_token_secret")?,
+                made: Arc::default(),
             })
         } else {
             let client_secret = settings.secret("client_secret").cloned();

@@ -1,6 +1,8 @@
 //! Signatures of OAuth 1.0a with HMAC-SHA1 (RFC 5849; <https://docs.x.com/fundamentals/authentication/oauth-1-0a/creating-a-signature>).
 
 use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use switchboard_adapter_sdk::{
     Call, Secret,
     signature::{Mac, sha256_hex, to_base64},
@@ -15,6 +17,8 @@ pub(crate) struct Keys {
     pub consumer_secret: Secret,
     pub token: Secret,
     pub token_secret: Secret,
+    /// Tells calls of one moment apart.
+    pub made: Arc<AtomicU64>,
 }
 
 impl Keys {
@@ -45,14 +49,15 @@ impl Keys {
         Some(header)
     }
 
-    /// Nobody can guess it, and no two calls have the same: the same words to the same person leave one after the other.
+    /// Nobody can guess it, and no two calls have the same: X takes each for one time.
     fn nonce(&self, call: &Call, now: Timestamp) -> String {
         let body = match &call.body {
             switchboard_adapter_sdk::CallBody::Bytes(_, bytes) => bytes.as_ref(),
             switchboard_adapter_sdk::CallBody::Empty => &[],
         };
         let mac = Mac::sha256(self.token_secret.expose().as_bytes());
-        let tag = mac.sign_parts(&[call.url.as_bytes(), b"\n", now.0.to_string().as_bytes(), b"\n", body]);
+        let when = format!("\n{}.{}\n", now.0, self.made.fetch_add(1, Ordering::Relaxed));
+        let tag = mac.sign_parts(&[call.url.as_bytes(), when.as_bytes(), body]);
         sha256_hex(&tag).chars().take(32).collect()
     }
 }
@@ -126,6 +131,7 @@ mod tests {
             consumer_secret: Secret::new("c&s"),
             token: Secret::new("1-to ken"),
             token_secret: Secret::new("ts"),
+            made: Arc::default(),
         };
         let now = Timestamp(1_800_000_000_123);
         let header = keys.header(&call("https://api.x.com/2/tweets?a=b%20c&a=a", "{}"), now).unwrap();
@@ -145,7 +151,7 @@ mod tests {
         let nonce = |call: &Call, now| keys.nonce(call, now);
         let (one, other) = (call("https://api.x.com/2/tweets", "{}"), call("https://api.x.com/2/tweets", "{\"a\":1}"));
         assert_eq!(nonce(&one, now).len(), 32);
-        assert!(nonce(&one, now) != nonce(&other, now) && nonce(&one, now) != nonce(&one, now.plus(1)));
+        assert!(nonce(&one, now) != nonce(&other, now) && nonce(&one, now) != nonce(&one, now), "each is another");
         assert_eq!(keys.header(&call("nonsense", ""), now), None);
     }
 }

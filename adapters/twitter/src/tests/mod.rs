@@ -7,7 +7,6 @@ use super::*;
 use crate::{fixtures, hook};
 use http::HeaderMap;
 use serde_json::json;
-use std::sync::Arc;
 use switchboard_adapter_sdk::{
     Response,
     settings::Value as Setting,
