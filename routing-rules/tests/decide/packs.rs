@@ -168,7 +168,7 @@ fn each_conversation_waits_and_is_assigned_by_its_own_pack() {
     life.tries(NEW, 1);
     let other = (0..50).map(|n| format!("o{n}")).find(|who| {
         life.writes(who, &format!("{who} writes"));
-        life.trial(who) % 2 == 0
+        life.trial(who).is_multiple_of(2)
     });
     let other = other.expect("one that was not drawn");
     assert!(c(&life, &other).clock.is_some_and(|k| k.due.since(life.now) > 3_600_000), "no promise: the default clock");
