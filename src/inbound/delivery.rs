@@ -1,7 +1,7 @@
 //! Mail that a server of ours hands over by LMTP or SMTP: accepted once IN has it.
 
 use super::ingest::Ingest;
-use super::mail::store;
+use super::mail::{Careful, Guard, Job, opened, store};
 use crate::clock;
 use crate::log::LogError;
 use bytes::Bytes;
@@ -19,6 +19,8 @@ use tokio::task::{JoinHandle, JoinSet};
 const CONNECTIONS: usize = 32;
 /// How long a client may be silent (RFC 5321 §4.5.3.2).
 const PATIENCE: Duration = Duration::from_secs(300);
+/// For so long after a start mails are read with care: a server waits up to an hour before it tries again.
+const CAREFUL: Duration = Duration::from_secs(2 * 3600);
 /// What is read at once.
 const CHUNK: usize = 32 * 1024;
 
@@ -41,6 +43,8 @@ pub fn spawn(handover: Handover, ingest: Ingest, mut stop: watch::Receiver<bool>
 }
 
 async fn serve(handover: Arc<Handover>, ingest: Ingest) {
+    let name = format!("reading.delivery.{}", handover.channel);
+    let guard = Arc::new(Guard::new(ingest.log.clone(), name, Careful::For(CAREFUL)));
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -55,9 +59,9 @@ async fn serve(handover: Arc<Handover>, ingest: Ingest) {
                 continue;
             }
         };
-        let (handover, ingest) = (handover.clone(), ingest.clone());
+        let (handover, ingest, guard) = (handover.clone(), ingest.clone(), guard.clone());
         connections.spawn(async move {
-            if let Err(error) = connection(&handover, &ingest, stream, peer).await {
+            if let Err(error) = connection(&handover, &guard, &ingest, stream, peer).await {
                 tracing::debug!(channel = %handover.channel, %peer, %error, "a mail server left");
             }
             drop(place);
@@ -67,6 +71,7 @@ async fn serve(handover: Arc<Handover>, ingest: Ingest) {
 
 async fn connection(
     handover: &Handover,
+    guard: &Guard,
     ingest: &Ingest,
     mut stream: TcpStream,
     peer: SocketAddr,
@@ -91,7 +96,7 @@ async fn connection(
                 Step::Answer(answer) => answer,
                 Step::Close(answer) => return stream.write_all(answer.as_bytes()).await,
                 Step::Store(delivered) => {
-                    let settled = keep(handover, ingest, delivered, ip).await;
+                    let settled = keep(handover, guard, ingest, delivered, ip).await;
                     dialogue.settled(settled)
                 }
             };
@@ -100,23 +105,32 @@ async fn connection(
     }
 }
 
-/// Puts one mail into IN.
-async fn keep(handover: &Handover, ingest: &Ingest, delivered: Delivered, peer: IpAddr) -> Settled {
-    let (email, protocol, channel) = (handover.email.clone(), handover.delivery.protocol, handover.channel.clone());
-    let read = tokio::task::spawn_blocking(move || {
-        let now = clock::now();
+/// Puts one mail into IN. One whose reading does not end is answered that it comes later, and is kept unread the next time.
+async fn keep(handover: &Handover, guard: &Guard, ingest: &Ingest, delivered: Delivered, peer: IpAddr) -> Settled {
+    let later = |error: &dyn std::fmt::Display| {
+        tracing::warn!(channel = %handover.channel, %error, "a mail was not accepted; its server tries again");
+        Settled::Later
+    };
+    let now = clock::now();
+    let (protocol, channel) = (handover.delivery.protocol, handover.channel.clone());
+    let traced = tokio::task::spawn_blocking(move || {
         let date = jiff::Timestamp::from_millisecond(now.0).ok().map(|at| at.to_zoned(jiff::tz::TimeZone::UTC));
         let date = date.and_then(|at| jiff::fmt::rfc2822::to_string(&at).ok()).unwrap_or_default();
         let mail = Bytes::from(with_trace(&delivered, &peer.to_string(), protocol, &channel, &date));
-        (email.read(&mail, now), mail)
+        (Bytes::from(delivered.mail), mail)
     });
-    let Ok((opened, mail)) = read.await else { return Settled::Later };
-    match store(ingest, &handover.email, opened, &mail).await {
+    let (key, mail) = match traced.await {
+        Ok(traced) => traced,
+        Err(error) => return later(&error),
+    };
+    let (email, bytes) = (handover.email.clone(), mail.clone());
+    let read = match guard.read(&Job { key, work: Arc::new(move || email.read(&bytes, now)) }).await {
+        Ok(read) => read,
+        Err(error) => return later(&error),
+    };
+    match store(ingest, &handover.email, opened(&handover.email, &mail, read), &mail).await {
         Ok(()) => Settled::Durable,
         Err(LogError::Full(_)) => Settled::Full,
-        Err(error) => {
-            tracing::warn!(channel = %handover.channel, %error, "a mail was not accepted; its server tries again");
-            Settled::Later
-        }
+        Err(error) => later(&error),
     }
 }

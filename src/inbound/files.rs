@@ -4,6 +4,9 @@
 //! What was looked at is remembered as a place in LOG, which never passes a message whose files are not settled: after a
 //! crash they are found again.
 
+mod round;
+
+use self::round::Round;
 use super::ingest::{Ingest, blob_scope};
 use crate::clock;
 use crate::history::HistoryHandle;
@@ -14,8 +17,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use switchboard_adapter_sdk::{Adapter, Call, CallError, Client, FetchError, File, file_type};
-use switchboard_envelope::{Action, Actor, Attachment, Command, FileProblem, Inbound, Scope, event_id};
+use switchboard_adapter_sdk::{Adapter, Call, Client, FetchError, File};
+use switchboard_envelope::{Action, Actor, Attachment, Command, Inbound, Scope, event_id};
 use switchboard_routing_rules::event::{Event, Private, Public};
 use switchboard_routing_rules::ids::{ConvId, MessageId};
 use tokio::sync::{Semaphore, broadcast, watch};
@@ -23,8 +26,6 @@ use tokio::task::{JoinHandle, JoinSet};
 
 /// The largest file that is fetched, in bytes.
 pub const FILE_MAX: usize = 16 * 1024 * 1024;
-/// The most files of one message, whatever its provider lists.
-const FILES_MAX: usize = 30;
 /// Files fetched at once.
 const PARALLEL: usize = 4;
 /// Messages whose files are in hand; beyond it LOG is read later.
@@ -270,7 +271,8 @@ impl Fetcher {
         for wait in WAITS.iter().map(Some).chain([None]) {
             let before = files.clone();
             if let Ok(_permit) = gate.acquire().await {
-                self.round(&channel, &scope, &mut files, wait.is_some()).await;
+                let round = Round { channels: &self.channels, log: self.ingest.log.as_ref(), channel: &channel };
+                round.run(&scope, &mut files, wait.is_some()).await;
             }
             if files != before {
                 self.tell(&channel, found, &files).await;
@@ -298,57 +300,6 @@ impl Fetcher {
         }
     }
 
-    /// One try at every file that is wanted. A list gives way to the files that it names.
-    async fn round(&self, channel: &str, scope: &str, files: &mut Vec<Attachment>, again: bool) {
-        let mut i = 0;
-        while let Some(file) = files.get(i).cloned() {
-            if !file.is_wanted() {
-                i += 1;
-                continue;
-            }
-            match self.one(channel, scope, &file).await {
-                Ok(Got::Stored(stored)) => files.splice(i..=i, [*stored]).for_each(drop),
-                Ok(Got::Listed(listed)) if files.len() + listed.len() <= FILES_MAX => {
-                    // What the list names is fetched next.
-                    files
-                        .splice(i..=i, listed.into_iter().filter(|f| f.name != file.name || f.url != file.url))
-                        .for_each(drop);
-                    continue;
-                }
-                Ok(Got::Listed(_)) => mark(files, i, "the provider lists more files than are taken", false),
-                Err(Failed { detail, again: may }) => {
-                    tracing::info!(channel, detail, again = again && may, "a file could not be fetched");
-                    mark(files, i, &detail, again && may);
-                }
-            }
-            i += 1;
-        }
-    }
-
-    async fn one(&self, channel: &str, scope: &str, file: &Attachment) -> Result<Got, Failed> {
-        let known = self.channels.get(channel).ok_or_else(|| Failed::later("its channel is not configured"))?;
-        let call = known.adapter.fetch(file).ok_or_else(|| Failed::ever("its address is not the provider's"))?;
-        let fetched = known.source.fetch(call, FILE_MAX).await.map_err(failed)?;
-        if fetched.bytes.is_empty() {
-            return Err(Failed::later("the file is empty"));
-        }
-        if let Some(listed) = known.adapter.listed(file, &fetched.bytes) {
-            return Ok(Got::Listed(listed));
-        }
-        let declared = fetched.content_type.as_deref().unwrap_or(&file.mime);
-        let (mime, size) = (file_type::with_declared(&fetched.bytes, declared), fetched.bytes.len() as u64);
-        let stored = self.ingest.log.put_blob(scope, fetched.bytes).await;
-        let blob = stored.map_err(|_| Failed::later("there was no room to store it"))?;
-        let name = file.name.clone();
-        Ok(Got::Stored(Box::new(Attachment {
-            name,
-            mime: mime.into(),
-            size,
-            blob: Some(blob),
-            ..Attachment::default()
-        })))
-    }
-
     /// Ingests how the files stand. The same standing has the same id, so telling it twice changes nothing.
     async fn tell(&self, channel: &str, found: &Found, files: &[Attachment]) {
         let standing = serde_json::to_vec(files).unwrap_or_default();
@@ -372,43 +323,5 @@ impl Fetcher {
             tracing::warn!(channel, %error, "cannot tell what became of a file; trying again");
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
-    }
-}
-
-enum Got {
-    Stored(Box<Attachment>),
-    Listed(Vec<Attachment>),
-}
-
-struct Failed {
-    detail: String,
-    again: bool,
-}
-
-impl Failed {
-    fn later(detail: impl Into<String>) -> Failed {
-        Failed { detail: detail.into(), again: true }
-    }
-
-    fn ever(detail: impl Into<String>) -> Failed {
-        Failed { detail: detail.into(), again: false }
-    }
-}
-
-/// Whether another try can help, in a sentence that names no address. A provider may name a file before it has it, and
-/// credentials can be mended: so a refusal is not the end.
-fn failed(error: FetchError) -> Failed {
-    match error {
-        FetchError::Status(status) => Failed::later(format!("the provider answered {status}")),
-        FetchError::Call(CallError::NotSent(_)) => Failed::later("the provider could not be reached"),
-        FetchError::Call(CallError::Lost(_)) => Failed::later("the provider did not send it in time"),
-        FetchError::TooLarge { limit } => Failed::ever(format!("it is larger than {} MiB", limit >> 20)),
-        FetchError::Redirect(why) => Failed::ever(format!("the provider's redirect was refused: {why}")),
-    }
-}
-
-fn mark(files: &mut [Attachment], i: usize, detail: &str, again: bool) {
-    if let Some(file) = files.get_mut(i) {
-        file.problem = Some(FileProblem { detail: detail.to_owned(), again });
     }
 }

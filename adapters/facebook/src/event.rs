@@ -20,6 +20,8 @@ const MAX_URL: usize = 4096;
 const MAX_META: usize = 500;
 /// The most events of one delivery; Meta puts no more than a thousand into one.
 const MAX_EVENTS: usize = 5000;
+/// The most bytes that what is said around the events of a delivery may come to, once it is said around each of them.
+const MAX_AROUND: usize = 16 * 1024 * 1024;
 /// The most files of one message.
 pub(crate) const MAX_FILES: usize = 30;
 
@@ -46,10 +48,13 @@ pub(crate) struct Event {
 }
 
 impl Event {
+    /// What is kept of it. Of a delivery that says nothing else whoever stores the record may keep the body itself; beside other
+    /// people's events each keeps its own, however long it is.
     pub(crate) fn raw(&self, whole: Option<&Bytes>) -> Raw {
-        let written = whole.map_or_else(|| Bytes::from(self.alone.to_string()), Bytes::clone);
-        // Whoever stores the record puts a blob of the delivery in its place.
-        let inline = (written.len() <= MAX_INLINE).then(|| to_base64(&written));
+        let inline = match whole {
+            Some(body) => (body.len() <= MAX_INLINE).then(|| to_base64(body)),
+            None => Some(to_base64(self.alone.to_string().as_bytes())),
+        };
         Raw { content_type: "application/json".into(), blob: None, inline, meta: BTreeMap::new() }
     }
 
@@ -60,6 +65,33 @@ impl Event {
     pub(crate) fn id(&self, pointer: &str) -> Option<String> {
         id(&self.value, pointer)
     }
+}
+
+/// What a delivery will become, counted before any of it is made: anybody can send one where signatures are only reported.
+#[derive(Default)]
+pub(crate) struct Size {
+    events: usize,
+    around: usize,
+}
+
+impl Size {
+    /// Adds events of which each is wrapped in a copy of `around`.
+    pub(crate) fn add(&mut self, events: usize, around: usize) -> Result<(), &'static str> {
+        self.events = self.events.saturating_add(events);
+        self.around = self.around.saturating_add(events.saturating_mul(around));
+        if self.events > MAX_EVENTS {
+            return Err("more events than Meta puts into one delivery");
+        }
+        if self.around > MAX_AROUND {
+            return Err("more is said around its events than Meta says");
+        }
+        Ok(())
+    }
+}
+
+/// The bytes of a value as it is written.
+pub(crate) fn written(value: Option<&Value>) -> usize {
+    value.map_or(0, |value| value.to_string().len())
 }
 
 /// Reads a delivery: `split` finds its events, `read` says what one of them is. One that cannot be read is set aside alone.
@@ -76,8 +108,7 @@ pub(crate) fn delivery(
     };
     let Ok(body) = serde_json::from_slice::<Value>(source.body) else { return whole("the body is no JSON") };
     let events = match split(&body, source.received_at) {
-        Ok(events) if events.len() <= MAX_EVENTS => events,
-        Ok(_) => return whole("more events than Meta puts into one delivery"),
+        Ok(events) => events,
         Err(reason) => return whole(reason),
     };
     let only = events.len() == 1;
@@ -164,7 +195,7 @@ pub(crate) fn reference(send: &str, part: u16, n: u32) -> String {
     format!("{send}.{part}.{n}")
 }
 
-/// What [`reference`] says; `None` for what is not ours.
+/// What [`reference`] says; `None` for what is not ours. Others may write such words too: the router knows its own.
 pub(crate) fn referred(text: &str) -> Option<(String, u16, u32)> {
     let mut parts = text.rsplitn(3, '.');
     let n = parts.next()?.parse().ok().filter(|n| *n >= 1)?;

@@ -11,6 +11,7 @@ use reqwest::{
 };
 use std::{
     collections::HashMap,
+    fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -58,8 +59,8 @@ pub enum FetchError {
     Redirect(&'static str),
 }
 
-/// A handle on a connection pool; cloning it shares the pool.
-#[derive(Clone, Debug)]
+/// A handle on a connection pool; cloning it shares the pool. `Debug` shows none of the addresses: some hold tokens.
+#[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
     /// For files: it connects to no private network, whatever a name resolves to.
@@ -67,6 +68,12 @@ pub struct Client {
     loopback_only: bool,
     /// Most calls of a channel go to one address.
     known: Arc<Mutex<HashMap<String, Url>>>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("loopback_only", &self.loopback_only).finish_non_exhaustive()
+    }
 }
 
 /// Addresses that are kept read.

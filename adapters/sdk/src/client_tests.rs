@@ -299,3 +299,16 @@ fn addresses_that_outsiders_must_not_make_us_visit() {
         assert!(!is_internal_ip(outside.parse().unwrap()), "{outside}");
     }
 }
+
+#[tokio::test]
+async fn addresses_that_were_called_are_shown_to_nobody() {
+    let server = serve(|_, _| Some("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".into())).await;
+    let client = Client::loopback_only().unwrap();
+    let url = format!("{}/v26.0/1/messages?access_token=sesame-42&appsecret_proof=abcdef", server.url);
+    let call =
+        Call { method: Method::POST, url, headers: vec![], body: CallBody::Empty, timeout: Duration::from_secs(5) };
+    client.call(call).await.unwrap();
+    assert!(!client.known.lock().unwrap().is_empty(), "it is kept, to be called again");
+    let shown = format!("{client:?}");
+    assert!(!shown.contains("sesame") && !shown.contains("abcdef"), "{shown}");
+}

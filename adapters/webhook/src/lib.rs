@@ -13,6 +13,7 @@ pub use signature::{InvalidSecret, SigningKey, TOLERANCE_MS};
 
 use bytes::Bytes;
 use http::Method;
+use std::fmt;
 use std::time::Duration;
 use switchboard_adapter_sdk::{
     Adapter, Answer, AttemptOutcome, Call, CallBody, RawRequest, Secret, Verdict, client::leads_inside,
@@ -28,8 +29,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// An address of a file longer than this is none.
 const MAX_URL: usize = 2048;
 
-/// The settings of a channel, as they are written down.
-#[derive(Clone, Debug)]
+/// The settings of a channel, as they are written down. `Debug` leaves out the address, whose query may hold a token.
+#[derive(Clone)]
 pub struct WebhookConfig {
     /// Where our messages are posted.
     pub url: String,
@@ -50,14 +51,26 @@ pub struct ConfigProblem {
     pub problem: String,
 }
 
-/// A channel over signed HTTP.
-#[derive(Debug)]
+impl fmt::Debug for WebhookConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebhookConfig").field("address_kind", &self.address_kind).finish_non_exhaustive()
+    }
+}
+
+/// A channel over signed HTTP. `Debug` shows the host alone of where it posts to.
 pub struct Webhook {
     channel: String,
     url: Url,
     keys: Vec<SigningKey>,
     address_kind: String,
     has_links: bool,
+}
+
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (channel, host) = (&self.channel, self.url.host_str());
+        f.debug_struct("Webhook").field("channel", channel).field("host", &host).finish_non_exhaustive()
+    }
 }
 
 impl Webhook {

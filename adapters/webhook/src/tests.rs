@@ -110,6 +110,13 @@ fn send(text: &str) -> Send {
 }
 
 #[test]
+fn a_token_in_the_address_is_shown_to_nobody() {
+    let config = WebhookConfig { url: "https://crm.example/in?token=sesame-42".into(), ..config() };
+    let shown = format!("{config:?} {:?}", Webhook::new("crm", config.clone()).unwrap());
+    assert!(!shown.contains("sesame") && shown.contains("crm.example"), "{shown}");
+}
+
+#[test]
 fn the_adapter_keeps_the_promises_of_its_kit() {
     let fixtures = [
         json!({ "type": "message", "from": "42", "text": "Where is my order?" }),

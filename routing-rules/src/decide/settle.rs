@@ -159,7 +159,9 @@ impl Draft<'_> {
             detail: None,
         };
         let provider = self.state.hash("provider", &[&e.channel, &e.provider_id]);
-        if e.send.is_some() || self.state.message_of_provider(provider).is_some() {
+        // Another tool's word in the place of ours says nothing.
+        let ours = e.send.as_deref().and_then(MessageId::parse);
+        if ours.is_some() || self.state.message_of_provider(provider).is_some() {
             return self.receipt(&receipt);
         }
         match self.may_be_ours(e) {

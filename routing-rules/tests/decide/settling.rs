@@ -3,10 +3,11 @@
 use crate::life::{ANN, CHANNEL, Life, dead, released};
 use std::sync::Arc;
 use switchboard_envelope::{
-    Action, Address, Attachment, AttemptResult, Author, ChannelProfile, ConsentChange, ConsentState, Inbound, Outcome,
+    Action, Address, Attachment, AttemptResult, Author, ChannelProfile, ConsentChange, ConsentState, Content, Echo,
+    Inbound, Outcome,
 };
 use switchboard_routing_rules::event::{DeadReason, Event, Public, Why};
-use switchboard_routing_rules::ids::MessageId;
+use switchboard_routing_rules::ids::{MessageId, Salt};
 use switchboard_routing_rules::pack::ConvStatus;
 use switchboard_routing_rules::{Input, Verdict, decide};
 
@@ -65,6 +66,30 @@ fn what_was_written_in_the_providers_tool_belongs_to_the_conversation_and_answer
     assert_eq!(written_elsewhere(&again), 0, "once");
     life.customer("SM2");
     assert_eq!(life.status(), ConvStatus::Queued, "and the next question waits again");
+}
+
+#[test]
+fn an_echo_with_another_tools_word_in_the_place_of_ours_is_not_ours() {
+    let mut life = Life::new();
+    life.customer("SM1");
+    let at = life.now;
+    let echo = |sid: &str, send: &str| {
+        Inbound::Echo(Box::new(Echo {
+            id: format!("{CHANNEL}:echo:{sid}"),
+            channel: CHANNEL.into(),
+            thread: ANN.into(),
+            at,
+            provider_id: sid.into(),
+            send: Some(send.into()),
+            part: Some(1),
+            n: Some(2),
+            to: Address::new("phone", ANN),
+            content: Content::text(format!("from another inbox, {sid}")),
+        }))
+    };
+    assert_eq!(written_elsewhere(&life.hears(&echo("SM8", "ticket-7731"))), 1, "what they wrote is kept");
+    let ours = MessageId::derive(&Salt([7; 16]), &[b"one that this process does not know yet"]);
+    assert_eq!(written_elsewhere(&life.hears(&echo("SM9", &ours.to_string()))), 0);
 }
 
 #[test]

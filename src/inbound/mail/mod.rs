@@ -2,20 +2,29 @@
 //!
 //! What was taken is remembered as UIDVALIDITY and UID in a cursor of the log, which is written after the mails that it covers are
 //! in IN and marked. So a process that dies at any moment finds again what it may not have finished, and the ids of mails, which
-//! come of their content, make the second time change nothing. Flags are only for people and for mailboxes that are numbered anew.
+//! come of their content, make the second time change nothing. Flags are only for people and for mailboxes that are numbered anew,
+//! of which the cursor also knows until when everything was taken.
 
 mod catch_up;
 mod connect;
 mod cursor;
+mod fetch;
+mod guard;
+#[cfg(test)]
+mod guard_tests;
+mod list;
 mod session;
 mod store;
+mod strikes;
 #[cfg(test)]
 mod tests;
 mod token;
 
-use self::catch_up::{CatchUp, Strikes};
+use self::catch_up::CatchUp;
+pub(super) use self::guard::{Careful, Guard, Job};
 use self::session::Session;
-pub(super) use self::store::store;
+pub(super) use self::store::{opened, store};
+use self::strikes::Strikes;
 use super::ingest::Ingest;
 use crate::clock;
 use crate::log::LogError;
@@ -31,6 +40,8 @@ use tokio::time::Instant;
 const IDLE_MOST: Duration = Duration::from_secs(28 * 60);
 /// How often the duty to read a mailbox is asked for again.
 const DUTY: Duration = Duration::from_secs(8);
+/// Mails that are read with care after a start: at least as many as are read together.
+const CAREFUL: usize = 100;
 /// Waits after a connection that failed: from the first to the last, doubling.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5 * 60));
 /// Waits after a login that was refused: many of them lock an account.
@@ -96,11 +107,14 @@ impl Mailbox {
     async fn keep(&self) {
         let mut waits = Waits::default();
         let mut strikes = Strikes::default();
+        let mut guard = self.guard();
         loop {
             match self.on_duty().await {
                 Ok(true) => {}
                 Ok(false) => {
                     self.mailboxes.forget(&self.channel);
+                    // What another process learns meanwhile, or dies of, this one does not know.
+                    guard = self.guard();
                     tokio::time::sleep(DUTY).await;
                     continue;
                 }
@@ -113,7 +127,7 @@ impl Mailbox {
             let began = Instant::now();
             // Whoever lost the duty ends in the middle of what it does: that is what a crash does too.
             let ended = tokio::select! {
-                ended = self.session(&mut strikes, &mut waits) => ended,
+                ended = self.session(&guard, &mut strikes, &mut waits) => ended,
                 () = self.until_off_duty() => continue,
             };
             let Err(trouble) = ended;
@@ -123,6 +137,11 @@ impl Mailbox {
             self.mailboxes.set(&self.channel, Some(trouble.to_string()));
             tokio::time::sleep(wait).await;
         }
+    }
+
+    fn guard(&self) -> Guard {
+        let name = format!("reading.imap.{}", self.channel);
+        Guard::new(self.ingest.log.clone(), name, Careful::Mails(CAREFUL))
     }
 
     async fn on_duty(&self) -> Result<bool, LogError> {
@@ -141,12 +160,17 @@ impl Mailbox {
     }
 
     /// One connection, for as long as it lasts.
-    async fn session(&self, strikes: &mut Strikes, waits: &mut Waits) -> Result<std::convert::Infallible, Trouble> {
+    async fn session(
+        &self,
+        guard: &Guard,
+        strikes: &mut Strikes,
+        waits: &mut Waits,
+    ) -> Result<std::convert::Infallible, Trouble> {
         let stream = connect::connect(&self.imap.server).await.map_err(Trouble::Connection)?;
         let mut session = Session::open(stream, &self.imap.server, self.email.config().max_mail).await?;
         let selected = session.select(&self.imap.mailbox).await?;
         tracing::info!(channel = %self.channel, mails = selected.exists, "the mailbox is open");
-        let mut reader = CatchUp::begin(self, &mut session, strikes, &selected).await?;
+        let mut reader = CatchUp::begin(self, guard, &mut session, strikes, &selected).await?;
         let every = self.every.unwrap_or(IDLE_MOST).min(IDLE_MOST);
         loop {
             reader.run(&mut session, strikes).await?;

@@ -49,6 +49,10 @@ pub(super) struct Session {
     chunk: Vec<u8>,
     capabilities: BTreeSet<String>,
     tags: u32,
+    /// Mails in the folder, as far as it was told.
+    exists: u32,
+    /// There came more of them.
+    news: bool,
 }
 
 fn lost(e: &dyn std::fmt::Display) -> Trouble {
@@ -64,6 +68,8 @@ impl Session {
             chunk: vec![0; CHUNK],
             capabilities: BTreeSet::new(),
             tags: 0,
+            exists: 0,
+            news: false,
         };
         let mut logged_in = session.greeted().await?;
         if server.tls == Tls::StartTls {
@@ -116,6 +122,8 @@ impl Session {
             chunk: self.chunk,
             capabilities: BTreeSet::new(),
             tags: 0,
+            exists: 0,
+            news: false,
         })
     }
 
@@ -245,7 +253,8 @@ impl Session {
                 _ => {}
             }
         }
-        let until = Instant::now() + most;
+        // What came before the server began to wait with us is not told again.
+        let until = Instant::now() + if self.take_news() { Duration::ZERO } else { most };
         while let Ok(reply) = tokio::time::timeout_at(until, self.reply_whenever()).await {
             match reply? {
                 Reply::Exists(_) => break,
@@ -301,7 +310,7 @@ impl Session {
     pub async fn reply(&mut self) -> Result<Reply, Trouble> {
         loop {
             if let Some(response) = self.framer.response().map_err(|e| lost(&e))? {
-                return Ok(Reply::read(&response));
+                return Ok(self.heard(&response));
             }
             let silent = |_| lost(&format!("the server said nothing for {} s", PATIENCE.as_secs()));
             tokio::time::timeout(PATIENCE, self.hear()).await.map_err(silent)??;
@@ -312,10 +321,34 @@ impl Session {
     async fn reply_whenever(&mut self) -> Result<Reply, Trouble> {
         loop {
             if let Some(response) = self.framer.response().map_err(|e| lost(&e))? {
-                return Ok(Reply::read(&response));
+                return Ok(self.heard(&response));
             }
             self.hear().await?;
         }
+    }
+
+    fn heard(&mut self, response: &[u8]) -> Reply {
+        let reply = Reply::read(response);
+        match &reply {
+            // A server tells this whenever it likes, and once.
+            Reply::Exists(count) => {
+                self.news |= *count > self.exists;
+                self.exists = *count;
+            }
+            Reply::Expunged => self.exists = self.exists.saturating_sub(1),
+            _ => {}
+        }
+        reply
+    }
+
+    /// Whether mail came since this was asked last.
+    pub fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.news)
+    }
+
+    /// Mails in the folder, as far as it was told.
+    pub fn exists(&self) -> u32 {
+        self.exists
     }
 
     async fn hear(&mut self) -> Result<(), Trouble> {

@@ -1,5 +1,6 @@
 //! A batch of mails into IN, and then their marks.
 
+use super::guard::{Guard, Job, Read};
 use super::session::{Selected, Session};
 use super::{Mailbox, Trouble};
 use crate::clock;
@@ -38,21 +39,24 @@ impl Taken {
         Taken { uid, what: What::Head { head: head.into(), size } }
     }
 
+    /// The server gave it, or as much of it as is kept.
+    pub fn was_given(&self) -> bool {
+        !matches!(self.what, What::Nothing { .. })
+    }
+
     pub fn not_given(uid: u32, place: String, why: String) -> Taken {
         Taken { uid, what: What::Nothing { place, why } }
     }
 }
 
 /// Puts all of a batch into IN. Mails of one thread go in as they stand in the folder; the others need not wait for each other.
-pub(super) async fn take(mailbox: &Mailbox, batch: Vec<Taken>) -> Result<(), Trouble> {
-    let email = mailbox.email.clone();
-    // A long mail takes a while to read.
-    let read =
-        tokio::task::spawn_blocking(move || batch.into_iter().map(|t| opened(&email, t.what)).collect::<Vec<_>>());
-    let read = read.await.map_err(|e| LogError::Refused(format!("the reading of mails failed: {e}")))?;
+pub(super) async fn take(mailbox: &Mailbox, guard: &Guard, batch: Vec<Taken>) -> Result<(), Trouble> {
+    let jobs: Vec<Job> = batch.into_iter().map(|taken| job(&mailbox.email, taken.what)).collect();
+    let read = guard.read_all(&jobs).await?;
     let mut threads: BTreeMap<String, Vec<(Opened, Bytes)>> = BTreeMap::new();
-    for (number, (opened, bytes)) in read.into_iter().enumerate() {
-        threads.entry(thread(&opened, number)).or_default().push((opened, bytes));
+    for (number, (job, read)) in jobs.into_iter().zip(read).enumerate() {
+        let opened = opened(&mailbox.email, &job.key, read);
+        threads.entry(thread(&opened, number)).or_default().push((opened, job.key));
     }
     let each = threads.into_values().map(|mails| async move {
         for (opened, bytes) in mails {
@@ -64,13 +68,30 @@ pub(super) async fn take(mailbox: &Mailbox, batch: Vec<Taken>) -> Result<(), Tro
     Ok(())
 }
 
-fn opened(email: &Arc<Email>, what: What) -> (Opened, Bytes) {
-    let now = clock::now();
+fn job(email: &Arc<Email>, what: What) -> Job {
+    let (email, now) = (email.clone(), clock::now());
     let alone = |event: Inbound| Opened { events: vec![event], files: vec![] };
     match what {
-        What::Whole(bytes) => (email.read(&bytes, now), bytes),
-        What::Head { head, size } => (alone(email.too_large(&head, size, now)), head),
-        What::Nothing { place, why } => (alone(email.not_given(&place, &why, now)), Bytes::from(place)),
+        What::Whole(key) => {
+            let mail = key.clone();
+            Job { key, work: Arc::new(move || email.read(&mail, now)) }
+        }
+        What::Head { head: key, size } => {
+            let head = key.clone();
+            Job { key, work: Arc::new(move || alone(email.too_large(&head, size, now))) }
+        }
+        What::Nothing { place, why } => {
+            let key = Bytes::from(place.clone());
+            Job { key, work: Arc::new(move || alone(email.not_given(&place, &why, now))) }
+        }
+    }
+}
+
+/// What was read, or the mail itself for the quarantine.
+pub(in crate::inbound) fn opened(email: &Email, mail: &Bytes, read: Read) -> Opened {
+    match read {
+        Read::Opened(opened) => opened,
+        Read::Unread(why) => email.refused(mail, why, clock::now()),
     }
 }
 
@@ -122,6 +143,11 @@ impl Marker {
             tracing::warn!(channel = %mailbox.channel, "the server takes no keywords: mails that the log has are marked as read");
         }
         marker
+    }
+
+    /// What the log has is marked as read, as it is by people.
+    pub fn marks_as_seen(&self) -> bool {
+        self.flag == Some("\\Seen")
     }
 
     fn complain(&mut self, words: &str) {

@@ -201,6 +201,28 @@ async fn a_mailbox_that_is_numbered_anew_brings_nothing_twice_and_loses_nothing(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_called_otherwise_goes_on_where_it_was() {
+    let (dovecot, shop) = shop_over(", mailbox = \"INBOX\"").await;
+    let mut client = dovecot.client().await;
+    for number in 1..=5 {
+        client.append(&mail(number, "Hello.")).await.expect("Dovecot takes it");
+    }
+    let mut daemon = Daemon::start(&shop).await;
+    let api = shop.api();
+    each_once(&api, 5, Duration::from_secs(30)).await;
+    until_flags(&mut client, 5, "$Switchboard").await;
+    client.ask("UID STORE 1:5 -FLAGS ($Switchboard)").await;
+    daemon.terminate(Duration::from_secs(30)).await;
+    shop.reconfigure(|c| c.replace("mailbox = \"INBOX\"", "mailbox = \"inbox\""));
+    daemon.restart().await;
+    client.append(&mail(6, "Hello.")).await.expect("Dovecot takes it");
+    each_once(&api, 6, Duration::from_secs(30)).await;
+    let flags = client.ask("UID FETCH 1:5 (FLAGS)").await;
+    assert!(!flags.contains("$Switchboard"), "they were taken once more: {flags}");
+    assert!(!daemon.said().contains("numbered anew"), "{}", daemon.said());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_client_that_plays_with_flags_changes_nothing() {
     let (dovecot, shop) = shop_over("").await;
     let mut client = dovecot.client().await;

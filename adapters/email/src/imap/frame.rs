@@ -110,7 +110,7 @@ impl Framer {
 }
 
 /// How many bytes follow a line that ends in `{n}`.
-fn literal(line: &[u8]) -> Option<u64> {
+pub(super) fn literal(line: &[u8]) -> Option<u64> {
     let line = line.strip_suffix(b"\n")?;
     let line = line.strip_suffix(b"\r").unwrap_or(line).strip_suffix(b"}")?;
     let open = line.iter().rposition(|b| *b == b'{')?;

@@ -1,6 +1,7 @@
 //! What a response says, as far as a mailbox is read.
 
 use imap_proto::types::{AttributeValue, Capability, MailboxDatum, Response, ResponseCode, Status};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The most words of the server that are kept.
@@ -63,6 +64,10 @@ pub enum Reply {
     Capabilities(Vec<String>),
     /// So many mails are in the folder.
     Exists(u32),
+    /// One mail less is in the folder.
+    Expunged,
+    /// What a search found.
+    Found(Vec<u32>),
     Fetched(Fetched),
     /// About a mail, and not understood; with its UID if that could be found.
     Unreadable {
@@ -76,11 +81,21 @@ impl Reply {
     #[must_use]
     pub fn read(response: &[u8]) -> Reply {
         // The parser is somebody else's, and the server anybody.
-        let read = catch_unwind(AssertUnwindSafe(|| match Response::from_bytes(response) {
-            Ok((_, response)) => Some(Reply::of(response)),
-            Err(_) => None,
-        }));
-        read.ok().flatten().unwrap_or_else(|| plain(response))
+        let read = |response: &[u8]| {
+            let read = catch_unwind(AssertUnwindSafe(|| match Response::from_bytes(response) {
+                Ok((_, response)) => Some(Reply::of(response)),
+                Err(_) => None,
+            }));
+            read.ok().flatten()
+        };
+        // Keywords of people who do not write English are the usual reason.
+        let or_in_ascii = || {
+            in_ascii(response).and_then(|response| match read(&response)? {
+                Reply::Fetched(fetched) => Some(Reply::Fetched(fetched)),
+                _ => None,
+            })
+        };
+        read(response).or_else(or_in_ascii).unwrap_or_else(|| plain(response))
     }
 
     fn of(response: Response<'_>) -> Reply {
@@ -97,6 +112,8 @@ impl Reply {
                 Reply::Told { said: said(&status), code: code.and_then(code_of), words: words(information.as_deref()) }
             }
             Response::MailboxData(MailboxDatum::Exists(count)) => Reply::Exists(count),
+            Response::MailboxData(MailboxDatum::Search(found)) => Reply::Found(found),
+            Response::Expunge(_) => Reply::Expunged,
             Response::Fetch(_, values) => Reply::Fetched(fetched(values)),
             _ => Reply::Other,
         }
@@ -178,7 +195,7 @@ fn plain(response: &[u8]) -> Reply {
         ("+", ..) => Reply::Go(words(Some(line.get(1..).unwrap_or_default().trim()))),
         ("*", Some(said), rest) => Reply::Told { said, code: code_before(first), words: words(rest) },
         ("*", None, Some(rest)) if rest.to_ascii_uppercase().starts_with("FETCH") => {
-            Reply::Unreadable { uid: uid_of(rest) }
+            Reply::Unreadable { uid: uid_of(response) }
         }
         ("*", ..) | (_, None, _) => Reply::Other,
         (tag, Some(said), rest) => {
@@ -198,9 +215,38 @@ fn code_before(line: &[u8]) -> Option<Code> {
     read.ok().flatten()
 }
 
-fn uid_of(line: &str) -> Option<u32> {
-    let mut words = line.split([' ', '(', ')']).skip_while(|word| !word.eq_ignore_ascii_case("UID"));
-    words.nth(1)?.parse().ok()
+/// The UID that is told outside of literals, which may say anything.
+fn uid_of(response: &[u8]) -> Option<u32> {
+    outside_literals(response).find_map(|line| {
+        let line = String::from_utf8_lossy(response.get(line)?).into_owned();
+        let mut words = line.split([' ', '(', ')', '\r', '\n']).skip_while(|word| !word.eq_ignore_ascii_case("UID"));
+        words.nth(1)?.parse().ok()
+    })
+}
+
+/// The same response in ASCII, as long as before and with its literals as they were; `None` where nothing would change.
+fn in_ascii(response: &[u8]) -> Option<Vec<u8>> {
+    let mut plain = response.to_vec();
+    let mut changed = false;
+    for line in outside_literals(response) {
+        for byte in plain.get_mut(line).into_iter().flatten().filter(|byte| !byte.is_ascii()) {
+            (*byte, changed) = (b'?', true);
+        }
+    }
+    changed.then_some(plain)
+}
+
+/// The lines of a response between its literals.
+fn outside_literals(response: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
+    let mut next = 0;
+    std::iter::from_fn(move || {
+        let rest = response.get(next..).filter(|rest| !rest.is_empty())?;
+        let end = rest.iter().position(|b| *b == b'\n').map_or(response.len(), |at| next + at + 1);
+        let line = next..end;
+        let skipped = super::frame::literal(response.get(line.clone())?).and_then(|n| usize::try_from(n).ok());
+        next = end.saturating_add(skipped.unwrap_or(0));
+        Some(line)
+    })
 }
 
 #[cfg(test)]
@@ -228,7 +274,9 @@ mod tests {
                 Reply::Capabilities(vec!["IMAP4REV1".into(), "AUTH=PLAIN".into(), "IDLE".into()]),
             ),
             ("* 23 EXISTS\r\n", Reply::Exists(23)),
-            ("* 23 EXPUNGE\r\n", Reply::Other),
+            ("* 23 EXPUNGE\r\n", Reply::Expunged),
+            ("* SEARCH 2 9\r\n", Reply::Found(vec![2, 9])),
+            ("* SEARCH\r\n", Reply::Found(vec![])),
             ("+ idling\r\n", Reply::Go("idling".into())),
             ("+ \r\n", Reply::Go(String::new())),
             (
@@ -286,6 +334,19 @@ mod tests {
         assert_eq!(Reply::read(b"* 3 FETCH (SAVEDATE x UID 12 FLAGS ())\r\n"), Reply::Unreadable { uid: Some(12) });
         assert_eq!(Reply::read(b"* 3 FETCH (FUTURE 1)\r\n"), Reply::Unreadable { uid: None });
         assert_eq!(Reply::read(b"* XLIST whatever\r\n"), Reply::Other);
+        // What a mail says of itself is nobody's word about it, and what is told may come after it.
+        let after = b"* 3 FETCH (FUTURE 1 BODY[]<0> {8}\r\n UID 7 \r\n UID 12)\r\n";
+        assert_eq!(Reply::read(after), Reply::Unreadable { uid: Some(12) });
+        let without = b"* 3 FETCH (FUTURE 1 BODY[]<0> {8}\r\n UID 7 \r\n)\r\n";
+        assert_eq!(Reply::read(without), Reply::Unreadable { uid: None });
+    }
+
+    #[test]
+    fn a_keyword_that_is_not_ascii_hides_no_mail() {
+        let response = "* 3 FETCH (FLAGS (\\Seen für-später $Switchboard) UID 9 BODY[]<0> {6}\r\nzwölf)\r\n";
+        let Reply::Fetched(found) = Reply::read(response.as_bytes()) else { panic!("it is about a mail") };
+        assert_eq!((found.uid, found.body.as_deref()), (Some(9), Some("zwölf".as_bytes())));
+        assert!(found.flags.is_some_and(|flags| flags.iter().any(|f| f == "$Switchboard")));
     }
 
     proptest! {

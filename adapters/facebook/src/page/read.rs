@@ -1,7 +1,7 @@
 //! What a page's webhooks say (<https://developers.facebook.com/docs/messenger-platform/reference/webhook-events>).
 
 use super::Page;
-use crate::event::{self, Event, MAX_FILES, Source, file, joined, kept_id, referred, tell, time};
+use crate::event::{self, Event, MAX_FILES, Size, Source, file, joined, kept_id, referred, tell, time, written};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use switchboard_envelope::{
@@ -9,8 +9,9 @@ use switchboard_envelope::{
     ReceiptStatus, Timestamp, Visibility, event_id,
 };
 
-/// Lists of an entry that hold events; those of the second belong to conversations that another app owns.
-const LISTS: [&str; 2] = ["messaging", "standby"];
+/// Lists of an entry that hold events; those of the second belong to conversations that another app owns, those of the third are
+/// of fields that nobody asked for.
+const FIELDS: [&str; 3] = ["messaging", "standby", "changes"];
 
 pub(super) fn delivery(page: &Page, source: &Source<'_>) -> Vec<Inbound> {
     event::delivery(&page.channel, source, |body, at| split(page, body, at), |event, raw| one(page, event, raw))
@@ -22,23 +23,31 @@ fn split(page: &Page, body: &Value, received_at: Timestamp) -> Result<Vec<Event>
         return Err("the delivery is of another product: its `object` is not this channel's");
     }
     let entries = body.get("entry").and_then(Value::as_array).ok_or("the delivery has no list of entries")?;
-    let mut events = vec![];
+    let mut size = Size::default();
     for entry in entries {
-        for list in LISTS.into_iter().chain(["changes"]) {
-            for value in entry.get(list).and_then(Value::as_array).into_iter().flatten() {
-                let alone = json!({ "object": page.kind.object, "entry": [{
-                    "id": entry.get("id"), "time": entry.get("time"), (list): [value],
-                }]});
-                events.push(Event { value: value.clone(), alone, received_at });
-            }
-        }
-        let known = |name: &&str| entry.get(*name).and_then(Value::as_array).is_some_and(|list| !list.is_empty());
-        if !LISTS.iter().chain(&["changes"]).any(known) {
-            let alone = json!({ "object": page.kind.object, "entry": [entry] });
-            events.push(Event { value: Value::Null, alone, received_at });
+        let around = written(entry.get("id")) + written(entry.get("time"));
+        let found = || FIELDS.iter().filter_map(|list| Some((*list, entry.get(*list)?.as_array()?)));
+        let count: usize = found().map(|(_, list)| list.len()).sum();
+        size.add(count.max(1), around)?;
+    }
+    Ok(entries.iter().flat_map(|entry| of_entry(page, entry, received_at)).collect())
+}
+
+fn of_entry(page: &Page, entry: &Value, received_at: Timestamp) -> Vec<Event> {
+    let mut events = vec![];
+    for list in FIELDS {
+        for value in entry.get(list).and_then(Value::as_array).into_iter().flatten() {
+            let alone = json!({ "object": page.kind.object, "entry": [{
+                "id": entry.get("id"), "time": entry.get("time"), (list): [value],
+            }]});
+            events.push(Event { value: value.clone(), alone, received_at });
         }
     }
-    Ok(events)
+    if events.is_empty() {
+        let alone = json!({ "object": page.kind.object, "entry": [entry] });
+        events.push(Event { value: Value::Null, alone, received_at });
+    }
+    events
 }
 
 /// What one event is about, beside its own words.

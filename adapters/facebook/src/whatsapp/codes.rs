@@ -7,6 +7,13 @@ use switchboard_adapter_sdk::classify::{Class, Row};
 const RATE: &str = "too many messages at once; nothing was sent";
 const TEMPLATE: &str = "the template is not one that WhatsApp approved as it is used here";
 
+pub(super) const DAY_MS: u64 = 86_400_000;
+
+/// What WhatsApp takes no sooner than a day later, however often it is asked; with a subcode or without.
+pub(super) fn is_for_tomorrow(code: &str) -> bool {
+    matches!(code.split('/').next(), Some("130472" | "131049"))
+}
+
 pub(super) const CODES: &[Row] = &[
     row("0", Class::Config, "WhatsApp refuses the access token: write a new access_token"),
     row("1", Class::Retry, "WhatsApp has a passing fault"),
@@ -19,7 +26,7 @@ pub(super) const CODES: &[Row] = &[
     row("368", Class::Config, "the account is blocked for a while for breaking WhatsApp's policies"),
     row("80007", Class::RateLimit, RATE),
     row("130429", Class::RateLimit, RATE),
-    row("130472", Class::PermanentMessage, "WhatsApp withholds it as a part of an experiment; try tomorrow"),
+    row("130472", Class::Retry, "WhatsApp withholds it as a part of an experiment, and may take it tomorrow"),
     row("130497", Class::PermanentRecipient, "the account may not write to people in this country"),
     row("131000", Class::Retry, "WhatsApp has a passing fault"),
     row("131008", Class::PermanentMessage, "WhatsApp misses a parameter"),
@@ -36,7 +43,7 @@ pub(super) const CODES: &[Row] = &[
     row("131045", Class::PermanentRecipient, "the number is not registered as it has to be"),
     row("131047", Class::OutsideWindow, "the customer wrote more than a day ago: send an approved text (template)"),
     row("131048", Class::RateLimit, "too many people marked messages of this number as spam; nothing was sent"),
-    row("131049", Class::PermanentMessage, "WhatsApp keeps the person from too many marketing messages; try tomorrow"),
+    row("131049", Class::Retry, "WhatsApp keeps the person from too many marketing messages, and may take it tomorrow"),
     row("131050", Class::PermanentMessage, "the person stopped marketing messages; answers still reach them"),
     row("131051", Class::PermanentMessage, "WhatsApp does not know this kind of message"),
     row("131052", Class::PermanentMessage, "WhatsApp could not download the file"),

@@ -24,7 +24,7 @@ use switchboard_adapter_sdk::{
     Adapter, Answer, AttemptOutcome, Call, ConfigProblem, RawRequest, Reply, Settings, Verdict,
     settings::{Key, Shape, any},
 };
-use switchboard_envelope::{Address, Attachment, ChannelProfile, FileProblem, Inbound, Raw, Send, Timestamp};
+use switchboard_envelope::{Address, Attachment, ChannelProfile, FileProblem, Inbound, Outcome, Raw, Send, Timestamp};
 use url::Url;
 
 const KEYS: &[Key] = &[
@@ -50,6 +50,8 @@ pub const PRODUCT: Product =
 const WINDOW_MS: i64 = 24 * 3_600_000;
 /// A status comes within seconds; so long an attempt without an answer waits for it.
 const STATUS_MS: i64 = 30_000;
+/// A day and a little: what WhatsApp takes tomorrow is tried once more.
+const PATIENCE_MS: i64 = 26 * 3_600_000;
 const MOST_TEXT: u32 = 4096;
 const MOST_CHOICES: u32 = 10;
 const LONGEST_LABEL: u32 = 20;
@@ -101,6 +103,7 @@ impl Adapter for WhatsApp {
             reconciles: true,
             reconcile_ms: STATUS_MS,
             window_ms: Some(WINDOW_MS),
+            not_after_ms: PATIENCE_MS,
             templates: true,
             choices: MOST_CHOICES,
             choice_label: LONGEST_LABEL,
@@ -139,7 +142,11 @@ impl Adapter for WhatsApp {
     }
 
     fn classify(&self, _send: &Send, answer: &Answer, now: Timestamp) -> AttemptOutcome {
-        crate::graph::classify(&[codes::CODES], "/messages/0/id", "WhatsApp", answer, now)
+        let mut outcome = crate::graph::classify(&[codes::CODES], "/messages/0/id", "WhatsApp", answer, now);
+        if outcome.outcome == Outcome::NotSent && outcome.code.as_deref().is_some_and(codes::is_for_tomorrow) {
+            outcome.retry_after_ms = outcome.retry_after_ms.max(Some(codes::DAY_MS));
+        }
+        outcome
     }
 
     fn fetch(&self, attachment: &Attachment) -> Option<Call> {

@@ -1,7 +1,7 @@
 //! What WhatsApp's webhooks say (<https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks/reference>).
 
 use super::{GROUP, WhatsApp, codes::CODES};
-use crate::event::{self, Event, Source, file, joined, kept_id, referred, tell, text, time};
+use crate::event::{self, Event, Size, Source, file, joined, kept_id, referred, tell, text, time, written};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use switchboard_adapter_sdk::classify;
@@ -13,6 +13,8 @@ use switchboard_envelope::{
 const OBJECT: &str = "whatsapp_business_account";
 /// Lists of a change's value that hold events, each of which is one.
 const LISTS: [&str; 5] = ["messages", "statuses", "user_preferences", "message_echoes", "errors"];
+/// Who wrote, beside the lists.
+const CONTACTS: &str = "contacts";
 /// Fields of a form that are told to rules.
 const MAX_FORM: usize = 20;
 
@@ -26,35 +28,97 @@ fn split(body: &Value, received_at: Timestamp) -> Result<Vec<Event>, &'static st
         return Err("the delivery is of another product: its `object` is not this channel's");
     }
     let entries = body.get("entry").and_then(Value::as_array).ok_or("the delivery has no list of entries")?;
-    let mut events = vec![];
+    let mut size = Size::default();
+    let mut changes = vec![];
     for entry in entries {
         for change in entry.get("changes").and_then(Value::as_array).into_iter().flatten() {
-            let value = change.get("value").and_then(Value::as_object);
-            let around: Map<String, Value> = value
-                .into_iter()
-                .flatten()
-                .filter(|(name, _)| !LISTS.contains(&name.as_str()))
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .collect();
-            let mut push = |item: &Value, value: Value| {
-                let alone = json!({ "object": OBJECT, "entry": [{ "id": entry.get("id"),
-                    "changes": [{ "field": change.get("field"), "value": value }] }] });
-                events.push(Event { value: item.clone(), alone, received_at });
-            };
-            let before = LISTS.iter().filter_map(|list| Some((*list, value?.get(*list)?.as_array()?)));
-            let items: Vec<(&str, &Value)> =
-                before.flat_map(|(list, items)| items.iter().map(move |item| (list, item))).collect();
-            if items.is_empty() {
-                push(&Value::Null, change.get("value").cloned().unwrap_or_default());
-            }
-            for (list, item) in items {
-                let mut value = around.clone();
-                value.insert(list.to_owned(), json!([item]));
-                push(item, Value::Object(value));
-            }
+            let change = Change::of(entry, change);
+            change.weigh(&mut size)?;
+            changes.push(change);
         }
     }
-    Ok(events)
+    Ok(changes.iter().flat_map(|change| change.events(received_at)).collect())
+}
+
+/// A change, with its items apart from what is said of all of them.
+struct Change<'a> {
+    entry: &'a Value,
+    change: &'a Value,
+    items: Vec<(&'static str, &'a Value)>,
+    around: Vec<(&'a String, &'a Value)>,
+    /// Who is told of, by each of their ids.
+    contacts: BTreeMap<&'a str, &'a Value>,
+    only_contact: Option<&'a Value>,
+}
+
+impl<'a> Change<'a> {
+    fn of(entry: &'a Value, change: &'a Value) -> Change<'a> {
+        let value = change.get("value").and_then(Value::as_object);
+        let lists = LISTS.iter().filter_map(|list| Some((*list, value?.get(*list)?.as_array()?)));
+        let is_apart = |name: &str| LISTS.contains(&name) || name == CONTACTS;
+        let told = value.and_then(|value| value.get(CONTACTS)?.as_array()).map(Vec::as_slice).unwrap_or_default();
+        let ids = |contact: &'a Value| ["/wa_id", "/user_id"].into_iter().filter_map(|id| text(contact, id));
+        Change {
+            entry,
+            change,
+            items: lists.flat_map(|(list, items)| items.iter().map(move |item| (list, item))).collect(),
+            around: value.into_iter().flatten().filter(|(name, _)| !is_apart(name)).collect(),
+            // The first one counts, where two are told of with one id.
+            contacts: told.iter().rev().flat_map(|contact| ids(contact).map(move |id| (id, contact))).collect(),
+            only_contact: told.first().filter(|_| told.len() == 1),
+        }
+    }
+
+    /// Adds its items, each with what stands around it.
+    fn weigh(&self, size: &mut Size) -> Result<(), &'static str> {
+        let around: usize = self.around.iter().map(|(name, value)| name.len() + written(Some(value))).sum();
+        let around = around + written(self.entry.get("id")) + written(self.change.get("field"));
+        if self.items.is_empty() {
+            return size.add(1, around);
+        }
+        for (_, item) in &self.items {
+            let people: usize = self.people(item).into_iter().map(|contact| written(Some(contact))).sum();
+            size.add(1, around + people)?;
+        }
+        Ok(())
+    }
+
+    fn events(&self, received_at: Timestamp) -> Vec<Event> {
+        let event = |item: &Value, value: Value| {
+            let alone = json!({ "object": OBJECT, "entry": [{ "id": self.entry.get("id"),
+                "changes": [{ "field": self.change.get("field"), "value": value }] }] });
+            Event { value: item.clone(), alone, received_at }
+        };
+        if self.items.is_empty() {
+            return vec![event(&Value::Null, self.change.get("value").cloned().unwrap_or_default())];
+        }
+        let one = |(list, item): &(&'static str, &Value)| {
+            let around = self.around.iter().map(|(name, value)| ((*name).clone(), (*value).clone()));
+            let mut value: Map<String, Value> = around.collect();
+            let people: Vec<&Value> = self.people(item);
+            if !people.is_empty() {
+                value.insert(CONTACTS.to_owned(), json!(people));
+            }
+            value.insert((*list).to_owned(), json!([item]));
+            event(item, Value::Object(value))
+        };
+        self.items.iter().map(one).collect()
+    }
+
+    /// Who is told of and has to do with the item: nobody's record has others in it.
+    fn people(&self, item: &Value) -> Vec<&'a Value> {
+        const IDS: [&str; 6] = ["/from", "/to", "/recipient_id", "/wa_id", "/from_user_id", "/user_id"];
+        if let Some(contact) = self.only_contact {
+            return vec![contact];
+        }
+        let mut people: Vec<&Value> = vec![];
+        for contact in IDS.iter().filter_map(|id| self.contacts.get(text(item, id)?).copied()) {
+            if !people.iter().any(|known| std::ptr::eq(*known, contact)) {
+                people.push(contact);
+            }
+        }
+        people
+    }
 }
 
 fn one(whatsapp: &WhatsApp, event: &Event, raw: Raw) -> Result<Vec<Inbound>, String> {

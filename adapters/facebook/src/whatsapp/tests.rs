@@ -177,6 +177,18 @@ fn every_answer_is_classified_as_the_corpus_says() {
 }
 
 #[test]
+fn what_whatsapp_takes_tomorrow_is_tried_tomorrow() {
+    let day = 86_400_000;
+    for (code, wanted) in [(131_049, Some(day)), (130_472, Some(day)), (131_016, None)] {
+        let body = json!({ "error": { "code": code, "message": "x" } }).to_string();
+        let response = Response { status: 400, headers: HeaderMap::new(), body: body.into() };
+        let outcome = adapter().classify(&send("hi"), &Ok(response), NOW);
+        assert_eq!((outcome.outcome, outcome.retry_after_ms), (Outcome::NotSent, wanted), "{code}");
+    }
+    assert!(adapter().profile().not_after_ms > i64::try_from(day).unwrap(), "it is still wanted then");
+}
+
+#[test]
 fn the_conformance_kit_finds_nothing() {
     let fixtures: Vec<Fixture> = webhooks().into_iter().map(|(fixture, _)| fixture).collect();
     let (adapter, send) = (adapter(), send("hi"));
@@ -205,6 +217,63 @@ fn one_bad_item_spoils_none_of_its_neighbours() {
     assert!(matches!(adapter().parse(&signed(other.as_bytes()))[..], [Inbound::Unparsed(_)]), "another number");
     let field = wrapped("message_template_status_update", json!({ "event": "APPROVED" }));
     assert!(matches!(adapter().parse(&signed(&field))[..], [Inbound::Unparsed(_)]), "another field");
+}
+
+fn kept(inbound: &Inbound) -> Vec<u8> {
+    let Inbound::Message(message) = inbound else { panic!("not a message: {inbound:#?}") };
+    let raw = message.raw.as_ref().unwrap();
+    assert!(raw.blob.is_none());
+    switchboard_adapter_sdk::signature::from_base64(raw.inline.as_ref().expect("its own bytes")).unwrap()
+}
+
+#[test]
+fn nobodys_record_holds_what_somebody_else_wrote() {
+    // So long that it becomes a blob, of which only the event's own bytes may be one.
+    let of = |who: &str, text: &str| json!({ "from": who, "id": format!("wamid.{who}"), "timestamp": "1756632000", "type": "text", "text": { "body": text } });
+    let (long, told) =
+        ("a".repeat(40_000), |who: &str, name: &str| json!({ "profile": { "name": name }, "wa_id": who }));
+    let value = json!({ "messages": [of(ANN, &long), of("15005550010", "a secret of Bob's")],
+        "contacts": [told("15005550010", "Bob"), told(ANN, "Ann")] });
+    let events = adapter().parse(&signed(&wrapped("messages", value)));
+    let [ann, bob] = [&events[0], &events[1]].map(|event| String::from_utf8(kept(event)).unwrap());
+    assert!(
+        ann.contains(&long) && ann.contains("Ann") && !ann.contains("Bob") && !ann.contains("15005550010"),
+        "{ann:.2000}"
+    );
+    assert!(bob.contains("Bob") && !bob.contains("Ann") && !bob.contains(ANN));
+    let Inbound::Message(bobs) = &events[1] else { panic!() };
+    assert_eq!(bobs.from.name.as_deref(), Some("Bob"));
+    // What is kept is read again as it was.
+    let again = adapter().reparse(bobs.raw.as_ref().unwrap(), Bytes::from(bob), NOW);
+    assert_eq!(again[0].id(), events[1].id());
+}
+
+#[test]
+fn a_delivery_that_would_become_gigabytes_is_counted_before_it_is_made() {
+    let item = json!({ "from": ANN, "id": "wamid.1", "type": "text", "text": { "body": "x" } });
+    let items = |count: usize| vec![item.clone(); count];
+    let long = json!({ "profile": { "name": "n".repeat(500_000) }, "wa_id": ANN });
+    let more: Vec<Value> = (0..4000).map(|n| json!({ "wa_id": format!("{n:0>100}") })).collect();
+    let deliveries = [
+        (json!({ "messages": items(4000), "contacts": [long.clone()] }), "around"),
+        (json!({ "messages": items(4000), "contacts": [long, { "wa_id": "1" }] }), "around"),
+        (json!({ "messages": items(4000), "errors_of_all": "e".repeat(500_000) }), "around"),
+        (json!({ "messages": items(9000) }), "more events"),
+        (json!({ "messages": items(4000), "contacts": more }), ""),
+    ];
+    let adapter = adapter();
+    for (value, wanted) in deliveries {
+        let began = std::time::Instant::now();
+        let events = adapter.parse(&signed(&wrapped("messages", value)));
+        assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+        match events.as_slice() {
+            [Inbound::Unparsed(whole)] => {
+                assert!(!wanted.is_empty() && whole.reason.contains(wanted), "{}", whole.reason)
+            }
+            // One id, however often it comes.
+            other => assert!(wanted.is_empty() && other.len() == 1, "{wanted}: {}", other.len()),
+        }
+    }
 }
 
 #[test]

@@ -184,3 +184,30 @@ fn another_kind_of_event_can_be_known_by_its_name_only() {
         reasons.keys().all(|reason| !reason.contains("s3cret")) && reasons.keys().any(|r| r.ends_with("brand_new"))
     );
 }
+
+#[test]
+fn a_long_event_beside_others_keeps_its_own_bytes_and_no_more() {
+    let long = "a".repeat(40_000);
+    let of = |who: &str, text: &str| {
+        json!({ "sender": { "id": who }, "recipient": { "id": PAGE }, "timestamp": 1_756_632_000_123_i64,
+            "message": { "mid": format!("m_{who}"), "text": text } })
+    };
+    let body =
+        json!({ "object": "page", "entry": [{ "id": PAGE, "messaging": [of("11", &long), of("22", "a secret")] }] });
+    let events = adapter().parse(&signed(body.to_string().as_bytes()));
+    let Inbound::Message(first) = &events[0] else { panic!("{events:#?}") };
+    let inline = first.raw.as_ref().and_then(|raw| raw.inline.as_ref()).expect("its own bytes");
+    let kept = String::from_utf8(switchboard_adapter_sdk::signature::from_base64(inline).unwrap()).unwrap();
+    assert!(kept.contains(&long) && !kept.contains("a secret") && !kept.contains("22"));
+}
+
+#[test]
+fn a_delivery_that_would_become_gigabytes_is_counted_before_it_is_made() {
+    let one = json!({ "sender": { "id": "11" }, "recipient": { "id": PAGE } });
+    for (entry, count, wanted) in [("1".repeat(500_000), 4000, "around"), (PAGE.to_owned(), 9000, "more events")] {
+        let body = json!({ "object": "page", "entry": [{ "id": entry, "messaging": vec![one.clone(); count] }] });
+        let events = adapter().parse(&signed(body.to_string().as_bytes()));
+        let [Inbound::Unparsed(whole)] = events.as_slice() else { panic!("{} events", events.len()) };
+        assert!(whole.reason.contains(wanted), "{}", whole.reason);
+    }
+}

@@ -1,0 +1,198 @@
+//! One try at the files of a message.
+
+use super::{FILE_MAX, FileChannel};
+use crate::log::Log;
+use std::collections::HashMap;
+use switchboard_adapter_sdk::{CallError, FetchError, file_type};
+use switchboard_envelope::{Attachment, FileProblem};
+
+/// The most files of one message, whatever its provider lists.
+const FILES_MAX: usize = 30;
+
+pub(super) struct Round<'a> {
+    pub channels: &'a HashMap<String, FileChannel>,
+    pub log: &'a dyn Log,
+    pub channel: &'a str,
+}
+
+impl Round<'_> {
+    /// One try at every file that is wanted. A list gives way to the files that it names; but where it names one file, whose
+    /// address may be good for minutes only, the list stays until the file is had.
+    pub async fn run(&self, scope: &str, files: &mut Vec<Attachment>, again: bool) {
+        let mut i = 0;
+        let mut asked: Option<Attachment> = None;
+        while let Some(file) = files.get(i).cloned() {
+            if !file.is_wanted() {
+                (i, asked) = (i + 1, None);
+                continue;
+            }
+            match self.one(scope, &file).await {
+                Ok(Got::Stored(stored)) => files.splice(i..=i, [*stored]).for_each(drop),
+                Ok(Got::Listed(listed)) if files.len() + listed.len() <= FILES_MAX => {
+                    // What the list names is fetched next.
+                    asked = Some(file.clone()).filter(|_| listed.len() == 1);
+                    files
+                        .splice(i..=i, listed.into_iter().filter(|f| f.name != file.name || f.url != file.url))
+                        .for_each(drop);
+                    continue;
+                }
+                Ok(Got::Listed(_)) => mark(files, i, "the provider lists more files than are taken", false),
+                Err(Failed { detail, again: may }) => {
+                    tracing::info!(channel = self.channel, detail, again = again && may, "a file could not be fetched");
+                    if let Some(list) = asked.take().filter(|_| again && may) {
+                        files.splice(i..=i, [list]).for_each(drop);
+                    }
+                    mark(files, i, &detail, again && may);
+                }
+            }
+            (i, asked) = (i + 1, None);
+        }
+    }
+
+    async fn one(&self, scope: &str, file: &Attachment) -> Result<Got, Failed> {
+        let known = self.channels.get(self.channel).ok_or_else(|| Failed::later("its channel is not configured"))?;
+        let call = known.adapter.fetch(file).ok_or_else(|| Failed::ever("its address is not the provider's"))?;
+        let fetched = known.source.fetch(call, FILE_MAX).await.map_err(failed)?;
+        if fetched.bytes.is_empty() {
+            return Err(Failed::later("the file is empty"));
+        }
+        if let Some(listed) = known.adapter.listed(file, &fetched.bytes) {
+            return Ok(Got::Listed(listed));
+        }
+        let declared = fetched.content_type.as_deref().unwrap_or(&file.mime);
+        let (mime, size) = (file_type::with_declared(&fetched.bytes, declared), fetched.bytes.len() as u64);
+        let stored = self.log.put_blob(scope, fetched.bytes).await;
+        let blob = stored.map_err(|_| Failed::later("there was no room to store it"))?;
+        let name = file.name.clone();
+        Ok(Got::Stored(Box::new(Attachment {
+            name,
+            mime: mime.into(),
+            size,
+            blob: Some(blob),
+            ..Attachment::default()
+        })))
+    }
+}
+
+enum Got {
+    Stored(Box<Attachment>),
+    Listed(Vec<Attachment>),
+}
+
+struct Failed {
+    detail: String,
+    again: bool,
+}
+
+impl Failed {
+    fn later(detail: impl Into<String>) -> Failed {
+        Failed { detail: detail.into(), again: true }
+    }
+
+    fn ever(detail: impl Into<String>) -> Failed {
+        Failed { detail: detail.into(), again: false }
+    }
+}
+
+/// Whether another try can help, in a sentence that names no address. A provider may name a file before it has it, and
+/// credentials can be mended: so a refusal is not the end.
+fn failed(error: FetchError) -> Failed {
+    match error {
+        FetchError::Status(status) => Failed::later(format!("the provider answered {status}")),
+        FetchError::Call(CallError::NotSent(_)) => Failed::later("the provider could not be reached"),
+        FetchError::Call(CallError::Lost(_)) => Failed::later("the provider did not send it in time"),
+        FetchError::TooLarge { limit } => Failed::ever(format!("it is larger than {} MiB", limit >> 20)),
+        FetchError::Redirect(why) => Failed::ever(format!("the provider's redirect was refused: {why}")),
+    }
+}
+
+fn mark(files: &mut [Attachment], i: usize, detail: &str, again: bool) {
+    if let Some(file) = files.get_mut(i) {
+        file.problem = Some(FileProblem { detail: detail.to_owned(), again });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::FileSource;
+    use super::*;
+    use crate::log::memory::{MemoryLog, MemoryOptions};
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use std::sync::{Arc, Mutex};
+    use switchboard_adapter_sdk::settings::Value as Setting;
+    use switchboard_adapter_sdk::{Call, File, Secret, Settings};
+
+    const LIST: &str = "http://127.0.0.1:9/v26.0/777";
+
+    /// WhatsApp, whose addresses are good for the next call only, and which gives no file before it was asked so often.
+    struct Media {
+        calls: Mutex<Vec<String>>,
+        from: usize,
+    }
+
+    #[async_trait]
+    impl FileSource for Media {
+        async fn fetch(&self, call: Call, _limit: usize) -> Result<File, FetchError> {
+            let mut calls = self.calls.lock().expect("no panic");
+            calls.push(call.url.clone());
+            let asked = calls.iter().filter(|url| *url == LIST).count();
+            let current = format!("http://127.0.0.1:9/file/{asked}");
+            let bytes = if call.url == LIST {
+                Bytes::from(format!("{{\"url\":\"{current}\",\"mime_type\":\"image/png\"}}"))
+            } else if call.url != current {
+                return Err(FetchError::Status(404));
+            } else if asked < self.from {
+                return Err(FetchError::Status(503));
+            } else {
+                Bytes::from_static(b"\x89PNG\r\n\x1a\n")
+            };
+            Ok(File { bytes, content_type: None })
+        }
+    }
+
+    fn whatsapp() -> Arc<dyn switchboard_adapter_sdk::Adapter> {
+        let secret = |text: &str| Setting::Secrets(vec![Secret::new(text)]);
+        let settings = Settings::new("wa", None)
+            .with("phone_number_id", Setting::Text("106540352242922".into()))
+            .with("base_url", Setting::Text("http://127.0.0.1:9".into()))
+            .with("app_secret", secret("s"))
+            .with("verify_token", secret("v"))
+            .with("access_token", secret("t"));
+        switchboard_facebook::build(switchboard_facebook::product("whatsapp").expect("it is one"), &settings)
+            .expect("it is whole")
+    }
+
+    #[tokio::test]
+    async fn a_file_whose_address_expired_is_asked_for_again() {
+        let source = Arc::new(Media { calls: Mutex::default(), from: 3 });
+        let channel = FileChannel { adapter: whatsapp(), source: source.clone() };
+        let channels = HashMap::from([("wa".to_owned(), channel)]);
+        let log = MemoryLog::new(&MemoryOptions::default());
+        let round = Round { channels: &channels, log: &log, channel: "wa" };
+        let photo = Attachment { name: "photo".into(), url: Some(LIST.into()), ..Attachment::default() };
+        let mut files = vec![photo.clone(), Attachment { name: "b".into(), ..Attachment::default() }];
+        for n in 1..3 {
+            round.run("wa/1", &mut files, true).await;
+            assert_eq!(
+                (files[0].url.as_deref(), files[0].is_wanted(), files.len()),
+                (Some(LIST), true, 2),
+                "round {n}"
+            );
+            assert_eq!(files[0].problem.as_ref().map(|p| p.detail.as_str()), Some("the provider answered 503"));
+        }
+        round.run("wa/1", &mut files, true).await;
+        assert!(files[0].blob.is_some() && files[0].mime == "image/png" && files.len() == 2, "{files:?}");
+        assert_eq!(source.calls.lock().expect("no panic").len(), 6);
+    }
+
+    #[tokio::test]
+    async fn the_last_try_says_that_there_is_none_after_it() {
+        let source = Arc::new(Media { calls: Mutex::default(), from: 9 });
+        let channels = HashMap::from([("wa".to_owned(), FileChannel { adapter: whatsapp(), source })]);
+        let log = MemoryLog::new(&MemoryOptions::default());
+        let mut files = vec![Attachment { name: "photo".into(), url: Some(LIST.into()), ..Attachment::default() }];
+        Round { channels: &channels, log: &log, channel: "wa" }.run("wa/1", &mut files, false).await;
+        assert!(!files[0].is_wanted() && files[0].problem.is_some());
+    }
+}
