@@ -218,7 +218,9 @@ async fn a_folder_that_is_called_otherwise_goes_on_where_it_was() {
     client.append(&mail(6, "Hello.")).await.expect("Dovecot takes it");
     each_once(&api, 6, Duration::from_secs(30)).await;
     let flags = client.ask("UID FETCH 1:5 (FLAGS)").await;
-    assert!(!flags.contains("$Switchboard"), "they were taken once more: {flags}");
+    // The sixth is told of without its UID, because it changed.
+    let mut asked = flags.lines().filter(|line| line.contains("(UID "));
+    assert!(asked.all(|line| !line.contains("$Switchboard")), "they were taken once more: {flags}");
     assert!(!daemon.said().contains("numbered anew"), "{}", daemon.said());
 }
 
