@@ -18,6 +18,7 @@ nats.js.errors.APIError = type("APIError", (nats.errors.Error,), {"err_code": 10
 sys.modules.update({"nats": nats, "nats.errors": nats.errors, "nats.js": nats.js, "nats.js.errors": nats.js.errors})
 
 import line  # noqa: E402
+import switchboard  # noqa: E402
 
 
 class Claims:
@@ -43,7 +44,7 @@ class Example(unittest.TestCase):
         claims = Claims()
         until = datetime.fromtimestamp(time.time() + 0.5, timezone.utc).isoformat()
         send = {"send": "m1", "part": 1, "n": 1, "until": until}
-        claim = line.Switchboard(claims, "main", "line", "sb").claim(send)
+        claim = switchboard.Switchboard(claims, "main", "line", "sb").claim(send)
         self.assertIs(asyncio.run(asyncio.wait_for(claim, 5)), False)
         self.assertLess(claims.asked, 10)
 

@@ -8,6 +8,7 @@ mod adapter;
 pub mod classify;
 pub mod client;
 pub mod file_type;
+mod kind;
 mod memory;
 pub mod redact;
 pub mod seal;
@@ -23,6 +24,7 @@ pub use adapter::{
     Verdict,
 };
 pub use client::{Client, FetchError, File};
+pub use kind::{Build, Kind};
 pub use memory::{Before, Kept, Learned, Memory};
 pub use secret::Secret;
 pub use settings::{ConfigProblem, Settings};
