@@ -327,14 +327,12 @@ impl HistoryWriter {
         private: Option<&Private>,
     ) -> Done {
         let now = self.work.now;
+        let pack = self.pack_number(pack)?;
         for rule in hits {
-            match self.work.hits.get_mut(rule) {
-                Some(hit) => *hit = (hit.0 + 1, now),
-                None => drop(self.work.hits.insert(rule.clone(), (1, now))),
-            }
+            let hit = self.work.hits.entry((pack, rule.clone())).or_insert((0, now));
+            *hit = (hit.0 + 1, now);
         }
         let Some(place_of) = self.find_message(message)? else { return Ok(()) };
-        let pack = self.pack_number(pack)?;
         let seen = pack_seen(pack, now, hits, place, private)?;
         self.work.outcomes.add(place_of, Outcome { seen, ..Outcome::default() });
         self.work.deciding = Some((conv, place_of));

@@ -56,6 +56,10 @@ pub struct RuleHits {
     pub last_at: Timestamp,
 }
 
+fn hits_of(r: &Row<'_>) -> rusqlite::Result<RuleHits> {
+    Ok(RuleHits { rule: r.get(0)?, hits: unsigned(r.get(1)?), last_at: Timestamp(r.get(2)?) })
+}
+
 pub(super) type Read<T> = Result<T, HistoryError>;
 
 fn doc<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Read<T> {
@@ -382,12 +386,24 @@ impl History {
         .await
     }
 
+    /// Under whichever pack.
     pub async fn rule_hits(&self) -> Read<Vec<RuleHits>> {
         self.read(move |db| {
             let mut find = db.prepare_cached("SELECT rule, hits, last_at FROM rule_hits ORDER BY rule")?;
-            let rows = find.query_map([], |r| {
-                Ok(RuleHits { rule: r.get(0)?, hits: unsigned(r.get(1)?), last_at: Timestamp(r.get(2)?) })
-            })?;
+            let rows = find.query_map([], hits_of)?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// Under this pack.
+    pub async fn pack_hits(&self, hash: &str) -> Read<Vec<RuleHits>> {
+        let hash = hash.to_owned();
+        self.read(move |db| {
+            let mut find = db.prepare_cached(
+                "SELECT rule, hits, last_at FROM pack_hits WHERE pack = (SELECT n FROM packs WHERE hash = ?1) ORDER BY rule",
+            )?;
+            let rows = find.query_map([&hash], hits_of)?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
         .await

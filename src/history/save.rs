@@ -25,8 +25,14 @@ impl HistoryWriter {
             "INSERT INTO rule_hits(rule, hits, last_at) VALUES (?1, ?2, ?3)
              ON CONFLICT(rule) DO UPDATE SET hits = hits + excluded.hits, last_at = excluded.last_at",
         )?;
-        for (rule, (count, at)) in std::mem::take(&mut self.work.hits) {
-            hits.execute(params![rule, i64::try_from(count).unwrap_or(i64::MAX), at.0])?;
+        let mut of_pack = self.db.prepare_cached(
+            "INSERT INTO pack_hits(pack, rule, hits, last_at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT(pack, rule) DO UPDATE SET hits = hits + excluded.hits, last_at = excluded.last_at",
+        )?;
+        for ((pack, rule), (count, at)) in std::mem::take(&mut self.work.hits) {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            hits.execute(params![rule, count, at.0])?;
+            of_pack.execute(params![pack, rule, count, at.0])?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// Raised whenever a table, a row or what the projection keeps changes: an older file is then made again from LOG, or brought up
 /// to date where that is no more than a column.
-pub(super) const VERSION: i64 = 5;
+pub(super) const VERSION: i64 = 6;
 
 /// Under load the file must grow at its end: what is written for every message (`messages`) is in the order of LOG, and
 /// the two ways to find a message keep to that order too.
@@ -48,6 +48,8 @@ CREATE TABLE quarantine(seq INTEGER PRIMARY KEY, channel TEXT NOT NULL, reason T
 CREATE TABLE answers(command BLOB PRIMARY KEY, at INTEGER NOT NULL, body TEXT, reply BLOB NOT NULL) WITHOUT ROWID;
 CREATE INDEX answers_at ON answers(at);
 CREATE TABLE rule_hits(rule TEXT PRIMARY KEY, hits INTEGER NOT NULL, last_at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE pack_hits(pack INTEGER NOT NULL, rule TEXT NOT NULL, hits INTEGER NOT NULL, last_at INTEGER NOT NULL,
+  PRIMARY KEY (pack, rule)) WITHOUT ROWID;
 CREATE TABLE trash(last INTEGER PRIMARY KEY);
 ";
 
@@ -90,6 +92,13 @@ fn try_open(path: &Path) -> Result<Option<Connection>, HistoryError> {
     if version == 4 {
         // What LOG does not hold any more could not be made again.
         db.execute_batch("BEGIN; ALTER TABLE meta ADD COLUMN frame BLOB; PRAGMA user_version = 5; COMMIT")?;
+    }
+    if matches!(version, 4 | 5) {
+        // Hits of a pack count from here on.
+        db.execute_batch(
+            "BEGIN; CREATE TABLE pack_hits(pack INTEGER NOT NULL, rule TEXT NOT NULL, hits INTEGER NOT NULL, last_at INTEGER NOT NULL, \
+             PRIMARY KEY (pack, rule)) WITHOUT ROWID; PRAGMA user_version = 6; COMMIT",
+        )?;
     } else if version != VERSION {
         return Ok(None);
     }

@@ -65,7 +65,8 @@ pub(super) struct Work {
     pub outcomes: Cache<u64, Outcome>,
     /// Marks to be written: conversation and message, by place.
     pub marks: Vec<(u64, u64)>,
-    pub hits: BTreeMap<String, (u64, Timestamp)>,
+    /// By the pack's number and the rule.
+    pub hits: BTreeMap<(i64, String), (u64, Timestamp)>,
     /// The conversation and message that the rules ran for in this input.
     pub deciding: Option<(ConvId, u64)>,
 }

@@ -122,6 +122,11 @@ impl Process {
 }
 
 impl World {
+    /// Whether older copies may come back in the life of a seed; where they do not, it is the same life without them.
+    pub fn has_copies(seed: u64) -> bool {
+        Dice::new(seed ^ 0xc0b1e5).below(3) == 0
+    }
+
     /// One life, up to where everything has settled and the promises can be checked.
     pub async fn run(seed: u64, copies: bool) -> Result<World, String> {
         clock::simulated::start(START);
@@ -152,7 +157,7 @@ impl World {
         provider.book().trouble = dice.below(40);
         let reconciles = dice.below(2) == 0;
         provider.book().drops_repeats = dice.below(3) == 0;
-        let restores = dice.below(3) == 0 && copies;
+        let restores = copies && World::has_copies(seed);
         let ledger = Ledger::default();
         let mut world = World {
             log,

@@ -275,6 +275,7 @@ pub(super) fn dump(path: &Path) -> Vec<(String, Vec<Vec<Value>>)> {
         "quarantine",
         "answers",
         "rule_hits",
+        "pack_hits",
     ];
     let read = |table: &str| {
         let mut q = db.prepare(&format!("SELECT * FROM {table} ORDER BY 1")).unwrap();
@@ -361,6 +362,8 @@ async fn lists_and_details_say_what_the_events_said() {
     let answered = h.answered(KeyHash(77)).await.unwrap().unwrap();
     assert_eq!((answered.body.as_deref(), answered.reply), (Some("b1"), ok("first")));
     assert_eq!(h.rule_hits().await.unwrap().len(), 2);
+    assert_eq!(h.pack_hits("pack1").await.unwrap(), h.rule_hits().await.unwrap());
+    assert_eq!(h.pack_hits("pack2").await.unwrap(), []);
     assert_eq!(h.pack_in_force().await.unwrap().unwrap().0, "pack1");
     let found = h.contacts(Some("phone:+15550000001".into()), None, 10).await.unwrap();
     assert_eq!(found.items[0].id, contact(1));

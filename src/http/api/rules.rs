@@ -5,6 +5,7 @@ use super::commands::Given;
 use super::input::Params;
 use super::table::Posted;
 use super::{ApiState, canary, views};
+use crate::history::RuleHits;
 use crate::http::problem::{Fault, Problem};
 use axum::Json;
 use axum::extract::State;
@@ -18,7 +19,8 @@ pub(super) async fn show(State(state): State<ApiState>, uri: Uri) -> Result<Json
     Params::of(&uri).finish()?;
     let now = state.backend().state();
     let history = state.history().await;
-    let hits: BTreeMap<String, _> = history.rule_hits().await?.into_iter().map(|h| (h.rule.clone(), h)).collect();
+    let by_rule = |hits: Vec<RuleHits>| hits.into_iter().map(|h| (h.rule.clone(), h)).collect::<BTreeMap<_, _>>();
+    let (all, hits) = (by_rule(history.rule_hits().await?), by_rule(history.pack_hits(&now.pack).await?));
     let since = history.pack_in_force().await?.filter(|(hash, _)| *hash == now.pack).map(|(_, at)| at);
     let pack = state.backend().pack(&now.pack).await?;
     let rule = |(name, place): (&str, &switchboard_routing_rules::pack::Place)| {
@@ -27,7 +29,8 @@ pub(super) async fn show(State(state): State<ApiState>, uri: Uri) -> Result<Json
             "name": name,
             "place": format!("{}:{}", place.file, place.line),
             "hits": hit.map_or(0, |h| h.hits),
-            "last_hit_at": hit.map(|h| h.last_at),
+            "hits_in_all": all.get(name).map_or(0, |h| h.hits),
+            "last_hit_at": all.get(name).map(|h| h.last_at),
         })
     };
     let rules: Vec<Value> = pack.iter().flat_map(|p| p.rules()).map(rule).collect();

@@ -108,7 +108,7 @@ async fn settled(daemon: &Daemon<'_>, wanted: u64) -> Result<(), Failure> {
 }
 
 /// Waits until a metric has reached a value.
-async fn wait_for(daemon: &Daemon<'_>, name: &str, wanted: u64) -> Result<(), Failure> {
+pub async fn wait_for(daemon: &Daemon<'_>, name: &str, wanted: u64) -> Result<(), Failure> {
     let (mut best, mut moved) = (0.0, Instant::now());
     loop {
         let seen = daemon.metric(name).await;
@@ -181,7 +181,7 @@ pub async fn memory(options: &Options) -> Result<Memory, Failure> {
     Ok(Memory { idle_mb, open_mb, starts_ms, restart_ms })
 }
 
-fn resident_mb(pid: u32) -> Result<f64, Failure> {
+pub fn resident_mb(pid: u32) -> Result<f64, Failure> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS in /proc")?;
     let kilobytes: f64 = line.split_whitespace().nth(1).ok_or("no number in VmRSS")?.parse()?;

@@ -14,6 +14,7 @@ mod floor;
 mod load;
 mod provider;
 mod rules;
+mod waiting;
 
 use backend::On;
 use clap::Parser;
@@ -41,6 +42,9 @@ pub struct Options {
     /// Open conversations of the memory run
     #[arg(long, default_value_t = 100_000)]
     conversations: u64,
+    /// Conversations that wait, of the waiting run
+    #[arg(long, default_value_t = 1_000_000)]
+    waiting: u64,
     /// Starts of the start-up run
     #[arg(long, default_value_t = 5)]
     starts: usize,
@@ -77,6 +81,8 @@ enum Part {
     Rules,
     /// What it costs to assign, with few and many agents and few and many who wait; needs no program
     Assignment,
+    /// Memory with very many who wait, and how soon they are back after a kill; takes minutes, so only when it is asked for
+    Waiting,
 }
 
 impl Options {
@@ -93,6 +99,7 @@ impl Options {
             senders: 500,
             seconds: 3,
             conversations: 2_000,
+            waiting: 2_000,
             starts: 2,
             decisions: 1_000,
             kills: 2,
@@ -182,6 +189,9 @@ async fn measure(options: &Options) -> Result<Value, Box<dyn Error>> {
     }
     if options.wants(Part::Assignment) {
         report["assignment"] = assignment::measure(options.decisions.min(20_000), options.smoke)?;
+    }
+    if options.only == Some(Part::Waiting) || options.smoke && options.only.is_none() {
+        report["waiting"] = waiting::measure(options).await?;
     }
     Ok(report)
 }
