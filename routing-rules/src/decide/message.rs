@@ -9,7 +9,7 @@ use crate::pack::{AgentChoice, ConvStatus, Notify, RunOutcome, RunReply, SeenMes
 use crate::state::{Conversation, day};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use switchboard_envelope::{Author, Choice, ConsentState, Content, Message, Visibility, chosen};
+use switchboard_envelope::{Author, Choice, ConsentState, Content, Message, Visibility, chosen, numbered};
 
 /// Conversations of a contact whose addresses conditions see.
 const MAX_IDENTITIES: usize = 32;
@@ -406,11 +406,11 @@ impl Draft<'_> {
     fn keyword_reply(&self, m: &Message) -> Option<RunReply> {
         let keyword = m.meta.get("keyword")?;
         let text = self.profile(&m.channel)?.keyword_replies.get(keyword)?;
-        Some(RunReply { rule: keyword.clone(), reply: keyword.clone(), text: Ok(text.clone()) })
+        Some(RunReply { rule: keyword.clone(), reply: keyword.clone(), text: Ok(text.clone()), choices: vec![] })
     }
 
     fn auto_reply(&mut self, conv: ConvId, message: MessageId, m: &Message, reply: &RunReply) {
-        let reply = &self.standing_said(conv, reply);
+        let reply = &self.standing_said(conv, &m.channel, reply);
         let refused = self.auto_reply_refused(conv, m, reply);
         if let Some(why) = refused {
             return self.emit(Public::NotReplied { conv, message, rule: reply.rule.clone(), why });
@@ -419,13 +419,20 @@ impl Draft<'_> {
         let identity = self.state.identity_hash(&m.from);
         let today = day(self.now());
         self.emit(Public::BudgetSpent { identity, day: today });
-        self.send(conv, Author::Auto { rule: reply.rule.clone() }, Content::text(text.clone()), None);
+        let content = Content { choices: reply.choices.clone(), ..Content::text(text.clone()) };
+        self.send(conv, Author::Auto { rule: reply.rule.clone() }, content, None);
     }
 
-    /// The reply with the place in the queue and the wait, now that they are known.
-    fn standing_said(&mut self, conv: ConvId, reply: &RunReply) -> RunReply {
+    /// The reply with the place in the queue and the wait, now that they are known, and with the choices where the channel has no
+    /// buttons for them.
+    fn standing_said(&mut self, conv: ConvId, channel: &str, reply: &RunReply) -> RunReply {
         let standing = self.standing(conv);
-        RunReply { text: reply.text.as_ref().map(|t| fill_in(t, &standing)).map_err(Clone::clone), ..reply.clone() }
+        let shown = self.profile(channel).is_none_or(|p| p.shows(&reply.choices));
+        let said = |t: &String| {
+            let text = fill_in(t, &standing);
+            if shown { text } else { numbered(&text, &reply.choices) }
+        };
+        RunReply { text: reply.text.as_ref().map(said).map_err(Clone::clone), ..reply.clone() }
     }
 
     fn auto_reply_refused(&self, conv: ConvId, m: &Message, reply: &RunReply) -> Option<NoReply> {

@@ -5,6 +5,7 @@ use super::people_read::PeopleReader;
 use super::problem::{Place, Problem, Sink};
 use super::read::{check_id, keys, list, named, short};
 use super::refs::{Known, Refs};
+use super::reply_read;
 use super::template::{self, Template};
 use super::yaml::{self, Node};
 use super::{Absence, Agent, Budget, Environment, Loaded, Name, Queue, RulePack, blob};
@@ -165,8 +166,13 @@ impl<'a> Merged<'a> {
         let agents: BTreeMap<Name, Agent> = unique(&self.agents, &mut people, |p, id, n| Some(p.agent(id, n)));
         let hours: BTreeMap<Name, Hours> = unique(&self.hours, &mut people, |p, _, n| p.hours(n, &zone, &zones));
         let rotations: BTreeMap<Name, Rotation> = unique(&self.rotations, &mut people, |p, _, n| p.rotation(n, &zone));
-        let replies: Replies = unique(&self.replies, &mut people, |p, _, n| {
-            template::read(n, template::REPLY, p.sink, p.refs).map(|t| (n.at.clone(), t))
+        let mut choices = BTreeMap::new();
+        let replies: Replies = unique(&self.replies, &mut people, |p, id, n| {
+            let (text, offered) = reply_read::read(n, p.sink)?;
+            if !offered.is_empty() {
+                choices.insert(id.to_owned(), offered);
+            }
+            template::read(text, template::REPLY, p.sink, p.refs).map(|t| (text.at.clone(), t))
         });
         let budget = self.budget.map_or_else(Budget::default, |n| people.budget(n));
         let absence = self.presence.map_or_else(Absence::default, |n| people.absence(n));
@@ -184,6 +190,7 @@ impl<'a> Merged<'a> {
             hours,
             rotations,
             replies: replies.iter().map(|(id, (_, t))| (id.clone(), t.clone())).collect(),
+            choices,
             budget,
             absence,
             index: RuleIndex::new(&rules),

@@ -9,6 +9,7 @@ pub(crate) mod people_read;
 pub(crate) mod problem;
 pub(crate) mod read;
 pub(crate) mod refs;
+mod reply_read;
 mod schema;
 #[cfg(test)]
 mod schema_tests;
@@ -61,6 +62,8 @@ pub struct RulePack {
     pub(crate) hours: BTreeMap<Name, Hours>,
     pub(crate) rotations: BTreeMap<Name, Rotation>,
     pub(crate) replies: BTreeMap<Name, template::Template>,
+    /// What the customer may choose from, of the replies that offer something.
+    pub(crate) choices: BTreeMap<Name, Vec<switchboard_envelope::Choice>>,
     pub(crate) budget: Budget,
     pub(crate) absence: Absence,
     pub(crate) rules: Vec<Rule>,

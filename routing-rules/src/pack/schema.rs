@@ -48,7 +48,7 @@ fn top(key: &str) -> Value {
         "agents" => named("agent"),
         "hours" => named("hours"),
         "rotations" => named("rotation"),
-        "replies" => named("template"),
+        "replies" => named("reply"),
         "budget" => closed(&[("conversation", reference("number")), ("address", reference("number"))], &[]),
         "presence" => closed(&[("grace", reference("duration")), ("lapses", reference("number"))], &[]),
         "rules" => json!({ "type": "array", "items": reference("rule") }),
@@ -77,6 +77,13 @@ fn definitions() -> Value {
     add("times", json!({ "type": "string", "pattern": TIMES }));
     add("priority", json!({ "enum": PRIORITIES }));
     add("template", json!({ "type": "string", "minLength": 1, "description": "text with {{ names }}" }));
+    let choice = closed(&[("id", reference("text")), ("label", reference("text"))], &["label"]);
+    let choices = json!({ "type": "array", "maxItems": 30, "items": { "oneOf": [reference("text"), choice] },
+        "description": "what the customer may choose from: buttons, or numbered lines where the channel has none" });
+    add(
+        "reply",
+        json!({ "oneOf": [reference("template"), closed(&[("text", reference("template")), ("choices", choices)], &["text"])] }),
+    );
     add(
         "skills",
         json!({ "oneOf": [

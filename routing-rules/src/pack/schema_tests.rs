@@ -73,6 +73,7 @@ impl Validator {
             "pattern" => text.is_none_or(|t| Regex::new(rule.as_str().expect("a pattern")).expect("valid").is_match(t)),
             "minLength" => text.is_none_or(|t| t.chars().count() >= n(rule)),
             "items" => list.is_none_or(|l| l.iter().all(|v| self.ok(rule, v))),
+            "maxItems" => list.is_none_or(|l| l.len() <= n(rule)),
             "minItems" => list.is_none_or(|l| l.len() >= n(rule)),
             "minProperties" => map.is_none_or(|m| m.len() >= n(rule)),
             "maxProperties" => map.is_none_or(|m| m.len() <= n(rule)),
@@ -167,7 +168,7 @@ queues:
 agents: { ann: { name: Ann, skills: { x: 1 }, capacity: 2.5, desks: { mail: ann@shop.example, 1x: 007 } } }
 hours: { office: { zone: UTC, week: { mon-fri: "09:00-17:00", sat: ["22:00-06:00"] }, closed: 2026-12-25 } }
 rotations: { r: { start: "2026-11-23T09:00", every: 1w, agents: [ann] }, q: { start: "2026-11-23T09:00", every: 1d, queues: [a] } }
-replies: { hi: "Hi {{ contact.first_name | default('') }}" }
+replies: { hi: "Hi {{ contact.first_name | default('') }}", ask: { text: Which?, choices: [Red, { id: BLUE, label: Blue }] } }
 rules:
   - name: Everything
     when:

@@ -276,6 +276,8 @@ pub struct RunReply {
     pub reply: Name,
     /// The rendered text, or why it could not be rendered.
     pub text: Result<String, String>,
+    /// What the customer may choose from.
+    pub choices: Vec<switchboard_envelope::Choice>,
 }
 
 /// One rule, as the explanation shows it.

@@ -191,7 +191,8 @@ impl RulePack {
                 let seen = Seen { pack: self, message, state, so_far: merge.out, texts };
                 let text = self.fill_reply(reply, &seen, captures);
                 merge.did.applied.push(format!("reply {reply}"));
-                merge.out.reply = Some(RunReply { rule: rule.to_owned(), reply: reply.clone(), text });
+                let choices = self.choices.get(reply).cloned().unwrap_or_default();
+                merge.out.reply = Some(RunReply { rule: rule.to_owned(), reply: reply.clone(), text, choices });
             }
         }
         let did = merge.did;

@@ -90,3 +90,32 @@ fn only_what_our_latest_message_offers_can_be_chosen() {
     let elsewhere = life.says("+15551230002", "8", "1", |_| {});
     assert_eq!(chose(&elsewhere), None, "what was offered to somebody else");
 }
+
+const ASKING: &str = "zone: UTC\nqueues: { q: {}, blue: {} }\nagents: { ann: { capacity: 10 } }\n\
+replies:\n  ask: { text: 'Which colour?', choices: [{ id: RED, label: Red }, { id: BLUE, label: Blue }] }\n\
+rules:\n  - { name: Ask, when: { text: { word: colour } }, then: { reply: ask } }\n  - { name: Blue, when: { choice: BLUE }, then: { tag: chose-blue } }\n\
+default: { queue: q }\n";
+
+#[test]
+fn a_reply_of_the_pack_offers_choices_and_rules_see_which_was_taken() {
+    let sent = |events: &[Event]| {
+        let content = |e: &Event| match &e.private {
+            Some((_, Private::Send { content, .. })) => Some((**content).clone()),
+            _ => None,
+        };
+        events.iter().find_map(content).expect("a send")
+    };
+    let mut life = Life::with(ChannelProfile::new("sms", "phone"), ASKING);
+    let asked = sent(&life.says(ANN, "1", "I want another colour", |_| {}));
+    assert_eq!(asked.text, "Which colour?\n\n1. Red\n2. Blue");
+    assert_eq!(chose(&life.says(ANN, "2", "2", |_| {})).map(|c| c.id), Some("BLUE".into()));
+    assert!(tagged(&life));
+    let buttons = ChannelProfile { choices: 2, choice_label: 4, ..ChannelProfile::new("sms", "phone") };
+    let mut life = Life::with(buttons, ASKING);
+    let asked = sent(&life.says(ANN, "1", "I want another colour", |_| {}));
+    assert_eq!((asked.text.as_str(), asked.choices.len()), ("Which colour?", 2));
+    let short = ChannelProfile { max_text: Some(20), ..ChannelProfile::new("sms", "phone") };
+    let mut life = Life::with(short, ASKING);
+    let refused = life.says(ANN, "1", "I want another colour", |_| {});
+    assert!(!refused.iter().any(|e| matches!(&e.private, Some((_, Private::Send { .. })))), "its lines count");
+}
