@@ -43,6 +43,8 @@ struct Mail {
     references: Vec<String>,
     answers: Option<Answers>,
     believed: bool,
+    proved: bool,
+    others: Vec<Address>,
     no_auto_reply: bool,
     automatic: bool,
 }
@@ -57,6 +59,8 @@ fn mail(key: &str, from: &'static str) -> Mail {
         references: vec![],
         answers: None,
         believed: true,
+        proved: true,
+        others: vec![],
         no_auto_reply: false,
         automatic: false,
     }
@@ -123,6 +127,8 @@ impl Life {
             mail: Some(Box::new(MailFacts {
                 answers: mail.answers.clone(),
                 believed: mail.believed,
+                proved: mail.proved,
+                others: mail.others.clone(),
                 no_auto_reply: mail.no_auto_reply,
             })),
         };
@@ -209,6 +215,7 @@ fn refused(events: &[Event]) -> Option<NoReply> {
 
 const ANN: &str = "ann@customer.example";
 const EVE: &str = "eve@customer.example";
+const BOB: &str = "bob@x.example";
 
 #[test]
 fn an_answer_names_and_quotes_what_it_answers() {
@@ -262,6 +269,57 @@ fn only_a_secret_brings_a_stranger_into_a_conversation() {
         assert_ne!(life.gets(&Mail { believed: false, ..mail("4", ANN).naming(conv, by) }).0, conv, "{by:?}: forged");
         assert_ne!(life.gets(&Mail { channel: OTHER, ..mail("5", ANN).naming(conv, by) }).0, conv, "{by:?}: elsewhere");
     }
+}
+
+#[test]
+fn a_secret_speaks_for_nobody_else_where_nobody_proves_who_wrote() {
+    for by in [Evidence::ReplyAddress, Evidence::MessageId, Evidence::Subject] {
+        let mut life = Life::new();
+        let (conv, _) = life.gets(&Mail { proved: false, others: to(&[BOB]), ..mail("1", ANN) });
+        for (key, who) in [("2", EVE), ("3", BOB)] {
+            assert_ne!(life.gets(&Mail { proved: false, ..mail(key, who).naming(conv, by) }).0, conv, "{who} {by:?}");
+        }
+        assert_eq!(life.gets(&Mail { proved: false, ..mail("4", ANN).naming(conv, by) }).0, conv, "{by:?}: their own");
+    }
+}
+
+fn to(whom: &[&str]) -> Vec<Address> {
+    whom.iter().map(|who| Address::new("email", *who)).collect()
+}
+
+#[test]
+fn who_was_copied_in_is_kept_for_the_answer_and_may_answer_as_a_guest() {
+    let mut life = Life::new();
+    let (conv, events) = life.gets(&Mail { others: to(&[BOB, "carl@x.example"]), ..mail("1", ANN) });
+    let auto = sent(&events).expect("the rule answers");
+    assert_eq!((auto.to.as_str(), auto.mail.others), (ANN, vec![]), "a machine answers one person");
+    let by_hand = life.answers("r1", conv);
+    assert_eq!((by_hand.to.as_str(), by_hand.mail.others), (ANN, to(&[BOB, "carl@x.example"])));
+
+    let guest = Mail { others: to(&["dora@x.example"]), ..mail("2", BOB) }.naming(conv, Evidence::MessageId);
+    let (joined, events) = life.gets(&guest);
+    assert_eq!((joined, refused(&events)), (conv, Some(NoReply::Guest)));
+    assert_ne!(life.gets(&mail("3", EVE).naming(conv, Evidence::MessageId)).0, conv, "who was not copied in");
+    assert_eq!(
+        life.answers("r2", conv).mail.others,
+        to(&[BOB, "carl@x.example"]),
+        "whom a guest adds is not written to"
+    );
+
+    let (same, _) = life.gets(&mail("4", ANN).naming(conv, Evidence::MessageId));
+    assert_eq!(same, conv);
+    assert_eq!(life.answers("r3", conv).mail.others, vec![], "the latest mail says who takes part");
+}
+
+#[test]
+fn nobody_has_us_write_to_others_in_a_name_that_is_not_theirs() {
+    let mut life = Life::new();
+    let (conv, _) = life.gets(&Mail { believed: false, proved: false, others: to(&[BOB]), ..mail("1", ANN) });
+    assert_eq!(life.answers("r1", conv).mail.others, vec![]);
+    let crowd: Vec<Address> = (0..50).map(|n| Address::new("email", format!("p{n}@x.example"))).collect();
+    let long = Address::new("email", format!("{}@x.example", "l".repeat(600)));
+    let (conv, _) = life.gets(&Mail { others: [vec![long], crowd.clone()].concat(), ..mail("2", EVE) });
+    assert_eq!(life.answers("r2", conv).mail.others, crowd[..20]);
 }
 
 #[test]
@@ -353,13 +411,17 @@ fn any_mail() -> impl Strategy<Value = (Mail, Option<(usize, Evidence)>)> {
     let channel = prop_oneof![3 => Just(MAIL), 1 => Just(OTHER), 1 => Just(OUTSIDE)];
     let by = prop_oneof![Just(Evidence::ReplyAddress), Just(Evidence::MessageId), Just(Evidence::Subject)];
     let references = prop::collection::vec(0u8..12, 0..3);
-    let flags = (any::<bool>(), prop::bool::weighted(0.8), any::<bool>());
-    (from, channel, 0u8..4, references, prop::option::of((0usize..12, by)), flags).prop_map(
-        |(from, channel, thread, references, names, (automatic, believed, no_auto_reply))| {
+    let flags = (any::<bool>(), prop::bool::weighted(0.8), any::<bool>(), prop::bool::weighted(0.8));
+    let others = prop::sample::subsequence(vec![ANN, EVE, BOB, "carl@x.example"], 0..3);
+    (from, channel, 0u8..4, references, prop::option::of((0usize..12, by)), (flags, others)).prop_map(
+        |(from, channel, thread, references, names, (flags, others))| {
+            let (automatic, believed, no_auto_reply, proved) = flags;
+            let (proved, others) = (proved && believed, to(&others));
             // As the adapter makes them: a thread is a person's own.
             let thread = format!("mail:{from}:{thread}:{believed}");
             let references = references.iter().map(|n| format!("{n}@client")).collect();
-            let mail = Mail { channel, thread, references, automatic, believed, no_auto_reply, ..mail("", from) };
+            let flagged = Mail { automatic, believed, proved, no_auto_reply, ..mail("", from) };
+            let mail = Mail { channel, thread, references, others, ..flagged };
             (mail, names)
         },
     )
@@ -371,17 +433,22 @@ proptest! {
     fn no_letter_ever_meets_another_customer(mails in prop::collection::vec(any_mail(), 1..24), closing in prop::collection::vec(any::<bool>(), 24)) {
         let mut life = Life::new();
         let mut convs: Vec<ConvId> = vec![];
+        let mut written: BTreeMap<ConvId, Vec<(bool, Vec<Address>)>> = BTreeMap::new();
         for (n, (mail, names)) in mails.into_iter().enumerate() {
             let answers = names.and_then(|(which, by)| {
                 let conversation = convs.get(which % convs.len().max(1))?.to_string();
                 Some(Answers { conversation, by })
             });
             let mail = Mail { key: n.to_string(), answers, ..mail };
+            let named = mail.answers.as_ref().and_then(|a| life.state.conversation(ConvId::parse(&a.conversation)?).cloned());
+            let copied = named.as_ref().and_then(|c| c.private.as_ref()?.parent.clone());
+            let copied = copied.is_some_and(|p| p.others.iter().any(|o| o.value == mail.from));
             let (conv, events) = life.gets(&mail);
             let c = life.state.conversation(conv).expect("it is there").clone();
             let theirs = c.contact == life.state.contact_of(&Address::new("email", mail.from));
             let given = mail.answers.as_ref().is_some_and(|a| {
-                a.by == Evidence::ReplyAddress && a.conversation == conv.to_string() && mail.believed && mail.channel != OUTSIDE
+                let may = a.by == Evidence::ReplyAddress || (a.by == Evidence::MessageId && copied);
+                may && a.conversation == conv.to_string() && mail.proved && mail.channel != OUTSIDE
             });
             prop_assert!(theirs || given, "{mail:?} came into {conv}");
             prop_assert_eq!(c.channel.as_str(), mail.channel);
@@ -389,6 +456,11 @@ proptest! {
             if let Some(sent) = sent(&events) {
                 prop_assert!(theirs && sent.to == mail.from && !mail.automatic && !mail.no_auto_reply);
             }
+            // And whom it is copied to stood in that customer's own letter, which nobody forged.
+            let others = c.private.as_ref().and_then(|p| p.parent.as_ref()).map(|p| p.others.to_vec()).unwrap_or_default();
+            written.entry(conv).or_default().push((theirs && mail.believed, mail.others.clone()));
+            let own = &written[&conv];
+            prop_assert!(others.is_empty() || own.iter().any(|(own, named)| *own && *named == others), "{others:?}");
             let address = c.private.as_ref().and_then(|p| p.address.clone()).expect("an address");
             prop_assert_eq!(life.state.contact_of(&address), c.contact);
             if !convs.contains(&conv) {

@@ -152,6 +152,7 @@ fn result(send: MessageId, n: u32, outcome: Outcome, at: Timestamp) -> Inbound {
         retry_after_ms: None,
         channel_refused: false,
         opted_out: false,
+        fault: None,
         reconciled: false,
     })
 }

@@ -1,7 +1,7 @@
 //! Channels: what every kind takes, then what each kind takes.
 
 use super::declared;
-use super::problem::nearest;
+use super::problem::{Place, nearest};
 use super::reader::{Reader, Section};
 use super::values::{Rate, colour, duration, duration_within, is_loopback, line, origin, proxy, rate, size_within};
 use std::collections::BTreeMap;
@@ -177,13 +177,16 @@ fn channel(
     });
     let signatures = s.choice(r, "signatures", &[("enforce", Signatures::Enforce), ("report", Signatures::Report)]);
     let resend_unknown = s.boolean(r, "resend_unknown").unwrap_or(false);
+    let proxied = s.place_of("proxy");
     let proxy = proxy_secret(r, s);
     let (kind, usual_poll) = match kind {
         "sms" => {
             let public_url = around.public_url.filter(|_| enabled);
             (ChannelKind::Sms(sms(r, s, id, public_url, enabled)?), Some(Duration::from_secs(300)))
         }
-        "email" => (ChannelKind::Email(Box::new(email(r, s, id)?)), Some(switchboard_email::config::USUAL_POLL)),
+        "email" => {
+            (ChannelKind::Email(Box::new(email(r, s, id, proxied)?)), Some(switchboard_email::config::USUAL_POLL))
+        }
         "facebook" => (ChannelKind::Facebook(facebook(r, s, id, around.public_url)?), None),
         "twitter" => (ChannelKind::Twitter(twitter(r, s, id, around.public_url)?), Some(Duration::from_secs(300))),
         "webhook" => (ChannelKind::Webhook(webhook(r, s, id)?), None),
@@ -226,14 +229,25 @@ fn proxy_secret(r: &mut Reader<'_>, s: &mut Section) -> Option<Secret> {
     }
 }
 
-fn email(r: &mut Reader<'_>, s: &mut Section, id: &str) -> Option<EmailConfig> {
+fn email(r: &mut Reader<'_>, s: &mut Section, id: &str, proxied: Option<Place>) -> Option<EmailConfig> {
     let mut settings = Settings::new(id, None);
     let mut places = declared::Places::new();
     let before = r.errors();
+    let address = s.place_of("address");
     declared::read(r, s, switchboard_email::config::KEYS, "", &mut settings, &mut places);
+    if let Some(place) = proxied {
+        r.error(&place, format!("{} must not be written: mail servers are not reached by way of a proxy for HTTP; allow this machine to connect to them", s.name("proxy")));
+    }
     let complete = r.errors() == before;
     match EmailConfig::read(&settings) {
-        Ok(config) => complete.then_some(config),
+        Ok(config) => {
+            if config.trusted.is_empty()
+                && let Some(place) = address
+            {
+                r.warn(&place, format!("{} is missing, so no sender is ever proved: write the names under which your mail servers write `Authentication-Results`", s.name("authentication_results")));
+            }
+            complete.then_some(config)
+        }
         Err(problems) => {
             problems.iter().for_each(|p| declared::report(r, s, &places, p));
             None

@@ -245,7 +245,7 @@ fn the_schema_and_the_reader_know_the_same_keys() {
     let production = std::fs::read_to_string(root().join("config/production.toml")).expect("the example");
     // The example is on the embedded log, where this kind is an error; its keys are read all the same.
     let external = "[channels.tg]\nkind = \"external\"\nlabel = \"telegram\"\n";
-    let email = "[channels.mail]\nkind = \"email\"\naddress = \"a@b.example\"\nimap = {}\nsmtp = {}\ndelivery = {}\n";
+    let email = "[channels.mail]\nkind = \"email\"\naddress = \"a@b.example\"\nimap = {}\nsmtp = {}\ndelivery = {}\ndkim = {}\n";
     // Every provider is read once, however little of it is written.
     let every: String = switchboard_sms::PROVIDERS
         .iter()

@@ -41,7 +41,9 @@ impl HistoryWriter {
             P::Sent { message, .. } => self.step(*message, |m| {
                 // A later answer still settles what was unknown, even when it was parked; a failure reported since stands.
                 if m.status.is_none_or(|s| s.rank() < Status::Accepted.rank() || s == Status::Dead) {
-                    *m = Fate { status: Some(Status::Accepted), code: None, detail: None };
+                    // What its attempt said of it stands, unless it is why it was thought to be lost.
+                    let detail = m.detail.take().filter(|_| m.status == Some(Status::Sending));
+                    *m = Fate { status: Some(Status::Accepted), code: None, detail };
                 }
             }),
             P::Receipt { message, status, code, .. } => {
@@ -136,7 +138,7 @@ fn attempt_ended(m: &mut Fate, outcome: Outcome, code: Option<String>, detail: O
     }
     match outcome {
         // Further parts may follow: `sent` comes with the last.
-        Outcome::Accepted => (m.code, m.detail) = (None, None),
+        Outcome::Accepted => (m.code, m.detail) = (None, detail.filter(|d| !d.is_empty())),
         Outcome::NotSent => *m = Fate { status: Some(Status::Queued), code, detail },
         Outcome::Unknown => *m = Fate { status: Some(Status::Unknown), code, detail },
         Outcome::Rejected => *m = Fate { status: Some(Status::Rejected), code, detail },
@@ -161,6 +163,11 @@ fn receipt(m: &mut Fate, status: ReceiptStatus, code: Option<String>, detail: Op
         ReceiptStatus::Failed => Status::Failed,
     };
     let current = m.status.unwrap_or(Status::Queued);
+    // It is late, or a copy of it did not arrive.
+    if next == Status::Accepted && current == Status::Accepted && detail.is_some() {
+        (m.code, m.detail) = (code, detail);
+        return;
+    }
     // A parked message that its receipt proves sent is no longer in doubt.
     let settles = current == Status::Dead && next != Status::Failed;
     if next.rank() <= current.rank() && !settles {

@@ -202,6 +202,13 @@ impl Backend for Api {
         self.adapters.get(&c.channel).map_or(Ok(()), |adapter| adapter.fits(&p.thread, content))
     }
 
+    fn canonical(&self, channel: &str, to: Address) -> Address {
+        match self.adapters.get(channel) {
+            Some(adapter) => adapter.canonical(to),
+            None => to,
+        }
+    }
+
     async fn put_file(&self, channel: &str, thread: &str, bytes: Bytes) -> Result<BlobRef, LogError> {
         self.log.put_blob(&blob_scope(channel, thread), bytes).await
     }

@@ -58,7 +58,11 @@ fn one(config: &Config, id: &str, channel: &ChannelConfig, key: &[u8; 32]) -> Re
             (adapter, None)
         }
         ChannelKind::Email(email) => {
-            let adapter = Arc::new(Email::new(id, (**email).clone(), key));
+            let beside = config.enabled_channels().filter_map(|(_, other)| match &other.kind {
+                ChannelKind::Email(other) => Some(other.ours.clone()),
+                _ => None,
+            });
+            let adapter = Arc::new(Email::new(id, (**email).clone(), key).beside(beside.flatten()));
             mail = Some(adapter.clone());
             (adapter, None)
         }

@@ -198,6 +198,7 @@ impl Lane {
             retry_after_ms: o.retry_after_ms,
             channel_refused: o.channel_refused,
             opted_out: o.opted_out,
+            fault: o.fault,
             reconciled,
         };
         let inbound = Inbound::Result(result);

@@ -80,6 +80,7 @@ async fn ended(shop: &Workspace, send: &str, outcome: Outcome) {
         retry_after_ms: None,
         channel_refused: false,
         opted_out: false,
+        fault: None,
         reconciled: false,
     };
     shop.ingest(&Inbound::Result(result)).await;

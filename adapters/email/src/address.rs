@@ -25,10 +25,44 @@ impl Mailbox {
     }
 }
 
-/// Addresses differ in nothing but case for every server that is met.
+/// Addresses differ in nothing but case, and in how a domain beyond ASCII is spelled, for every server that is met.
 #[must_use]
 pub fn canonical(address: &str) -> String {
-    address.to_lowercase()
+    wire(&address.to_lowercase())
+}
+
+/// The address as servers know it: its domain in ASCII (RFC 5890), so that only a name beyond ASCII asks them for SMTPUTF8.
+#[must_use]
+pub fn wire(address: &str) -> String {
+    match split(address) {
+        Some((local, domain)) if !domain.is_ascii() => format!("{local}@{}", ascii_domain(domain)),
+        _ => address.to_owned(),
+    }
+}
+
+/// A domain in ASCII: `bücher.example` is `xn--bcher-kva.example`. What has no such form is left as it is.
+#[must_use]
+pub fn ascii_domain(domain: &str) -> String {
+    if domain.is_ascii() {
+        return domain.to_owned();
+    }
+    match url::Host::parse(domain) {
+        Ok(url::Host::Domain(ascii)) => ascii,
+        _ => domain.to_owned(),
+    }
+}
+
+/// The address without its tag, in its canonical form.
+#[must_use]
+pub fn without_tag(address: &str) -> String {
+    let parts = detail(address);
+    parts.map_or_else(|| canonical(address), |(base, _, domain)| canonical(&format!("{base}@{domain}")))
+}
+
+/// Whether an address, with a tag or without, is one of `ours`, which are canonical and without.
+#[must_use]
+pub fn is_of(ours: &[String], address: &str) -> bool {
+    ours.contains(&without_tag(address)) || ours.contains(&canonical(address))
 }
 
 /// The part before the last `@`, and the domain.
@@ -236,7 +270,8 @@ fn clean(bytes: &[u8]) -> Option<String> {
     let text = if text.starts_with('@') { text.rsplit_once(':').map_or(text, |(_, t)| t) } else { text };
     let text: String = text.chars().filter(|c| !c.is_whitespace() || text.starts_with('"')).collect();
     let (local, domain) = split(&text)?;
-    let plain_domain = domain.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '[' | ']' | ':'));
+    let plain_domain =
+        ascii_domain(domain).chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '[' | ']' | ':'));
     let plain_local = !local.chars().any(char::is_control)
         && (local.starts_with('"') || !local.contains(['"', '(', ')', ',', ';', '<', '>', '@']));
     (plain_domain && plain_local && local != "\"\"" && text.len() <= MAX_ADDRESS).then_some(text)

@@ -158,8 +158,8 @@ impl Result {
             let name = word.name?;
             let about =
                 matches!(name.as_str(), "header.d" | "header.i" | "smtp.mailfrom" | "smtp.mfrom" | "header.from");
-            let domain = word.value.rsplit('@').next().unwrap_or(&word.value).trim_end_matches('.').to_owned();
-            about.then_some((name, domain))
+            let domain = word.value.rsplit('@').next().unwrap_or(&word.value).trim_end_matches('.');
+            about.then(|| (name, crate::address::ascii_domain(domain)))
         });
         Some(Result { method, result: first.value, domains: domains.collect() })
     }

@@ -1,6 +1,7 @@
 //! A configured channel of mail, as the daemon knows it.
 
 use crate::{
+    address,
     compose::Identity,
     config::{self, EmailConfig},
     delivery::{Protocol, Rules},
@@ -58,8 +59,18 @@ impl Email {
             instance,
             tags: config.plus_addresses,
             above_line: config.reply_line,
+            reply_all: config.reply_all,
+            ours: config.ours.clone(),
+            dkim: config.dkim.clone(),
         };
         Email { config, settings, identity }
+    }
+
+    /// Addresses of ours on other channels, canonical and without a tag: what is written to them is not copied there.
+    #[must_use]
+    pub fn beside(mut self, addresses: impl IntoIterator<Item = String>) -> Email {
+        self.identity.ours.extend(addresses);
+        self
     }
 
     #[must_use]
@@ -164,6 +175,10 @@ impl Adapter for Email {
         } else {
             Err("this is not a mail address: write it as ann@example.org".into())
         }
+    }
+
+    fn canonical(&self, to: Address) -> Address {
+        Address { value: address::canonical(&to.value), ..to }
     }
 
     fn encode(&self, _send: &SendRecord) -> Result<Call, AttemptOutcome> {

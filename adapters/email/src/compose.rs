@@ -1,7 +1,9 @@
 //! What we write: an envelope and a mail for one send. Pure: the same send gives the same bytes, so a retry is the same mail.
 
 use crate::{
-    address, html,
+    address,
+    dkim::Signer,
+    html,
     ids::{Keys, OurMail, Tag, Verp},
     reply, subject,
 };
@@ -42,6 +44,11 @@ pub struct Identity {
     pub tags: bool,
     /// The line above the quote, from which on nothing in an answer is new.
     pub above_line: bool,
+    /// What a person answers is copied to the others whom the customer wrote to.
+    pub reply_all: bool,
+    /// Every address of ours, also of other channels, canonical and without a tag: none of them gets a copy.
+    pub ours: Vec<String>,
+    pub dkim: Option<Signer>,
 }
 
 /// The mail that is answered, as far as it is known.
@@ -64,6 +71,8 @@ pub struct Mail {
     /// Where bounces go.
     pub from: Address,
     pub to: Address,
+    /// Who gets a copy, for everybody to see.
+    pub cc: Vec<Address>,
     /// Without brackets.
     pub message_id: String,
     pub bytes: Vec<u8>,
@@ -73,7 +82,8 @@ impl Mail {
     /// # Errors
     /// Never for what [`compose`] made.
     pub fn envelope(&self) -> Result<Envelope, lettre::error::Error> {
-        Envelope::new(Some(self.from.clone()), vec![self.to.clone()])
+        let to = std::iter::once(&self.to).chain(&self.cc).cloned().collect();
+        Envelope::new(Some(self.from.clone()), to)
     }
 }
 
@@ -143,9 +153,12 @@ pub fn compose(
         .ok_or(Refused::Key)?;
     let parent_id = parent.message_id.clone().or_else(|| send.reply_to.last().cloned());
     let chain = chain(parent, parent_id.as_deref());
-    let mut mail = Message::builder()
-        .from(from)
-        .to(to.clone())
+    let copies = copies(send, identity);
+    let mut mail = Message::builder().from(from).to(to.clone());
+    for copy in &copies {
+        mail = mail.cc(copy.clone());
+    }
+    let mut mail = mail
         .raw_header(words("Subject", &subject_of(send, parent, parent_id.is_some())))
         .date(SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(now.0).unwrap_or(0)))
         .message_id(Some(format!("<{message_id}>")))
@@ -176,12 +189,34 @@ pub fn compose(
         Body::Single(part) => mail.singlepart(part),
         Body::Multi(part) => mail.multipart(part),
     };
-    let bytes = written.map_err(|e| Refused::Build(e.to_string()))?.formatted();
+    let mut bytes = written.map_err(|e| Refused::Build(e.to_string()))?.formatted();
     if bytes.len() > MAX_MAIL {
         return Err(Refused::TooLarge(bytes.len()));
     }
+    if let Some(signer) = &identity.dkim {
+        let signed = signer.sign(bytes, now.0.max(0) / 1000);
+        bytes = signed.ok_or_else(|| Refused::Build("its DKIM signature could not be made".into()))?;
+    }
     let from = bounces.parse().map_err(|_| Refused::Address(bounces.clone()))?;
-    Ok(Mail { from, to: to.email, message_id, bytes })
+    let cc = copies.into_iter().map(|copy| copy.email).collect();
+    Ok(Mail { from, to: to.email, cc, message_id, bytes })
+}
+
+/// The others whom the answered mail openly went to. An automatic answer goes to one person (RFC 3834), and nothing to ourselves.
+fn copies(send: &Send, identity: &Identity) -> Vec<Mailbox> {
+    let by_hand = matches!(send.author, Author::Agent { .. });
+    let others = send.mail.iter().filter(|_| identity.reply_all && by_hand).flat_map(|mail| &mail.others);
+    let mut seen = vec![address::canonical(&send.to.value)];
+    let mut copies = vec![];
+    for other in others {
+        let canonical = address::canonical(&other.value);
+        if !seen.contains(&canonical) && !address::is_of(&identity.ours, &canonical) {
+            // One that can have no mail is no reason to send none to the customer.
+            copies.extend(mailbox(other.name.as_deref(), &other.value).ok());
+            seen.push(canonical);
+        }
+    }
+    copies
 }
 
 /// The ids of a conversation so far, the parent last (RFC 5322 §3.6.4).
@@ -253,7 +288,7 @@ fn ids(name: &'static str, ids: &[String]) -> HeaderValue {
 fn mailbox(name: Option<&str>, address: &str) -> Result<Mailbox, Refused> {
     let wrong = || Refused::Address(line(address, 100));
     let one_line = !address.chars().any(|c| c.is_control() || c.is_whitespace());
-    let parsed: Address = address.parse().map_err(|_| wrong())?;
+    let parsed: Address = address::wire(address).parse().map_err(|_| wrong())?;
     let name = name.map(|n| line(n, 100)).filter(|n| !n.is_empty());
     if one_line && address::split(address).is_some() { Ok(Mailbox::new(name, parsed)) } else { Err(wrong()) }
 }

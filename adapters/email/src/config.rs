@@ -1,6 +1,6 @@
 //! What a channel of mail is configured with: its keys, as data that the daemon reads, and what they mean together.
 
-use crate::{address, delivery::Protocol, events::MAX_MAIL};
+use crate::{address, delivery::Protocol, dkim, events::MAX_MAIL};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -127,6 +127,13 @@ pub const KEYS: &[Key] = &[
         "Where a mail server of ours hands us its mail, beside `imap` or in its place.",
     ),
     Key::new("smtp", Shape::Table(SMTP_KEYS), "Where mail is handed in."),
+    Key::new(
+        "reply_all",
+        Shape::Flag,
+        "what an agent answers goes in copy to the others whom the customer's latest mail openly went to",
+    )
+    .usual("false"),
+    Key::new("dkim", Shape::Table(dkim::KEYS), "With what our mails are signed, where the mail server does not do it."),
 ];
 
 /// The largest mail that is read where the configuration does not say, in bytes.
@@ -212,6 +219,10 @@ pub struct EmailConfig {
     pub imap: Option<Imap>,
     pub delivery: Option<Delivery>,
     pub smtp: Option<Server>,
+    /// What a person answers goes to everybody whom the customer's mail went to.
+    pub reply_all: bool,
+    /// What signs our mails.
+    pub dkim: Option<dkim::Signer>,
 }
 
 /// How often a mailbox is looked at, where the configuration does not say.
@@ -224,10 +235,10 @@ impl EmailConfig {
     /// With everything that is missing or contradicts itself.
     pub fn read(settings: &Settings) -> Result<EmailConfig, Vec<ConfigProblem>> {
         let mut problems = vec![];
-        let address = settings.text("address").unwrap_or_default().to_owned();
+        let address = address::wire(settings.text("address").unwrap_or_default());
         let mut ours: Vec<String> = vec![];
         for one in std::iter::once(&address).chain(settings.words("addresses")) {
-            let plain = plain(one);
+            let plain = address::without_tag(one);
             if !ours.contains(&plain) {
                 ours.push(plain);
             }
@@ -246,6 +257,8 @@ impl EmailConfig {
                 server(settings, "smtp", [(Tls::StartTls, SUBMISSION), (Tls::Implicit, SUBMISSIONS)], &mut problems)
             })
             .flatten();
+        let domain = address::split(&address).map_or("invalid", |(_, domain)| domain);
+        let dkim = settings.has("dkim").then(|| dkim::read(settings, domain, &mut problems)).flatten();
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -264,6 +277,8 @@ impl EmailConfig {
             imap,
             delivery,
             smtp,
+            reply_all: settings.flag("reply_all"),
+            dkim,
         })
     }
 
@@ -308,7 +323,7 @@ fn server(
     problems: &mut Vec<ConfigProblem>,
 ) -> Option<Server> {
     let key = |name: &str| format!("{table}.{name}");
-    let host = settings.text(&key("host"))?.to_owned();
+    let host = address::ascii_domain(settings.text(&key("host"))?);
     let tls = match settings.text(&key("tls")) {
         Some("implicit") => Tls::Implicit,
         Some("starttls") => Tls::StartTls,
@@ -380,15 +395,6 @@ fn is_here(host: &str) -> bool {
     host == "localhost"
         || host.ends_with(".localhost")
         || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
-}
-
-/// An address without its tag, in its canonical form.
-fn plain(written: &str) -> String {
-    let parts = address::detail(written);
-    parts.map_or_else(
-        || address::canonical(written),
-        |(base, _, domain)| address::canonical(&format!("{base}@{domain}")),
-    )
 }
 
 fn mail_address(text: &str) -> Result<String, String> {

@@ -1,7 +1,7 @@
 //! What a mail means for the router: a message, a receipt, a consent, or our own mail seen again.
 
 use crate::{
-    address,
+    address, config,
     header::Headers,
     ids::OurMail,
     mime::File,
@@ -26,6 +26,9 @@ const MAX_HTML: usize = 256 * 1024;
 const MAX_SUBJECT: usize = 1000;
 const MAX_REFERENCES: usize = 100;
 const MAX_DETAIL: usize = 400;
+/// Whom a mail went to beside us, at most: who writes to a crowd is answered alone.
+const MAX_OTHERS: usize = 20;
+const MAX_NAME: usize = 100;
 /// A mail cannot be written later than a day after it came: clocks differ, but not so much.
 const MAX_AHEAD_MS: i64 = 86_400_000;
 
@@ -184,6 +187,11 @@ impl Writer<'_> {
         }
     }
 
+    /// Somebody whom we trust says that its sender wrote it.
+    fn proved(&self) -> bool {
+        self.reading.authentication.verdict == Some(true)
+    }
+
     fn sender(&self) -> Address {
         match &self.reading.sender {
             Some(mailbox) => Address { kind: "email".into(), value: mailbox.canonical(), name: mailbox.name.clone() },
@@ -221,7 +229,8 @@ impl Writer<'_> {
         let keys = &self.settings.keys;
         let sender = self.sender().value;
         if let Some(tag) = &self.reading.tag {
-            return Some((tag.conversation.clone(), !tag.was_for(keys, &sender)));
+            let new = !tag.was_for(keys, &sender);
+            return (self.proved() || !new).then(|| (tag.conversation.clone(), new));
         }
         // A Message-ID is no secret: it speaks only for the one whom the mail was for.
         let ours = self.reading.our_mails.iter().map(|(_, mail)| mail);
@@ -239,8 +248,30 @@ impl Writer<'_> {
         MailFacts {
             answers: named.map(|(conversation, by)| Answers { conversation, by }),
             believed: self.believed(),
+            proved: self.proved(),
+            others: self.others(),
             no_auto_reply: !reading.auto_reply_allowed,
         }
+    }
+
+    /// To whom a person wrote beside us. Fields that a server adds name who got a blind copy, and are not looked at.
+    fn others(&self) -> Vec<Address> {
+        let reading = self.reading;
+        if reading.kind != Kind::Message {
+            return vec![];
+        }
+        let authors: Vec<String> =
+            reading.from.iter().chain(&reading.sender).map(address::Mailbox::canonical).collect();
+        let mut found: Vec<Address> = vec![];
+        for other in reading.to.iter().chain(&reading.cc).filter(|m| config::is_address(&m.address)) {
+            let value = other.canonical();
+            let known = authors.contains(&value) || found.iter().any(|f| f.value == value);
+            if !known && !self.settings.is_ours(&value) {
+                let name = other.name.as_deref().map(|name| capped(name, MAX_NAME));
+                found.push(Address { kind: "email".into(), value, name });
+            }
+        }
+        if found.len() > MAX_OTHERS { vec![] } else { found }
     }
 
     fn meta(&self) -> BTreeMap<String, String> {
@@ -330,7 +361,7 @@ impl Writer<'_> {
             thread: self.thread(&from.value),
             at: self.at(),
             received_at: self.received_at,
-            to: ours.map(|o| Address::new("email", o.to_lowercase())),
+            to: ours.map(|o| Address::new("email", address::canonical(o))),
             from,
             content: self.content(),
             references: self.references(),
@@ -375,16 +406,26 @@ impl Writer<'_> {
         })]
     }
 
-    /// A mail of ours goes to one person; of several lines about it the worst one counts.
+    /// A mail of ours goes to one person; of several lines about it the worst one counts. That a copy did not arrive says nothing of it.
     fn receipts(&self) -> Vec<Inbound> {
         let Some(report) = &self.reading.report else { return vec![] };
+        let named = |list: &[String], address: &str| list.iter().any(|a| address::canonical(a) == address);
+        let copy = |r: &Recipient| {
+            let address = address::canonical(&r.address);
+            named(&self.reading.returned_cc, &address) && !named(&self.reading.returned_to, &address)
+        };
         let rank = |r: &&Recipient| match r.action {
             Action::Failed => 3,
             Action::Delayed => 2,
             Action::Relayed => 1,
             Action::Delivered => 0,
         };
-        let Some(worst) = report.recipients.iter().max_by_key(rank) else { return vec![] };
+        let Some(worst) = report.recipients.iter().filter(|r| !copy(r)).max_by_key(rank) else {
+            let missing = report.recipients.iter().filter(|r| matches!(r.action, Action::Failed | Action::Delayed));
+            let said: Vec<String> = missing.map(sentence).collect();
+            let detail = (!said.is_empty()).then(|| format!("a copy did not arrive: {}", said.join("; ")));
+            return self.receipt(ReceiptStatus::Accepted, None, detail);
+        };
         let status = match worst.action {
             Action::Failed => ReceiptStatus::Failed,
             Action::Delayed | Action::Relayed => ReceiptStatus::Accepted,
@@ -421,7 +462,8 @@ impl Writer<'_> {
         let theirs = named
             .into_iter()
             .find(|address| self.reading.our_mails.iter().any(|(_, mail)| mail.was_for(keys, address)));
-        match theirs.filter(|_| wants_out) {
+        let forged = self.reading.authentication.verdict == Some(false);
+        match theirs.filter(|_| wants_out && !forged) {
             Some(address) => {
                 vec![self.consent(Address::new("email", address::canonical(address)), "called a mail of ours spam")]
             }

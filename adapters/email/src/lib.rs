@@ -15,7 +15,9 @@ mod channel;
 mod charset;
 pub mod compose;
 pub mod config;
+pub mod connect;
 pub mod delivery;
+pub mod dkim;
 pub mod events;
 mod file_name;
 #[cfg(test)]

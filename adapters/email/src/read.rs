@@ -30,8 +30,7 @@ pub struct Settings {
 
 impl Settings {
     pub(crate) fn is_ours(&self, address: &str) -> bool {
-        let plain = address::detail(address).map(|(base, _, domain)| format!("{base}@{domain}").to_lowercase());
-        plain.is_some_and(|plain| self.addresses.contains(&plain)) || self.addresses.contains(&address.to_lowercase())
+        address::is_of(&self.addresses, address)
     }
 }
 
@@ -123,6 +122,8 @@ pub struct Reading {
     pub our_mails: Vec<(String, OurMail)>,
     /// To whom a returned mail was written.
     pub returned_to: Vec<String>,
+    /// Who got a copy of a returned mail.
+    pub returned_cc: Vec<String>,
 }
 
 /// Reads a mail.
@@ -138,7 +139,8 @@ pub fn read(mail: &[u8], settings: &Settings) -> Reading {
     let recipients = recipients(&headers);
     let details: Vec<String> = recipients.iter().filter_map(|r| address::detail(r)?.1.map(str::to_owned)).collect();
     let report = report::read(&headers, &parts, &words.text);
-    let from_domain = from.first().and_then(|m| address::split(&m.address)).map(|(_, d)| d.to_owned());
+    let from_domain =
+        from.first().and_then(|m| address::split(&m.address)).map(|(_, d)| address::ascii_domain(&d.to_lowercase()));
     let mut reading = Reading {
         kind: Kind::Message,
         automatic: false,
@@ -147,7 +149,8 @@ pub fn read(mail: &[u8], settings: &Settings) -> Reading {
         tag: details.iter().find_map(|d| Tag::read(&settings.keys, d)),
         verp: details.iter().find_map(|d| Verp::read(&settings.keys, d)),
         our_mails: vec![],
-        returned_to: returned_to(&parts.report),
+        returned_to: returned(&parts.report, "to"),
+        returned_cc: returned(&parts.report, "cc"),
         subject,
         sender,
         to: address::of(&headers, "to"),
@@ -265,12 +268,13 @@ fn authentication(
     found
 }
 
-fn returned_to(report: &[ReportPart]) -> Vec<String> {
+/// The addresses in a field of the mail that a report returns.
+fn returned(report: &[ReportPart], field: &str) -> Vec<String> {
     let headers = report.iter().filter_map(|part| match part {
         ReportPart::Returned(bytes) => Some(Headers::read(bytes).0),
         _ => None,
     });
-    headers.flat_map(|h| address::of(&h, "to")).map(|m| m.address).take(20).collect()
+    headers.flat_map(|h| address::of(&h, field)).map(|m| m.address).take(20).collect()
 }
 
 /// RFC 5322 dates, and those that only look like one.

@@ -1,6 +1,7 @@
 //! What a mail server's answer to a submission means (RFC 5321, RFC 3463): one table, by where in the dialogue it came.
 
 use switchboard_adapter_sdk::{AttemptOutcome, classify::Class};
+use switchboard_envelope::Fault;
 
 /// How far the dialogue had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,17 +54,32 @@ fn is_status(word: &str) -> bool {
 /// What an attempt came to when the server answered.
 #[must_use]
 pub fn answered(stage: Stage, reply: &Reply) -> AttemptOutcome {
-    let (class, sentence) = class(stage, reply);
+    let (class, _) = class(stage, reply);
     let code = reply.status.clone().unwrap_or_else(|| reply.code.to_string());
-    let mut detail = format!("the mail server answered {}: {sentence}", reply.code);
-    if !reply.text.is_empty() && class != Class::Ok {
-        detail.push_str(&format!(" ({})", switchboard_adapter_sdk::redact::text(&reply.text, &[])));
-    }
+    let detail = refusal(stage, reply);
     let mut outcome = class.attempt(Some(&code).filter(|_| class != Class::Ok).map(String::as_str), detail);
     if class == Class::Ok {
         outcome.detail = None;
     }
+    outcome.fault = is_recipients(stage, reply, class).then_some(Fault::Recipient);
     outcome
+}
+
+/// A reply that is no yes, for people.
+pub(crate) fn refusal(stage: Stage, reply: &Reply) -> String {
+    let (_, sentence) = class(stage, reply);
+    let mut detail = format!("the mail server answered {}: {sentence}", reply.code);
+    if !reply.text.is_empty() {
+        detail.push_str(&format!(" ({})", switchboard_adapter_sdk::redact::text(&reply.text, &[])));
+    }
+    detail
+}
+
+/// A server that took the sender and wants only this recipient to wait works for all others. It speaks of itself where its status is
+/// of the system (RFC 3463: X.3.X), and when it hangs up.
+fn is_recipients(stage: Stage, reply: &Reply, class: Class) -> bool {
+    let system = reply.status.as_deref().is_some_and(|status| status.starts_with("4.3."));
+    stage == Stage::Recipient && class == Class::Retry && matches!(reply.code, 400..=420 | 422..=499) && !system
 }
 
 /// What an attempt came to when the connection ended, or nothing came in time.
@@ -75,7 +91,8 @@ pub fn lost(stage: Stage, why: &str) -> AttemptOutcome {
         Stage::Sent => "the connection ended before the mail server confirmed the mail",
         _ => "the connection ended before the mail was sent",
     };
-    class.attempt(None, format!("{sentence}: {why}"))
+    let outcome = class.attempt(None, format!("{sentence}: {why}"));
+    AttemptOutcome { fault: (stage == Stage::Connect).then_some(Fault::Unreachable), ..outcome }
 }
 
 fn class(stage: Stage, reply: &Reply) -> (Class, &'static str) {

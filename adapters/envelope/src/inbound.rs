@@ -248,9 +248,23 @@ pub struct AttemptResult {
     /// The provider refused it because the person opted out; from here that holds on our side too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub opted_out: bool,
+    /// Whose trouble it was, where it was not the provider's as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
     /// The result answers a `reconcile`, not the call itself.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reconciled: bool,
+}
+
+/// What an attempt that sent nothing says of its channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// This recipient cannot be reached now; the channel works, and others need not wait.
+    Recipient,
+    /// Nobody answered at the provider's address, so nothing was asked of it: looking again soon costs nothing.
+    Unreachable,
 }
 
 /// The provider tells us that it takes nothing from us any more, such as that somebody revoked our access. The channel pauses

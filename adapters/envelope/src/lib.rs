@@ -23,7 +23,7 @@ pub use content::{
     Address, Attachment, BlobRef, Choice, Content, FileProblem, Raw, Template, Visibility, chosen, numbered,
 };
 pub use inbound::{
-    AttemptResult, ChannelRefused, ConsentChange, ConsentState, Echo, Inbound, Message, Outcome, Receipt,
+    AttemptResult, ChannelRefused, ConsentChange, ConsentState, Echo, Fault, Inbound, Message, Outcome, Receipt,
     ReceiptStatus, Unparsed,
 };
 pub use mail::{Answers, Evidence, MailContext, MailFacts, Quote};

@@ -1,6 +1,6 @@
 //! What letters know beyond their words: what they answer, and what threads them. Channels of other kinds leave it out.
 
-use crate::Timestamp;
+use crate::{Address, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// What a mail that came says about where it belongs.
@@ -13,6 +13,13 @@ pub struct MailFacts {
     /// What it says about its sender may be believed. Without that it joins nothing but its own thread.
     #[serde(default)]
     pub believed: bool,
+    /// Somebody whom we trust proved its sender. Without that no secret that it holds speaks for anybody but the conversation's own
+    /// customer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proved: bool,
+    /// To whom else it openly went, beside us and who wrote it. Never who got a blind copy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Address>,
     /// It must not be answered automatically, though a person may have written it (RFC 3834).
     #[serde(default)]
     pub no_auto_reply: bool,
@@ -54,6 +61,9 @@ pub struct MailContext {
     /// What stands below the text: who writes, and for which queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
+    /// To whom else the mail went that this one answers. A channel that answers to all of them copies them in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Address>,
 }
 
 /// The words that a mail answers.

@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use serde_json::Value;
 use switchboard_envelope::{
     Action, Actor, Address, Answers, Attachment, AttemptResult, Author, BlobRef, ChannelRefused, Choice, Command,
-    ConsentChange, ConsentState, Content, Destination, Echo, Evidence, FileProblem, Inbound, MailContext, MailFacts,
-    Message, Outbound, Outcome, Quote, Raw, Receipt, ReceiptStatus, Reconcile, Scope, Send, Template, Timestamp,
-    Unparsed, Visibility, WireError, is_id, subject_token, subject_untoken,
+    ConsentChange, ConsentState, Content, Destination, Echo, Evidence, Fault, FileProblem, Inbound, MailContext,
+    MailFacts, Message, Outbound, Outcome, Quote, Raw, Receipt, ReceiptStatus, Reconcile, Scope, Send, Template,
+    Timestamp, Unparsed, Visibility, WireError, is_id, subject_token, subject_untoken,
 };
 
 fn id() -> impl Strategy<Value = String> + Clone {
@@ -72,14 +72,18 @@ fn raw() -> impl Strategy<Value = Raw> {
 fn mail_facts() -> impl Strategy<Value = Box<MailFacts>> {
     let by = prop_oneof![Just(Evidence::ReplyAddress), Just(Evidence::MessageId), Just(Evidence::Subject)];
     let answers = ("c[0-9a-z]{16}", by).prop_map(|(conversation, by)| Answers { conversation, by });
-    (of(answers), any::<bool>(), any::<bool>())
-        .prop_map(|(answers, believed, no_auto_reply)| Box::new(MailFacts { answers, believed, no_auto_reply }))
+    (of(answers), any::<bool>(), any::<bool>(), any::<bool>(), vec(address(), 0..3)).prop_map(
+        |(answers, believed, proved, no_auto_reply, others)| {
+            Box::new(MailFacts { answers, believed, proved, others, no_auto_reply })
+        },
+    )
 }
 
 fn mail_context() -> impl Strategy<Value = Box<MailContext>> {
     let quote = (of(text()), time(), text()).prop_map(|(author, at, text)| Quote { author, at, text });
-    (time(), vec(text(), 0..3), of(quote), of(text()))
-        .prop_map(|(at, references, quote, signature)| Box::new(MailContext { at, references, quote, signature }))
+    (time(), vec(text(), 0..3), of(quote), of(text()), vec(address(), 0..3)).prop_map(
+        |(at, references, quote, signature, others)| Box::new(MailContext { at, references, quote, signature, others }),
+    )
 }
 
 fn message() -> impl Strategy<Value = Inbound> {
@@ -150,8 +154,9 @@ fn result() -> impl Strategy<Value = Inbound> {
         prop_oneof![Just(Outcome::Accepted), Just(Outcome::Rejected), Just(Outcome::NotSent), Just(Outcome::Unknown)];
     let said =
         (vec(text(), 0..3), of(text()), of(text()), of(any::<u64>()), any::<bool>(), any::<bool>(), any::<bool>());
-    (id(), key(), text(), 1..=u16::MAX, 1..=u32::MAX, time(), outcome, said).prop_map(
-        |(channel, key, send, part, n, at, outcome, said)| {
+    let fault = of(prop_oneof![Just(Fault::Recipient), Just(Fault::Unreachable)]);
+    (id(), key(), text(), 1..=u16::MAX, 1..=u32::MAX, time(), outcome, (said, fault)).prop_map(
+        |(channel, key, send, part, n, at, outcome, (said, fault))| {
             let (provider_ids, code, detail, retry_after_ms, channel_refused, opted_out, reconciled) = said;
             let id = format!("{channel}:result:{key}");
             Inbound::Result(AttemptResult {
@@ -168,6 +173,7 @@ fn result() -> impl Strategy<Value = Inbound> {
                 retry_after_ms,
                 channel_refused,
                 opted_out,
+                fault,
                 reconciled,
             })
         },

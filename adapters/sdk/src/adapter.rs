@@ -3,7 +3,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use std::time::Duration;
 use switchboard_envelope::{
-    Address, Attachment, ChannelProfile, Content, Inbound, Outcome, Raw, Reconcile, Send as SendRecord, Timestamp,
+    Address, Attachment, ChannelProfile, Content, Fault, Inbound, Outcome, Raw, Reconcile, Send as SendRecord,
+    Timestamp,
 };
 
 /// A request from outside, as it came. Nothing in it can be trusted before [`Adapter::verify`].
@@ -113,6 +114,8 @@ pub struct AttemptOutcome {
     pub channel_refused: bool,
     /// The provider says that the person opted out: nothing more is sent to them.
     pub opted_out: bool,
+    /// What a send that did not leave says of its channel.
+    pub fault: Option<Fault>,
 }
 
 impl AttemptOutcome {
@@ -126,6 +129,7 @@ impl AttemptOutcome {
             retry_after_ms: None,
             channel_refused: false,
             opted_out: false,
+            fault: None,
         }
     }
 }
@@ -228,6 +232,11 @@ pub trait Adapter: std::marker::Send + Sync + 'static {
     /// With a sentence that says what is wrong with it.
     fn fits(&self, _thread: &str, _content: &Content) -> Result<(), String> {
         Ok(())
+    }
+
+    /// The address as this channel's own messages name it, so that a person whom we write to first is the one who answers. Total.
+    fn canonical(&self, to: Address) -> Address {
+        to
     }
 
     /// The provider's request for one attempt; an error is a permanent refusal with its reason.

@@ -5,12 +5,16 @@ use crate::event::ReceivedMail;
 use crate::ids::{ContactId, ConvId};
 use crate::state::{ConvPrivate, Conversation};
 use std::sync::Arc;
-use switchboard_envelope::{Author, Evidence, MailContext, Message, Timestamp};
+use switchboard_envelope::{Address, Author, Evidence, MailContext, Message, Timestamp};
 
 /// Conversations of a contact among which a letter's references are looked for.
 const MAX_LOOKED: usize = 64;
 /// Of a long chain of references the first one and this many of the last are kept.
 const MAX_REFERENCES: usize = 19;
+/// Whom a letter went to beside us, at most: each is kept with its conversation.
+const MAX_OTHERS: usize = 20;
+/// The most bytes of each of them.
+const MAX_OTHER: usize = 500;
 
 impl Draft<'_> {
     /// What a letter knows beyond its words, when its channel is one of letters and ours: only an adapter of this process was
@@ -20,14 +24,17 @@ impl Draft<'_> {
         m.mail.as_deref().filter(|_| profile.mail && !profile.external)
     }
 
-    /// The conversation that a letter names. Never another customer's, but for who was given its secret reply address.
+    /// The conversation that a letter names. Never another customer's, but for who was given its secret reply address, or whom the
+    /// customer copied in; and these only when somebody proved who they are.
     pub(super) fn named(&self, m: &Message) -> Option<Arc<Conversation>> {
         let facts = self.facts(m).filter(|f| f.believed)?;
         let writer = self.state.contact_of(&m.from);
         let named = facts.answers.as_ref().and_then(|a| {
             let c = self.state.conversation(ConvId::parse(&a.conversation)?).filter(|c| c.channel == m.channel)?;
             let theirs = self.state.resolve(c.contact) == writer;
-            (theirs || a.by == Evidence::ReplyAddress).then(|| Arc::clone(c))
+            let guest =
+                facts.proved && (a.by == Evidence::ReplyAddress || (a.by == Evidence::MessageId && copied(c, m)));
+            (theirs || guest).then(|| Arc::clone(c))
         });
         named.or_else(|| self.referred_to(writer, m))
     }
@@ -57,7 +64,7 @@ impl Draft<'_> {
 
     /// What an answer to the letter needs of it.
     pub(super) fn received_mail(&self, conv: ConvId, customer: ContactId, m: &Message) -> Option<Box<ReceivedMail>> {
-        self.facts(m)?;
+        let facts = self.facts(m)?;
         let answered = |c: &Arc<Conversation>| c.private.as_ref().is_some_and(|p| p.parent.is_some());
         let notice = m.automatic && self.state.conversation(conv).is_some_and(answered);
         // They come nearest first.
@@ -65,8 +72,22 @@ impl Draft<'_> {
         if references.len() > MAX_REFERENCES + 1 {
             references.drain(1..references.len() - MAX_REFERENCES);
         }
-        Some(Box::new(ReceivedMail { references, at: m.at, aside: notice || self.is_guest(m, customer) }))
+        // Who is not who they say could have us write to anybody.
+        let others = facts.others.iter().filter(|o| facts.believed && size(o) <= MAX_OTHER);
+        let others = others.take(MAX_OTHERS).cloned().collect();
+        Some(Box::new(ReceivedMail { references, at: m.at, others, aside: notice || self.is_guest(m, customer) }))
     }
+}
+
+fn size(address: &Address) -> usize {
+    address.value.len() + address.name.as_ref().map_or(0, String::len)
+}
+
+/// The customer's latest letter went to whom this one is from, too.
+fn copied(c: &Conversation, m: &Message) -> bool {
+    let parent = c.private.as_ref().and_then(|p| p.parent.as_deref());
+    parent
+        .is_some_and(|p| p.others.iter().any(|o| o.kind == m.from.kind && o.value.eq_ignore_ascii_case(&m.from.value)))
 }
 
 /// What a letter of ours carries of the one that it answers. An automatic answer quotes nothing (RFC 3834).
@@ -78,6 +99,8 @@ pub(super) fn context(p: &ConvPrivate, author: &Author, at: Timestamp, signature
         references: parent.iter().flat_map(|p| &p.references).map(ToString::to_string).collect(),
         quote: parent.filter(|_| by_hand).map(|p| p.quote.clone()).filter(|q| !q.text.trim().is_empty()),
         signature,
+        // RFC 3834: an automatic answer goes to one person.
+        others: parent.filter(|_| by_hand).map(|p| p.others.to_vec()).unwrap_or_default(),
     }
 }
 

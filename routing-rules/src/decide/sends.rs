@@ -7,7 +7,7 @@ use crate::ids::{ConvId, MessageId};
 use crate::pack::ConvStatus;
 use crate::state::{Channel, Phase, SendState};
 use std::sync::Arc;
-use switchboard_envelope::{AttemptResult, Author, ConsentState, Content, Outcome, Timestamp};
+use switchboard_envelope::{AttemptResult, Author, ConsentState, Content, Fault, Outcome, Timestamp};
 
 /// An attempt must start within this after its release.
 const UNTIL_MS: i64 = 120_000;
@@ -16,6 +16,8 @@ const RELEASES: usize = 256;
 /// Failures in a row after which a channel admits one probe a minute.
 pub const FAILING: u32 = 5;
 const PROBE_MS: i64 = 60_000;
+/// The first of the waits for a provider at whose address nobody answers; they double up to [`PROBE_MS`].
+const LOOK_MS: i64 = 5_000;
 const BACKOFF_MIN_MS: i64 = 2_000;
 const BACKOFF_MAX_MS: i64 = 15 * 60_000;
 
@@ -218,7 +220,10 @@ impl Draft<'_> {
             let now = self.now();
             return self.attempt_ended(send.clone(), Some(r), Outcome::NotSent, Some(now));
         }
-        self.failed(&send.channel);
+        match r.fault {
+            Some(Fault::Recipient) => self.healthy(&send.channel),
+            fault => self.failed(&send.channel, fault),
+        }
         self.retry(send, Some(r), Outcome::NotSent, r.retry_after_ms);
     }
 
@@ -234,7 +239,9 @@ impl Draft<'_> {
     }
 
     fn retry(&mut self, send: &Arc<SendState>, r: Option<&AttemptResult>, outcome: Outcome, after: Option<u64>) {
-        let wait = self.backoff(send).max(after.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(0));
+        let unreachable = r.is_some_and(|r| r.fault == Some(Fault::Unreachable));
+        let most = if unreachable { PROBE_MS } else { BACKOFF_MAX_MS };
+        let wait = self.backoff(send).min(most).max(after.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(0));
         let at = self.now().plus(wait);
         if at >= send.not_after {
             self.attempt_ended(send.clone(), r, outcome, None);
@@ -255,7 +262,7 @@ impl Draft<'_> {
     fn unknown(&mut self, send: &Arc<SendState>, r: Option<&AttemptResult>) {
         // Without a result it was our own process that failed, which says nothing of the channel.
         if r.is_some() {
-            self.failed(&send.channel);
+            self.failed(&send.channel, None);
         }
         let profile = self.state.channels.get(&send.channel).map(|c| c.profile.clone());
         if profile.as_ref().is_some_and(|p| p.same_id_retry || p.resend_unknown) {
@@ -326,13 +333,23 @@ impl Draft<'_> {
         }
     }
 
-    fn failed(&mut self, channel: &str) {
-        let Some(Channel { failures, probe_at, paused, .. }) = self.state.channels.get(channel).map(|c| (**c).clone())
+    fn failed(&mut self, channel: &str, fault: Option<Fault>) {
+        let Some(Channel { failures, probe_at, paused, profile, .. }) =
+            self.state.channels.get(channel).map(|c| (**c).clone())
         else {
             return;
         };
         let failures = failures.saturating_add(1);
-        let probe_at = if failures >= FAILING { probe_at.or(Some(self.now().plus(PROBE_MS))) } else { None };
+        let probe_at = match fault {
+            _ if failures < FAILING => None,
+            Some(Fault::Unreachable) => {
+                // All that were on their way fail together, which is one failure.
+                let again = failures.saturating_sub(FAILING.saturating_add(profile.in_flight));
+                let at = self.now().plus((LOOK_MS << again.min(8)).min(PROBE_MS));
+                Some(probe_at.map_or(at, |earlier| earlier.min(at)))
+            }
+            _ => probe_at.or(Some(self.now().plus(PROBE_MS))),
+        };
         self.emit(Public::ChannelHealth { channel: channel.to_owned(), failures, probe_at, paused });
     }
 }

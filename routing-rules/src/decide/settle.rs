@@ -37,10 +37,19 @@ impl Draft<'_> {
         }
         match self.state.settled.get(&message).cloned() {
             Some(s) if s.channel != r.channel => self.ignore("the receipt names another channel's message"),
-            Some(s) if follows(r.status, s.status) => self.apply_receipt(s.conv, message, r.status, r),
+            Some(s) if follows(r.status, s.status) || self.remarks(r, s.status) => {
+                self.apply_receipt(s.conv, message, r.status, r);
+            }
             Some(_) => self.ignore("a newer status is known"),
             None => self.hold(provider, r),
         }
+    }
+
+    /// A letter that was taken is late, or a copy of it did not arrive: nothing changes, and people want to know.
+    fn remarks(&self, r: &Receipt, old: ReceiptStatus) -> bool {
+        let accepted = ReceiptStatus::Accepted;
+        let letter = self.profile(&r.channel).is_some_and(|p| p.mail);
+        letter && (r.status, old) == (accepted, accepted) && r.detail.is_some()
     }
 
     /// Everything that was sent to a thread until then: our messages there, newest first, up to one that was known before.

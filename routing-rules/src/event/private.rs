@@ -96,6 +96,9 @@ pub struct ReceivedMail {
     pub references: Vec<String>,
     /// The sender's time.
     pub at: Timestamp,
+    /// To whom else it openly went.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Address>,
     /// Answers do not answer it: somebody else than the conversation's customer wrote it, or a machine did meanwhile.
     pub aside: bool,
 }

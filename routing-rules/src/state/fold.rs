@@ -205,5 +205,6 @@ fn fold_received(p: &mut ConvPrivate, private: &Private) {
     let text = content.text.get(..end).unwrap_or_default().to_owned();
     let author = from.name.as_ref().map_or_else(|| from.value.clone(), |name| format!("{name} <{}>", from.value));
     let references = mail.references.iter().map(|id| id.as_str().into()).collect();
-    p.parent = Some(Box::new(Parent { references, quote: Quote { author: Some(author), at: mail.at, text } }));
+    let quote = Quote { author: Some(author), at: mail.at, text };
+    p.parent = Some(Box::new(Parent { references, quote, others: mail.others.as_slice().into() }));
 }

@@ -80,6 +80,9 @@ pub struct Parent {
     pub references: Vec<Box<str>>,
     /// Its words, up to [`MAX_QUOTE`].
     pub quote: Quote,
+    /// To whom else it openly went, who may answer as guests.
+    #[serde(default, skip_serializing_if = "<[Address]>::is_empty")]
+    pub others: Box<[Address]>,
 }
 
 /// The most bytes of a letter that are kept to be quoted: every open conversation keeps that.

@@ -189,6 +189,7 @@ impl Life {
             retry_after_ms: None,
             channel_refused: false,
             opted_out: false,
+            fault: None,
             reconciled: false,
         }
     }

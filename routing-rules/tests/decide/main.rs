@@ -5,6 +5,7 @@ mod choices;
 mod clocks;
 mod commands;
 mod delivery;
+mod faults;
 mod life;
 mod needs;
 mod older;

@@ -153,6 +153,11 @@ pub trait Backend: Send + Sync + 'static {
         Ok(())
     }
 
+    /// An address as the messages of a channel name it.
+    fn canonical(&self, _channel: &str, to: Address) -> Address {
+        to
+    }
+
     async fn put_file(&self, channel: &str, thread: &str, bytes: Bytes) -> Result<BlobRef, LogError>;
 
     async fn get_file(&self, channel: &str, thread: &str, blob: &BlobRef) -> Result<Option<Bytes>, LogError>;

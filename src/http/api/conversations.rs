@@ -353,6 +353,7 @@ pub(super) async fn start(State(state): State<ApiState>, mut posted: Posted) -> 
     {
         f.fault("to\u{1}value", why);
     }
+    let to = state.backend().canonical(&to_channel, to);
     posted.act_as_caller(&state, Action::Start { to_channel, to, subject, text, destination }).await
 }
 

@@ -6,7 +6,6 @@
 //! of which the cursor also knows until when everything was taken.
 
 mod catch_up;
-mod connect;
 mod cursor;
 mod fetch;
 mod guard;
@@ -31,6 +30,7 @@ use crate::log::LogError;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use switchboard_email::connect::{self, Failure};
 use switchboard_email::{Email, Imap};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -58,6 +58,15 @@ pub(super) enum Trouble {
     Refused(String),
     #[error(transparent)]
     Log(#[from] LogError),
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Trouble {
+        match failure {
+            Failure::Lost(why) => Trouble::Connection(why),
+            Failure::Config(what) => Trouble::Refused(what),
+        }
+    }
 }
 
 /// What is wrong with each mailbox of this process; nothing is also something to know.
@@ -166,7 +175,7 @@ impl Mailbox {
         strikes: &mut Strikes,
         waits: &mut Waits,
     ) -> Result<std::convert::Infallible, Trouble> {
-        let stream = connect::connect(&self.imap.server).await.map_err(Trouble::Connection)?;
+        let (stream, _) = connect::open(&self.imap.server).await?;
         let mut session = Session::open(stream, &self.imap.server, self.email.config().max_mail).await?;
         let selected = session.select(&self.imap.mailbox).await?;
         tracing::info!(channel = %self.channel, mails = selected.exists, "the mailbox is open");

@@ -1,11 +1,11 @@
 //! One connection to an IMAP server: logged in, with a folder open.
 
 use super::Trouble;
-use super::connect::{self, Stream};
 use super::token::{Credential, credential};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use switchboard_adapter_sdk::Secret;
+use switchboard_email::connect::{self, Io};
 use switchboard_email::imap::command::{folder, oauthbearer, plain, quoted, xoauth2};
 use switchboard_email::imap::{Code, Framer, Reply, Said};
 use switchboard_email::{Server, Tls};
@@ -44,7 +44,7 @@ pub(super) struct Selected {
 }
 
 pub(super) struct Session {
-    stream: Box<dyn Stream>,
+    stream: Io,
     framer: Framer,
     chunk: Vec<u8>,
     capabilities: BTreeSet<String>,
@@ -61,7 +61,7 @@ fn lost(e: &dyn std::fmt::Display) -> Trouble {
 
 impl Session {
     /// Greets, encrypts where that comes second, and logs in.
-    pub async fn open(stream: Box<dyn Stream>, server: &Server, max_mail: usize) -> Result<Session, Trouble> {
+    pub async fn open(stream: Io, server: &Server, max_mail: usize) -> Result<Session, Trouble> {
         let mut session = Session {
             stream,
             framer: Framer::new(max_mail + BESIDE),
@@ -114,7 +114,7 @@ impl Session {
         if !self.framer.is_empty() {
             return Err(lost(&"something was said between STARTTLS and TLS: somebody may be in between"));
         }
-        let stream = connect::encrypt(self.stream, server).await.map_err(Trouble::Connection)?;
+        let stream = connect::encrypted(self.stream, server).await?;
         // What was said before counts for nothing.
         Ok(Session {
             stream,

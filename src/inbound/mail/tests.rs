@@ -179,6 +179,8 @@ fn mailbox() -> Mailbox {
         imap: Some(imap.clone()),
         delivery: None,
         smtp: None,
+        reply_all: false,
+        dkim: None,
     };
     Mailbox {
         channel: "mail".into(),

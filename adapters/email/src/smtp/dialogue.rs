@@ -1,10 +1,11 @@
 //! The dialogue on one connection: greeting, TLS, login, and mails one after the other.
 
-use super::connect::{self, Io, config};
-use super::{Ended, login};
+use super::{Ended, config, login};
 use crate::compose::Mail;
 use crate::config::{Server, Tls};
-use crate::submission::{Reply, Stage};
+use crate::connect::{self, Io};
+use crate::submission::{self, Reply, Stage};
+use lettre::Address;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use switchboard_adapter_sdk::classify::Class;
@@ -121,18 +122,24 @@ impl Dialogue {
         }
     }
 
-    /// Hands one mail in. `stage` says how far it came; the server has it once this returns.
-    pub async fn hand_in(&mut self, mail: &Mail, stage: &mut Stage) -> Result<Reply, Ended> {
+    /// Hands one mail in. `stage` says how far it came; the server has it once this returns, which is who gets no copy and why.
+    pub async fn hand_in(&mut self, mail: &Mail, stage: &mut Stage) -> Result<Vec<String>, Ended> {
         *stage = Stage::Sender;
         let sender = self.sender(mail)?;
         self.say(&sender).await?;
         self.expect(250).await?;
         *stage = Stage::Recipient;
-        let recipient = self.recipient(mail);
-        self.say(&recipient).await?;
-        let reply = self.reply().await?;
+        let reply = self.recipient(&mail.to).await?;
         if !matches!(reply.code, 250 | 251) {
             return Err(Ended::Answered(reply));
+        }
+        let mut left_out = vec![];
+        for copy in &mail.cc {
+            match self.recipient(copy).await? {
+                reply if matches!(reply.code, 250 | 251) => {}
+                reply if reply.code == 421 => return Err(Ended::Answered(reply)),
+                reply => left_out.push(format!("{copy}: {}", submission::refusal(Stage::Recipient, &reply))),
+            }
         }
         *stage = Stage::Data;
         self.say("DATA").await?;
@@ -148,7 +155,7 @@ impl Dialogue {
             return Err(self.last_words(error).await);
         }
         let reply = self.reply().await?;
-        if (200..300).contains(&reply.code) { Ok(reply) } else { Err(Ended::Answered(reply)) }
+        if (200..300).contains(&reply.code) { Ok(left_out) } else { Err(Ended::Answered(reply)) }
     }
 
     /// `MAIL FROM`, with what the server must be told, or the reason why it need not be asked.
@@ -162,8 +169,8 @@ impl Dialogue {
             }
             line.push_str(&format!(" SIZE={has}"));
         }
-        let addresses = [mail.from.to_string(), mail.to.to_string()];
-        if !addresses.iter().all(|a| a.is_ascii()) {
+        let mut addresses = [&mail.from, &mail.to].into_iter().chain(&mail.cc);
+        if !addresses.all(|a| a.to_string().is_ascii()) {
             if !self.offers.utf8 {
                 return refuse("the mail server takes no addresses with letters beyond ASCII (SMTPUTF8)".into());
             }
@@ -181,13 +188,15 @@ impl Dialogue {
         Ok(line)
     }
 
-    fn recipient(&self, mail: &Mail) -> String {
-        let to = mail.to.to_string();
-        match self.offers.dsn {
+    async fn recipient(&mut self, to: &Address) -> Result<Reply, Ended> {
+        let to = to.to_string();
+        let line = match self.offers.dsn {
             true if to.is_ascii() => format!("RCPT TO:<{to}> NOTIFY=FAILURE,DELAY ORCPT=rfc822;{}", xtext(&to)),
             true => format!("RCPT TO:<{to}> NOTIFY=FAILURE,DELAY"),
             false => format!("RCPT TO:<{to}>"),
-        }
+        };
+        self.say(&line).await?;
+        self.reply().await
     }
 
     /// Every line with its own end and no other, and none that is a dot alone.

@@ -57,7 +57,7 @@ pub(super) async fn steps(user: &str, login: &Login, offered: &[String]) -> Resu
 
 fn no_way(wanted: &str, offered: &[String]) -> Ended {
     let offered = if offered.is_empty() { "none".to_owned() } else { offered.join(", ") };
-    super::connect::config(&format!(
+    super::config(&format!(
         "the mail server offers no way to sign in with what is configured ({wanted} is needed, it has {offered}): check `smtp.tls` and `smtp.user`"
     ))
 }

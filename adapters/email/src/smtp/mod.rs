@@ -1,7 +1,6 @@
 //! Handing mails in at a mail server (RFC 6409): a client that always knows how far it came, so that a mail that may have been
 //! taken is never called unsent, and one that was not is never called lost.
 
-mod connect;
 mod dialogue;
 mod login;
 mod pool;
@@ -10,8 +9,9 @@ mod tests;
 
 pub use pool::Submission;
 
+use crate::connect::Failure;
 use crate::submission::Reply;
-use switchboard_adapter_sdk::AttemptOutcome;
+use switchboard_adapter_sdk::{AttemptOutcome, classify::Class};
 
 /// Why a dialogue ended before its end.
 #[derive(Debug)]
@@ -28,4 +28,18 @@ impl From<std::io::Error> for Ended {
     fn from(error: std::io::Error) -> Ended {
         Ended::Lost(error.to_string())
     }
+}
+
+impl From<Failure> for Ended {
+    fn from(failure: Failure) -> Ended {
+        match failure {
+            Failure::Lost(why) => Ended::Lost(why),
+            Failure::Config(what) => config(&what),
+        }
+    }
+}
+
+/// Somebody has to mend the configuration.
+fn config(what: &str) -> Ended {
+    Ended::By(Box::new(Class::Config.attempt(None, what.to_owned())))
 }

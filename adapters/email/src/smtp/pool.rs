@@ -10,7 +10,7 @@ use bytes::Bytes;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use switchboard_adapter_sdk::{AttemptOutcome, Transport, classify::Class};
-use switchboard_envelope::Send as SendRecord;
+use switchboard_envelope::{Outcome, Send as SendRecord};
 
 /// Open connections that wait for a mail; servers do not like many.
 const IDLE: usize = 4;
@@ -48,23 +48,22 @@ impl Submission {
     /// Hands a mail in, within this time.
     pub async fn submit(&self, mail: &Mail, within: Duration) -> AttemptOutcome {
         let mut stage = Stage::Connect;
-        let outcome = match tokio::time::timeout(within, self.hand_in(mail, &mut stage)).await {
-            Ok(Ok(())) => Class::Ok.attempt(None, String::new()),
+        match tokio::time::timeout(within, self.hand_in(mail, &mut stage)).await {
+            Ok(Ok(left_out)) => AttemptOutcome {
+                // Reports name it, and so do answers.
+                provider_ids: vec![mail.message_id.clone()],
+                detail: (!left_out.is_empty())
+                    .then(|| format!("it went to {}, and not to {}", mail.to, left_out.join("; "))),
+                ..AttemptOutcome::new(Outcome::Accepted)
+            },
             Ok(Err(Ended::Answered(reply))) => submission::answered(stage, &reply),
             Ok(Err(Ended::Lost(why))) => submission::lost(stage, &why),
             Ok(Err(Ended::By(outcome))) => *outcome,
             Err(_) => submission::lost(stage, &format!("no answer within {} s", within.as_secs())),
-        };
-        match outcome.outcome {
-            // Reports name it, and so do answers.
-            switchboard_envelope::Outcome::Accepted => {
-                AttemptOutcome { provider_ids: vec![mail.message_id.clone()], detail: None, ..outcome }
-            }
-            _ => outcome,
         }
     }
 
-    async fn hand_in(&self, mail: &Mail, stage: &mut Stage) -> Result<(), Ended> {
+    async fn hand_in(&self, mail: &Mail, stage: &mut Stage) -> Result<Vec<String>, Ended> {
         if let Some(open) = self.waiting() {
             *stage = Stage::Sender;
             match self.over(open, mail, stage).await {
@@ -78,7 +77,7 @@ impl Submission {
         self.over(Open { dialogue, mails: 0, begun: false, since: now() }, mail, stage).await
     }
 
-    async fn over(&self, mut open: Open, mail: &Mail, stage: &mut Stage) -> Result<(), Ended> {
+    async fn over(&self, mut open: Open, mail: &Mail, stage: &mut Stage) -> Result<Vec<String>, Ended> {
         if open.begun {
             open.dialogue.reset().await?;
         }
@@ -91,7 +90,7 @@ impl Submission {
             Err(Ended::Answered(reply)) if reply.code != 421 => self.keep(open),
             Err(_) => {}
         }
-        ended.map(drop)
+        ended
     }
 
     /// A connection that waits, and may still be good.

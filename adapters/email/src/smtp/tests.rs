@@ -8,7 +8,7 @@ use crate::submission::Stage;
 use proptest::prelude::*;
 use std::time::Duration;
 use switchboard_adapter_sdk::{AttemptOutcome, Secret, signature::to_base64};
-use switchboard_envelope::Outcome;
+use switchboard_envelope::{Fault, Outcome};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -108,6 +108,9 @@ fn submission(port: u16, account: Option<(String, Login)>, tls: Tls) -> Submissi
         instance: "i".into(),
         tags: true,
         above_line: false,
+        reply_all: false,
+        ours: vec![],
+        dkim: None,
     };
     Submission::new(server, identity)
 }
@@ -116,6 +119,7 @@ fn mail(text: &str) -> Mail {
     Mail {
         from: "b-x@desk.example".parse().unwrap(),
         to: "ann@x.example".parse().unwrap(),
+        cc: vec![],
         message_id: "id=1@desk.example".into(),
         bytes: text.as_bytes().to_vec(),
     }
@@ -238,6 +242,59 @@ async fn what_the_server_cannot_take_is_not_offered() {
     let (port, _server) = server(vec![script(&[&greeting(), &[Waits]])]).await;
     let found = submission(port, None, Tls::None).submit(&named, SOON).await;
     assert!(found.outcome == Outcome::Rejected && found.detail.unwrap().contains("SMTPUTF8"));
+}
+
+fn copied() -> Mail {
+    let cc = ["bob@x.example", "carl@x.example"].map(|a| a.parse().unwrap()).to_vec();
+    Mail { cc, ..mail("a") }
+}
+
+#[tokio::test]
+async fn a_copy_that_the_server_refuses_does_not_keep_the_mail_from_its_customer() {
+    let asked =
+        [Hears("RCPT TO:<bob@x.example>"), says("550 5.1.1 nobody"), Hears("RCPT TO:<carl@x.example>"), says("250 Ok")];
+    let rest = [Hears("DATA"), says("354 go on"), Takes, says("250 2.0.0 Ok")];
+    let (port, heard) = server(vec![script(&[&greeting(), &up_to_data(), &asked, &rest])]).await;
+    let outcome = submission(port, None, Tls::None).submit(&copied(), SOON).await;
+    assert_eq!((outcome.outcome, outcome.provider_ids.len(), outcome.fault), (Outcome::Accepted, 1, None));
+    let detail = outcome.detail.unwrap();
+    assert!(
+        detail.starts_with("it went to ann@x.example, and not to bob@x.example: the mail server answered 550"),
+        "{detail}"
+    );
+    heard.await.unwrap();
+    // The customer's own refusal is the mail's, and nobody gets a copy of what they do not get.
+    let refused = [Hears("MAIL"), says("250 Ok"), Hears("RCPT TO:<ann@x.example>"), says("550 5.1.1 nobody")];
+    let (port, _server) = server(vec![script(&[&greeting(), &refused])]).await;
+    assert_eq!(submission(port, None, Tls::None).submit(&copied(), SOON).await.outcome, Outcome::Rejected);
+    let hangs_up = [Hears("RCPT TO:<bob@x.example>"), says("421 4.3.2 going down")];
+    let (port, _server) = server(vec![script(&[&greeting(), &up_to_data(), &hangs_up])]).await;
+    assert_eq!(submission(port, None, Tls::None).submit(&copied(), SOON).await.outcome, Outcome::NotSent);
+}
+
+#[tokio::test]
+async fn what_did_not_leave_says_whose_trouble_it_was() {
+    let recipient =
+        |answer: &str| script(&[&greeting(), &[Hears("MAIL"), says("250 Ok"), Hears("RCPT"), says(answer)]]);
+    for (steps, fault) in [
+        (recipient("450 4.2.0 greylisted"), Some(Fault::Recipient)),
+        (recipient("451 4.7.1 come again"), Some(Fault::Recipient)),
+        (recipient("450 no status"), Some(Fault::Recipient)),
+        (recipient("452 4.2.2 full"), Some(Fault::Recipient)),
+        (recipient("451 4.3.0 our disk"), None),
+        (recipient("421 4.7.0 too many of you"), None),
+        (recipient("452 4.5.3 too many recipients"), None),
+        (recipient("550 5.1.1 nobody"), None),
+        (script(&[&greeting(), &[Hears("MAIL"), says("451 4.7.1 come again")]]), None),
+        (vec![says("421 4.3.2 busy")], None),
+        (vec![], Some(Fault::Unreachable)),
+    ] {
+        let shown = format!("{:?}", steps.last());
+        assert_eq!(comes_to(steps).await.fault, fault, "{shown}");
+    }
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let outcome = submission(port, None, Tls::None).submit(&mail("a"), SOON).await;
+    assert_eq!(outcome.fault, Some(Fault::Unreachable));
 }
 
 fn password(offers: &str) -> (Vec<Step>, (String, Login)) {

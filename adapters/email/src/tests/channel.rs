@@ -16,6 +16,8 @@ fn channel() -> Email {
         imap: None,
         delivery: None,
         smtp: None,
+        reply_all: false,
+        dkim: None,
     };
     assert_ne!(Mark::Keyword, Mark::Seen);
     Email::new("mail", config, &[7; 32])

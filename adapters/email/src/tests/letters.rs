@@ -22,6 +22,9 @@ fn identity() -> Identity {
         instance: "corpus".into(),
         tags: true,
         above_line: false,
+        reply_all: false,
+        ours: vec![],
+        dkim: None,
     }
 }
 
@@ -32,6 +35,7 @@ fn send() -> Send {
         references: vec!["first@x".into(), "second@x".into()],
         quote: Some(quote),
         signature: Some("Kim\nThe desk".into()),
+        others: vec![],
     };
     Send {
         send: SEND.into(),
@@ -97,6 +101,114 @@ fn what_names_a_conversation_is_told_with_what_it_is_worth() {
 }
 
 #[test]
+fn whom_a_mail_openly_went_to_is_told_and_never_who_got_a_blind_copy() {
+    let others = |fields: &str| -> Vec<String> {
+        facts(fields, &trusting())
+            .others
+            .into_iter()
+            .map(|a| a.name.map_or(a.value.clone(), |n| format!("{n} {}", a.value)))
+            .collect()
+    };
+    let mail = "Delivered-To: support@desk.example\r\nX-Original-To: hidden@x.example\r\nX-Forwarded-For: f@x.example\r\n\
+        Bcc: secret@x.example\r\nTo: Sales <SALES+x@desk.example>, Bob <Bob@X.example>, bob@x.example\r\n\
+        Cc: support@desk.example, \"C, D\" <cd@b\u{fc}cher.example>, ann@x.example, not an address";
+    assert_eq!(others(mail), ["Bob bob@x.example", "C, D cd@xn--bcher-kva.example"]);
+    let crowd: Vec<String> = (0..21).map(|n| format!("p{n}@x.example")).collect();
+    assert_eq!(others(&format!("To: support@desk.example, {}", crowd[..20].join(", "))).len(), 20);
+    assert_eq!(others(&format!("To: support@desk.example, {}", crowd.join(", "))), [""; 0], "a crowd");
+    for machine in ["Auto-Submitted: auto-replied", "List-Id: <l.x.example>"] {
+        assert_eq!(others(&format!("To: support@desk.example, bob@x.example\r\n{machine}")), [""; 0], "{machine}");
+    }
+}
+
+fn copied(others: &[&str]) -> Send {
+    let others = others.iter().map(|o| Address { name: Some("A, B".into()), ..Address::new("email", *o) }).collect();
+    let mail = MailContext { others, ..*send().mail.unwrap() };
+    Send { mail: Some(Box::new(mail)), ..send() }
+}
+
+fn addresses(mails: &[lettre::Address]) -> Vec<String> {
+    mails.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn an_answer_to_all_is_copied_to_those_who_are_not_us_and_only_where_the_channel_says_so() {
+    let all = Identity {
+        reply_all: true,
+        ours: vec!["support@desk.example".into(), "sales@desk.example".into()],
+        ..identity()
+    };
+    let send = copied(&[
+        "bob@x.example",
+        "Ann@X.example",
+        "sales+t@desk.example",
+        "a\r\nBcc: e@x.example",
+        "BOB@x.example",
+        "c@b\u{fc}cher.example",
+    ]);
+    let mail = compose::write(&send, &[], &all).unwrap();
+    assert_eq!(addresses(&mail.cc), ["bob@x.example", "c@xn--bcher-kva.example"]);
+    assert_eq!(addresses(mail.envelope().unwrap().to()), ["ann@x.example", "bob@x.example", "c@xn--bcher-kva.example"]);
+    let found = read(&mail.bytes, &settings());
+    let shown: Vec<&str> = found.cc.iter().map(|m| m.address.as_str()).collect();
+    assert_eq!((shown, found.to.len()), (vec!["bob@x.example", "c@xn--bcher-kva.example"], 1));
+    assert_eq!(found.cc[0].name.as_deref(), Some("A, B"));
+    assert!(!String::from_utf8_lossy(&mail.bytes).to_lowercase().contains("bcc"));
+    let machine = Send { author: Author::Auto { rule: "r".into() }, ..send.clone() };
+    for (send, identity) in [(&send, &identity()), (&machine, &all)] {
+        let alone = compose::write(send, &[], identity).unwrap();
+        assert!(alone.cc.is_empty() && Headers::read(&alone.bytes).0.text("cc").is_none());
+        assert!(!String::from_utf8_lossy(&alone.bytes).contains("bob@"), "nobody else is named");
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
+    #[test]
+    fn a_mail_names_nobody_but_its_customer_us_and_whom_that_customer_wrote_to(
+        others in proptest::collection::vec("[a-c]{1,2}@[xy]\\.example|[ -~]{0,20}|support\\+[a-z]{1,3}@desk\\.example", 0..8), reply_all: bool, by_rule: bool,
+    ) {
+        let identity = Identity { reply_all, ours: vec!["support@desk.example".into()], ..identity() };
+        let named: Vec<&str> = others.iter().map(String::as_str).collect();
+        let mut send = copied(&named);
+        if by_rule {
+            send.author = Author::Auto { rule: "r".into() };
+        }
+        let mail = compose::write(&send, &[], &identity).unwrap();
+        let found = read(&mail.bytes, &settings());
+        let shown: Vec<String> = found.cc.iter().map(|m| m.address.clone()).collect();
+        proptest::prop_assert_eq!(&addresses(&mail.cc), &shown, "who gets it is who is shown");
+        for copy in &shown {
+            proptest::prop_assert!(reply_all && !by_rule && others.contains(copy) && !copy.ends_with("desk.example"));
+        }
+        proptest::prop_assert_eq!(found.to.len(), 1);
+        proptest::prop_assert_eq!(mail.to.to_string(), "ann@x.example");
+    }
+}
+
+#[test]
+fn a_domain_beyond_ascii_is_one_however_it_is_spelled() {
+    let from = |from: &str| {
+        let mail = format!("From: Ann <{from}>\r\nTo: support@desk.example\r\nMessage-ID: <1@x>\r\n\r\nhello\r\n");
+        match events::events(mail.as_bytes(), &trusting(), NOW).events.as_slice() {
+            [Inbound::Message(m)] => (m.from.value.clone(), m.thread.clone(), m.id.clone()),
+            other => panic!("{other:?}"),
+        }
+    };
+    let plain = from("ann@xn--bcher-kva.example");
+    assert_eq!(plain.0, "ann@xn--bcher-kva.example");
+    for spelled in
+        ["ann@b\u{fc}cher.example", "Ann@B\u{dc}CHER.example", "ann@bu\u{308}cher.example", "ann@XN--BCHER-KVA.example"]
+    {
+        assert_eq!(from(spelled), plain, "{spelled}");
+    }
+    let to = Send { to: Address::new("email", "ann@b\u{fc}cher.example"), ..send() };
+    let mail = compose::write(&to, &[], &identity()).unwrap();
+    assert_eq!(mail.to.to_string(), "ann@xn--bcher-kva.example");
+    assert!(mail.bytes.is_ascii(), "no server needs SMTPUTF8 for it");
+}
+
+#[test]
 fn who_is_not_proved_is_not_believed_and_a_list_wants_no_answer() {
     let proved =
         "Authentication-Results: mx.desk.example; dmarc=pass header.from=x.example\r\nTo: support@desk.example";
@@ -111,6 +223,19 @@ fn who_is_not_proved_is_not_believed_and_a_list_wants_no_answer() {
     let list = facts("To: support@desk.example\r\nList-Id: <news.x.example>", &trusting());
     let person = facts("To: support@desk.example", &trusting());
     assert_eq!((list.no_auto_reply, person.no_auto_reply), (true, false));
+}
+
+#[test]
+fn a_mail_is_signed_where_the_channel_has_a_key() {
+    let head = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+    let key = switchboard_adapter_sdk::signature::to_base64(&[&head[..], &[5; 32]].concat());
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{key}\n-----END PRIVATE KEY-----\n");
+    let dkim = crate::dkim::Signer::new("desk.example", "s1", &pem).unwrap();
+    let bare = compose::write(&send(), &[], &identity()).unwrap();
+    let signed = compose::write(&send(), &[], &Identity { dkim: Some(dkim), ..identity() }).unwrap();
+    let text = String::from_utf8(signed.bytes).unwrap();
+    assert!(text.starts_with("DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed; d=desk.example;"), "{text}");
+    assert!(text.contains(&format!("t={};", NOW.0 / 1000)) && text.ends_with(&String::from_utf8(bare.bytes).unwrap()));
 }
 
 #[test]
@@ -133,6 +258,8 @@ fn a_channel_is_one_of_letters_that_waits_for_days_and_hands_in_where_it_can() {
         imap: None,
         delivery: None,
         smtp: Some(server),
+        reply_all: false,
+        dkim: None,
     };
     let without = Email::new("mail", EmailConfig { smtp: None, ..config.clone() }, &[7; 32]);
     let with = Email::new("mail", config, &[7; 32]);

@@ -54,14 +54,22 @@ fn a_customers_mails_share_a_thread_by_their_first_one_and_nobody_elses_do() {
 #[test]
 fn a_tag_leads_to_its_conversation_whoever_answers_and_a_made_up_one_to_none() {
     let address = Tag::address(&trusting().keys, CONV, ANN, "support@desk.example").unwrap();
+    let written = |from: &str, address: &str| {
+        format!("Delivered-To: {address}\nFrom: {from}\nTo: support@desk.example\n\nHello\n")
+    };
     let by = |from: &str, address: &str| {
-        message(&format!("Delivered-To: {address}\nFrom: {from}\nTo: support@desk.example\n\nHello\n"))
+        let proof = "Authentication-Results: mx.desk.example; dmarc=pass\n";
+        message_with(&format!("{proof}{}", written(from, address)), &settings())
     };
     let own = by(ANN, &address);
     assert_eq!((own.meta.get("conversation").map(String::as_str), own.meta.get("participant")), (Some(CONV), None));
     let colleague = by("bob@customer.example", &address.to_uppercase());
     assert_eq!(colleague.meta.get("conversation").map(String::as_str), Some(CONV));
     assert_eq!(colleague.meta.get("participant").map(String::as_str), Some("new"));
+    // Where nobody proves who wrote, the tag brings its own customer back, and nobody else in.
+    assert_eq!(message(&written(ANN, &address)).meta.get("conversation").map(String::as_str), Some(CONV));
+    let anybody = message(&written("bob@customer.example", &address));
+    assert_eq!((anybody.meta.get("conversation"), anybody.mail.unwrap().proved), (None, false));
     let forged = by(ANN, &address.replace(CONV, "c0123456789abcdeg"));
     assert_eq!(forged.meta.get("conversation"), None);
     assert_eq!(own.to.unwrap().value, address);
@@ -146,6 +154,24 @@ fn a_bounce_finds_its_mail_by_the_address_it_comes_to_or_by_the_id_it_returns() 
 }
 
 #[test]
+fn a_copy_that_did_not_arrive_is_no_failure_of_the_mail() {
+    let verp = Verp::address(&settings().keys, SEND, 1, "support@desk.example").unwrap();
+    let returned =
+        format!("Message-ID: <{}>\nTo: Ann <{ANN}>\nCc: Bob <Bob@x.example>, c@x.example", our_id(&settings()));
+    let bobs = UNKNOWN.replace(ANN, "bob@x.example");
+    let copy = receipt(&bounce(&verp, &returned, &bobs));
+    assert_eq!((copy.send.as_deref(), copy.status, copy.code.as_deref()), (Some(SEND), ReceiptStatus::Accepted, None));
+    let detail = copy.detail.unwrap();
+    assert!(detail.starts_with("a copy did not arrive: bob@x.example: the address does not exist"), "{detail}");
+    let both = receipt(&bounce(&verp, &returned, &format!("{bobs}\n{UNKNOWN}")));
+    assert_eq!(both.status, ReceiptStatus::Failed);
+    assert!(both.detail.unwrap().starts_with(ANN));
+    // Whoever the report names that we did not copy in may be where the customer's mail is forwarded to.
+    let elsewhere = receipt(&bounce(&verp, &returned, &UNKNOWN.replace(ANN, "ann@home.example")));
+    assert_eq!(elsewhere.status, ReceiptStatus::Failed);
+}
+
+#[test]
 fn a_bounce_without_a_report_finds_its_mail_too() {
     let ours = our_id(&settings());
     let mail = format!(
@@ -188,6 +214,8 @@ fn a_read_receipt_and_a_complaint_are_told_of_the_mail_that_they_are_about() {
         matches!(events(forged.as_bytes(), &settings(), NOW).events.as_slice(), [Inbound::Message(m)] if m.automatic),
         "nobody is silenced by a complaint about another's mail"
     );
+    let disproved = format!("Authentication-Results: mx.desk.example; dmarc=fail\n{spam}");
+    assert!(matches!(events(disproved.as_bytes(), &settings(), NOW).events.as_slice(), [Inbound::Message(_)]));
     let fine = spam.replace("abuse", "not-spam");
     assert!(matches!(events(fine.as_bytes(), &settings(), NOW).events.as_slice(), [Inbound::Message(_)]));
 }

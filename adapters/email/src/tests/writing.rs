@@ -22,6 +22,9 @@ fn identity() -> Identity {
         instance: "corpus".into(),
         tags: true,
         above_line: true,
+        reply_all: false,
+        ours: vec![],
+        dkim: None,
     }
 }
 
