@@ -239,9 +239,11 @@ impl Draft<'_> {
     }
 
     fn retry(&mut self, send: &Arc<SendState>, r: Option<&AttemptResult>, outcome: Outcome, after: Option<u64>) {
-        let unreachable = r.is_some_and(|r| r.fault == Some(Fault::Unreachable));
-        let most = if unreachable { PROBE_MS } else { BACKOFF_MAX_MS };
-        let wait = self.backoff(send).min(most).max(after.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(0));
+        let mut wait = self.backoff(send);
+        if r.is_some_and(|r| r.fault == Some(Fault::Unreachable)) {
+            wait = wait.min(PROBE_MS);
+        }
+        let wait = wait.max(after.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(0));
         let at = self.now().plus(wait);
         if at >= send.not_after {
             self.attempt_ended(send.clone(), r, outcome, None);

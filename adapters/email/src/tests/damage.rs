@@ -6,11 +6,11 @@ use proptest::prelude::*;
 use std::sync::LazyLock;
 use switchboard_envelope::Inbound;
 
-static CORPUS: LazyLock<Vec<Vec<u8>>> =
+pub(super) static CORPUS: LazyLock<Vec<Vec<u8>>> =
     LazyLock::new(|| fixtures::names("", ".eml").iter().map(|name| fixtures::bytes(name)).collect());
 
 /// Everything that must hold of any bytes: one valid event at least, with a file for every attachment, and no failure of a parser.
-fn holds(mail: &[u8]) {
+pub(super) fn holds(mail: &[u8]) {
     let found = events(mail, &settings(), NOW);
     assert!(!found.events.is_empty());
     for event in &found.events {

@@ -5,6 +5,7 @@ mod corpus;
 mod damage;
 mod jwz;
 mod letters;
+mod mutation;
 mod shapes;
 mod threading;
 mod writing;
