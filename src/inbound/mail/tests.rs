@@ -2,7 +2,6 @@
 
 mod places;
 
-use super::connect::Stream;
 use super::session::Session;
 use super::{Careful, CatchUp, Guard, Mailbox, Mailboxes, Strikes, Trouble, Waits};
 use crate::inbound::Ingest;
@@ -11,6 +10,7 @@ use crate::log::memory::{MemoryLog, MemoryOptions};
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard_adapter_sdk::Secret;
+use switchboard_email::connect::Stream;
 use switchboard_email::{Email, EmailConfig, Imap, Login, Mark, Server, Tls};
 use switchboard_envelope::Inbound;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream};
