@@ -11,8 +11,8 @@ use lettre::{
     Address, Message,
     address::Envelope,
     message::{
-        Attachment, Mailbox, MultiPart, MultiPartBuilder, SinglePart,
-        header::{ContentType, HeaderName, HeaderValue},
+        Attachment, Body, Mailbox, MultiPart, MultiPartBuilder, SinglePart,
+        header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue},
     },
 };
 use std::time::{Duration, SystemTime};
@@ -186,8 +186,8 @@ pub fn compose(
     let page = send.content.html.as_deref().map(|page| page_of(page, &text, &tidy(&send.content.text)));
     let body = body(send, files, text, page);
     let written = match body {
-        Body::Single(part) => mail.singlepart(part),
-        Body::Multi(part) => mail.multipart(part),
+        Written::Single(part) => mail.singlepart(part),
+        Written::Multi(part) => mail.multipart(part),
     };
     let mut bytes = written.map_err(|e| Refused::Build(e.to_string()))?.formatted();
     if bytes.len() > MAX_MAIL {
@@ -349,29 +349,29 @@ fn page_of(page: &str, whole: &str, own: &str) -> String {
     if rest.is_empty() { safe } else { format!("{safe}\n<br>{}", html::from_text(rest)) }
 }
 
-enum Body {
+enum Written {
     Single(SinglePart),
     Multi(MultiPart),
 }
 
-fn body(send: &Send, files: &[Vec<u8>], text: String, page: Option<String>) -> Body {
+fn body(send: &Send, files: &[Vec<u8>], text: String, page: Option<String>) -> Written {
     // Boundaries of a retry must be the same. The send's token is in no text that a person writes.
     let boundary = |kind: &str| format!("=_{kind}.{}.{}", line(&send.send, 40), send.part);
     let words = match page {
-        Some(page) => Body::Multi(
+        Some(page) => Written::Multi(
             builder(MultiPart::alternative(), boundary("a"))
                 .singlepart(SinglePart::plain(text))
                 .singlepart(SinglePart::html(page)),
         ),
-        None => Body::Single(SinglePart::plain(text)),
+        None => Written::Single(SinglePart::plain(text)),
     };
     if files.is_empty() {
         return words;
     }
     let mixed = builder(MultiPart::mixed(), boundary("m"));
     let mut all = match words {
-        Body::Single(part) => mixed.singlepart(part),
-        Body::Multi(part) => mixed.multipart(part),
+        Written::Single(part) => mixed.singlepart(part),
+        Written::Multi(part) => mixed.multipart(part),
     };
     for (i, bytes) in files.iter().enumerate() {
         let known = send.content.attachments.get(i);
@@ -380,9 +380,14 @@ fn body(send: &Send, files: &[Vec<u8>], text: String, page: Option<String>) -> B
         let whole = mime.starts_with("message/") || mime.starts_with("multipart/");
         let kind = Some(mime).filter(|m| !whole && m.is_ascii()).and_then(|m| ContentType::parse(m).ok());
         let name = crate::file_name::safe(known.map(|a| a.name.as_str()).unwrap_or_default(), i + 1, mime);
-        all = all.singlepart(Attachment::new(name).body(bytes.clone(), kind.unwrap_or_else(octets)));
+        all = all.singlepart(Attachment::new(name).body(coded(bytes), kind.unwrap_or_else(octets)));
     }
-    Body::Multi(all)
+    Written::Multi(all)
+}
+
+/// A file as base64, also one of letters only: its line ends are its own, and a mail has none but CR LF.
+fn coded(bytes: &[u8]) -> Body {
+    Body::new_with_encoding(bytes.to_vec(), ContentTransferEncoding::Base64).unwrap_or_else(Body::new)
 }
 
 fn builder(multi: MultiPartBuilder, boundary: String) -> MultiPartBuilder {

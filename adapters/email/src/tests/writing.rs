@@ -118,6 +118,18 @@ fn a_page_has_below_it_all_that_the_text_has_below_its_own_words() {
 }
 
 #[test]
+fn the_lines_of_a_file_are_no_lines_of_the_mail() {
+    for bytes in [&b"a\nb\n"[..], b"a\r\nb\r", b"\0\n", b".\n", b""] {
+        let mut one = send("Hello");
+        one.content.attachments =
+            vec![Attachment { name: "a.csv".into(), mime: "text/csv".into(), ..Attachment::default() }];
+        let mail = written(&one, &Parent::default(), &[bytes.to_vec()]);
+        assert!(mail.bytes.split_inclusive(|b| *b == b'\n').all(|line| line.ends_with(b"\r\n")), "{bytes:?}");
+        assert_eq!(read(&mail.bytes, &settings()).files[0].bytes, bytes, "and the file is the same");
+    }
+}
+
+#[test]
 fn every_attempt_is_the_same_mail() {
     let file = Attachment { name: "seal.pdf".into(), mime: "application/pdf".into(), ..Attachment::default() };
     let mut first = send("Hello");
