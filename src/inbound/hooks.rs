@@ -29,6 +29,9 @@ pub struct Hook {
     pub public_url: Option<String>,
 }
 
+/// Hears the channel and the thread in which somebody is writing.
+pub type Typing = Box<dyn Fn(&str, &str) + Send + Sync>;
+
 pub struct HookState {
     pub hooks: BTreeMap<String, Hook>,
     pub ingest: Ingest,
@@ -38,7 +41,7 @@ pub struct HookState {
     /// For the bodies of all of them.
     pub room: Room,
     /// Tells who looks at a channel's thread that somebody is writing there.
-    pub typing: Box<dyn Fn(&str, &str) + Send + Sync>,
+    pub typing: Typing,
 }
 
 /// What the routes hold: the hooks, and for each what was said of wrong signatures.
