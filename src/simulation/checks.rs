@@ -1,6 +1,6 @@
 //! The promises of the design as predicates over a finished simulation.
 
-use super::packs::packs;
+use super::packs::{AUTO_REPLIES, packs};
 use super::provider::counts;
 use super::world::{SALT, World};
 use crate::log::memory::MemoryLog;
@@ -8,18 +8,23 @@ use crate::log::{Log, Seq};
 use crate::router::Codec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use switchboard_envelope::Inbound;
+use switchboard_envelope::{Author, Inbound};
 use switchboard_routing_rules::RulePack;
 use switchboard_routing_rules::decide::CLOCK_AHEAD_MS;
-use switchboard_routing_rules::event::{DeadReason, Event, Private, Public};
+use switchboard_routing_rules::event::{DeadReason, Event, Private, Public, Why};
 use switchboard_routing_rules::ids::{ConvId, MessageId};
 use switchboard_routing_rules::invariants::{Broken, ClockWatch, check_invariants};
-use switchboard_routing_rules::state::{InForce, State};
+use switchboard_routing_rules::state::{InForce, State, WaitClass, WaitKey};
+
+/// Frames after which a snapshot is taken, to go on from it.
+const SNAPSHOTS: [Seq; 4] = [5, 25, 125, 625];
 
 /// Everything that LOG says, in order.
 struct Story {
     events: Vec<Event>,
     folded: State,
+    /// The same from a snapshot on the way, and what came after it.
+    resumed: Option<State>,
     /// What broke a promise while it was told.
     broken: Option<Broken>,
 }
@@ -66,8 +71,8 @@ pub(super) async fn tell(world: &World) -> Result<Vec<String>, String> {
 
 async fn read(log: &Arc<dyn Log>) -> Result<Story, String> {
     let codec = Codec::new(log.clone());
-    let mut story = Story { events: vec![], folded: State::new(SALT), broken: None };
-    let mut clocks = ClockWatch::default();
+    let mut story = Story { events: vec![], folded: State::new(SALT), resumed: None, broken: None };
+    let (mut clocks, mut replies) = (ClockWatch::default(), Replies::default());
     let mut at = 0;
     loop {
         let frames = log.read_log(at, 500).await.map_err(|e| e.to_string())?;
@@ -75,13 +80,66 @@ async fn read(log: &Arc<dyn Log>) -> Result<Story, String> {
         at = last.seq;
         for frame in &frames {
             for event in codec.decode(frame).await.map_err(|e| format!("I11: frame {}: {e}", frame.seq))? {
+                let overtaken = overtaken(&story.folded, &event.public);
                 story.folded.apply(&event);
+                story.resumed.iter_mut().for_each(|state| state.apply(&event));
+                story.broken = story.broken.or(overtaken).or_else(|| replies.see(&event.public));
                 let broken = clocks.see(story.folded.now, &event.public);
                 let broken = broken.or_else(|| other_pack(&story.folded, &event.public));
                 story.broken = story.broken.or(broken);
                 story.events.push(event);
             }
+            if SNAPSHOTS.contains(&frame.seq) {
+                let parts = story.folded.to_parts().map_err(|e| e.to_string())?;
+                let read = State::from_parts(SALT, &parts.public, &parts.private).map_err(|e| e.to_string())?;
+                story.resumed = Some(read);
+            }
         }
+    }
+}
+
+/// I17: of those who wait in a queue and want the same, the one is given away who waited longest, priority reckoned in. With I14
+/// that means that nobody starves.
+fn overtaken(before: &State, event: &Public) -> Option<Broken> {
+    let conv = match event {
+        Public::Offered { conv, .. } | Public::Assigned { conv, why: Why::Strategy | Why::Sticky, .. } => conv,
+        _ => return None,
+    };
+    let c = before.conversation(*conv)?;
+    let (queue, key, class) = (c.queue.as_ref()?, WaitKey::of(c)?, WaitClass::of(c));
+    let first = before.classes(queue).find(|(of, _)| **of == class).and_then(|(_, all)| all.get_min())?;
+    (*first < key).then(|| ("I17", format!("{conv} was given away before {}, who waited longer", first.conv)))
+}
+
+/// I18: what a machine wrote is never answered automatically, and nobody gets more automatic replies a day than the pack allows, so that
+/// two machines cannot talk for ever.
+#[derive(Default)]
+struct Replies {
+    /// What the input is that is decided: a machine's message.
+    automatic: bool,
+    sent: BTreeMap<(ConvId, i64), u32>,
+}
+
+impl Replies {
+    fn see(&mut self, event: &Public) -> Option<Broken> {
+        match event {
+            Public::Consumed { .. } | Public::Ticked { .. } => self.automatic = false,
+            Public::Received { automatic, .. } => self.automatic = *automatic,
+            // Days are others then.
+            Public::TimeSetBack { .. } => self.sent.clear(),
+            Public::SendQueued { conv, author: Author::Auto { .. }, resends: None, at, .. } => {
+                if self.automatic {
+                    return Some(("I18", format!("{conv}: a machine's message was answered automatically")));
+                }
+                let sent = self.sent.entry((*conv, at.0.div_euclid(86_400_000))).or_default();
+                *sent += 1;
+                if *sent > AUTO_REPLIES {
+                    return Some(("I18", format!("{conv}: {sent} automatic replies in a day")));
+                }
+            }
+            _ => {}
+        }
+        None
     }
 }
 
@@ -288,7 +346,12 @@ fn i11_state_is_the_fold(seq: Seq, live: &State, story: &Story) -> Result<(), St
     if again != story.folded {
         return Err("I11: a snapshot does not give the state that it was made of".into());
     }
-    Ok(())
+    match &story.resumed {
+        Some(resumed) if parts(resumed)? != written => {
+            Err("I11: a snapshot and what came after it is another state".into())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn i12_every_send_ends(live: &State, story: &Story) -> Result<(), String> {

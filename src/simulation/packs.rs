@@ -5,6 +5,9 @@ use std::sync::Arc;
 use switchboard_routing_rules::RulePack;
 use switchboard_routing_rules::pack::{Environment, Problem};
 
+/// Automatic replies of a conversation a day, by either pack.
+pub(super) const AUTO_REPLIES: u32 = 3;
+
 /// What each workspace begins with.
 pub(super) const PACK: &str = r#"
 queues:
@@ -24,7 +27,7 @@ agents:
   bob: { name: Bob, capacity: 2, skills: { direct: 1 } }
 replies:
   refund: "We will look at it; you are {{ queue.place }}, {{ queue.wait }}."
-budget: { conversation: 50, address: 500 }
+budget: { conversation: 3, address: 6 }
 rules:
   - name: Refunds
     when: { content: { word: refund } }
@@ -51,7 +54,7 @@ agents:
   bob: { name: Bob, capacity: 2, skills: { direct: 1 } }
 replies:
   hello: "Welcome."
-budget: { conversation: 50, address: 500 }
+budget: { conversation: 3, address: 6 }
 rules:
   - name: Refunds
     when: { content: { word: refund } }
