@@ -24,7 +24,9 @@ use switchboard_adapter_sdk::{
     Adapter, Answer, AttemptOutcome, Call, ConfigProblem, RawRequest, Reply, Settings, Verdict,
     settings::{Key, Shape, any},
 };
-use switchboard_envelope::{Address, Attachment, ChannelProfile, FileProblem, Inbound, Outcome, Raw, Send, Timestamp};
+use switchboard_envelope::{
+    Address, Attachment, ChannelProfile, Fault, FileProblem, Inbound, Outcome, Raw, Send, Timestamp,
+};
 use url::Url;
 
 const KEYS: &[Key] = &[
@@ -145,6 +147,7 @@ impl Adapter for WhatsApp {
         let mut outcome = crate::graph::classify(&[codes::CODES], "/messages/0/id", "WhatsApp", answer, now);
         if outcome.outcome == Outcome::NotSent && outcome.code.as_deref().is_some_and(codes::is_for_tomorrow) {
             outcome.retry_after_ms = outcome.retry_after_ms.max(Some(codes::DAY_MS));
+            outcome.fault = Some(Fault::Recipient);
         }
         outcome
     }

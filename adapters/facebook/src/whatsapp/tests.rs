@@ -184,6 +184,9 @@ fn what_whatsapp_takes_tomorrow_is_tried_tomorrow() {
         let response = Response { status: 400, headers: HeaderMap::new(), body: body.into() };
         let outcome = adapter().classify(&send("hi"), &Ok(response), NOW);
         assert_eq!((outcome.outcome, outcome.retry_after_ms), (Outcome::NotSent, wanted), "{code}");
+        // Others are written to meanwhile.
+        let fault = wanted.map(|_| switchboard_envelope::Fault::Recipient);
+        assert_eq!(outcome.fault, fault, "{code}");
     }
     assert!(adapter().profile().not_after_ms > i64::try_from(day).unwrap(), "it is still wanted then");
 }
