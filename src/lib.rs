@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod outbound;
 pub mod packs;
 pub mod random;
+pub mod registry;
 pub mod router;
 #[cfg(test)]
 mod simulation;

@@ -1,5 +1,6 @@
 //! The command line. Each command returns what it has to say; only [`screen`] prints.
 
+mod adapter;
 mod admin;
 mod api;
 pub mod banner;
@@ -81,6 +82,11 @@ enum Command {
     Quarantine(admin::Quarantine),
     /// Move a workspace to another log: from the embedded one to NATS, or back
     Migrate(migrate::Migrate),
+    /// Check an adapter that is written in another language
+    Adapter {
+        #[command(subcommand)]
+        command: adapter::Adapter,
+    },
     /// Print a JSON Schema
     Schema {
         /// Which one; all of them when left out
@@ -123,6 +129,7 @@ pub async fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Ex
         Command::DeadLetters(c) => c.run(at, &env, &mut screen).await,
         Command::Quarantine(c) => c.run(at, &env, &mut screen).await,
         Command::Migrate(m) => m.run(at, &env, &mut screen).await,
+        Command::Adapter { command } => command.run(&mut screen).await,
         Command::Schema { name } => schema::run(name, &mut screen),
     };
     finish(done, &mut screen)
@@ -230,6 +237,8 @@ mod tests {
             "rules history",
             "schema",
             "schema config",
+            "adapter check plan.toml",
+            "adapter check plan.toml --server nats://127.0.0.1:4222 --only send,crash --json",
         ] {
             let words = std::iter::once("switchboard").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");
@@ -253,6 +262,8 @@ mod tests {
             "rules canary --share 10 --stop",
             "conversations list --limit 0",
             "schema toml",
+            "adapter check",
+            "adapter check plan.toml --only everything",
         ] {
             let words = std::iter::once("switchboard").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_err(), "{line}");

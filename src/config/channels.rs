@@ -4,18 +4,24 @@ use super::declared;
 use super::problem::{Place, nearest};
 use super::reader::{Reader, Section};
 use super::values::{Rate, colour, duration, duration_within, is_loopback, line, origin, proxy, rate, size_within};
+use crate::registry::{self, REGISTRY};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use switchboard_adapter_sdk::{Secret, Settings};
+use switchboard_adapter_sdk::{Kind, Secret, Settings};
 use switchboard_email::EmailConfig;
 use switchboard_webchat::{Limits, Side, WebchatConfig};
 
-/// The kinds of channel that this version has.
-pub const KINDS: [&str; 7] = ["email", "facebook", "sms", "twitter", "webchat", "webhook", "external"];
+/// The kinds of channel that need code of their own to be read; others declare themselves in the [registry](crate::registry).
+const KINDS: [&str; 7] = ["email", "facebook", "sms", "twitter", "webchat", "webhook", "external"];
 /// The kinds that the documentation names and a later version will have.
 const LATER: [&str; 2] = ["slack", "mattermost"];
 /// Names under which the daemon itself writes records.
 const RESERVED: [&str; 2] = ["api", "router"];
+
+/// Every kind of channel that this version has.
+pub fn kinds() -> impl Iterator<Item = &'static str> {
+    KINDS.into_iter().chain(REGISTRY.iter().map(|kind| kind.name))
+}
 
 /// What is done about a webhook whose signature does not match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +61,8 @@ pub enum ChannelKind {
     Webchat(WebchatConfig),
     Webhook(WebhookConfig),
     External(ExternalConfig),
+    /// One that declares itself.
+    Declared(DeclaredConfig),
 }
 
 impl ChannelKind {
@@ -69,8 +77,16 @@ impl ChannelKind {
             ChannelKind::Webchat(_) => "webchat",
             ChannelKind::Webhook(_) => "webhook",
             ChannelKind::External(_) => "external",
+            ChannelKind::Declared(declared) => declared.kind.name,
         }
     }
+}
+
+/// A kind of the registry, and what it declared that it takes.
+#[derive(Clone, Debug)]
+pub struct DeclaredConfig {
+    pub kind: &'static Kind,
+    pub settings: Settings,
 }
 
 /// A product of Meta's, and what it declared that it takes.
@@ -143,12 +159,16 @@ pub(super) fn read(r: &mut Reader<'_>, root: &mut Section, around: &Around<'_>) 
 
 fn kind(r: &mut Reader<'_>, s: &mut Section) -> Option<&'static str> {
     s.required(r, "kind", "\"webchat\"", |written| {
-        let has = "this version has `email`, `facebook`, `sms`, `twitter`, `webchat`, `webhook` and `external`";
-        if let Some(kind) = KINDS.iter().find(|k| **k == written) {
-            Ok(*kind)
+        let all: Vec<String> = kinds().map(|kind| format!("`{kind}`")).collect();
+        let has = match all.split_last() {
+            Some((last, others)) => format!("this version has {} and {last}", others.join(", ")),
+            None => String::new(),
+        };
+        if let Some(kind) = kinds().find(|kind| *kind == written) {
+            Ok(kind)
         } else if LATER.contains(&written) {
             Err(format!("kind `{written}` is not built into this version yet: {has}"))
-        } else if let Some(near) = nearest(written, KINDS) {
+        } else if let Some(near) = nearest(written, kinds()) {
             Err(format!("unknown kind `{written}`: did you mean `{near}`?"))
         } else {
             Err(format!("unknown kind `{written}`: {has}"))
@@ -191,7 +211,11 @@ fn channel(
         "twitter" => (ChannelKind::Twitter(twitter(r, s, id, around.public_url)?), Some(Duration::from_secs(300))),
         "webhook" => (ChannelKind::Webhook(webhook(r, s, id)?), None),
         "external" => (ChannelKind::External(external(r, s, around.on_nats)?), None),
-        _ => (ChannelKind::Webchat(webchat(r, s)), None),
+        "webchat" => (ChannelKind::Webchat(webchat(r, s)), None),
+        other => {
+            let kind = registry::kind(other)?;
+            (ChannelKind::Declared(declared_kind(r, s, kind, id, around.public_url)?), kind.poll)
+        }
     };
     Some(ChannelConfig {
         enabled,
@@ -253,6 +277,25 @@ fn email(r: &mut Reader<'_>, s: &mut Section, id: &str, proxied: Option<Place>) 
             None
         }
     }
+}
+
+fn declared_kind(
+    r: &mut Reader<'_>,
+    s: &mut Section,
+    kind: &'static Kind,
+    id: &str,
+    public_url: Option<&str>,
+) -> Option<DeclaredConfig> {
+    let mut settings = Settings::new(id, public_url);
+    let mut places = declared::Places::new();
+    let before = r.errors();
+    declared::read(r, s, kind.keys, "", &mut settings, &mut places);
+    if r.errors() > before {
+        return None;
+    }
+    let problems = (kind.build)(&settings).err().unwrap_or_default();
+    problems.iter().for_each(|p| declared::report(r, s, &places, p));
+    problems.is_empty().then_some(DeclaredConfig { kind, settings })
 }
 
 fn facebook(r: &mut Reader<'_>, s: &mut Section, id: &str, public_url: Option<&str>) -> Option<FacebookConfig> {

@@ -16,8 +16,8 @@ mod secrets;
 mod values;
 
 pub use channels::{
-    ChannelConfig, ChannelKind, ExternalConfig, FacebookConfig, KINDS, Signatures, SmsConfig, TwitterConfig,
-    WebhookConfig,
+    ChannelConfig, ChannelKind, DeclaredConfig, ExternalConfig, FacebookConfig, Signatures, SmsConfig, TwitterConfig,
+    WebhookConfig, kinds,
 };
 pub use daemon::{
     AdminConfig, HttpConfig, LimitsConfig, LogConfig, LogFormat, LoggingConfig, RetentionConfig, ShutdownConfig,

@@ -192,6 +192,10 @@ fn kinds() -> Vec<Value> {
     let mut kinds: Vec<Value> = switchboard_sms::PROVIDERS.iter().map(|provider| sms(provider)).collect();
     kinds.extend(switchboard_facebook::PRODUCTS.iter().map(|product| facebook(product)));
     kinds.extend([email(), twitter(), webchat(), webhook(), external()]);
+    kinds.extend(crate::registry::REGISTRY.iter().map(|kind| {
+        let (own, required) = super::declared::schema(kind.keys);
+        channel(kind.name, kind.about, Value::Object(own), &required)
+    }));
     kinds
 }
 

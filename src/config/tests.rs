@@ -15,6 +15,7 @@ fn environment() -> Environment {
         ("SWITCHBOARD_OPS_TOKEN", "0123456789abcdef0123456789abcdef"),
         ("CHAT_IDENTITY_SECRET", "visitorsecretvalue"),
         ("HOOK_SECRET", "a-hook-secret-of-the-tests"),
+        ("TELEGRAM_TOKEN", "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"),
         ("CRM_SECRET", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"),
         ("NATS_NKEY", "SUAPT3AUXD5JGY672D4BLUSBURXBNBLQBYDLURDRA354V7MJGTR5AG5WOY"),
         ("PROXY_URL", "http://user:hunter2@proxy.internal:3128"),

@@ -71,6 +71,11 @@ fn one(config: &Config, id: &str, channel: &ChannelConfig, key: &[u8; 32]) -> Re
                 .map_err(|p| p.iter().map(ToString::to_string).collect::<Vec<_>>())?;
             (adapter, None)
         }
+        ChannelKind::Declared(declared) => {
+            let adapter = (declared.kind.build)(&declared.settings)
+                .map_err(|p| p.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+            (adapter, None)
+        }
         ChannelKind::Twitter(twitter) => {
             let adapter = switchboard_twitter::build(&twitter.settings)
                 .map_err(|p| p.iter().map(ToString::to_string).collect::<Vec<_>>())?;

@@ -335,7 +335,8 @@ fn welcome(config: &Config, role: Role, sessions: &Arc<Sessions>, log: &dyn Log,
         kind: c.kind.name(),
         url: match &c.kind {
             crate::config::ChannelKind::Webchat(_) => Some(format!("{chat_base}/chat/{id}")),
-            crate::config::ChannelKind::Facebook(_)
+            crate::config::ChannelKind::Declared(_)
+            | crate::config::ChannelKind::Facebook(_)
             | crate::config::ChannelKind::Sms(_)
             | crate::config::ChannelKind::Twitter(_)
             | crate::config::ChannelKind::Webhook(_) => config.hook_url(id),

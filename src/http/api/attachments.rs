@@ -17,7 +17,7 @@ const SHOWN: [&str; 5] = ["image/png", "image/jpeg", "image/gif", "image/webp", 
 const MAX_NAME: usize = 200;
 
 /// Where the files of a conversation live.
-async fn scope(state: &ApiState, conversation: &str) -> Result<(String, String), Problem> {
+pub(super) async fn scope(state: &ApiState, conversation: &str) -> Result<(String, String), Problem> {
     let none = || Problem::not_found("there is no such conversation");
     let id = ConvId::parse(conversation).ok_or_else(none)?;
     let (c, _) = state.history().await.conversation(id).await?.ok_or_else(none)?;

@@ -163,9 +163,28 @@ pub(super) async fn reply(
         .backend()
         .fits(&conversation, &content)
         .map_err(|why| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "does_not_fit", why))?;
+    // Of a conversation that nobody knows the router says so.
+    if let Ok((channel, _)) = super::attachments::scope(&state, &conversation).await {
+        fits(&state, &channel, &switchboard_envelope::numbered(&content.text, &content.choices))?;
+    }
     let Content { text, attachments, choices, template, .. } = content;
     let reply = Action::Reply { conversation, text, attachments, choices, template, take, seen };
     state.act(posted.once, actor, reply).await
+}
+
+/// Refuses what the channel would refuse for its price. Characters are the router's to count; what a text costs in segments only the
+/// channel's adapter knows, which the router does not see.
+fn fits(state: &ApiState, channel: &str, text: &str) -> Result<(), Problem> {
+    match state.backend().measure(channel, text).filter(|m| m.segments > m.most) {
+        None => Ok(()),
+        Some(m) => {
+            let detail = format!(
+                "the text needs {} segments ({}), channel `{channel}` sends at most {}: shorten it, or raise `max_segments`",
+                m.segments, m.encoding, m.most
+            );
+            Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "too_long", detail))
+        }
+    }
 }
 
 /// What the customer may choose from; the label stands for an id that is left out.
@@ -353,6 +372,7 @@ pub(super) async fn start(State(state): State<ApiState>, mut posted: Posted) -> 
     {
         f.fault("to\u{1}value", why);
     }
+    fits(&state, &to_channel, &text)?;
     let to = state.backend().canonical(&to_channel, to);
     posted.act_as_caller(&state, Action::Start { to_channel, to, subject, text, destination }).await
 }

@@ -285,6 +285,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_kit_checks_adapters_on_the_streams_that_the_daemon_makes() {
+        let options = NatsOptions::new(vec![], "main", "p1".into());
+        let made = wanted(&options, &Names::new("sb", "main"));
+        for mut stream in switchboard_conformance::streams("sb", "main") {
+            let ours = made.iter().find(|w| w.name == stream.name).map(|w| w.config.clone());
+            // Only the sizes are its own.
+            set(&mut stream.config, "max_bytes", ours.as_ref().map_or(Value::Null, |o| o["max_bytes"].clone()));
+            assert_eq!(Some(stream.config), ours, "{}", stream.name);
+        }
+    }
+
+    #[test]
     fn versions_compare_by_number() {
         assert_eq!(version("2.10.23"), Some((2, 10, 23)));
         assert_eq!(version("v2.12.3-RC.1"), Some((2, 12, 3)));

@@ -33,8 +33,8 @@ pub use provider::Provider;
 pub use shop::{ACCOUNT_SID, AUTH_TOKEN, OUR_NUMBER, Pack, Shop, ShopBuilder};
 pub use switchboard_simulators::{
     Fate, HookStep, InboundSms, MetaConfig, MetaSent, MetaSigned, MetaSim, MetaStep, NatsCluster, NatsServer, Sent,
-    SmppCentre, Step, Submitted, Taken, VonageConfig, VonageForm, VonageSent, VonageSigned, VonageSim, VonageStep,
-    WebhookSim, XConfig, XSent, XSim, XStep,
+    SmppCentre, Step, Submitted, Taken, TelegramSent, TelegramSim, TelegramStep, VonageConfig, VonageForm, VonageSent,
+    VonageSigned, VonageSim, VonageStep, WebhookSim, XConfig, XSent, XSim, XStep,
 };
 pub use wait::{eventually, eventually_within, poll_until};
 pub use webhook::{Delivered, Sms, post_form, sid};

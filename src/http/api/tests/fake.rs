@@ -54,6 +54,16 @@ impl Backend for FakeRouter {
     fn reaches(&self, _channel: &str, to: &Address) -> Result<(), String> {
         if to.value.starts_with('+') { Ok(()) } else { Err("the number is not international".into()) }
     }
+    fn measure(&self, _channel: &str, text: &str) -> Option<switchboard_adapter_sdk::Measure> {
+        text.starts_with("measured ").then(|| switchboard_adapter_sdk::Measure {
+            encoding: "gsm7",
+            units: text.len(),
+            segments: text.len().div_ceil(10),
+            per_segment: vec![],
+            most: 3,
+            text: None,
+        })
+    }
     async fn waiting(&self, _: ConvId) -> Result<Option<Waiting>, LogError> {
         Ok(self.waiting.lock().unwrap().clone())
     }

@@ -55,6 +55,26 @@ async fn a_failed_attempt_is_not_remembered() {
     keyed(&fake, &path, "f", r#"{"text":"x"}"#).await.ok();
 }
 
+#[tokio::test]
+async fn a_text_that_the_channel_would_not_pay_for_is_refused_before_it_is_decided() {
+    let fake = fake().await;
+    let path = format!("/conversations/{}/reply", conv(1));
+    let long = json!({ "text": "measured and found too long for it" }).to_string();
+    let got = keyed(&fake, &path, "l1", &long).await;
+    got.refused(422, "too_long");
+    let said = got.body["detail"].as_str().unwrap_or_default();
+    assert!(said.contains("needs 4 segments (gsm7)") && said.contains("at most 3"), "{said}");
+    // What the customer may choose from is part of the text there.
+    let choices = json!({ "text": "measured and short", "choices": [{ "label": "The red one" }] }).to_string();
+    keyed(&fake, &path, "l2", &choices).await.refused(422, "too_long");
+    assert_eq!(fake.commands(), 0);
+    keyed(&fake, &path, "l3", r#"{"text":"measured and short"}"#).await.ok();
+    let to = json!({ "channel": "support-sms", "to": { "kind": "phone", "value": "+15005550009" }, "text": "measured and found too long for it" });
+    let headers = [("content-type", "application/json")];
+    call(&fake, Method::POST, "/messages", "t-sup", &headers, &to.to_string()).await.refused(422, "too_long");
+    assert_eq!(fake.commands(), 1);
+}
+
 fn choice(id: &str, label: &str) -> Choice {
     Choice { id: id.into(), label: Some(label.into()) }
 }
