@@ -137,7 +137,11 @@ async fn receive(served: &Served, channel: &str, path: String, request: Request)
     match store(state, channel, hook, &raw).await {
         Ok(()) => respond(hook.adapter.accepted(&raw)),
         Err(error) => {
-            tracing::warn!(channel, %error, "a delivery could not be stored; the provider is asked to repeat it");
+            if let Some(unsaid) = served.complaints.get(channel).and_then(|c| c.unstored.note()) {
+                tracing::warn!(
+                    channel, %error, unsaid, "a delivery could not be stored; the provider is asked to repeat it"
+                );
+            }
             (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "5")]).into_response()
         }
     }

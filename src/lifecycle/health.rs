@@ -99,6 +99,9 @@ async fn ready(Extract(h): Extract<Health>) -> Response {
     if let Err(error) = h.probe.writable().await {
         problems.push(format!("the log cannot be written: {error}"));
     }
+    if let Some(why) = &*h.router.unwritten.borrow() {
+        problems.push(format!("nothing is decided: the log does not take the router's frame: {why}"));
+    }
     if h.history.is_stuck() {
         problems.push("history cannot follow the log".to_owned());
     }

@@ -304,7 +304,7 @@ pub(crate) fn in_limit(class: Class, in_max_bytes: u64) -> u64 {
 /// What a refusal for lack of room says.
 pub(crate) fn in_full(bytes: u64, in_max_bytes: u64) -> LogError {
     LogError::Full(format!(
-        "IN holds {bytes} of {in_max_bytes} bytes: see why the router is behind, or raise `log.in_max_bytes`"
+        "IN holds {bytes} of {in_max_bytes} bytes: see why the router is behind, or raise `limits.inbox`"
     ))
 }
 

@@ -56,6 +56,8 @@ pub struct RouterHandle {
     pub state: View,
     pub answers: Arc<Answers>,
     pub standing: watch::Receiver<Standing>,
+    /// Why the frame that this router holds is not in the log, while it is so: nothing is decided meanwhile.
+    pub unwritten: watch::Receiver<Option<String>>,
 }
 
 /// The state as others see it. What they hold must be copied before it changes, so it is not renewed with every frame.
@@ -110,6 +112,7 @@ pub(super) struct Post {
     show: watch::Sender<(Seq, Arc<State>)>,
     wanted: Arc<AtomicBool>,
     standing: watch::Sender<Standing>,
+    unwritten: watch::Sender<Option<String>>,
     /// When the state was last shown to others, and whether it has changed since.
     published: Instant,
     unpublished: bool,
@@ -131,9 +134,14 @@ impl Post {
         let Seat { channels, salt, limits, process, feed, may_lead, told } = seat;
         let (show, seen) = watch::channel((0, Arc::new(State::new(salt))));
         let (standing, stands) = watch::channel(Standing::Vacant { hindered: None });
+        let (unwritten, writes) = watch::channel(None);
         let (answers, wanted) = (Arc::new(Answers::default()), Arc::new(AtomicBool::new(false)));
-        let handle =
-            RouterHandle { state: View { seen, wanted: wanted.clone() }, answers: answers.clone(), standing: stands };
+        let handle = RouterHandle {
+            state: View { seen, wanted: wanted.clone() },
+            answers: answers.clone(),
+            standing: stands,
+            unwritten: writes,
+        };
         let mut post = Post {
             log,
             codec,
@@ -150,6 +158,7 @@ impl Post {
             show,
             wanted,
             standing,
+            unwritten,
             published: Instant::now(),
             unpublished: false,
             told,
@@ -222,6 +231,15 @@ impl Post {
                 }
             }
             *before = standing;
+            changed
+        });
+    }
+
+    /// Says why the log does not take the frame in hand; nothing once it did, or once it is given up.
+    pub(super) fn writes(&self, not: Option<String>) {
+        self.unwritten.send_if_modified(|before| {
+            let changed = *before != not;
+            *before = not;
             changed
         });
     }

@@ -502,10 +502,12 @@ impl Router {
                 Commit::Unknown(why) => {
                     tracing::warn!(why, "the log did not take a frame; trying again");
                     self.post.metrics.log_error("commit");
+                    self.post.writes(Some(why));
                     tokio::time::sleep(RETRY).await;
                 }
             }
         }
+        self.post.writes(None);
         self.out_last += count;
         self.post.metrics.committed(started.elapsed());
         self.after_commit(id, events);

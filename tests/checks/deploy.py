@@ -269,6 +269,51 @@ def owned():
                 yield f"compose.yaml: {name} runs as {user[1]}, to whom `stores` does not give the volume {volume}"
 
 
+# --- the brokers ------------------------------------------------------------------------------------------------------
+
+# Public halves of pairs that were made for this.
+KEYS = {
+    "DAEMON_NKEY": "UBZAXALZ65UGYXAEGG7QSOCK4HTSF3HFR52A2O6P6HFPJADXZQFBMX7V",
+    "ROUTER_NKEY": "UBC2O7WOVSIMQLBZACKRSJGBR5E7NXAUEVZCGC67RD3DONH67JTS6CLV",
+    "EDGE_NKEY": "UA7K7SGKOVBIO33OVFIDZDIBRFPOONSRKQ6HVCAFSLHPMYW6QT445FJT",
+    "LINE_PASSWORD": "a-password-of-the-checks",
+}
+CLUSTER = {
+    "NATS_NAME": "nats-1", "NATS_LISTEN": "127.0.0.1:4222", "NATS_MONITOR": "127.0.0.1:8222", "NATS_CLUSTER_LISTEN": "127.0.0.1:6222",
+    "NATS_STORE": "/tmp", "NATS_ROUTES": '["nats://cluster:a-password@127.0.0.1:6222"]', "CLUSTER_PASSWORD": "a-password",
+}
+
+
+def whole(users):
+    """With the entries that are shipped behind `#`."""
+    return re.sub(r"^      #(?! [^ ])", "      ", users, flags=re.M)
+
+
+def brokers():
+    """nats-server takes each configuration with what the documents tell it, as it is and with the entries behind `#`, and does not
+    start without its keys."""
+    server = os.environ.get("SWITCHBOARD_NATS_SERVER")
+    if not server:
+        yield "set SWITCHBOARD_NATS_SERVER to a nats-server, which `tests/run nats` installs"
+        return
+    users = (ROOT / "deploy/nats-users.conf").read_text()
+    given = set(re.findall(r"^  ([A-Z_]+):", (ROOT / "deploy/compose.yaml").read_text(), re.M)) | {"NATS_NAME"}
+    for name in sorted(CLUSTER.keys() - given):
+        yield f"compose.yaml: nats-cluster.conf needs {name}"
+    for config, values in (("nats.conf", {}), ("nats-cluster.conf", CLUSTER)):
+        for text, keys in ((users, {"DAEMON_NKEY": KEYS["DAEMON_NKEY"]}), (whole(users), KEYS)):
+            with tempfile.TemporaryDirectory() as folder:
+                shutil.copyfile(ROOT / "deploy" / config, Path(folder) / config)
+                (Path(folder) / "nats-users.conf").write_text(text)
+                test = lambda env: run(server, "-t", "-c", config, cwd=folder, env={"PATH": os.environ["PATH"], **values, **env})
+                done = test(keys)
+                if done.returncode:
+                    yield f"{config}: nats-server says {(done.stdout + done.stderr).strip()}"
+                for key in keys:
+                    if not test({k: v for k, v in keys.items() if k != key}).returncode:
+                        yield f"{config}: it starts without {key}"
+
+
 def image():
     text = (ROOT / "deploy/Containerfile").read_text()
     stages = re.split(r"^FROM ", text, flags=re.M)[1:]
@@ -289,7 +334,7 @@ def image():
 def main():
     program = sys.argv[1] if len(sys.argv) > 1 else None
     checks = [("exposure", exposure()), ("a valid unit", valid()), ("supervision", supervised()), ("the image", image()),
-              ("its context", context()), ("the brokers' volumes", owned())]
+              ("its context", context()), ("the brokers' volumes", owned()), ("the brokers' configurations", brokers())]
     if program:
         program = os.path.abspath(program)
         checks += [("the steps for systemd", starts(program)), ("system calls", sandboxed(program))]

@@ -1,7 +1,7 @@
 //! The connection: every question has a time-out of its own, and is given up when the connection is lost.
 
 use crate::log::LogError;
-use async_nats::{Client, HeaderMap, Message, Request, RequestErrorKind, StatusCode};
+use async_nats::{Client, HeaderMap, Message, Request, RequestErrorKind, ServerError, StatusCode};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -119,6 +119,8 @@ pub(super) struct Events {
     connected: Arc<watch::Sender<u64>>,
     /// Events since the connection was there.
     silent: Arc<AtomicU64>,
+    /// What the broker did not let us do, in all.
+    denied: Arc<AtomicU64>,
 }
 
 impl Events {
@@ -127,6 +129,7 @@ impl Events {
             lost: Arc::new(watch::Sender::new(0)),
             connected: Arc::new(watch::Sender::new(0)),
             silent: Arc::default(),
+            denied: Arc::default(),
         }
     }
 
@@ -142,6 +145,15 @@ impl Events {
                 self.lost.send_modify(|n| *n += 1);
             }
             async_nats::Event::SlowConsumer(_) => tracing::debug!("a subscription was too slow; it is read again"),
+            async_nats::Event::ServerError(ServerError::Other(said)) if is_denial(said) => {
+                if self.denied.fetch_add(1, Ordering::Relaxed).wrapping_add(1).is_power_of_two() {
+                    tracing::error!(
+                        denied = said,
+                        "the broker does not let this process do this: `log.nkey` or `log.credentials` must be of the user for its \
+                         role, with the permissions of deploy/nats-users.conf"
+                    );
+                }
+            }
             // While the broker is away each attempt says so: told less and less often.
             other if self.silent.fetch_add(1, Ordering::Relaxed).wrapping_add(1).is_power_of_two() => {
                 tracing::warn!(event = %other, "the broker cannot be reached; trying again");
@@ -153,6 +165,10 @@ impl Events {
     pub(super) fn link(&self, client: Client, timeout: Duration) -> Link {
         Link { client, lost: self.lost.subscribe(), connected: self.connected.subscribe(), timeout }
     }
+}
+
+fn is_denial(said: &str) -> bool {
+    said.to_ascii_lowercase().contains("permissions violation")
 }
 
 impl Link {

@@ -121,6 +121,10 @@ impl NatsOptions {
 pub enum OpenError {
     #[error("cannot connect to the broker at {servers}: {why}: start nats-server, or change `log.servers`")]
     Connect { servers: String, why: String },
+    #[error(
+        "the broker at {servers} does not let this process in: {why}: change `log.nkey` or `log.credentials` to a user that it knows"
+    )]
+    NotLetIn { servers: String, why: String },
     #[error("`log.credentials`: {0}")]
     Credentials(String),
     #[error(
@@ -131,7 +135,8 @@ pub enum OpenError {
     #[error("the broker takes messages of {found} bytes at most: set `max_payload` of nats-server to 1MB or more")]
     Payload { found: usize },
     #[error(
-        "JetStream does not answer on this broker: start nats-server with `-js` or a `jetstream` block, and see that this account may use it ({0})"
+        "JetStream does not answer on this broker: start nats-server with `-js` or a `jetstream` block, and see that this \
+         account may use it, and that `log.nkey` or `log.credentials` are of a user for this role ({0})"
     )]
     NoJetStream(String),
     #[error("{what} has been written to: move to a workspace, or to a broker, without one")]

@@ -32,7 +32,7 @@ fn broker() -> NatsServer {
     assert!(shipped.contains("nkey: $DAEMON_NKEY"), "the place of the key");
     // The entries that are shipped behind `#` as well: of each role, and of an adapter.
     let entry = |line: &str| {
-        let rest = line.strip_prefix("    #").filter(|rest| !rest.starts_with(' ') || rest.starts_with("  "));
+        let rest = line.strip_prefix("      #").filter(|rest| !rest.starts_with(' ') || rest.starts_with("  "));
         format!("{}\n", rest.unwrap_or(line))
     };
     let all: String = shipped.lines().map(entry).collect();

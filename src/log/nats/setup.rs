@@ -33,7 +33,12 @@ pub(super) async fn connect(options: &NatsOptions, names: &Names) -> Result<Link
         match try_connect(options, names, &events).await? {
             Ok(client) => break client,
             Err(why) if Instant::now() >= deadline => {
-                return Err(OpenError::Connect { servers, why });
+                let known = !why.to_ascii_lowercase().contains("authorization");
+                return Err(if known {
+                    OpenError::Connect { servers, why }
+                } else {
+                    OpenError::NotLetIn { servers, why }
+                });
             }
             Err(why) => tracing::warn!(
                 servers, why, again_in = ?pause,
@@ -68,7 +73,9 @@ async fn try_connect(
         Credentials::None => connect,
         Credentials::Nkey(seed) => connect.nkey(seed.expose().trim().to_owned()),
         Credentials::File(text) => {
-            connect.credentials(text.expose()).map_err(|e| OpenError::Credentials(e.to_string()))?
+            // The client wants the end of the last line too, which reading a secret takes away.
+            let text = format!("{}\n", text.expose());
+            connect.credentials(&text).map_err(|e| OpenError::Credentials(e.to_string()))?
         }
     };
     if let Some(tls) = &options.tls {

@@ -8,14 +8,18 @@ mod api;
 mod backend;
 mod browser;
 mod cable;
+mod certificates;
 mod daemon;
 mod dice;
 mod dovecot;
 mod gateway;
+mod jetstream;
+mod keys;
 mod postfix;
 mod provider;
 mod shop;
 pub mod traffic;
+mod visitor;
 mod wait;
 mod webhook;
 pub mod wire;
@@ -24,10 +28,13 @@ pub use api::{Answer, Api, message};
 pub use backend::Backend;
 pub use browser::{Browser, Tab, screenshots};
 pub use cable::{Cable, Cut, Line};
+pub use certificates::{Authority, Leaf};
 pub use daemon::{Daemon, binary};
 pub use dice::Dice;
 pub use dovecot::{Dovecot, MAILBOX_USER, MailClient};
 pub use gateway::{FakePhone, GATEWAY_NUMBER, Gateway, HOOK_SECRET};
+pub use jetstream::jetstream;
+pub use keys::{Issuer, shipped_users};
 pub use postfix::{Postfix, field, fields};
 pub use provider::Provider;
 pub use shop::{ACCOUNT_SID, AUTH_TOKEN, OUR_NUMBER, Pack, Shop, ShopBuilder};
@@ -36,6 +43,7 @@ pub use switchboard_simulators::{
     SmppCentre, Step, Submitted, Taken, TelegramSent, TelegramSim, TelegramStep, VonageConfig, VonageForm, VonageSent,
     VonageSigned, VonageSim, VonageStep, WebhookSim, XConfig, XSent, XSim, XStep,
 };
+pub use visitor::Visitor;
 pub use wait::{eventually, eventually_within, poll_until};
 pub use webhook::{Delivered, Sms, post_form, sid};
 

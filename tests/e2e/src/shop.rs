@@ -216,6 +216,13 @@ impl ShopBuilder {
         self
     }
 
+    /// More keys of `[log]`, after its backend was chosen.
+    #[must_use]
+    pub fn log_keys(mut self, toml: &str) -> ShopBuilder {
+        self.log = format!("{}\n{toml}", self.log);
+        self
+    }
+
     /// The part of the daemon in its workspace.
     #[must_use]
     pub fn role(mut self, role: &'static str) -> ShopBuilder {

@@ -1,6 +1,6 @@
 //! Customers who write and an agent who answers, over one daemon or several, and the promises that must hold afterwards.
 
-use crate::{Api, Dice, Provider, Shop, eventually_within, sid};
+use crate::{Api, Dice, Provider, Shop, eventually_within, message, sid};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,6 +19,35 @@ pub fn number(name: &str, otherwise: u64) -> u64 {
 
 fn phone(customer: u64) -> String {
     format!("+1555200{customer:04}")
+}
+
+/// Long enough for a broker or a router to come back.
+const LONG: Duration = Duration::from_secs(60);
+
+/// Delivers a text until it is taken, and waits until it was decided.
+pub async fn goes_through(shop: &Shop, from: &str, text: &str) {
+    let taken = || async {
+        match shop.sms(from, text, &sid(text)).deliver(&shop.hook("support-sms")).await {
+            Ok(answer) if answer.status == 200 => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    };
+    eventually_within(LONG, "a message to be taken", taken).await;
+    decided(shop, from, text).await;
+}
+
+/// Waits until a text is in its conversation, as this daemon shows it.
+pub async fn decided(shop: &Shop, from: &str, text: &str) -> Value {
+    let api = shop.api();
+    let seen = || async {
+        let path = format!("/conversations?contact=phone:{}", from.replace('+', "%2B"));
+        let list = api.call(http::Method::GET, &path, None, None).await.map_err(|e| e.to_string())?;
+        let id = list.body["conversations"][0]["id"].as_str().ok_or(list.text.clone())?.to_owned();
+        let path = format!("/conversations/{id}");
+        let whole = api.call(http::Method::GET, &path, None, None).await.map_err(|e| e.to_string())?;
+        message(&whole.body, text).map(|_| whole.body.clone()).ok_or(whole.text)
+    };
+    eventually_within(LONG, "a message to be decided", seen).await
 }
 
 /// What the customers were told was accepted, in their order, and what agents were told will be sent.
@@ -170,8 +199,16 @@ pub fn texts(conversations: &[(Value, Vec<Value>)]) -> BTreeMap<String, Vec<Stri
 /// # Panics
 /// When one is broken.
 pub fn check(quiet: &Settled, accepted: &[Accepted], provider: &Provider) {
+    check_beside(quiet, accepted, provider, &BTreeSet::new());
+}
+
+/// The same where others, by their numbers, were written to as well.
+///
+/// # Panics
+/// When a promise is broken.
+pub fn check_beside(quiet: &Settled, accepted: &[Accepted], provider: &Provider, others: &BTreeSet<String>) {
     let mut sent: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for message in provider.sent() {
+    for message in provider.sent().iter().filter(|message| !others.contains(&message.to)) {
         sent.entry(message.to.clone()).or_default().push(message.body.clone());
     }
     let total: usize = accepted.iter().map(|a| a.messages.len()).sum();

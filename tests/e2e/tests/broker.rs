@@ -8,7 +8,7 @@
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use switchboard_e2e::traffic::{Traffic, check, number, settled};
+use switchboard_e2e::traffic::{Traffic, check, decided, goes_through, number, settled};
 use switchboard_e2e::{
     Backend, Daemon, Dice, Line, NatsServer, Provider, Shop, eventually, eventually_within, http, message, sid,
 };
@@ -25,31 +25,6 @@ fn dice() -> Dice {
 async fn readyz(shop: &Shop) -> String {
     let Ok(answer) = http().get(format!("{}/readyz", shop.admin())).send().await else { return "silent".into() };
     answer.text().await.unwrap_or_default()
-}
-
-/// Delivers a text until it is taken, and waits until it was decided.
-async fn goes_through(shop: &Shop, from: &str, text: &str) {
-    let taken = || async {
-        match shop.sms(from, text, &sid(text)).deliver(&shop.hook("support-sms")).await {
-            Ok(answer) if answer.status == 200 => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    };
-    eventually_within(LONG, "a message to be taken", taken).await;
-    decided(shop, from, text).await;
-}
-
-async fn decided(shop: &Shop, from: &str, text: &str) -> Value {
-    let api = shop.api();
-    let seen = || async {
-        let path = format!("/conversations?contact=phone:{}", from.replace('+', "%2B"));
-        let list = api.call(http::Method::GET, &path, None, None).await.map_err(|e| e.to_string())?;
-        let id = list.body["conversations"][0]["id"].as_str().ok_or(list.text.clone())?.to_owned();
-        let path = format!("/conversations/{id}");
-        let whole = api.call(http::Method::GET, &path, None, None).await.map_err(|e| e.to_string())?;
-        message(&whole.body, text).map(|_| whole.body.clone()).ok_or(whole.text)
-    };
-    eventually_within(LONG, "a message to be decided", seen).await
 }
 
 fn shop(

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-use switchboard_e2e::{Api, Backend, Daemon, Shop, eventually, eventually_within, http, message};
+use switchboard_e2e::{Api, Backend, Daemon, Shop, eventually, eventually_within, http, message, shipped_users};
 use switchboard_simulators::NatsServer;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -19,25 +19,14 @@ const ROUTER: &str = "UBC2O7WOVSIMQLBZACKRSJGBR5E7NXAUEVZCGC67RD3DONH67JTS6CLV";
 const EDGE: &str = "UA7K7SGKOVBIO33OVFIDZDIBRFPOONSRKQ6HVCAFSLHPMYW6QT445FJT";
 const PASSWORD: &str = "the-lines-own-password";
 
-/// A line of an entry that is shipped behind `#`.
-fn marked(line: &str) -> Option<&str> {
-    line.strip_prefix("    #").filter(|rest| !rest.starts_with(' ') || rest.starts_with("  "))
-}
-
 fn root() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
 /// A broker with the shipped permissions, the adapter's among them.
 fn broker() -> NatsServer {
-    let shipped = std::fs::read_to_string(root().join("deploy/nats-users.conf")).expect("deploy/nats-users.conf");
-    let with_adapter: String = shipped
-        .lines()
-        .map(|line| marked(line).map_or_else(|| line.to_owned(), |rest| format!("    {rest}")) + "\n")
-        .collect();
-    assert_ne!(with_adapter, shipped, "the entry of an adapter");
     let keys = [("$DAEMON_NKEY", PUBLIC), ("$ROUTER_NKEY", ROUTER), ("$EDGE_NKEY", EDGE), ("$LINE_PASSWORD", PASSWORD)];
-    NatsServer::with(&keys.iter().fold(with_adapter, |conf, (name, key)| conf.replace(name, key)))
+    NatsServer::with(&shipped_users(&keys))
 }
 
 fn shop(broker: &Backend) -> Shop {

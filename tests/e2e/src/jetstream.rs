@@ -1,0 +1,43 @@
+use serde_json::Value;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One question to JetStream's API, as `STREAM.INFO.SB_main_LOG`, over a connection of its own: what an operator does with `nats`.
+///
+/// # Panics
+/// When the broker does not answer, or refuses.
+pub async fn jetstream(url: &str, question: &str, body: &Value) -> Value {
+    let answer = tokio::time::timeout(PATIENCE, ask(url, question, body)).await;
+    let answer = answer.expect("an answer in time").unwrap_or_else(|e| panic!("{question}: {e}"));
+    assert!(answer["error"].is_null(), "{question}: {answer}");
+    answer
+}
+
+async fn ask(url: &str, question: &str, body: &Value) -> std::io::Result<Value> {
+    let address = url.trim_start_matches("nats://");
+    let mut stream = BufReader::new(TcpStream::connect(address).await?);
+    let body = body.to_string();
+    let said = format!(
+        "CONNECT {{\"verbose\":false,\"pedantic\":false}}\r\nSUB answer 1\r\nPUB $JS.API.{question} answer {}\r\n{body}\r\n",
+        body.len()
+    );
+    stream.write_all(said.as_bytes()).await?;
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        if line.starts_with("-ERR") {
+            return Err(std::io::Error::other(line));
+        }
+        if let Some(size) = line.strip_prefix("MSG answer 1 ") {
+            let size = size.trim().parse().map_err(std::io::Error::other)?;
+            let mut answer = vec![0; size];
+            stream.read_exact(&mut answer).await?;
+            return serde_json::from_slice(&answer).map_err(std::io::Error::other);
+        }
+    }
+}
