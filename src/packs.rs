@@ -62,7 +62,7 @@ impl Source {
     }
 
     /// A file of it by the path from here, so that a terminal or an editor finds it.
-    fn name(&self, file: String) -> String {
+    pub(crate) fn name(&self, file: String) -> String {
         match self {
             Source::Path(path) if path.is_dir() => path.join(file).display().to_string(),
             Source::Path(path) => path.display().to_string(),

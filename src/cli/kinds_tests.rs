@@ -68,7 +68,7 @@ fn no_pack_is_judged_by_other_kinds_than_the_routers() {
     fs::write(dir.path().join("pack.yaml"), PACK).expect("written");
     fs::write(dir.path().join("pack_test.yaml"), TESTS).expect("written");
     let mut screen = Screen::of_test(None);
-    let done = test(dir.path(), &known, &mut screen);
+    let done = test(&crate::packs::Source::Path(dir.path().into()), &known, &mut screen);
     assert_eq!(done, Ok(()), "{:?}", screen.kept);
 }
 

@@ -221,6 +221,7 @@ mod tests {
             "contacts consent p1 support-sms opted-in",
             "contacts merge p1 p2",
             "rules reload --force",
+            "rules test",
             "rules test dir",
             "rules test dir --config switchboard.toml",
             "rules explain --last",

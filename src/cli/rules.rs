@@ -17,9 +17,9 @@ use switchboard_routing_rules::trial;
 pub(crate) enum Rules {
     /// Run the tests of a rule pack; needs no daemon. Where there is a configuration, its channels are those of the tests
     Test {
-        /// The pack's directory
+        /// The pack's directory; without it the configured pack
         #[arg(value_name = "DIR")]
-        directory: PathBuf,
+        directory: Option<PathBuf>,
     },
     /// Say why a message was handled as it was, or how one in a file would be
     #[command(group = clap::ArgGroup::new("which").required(true), after_help = EXAMPLE)]
@@ -66,7 +66,13 @@ const EXAMPLE: &str = concat!(
 
 pub(crate) async fn run(command: Rules, at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Done {
     match command {
-        Rules::Test { directory } => test(&directory, &channels(at, env, screen)?, screen),
+        Rules::Test { directory: Some(directory) } => {
+            test(&packs::Source::Path(directory), &channels(at, env, screen)?, screen)
+        }
+        Rules::Test { directory: None } => {
+            let config = explain::configured(at, env)?;
+            test(&packs::Source::of(config.rules), &channels(at, env, screen)?, screen)
+        }
         Rules::Replay(replay) => {
             let known = channels(at, env, screen)?;
             replay::run(replay, &known, at, env, screen).await
@@ -175,9 +181,8 @@ fn channels(at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Result<Pa
 }
 
 /// Every test of a pack, with what was otherwise than expected.
-fn test(directory: &Path, known: &PackEnvironment, screen: &mut Screen) -> Done {
-    let source = packs::Source::Path(directory.to_path_buf());
-    let read = packs::load(&source, known).map_err(|e| Failure::Failed(e.to_string()))?;
+fn test(source: &packs::Source, known: &PackEnvironment, screen: &mut Screen) -> Done {
+    let read = packs::load(source, known).map_err(|e| Failure::Failed(e.to_string()))?;
     let tests = &read.tests;
     for warning in &read.warnings {
         screen.err(&check::warning(warning));
@@ -193,7 +198,7 @@ fn test(directory: &Path, known: &PackEnvironment, screen: &mut Screen) -> Done 
         screen.out(&format!(
             "FAIL  {}  ({}:{}:{})",
             test.name,
-            directory.join(&*test.at.file).display(),
+            source.name(test.at.file.to_string()),
             test.at.line,
             test.at.column
         ));
@@ -221,7 +226,7 @@ mod tests {
         assert!(packs.len() >= 6, "{packs:?}");
         for directory in packs {
             let mut screen = Screen::of_test(None);
-            let done = test(&directory, &PackEnvironment::default(), &mut screen);
+            let done = test(&packs::Source::Path(directory.clone()), &PackEnvironment::default(), &mut screen);
             let said = screen.kept.unwrap_or_default();
             assert_eq!(done, Ok(()), "{said}");
             assert!(said.contains("ok    ") && said.contains("tests passed"), "{said}");
@@ -243,7 +248,7 @@ mod tests {
         )
         .expect("written");
         let mut screen = Screen::of_test(None);
-        let done = test(dir.path(), &PackEnvironment::default(), &mut screen);
+        let done = test(&packs::Source::Path(dir.path().into()), &PackEnvironment::default(), &mut screen);
         let said = screen.kept.unwrap_or_default();
         assert_eq!(done, Err(Failure::Failed("1 of 1 test failed".into())));
         assert!(said.contains("FAIL  Wrong") && said.contains("a_test.yaml:2:") && said.contains("everyone"), "{said}");
@@ -255,8 +260,8 @@ mod tests {
     }
 
     /// `check`, `run` and `rules test` judge by the same channels.
-    #[test]
-    fn a_test_that_names_a_channel_which_is_not_configured_is_refused_everywhere() {
+    #[tokio::test]
+    async fn a_test_that_names_a_channel_which_is_not_configured_is_refused_everywhere() {
         let dir = tempfile::tempdir().expect("a directory");
         let pack = dir.path().join("pack");
         std::fs::create_dir(&pack).expect("made");
@@ -271,7 +276,9 @@ mod tests {
 
         let mut screen = Screen::of_test(None);
         let known = channels(&at, &env, &mut screen).expect("the configuration's channels");
-        let Err(Failure::Failed(tested)) = test(&pack, &known, &mut screen) else { panic!("`rules test` took it") };
+        let Err(Failure::Failed(tested)) = test(&packs::Source::Path(pack.clone()), &known, &mut screen) else {
+            panic!("`rules test` took it")
+        };
         let mut screen = Screen::of_test(None);
         assert!(check::run(&at, &env, &mut screen).is_err());
         let checked = screen.kept.unwrap_or_default();
@@ -283,14 +290,38 @@ mod tests {
             assert!(said.contains(&pack.display().to_string()), "{said}");
         }
 
+        // It is the configured pack that is tested where none is named.
+        let mut screen = Screen::of_test(None);
+        let Err(Failure::Failed(same)) = run(Rules::Test { directory: None }, &at, &env, &mut screen).await else {
+            panic!("`rules test` took it")
+        };
+        assert!(same.contains("a_test.yaml:3:") && same.contains("shop-sms"), "{same}");
+
         // Without a configuration any name will do.
         let mut screen = Screen::of_test(None);
-        assert_eq!(test(&pack, &PackEnvironment::default(), &mut screen), Ok(()));
+        assert_eq!(test(&packs::Source::Path(pack.clone()), &PackEnvironment::default(), &mut screen), Ok(()));
         // A configuration with errors is no measure.
         std::fs::write(&config, "[channels.site]\nkind = \"webcat\"\n").expect("written");
         let known = channels(&at, &env, &mut screen).expect("still tested");
-        assert_eq!(test(&pack, &known, &mut screen), Ok(()));
+        assert_eq!(test(&packs::Source::Path(pack.clone()), &known, &mut screen), Ok(()));
         assert!(screen.kept.unwrap_or_default().contains("`switchboard check` tells them"));
+    }
+
+    #[tokio::test]
+    async fn without_a_directory_the_configured_pack_is_tested() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let pack = dir.path().join("pack");
+        std::fs::create_dir(&pack).expect("made");
+        std::fs::write(pack.join("pack.yaml"), "queues: { here: {} }\ndefault: { queue: here }\n").expect("written");
+        let one =
+            "tests:\n  - name: It is this one\n    message: { kind: webchat, text: hi }\n    expect: { queue: here }\n";
+        std::fs::write(pack.join("a_test.yaml"), one).expect("written");
+        let config = dir.path().join("switchboard.toml");
+        std::fs::write(&config, "[rules]\npath = \"pack\"\n[channels.site]\nkind = \"webchat\"\n").expect("written");
+        let (at, env) = (ConfigArg { config: Some(config) }, Environment::default());
+        let mut screen = Screen::of_test(None);
+        assert_eq!(run(Rules::Test { directory: None }, &at, &env, &mut screen).await, Ok(()));
+        assert!(screen.kept.unwrap_or_default().contains("ok    It is this one"));
     }
 
     #[test]
