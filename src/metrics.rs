@@ -39,6 +39,12 @@ struct Ended {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Changed {
+    channel: String,
+    health: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Operation {
     operation: &'static str,
 }
@@ -77,6 +83,9 @@ pub struct Metrics {
     queue_depth: Family<OfQueue, Gauge>,
     queue_oldest: Family<OfQueue, Gauge>,
     channel_up: Family<One, Gauge>,
+    channel_changes: Family<Changed, Counter>,
+    forgotten: Counter,
+    remembered: Gauge,
     adapter_up: Family<One, Gauge>,
     unsettled: Gauge,
     in_fill: Gauge<f64, AtomicU64>,
@@ -115,6 +124,9 @@ impl Default for Metrics {
             queue_depth: Family::default(),
             queue_oldest: Family::default(),
             channel_up: Family::default(),
+            channel_changes: Family::default(),
+            forgotten: Counter::default(),
+            remembered: Gauge::default(),
             adapter_up: Family::default(),
             unsettled: Gauge::default(),
             in_fill: Gauge::default(),
@@ -160,6 +172,17 @@ impl Metrics {
         r.register("queue_depth", "Conversations that wait in a queue", self.queue_depth.clone());
         r.register("queue_oldest_seconds", "Longest wait in a queue", self.queue_oldest.clone());
         r.register("channel_up", "1 while a channel sends; 0 while it is paused or failing", self.channel_up.clone());
+        r.register(
+            "channel_changes",
+            "Times that a channel was paused, came to be probed, or sent again",
+            self.channel_changes.clone(),
+        );
+        r.register("duplicates_remembered", "Ids in the memory of duplicates", self.remembered.clone());
+        r.register(
+            "duplicates_forgotten",
+            "Ids that were forgotten because `limits.duplicates` is too small",
+            self.forgotten.clone(),
+        );
         r.register(
             "adapter_up",
             "1 while the adapter in another process is heard of, or the mailbox can be read",
@@ -227,6 +250,16 @@ impl Metrics {
         self.poll_failures.get_or_create(&One { channel: channel.to_owned() }).inc();
     }
 
+    /// How a channel does from now on.
+    pub fn channel_health(&self, channel: &str, health: &'static str) {
+        self.channel_changes.get_or_create(&Changed { channel: channel.to_owned(), health }).inc();
+    }
+
+    /// Ids of the memory of duplicates went for lack of room.
+    pub fn duplicates_forgotten(&self, ids: usize) {
+        self.forgotten.inc_by(ids as u64);
+    }
+
     /// How full IN is, in thousandths.
     pub fn in_fill(&self, thousandths: u32) {
         self.in_fill.set(f64::from(thousandths) / 1000.0);
@@ -282,6 +315,7 @@ impl Metrics {
         }
         self.frame.set(i64::try_from(seq).unwrap_or(i64::MAX));
         self.rebased_at.set(state.rebased.map_or(0, |r| r.at.0 / 1000));
+        self.remembered.set(i64::try_from(state.dups.len()).unwrap_or(i64::MAX));
         self.cursor.set(i64::try_from(state.cursor.seq).unwrap_or(i64::MAX));
         let mut walked = self.walked.lock().unwrap_or_else(PoisonError::into_inner);
         let small = state.conversations.len() + state.sends.len() <= WALK_ALWAYS;

@@ -164,14 +164,14 @@ fn unsettled_have_timers(state: &State, broken: &mut Vec<Broken>) {
     }
 }
 
-/// I16, after each event: no channel has more attempts under way than it takes, because of one that was released.
+/// I19, after each event: no channel has more attempts under way than it takes, because of one that was released.
 #[must_use]
 pub fn released_within(state: &State, event: &Public) -> Option<Broken> {
     let Public::Released { message, .. } = event else { return None };
     let channel = state.channels.get(&state.sends.get(message)?.channel)?;
     let (under_way, most) = (channel.in_flight, channel.profile.in_flight.max(1));
     (under_way > most)
-        .then(|| ("I16", format!("{message} was released, and {under_way} are under way where {most} may be")))
+        .then(|| ("I19", format!("{message} was released, and {under_way} are under way where {most} may be")))
 }
 
 /// I15, over the events of a whole life: a clock warns and is breached at most once, and never before its time.

@@ -5,6 +5,7 @@ use super::problem::{Place, Severity, nearest};
 use super::reader::{Reader, Section};
 use super::values::{Cidr, base_url, cidr, duration_within, is_loopback, listen, log_level, size_within};
 use super::{Config, NatsConfig, Source};
+use crate::log::frame::VERSION;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -19,6 +20,8 @@ pub struct LogConfig {
     pub path: PathBuf,
     /// The broker; `None` is the embedded log.
     pub nats: Option<NatsConfig>,
+    /// The newest format of frames that is written: an earlier version of this program can read on as long as it knows it.
+    pub format: u16,
 }
 
 /// The public listener: webhooks and chat.
@@ -178,7 +181,8 @@ fn read_log(r: &mut Reader<'_>, s: &mut Section) -> LogConfig {
     });
     let nats = super::nats::read(r, s, nats.is_some_and(|b| b.value));
     let path = s.get(r, "path", non_empty_path).unwrap_or_else(|| "data".into());
-    LogConfig { path: r.path(&path), nats }
+    let format = s.integer(r, "format", 1..=u64::from(VERSION)).and_then(|n| u16::try_from(n).ok()).unwrap_or(1);
+    LogConfig { path: r.path(&path), nats, format }
 }
 
 /// Whether one of two listeners would find its port in use.

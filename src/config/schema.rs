@@ -104,6 +104,7 @@ fn log() -> Value {
         json!({
             "backend": { "enum": ["embedded", "nats"], "default": "embedded" },
             "path": { "type": "string", "minLength": 1, "default": "data", "description": "the data directory, on every backend" },
+            "format": { "type": "integer", "minimum": 1, "maximum": crate::log::frame::VERSION, "default": 1, "description": "the newest format of frames that is written; raised once no earlier version will be gone back to" },
             "servers": { "type": "array", "minItems": 1, "items": { "type": "string" }, "examples": [["nats://127.0.0.1:4222"]], "description": "nats: the brokers" },
             "credentials": secret("nats: the text of a .creds file"),
             "nkey": secret("nats: the seed of an nkey"),

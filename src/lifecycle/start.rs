@@ -101,7 +101,7 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
     log.put_key(MEDIA_KEY, fresh()?).await?;
     let mut salt = [0; 16];
     salt.copy_from_slice(workspace_key.split_at(16).0);
-    let codec = Arc::new(Codec::new(log.clone()));
+    let codec = Arc::new(Codec::new(log.clone()).writing(config.log.format));
     let packs = Arc::new(Packs::new(packs::Source::of(config.rules.clone()), packs::environment(&config)));
 
     let (stop_history, stopping_history) = watch::channel(false);

@@ -25,7 +25,7 @@ use bytes::Bytes;
 use faults::Dice;
 use processes::{Process, Processes};
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use store::{Answer, Store, Write};
@@ -167,6 +167,25 @@ impl MemoryLog {
     /// Fills the disk, or makes room.
     pub fn set_room(&self, room: Room) {
         self.shared.lock().room = room;
+    }
+
+    /// From now on remembers what is trimmed from IN, for [`MemoryLog::everything_in`].
+    pub fn remember_trimmed(&self) {
+        self.shared.lock().store.trimmed.get_or_insert_default();
+    }
+
+    /// Every record of IN, also those that were trimmed since [`MemoryLog::remember_trimmed`]. No fault meets this question.
+    #[must_use]
+    pub fn everything_in(&self) -> Vec<Stored> {
+        let inner = self.shared.lock();
+        let trimmed = inner.store.trimmed.iter().flat_map(BTreeMap::values);
+        trimmed.chain(inner.store.inn.values()).cloned().collect()
+    }
+
+    /// OUT drops its records up to `up_to`, unsent or not, as a broker does that keeps them by limits; how many it had. Claims
+    /// are kept beside it, and may still be made.
+    pub fn drop_out(&self, up_to: Seq) -> usize {
+        self.shared.lock().store.drop_out(up_to)
     }
 
     /// The next write meets this fate, whatever the chances are. Several wait in order.

@@ -203,6 +203,18 @@ async fn an_attempt_that_is_dropped_for_it_is_too_late_is_counted() {
     assert_eq!(edge.provider.0.load(Ordering::Relaxed), 0);
 }
 
+/// Its answer would come after the router decided that nothing was sent.
+#[tokio::test]
+async fn an_attempt_whose_answer_could_come_after_its_end_is_claimed_and_not_made() {
+    let log = MemoryLog::new(&MemoryOptions::default());
+    let edge = Edge::start(log.clone(), None, right());
+    // The channel's calls may take a second.
+    edge.release(1, clock::now().plus(900)).await;
+    assert_eq!(outcomes(&log, 1).await, [Outcome::NotSent]);
+    assert_eq!(edge.provider.0.load(Ordering::Relaxed), 0, "nothing was called");
+    assert_eq!(log.claim("sms.s1.1.1", "router").await, Ok(Claim::Taken), "nobody else makes it either");
+}
+
 #[test]
 fn only_nonces_of_our_own_form_name_a_process() {
     let ours = process_name();

@@ -1,7 +1,7 @@
 //! Events to frames and back: the public part in the open, what came from a person sealed under that person's key.
 
 use super::patience::answered;
-use crate::log::frame::{Frame, FrameError, FrameId};
+use crate::log::frame::{Frame, FrameError, FrameId, VERSION};
 use crate::log::seal::{self, Keyring, SealError, SealKey};
 use crate::log::{KeyId, Log, LogError, Seq, Stored};
 use bytes::Bytes;
@@ -26,6 +26,11 @@ pub enum CodecError {
     Decode(#[from] rmp_serde::decode::Error),
     #[error("cannot be encoded: {0}")]
     Encode(#[from] rmp_serde::encode::Error),
+    #[error(
+        "an event is of format {needs}, and `log.format` is {format}: raise it once every process of the workspace knows that \
+         format and no earlier version will be gone back to"
+    )]
+    Format { needs: u16, format: u16 },
 }
 
 /// A frame ready to commit.
@@ -135,6 +140,8 @@ pub(super) struct Opened {
 pub struct Codec {
     log: Arc<dyn Log>,
     keys: Keyring,
+    /// The format of the frames that it writes; it reads every one that this build knows.
+    format: u16,
 }
 
 /// The private parts of one contact in one frame, by the index of their event.
@@ -143,7 +150,22 @@ type PrivateParts = Vec<(u32, Private)>;
 impl Codec {
     #[must_use]
     pub fn new(log: Arc<dyn Log>) -> Codec {
-        Codec { log, keys: Keyring::new(KEYS) }
+        Codec { log, keys: Keyring::new(KEYS), format: VERSION }
+    }
+
+    /// The same, which writes frames of this format.
+    #[must_use]
+    pub fn writing(self, format: u16) -> Codec {
+        Codec { format, ..self }
+    }
+
+    /// Whether these events are known in the format that is written: an earlier version of this program refuses to lead over
+    /// others, so they would take away the way back to it.
+    pub(super) fn may_write(&self, events: &[Event]) -> Result<(), CodecError> {
+        match events.iter().map(|e| e.public.format()).max().filter(|needs| *needs > self.format) {
+            Some(needs) => Err(CodecError::Format { needs, format: self.format }),
+            None => Ok(()),
+        }
     }
 
     /// The keys of contacts; `None` where there is none, or none any more.
@@ -167,7 +189,8 @@ impl Codec {
         let ids: Vec<ContactId> = events.private.keys().copied().collect();
         let known = self.keys(&ids).await?;
         let id = fresh_id()?;
-        let mut frame = Frame::new(id, cursor, out_first, list(events.count - events.first, &events.public));
+        let public = list(events.count - events.first, &events.public);
+        let mut frame = Frame { version: self.format, ..Frame::new(id, cursor, out_first, public) };
         let mut keys = vec![];
         for ((contact, part), key) in events.private.into_iter().zip(known) {
             let name = contact.to_string();
@@ -248,6 +271,21 @@ mod tests {
         };
         let contact = ContactId::derive(&Salt([3; 16]), &[&(n % 7).to_le_bytes()]);
         Event { public, private: text.map(|t| (contact, Private::Note { text: t.into() })) }
+    }
+
+    #[tokio::test]
+    async fn an_event_that_an_earlier_version_does_not_know_is_not_written_before_the_format_is_raised() {
+        let log: Arc<dyn Log> = Arc::new(MemoryLog::new(&MemoryOptions::default()));
+        let before = Codec::new(log.clone()).writing(0);
+        let refused = before.may_write(&[event(1, None)]).expect_err("of format 1").to_string();
+        assert!(refused.starts_with("an event is of format 1, and `log.format` is 0: raise it"), "{refused}");
+        assert!(before.may_write(&[]).is_ok());
+        let raised = Codec::new(log).writing(1);
+        raised.may_write(&[event(1, None)]).expect("it is known");
+        let mut events = Encoded::default();
+        events.push(&event(1, None)).expect("encoded");
+        let sealed = raised.seal(events, (1, Timestamp(1)), 1).await.expect("sealed");
+        assert_eq!(Frame::decode(&sealed.bytes).expect("a frame").version, 1, "the frame says its format");
     }
 
     proptest! {

@@ -3,8 +3,11 @@
 //!
 //! Nothing leaves this module (an OUT record, an answer, a change for readers) before the frame that says so is durable.
 
+mod alarms;
 mod answers;
 mod codec;
+#[cfg(test)]
+mod ends_tests;
 mod follow;
 mod member;
 mod outgoing;

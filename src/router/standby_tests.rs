@@ -1,6 +1,6 @@
 //! Two routers of one workspace, over the log in memory: who leads, who follows, and what changes hands.
 
-use super::{Codec, Member, RouterHandle, Seat, Standing};
+use super::{Codec, Member, RouterHandle, Seat, Standing, Stop};
 use crate::clock;
 use crate::log::memory::{Fate, MemoryLog, MemoryOptions};
 use crate::log::{Claim, Class, InRecord, Leader, Log, Told};
@@ -60,6 +60,15 @@ impl Workspace {
 
     /// A process whose history was told something before.
     pub async fn starts(&self, name: &str, may_lead: bool, told: Told) -> Process {
+        self.tries(name, may_lead, told).await.expect("it can start")
+    }
+
+    /// Whether a process can start; else why not.
+    pub async fn enters(&self, name: &str) -> Result<Process, String> {
+        self.tries(name, true, Told::default()).await.map_err(|stop| stop.to_string())
+    }
+
+    async fn tries(&self, name: &str, may_lead: bool, told: Told) -> Result<Process, Stop> {
         let own = self.0.of_process(name);
         let log: Arc<dyn Log> = Arc::new(own.clone());
         let files = vec![("pack.yaml".to_owned(), PACK.as_bytes().to_vec())];
@@ -75,11 +84,14 @@ impl Workspace {
             may_lead,
             told,
         };
-        let (member, handle) =
-            Member::enter(log, codec, packs, Arc::new(Metrics::default()), seat).await.expect("it can start");
+        let (member, handle) = Member::enter(log, codec, packs, Arc::new(Metrics::default()), seat).await?;
         let (stop, stopping) = watch::channel(false);
-        let task = tokio::spawn(async move { member.run(stopping).await.expect("a router among others does not end") });
-        Process { log: own, handle, stop, task, feed }
+        let task = tokio::spawn(async move {
+            if let Err(stop) = member.run(stopping).await {
+                panic!("a router among others does not end: {stop}");
+            }
+        });
+        Ok(Process { log: own, handle, stop, task, feed })
     }
 
     pub async fn says(&self, id: u32, text: &str) {
@@ -143,6 +155,14 @@ impl Process {
         self.task.abort();
         let _ = self.task.await;
         self.log.leave();
+    }
+
+    /// Waits until its router ends by itself, and says with what.
+    pub async fn fails(self) -> String {
+        let ended = tokio::time::timeout(Duration::from_secs(60), self.task).await.expect("it ends");
+        let panicked = ended.expect_err("it does not end well").into_panic();
+        self.log.leave();
+        panicked.downcast_ref::<String>().cloned().expect("it says why")
     }
 
     /// Waits until it stands so, and says how long that took.

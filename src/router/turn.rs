@@ -1,5 +1,6 @@
 //! A turn: inputs, decisions, one commit, and what follows from it.
 
+use super::alarms::Alarms;
 use super::codec::{CodecError, Encoded, Sealed};
 use super::outgoing::out_record;
 use super::patience::{Passing as _, RETRY, answered};
@@ -19,9 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use switchboard_envelope::{Action, Inbound, Timestamp};
 use switchboard_routing_rules::decide::{CLOCK_AHEAD_MS, stranded};
-use switchboard_routing_rules::event::Event;
-#[cfg(test)]
-use switchboard_routing_rules::event::Public;
+use switchboard_routing_rules::event::{Event, Public};
 use switchboard_routing_rules::state::{InForce, State};
 use switchboard_routing_rules::{Decision, Input, RulePack, decide};
 use tokio::sync::watch;
@@ -83,6 +82,7 @@ pub(super) struct Router {
     /// Processes that were not there when it was looked for them, and since when.
     pub absent: BTreeMap<String, tokio::time::Instant>,
     clock_checked: tokio::time::Instant,
+    alarms: Alarms,
 }
 
 /// Why a router ended by itself.
@@ -127,6 +127,7 @@ impl Router {
         let Folded { state, last, .. } = folded;
         let snapshots = Snapshots::new(post.log.clone(), post.codec.clone(), last);
         let mut router = Router {
+            alarms: Alarms::of(&state),
             post,
             snapshots,
             state,
@@ -346,6 +347,7 @@ impl Router {
         let candidate = self.candidate(&inbound).await?;
         let input =
             Input::Record { seq: record.seq, stored_at: record.at, inbound: &inbound, candidate: candidate.as_deref() };
+        let displaced = self.state.dups.displaced(self.state.now.max(record.at), self.state.limits.duplicates);
         let (pack, tried, state) = (self.pack.clone(), self.tried.clone(), self.lend());
         #[cfg(test)]
         let tried = tried.filter(|_| !planted(Bug::TrialForgotten) || state.incarnation < 2);
@@ -360,7 +362,14 @@ impl Router {
             Ok(decision) => {
                 let encoded = self.encode(&decision.events)?;
                 if encoded.size() <= DECISION {
+                    let new = matches!(
+                        decision.events.first().map(|e| &e.public),
+                        Some(Public::Consumed { id: Some(_), duplicate: false, .. })
+                    );
                     self.take(decision, encoded);
+                    if new && displaced > 0 {
+                        self.alarms.forgot(displaced, self.state.dups.len(), &self.post.metrics);
+                    }
                 } else {
                     self.fold_again().await?;
                     self.poison(record, "what follows from it does not fit a frame")?;
@@ -415,6 +424,7 @@ impl Router {
     }
 
     fn encode(&self, events: &[Event]) -> Result<Encoded, CodecError> {
+        self.post.codec.may_write(events)?;
         let mut encoded = Encoded::after(&self.frame.encoded);
         events.iter().try_for_each(|e| encoded.push(e))?;
         Ok(encoded)
@@ -537,6 +547,7 @@ impl Router {
 
     fn after_commit(&mut self, id: FrameId, events: Vec<Event>) {
         self.post.metrics.observe(&events);
+        self.alarms.see(&events, &self.post.metrics);
         self.post.after_frame((self.last, id), &self.state, events);
         self.snapshots.grew();
     }

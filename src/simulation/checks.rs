@@ -13,7 +13,7 @@ use switchboard_routing_rules::RulePack;
 use switchboard_routing_rules::decide::CLOCK_AHEAD_MS;
 use switchboard_routing_rules::event::{DeadReason, Event, Private, Public, Why};
 use switchboard_routing_rules::ids::{ConvId, MessageId};
-use switchboard_routing_rules::invariants::{Broken, ClockWatch, check_invariants};
+use switchboard_routing_rules::invariants::{Broken, ClockWatch, check_invariants, released_within};
 use switchboard_routing_rules::state::{InForce, State, WaitClass, WaitKey};
 
 /// Frames after which a snapshot is taken, to go on from it.
@@ -86,6 +86,7 @@ async fn read(log: &Arc<dyn Log>) -> Result<Story, String> {
                 story.broken = story.broken.or(overtaken).or_else(|| replies.see(&event.public));
                 let broken = clocks.see(story.folded.now, &event.public);
                 let broken = broken.or_else(|| other_pack(&story.folded, &event.public));
+                let broken = broken.or_else(|| released_within(&story.folded, &event.public));
                 story.broken = story.broken.or(broken);
                 story.events.push(event);
             }

@@ -78,6 +78,8 @@ pub(super) struct Store {
     in_at: Timestamp,
     pub in_bytes: u64,
     pub inn: BTreeMap<Seq, Stored>,
+    /// What was trimmed, where somebody wants to compare with it.
+    pub trimmed: Option<BTreeMap<Seq, Stored>>,
     ids: BTreeMap<String, Seq>,
     ids_of: BTreeMap<Seq, String>,
     pub log_last: Seq,
@@ -103,6 +105,7 @@ impl Store {
             in_at: Timestamp(0),
             in_bytes: 0,
             inn: BTreeMap::new(),
+            trimmed: None,
             ids: BTreeMap::new(),
             ids_of: BTreeMap::new(),
             log_last: 0,
@@ -219,6 +222,7 @@ impl Store {
         if parts.inn {
             (self.in_last, self.in_at, self.in_bytes) = (copy.in_last, copy.in_at, copy.in_bytes);
             (self.inn, self.ids, self.ids_of) = (copy.inn, copy.ids, copy.ids_of);
+            self.trimmed = copy.trimmed;
         }
         if parts.log {
             (self.log_last, self.log) = (copy.log_last, copy.log);
@@ -242,12 +246,22 @@ impl Store {
         while let Some((seq, record)) = self.inn.first_key_value().filter(|(seq, _)| **seq <= up_to) {
             let (seq, bytes) = (*seq, (record.data.len() + IN_OVERHEAD) as u64);
             self.in_bytes = self.in_bytes.saturating_sub(bytes);
-            self.inn.remove(&seq);
+            let gone = self.inn.remove(&seq);
+            if let (Some(trimmed), Some(gone)) = (&mut self.trimmed, gone) {
+                trimmed.insert(seq, gone);
+            }
             // A forgotten duplicate's id belongs to the later record.
             if let Some(id) = self.ids_of.remove(&seq).filter(|id| self.ids.get(id) == Some(&seq)) {
                 self.ids.remove(&id);
             }
         }
+    }
+
+    pub(super) fn drop_out(&mut self, up_to: Seq) -> usize {
+        let before = self.out.len();
+        self.out.retain(|seq, _| *seq > up_to);
+        self.acked.retain(|seq| *seq > up_to);
+        before - self.out.len()
     }
 
     fn trim_out(&mut self, before: Timestamp) {

@@ -2,12 +2,13 @@
 
 use super::{NatsLog, NatsOptions};
 use crate::log::{
-    Leader, Log, LogError,
-    conformance::{Backend, conformance_suite, within},
+    Claim, Commit, Leader, Log, LogError,
+    conformance::{Backend, conformance_suite, frame, ingest, send, within},
 };
 use async_nats::HeaderMap;
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use std::sync::Arc;
 use switchboard_envelope::BlobRef;
 use switchboard_simulators::NatsServer;
@@ -76,6 +77,46 @@ async fn a_duty_has_one_holder_and_passes_on_when_that_one_is_gone() {
     assert_eq!(one.duty("poll.sms").await, Ok(true), "and it is kept");
     drop(one);
     within(async { while two.duty("poll.sms").await != Ok(true) {} }).await;
+}
+
+/// The broker compares the expected sequence before it knows an id again, so a repeated frame would be told of as a conflict; and
+/// what it takes for known it does not store.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frame_carries_no_id_by_which_the_broker_could_swallow_it() {
+    let broker = OnBroker::new();
+    let log = NatsLog::open(&broker.options()).await.expect("open");
+    let beside = async_nats::connect(broker.0.url()).await.expect("connect");
+    let mut seen = beside.subscribe("sb.main.>").await.expect("subscribe");
+    beside.flush().await.expect("flush");
+    ingest(log.as_ref(), "a").await;
+    // The same bytes in another place are another frame.
+    for expected in 0..2 {
+        assert_eq!(log.commit(expected, frame("the same", 1, vec![])).await, Commit::Done(expected + 1));
+    }
+    let mut told = vec![];
+    while told.len() < 3 {
+        let message = within(seen.next()).await.expect("what was published");
+        let headers = message.headers.unwrap_or_default();
+        let has = |name: &str| headers.get(name).is_some();
+        told.push((message.subject.to_string(), has("Nats-Msg-Id"), has("Nats-Expected-Last-Sequence")));
+    }
+    told.sort();
+    let log = ("sb.main.log".to_owned(), false, true);
+    assert_eq!(told, [("sb.main.in.sms".to_owned(), true, false), log.clone(), log]);
+}
+
+/// As when OUT is full, or nobody routed for as long as it keeps anything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_out_dropped_unsent_is_still_found_unclaimed() {
+    let broker = OnBroker::new();
+    let log = NatsLog::open(&broker.options()).await.expect("open");
+    assert_eq!(log.commit(0, frame("one", 1, vec![send("sms", 1), send("sms", 2)])).await, Commit::Done(1));
+    let beside = async_nats::connect(broker.0.url()).await.expect("connect");
+    beside.request("$JS.API.STREAM.PURGE.SB_main_OUT", Bytes::new()).await.expect("purged");
+    assert_eq!(log.claim("sms.s1.1.1", "router").await, Ok(Claim::Ours), "nothing was sent");
+    assert_eq!(log.claim("sms.s1.1.1", "a late edge").await, Ok(Claim::Taken));
+    assert_eq!(log.out_last().await, Ok(2), "what comes is numbered on");
+    assert_eq!(log.commit(1, frame("two", 3, vec![send("sms", 3)])).await, Commit::Done(2));
 }
 
 /// A snapshot that a paused router stores late must not take away those of its successor.
