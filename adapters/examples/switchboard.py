@@ -1,6 +1,6 @@
 """The daemon's side of an adapter in Python: ids, durable publishing, files, claims, results, and that the adapter is there.
 
-Copy this file into an adapter of your own: it knows nothing of any provider.
+Copy this file into an adapter of your own: it knows nothing of any provider. docs/integrators.md leads through it,
 docs/channels/external.md explains the contract, and `switchboard schema asyncapi` prints it.
 """
 

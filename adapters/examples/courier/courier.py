@@ -2,7 +2,7 @@
 """A channel of Switchboard over HTTP: Courier, an invented provider, posts what people write and takes answers at its API.
 
 Most providers are like this: a signed webhook, and one call a message. Start an adapter of your own from this file and
-../switchboard.py, and let the conformance kit (courier.toml is its plan) say what is wrong with it.
+../switchboard.py, and let `switchboard adapter check courier.toml` say what is wrong with it.
 
     pip install nats-py
     COURIER_SECRET=s3cret courier.py --server nats://127.0.0.1:4222 --channel courier --listen 127.0.0.1:7001 \
