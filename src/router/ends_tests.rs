@@ -64,6 +64,7 @@ async fn accepted(shop: &Workspace, send: &SendState) {
         channel_refused: false,
         opted_out: false,
         reconciled: false,
+        fault: None,
     }))
     .await;
 }
