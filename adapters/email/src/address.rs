@@ -269,12 +269,15 @@ fn clean(bytes: &[u8]) -> Option<String> {
     let text = text.strip_prefix("mailto:").unwrap_or(text);
     let text = if text.starts_with('@') { text.rsplit_once(':').map_or(text, |(_, t)| t) } else { text };
     let text: String = text.chars().filter(|c| !c.is_whitespace() || text.starts_with('"')).collect();
+    if text.len() > MAX_ADDRESS {
+        return None;
+    }
     let (local, domain) = split(&text)?;
     let plain_domain =
         ascii_domain(domain).chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '[' | ']' | ':'));
     let plain_local = !local.chars().any(char::is_control)
         && (local.starts_with('"') || !local.contains(['"', '(', ')', ',', ';', '<', '>', '@']));
-    (plain_domain && plain_local && local != "\"\"" && text.len() <= MAX_ADDRESS).then_some(text)
+    (plain_domain && plain_local && local != "\"\"").then_some(text)
 }
 
 #[cfg(test)]
