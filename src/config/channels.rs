@@ -257,6 +257,7 @@ fn email(r: &mut Reader<'_>, s: &mut Section, id: &str, proxied: Option<Place>) 
     let mut settings = Settings::new(id, None);
     let mut places = declared::Places::new();
     let before = r.errors();
+    let unproved = s.place_of("authentication_results").is_none();
     let address = s.place_of("address");
     declared::read(r, s, switchboard_email::config::KEYS, "", &mut settings, &mut places);
     if let Some(place) = proxied {
@@ -265,9 +266,7 @@ fn email(r: &mut Reader<'_>, s: &mut Section, id: &str, proxied: Option<Place>) 
     let complete = r.errors() == before;
     match EmailConfig::read(&settings) {
         Ok(config) => {
-            if config.trusted.is_empty()
-                && let Some(place) = address
-            {
+            if unproved && let Some(place) = address {
                 r.warn(&place, format!("{} is missing, so no sender is ever proved: write the names under which your mail servers write `Authentication-Results`", s.name("authentication_results")));
             }
             complete.then_some(config)

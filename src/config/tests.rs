@@ -257,7 +257,9 @@ fn the_schema_and_the_reader_know_the_same_keys() {
         .map(|p| format!("[channels.every-{0}]\nkind = \"facebook\"\nproduct = \"{0}\"\n", p.name))
         .collect();
     let twitter = "[channels.handle]\nkind = \"twitter\"\nlimits = {}\n";
-    let tls = format!("{}\n{external}{email}{every}{products}{twitter}", production.replace("# tls =", "tls ="));
+    let telegram = "[channels.bot]\nkind = \"telegram\"\n";
+    let tls =
+        format!("{}\n{external}{email}{every}{products}{twitter}{telegram}", production.replace("# tls =", "tls ="));
     let (_, _, asked) = read(&tls, Source::File(root().join("config/production.toml")), &environment());
     let schema = schema::config_schema();
     let mut documented: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();

@@ -306,7 +306,8 @@ impl Router {
     async fn inputs(&mut self, records: Vec<Stored>) -> Result<(), Stop> {
         for record in records {
             let now = self.state.now.max(record.at);
-            while self.next_timer().is_some_and(|at| at <= now) && self.fire(now).await? {
+            // Due before it, and not only by now: who began to lead is later than what still waits here to be heard.
+            while self.next_timer().is_some_and(|at| at <= record.at) && self.fire(now).await? {
                 self.commit_if_full().await?;
             }
             self.input(&record).await?;

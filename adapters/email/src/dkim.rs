@@ -41,7 +41,7 @@ pub const KEYS: &[Key] = &[
         "the name of the key: its public half stands in the DNS at `<selector>._domainkey.<domain>`",
     )
     .required("\"mail2026\""),
-    Key::new("key", Shape::Secret, "the private key, in PEM: RSA of 2048 bits or more, or Ed25519")
+    Key::new("key", Shape::Pem, "the private key, in PEM: RSA of 2048 bits or more, or Ed25519")
         .required("{ file = \"dkim.pem\" }"),
     Key::new(
         "domain",

@@ -55,6 +55,8 @@ pub enum Shape {
     /// An `http` or `https` address that paths are appended to. It is kept without a slash at its end.
     Url,
     Secret,
+    /// A secret of several lines: a private key in PEM.
+    Pem,
     /// One secret, or several while it is rotated.
     Secrets,
     Flag,
