@@ -10,7 +10,7 @@ use crate::log::{Class, InRecord, Log, Seq, Told};
 use crate::metrics::Metrics;
 use crate::outbound::{Caller, Lane, spawn};
 use crate::packs::{Packs, Source};
-use crate::router::{Codec, Feed, Member, RouterHandle, Seat};
+use crate::router::{Codec, Feed, Member, RouterHandle, Seat, request_rebase};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -323,6 +323,12 @@ impl World {
     /// of one process is a file, which is put back as a whole while that is down.
     async fn restore(&mut self, crew: &mut Vec<Process>) -> Result<(), String> {
         let Some(copy) = self.backup.take() else { return Ok(()) };
+        // A rebase that was written while the clock was ahead answers everything until then: a known gap.
+        let (last, now) =
+            (crew.iter().filter_map(|p| p.handle.state.latest().1.rebased).map(|r| r.at).max(), self.now());
+        if last.is_some_and(|at| at > now) {
+            return Ok(());
+        }
         const ALL: Parts = Parts { inn: true, log: true, out: true, beside: true };
         const NONE: Parts = Parts { inn: false, log: false, out: false, beside: false };
         let alone = self.log.exclusive();
@@ -345,11 +351,18 @@ impl World {
         tracing::info!(?parts, down, before, to = copy.last_frame(), %now, "restored");
         self.log.restore(&copy, parts);
         let known = crew.iter().map(Process::told).chain(told.iter().copied());
-        if parts.log && known.map(|t| t.frame.min(before)).max() > Some(copy.last_frame()) {
+        let known = known.map(|t| t.frame.min(before)).max() > Some(copy.last_frame());
+        if parts.log && before > copy.last_frame() {
             self.ledger.cut = Some(now);
             self.ledger.before_cut = self.provider.book().delivered.len();
         }
         self.forget_what_is_lost().await?;
+        // What nobody had written down when all were killed leaves no trace: whoever restores asks.
+        if !known && self.ledger.cut == Some(now) {
+            self.log.set_faults(Faults::default());
+            request_rebase(&self.log, now, "restored").await.map_err(|e| e.to_string())?;
+            self.log.set_faults(self.faults);
+        }
         // Nothing tells a process that it is not the one that knows most. Where they start together it comes to know before it
         // leads; where they do not, whoever puts the copy back has to ask for the rebase.
         told.sort_by_key(|t| std::cmp::Reverse(t.frame));

@@ -136,8 +136,7 @@ async fn a_picture_is_fetched_with_a_token_that_nobody_sees() {
     scene.says(&unknown).await;
     eventually("a record in quarantine", || async {
         let held = api.all("/quarantine", "quarantine").await;
-        let told =
-            |held: &serde_json::Value| held["reason"].as_str().is_some_and(|why| why.contains("allowed_updates"));
+        let told = |held: &serde_json::Value| held["reason"].as_str().is_some_and(|why| why.contains("of setWebhook"));
         if held.iter().any(told) { Ok(()) } else { Err(format!("{held:?}")) }
     })
     .await;
