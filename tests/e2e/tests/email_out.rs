@@ -135,9 +135,9 @@ async fn what_comes_back_comes_to_the_address_of_its_send() {
     assert!(bounce.contains(&format!("Message-ID: <{conversation}.")), "the headers of ours are in it: {bounce}");
 }
 
-/// How many mails leave while Postfix is killed again and again; `SWITCHBOARD_MAILS` for more.
+/// How many mails go while servers are killed again and again; `SWITCHBOARD_MAILS` for another number.
 fn mails() -> usize {
-    std::env::var("SWITCHBOARD_MAILS").ok().and_then(|n| n.parse().ok()).unwrap_or(300)
+    std::env::var("SWITCHBOARD_MAILS").ok().and_then(|n| n.parse().ok()).unwrap_or(1000)
 }
 
 #[tokio::test(flavor = "multi_thread")]
