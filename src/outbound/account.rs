@@ -63,6 +63,12 @@ impl<C> Account<C> {
         for n in 0..KEEP_TRIES {
             match self.log.put_cursor(&self.token(), &token).await {
                 Ok(()) => break,
+                Err(error) if n + 1 == KEEP_TRIES => {
+                    tracing::error!(
+                        channel = %self.channel, %error,
+                        "a new token was not stored, and is lost at the next restart: then authorize the app again"
+                    );
+                }
                 Err(error) => {
                     if n % 50 == 0 {
                         tracing::warn!(channel = %self.channel, %error, "a new token cannot be stored; trying again");
