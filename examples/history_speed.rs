@@ -120,6 +120,7 @@ fn message(n: u64, out: &mut Vec<Event>) {
             resends: None,
             relived: false,
             doubted: false,
+            notice: false,
         },
         Private::Send {
             content: Box::new(Content::text(format!("We look into it ({n}) and come back to you today"))),

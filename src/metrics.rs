@@ -50,6 +50,11 @@ struct Operation {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Beside {
+    snapshot: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct InState {
     state: &'static str,
 }
@@ -75,6 +80,11 @@ pub struct Metrics {
     results: Counter,
     frames: Counter,
     commit_seconds: Histogram,
+    turn_seconds: Family<Beside, Histogram>,
+    turn_longest: Family<Beside, Gauge<f64, AtomicU64>>,
+    snapshots: Counter,
+    snapshot_began: Gauge<f64, AtomicU64>,
+    snapshot_ended: Gauge<f64, AtomicU64>,
     log_errors: Family<Operation, Counter>,
     poll_failures: Family<One, Counter>,
     dead: Counter,
@@ -102,9 +112,13 @@ pub struct Metrics {
     pub quarantined: Counter,
 }
 
+/// From a tenth of a millisecond to thirteen seconds.
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.0001, 2.0, 18))
+}
+
 impl Default for Metrics {
     fn default() -> Metrics {
-        let seconds = || Histogram::new(exponential_buckets(0.0001, 2.0, 18));
         let mut m = Metrics {
             registry: Mutex::default(),
             webhooks: Family::default(),
@@ -116,6 +130,11 @@ impl Default for Metrics {
             results: Counter::default(),
             frames: Counter::default(),
             commit_seconds: seconds(),
+            turn_seconds: Family::new_with_constructor(seconds),
+            turn_longest: Family::default(),
+            snapshots: Counter::default(),
+            snapshot_began: Gauge::default(),
+            snapshot_ended: Gauge::default(),
             log_errors: Family::default(),
             poll_failures: Family::default(),
             dead: Counter::default(),
@@ -162,6 +181,23 @@ impl Metrics {
         r.register("results", "Results of attempts in LOG", self.results.clone());
         r.register("frames", "Frames in LOG, by this process", self.frames.clone());
         r.register("commit_seconds", "Duration of commits", self.commit_seconds.clone());
+        r.register(
+            "turn_seconds",
+            "Duration of the router's turns, from inputs that are read to their frames being durable, beside a snapshot and without",
+            self.turn_seconds.clone(),
+        );
+        r.register("turn_longest_seconds", "The longest of those turns", self.turn_longest.clone());
+        r.register("snapshots", "Snapshots stored", self.snapshots.clone());
+        r.register(
+            "snapshot_began_timestamp_seconds",
+            "When the last stored snapshot was begun; 0 for never",
+            self.snapshot_began.clone(),
+        );
+        r.register(
+            "snapshot_ended_timestamp_seconds",
+            "When the last stored snapshot was ready; 0 for never",
+            self.snapshot_ended.clone(),
+        );
         r.register("log_errors", "Operations that the log refused or did not answer", self.log_errors.clone());
         r.register("poll_failures", "Catch-up polls that failed", self.poll_failures.clone());
         r.register("dead_letters", "Messages of ours that became dead letters", self.dead.clone());
@@ -279,6 +315,25 @@ impl Metrics {
         self.commit_seconds.observe(took.as_secs_f64());
     }
 
+    /// The router took `took` for a turn, while a snapshot was under way or not.
+    pub fn turned(&self, took: Duration, snapshot: bool) {
+        let beside = Beside { snapshot: if snapshot { "yes" } else { "no" } };
+        self.turn_seconds.get_or_create(&beside).observe(took.as_secs_f64());
+        let longest = self.turn_longest.get_or_create(&beside);
+        if took.as_secs_f64() > longest.get() {
+            longest.set(took.as_secs_f64());
+        }
+    }
+
+    /// A snapshot is in the log.
+    pub fn snapshot(&self, began: Timestamp, ended: Timestamp) {
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds of this century")]
+        let seconds = |at: Timestamp| at.0 as f64 / 1000.0;
+        self.snapshots.inc();
+        self.snapshot_began.set(seconds(began));
+        self.snapshot_ended.set(seconds(ended));
+    }
+
     /// What durable events say.
     pub fn observe(&self, events: &[Event]) {
         for event in events {
@@ -286,7 +341,9 @@ impl Metrics {
                 Public::AttemptEnded { .. } => self.results.inc(),
                 Public::Rebased { .. } => self.rebases.inc(),
                 Public::Dead { .. } => self.dead.inc(),
-                Public::SendQueued { author: switchboard_envelope::Author::Auto { .. }, .. } => self.auto_replies.inc(),
+                Public::SendQueued { author: switchboard_envelope::Author::Auto { .. }, notice: false, .. } => {
+                    self.auto_replies.inc()
+                }
                 _ => continue,
             };
         }

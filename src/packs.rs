@@ -94,6 +94,9 @@ pub struct Checked {
     pub warnings: Vec<Problem>,
 }
 
+/// A pack that the log has, with what its author should look at; or what its tests say is wrong with it, a line each.
+pub type Staged = Result<(Arc<RulePack>, Vec<Problem>), Vec<String>>;
+
 /// The packs of a workspace.
 pub struct Packs {
     source: Source,
@@ -118,7 +121,7 @@ pub fn environment(config: &Config) -> Environment {
             .insert(id.clone(), profile.as_ref().map_or_else(|| channel.kind.name().to_owned(), |p| p.kind.clone()));
         address_kinds.extend(profile.map(|p| (id.clone(), p.address_kind)));
     }
-    Environment { channels: Some(channels), address_kinds, desks: Some(Default::default()) }
+    Environment { channels: Some(channels), address_kinds, desks: Some(config.desks.keys().cloned().collect()) }
 }
 
 /// Agents for whom a configured token speaks and whom the pack does not have, each with its token.
@@ -174,13 +177,7 @@ impl Packs {
             *known() = Some((hash, checked.clone()));
             Ok(checked)
         };
-        // Files in memory need no thread for blocking reads, and simulated lives have none.
-        #[cfg(test)]
-        if let Source::Files(_) = self.source {
-            return read();
-        }
-        let loaded = tokio::task::spawn_blocking(read).await;
-        loaded.map_err(|e| PackError::Log(LogError::Unavailable(e.to_string())))?
+        self.aside(read).await?
     }
 
     fn keep(&self, pack: Arc<RulePack>) -> Arc<RulePack> {
@@ -193,17 +190,16 @@ impl Packs {
         pack
     }
 
-    /// The pack on disk, durable in the log, so that a command may name it.
+    /// The pack on disk, durable in the log, so that a command may name it; or what its tests say is wrong with it, unless it is
+    /// forced. What was tested is what is stored, whatever is on disk meanwhile.
     ///
     /// # Errors
     /// With everything that is wrong with it, or when the log cannot store it.
-    pub async fn stage(&self, log: &Arc<dyn Log>) -> Result<(Arc<RulePack>, Vec<Problem>), PackError> {
-        let checked = self.read(&self.source).await?;
-        Ok((self.store(log, checked.pack.clone()).await?, checked.warnings.clone()))
+    pub async fn stage(&self, log: &Arc<dyn Log>, force: bool) -> Result<Staged, PackError> {
+        self.stage_of(log, self.source.clone(), force).await
     }
 
-    /// Another pack than the one on disk, given as (path, text): what its tests say is wrong with it, and once nothing is, or it is
-    /// forced, the pack, durable in the log.
+    /// Another pack than the one on disk, given as (path, text).
     ///
     /// # Errors
     /// As [`Packs::stage`].
@@ -212,14 +208,31 @@ impl Packs {
         log: &Arc<dyn Log>,
         files: Vec<(String, Vec<u8>)>,
         force: bool,
-    ) -> Result<Result<(Arc<RulePack>, Vec<Problem>), Vec<String>>, PackError> {
-        let source = Source::Files(files);
+    ) -> Result<Staged, PackError> {
+        self.stage_of(log, Source::Files(files), force).await
+    }
+
+    async fn stage_of(&self, log: &Arc<dyn Log>, source: Source, force: bool) -> Result<Staged, PackError> {
         let checked = self.read(&source).await?;
-        let failing = if force { vec![] } else { failing(&source, &checked) };
-        if !failing.is_empty() {
-            return Ok(Err(failing));
+        if !force {
+            let tested = checked.clone();
+            // The tests of ten thousand rules take seconds, in which a thread of the runtime would serve nobody.
+            let failing = self.aside(move || failing(&source, &tested)).await?;
+            if !failing.is_empty() {
+                return Ok(Err(failing));
+            }
         }
         Ok(Ok((self.store(log, checked.pack.clone()).await?, checked.warnings.clone())))
+    }
+
+    /// Does what blocks on a thread for that. Files in memory need none, and simulated lives have none.
+    async fn aside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, PackError> {
+        #[cfg(test)]
+        if let Source::Files(_) = self.source {
+            return Ok(work());
+        }
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|e| PackError::Log(LogError::Unavailable(e.to_string())))
     }
 
     async fn store(&self, log: &Arc<dyn Log>, pack: Arc<RulePack>) -> Result<Arc<RulePack>, LogError> {
@@ -231,15 +244,6 @@ impl Packs {
     /// The hash of the pack on disk; `None` when it cannot be used.
     pub async fn on_disk(&self) -> Option<String> {
         self.read(&self.source).await.ok().map(|checked| checked.pack.hash().to_owned())
-    }
-
-    /// What the tests of the pack on disk say is wrong with it, a line each.
-    ///
-    /// # Errors
-    /// As [`Packs::stage`].
-    pub async fn failing(&self) -> Result<Vec<String>, PackError> {
-        let checked = self.read(&self.source).await?;
-        Ok(failing(&self.source, &checked))
     }
 
     /// A pack that the log knows.
@@ -313,7 +317,7 @@ impl Packs {
                         }
                         Ok(pack)
                     }
-                    _ => Ok(self.stage(log).await?.0),
+                    _ => Ok(self.store(log, loaded.pack.clone()).await?),
                 }
             }
             (Err(error), Some(pack)) => {
@@ -354,8 +358,9 @@ mod tests {
         for seed in 0..50 {
             let memory = MemoryLog::new(&MemoryOptions { seed, ..MemoryOptions::default() });
             let log: Arc<dyn Log> = Arc::new(memory.clone());
-            let in_force = packs("one").stage(&log).await.expect("stage").0;
-            packs("two").stage(&log).await.expect("the one on disk was in force before");
+            let in_force = packs("one").stage(&log, false).await.expect("stage").expect("it has no tests").0;
+            let before = packs("two").stage(&log, false).await;
+            assert!(before.is_ok_and(|staged| staged.is_ok()), "the one on disk was in force before");
             let mut state = State::new(Salt([1; 16]));
             in_force.hash().clone_into(&mut state.pack);
             memory.set_faults(Faults { lost_read: 500, ..Faults::default() });
@@ -365,5 +370,35 @@ mod tests {
                 Err(error) => panic!("{error}"),
             }
         }
+    }
+    /// An editor writes while the tests run: what is put in force is what was tested, and the next one is tested too.
+    #[tokio::test]
+    async fn a_pack_is_put_in_force_as_it_was_tested() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let write = |word: &str| {
+            let pack = format!(
+                "queues: {{ q: {{}}, good: {{}}, other: {{}} }}\ndefault: {{ queue: q }}\nrules:\n  - {{ name: One, when: {{ text: {{ word: \
+                 {word} }} }}, then: {{ queue: {word} }} }}\n"
+            );
+            std::fs::write(dir.path().join("pack.yaml"), pack).expect("written");
+        };
+        let test = "tests:\n  - name: Good\n    message: { kind: sms, text: good }\n    expect: { queue: good }\n";
+        std::fs::write(dir.path().join("a_test.yaml"), test).expect("written");
+        write("good");
+        let packs = Packs::new(Source::Path(dir.path().to_owned()), Environment::default());
+        let memory = MemoryLog::new(&MemoryOptions::default());
+        let log: Arc<dyn Log> = Arc::new(memory.clone());
+        let (good, _) = packs.stage(&log, false).await.expect("read").expect("its test passes");
+        write("other");
+        let failing = packs.stage(&log, false).await.expect("read").expect_err("its test fails");
+        assert!(failing.first().is_some_and(|said| said.contains("the test “Good” fails")), "{failing:?}");
+        let (forced, _) = packs.stage(&log, true).await.expect("read").expect("it is forced");
+        assert_ne!(good.hash(), forced.hash());
+        // One reading serves the tests and the log.
+        let source = packs.source.clone();
+        let checked = packs.read(&source).await.expect("read");
+        write("good");
+        let stored = packs.store(&log, checked.pack.clone()).await.expect("stored");
+        assert_eq!(stored.hash(), forced.hash());
     }
 }

@@ -6,12 +6,18 @@ use switchboard_adapter_sdk::Kind;
 /// Every such kind, by its name.
 pub const REGISTRY: &[&Kind] = &[
     &switchboard_telegram::KIND, // <https://core.telegram.org/bots/api>
+    &switchboard_twitter::KIND,  // <https://docs.x.com/x-api>
+];
+
+/// Every kind of desk that declares itself, by its name.
+pub const DESKS: &[&Kind] = &[
+    &switchboard_slack::KIND, // <https://docs.slack.dev/apis/web-api/>
 ];
 
 /// The kind of this name.
 #[must_use]
 pub fn kind(name: &str) -> Option<&'static Kind> {
-    REGISTRY.iter().find(|kind| kind.name == name).copied()
+    REGISTRY.iter().chain(DESKS).find(|kind| kind.name == name).copied()
 }
 
 #[cfg(test)]
@@ -25,7 +31,7 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), count, "{names:?}");
-        for kind in REGISTRY {
+        for kind in REGISTRY.iter().chain(DESKS) {
             let mut keys: Vec<&str> = kind.keys.iter().map(|key| key.name).collect();
             let count = keys.len();
             keys.sort_unstable();

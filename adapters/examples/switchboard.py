@@ -20,6 +20,8 @@ import nats.errors
 import nats.js.errors
 
 SEND_TIMEOUT = 5.0      # how long one attempt may take; it must fit before the record's `until`
+GRACE = 10.0            # after the broker was away: time for the daemon to see whether it came back with an older copy of its store
+REMEMBERED = 100_000    # attempts that this process made
 BEAT = 10.0             # the daemon shows the channel as down after thirty seconds of silence
 CHUNK = 128 * 1024      # of a file
 MAX_INLINE = 16 * 1024  # of a delivery that could not be read; a longer one is cut
@@ -59,6 +61,8 @@ class Switchboard:
         self.client, self.js = client, client.jetstream(timeout=5)
         self.workspace, self.channel, self.prefix = workspace, channel, f"{prefix}.{workspace}"
         self.attempts = set()
+        self.made = {}              # by send and part, the newest attempt that this process claimed
+        self.back = float("-inf")   # when the connection last came back
 
     async def publish(self, subject, payload, headers=None):
         """Publishes until the broker has it. The same bytes under the same id: a repeat changes nothing."""
@@ -144,12 +148,18 @@ class Switchboard:
         """OUT records of this channel, for ever. What is not acknowledged within 15 s comes again, to whoever asks."""
         pull = await self.js.pull_subscribe_bind(consumer=self.channel, stream=f"SB_{self.workspace}_OUT")
         while True:
+            await asyncio.sleep(max(0.0, self.back + GRACE - time.monotonic()))
             try:
                 # One at a time: the client may sit on the first of a larger batch until the batch is full or the time is over.
                 for message in await pull.fetch(batch=1, timeout=20):
                     yield message
             except (nats.errors.Error, asyncio.TimeoutError):
                 await asyncio.sleep(0.05)     # nothing came, or the broker is away
+
+    def remember(self, part, n):
+        self.made[part] = n
+        while len(self.made) > REMEMBERED:
+            del self.made[next(iter(self.made))]
 
     async def serve(self, tell):
         """Takes attempts for ever. `tell(send)` calls the provider, and returns what `result` takes: an outcome, and more."""
@@ -163,7 +173,12 @@ class Switchboard:
         send = attempt_of(message.data)
         if send is None or time.time() > until(send):
             return await message.ack()            # at `until` the router finds no claim, and knows that nothing was sent
+        part = (send["send"], send["part"])
+        if self.made.get(part, 0) >= send["n"]:
+            return await message.ack()            # delivered again; or the broker is an older copy of itself, and its claims know nothing of it
         ours = await self.claim(send)
+        if ours:
+            self.remember(part, send["n"])
         await message.ack()
         if not ours:
             return
@@ -192,8 +207,16 @@ async def run(options, provider):
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     # Answers arrive below this, and nowhere else, so that the broker can forbid others to listen.
     inbox = f"_INBOX_{options.prefix.replace('.', '_')}_{options.workspace}_{options.channel}"
-    client = await nats.connect(options.server, name=f"adapter {options.channel}", inbox_prefix=inbox, max_reconnect_attempts=-1)
-    switchboard = Switchboard(client, options.workspace, options.channel, options.prefix)
+    connected = {}
+
+    async def reconnected():
+        if "switchboard" in connected:
+            connected["switchboard"].back = time.monotonic()
+
+    client = await nats.connect(
+        options.server, name=f"adapter {options.channel}", inbox_prefix=inbox, max_reconnect_attempts=-1, reconnected_cb=reconnected,
+    )
+    switchboard = connected["switchboard"] = Switchboard(client, options.workspace, options.channel, options.prefix)
     tell = await provider(switchboard)
 
     stop = asyncio.Event()

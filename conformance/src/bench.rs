@@ -147,12 +147,12 @@ impl Bench {
     }
 
     /// Delivers to the first process; the status of its answer.
-    pub(crate) async fn deliver(&self, said: &Said, proof: Proof) -> Result<u16, String> {
+    pub(crate) async fn deliver(&self, said: &Said, proof: Proof<'_>) -> Result<u16, String> {
         let Some(deliver) = &self.plan.deliver else { return Err("the plan has no `[deliver]`".into()) };
         self.deliver_body(deliver.fill(&deliver.body, said), proof).await
     }
 
-    pub(crate) async fn deliver_body(&self, body: String, proof: Proof) -> Result<u16, String> {
+    pub(crate) async fn deliver_body(&self, body: String, proof: Proof<'_>) -> Result<u16, String> {
         let Some(deliver) = &self.plan.deliver else { return Err("the plan has no `[deliver]`".into()) };
         let Some(adapter) = self.adapters.first() else { return Err("no adapter runs".into()) };
         deliver.post(adapter.listen, body, proof).await

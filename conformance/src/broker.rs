@@ -102,7 +102,13 @@ impl Broker {
             beats: Arc::default(),
             marker: Arc::default(),
         };
-        broker.make().await.map_err(failed)?;
+        if let Err(why) = broker.make().await {
+            // What was made before it was refused takes room on somebody's broker.
+            if own.is_none() {
+                broker.remove().await;
+            }
+            return Err(failed(why));
+        }
         Ok(Opened { broker, own, server: theirs })
     }
 
@@ -178,6 +184,12 @@ impl Broker {
         self.ask(self.claim_subject(key), None, Bytes::from_static(b"another-edge")).await.map(drop)
     }
 
+    /// Forgets a claim, as a broker does that comes back with an older copy of its store.
+    pub(crate) async fn forget(&self, key: &str) -> Result<(), String> {
+        let only = json!({ "filter": self.claim_subject(key) });
+        self.api(&format!("STREAM.PURGE.KV_SB_{}_CLAIMS", self.workspace), &only).await.map(drop)
+    }
+
     /// Records that were not delivered, and that were delivered and not acknowledged.
     pub(crate) async fn left(&self) -> Result<(u64, u64), String> {
         let info = self.api(&format!("CONSUMER.INFO.SB_{}_OUT.{}", self.workspace, self.channel), &json!({})).await?;
@@ -236,6 +248,13 @@ impl Broker {
             next += 1;
         }
         Ok(lock(&self.seen).records.clone())
+    }
+
+    /// Whether the channel has described a file of this hash.
+    pub(crate) async fn has_blob(&self, hash: &str) -> bool {
+        let bucket = format!("SB_{}_BLOBS", self.workspace);
+        let ask = json!({ "seq": 1, "next_by_subj": format!("$O.{bucket}.M.{}.*.{hash}", self.channel) });
+        self.api(&format!("STREAM.MSG.GET.OBJ_{bucket}"), &ask).await.is_ok()
     }
 
     /// When the adapter said that it is there.

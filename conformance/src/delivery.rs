@@ -22,8 +22,10 @@ pub(crate) struct Said {
 
 /// How the request proves where it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Proof {
+pub(crate) enum Proof<'a> {
     Genuine,
+    /// The right signature of another body.
+    Of(&'a str),
     /// The proof of somebody who does not know the secret.
     Forged,
     Missing,
@@ -40,7 +42,7 @@ impl Deliver {
             .replace("{text}", &value(&said.text))
     }
 
-    fn headers(&self, body: &[u8], proof: Proof) -> Vec<(String, String)> {
+    fn headers(&self, body: &[u8], proof: Proof<'_>) -> Vec<(String, String)> {
         let mut headers: Vec<(String, String)> =
             self.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         if let Some(token) = &self.token {
@@ -56,20 +58,21 @@ impl Deliver {
             if proof == Proof::Forged {
                 signing.secret.push('x');
             }
+            let signed = if let Proof::Of(other) = proof { other.as_bytes() } else { body };
             if proof != Proof::Missing {
-                headers.push((sign.header.clone(), signing.value(body)));
+                headers.push((sign.header.clone(), signing.value(signed)));
             }
         }
         headers
     }
 
     /// The status of the answer.
-    pub(crate) async fn post(&self, to: SocketAddr, body: String, proof: Proof) -> Result<u16, String> {
+    pub(crate) async fn post(&self, to: SocketAddr, body: String, proof: Proof<'_>) -> Result<u16, String> {
         let asked = tokio::time::timeout(PATIENCE, self.exchange(to, body.as_bytes(), proof)).await;
         asked.map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()))?
     }
 
-    async fn exchange(&self, to: SocketAddr, body: &[u8], proof: Proof) -> Result<u16, String> {
+    async fn exchange(&self, to: SocketAddr, body: &[u8], proof: Proof<'_>) -> Result<u16, String> {
         let broken = |e: std::io::Error| format!("the connection to {to} broke: {e}");
         let mut stream = TcpStream::connect(to).await.map_err(|e| format!("nobody listens at {to}: {e}"))?;
         let mut head = format!(

@@ -44,6 +44,38 @@ const MISTAKES: &[Mistake] = &[
         said: "while IN refused it",
     },
     Mistake {
+        what: "it publishes a while after it answered",
+        changes: &[(
+            COURIER,
+            "        await self.switchboard.ingest(envelope)",
+            "        asyncio.get_running_loop().call_later(2, lambda: asyncio.ensure_future(self.switchboard.ingest(envelope)))",
+        )],
+        found_by: "message",
+        said: "was answered before it was in IN",
+    },
+    Mistake {
+        what: "blanks around a body are not signed",
+        changes: &[(COURIER, "hmac.new(self.secret, body, ", "hmac.new(self.secret, body.strip(), ")],
+        found_by: "forged",
+        said: "with the right proof of another body",
+    },
+    Mistake {
+        what: "only the first that cannot be read is told",
+        changes: &[(
+            COURIER,
+            "            await self.switchboard.unparsed(",
+            "            if self.__dict__.setdefault(\"told\", body) != body:\n                return 200\n            await self.switchboard.unparsed(",
+        )],
+        found_by: "malformed",
+        said: "nobody was told",
+    },
+    Mistake {
+        what: "of what cannot be read only the beginning is told",
+        changes: &[(COURIER, "await self.switchboard.unparsed(body, ", "await self.switchboard.unparsed(body[:10], ")],
+        found_by: "malformed",
+        said: "without its bytes",
+    },
+    Mistake {
         what: "each delivery has an id of its own",
         changes: &[(
             COURIER,
@@ -141,6 +173,12 @@ const MISTAKES: &[Mistake] = &[
         changes: &[(SHARED, "return held == nonce", "return held is not nonce")],
         found_by: "crash",
         said: "the next process called again",
+    },
+    Mistake {
+        what: "it believes the broker alone",
+        changes: &[(SHARED, "        self.made[part] = n\n", "        self.made[part] = 0\n")],
+        found_by: "redelivery",
+        said: "of which the broker had lost the claim",
     },
     Mistake {
         what: "it sends whatever the hour",
@@ -307,6 +345,15 @@ async fn each_planted_mistake_is_found_and_told() {
     let missed: Vec<String> =
         futures_util::stream::iter(tried).buffer_unordered(4).filter_map(async |m| m).collect().await;
     assert!(missed.is_empty(), "not found, or not told: {missed:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_said_of_envelopes_where_there_are_none() {
+    let report = checked(&[], &["envelopes"]).await;
+    let [verdict] = &report.checks[..] else { panic!("one check was wanted") };
+    assert!(verdict.not_tried.as_ref().is_some_and(|why| why.contains("said nothing")), "{verdict:?}");
+    let report = checked(&[], &["message", "envelopes"]).await;
+    assert!(report.checks.iter().all(|v| v.not_tried.is_none() && v.holds()), "{report:?}");
 }
 
 #[tokio::test]

@@ -88,10 +88,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let parts = copy.to_parts()?;
     let parts_ms = began.elapsed().as_secs_f64() * 1e3;
     let peak = resident();
+    let began = Instant::now();
+    let again = State::from_parts(Salt([7; 16]), &parts.public, &parts.private)?;
+    let read_ms = began.elapsed().as_secs_f64() * 1e3;
+    if again.conversations.len() != state.conversations.len() {
+        return Err("a snapshot gives back another state".into());
+    }
     println!(
         "{{\n  \"conversations\": {},\n  \"first_message_us\": {open_us:.1},\n  \"next_message_us\": {again_us:.1},\n  \
          \"next_message_while_a_copy_is_held_us\": {copied_us:.1},\n  \"kilobytes_per_open_conversation\": {:.2},\n  \
-         \"copy_for_a_snapshot_us\": {clone_us:.1},\n  \"snapshot_parts_ms\": {parts_ms:.0},\n  \
+         \"copy_for_a_snapshot_us\": {clone_us:.1},\n  \"snapshot_parts_ms\": {parts_ms:.0},\n  \"snapshot_read_ms\": {read_ms:.0},\n  \
          \"snapshot_megabytes\": {:.1},\n  \"resident_at_the_end_megabytes\": {:.1}\n}}",
         state.conversations.len(),
         (after - before) as f64 / count as f64,

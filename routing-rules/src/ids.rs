@@ -85,42 +85,53 @@ fn read_id(prefix: char, s: &str) -> Option<u128> {
     })
 }
 
+/// A state holds millions of ids, so they take the ten bytes that they have.
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal, $domain:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(u128);
+        #[repr(Rust, packed(2))]
+        pub struct $name(u64, u16);
 
         impl $name {
             /// Derived from its cause.
             #[must_use]
             pub fn derive(salt: &Salt, fields: &[&[u8]]) -> $name {
-                $name(salt.hash($domain, fields) >> (128 - BITS))
+                $name::of(salt.hash($domain, fields) >> (128 - BITS))
             }
 
             /// Reads the text form; `None` when it is none.
             #[must_use]
             pub fn parse(s: &str) -> Option<$name> {
-                read_id($prefix, s).map($name)
+                read_id($prefix, s).map($name::of)
+            }
+
+            /// Of the lowest 80 bits.
+            fn of(bits: u128) -> $name {
+                $name((bits >> 16) as u64, bits as u16)
+            }
+
+            fn bits(self) -> u128 {
+                (u128::from(self.0) << 16) | u128::from(self.1)
             }
 
             /// All of its bits, in the order of the ids.
             #[must_use]
             pub fn to_bytes(self) -> [u8; ID_BYTES] {
-                let [.., a, b, c, d, e, f, g, h, i, j] = self.0.to_be_bytes();
+                let [.., a, b, c, d, e, f, g, h, i, j] = self.bits().to_be_bytes();
                 [a, b, c, d, e, f, g, h, i, j]
             }
 
             /// What `to_bytes` gave.
             #[must_use]
             pub fn from_bytes(bytes: [u8; ID_BYTES]) -> $name {
-                $name(bytes.into_iter().fold(0, |id, byte| (id << 8) | u128::from(byte)))
+                $name::of(bytes.into_iter().fold(0, |id, byte| (id << 8) | u128::from(byte)))
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(Text::of($prefix, self.0).as_str())
+                f.write_str(Text::of($prefix, self.bits()).as_str())
             }
         }
 
@@ -132,7 +143,7 @@ macro_rules! id {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-                s.serialize_str(Text::of($prefix, self.0).as_str())
+                s.serialize_str(Text::of($prefix, self.bits()).as_str())
             }
         }
 
@@ -173,12 +184,12 @@ id!(
 );
 
 impl ConvId {
-    pub(crate) const MIN: ConvId = ConvId(0);
-    pub(crate) const MAX: ConvId = ConvId(u128::MAX);
+    pub(crate) const MIN: ConvId = ConvId(0, 0);
+    pub(crate) const MAX: ConvId = ConvId(u64::MAX, u16::MAX);
 }
 
 impl MessageId {
-    pub(crate) const MIN: MessageId = MessageId(0);
+    pub(crate) const MIN: MessageId = MessageId(0, 0);
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::ids::ConvId;
 use crate::pack::{ConvStatus, RulePack};
 use crate::state::roster::Roster;
 use crate::state::{Conversation, InForce, Phase, State, WaitClass};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use switchboard_envelope::Timestamp;
 
 /// A broken invariant: its id, and what was found.
@@ -37,9 +37,9 @@ fn one_place(c: &Conversation, broken: &mut Vec<Broken>) {
     let ok = match c.status {
         ConvStatus::Queued => c.queue.is_some() && c.queued_at.is_some() && c.offer.is_none(),
         ConvStatus::Offered => c.offer.is_some() && c.queue.is_some(),
-        ConvStatus::Assigned => c.agent.is_some() && c.offer.is_none() && c.queued_at.is_none(),
+        ConvStatus::Assigned => c.agent.is_some() && c.offer.is_none() && c.queued_at.get().is_none(),
         ConvStatus::Pending | ConvStatus::Snoozed | ConvStatus::Closed => {
-            c.wait_until.is_some() && c.offer.is_none() && c.queued_at.is_none()
+            c.wait_until.is_some() && c.offer.is_none() && c.queued_at.get().is_none()
         }
     };
     if !ok {
@@ -74,13 +74,17 @@ fn parts_have_timers(state: &State, broken: &mut Vec<Broken>) {
     }
 }
 
-/// I4: of a lane only the first send may be anywhere but waiting, and none is settled or dead.
+/// I4: of a lane (a conversation's sends to one channel or desk) only the first may be anywhere but waiting, and none is settled
+/// or dead.
 fn lane_order(state: &State, c: &Conversation, broken: &mut Vec<Broken>) {
-    for (i, id) in c.lane.iter().enumerate() {
-        match state.sends.get(id).map(|s| &s.phase) {
+    let mut led = BTreeSet::new();
+    for id in c.lane.iter() {
+        let send = state.sends.get(id);
+        let leads = send.is_some_and(|s| led.insert(&s.channel));
+        match send.map(|s| &s.phase) {
             None | Some(Phase::Dead { .. }) => broken.push(("I4", format!("{id} is in a lane but settled"))),
-            Some(Phase::Waiting) if i == 0 => broken.push(("I4", format!("{id} leads its lane but waits"))),
-            Some(phase) if i > 0 && *phase != Phase::Waiting => {
+            Some(Phase::Waiting) if leads => broken.push(("I4", format!("{id} leads its lane but waits"))),
+            Some(phase) if !leads && *phase != Phase::Waiting => {
                 broken.push(("I4", format!("{id} overtakes its lane")));
             }
             Some(_) => {}
@@ -108,15 +112,19 @@ fn capacity(state: &State, pack: &RulePack, broken: &mut Vec<Broken>) {
     }
 }
 
-/// I14: nobody waits whom somebody could take, unless a timer goes on assigning. So nobody starves: who waits is overtaken only
-/// by those whose priority outweighs what they came later.
+/// I14: nobody waits whom somebody could take, or in a queue that its pack does not have and from which nobody is given away, unless
+/// a timer goes on assigning. So nobody starves: who waits is overtaken only by those whose priority outweighs what they came later.
 fn nobody_overlooked(state: &State, packs: InForce<'_>, broken: &mut Vec<Broken>) {
     if state.assign_at.is_some() {
         return;
     }
     for c in state.conversations.values().filter(|c| c.status == ConvStatus::Queued) {
         let pack = packs.of(state, c.trial);
-        let Some(queue) = c.queue.as_ref().filter(|q| pack.queues.contains_key(*q)) else { continue };
+        let Some(queue) = c.queue.as_deref() else { continue };
+        if !pack.queues.contains_key(queue) {
+            broken.push(("I14", format!("conversation {} waits in {queue}, which its pack does not have", c.id)));
+            continue;
+        }
         let class = WaitClass::of(c);
         let wants = wanted(pack, queue, &class);
         let able = packs.pack.agents.iter().find(|(name, agent)| {
@@ -143,8 +151,10 @@ fn one_open_per_thread(state: &State, broken: &mut Vec<Broken>) {
 fn indexes(state: &State, packs: InForce<'_>, broken: &mut Vec<Broken>) {
     let mut again = state.clone();
     again.rebuild_indexes();
-    if again != *state {
-        broken.push(("I9", format!("the indexes are not what the entities say: {}", state.index_difference(&again))));
+    // Nothing else is made again, so nothing else can differ.
+    let differ = state.index_difference(&again);
+    if !differ.is_empty() {
+        broken.push(("I9", format!("the indexes are not what the entities say: {differ}")));
     }
     if state.roster.is_of(packs) && !state.roster.says_the_same(&Roster::of(packs, &state.agents)) {
         broken.push(("I9", "who is free is not what the agents' states say".into()));

@@ -206,7 +206,7 @@ impl<'t> Trial<'t> {
         if let Some(c) = state.conversations.get_mut(&conv) {
             let c = Arc::make_mut(c);
             c.messages = seen.messages;
-            c.last_in = seen.silence_ms.map(|ms| now.plus(-ms)).or((seen.messages > 0).then_some(opened_at));
+            c.last_in = seen.silence_ms.map(|ms| now.plus(-ms)).or((seen.messages > 0).then_some(opened_at)).into();
         }
     }
 
@@ -222,16 +222,16 @@ impl<'t> Trial<'t> {
         let contact = after.contacts.get(&c.contact).and_then(|c| c.private.as_ref());
         let consent = after.consent.get(&(after.identity_hash(&self.message.from), self.message.channel.clone()));
         Some(Actual {
-            queue: c.queue.clone(),
+            queue: c.queue.as_deref().cloned(),
             agent: match c.status {
                 ConvStatus::Offered => c.offer.as_ref().map(|o| o.agent.clone()),
                 // Who had it before is only remembered.
                 ConvStatus::Queued => None,
-                _ => c.agent.clone(),
+                _ => c.agent.as_deref().cloned(),
             },
             priority: c.priority,
-            tags: c.tags.clone(),
-            attributes: c.private.as_ref().map(|p| p.attributes.clone()).unwrap_or_default(),
+            tags: (*c.tags).clone(),
+            attributes: c.private.as_ref().map(|p| (*p.attributes).clone()).unwrap_or_default(),
             contact_attributes: contact.map(|p| p.attributes.clone()).unwrap_or_default(),
             replies: self
                 .reply(pack, decision)
@@ -271,7 +271,10 @@ fn saw(decision: &Decision) -> Option<&SeenState> {
 
 /// Whether an automatic reply was sent, and not refused.
 fn answered(decision: &Decision) -> bool {
-    decision.events.iter().any(|e| matches!(&e.public, Public::SendQueued { author: Author::Auto { .. }, .. }))
+    decision
+        .events
+        .iter()
+        .any(|e| matches!(&e.public, Public::SendQueued { author: Author::Auto { .. }, notice: false, .. }))
 }
 
 /// The test's message, as its channel would have brought it.

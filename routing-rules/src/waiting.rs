@@ -31,7 +31,7 @@ pub struct Waiting {
 pub fn why<'p>(state: &State, packs: impl Into<InForce<'p>>, conv: ConvId) -> Option<Waiting> {
     let packs: InForce<'p> = packs.into();
     let c = state.conversation(conv).filter(|c| c.status == ConvStatus::Queued)?;
-    let queue = c.queue.clone()?;
+    let queue = c.queue.as_deref().cloned()?;
     let class = WaitClass::of(c);
     let wanted = wanted(packs.of(state, class.trial), &queue, &class);
     let nobody = AgentState::default();
@@ -42,13 +42,13 @@ pub fn why<'p>(state: &State, packs: impl Into<InForce<'p>>, conv: ConvId) -> Op
     let place = state.place(c);
     let step = c.overflow.get(c.step as usize).cloned();
     Some(Waiting {
-        since: c.queued_at,
+        since: c.queued_at.get(),
         place,
         depth: state.depth(&queue),
         wait_ms: place.and_then(|place| state.estimated_wait(&queue, place)),
         agents: agents.collect(),
         wanted,
-        next_step: c.entered_at.zip(step).map(|(at, step)| (at.plus(step.after_ms), step)),
+        next_step: c.entered_at.get().zip(step).map(|(at, step)| (at.plus(step.after_ms), step)),
         queue,
     })
 }

@@ -461,7 +461,7 @@ proptest! {
             written.entry(conv).or_default().push((theirs && mail.believed, mail.others.clone()));
             let own = &written[&conv];
             prop_assert!(others.is_empty() || own.iter().any(|(own, named)| *own && *named == others), "{others:?}");
-            let address = c.private.as_ref().and_then(|p| p.address.clone()).expect("an address");
+            let address = c.private.as_ref().and_then(|p| p.address()).expect("an address");
             prop_assert_eq!(life.state.contact_of(&address), c.contact);
             if !convs.contains(&conv) {
                 convs.push(conv);

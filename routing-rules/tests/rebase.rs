@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use switchboard_envelope::{
-    Action, Actor, Address, AttemptResult, ChannelProfile, Command, Content, Inbound, Message, Outcome, Scope,
-    Timestamp, Visibility,
+    Action, Actor, Address, Attachment, AttemptResult, ChannelProfile, Command, Content, Inbound, Message, Outcome,
+    Scope, Timestamp, Visibility,
 };
 use switchboard_routing_rules::event::{DeadReason, Event, NoReply, Public};
 use switchboard_routing_rules::ids::{MessageId, Salt};
@@ -23,6 +23,8 @@ const PACK: &str = "zone: UTC\nqueues: { q: {} }\nagents: { ann: { capacity: 10 
 struct Life {
     state: State,
     seq: u64,
+    /// What IN holds beyond it at a rebase.
+    unread: u64,
     now: Timestamp,
 }
 
@@ -40,7 +42,7 @@ impl Life {
         let channels = BTreeMap::from([(CHANNEL.to_owned(), channel)]);
         let now = Timestamp(START);
         let lead = Input::Lead { now, incarnation: 1, channels: &channels };
-        Life { state: decide(State::new(Salt([7; 16])), &lead, &pack()).after, seq: 0, now }
+        Life { state: decide(State::new(Salt([7; 16])), &lead, &pack()).after, seq: 0, unread: 0, now }
     }
 
     fn takes(&mut self, input: &Input<'_>) -> Vec<Event> {
@@ -69,8 +71,17 @@ impl Life {
     fn rebases(&mut self, agrees: u64, cut: bool) -> Vec<Event> {
         self.now = self.now.plus(10_000);
         let agrees = Cursor { seq: agrees, at: self.now };
-        let inn = self.seq;
-        self.takes(&Input::Rebase { now: self.now, frame: 9, agrees, inn, out: 3, cut, why: "an older copy" })
+        let inn = self.seq + self.unread;
+        self.takes(&Input::Rebase {
+            now: self.now,
+            number: 0,
+            frame: 9,
+            agrees,
+            inn,
+            out: 3,
+            cut,
+            why: "an older copy",
+        })
     }
 
     fn ticks(&mut self, ms: i64) -> Vec<Event> {
@@ -230,6 +241,7 @@ fn messages_dated_before_it_get_no_automatic_reply_and_later_ones_do() {
         let mut life = Life::new();
         life.customer("1", "hello");
         let before = life.now.plus(500);
+        life.unread = 1;
         life.rebases(1, cut);
         let events = life.hears_again(2, before, &message("2", "refund", before));
         let refused = |e: &Event| matches!(e.public, Public::NotReplied { why: NoReply::Rebased, .. });
@@ -250,6 +262,7 @@ fn an_answer_that_is_decided_again_is_parked_and_not_sent_again() {
     let (lost, at) = (life.sends()[0].0, life.now);
 
     let mut life = copy;
+    life.unread = 1;
     life.rebases(1, true);
     let events = life.hears_again(2, at, &answer);
     assert_eq!((released(&events), life.sends()[0].0), (0, lost), "the same message, under the same id");
@@ -261,11 +274,54 @@ fn an_answer_that_is_decided_again_is_parked_and_not_sent_again() {
     assert!(told.sends().is_empty() && dead(&told.ticks(5)).is_empty());
 }
 
+/// An answer with two files on a channel that sends each apart, which goes on after a copy that knows only the question; IN holds it.
+fn answered_with_files() -> (Life, MessageId, Timestamp) {
+    let mut life = Life::on(ChannelProfile { files_apart: true, ..ChannelProfile::new("sms", "phone") });
+    life.customer("1", "hello");
+    let (mut answer, at) = (reply(conversation(&life), "answer", life.now), life.now);
+    if let Inbound::Command(c) = &mut answer
+        && let Action::Reply { attachments, .. } = &mut c.action
+    {
+        attachments.extend([Attachment::default(), Attachment::default()]);
+    }
+    life.unread = 5;
+    life.rebases(1, true);
+    assert_eq!(released(&life.hears_again(2, at, &answer)), 0);
+    let send = life.sends()[0].0;
+    (life, send, at)
+}
+
+fn accepted(send: MessageId, part: u16, at: Timestamp) -> Inbound {
+    let Inbound::Result(r) = result(send, 1, Outcome::Accepted, at) else { unreachable!("it is a result") };
+    let id = format!("{CHANNEL}:result:{send}.{part}.1:accepted");
+    Inbound::Result(AttemptResult { id, part, ..r })
+}
+
+#[test]
+fn a_later_part_of_an_answer_that_is_decided_again_may_have_been_sent_too() {
+    let (mut life, send, at) = answered_with_files();
+    let events = life.hears_again(3, at, &accepted(send, 1, at));
+    assert_eq!(released(&events), 0, "a lost frame may have released the second: {events:?}");
+    let events = life.ticks(5);
+    assert_eq!((released(&events), dead(&events)), (0, vec![DeadReason::Unknown]), "with a person to decide");
+}
+
+#[test]
+fn what_in_holds_of_each_part_ends_an_answer_that_is_decided_again() {
+    let (mut life, send, at) = answered_with_files();
+    for part in 1..=3 {
+        let events = life.hears_again(2 + u64::from(part), at, &accepted(send, part, at));
+        assert_eq!((released(&events), dead(&events)), (0, vec![]), "part {part}");
+    }
+    assert!(life.sends().is_empty() && dead(&life.ticks(5)).is_empty());
+}
+
 #[test]
 fn where_the_receiver_drops_repeated_ids_the_same_id_is_sent_again() {
     let mut life = Life::on(ChannelProfile { same_id_retry: true, ..ChannelProfile::new("sms", "phone") });
     life.customer("1", "hello");
     let (answer, at) = (reply(conversation(&life), "answer", life.now), life.now);
+    life.unread = 1;
     life.rebases(1, true);
     assert_eq!(released(&life.hears_again(2, at, &answer)), 1);
 }
@@ -302,7 +358,8 @@ fn a_snapshot_keeps_when_it_was() {
     let again = State::from_parts(Salt([7; 16]), &parts.public, &parts.private).expect("a state");
     assert_eq!(again, life.state);
     let rebased = again.rebased.expect("it was rebased");
-    assert_eq!((rebased.at, rebased.frame, rebased.out, rebased.cut_at), (life.now, 9, 3, Some(life.now)));
+    assert_eq!((rebased.number, rebased.at, rebased.frame), (1, life.now, 9));
+    assert_eq!((rebased.out, rebased.inn, rebased.cut_inn), (3, 1, Some(1)));
 }
 
 /// Before everything was read again that frames which are lost had decided, another rebase can come.
@@ -311,8 +368,37 @@ fn a_later_rebase_without_a_loss_does_not_make_an_earlier_loss_forgotten() {
     let mut life = Life::new();
     life.customer("1", "hello");
     let (answer, at) = (reply(conversation(&life), "answer", life.now), life.now);
+    life.unread = 1;
     life.rebases(1, true);
     life.rebases(1, false);
     assert_eq!(released(&life.hears_again(2, at, &answer)), 0);
     assert_eq!(dead(&life.ticks(5)), [DeadReason::Unknown]);
+}
+
+#[test]
+fn a_rebase_of_a_clock_that_was_ahead_takes_nothing_that_comes_later_for_what_was_there_before() {
+    let mut life = Life::new();
+    life.customer("1", "hello");
+    let (now, days) = (life.now, 30 * 86_400_000);
+    life.now = now.plus(days);
+    life.rebases(1, true);
+    life.now = now.plus(60_000);
+    let answers = life.customer("2", "refund");
+    assert_eq!(released(&answers), 1, "{answers:?}");
+    let answer = reply(conversation(&life), "answer", life.now);
+    life.hears(&answer);
+    assert!(life.state.sends.values().all(|s| !s.doubted), "nor for what may have been sent: {:?}", life.sends());
+}
+
+#[test]
+fn each_rebase_has_a_higher_number_than_this_log_or_whoever_asked_for_it_knew() {
+    let mut life = Life::new();
+    let mut numbers = vec![];
+    for number in [0, 1, 7, 3, u64::MAX, 0] {
+        let (now, agrees) = (life.now, Cursor::default());
+        let rebase = Input::Rebase { now, number, frame: 9, agrees, inn: 0, out: 0, cut: true, why: "asked for" };
+        life.takes(&rebase);
+        numbers.push(life.state.rebased.expect("it was rebased").number);
+    }
+    assert_eq!(numbers, [1, 2, 7, 8, u64::MAX, u64::MAX]);
 }

@@ -148,8 +148,9 @@ impl Api {
             (401, _) => failed(self.unknown_here()),
             (503, Ok(problem)) => {
                 let detail = problem.get("detail").and_then(Value::as_str).unwrap_or_default();
-                // The log was asked, and did not answer; every other 503 says that nothing was done.
-                let asked = problem.get("code").and_then(Value::as_str) == Some("log_unavailable");
+                // The log did not answer, or has the command and no router decided it; every other 503 says that nothing was done.
+                let code = problem.get("code").and_then(Value::as_str);
+                let asked = matches!(code, Some("log_unavailable" | "undecided"));
                 let maybe = asked && !detail.contains("nothing was done");
                 Answered::Again { failure: Failure::Failed(problem_sentence(503, &problem)), maybe }
             }
@@ -426,8 +427,11 @@ mod tests {
         let outage = answer(
             "503 Service Unavailable",
             &json!({ "code": "log_unavailable",
-            "detail": "the log did not answer; repeat the request under the same Idempotency-Key" }),
+            "detail": "the log did not answer, so it may have been taken; repeat the request with `Idempotency-Key: k`" }),
         );
+        let waits =
+            json!({ "code": "undecided", "detail": "it was taken; repeat the request with `Idempotency-Key: k`" });
+        let waits = answer("503 Service Unavailable", &waits);
         // The second is cut off before its answer.
         let (api, seen) = answering(&[&outage, "", &answer("202 Accepted", &json!({ "id": "m1" }))]).await;
         let sent = api.post("/conversations/c1/reply", json!({ "text": "hi" })).await;
@@ -436,16 +440,18 @@ mod tests {
         assert!(keys.len() == 3 && keys.iter().all(|k| *k == keys[0] && k.len() == 32), "{keys:?}");
 
         // One that stays undecided says so, and how to go on.
-        let (api, seen) = answering(&[&outage]).await;
-        let Err(Failure::Failed(said)) = api.post("/conversations/c1/reply", json!({ "text": "hi" })).await else {
-            panic!("an outage is no success")
-        };
-        let key = key_of(&seen.lock().expect("seen")[0]);
-        for part in ["may have been taken", "`switchboard conversations show c1`", &format!("--idempotency-key {key}")]
-        {
-            assert!(said.contains(part), "{part} is not in {said}");
+        for without in [&outage, &waits] {
+            let (api, seen) = answering(&[without]).await;
+            let Err(Failure::Failed(said)) = api.post("/conversations/c1/reply", json!({ "text": "hi" })).await else {
+                panic!("an outage is no success")
+            };
+            let key = key_of(&seen.lock().expect("seen")[0]);
+            let parts = ["may have been taken", "`switchboard conversations show c1`"];
+            for part in parts.into_iter().chain([format!("--idempotency-key {key}").as_str()]) {
+                assert!(said.contains(part), "{part} is not in {said}");
+            }
+            assert!(!said.contains("Idempotency-Key"), "{said}");
         }
-        assert!(!said.contains("Idempotency-Key"), "{said}");
         let (api, seen) = answering(&[&answer("202 Accepted", &json!({}))]).await;
         api.under(Some("mine")).post("/conversations/c1/reply", json!({})).await.expect("taken");
         assert_eq!(key_of(&seen.lock().expect("seen")[0]), "mine");

@@ -15,12 +15,15 @@ use switchboard_routing_rules::pack::files;
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("change").multiple(false))]
 pub(crate) struct Canary {
-    /// Try a pack on this share of the new conversations, as 10%, or change the share
+    /// Try a pack on this share of the new conversations, as 10%; while one is tried, change its share
     #[arg(long, value_name = "PERCENT", value_parser = share, group = "change")]
     share: Option<u8>,
-    /// The directory of the pack to try; the one that the daemon is configured with when left out
+    /// The directory of the pack to try; when left out, the one that is tried, else the one that the daemon is configured with
     #[arg(long, value_name = "DIR", requires = "share")]
     pack: Option<PathBuf>,
+    /// The pack that the daemon is configured with, also while another one is tried
+    #[arg(long, requires = "share", conflicts_with = "pack")]
+    disk: bool,
     /// Also when tests of the pack fail
     #[arg(long, requires = "share")]
     force: bool,
@@ -40,13 +43,16 @@ fn share(s: &str) -> Result<u8, String> {
 }
 
 pub(crate) async fn run(canary: Canary, at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Done {
-    let Canary { share, pack, force, promote, stop, common } = canary;
+    let Canary { share, pack, disk, force, promote, stop, common } = canary;
     let api = Api::open(at, env)?.under(common.idempotency_key.as_deref());
     let answer = match share {
         Some(share) => {
             let mut body = json!({ "share": share });
             if let (Some(map), true) = (body.as_object_mut(), force) {
                 map.insert("force".into(), Value::Bool(true));
+            }
+            if let (Some(map), true) = (body.as_object_mut(), disk) {
+                map.insert("disk".into(), Value::Bool(true));
             }
             if let (Some(map), Some(pack)) = (body.as_object_mut(), pack) {
                 map.insert("files".into(), read(&pack)?);

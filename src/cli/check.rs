@@ -111,6 +111,10 @@ fn configured(config: &Config) -> Vec<String> {
         let off = if channel.enabled { "" } else { ", not enabled" };
         lines.push(format!("channel {id}: {}{off}", channel.kind.name()));
     }
+    for (id, desk) in &config.desks {
+        let off = if desk.enabled { "" } else { ", not enabled" };
+        lines.push(format!("desk {id}: {}{off}", desk.kind.name()));
+    }
     lines
 }
 

@@ -307,9 +307,16 @@ async fn show_conversation(api: &Api, common: &Common, screen: &mut Screen, id: 
 fn message_head(m: &Value, screen: &Screen) -> String {
     let author = address(m, "author");
     let author = if author.is_empty() { first(m, &["author.agent", "author.rule", "author.kind"]) } else { author };
-    let parts = [ago(m, "at", screen.now), text(m, "direction"), author, text(m, "status"), text(m, "detail")];
+    let parts =
+        [ago(m, "at", screen.now), text(m, "direction"), author, at_desk(m), text(m, "status"), text(m, "detail")];
     let head: Vec<String> = parts.iter().map(|p| plain(p)).filter(|p| !p.is_empty()).collect();
     format!("{}  {}", head.join("  "), plain(&text(m, "id")))
+}
+
+/// `at team-slack`, for what people of ours were told there.
+fn at_desk(m: &Value) -> String {
+    let desk = text(m, "desk");
+    if desk.is_empty() { desk } else { format!("at {desk}") }
 }
 
 #[cfg(test)]

@@ -160,12 +160,15 @@ fn outcome(of: &Value) -> Vec<String> {
     let kept = lookup(of, "kept").as_bool() == Some(true);
     let replies: Vec<String> =
         lookup(of, "replies").as_array().into_iter().flatten().map(|r| first(r, &["rule", ""])).collect();
+    let notices: Vec<String> =
+        lookup(of, "notices").as_array().into_iter().flatten().map(|n| text(n, "desk")).collect();
     let parts = [
         (if kept { "still in queue" } else { "queue" }, text(of, "queue")),
         (if kept { "still with" } else { "agent" }, text(of, "agent")),
         ("priority", text(of, "priority")),
         ("tags", text(of, "tags")),
         ("replies", replies.join(", ")),
+        ("told", notices.join(", ")),
         ("snoozed until", text(of, "snoozed_until")),
     ];
     let closed = (lookup(of, "closed").as_bool() == Some(true)).then(|| "closed".to_owned());

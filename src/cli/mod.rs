@@ -233,6 +233,7 @@ mod tests {
             "rules canary --json",
             "rules canary --share 10%",
             "rules canary --share 10 --pack dir --force",
+            "rules canary --share 10 --disk",
             "rules canary --promote",
             "rules canary --stop",
             "rules history",

@@ -160,6 +160,13 @@ fn tell(answer: &Value, said: &str, screen: &mut Screen) {
     let unchanged = lookup(answer, "changed").as_bool() == Some(false);
     let said = if unchanged { "in force already: the files have not changed" } else { said };
     screen.out(&format!("{pack} is {said}"));
+    let tried = first(answer, &["tried"]);
+    if !tried.is_empty() {
+        let tried = check::short(&tried);
+        screen.out(&format!(
+            "pack {tried} is tried beside it: `rules canary --stop` ends that, `--promote` puts it in force"
+        ));
+    }
 }
 
 /// What a pack may name: the channels of the configuration, as `check` and `run` see them. Without one, or while it has
@@ -335,6 +342,8 @@ mod tests {
         let same = said(json!({ "hash": "0123456789abcdef", "changed": false }));
         assert_eq!(same, "pack 0123456789ab is in force already: the files have not changed\n");
         assert_eq!(said(json!({ "pack": "0123456789abcdef" })), "pack 0123456789ab is in force\n");
+        let beside = said(json!({ "hash": "0123456789abcdef", "changed": false, "tried": "fedcba9876543210" }));
+        assert!(beside.contains("pack fedcba987654 is tried beside it"), "{beside}");
     }
 }
 

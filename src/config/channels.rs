@@ -4,7 +4,7 @@ use super::declared;
 use super::problem::{Place, nearest};
 use super::reader::{Reader, Section};
 use super::values::{Rate, colour, duration, duration_within, is_loopback, line, origin, proxy, rate, size_within};
-use crate::registry::{self, REGISTRY};
+use crate::registry::{self, DESKS, REGISTRY};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use switchboard_adapter_sdk::{Kind, Secret, Settings};
@@ -12,15 +12,22 @@ use switchboard_email::EmailConfig;
 use switchboard_webchat::{Limits, Side, WebchatConfig};
 
 /// The kinds of channel that need code of their own to be read; others declare themselves in the [registry](crate::registry).
-const KINDS: [&str; 7] = ["email", "facebook", "sms", "twitter", "webchat", "webhook", "external"];
+const KINDS: [&str; 6] = ["email", "facebook", "sms", "webchat", "webhook", "external"];
 /// The kinds that the documentation names and a later version will have.
-const LATER: [&str; 2] = ["slack", "mattermost"];
+const LATER: [&str; 1] = ["mattermost"];
+/// The kinds of desk that are kinds of channel too.
+const BOTH: [&str; 1] = ["webhook"];
 /// Names under which the daemon itself writes records.
 const RESERVED: [&str; 2] = ["api", "router"];
 
 /// Every kind of channel that this version has.
 pub fn kinds() -> impl Iterator<Item = &'static str> {
     KINDS.into_iter().chain(REGISTRY.iter().map(|kind| kind.name))
+}
+
+/// Every kind of desk that this version has.
+pub fn desk_kinds() -> impl Iterator<Item = &'static str> {
+    BOTH.into_iter().chain(DESKS.iter().map(|kind| kind.name))
 }
 
 /// What is done about a webhook whose signature does not match.
@@ -57,7 +64,6 @@ pub enum ChannelKind {
     Email(Box<EmailConfig>),
     Facebook(FacebookConfig),
     Sms(SmsConfig),
-    Twitter(TwitterConfig),
     Webchat(WebchatConfig),
     Webhook(WebhookConfig),
     External(ExternalConfig),
@@ -73,7 +79,6 @@ impl ChannelKind {
             ChannelKind::Email(_) => "email",
             ChannelKind::Facebook(_) => "facebook",
             ChannelKind::Sms(_) => "sms",
-            ChannelKind::Twitter(_) => "twitter",
             ChannelKind::Webchat(_) => "webchat",
             ChannelKind::Webhook(_) => "webhook",
             ChannelKind::External(_) => "external",
@@ -100,12 +105,6 @@ pub struct FacebookConfig {
 #[derive(Clone, Debug)]
 pub struct SmsConfig {
     pub provider: &'static switchboard_sms::Provider,
-    pub settings: Settings,
-}
-
-/// An account on X.
-#[derive(Clone, Debug)]
-pub struct TwitterConfig {
     pub settings: Settings,
 }
 
@@ -144,7 +143,7 @@ pub(super) fn read(r: &mut Reader<'_>, root: &mut Section, around: &Around<'_>) 
         if RESERVED.contains(&id.as_str()) {
             r.error(&section.place, format!("`channels.{id}`: the daemon uses the name `{id}` itself: choose another"));
         }
-        let Some(kind) = kind(r, &mut section) else {
+        let Some(kind) = kind(r, &mut section, Whose::Customers) else {
             section.ignore_rest();
             continue;
         };
@@ -157,18 +156,132 @@ pub(super) fn read(r: &mut Reader<'_>, root: &mut Section, around: &Around<'_>) 
     channels
 }
 
-fn kind(r: &mut Reader<'_>, s: &mut Section) -> Option<&'static str> {
-    s.required(r, "kind", "\"webchat\"", |written| {
-        let all: Vec<String> = kinds().map(|kind| format!("`{kind}`")).collect();
+/// Whose place it is that is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Customers,
+    Ours,
+}
+
+impl Whose {
+    fn kinds(self) -> Vec<&'static str> {
+        match self {
+            Whose::Customers => kinds().collect(),
+            Whose::Ours => desk_kinds().collect(),
+        }
+    }
+
+    /// Where a kind belongs that is none of these.
+    fn elsewhere(self, written: &str) -> Option<&'static str> {
+        match self {
+            Whose::Customers => desk_kinds().any(|k| k == written).then_some("of desk: write it below `desks`"),
+            Whose::Ours => kinds().any(|k| k == written).then_some("of channel: write it below `channels`"),
+        }
+    }
+}
+
+/// Where people of ours are told: as channels, without what is only for what comes in.
+pub(super) fn read_desks(
+    r: &mut Reader<'_>,
+    root: &mut Section,
+    around: &Around<'_>,
+    channels: &BTreeMap<String, ChannelConfig>,
+) -> BTreeMap<String, ChannelConfig> {
+    let mut desks = BTreeMap::new();
+    for (id, mut section) in root.by_id(r, "desks") {
+        if id == "console" || RESERVED.contains(&id.as_str()) {
+            r.error(&section.place, format!("`desks.{id}`: the daemon uses the name `{id}` itself: choose another"));
+        }
+        if channels.contains_key(&id) {
+            r.error(&section.place, format!("`desks.{id}`: a channel has the id `{id}` already: choose another"));
+        }
+        let Some(kind) = kind(r, &mut section, Whose::Ours) else {
+            section.ignore_rest();
+            continue;
+        };
+        section.variant(kind);
+        if let Some(desk) = desk(r, &mut section, kind, &id, around) {
+            desks.insert(id, desk);
+        }
+        section.finish(r);
+    }
+    desks
+}
+
+fn desk(
+    r: &mut Reader<'_>,
+    s: &mut Section,
+    kind: &'static str,
+    id: &str,
+    around: &Around<'_>,
+) -> Option<ChannelConfig> {
+    let common = common(r, s);
+    let (kind, usual_rate) = match kind {
+        "webhook" => (ChannelKind::Webhook(webhook(r, s, id)?), None),
+        other => {
+            let kind = registry::kind(other)?;
+            (ChannelKind::Declared(declared_kind(r, s, kind, id, around.public_url)?), kind.rate)
+        }
+    };
+    let rate = common.rate.or_else(|| usual_rate.and_then(|written| rate(written).ok()));
+    Some(ChannelConfig { rate, ..common.of(kind) })
+}
+
+/// What channels and desks of every kind take.
+struct Common {
+    enabled: bool,
+    rate: Option<Rate>,
+    send_timeout: Option<Duration>,
+    not_after: Option<Duration>,
+    resend_unknown: bool,
+    proxied: Option<Place>,
+    proxy: Option<Secret>,
+}
+
+impl Common {
+    fn of(self, kind: ChannelKind) -> ChannelConfig {
+        ChannelConfig {
+            enabled: self.enabled,
+            rate: self.rate,
+            send_timeout: self.send_timeout,
+            not_after: self.not_after,
+            poll: None,
+            signatures: Signatures::Enforce,
+            resend_unknown: self.resend_unknown,
+            proxy: self.proxy,
+            kind,
+        }
+    }
+}
+
+fn common(r: &mut Reader<'_>, s: &mut Section) -> Common {
+    Common {
+        enabled: s.boolean(r, "enabled").unwrap_or(true),
+        rate: s.get(r, "rate", rate),
+        send_timeout: s.get(r, "send_timeout", duration_within("1s", "2m")),
+        not_after: s.get(r, "not_after", duration_within("1m", "30d")),
+        resend_unknown: s.boolean(r, "resend_unknown").unwrap_or(false),
+        proxied: s.place_of("proxy"),
+        proxy: proxy_secret(r, s),
+    }
+}
+
+fn kind(r: &mut Reader<'_>, s: &mut Section, whose: Whose) -> Option<&'static str> {
+    let example = if whose == Whose::Ours { "\"slack\"" } else { "\"webchat\"" };
+    s.required(r, "kind", example, |written| {
+        let kinds = whose.kinds();
+        let all: Vec<String> = kinds.iter().map(|kind| format!("`{kind}`")).collect();
         let has = match all.split_last() {
             Some((last, others)) => format!("this version has {} and {last}", others.join(", ")),
             None => String::new(),
         };
-        if let Some(kind) = kinds().find(|kind| *kind == written) {
-            Ok(kind)
+        if let Some(kind) = kinds.iter().find(|kind| **kind == written) {
+            Ok(*kind)
+        } else if let Some(belongs) = whose.elsewhere(written) {
+            Err(format!("kind `{written}` is a kind {belongs}"))
         } else if LATER.contains(&written) {
             Err(format!("kind `{written}` is not built into this version yet: {has}"))
-        } else if let Some(near) = nearest(written, kinds()) {
+        } else if let Some(near) = nearest(written, kinds.iter().copied()) {
             Err(format!("unknown kind `{written}`: did you mean `{near}`?"))
         } else {
             Err(format!("unknown kind `{written}`: {has}"))
@@ -183,10 +296,8 @@ fn channel(
     id: &str,
     around: &Around<'_>,
 ) -> Option<ChannelConfig> {
-    let enabled = s.boolean(r, "enabled").unwrap_or(true);
-    let rate = s.get(r, "rate", rate);
-    let send_timeout = s.get(r, "send_timeout", duration_within("1s", "2m"));
-    let not_after = s.get(r, "not_after", duration_within("1m", "30d"));
+    let common = common(r, s);
+    let enabled = common.enabled;
     let poll = s.get(r, "poll", |v| match v {
         "off" => Ok(None),
         other => match duration_within("10s", "1d")(other) {
@@ -196,9 +307,7 @@ fn channel(
         },
     });
     let signatures = s.choice(r, "signatures", &[("enforce", Signatures::Enforce), ("report", Signatures::Report)]);
-    let resend_unknown = s.boolean(r, "resend_unknown").unwrap_or(false);
-    let proxied = s.place_of("proxy");
-    let proxy = proxy_secret(r, s);
+    let proxied = common.proxied.clone();
     let (kind, usual_poll) = match kind {
         "sms" => {
             let public_url = around.public_url.filter(|_| enabled);
@@ -208,7 +317,6 @@ fn channel(
             (ChannelKind::Email(Box::new(email(r, s, id, proxied)?)), Some(switchboard_email::config::USUAL_POLL))
         }
         "facebook" => (ChannelKind::Facebook(facebook(r, s, id, around.public_url)?), None),
-        "twitter" => (ChannelKind::Twitter(twitter(r, s, id, around.public_url)?), Some(Duration::from_secs(300))),
         "webhook" => (ChannelKind::Webhook(webhook(r, s, id)?), None),
         "external" => (ChannelKind::External(external(r, s, around.on_nats)?), None),
         "webchat" => (ChannelKind::Webchat(webchat(r, s)), None),
@@ -217,16 +325,13 @@ fn channel(
             (ChannelKind::Declared(declared_kind(r, s, kind, id, around.public_url)?), kind.poll)
         }
     };
+    let usual_rate = registry::kind(kind.name()).and_then(|kind| kind.rate);
+    let rate = common.rate.or_else(|| usual_rate.and_then(|written| rate(written).ok()));
     Some(ChannelConfig {
-        enabled,
         rate,
-        send_timeout,
-        not_after,
         poll: poll.unwrap_or(usual_poll),
         signatures: signatures.unwrap_or(Signatures::Enforce),
-        resend_unknown,
-        proxy,
-        kind,
+        ..common.of(kind)
     })
 }
 
@@ -289,12 +394,13 @@ fn declared_kind(
     let mut places = declared::Places::new();
     let before = r.errors();
     declared::read(r, s, kind.keys, "", &mut settings, &mut places);
-    if r.errors() > before {
-        return None;
+    let complete = r.errors() == before;
+    let mut problems = (kind.check)(&settings);
+    if complete && problems.is_empty() {
+        problems = (kind.build)(&settings).err().unwrap_or_default();
     }
-    let problems = (kind.build)(&settings).err().unwrap_or_default();
     problems.iter().for_each(|p| declared::report(r, s, &places, p));
-    problems.is_empty().then_some(DeclaredConfig { kind, settings })
+    (complete && problems.is_empty()).then_some(DeclaredConfig { kind, settings })
 }
 
 fn facebook(r: &mut Reader<'_>, s: &mut Section, id: &str, public_url: Option<&str>) -> Option<FacebookConfig> {
@@ -351,20 +457,6 @@ fn sms(r: &mut Reader<'_>, s: &mut Section, id: &str, public_url: Option<&str>, 
     }
     problems.iter().for_each(|p| declared::report(r, s, &places, p));
     (complete && problems.is_empty()).then_some(SmsConfig { provider, settings })
-}
-
-fn twitter(r: &mut Reader<'_>, s: &mut Section, id: &str, public_url: Option<&str>) -> Option<TwitterConfig> {
-    let mut settings = Settings::new(id, public_url);
-    let mut places = declared::Places::new();
-    let before = r.errors();
-    declared::read(r, s, switchboard_twitter::KEYS, "", &mut settings, &mut places);
-    let complete = r.errors() == before;
-    let mut problems = switchboard_twitter::check(&settings);
-    if complete && problems.is_empty() {
-        problems = switchboard_twitter::build(&settings).err().unwrap_or_default();
-    }
-    problems.iter().for_each(|p| declared::report(r, s, &places, p));
-    (complete && problems.is_empty()).then_some(TwitterConfig { settings })
 }
 
 fn webhook(r: &mut Reader<'_>, s: &mut Section, id: &str) -> Option<WebhookConfig> {

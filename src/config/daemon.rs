@@ -52,6 +52,8 @@ pub struct TlsConfig {
 #[derive(Clone, Debug)]
 pub struct AdminConfig {
     pub listen: SocketAddr,
+    /// Where people of ours reach it, without a slash at its end: what notices at desks lead to.
+    pub public_url: Option<String>,
     /// By id.
     pub tokens: BTreeMap<String, TokenConfig>,
 }
@@ -129,10 +131,7 @@ pub(super) fn read(r: &mut Reader<'_>, mut root: Section, source: Source) -> Con
     });
     let around = channels::Around { public_url: http.public_url.as_deref(), on_nats: log.nats.is_some() };
     let channels = channels::read(r, &mut root, &around);
-    for (id, desk) in root.by_id(r, "desks") {
-        r.error(&desk.place, format!("`desks.{id}`: this version has no desks: agents answer in the console and through the API; remove the table"));
-        desk.ignore_rest();
-    }
+    let desks = channels::read_desks(r, &mut root, &around, &channels);
     let start = root.place.clone();
     root.finish(r);
     if channels.is_empty() && !r.problems.iter().any(|p| p.severity == Severity::Error) {
@@ -150,6 +149,7 @@ pub(super) fn read(r: &mut Reader<'_>, mut root: Section, source: Source) -> Con
         shutdown,
         limits,
         channels,
+        desks,
         warnings: vec![],
     }
 }
@@ -249,6 +249,7 @@ fn read_admin(r: &mut Reader<'_>, s: &mut Section) -> (AdminConfig, Option<Place
     if let Some(a) = address.as_ref().filter(|a| !a.value.ip().is_loopback()) {
         r.warn(&a.place, format!("`admin.listen` is `{}`: API and console would be reachable from outside, in plain HTTP; keep it on 127.0.0.1 or in a private network", a.value));
     }
+    let public_url = s.get(r, "public_url", base_url);
     let mut tokens: BTreeMap<String, TokenConfig> = BTreeMap::new();
     for (id, mut section) in s.by_id(r, "tokens") {
         let token = read_token(r, &mut section, &tokens);
@@ -259,7 +260,7 @@ fn read_admin(r: &mut Reader<'_>, s: &mut Section) -> (AdminConfig, Option<Place
     }
     let place = address.as_ref().map(|a| a.place.clone());
     let listen = address.map_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)), |a| a.value);
-    (AdminConfig { listen, tokens }, place)
+    (AdminConfig { listen, public_url, tokens }, place)
 }
 
 const SCOPES: [(&str, Scope); 4] =

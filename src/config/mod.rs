@@ -16,8 +16,8 @@ mod secrets;
 mod values;
 
 pub use channels::{
-    ChannelConfig, ChannelKind, DeclaredConfig, ExternalConfig, FacebookConfig, Signatures, SmsConfig, TwitterConfig,
-    WebhookConfig, kinds,
+    ChannelConfig, ChannelKind, DeclaredConfig, ExternalConfig, FacebookConfig, Signatures, SmsConfig, WebhookConfig,
+    kinds,
 };
 pub use daemon::{
     AdminConfig, HttpConfig, LimitsConfig, LogConfig, LogFormat, LoggingConfig, RetentionConfig, ShutdownConfig,
@@ -72,6 +72,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// By id; also the disabled ones.
     pub channels: BTreeMap<String, ChannelConfig>,
+    /// Where people of ours are told, by id; also the disabled ones. No channel has the id of one.
+    pub desks: BTreeMap<String, ChannelConfig>,
     /// What is not wrong, and still wants to be changed.
     pub warnings: Vec<Problem>,
 }
@@ -86,6 +88,11 @@ impl Config {
     /// The channels that run.
     pub fn enabled_channels(&self) -> impl Iterator<Item = (&String, &ChannelConfig)> {
         self.channels.iter().filter(|(_, c)| c.enabled)
+    }
+
+    /// The desks that run.
+    pub fn enabled_desks(&self) -> impl Iterator<Item = (&String, &ChannelConfig)> {
+        self.desks.iter().filter(|(_, d)| d.enabled)
     }
 
     /// The address that providers call for a channel, without a slash at its end: `<public_url>/hooks/<channel>`.

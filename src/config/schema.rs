@@ -32,7 +32,7 @@ pub fn config_schema() -> Value {
                 "duplicates": { "type": "integer", "minimum": 10_000, "maximum": 1_000_000_000, "default": 5_000_000, "description": "remembered event ids" },
             })),
             "channels": by_id("Where customers write.", json!({ "oneOf": kinds() })),
-            "desks": { "type": "object", "maxProperties": 0, "description": "this version has no desks: agents answer in the console and through the API" },
+            "desks": by_id("Where people of ours are told; they answer in the console and through the API.", json!({ "oneOf": desks() })),
         },
         "$defs": {
             "id": { "type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,62}$" },
@@ -153,6 +153,7 @@ fn admin() -> Value {
         "The private listener: API, console, metrics, health.",
         json!({
             "listen": { "type": "string", "default": "127.0.0.1:8081" },
+            "public_url": { "type": "string", "format": "uri", "description": "where agents reach the console; notices at desks lead there" },
             "tokens": by_id("Tokens for the API.", token),
         }),
     )
@@ -166,14 +167,26 @@ pub(super) fn require(table: &mut Value, keys: &[&str]) {
 
 /// A kind of channel: its own keys and those of every channel.
 fn channel(kind: &str, description: &str, own: Value, required: &[&str]) -> Value {
+    let inward = json!({
+        "poll": { "type": "string", "description": "time between catch-up polls, or `off`", "examples": ["5m", "off"] },
+        "signatures": { "enum": ["enforce", "report"], "default": "enforce" },
+    });
+    let mut channel = desk(kind, description, own, required);
+    let properties = channel.get_mut("properties").and_then(Value::as_object_mut);
+    if let (Some(properties), Value::Object(inward)) = (properties, inward) {
+        properties.extend(inward);
+    }
+    channel
+}
+
+/// A kind of desk: its own keys and those of every desk.
+fn desk(kind: &str, description: &str, own: Value, required: &[&str]) -> Value {
     let common = json!({
         "kind": { "const": kind },
         "enabled": { "type": "boolean", "default": true },
-        "rate": { "type": "string", "pattern": "^[0-9]+ */ *(s|m|min|h|d)$", "description": "the most sends in a time; none by default", "examples": ["10/s"] },
+        "rate": { "type": "string", "pattern": "^[0-9]+ */ *(s|m|min|h|d)$", "description": "the most sends in a time, of all edges together; none by default", "examples": ["10/s"] },
         "send_timeout": duration("20s", "how long one call to the provider may take"),
         "not_after": duration("1d", "how long after its acceptance a reply may still be sent"),
-        "poll": { "type": "string", "description": "time between catch-up polls, or `off`", "examples": ["5m", "off"] },
-        "signatures": { "enum": ["enforce", "report"], "default": "enforce" },
         "resend_unknown": { "type": "boolean", "default": false, "description": "send again what may have been sent: a customer may get it twice" },
         "proxy": secret("`http://host:port`, for calls to the provider"),
     });
@@ -188,15 +201,27 @@ fn channel(kind: &str, description: &str, own: Value, required: &[&str]) -> Valu
     channel
 }
 
+/// One shape a kind of desk.
+fn desks() -> Vec<Value> {
+    let mut kinds = vec![desk(
+        "webhook",
+        "Notices as signed JSON over HTTP (Standard Webhooks).",
+        webhook_keys("where notices are posted", "signs what goes out"),
+        &["url", "secret"],
+    )];
+    kinds.extend(crate::registry::DESKS.iter().map(|kind| {
+        let (own, required) = super::declared::schema(kind.keys);
+        desk(kind.name, kind.about, Value::Object(own), &required)
+    }));
+    kinds
+}
+
 /// One shape a kind of channel, and of text messages one a provider.
 fn kinds() -> Vec<Value> {
     let mut kinds: Vec<Value> = switchboard_sms::PROVIDERS.iter().map(|provider| sms(provider)).collect();
     kinds.extend(switchboard_facebook::PRODUCTS.iter().map(|product| facebook(product)));
-    kinds.extend([email(), twitter(), webchat(), webhook(), external()]);
-    kinds.extend(crate::registry::REGISTRY.iter().map(|kind| {
-        let (own, required) = super::declared::schema(kind.keys);
-        channel(kind.name, kind.about, Value::Object(own), &required)
-    }));
+    kinds.extend([email(), webchat(), webhook(), external()]);
+    kinds.extend(crate::registry::REGISTRY.iter().map(|kind| declared(kind)));
     kinds
 }
 
@@ -209,17 +234,28 @@ fn sms(provider: &switchboard_sms::Provider) -> Value {
         required.extend(needed);
     }
     let mut sms = channel("sms", provider.about, Value::Object(own), &required);
-    if let Some(s) = sms.as_object_mut() {
-        if !provider.either.is_empty() {
-            s.insert("anyOf".into(), provider.either.iter().map(|key| json!({ "required": [key] })).collect());
-        }
-        let together = provider.together.iter().flat_map(|[one, other]| [(one, other), (other, one)]);
-        let together: Map<String, Value> = together.map(|(one, other)| ((*one).to_owned(), json!([other]))).collect();
-        if !together.is_empty() {
-            s.insert("dependentRequired".into(), Value::Object(together));
-        }
-    }
+    let together = provider.together.iter().flat_map(|[one, other]| [(*one, vec![*other]), (*other, vec![*one])]);
+    between(&mut sms, provider.either, together);
     sms
+}
+
+fn declared(kind: &switchboard_adapter_sdk::Kind) -> Value {
+    let (own, required) = super::declared::schema(kind.keys);
+    let mut schema = channel(kind.name, kind.about, Value::Object(own), &required);
+    between(&mut schema, kind.either, kind.needs.iter().map(|(key, others)| (*key, others.to_vec())));
+    schema
+}
+
+/// What holds between keys: one of `either` is written, and each of `needs` only beside others.
+fn between<'a>(schema: &mut Value, either: &[&str], needs: impl Iterator<Item = (&'a str, Vec<&'a str>)>) {
+    let Some(schema) = schema.as_object_mut() else { return };
+    if !either.is_empty() {
+        schema.insert("anyOf".into(), either.iter().map(|key| json!({ "required": [key] })).collect());
+    }
+    let needs: Map<String, Value> = needs.map(|(key, others)| (key.to_owned(), json!(others))).collect();
+    if !needs.is_empty() {
+        schema.insert("dependentRequired".into(), Value::Object(needs));
+    }
 }
 
 fn facebook(product: &switchboard_facebook::Product) -> Value {
@@ -239,26 +275,8 @@ fn facebook(product: &switchboard_facebook::Product) -> Value {
 fn email() -> Value {
     let (own, required) = super::declared::schema(switchboard_email::config::KEYS);
     let mut email = channel("email", "A support mailbox.", Value::Object(own), &required);
-    if let Some(e) = email.as_object_mut() {
-        e.insert("anyOf".into(), json!([{ "required": ["imap"] }, { "required": ["delivery"] }]));
-    }
+    between(&mut email, &["imap", "delivery"], std::iter::empty());
     email
-}
-
-fn twitter() -> Value {
-    let (own, required) = super::declared::schema(switchboard_twitter::KEYS);
-    let mut twitter = channel("twitter", "An account on X.", Value::Object(own), &required);
-    if let Some(t) = twitter.as_object_mut() {
-        t.insert("anyOf".into(), json!([{ "required": ["access_token"] }, { "required": ["refresh_token"] }]));
-        t.insert(
-            "dependentRequired".into(),
-            json!({
-                "access_token": ["access_token_secret", "consumer_key"], "access_token_secret": ["access_token"],
-                "refresh_token": ["client_id"], "webhook_id": ["bearer_token"], "bearer_token": ["webhook_id"],
-            }),
-        );
-    }
-    twitter
 }
 
 fn webchat() -> Value {
@@ -291,12 +309,19 @@ fn webchat() -> Value {
     channel("webchat", "The chat widget, on our own page and on yours.", own, &[])
 }
 
+fn webhook_keys(url: &str, secret: &str) -> Value {
+    json!({
+        "url": { "type": "string", "format": "uri", "description": url, "examples": ["https://crm.shop.example/switchboard"] },
+        "secret": one_or_more(&format!("`whsec_` and base64: {secret}")),
+        "address_kind": { "type": "string", "pattern": "^[a-z0-9_-]{1,32}$", "description": "what the addresses there are, as `phone`; the id by default" },
+    })
+}
+
 fn webhook() -> Value {
-    let own = json!({
-        "url": { "type": "string", "format": "uri", "description": "where messages to customers are posted", "examples": ["https://crm.shop.example/switchboard"] },
-        "secret": one_or_more("`whsec_` and base64: signs what goes out, and must have signed what comes in"),
-        "address_kind": { "type": "string", "pattern": "^[a-z0-9_-]{1,32}$", "description": "what its customers' addresses are, as `phone`; the channel's id by default" },
-    });
+    let own = webhook_keys(
+        "where messages to customers are posted",
+        "signs what goes out, and must have signed what comes in",
+    );
     channel("webhook", "Anything that speaks signed JSON over HTTP (Standard Webhooks).", own, &["url", "secret"])
 }
 

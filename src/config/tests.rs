@@ -240,6 +240,31 @@ fn every_error_is_reported_at_once_in_the_order_of_the_file() {
     assert_eq!(sorted, error.problems);
 }
 
+#[test]
+fn desks_are_read_like_channels_and_what_is_wrong_with_one_is_said() {
+    let slack = "[desks.team]\nkind = \"slack\"\nbot_token = \"xoxb-1-abcdef\"\nchannel = \"C0SUPPORT\"\n";
+    let config = text(&format!("{SMS}{slack}"), &environment()).expect("a desk");
+    let rate = config.desks["team"].rate.expect("as fast as Slack takes it");
+    assert!((rate.per_second() - 1.0).abs() < 0.01);
+    assert_eq!(config.channels.len(), 1, "it is no channel");
+    for (wrong, said) in [
+        (slack.replace("C0SUPPORT", "#support"), "is no id of a channel"),
+        (slack.replace("xoxb-1-abcdef", "https://hooks.slack.com/x"), "is no token of a bot"),
+        (slack.replace("\"slack\"", "\"telegram\""), "kind `telegram` is a kind of channel: write it below `channels`"),
+        (
+            slack.replace("\"slack\"", "\"mattermost\""),
+            "not built into this version yet: this version has `webhook` and `slack`",
+        ),
+        (slack.replace("desks.team", "desks.console"), "the daemon uses the name `console` itself"),
+        (slack.replace("desks.team", "desks.support-sms"), "a channel has the id `support-sms` already"),
+        (slack.replace("desks.team", "channels.team"), "kind `slack` is a kind of desk: write it below `desks`"),
+        (format!("{slack}poll = \"5m\"\n"), "poll"),
+    ] {
+        let error = text(&format!("{SMS}{wrong}"), &environment()).expect_err(said).to_string();
+        assert!(error.contains(said), "{said} is not in {error}");
+    }
+}
+
 /// The schema knows exactly the keys that the reader asks for.
 #[test]
 fn the_schema_and_the_reader_know_the_same_keys() {
@@ -258,8 +283,9 @@ fn the_schema_and_the_reader_know_the_same_keys() {
         .collect();
     let twitter = "[channels.handle]\nkind = \"twitter\"\nlimits = {}\n";
     let telegram = "[channels.bot]\nkind = \"telegram\"\n";
-    let tls =
-        format!("{}\n{external}{email}{every}{products}{twitter}{telegram}", production.replace("# tls =", "tls ="));
+    let desks = "[desks.one]\nkind = \"slack\"\n[desks.two]\nkind = \"webhook\"\n";
+    let production = production.replace("# tls =", "tls =");
+    let tls = format!("{production}\n{external}{email}{every}{products}{twitter}{telegram}{desks}");
     let (_, _, asked) = read(&tls, Source::File(root().join("config/production.toml")), &environment());
     let schema = schema::config_schema();
     let mut documented: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();

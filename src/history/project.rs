@@ -26,11 +26,13 @@ impl HistoryWriter {
             return self.fold_conversation(conv, &event.public, private);
         }
         match &event.public {
-            Public::Led { now, .. }
-            | Public::Consumed { now, .. }
-            | Public::Ticked { now }
-            | Public::Rebased { at: now, .. } => {
+            Public::Led { now, .. } | Public::Consumed { now, .. } | Public::Ticked { now } => {
                 self.work.now = *now;
+                self.work.deciding = None;
+                Ok(())
+            }
+            Public::Rebased { number, at, .. } => {
+                (self.work.rebase, self.work.now) = (*number, *at);
                 self.work.deciding = None;
                 Ok(())
             }
@@ -147,6 +149,7 @@ impl HistoryWriter {
                 }
                 self.add_message(Some(*message), row).map(drop)
             }
+            P::SendQueued { notice: true, .. } => self.notice_queued(conv, public, private),
             P::SendQueued { message, author, at: when, push, resends, .. } => {
                 self.send_queued(conv, *message, author, *when, *push, *resends, private)
             }
@@ -506,7 +509,8 @@ impl HistoryWriter {
     }
 
     fn line(&mut self, conv: ConvId, what: &str, fill: impl FnOnce(&mut EventLine)) -> Done {
-        let mut event = EventLine { what: what.to_owned(), agent: None, queue: None, why: None, until: None };
+        let mut event =
+            EventLine { what: what.to_owned(), agent: None, queue: None, why: None, until: None, desk: None };
         fill(&mut event);
         let now = self.work.now;
         let mut row = Message::new(conv, Direction::Event, Who::System, now);
@@ -515,19 +519,20 @@ impl HistoryWriter {
     }
 
     /// Adds a row to its transcript, and returns its place.
-    fn add_message(&mut self, id: Option<MessageId>, mut row: Message) -> Result<Option<u64>, HistoryError> {
+    pub(super) fn add_message(&mut self, id: Option<MessageId>, mut row: Message) -> Result<Option<u64>, HistoryError> {
         // The place is taken in any case: it does not depend on what was trimmed.
         let seq = self.next_place();
         // A message of a conversation whose opening was trimmed from LOG has nowhere to be shown.
         let Some(c) = self.conversation(row.conversation)? else { return Ok(None) };
         (row.seq, row.conversation_seq) = (seq, c.seq);
-        c.messages = c.messages.saturating_add(u32::from(row.direction != Direction::Event));
+        c.messages =
+            c.messages.saturating_add(u32::from(!matches!(row.direction, Direction::Event | Direction::Notice)));
         c.items = c.items.saturating_add(1);
         let mark = c.items.is_multiple_of(MARK_EVERY).then_some((c.seq, seq));
         let prev = std::mem::replace(&mut c.last, seq);
         self.work.marks.extend(mark);
         if let Some(id) = id {
-            self.work.places.add(id, seq, row.direction == Direction::Out);
+            self.work.places.add(id, seq, matches!(row.direction, Direction::Out | Direction::Notice));
         }
         self.work.messages.add(seq, Item { row, id, prev });
         Ok(Some(seq))
@@ -553,6 +558,7 @@ fn fill(row: &mut Message, content: &Content) {
     row.subject.clone_from(&content.subject);
     row.attachments.clone_from(&content.attachments);
     row.choice.clone_from(&content.choice);
+    row.choices.clone_from(&content.choices);
 }
 
 fn set_attributes(

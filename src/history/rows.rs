@@ -83,6 +83,8 @@ pub enum Direction {
     Out,
     Note,
     Event,
+    /// What people of ours were told at a desk.
+    Notice,
 }
 
 impl Direction {
@@ -93,6 +95,7 @@ impl Direction {
             Direction::Out => "out",
             Direction::Note => "note",
             Direction::Event => "event",
+            Direction::Notice => "notice",
         }
     }
 
@@ -102,6 +105,7 @@ impl Direction {
             Direction::Out => 1,
             Direction::Note => 2,
             Direction::Event => 3,
+            Direction::Notice => 4,
         }
     }
 
@@ -110,6 +114,7 @@ impl Direction {
             0 => Direction::In,
             1 => Direction::Out,
             2 => Direction::Note,
+            4 => Direction::Notice,
             _ => Direction::Event,
         }
     }
@@ -202,12 +207,16 @@ impl Status {
 /// Something that happened to a conversation, as a line of its transcript.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventLine {
-    /// `assigned`, `queued`, `closed`, `reopened`, `snoozed`, `breached`, `not_replied`, `opted_in`, `opted_out`.
+    /// `assigned`, `queued`, `closed`, `reopened`, `snoozed`, `breached`, `not_replied`, `opted_in`, `opted_out`;
+    /// of a notice `told`.
     pub what: String,
     pub agent: Option<Name>,
     pub queue: Option<Name>,
     pub why: Option<Why>,
     pub until: Option<Timestamp>,
+    /// Of a notice: where it was told.
+    #[serde(default)]
+    pub desk: Option<Name>,
 }
 
 /// One item of a transcript.
@@ -227,6 +236,8 @@ pub struct Message {
     pub subject: Option<String>,
     pub attachments: Vec<Attachment>,
     pub choice: Option<Choice>,
+    /// What the customer was given to choose from.
+    pub choices: Vec<Choice>,
     pub at: Timestamp,
     pub status: Option<Status>,
     pub code: Option<String>,
@@ -259,6 +270,9 @@ pub struct FactsOutcome {
     pub replies: Vec<(String, String)>,
     pub closed: bool,
     pub snoozed_until: Option<Timestamp>,
+    /// Ids of the notices, with their desk.
+    #[serde(default)]
+    pub notices: Vec<(String, Name)>,
 }
 
 /// What a decision saw, from which it can be explained.
@@ -342,6 +356,7 @@ impl Message {
             subject: None,
             attachments: vec![],
             choice: None,
+            choices: vec![],
             at,
             status: None,
             code: None,

@@ -118,7 +118,7 @@ impl HistoryWriter {
                 let (status, code, detail) = (m.row.status.map(Status::code), &m.row.code, &m.row.detail);
                 let (place, conv, prev) = (column(seq), column(conv), column(prev));
                 add.execute(params![place, conv, prev, dir, id, status, code, detail, doc, facts, outcome])?;
-                if m.row.direction == Direction::Out {
+                if matches!(m.row.direction, Direction::Out | Direction::Notice) {
                     let standing = m.standing();
                     let bytes = standing.fate.bytes();
                     self.work.fates.remember(seq, standing, bytes);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// Raised whenever a table, a row or what the projection keeps changes: an older file is then made again from LOG, or brought up
 /// to date where that is no more than a column.
-pub(super) const VERSION: i64 = 6;
+pub(super) const VERSION: i64 = 7;
 
 /// Under load the file must grow at its end: what is written for every message (`messages`) is in the order of LOG, and
 /// the two ways to find a message keep to that order too.
@@ -22,7 +22,7 @@ const TABLES: &str = "
 CREATE TABLE meta(
   id INTEGER PRIMARY KEY CHECK (id = 1), cursor INTEGER NOT NULL, now INTEGER NOT NULL, last_message INTEGER NOT NULL,
   last_contact INTEGER NOT NULL, run INTEGER NOT NULL, run_size INTEGER NOT NULL, pack TEXT, pack_at INTEGER,
-  kinds BLOB NOT NULL, frame BLOB);
+  kinds BLOB NOT NULL, frame BLOB, rebase INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE packs(n INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE);
 CREATE TABLE conversations(
   seq INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, contact BLOB NOT NULL, channel TEXT NOT NULL, thread BLOB NOT NULL,
@@ -52,6 +52,17 @@ CREATE TABLE pack_hits(pack INTEGER NOT NULL, rule TEXT NOT NULL, hits INTEGER N
   PRIMARY KEY (pack, rule)) WITHOUT ROWID;
 CREATE TABLE trash(last INTEGER PRIMARY KEY);
 ";
+
+/// The oldest version that is brought up to date, and what each step adds.
+const OLDEST: i64 = 4;
+const STEPS: [&str; 3] = [
+    "ALTER TABLE meta ADD COLUMN frame BLOB",
+    // Hits of a pack count from here on.
+    "CREATE TABLE pack_hits(pack INTEGER NOT NULL, rule TEXT NOT NULL, hits INTEGER NOT NULL, last_at INTEGER NOT NULL,
+     PRIMARY KEY (pack, rule)) WITHOUT ROWID",
+    "ALTER TABLE meta ADD COLUMN rebase INTEGER NOT NULL DEFAULT 0",
+];
+const _: () = assert!(OLDEST + STEPS.len() as i64 == VERSION);
 
 /// Opens the file, or makes it (again).
 pub(super) fn open(path: &Path) -> Result<Connection, HistoryError> {
@@ -89,18 +100,12 @@ fn try_open(path: &Path) -> Result<Option<Connection>, HistoryError> {
     }
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     let version: i64 = db.query_row("PRAGMA user_version", [], |r| r.get(0))?;
-    if version == 4 {
-        // What LOG does not hold any more could not be made again.
-        db.execute_batch("BEGIN; ALTER TABLE meta ADD COLUMN frame BLOB; PRAGMA user_version = 5; COMMIT")?;
-    }
-    if matches!(version, 4 | 5) {
-        // Hits of a pack count from here on.
-        db.execute_batch(
-            "BEGIN; CREATE TABLE pack_hits(pack INTEGER NOT NULL, rule TEXT NOT NULL, hits INTEGER NOT NULL, last_at INTEGER NOT NULL, \
-             PRIMARY KEY (pack, rule)) WITHOUT ROWID; PRAGMA user_version = 6; COMMIT",
-        )?;
-    } else if version != VERSION {
+    if !(OLDEST..=VERSION).contains(&version) {
         return Ok(None);
+    }
+    // What LOG does not hold any more could not be made again.
+    for (step, to) in STEPS.iter().zip(OLDEST + 1..).filter(|(_, to)| *to > version) {
+        db.execute_batch(&format!("BEGIN; {step}; PRAGMA user_version = {to}; COMMIT"))?;
     }
     pragmas(&db)?;
     // Tables that are missing or cut show here.

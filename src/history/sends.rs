@@ -1,17 +1,19 @@
 //! What becomes of the messages that we send.
 
 use super::project::Done;
-use super::rows::{Direction, Status};
+use super::rows::{Direction, EventLine, Message, Status, Who};
 use super::stored::{Fate, column};
 use super::writer::HistoryWriter;
 use super::{HistoryError, message_seq};
 use rusqlite::params;
-use switchboard_envelope::{Outcome, ReceiptStatus};
+use switchboard_envelope::{Author, Outcome, ReceiptStatus};
 use switchboard_routing_rules::event::{DeadReason, KeyHash, Private, Public};
 use switchboard_routing_rules::ids::{ConvId, MessageId};
 
 /// Most messages of ours that one confirmation moves; a client confirms far more often than that.
 const CONFIRM_AT_ONCE: usize = 500;
+/// Notices that the explanation of one message names.
+const MOST_NOTICES: usize = 50;
 
 impl HistoryWriter {
     pub(super) fn fold_send(&mut self, conv: ConvId, public: &Public, private: Option<&Private>) -> Done {
@@ -54,9 +56,11 @@ impl HistoryWriter {
                 self.step(*message, |m| receipt(m, *status, code.clone(), detail))
             }
             P::Dead { message, reason, at: when, .. } => {
-                let channel = self.look(conv)?.map(|c| c.channel.clone()).unwrap_or_default();
                 self.step(*message, |m| dead(m, *reason))?;
                 let place = self.find_message(*message)?.unwrap_or(0);
+                let desk = self.message_at(place)?.and_then(|m| m.row.event.as_ref()?.desk.clone());
+                let of_conv = || self.look(conv).map(|c| c.map(|c| c.channel.clone()).unwrap_or_default());
+                let channel = desk.map_or_else(of_conv, Ok)?;
                 let at = self.work.at;
                 self.db
                     .prepare_cached(
@@ -79,6 +83,33 @@ impl HistoryWriter {
             }
             _ => Ok(()),
         }
+    }
+
+    /// What people of ours are told: the customer's side of the conversation stays as it is.
+    pub(super) fn notice_queued(&mut self, conv: ConvId, public: &Public, private: Option<&Private>) -> Done {
+        let Public::SendQueued { message, channel, author, at, push, resends, .. } = public else { return Ok(()) };
+        let who = if let Author::Auto { rule } = author { Who::Auto(rule.clone()) } else { Who::System };
+        let mut row = Message::new(conv, Direction::Notice, who, *at);
+        row.status = Some(if *push { Status::Accepted } else { Status::Queued });
+        row.resends = *resends;
+        if let Some(Private::Send { content, to, .. }) = private {
+            row.text = Some(content.text.clone());
+            row.to = Some(to.clone());
+        }
+        let desk = Some(channel.clone());
+        row.event = Some(EventLine { what: "told".to_owned(), agent: None, queue: None, why: None, until: None, desk });
+        if let Some((c, place)) = self.work.deciding
+            && c == conv
+            && let Some(o) = self.outcome_at(place)?
+            && o.outcome.notices.len() < MOST_NOTICES
+        {
+            o.outcome.notices.push((message.to_string(), channel.clone()));
+        }
+        self.add_message(Some(*message), row)?;
+        if let Some(c) = self.conversation(conv)? {
+            c.updated_at = c.updated_at.max(*at);
+        }
+        Ok(())
     }
 
     fn step(&mut self, message: MessageId, change: impl FnOnce(&mut Fate)) -> Done {

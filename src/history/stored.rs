@@ -269,7 +269,9 @@ fn priority_of(n: u8) -> Priority {
     all.into_iter().find(|p| *p as u8 == n).unwrap_or_default()
 }
 
-type MessageDoc<S, F, C, A, L> = (
+/// What came later has a default, so that rows of before can be read.
+#[derive(Serialize, Deserialize)]
+struct MessageDoc<S, F, C, A, L>(
     (u8, Option<S>),
     Option<S>,
     Option<S>,
@@ -280,6 +282,7 @@ type MessageDoc<S, F, C, A, L> = (
     Option<S>,
     Option<(u16, u64)>,
     Option<L>,
+    #[serde(default = "Vec::new")] Vec<C>,
 );
 /// Attachments by position: their own form leaves absent fields out, which only a form with names can bear.
 /// What came later has a default, so that rows of before can be read.
@@ -302,7 +305,7 @@ impl Item {
             File(a.name.clone(), a.mime.clone(), a.size, a.blob.clone(), a.url.clone(), problem, a.thread.clone())
         };
         let files: Vec<_> = m.attachments.iter().map(file).collect();
-        let doc: MessageDoc<&String, _, &Choice, &Address, &EventLine> = (
+        let doc: MessageDoc<&String, _, &Choice, &Address, &EventLine> = MessageDoc(
             author_code(&m.author),
             m.text.as_ref(),
             m.subject.as_ref(),
@@ -313,6 +316,7 @@ impl Item {
             m.client_id.as_ref(),
             m.resends.map(|id| parts(id.to_bytes())),
             m.event.as_ref(),
+            m.choices.iter().collect(),
         );
         packed(buf, &doc)
     }
@@ -334,7 +338,7 @@ pub(super) use messages;
 pub(super) fn item(r: &Row<'_>, conversation: ConvId) -> Result<Item, HistoryError> {
     type Doc = MessageDoc<String, Vec<File>, Choice, Address, EventLine>;
     let doc: Doc = unpacked(blob(r, 5)?)?;
-    let (author, text, subject, files, choice, at, to, client_id, resends, event) = doc;
+    let MessageDoc(author, text, subject, files, choice, at, to, client_id, resends, event, choices) = doc;
     let Fate { status, code, detail } = fate(r, 6)?;
     let id = match r.get_ref(4)? {
         rusqlite::types::ValueRef::Null => None,
@@ -355,6 +359,7 @@ pub(super) fn item(r: &Row<'_>, conversation: ConvId) -> Result<Item, HistoryErr
         subject,
         attachments: files.into_iter().map(file).collect(),
         choice,
+        choices,
         at,
         status,
         code,
@@ -486,6 +491,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_message_of_before_choices_is_read_as_one_without() {
+        type Doc = MessageDoc<String, Vec<File>, Choice, Address, EventLine>;
+        let nothing: Option<String> = None;
+        let row = (
+            (0, &nothing),
+            Some("hello"),
+            &nothing,
+            Vec::<File>::new(),
+            &nothing,
+            Timestamp(7),
+            &nothing,
+            &nothing,
+            &nothing,
+            &nothing,
+        );
+        let mut buf = vec![];
+        let MessageDoc(_, text, .., at, _, _, _, _, choices) =
+            unpacked::<Doc>(packed(&mut buf, &row).unwrap()).unwrap();
+        assert_eq!((text.as_deref(), at, choices), (Some("hello"), Timestamp(7), vec![]));
+    }
+
+    #[test]
     fn codes_and_columns_read_back() {
         for state in STATES {
             assert_eq!(state_of(state_column(state)), state);
@@ -493,7 +520,7 @@ mod tests {
         for priority in [Priority::Low, Priority::Normal, Priority::High, Priority::Urgent] {
             assert_eq!(priority_of(priority as u8), priority);
         }
-        for direction in [Direction::In, Direction::Out, Direction::Note, Direction::Event] {
+        for direction in [Direction::In, Direction::Out, Direction::Note, Direction::Event, Direction::Notice] {
             assert_eq!(Direction::of_column(direction.column()), direction);
         }
         for status in Status::ALL {

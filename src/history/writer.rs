@@ -34,6 +34,8 @@ pub(super) struct Work {
     pub cursor: Seq,
     /// Which frame stands there; 0 where that is not known.
     pub frame: FrameId,
+    /// The number of the last rebase up to there.
+    pub rebase: u64,
     pub now: Timestamp,
     /// The event that is folded.
     pub at: Place,
@@ -126,7 +128,7 @@ impl HistoryWriter {
     /// What this file tells of LOG.
     #[must_use]
     pub fn told(&self) -> Told {
-        Told { frame: self.work.cursor, id: self.work.frame, at: self.work.now }
+        Told { frame: self.work.cursor, id: self.work.frame, rebase: self.work.rebase }
     }
 
     /// Folds frames into the file, in one transaction, and returns the last that is in it. Frames at or before the cursor
@@ -201,7 +203,7 @@ impl HistoryWriter {
         self.db
             .prepare_cached(
                 "UPDATE meta SET cursor = ?1, now = ?2, last_message = ?3, last_contact = ?4, run = ?5, run_size = ?6,
-                 frame = ?7 WHERE id = 1",
+                 frame = ?7, rebase = ?8 WHERE id = 1",
             )?
             .execute(params![
                 column(w.cursor),
@@ -210,7 +212,8 @@ impl HistoryWriter {
                 column(w.last_contact),
                 w.run.0,
                 i64::try_from(w.run.1).unwrap_or(i64::MAX),
-                w.frame.to_le_bytes()
+                w.frame.to_le_bytes(),
+                column(w.rebase)
             ])?;
         if std::mem::take(&mut w.tables_changed) {
             self.db.prepare_cached("UPDATE meta SET pack = ?1, pack_at = ?2, kinds = ?3 WHERE id = 1")?.execute(
@@ -233,7 +236,7 @@ impl Work {
 }
 
 fn read_meta(db: &Connection) -> Result<Work, HistoryError> {
-    let find = "SELECT cursor, now, last_message, pack, pack_at, kinds, last_contact, run, run_size, frame FROM meta WHERE id = 1";
+    let find = "SELECT cursor, now, last_message, pack, pack_at, kinds, last_contact, run, run_size, frame, rebase FROM meta WHERE id = 1";
     let mut statement = db.prepare(find)?;
     let mut rows = statement.query([])?;
     let r = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
@@ -243,6 +246,7 @@ fn read_meta(db: &Connection) -> Result<Work, HistoryError> {
     Ok(Work {
         cursor: unsigned(r.get(0)?),
         frame: r.get::<_, Option<[u8; 16]>>(9)?.map_or(0, FrameId::from_le_bytes),
+        rebase: unsigned(r.get(10)?),
         now: Timestamp(r.get(1)?),
         at: Place::default(),
         last_message: unsigned(r.get(2)?),

@@ -13,6 +13,8 @@ const EVERY: Duration = Duration::from_secs(10);
 pub struct Complaints {
     pub missing: Complaint,
     pub forged: Complaint,
+    /// Theirs, but for an account that no channel has.
+    pub strangers: Complaint,
     /// Theirs, but there is no room, or no log: every delivery of an outage comes here, again and again.
     pub unstored: Complaint,
 }

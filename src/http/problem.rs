@@ -23,12 +23,21 @@ pub struct Problem {
     pub errors: Vec<Fault>,
     /// Seconds.
     pub retry_after: Option<u32>,
+    /// Under which the request can be repeated without doing it twice, where it may have been taken.
+    pub idempotency_key: Option<String>,
 }
 
 impl Problem {
     #[must_use]
     pub fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Problem {
-        Problem { status, code: code.to_owned(), detail: detail.into(), errors: vec![], retry_after: None }
+        Problem {
+            status,
+            code: code.to_owned(),
+            detail: detail.into(),
+            errors: vec![],
+            retry_after: None,
+            idempotency_key: None,
+        }
     }
 
     #[must_use]
@@ -59,6 +68,15 @@ impl Problem {
     #[must_use]
     pub fn unavailable(code: &str, detail: impl Into<String>) -> Problem {
         Problem { retry_after: Some(2), ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail) }
+    }
+
+    /// A request that may have been taken, and how to learn what came of it.
+    #[must_use]
+    pub fn maybe_taken(code: &str, said: &str, key: &str) -> Problem {
+        let detail = format!(
+            "{said}; repeat the request with `Idempotency-Key: {key}`, which does it once and gives its answer"
+        );
+        Problem { idempotency_key: Some(key.to_owned()), ..Problem::unavailable(code, detail) }
     }
 }
 
@@ -96,6 +114,8 @@ struct Document<'a> {
     detail: &'a str,
     #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
     errors: &'a [Fault],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idempotency_key: Option<&'a str>,
 }
 
 impl IntoResponse for Problem {
@@ -107,6 +127,7 @@ impl IntoResponse for Problem {
             code: &self.code,
             detail: &self.detail,
             errors: &self.errors,
+            idempotency_key: self.idempotency_key.as_deref(),
         };
         let body = serde_json::to_string(&document).unwrap_or_default();
         let mut response = (self.status, body).into_response();

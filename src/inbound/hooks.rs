@@ -62,6 +62,20 @@ impl Served {
         of.say(channel, client, why, let_through);
     }
 
+    /// What is for an account that no channel speaks for is kept in the quarantine; if it is ours, somebody waits for an answer.
+    fn stranger(&self, channel: &str, account: &str) {
+        self.state.ingest.metrics.webhook(channel, "stranger");
+        if let Some(unsaid) = self.complaints.get(channel).and_then(|c| c.strangers.note()) {
+            tracing::error!(
+                channel,
+                account,
+                unsaid,
+                "a delivery is for an account that no channel has; it is in the quarantine: configure a channel for the account with \
+                 the app's secret and retry what is held, or unsubscribe the app from it"
+            );
+        }
+    }
+
     fn refuse(&self, hook: &Hook, channel: &str, client: Option<IpAddr>, wrong: &Wrong) -> Response {
         self.complain(channel, client, wrong, false);
         wrong.status(hook.adapter.as_ref()).into_response()
@@ -131,10 +145,7 @@ async fn receive(served: &Served, channel: &str, path: String, request: Request)
     if let Some(reply) = hook.adapter.handshake(&raw) {
         return respond(reply);
     }
-    for thread in hook.adapter.typing(&raw) {
-        (state.typing)(channel, &thread);
-    }
-    match store(state, channel, hook, &raw).await {
+    match take(served, channel, hook, &raw).await {
         Ok(()) => respond(hook.adapter.accepted(&raw)),
         Err(error) => {
             if let Some(unsaid) = served.complaints.get(channel).and_then(|c| c.unstored.note()) {
@@ -206,6 +217,48 @@ impl Wrong {
             (Wrong::Forged(_), true) => "reported_forged",
         }
     }
+}
+
+/// Every part of a delivery, by those whom it is for.
+async fn take(served: &Served, channel: &str, hook: &Hook, raw: &RawRequest) -> Result<(), LogError> {
+    let state = &served.state;
+    for (at, part) in addressed(served, channel, hook, raw) {
+        let Some(hook) = state.hooks.get(at) else { continue };
+        for thread in hook.adapter.typing(&part) {
+            (state.typing)(at, &thread);
+        }
+        store(state, at, hook, &part).await?;
+    }
+    Ok(())
+}
+
+/// A delivery as it is, or its parts with the channels that they are for: an app's one address is called for all of its accounts.
+/// Whose channel does not find the delivery genuine by its own secrets is of another app.
+fn addressed<'a>(served: &'a Served, channel: &'a str, hook: &Hook, raw: &RawRequest) -> Vec<(&'a str, RawRequest)> {
+    let (ours, parts) = (hook.adapter.accounts(), hook.adapter.apart(&raw.body));
+    if parts.iter().all(|(account, _)| ours.contains(account)) {
+        return vec![(channel, raw.clone())];
+    }
+    let others: Vec<(&str, Vec<String>)> = served
+        .state
+        .hooks
+        .iter()
+        .filter(|(id, other)| *id != channel && genuine(other.adapter.verify(raw)).is_ok())
+        .map(|(id, other)| (id.as_str(), other.adapter.accounts()))
+        .collect();
+    let whose = |account: &String| {
+        if ours.contains(account) {
+            return channel;
+        }
+        others.iter().find(|(_, accounts)| accounts.contains(account)).map_or_else(
+            || {
+                served.stranger(channel, account);
+                channel
+            },
+            |(other, _)| *other,
+        )
+    };
+    parts.into_iter().map(|(account, body)| (whose(&account), RawRequest { body, ..raw.clone() })).collect()
 }
 
 /// Everything that was parsed is durable before the provider hears of it. Repeating the delivery is safe: ids are stable.

@@ -101,7 +101,8 @@ async fn a_challenge_is_answered_while_nothing_can_be_stored() {
         .with("consumer_secret", secret("apiSecret"))
         .with("access_token", secret("token"))
         .with("access_token_secret", secret("secret"));
-    let hook = Hook { adapter: switchboard_twitter::build(&settings).unwrap(), report_only: false, public_url: None };
+    let hook =
+        Hook { adapter: (switchboard_twitter::KIND.build)(&settings).unwrap(), report_only: false, public_url: None };
     let faults = Faults { request_lost: 1000, lost_read: 1000, ..Faults::default() };
     let log = Arc::new(MemoryLog::new(&MemoryOptions { faults, ..MemoryOptions::default() }));
     let mut router = routes(Arc::new(HookState {

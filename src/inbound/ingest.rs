@@ -4,9 +4,10 @@ use crate::log::{Class, InRecord, Ingested, Log, LogError};
 use crate::metrics::Metrics;
 use base64::Engine as _;
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use switchboard_adapter_sdk::Opened;
-use switchboard_envelope::{Attachment, Inbound, Message, Raw};
+use switchboard_adapter_sdk::{Opened, signature::sha256_hex};
+use switchboard_envelope::{Attachment, Inbound, Message, Raw, Timestamp, Unparsed, event_id};
 
 /// Content over this becomes a blob.
 const CONTENT_MAX: usize = 64 * 1024;
@@ -68,6 +69,35 @@ impl Ingest {
             raw.blob = Some(self.log.put_blob(&scope, body.clone()).await?);
         }
         self.one(inbound).await
+    }
+
+    /// Stores one envelope that a list gave. One that breaks the envelope's rules is kept in the quarantine in its place, for who
+    /// asks again would be given it again, and nothing behind it.
+    ///
+    /// # Errors
+    /// As [`Ingest::one`].
+    pub async fn or_quarantine(&self, inbound: Inbound, now: Timestamp) -> Result<Ingested, LogError> {
+        let written = inbound.to_vec();
+        let (channel, raw) = (inbound.channel().to_owned(), kept_of(&inbound).cloned());
+        match self.one(inbound).await {
+            Err(LogError::Refused(why)) => {
+                let raw = raw.unwrap_or_else(|| Raw {
+                    content_type: "application/json".into(),
+                    blob: None,
+                    inline: Some(base64::engine::general_purpose::STANDARD.encode(&written)),
+                    meta: BTreeMap::new(),
+                });
+                let unparsed = Unparsed {
+                    id: event_id(&channel, "unparsed", &sha256_hex(&written)),
+                    channel,
+                    reason: format!("the adapter's envelope is invalid: {why}"),
+                    at: now,
+                    raw,
+                };
+                self.one(Inbound::Unparsed(unparsed)).await
+            }
+            stored => stored,
+        }
     }
 
     /// Stores what was read out of `body`, with the files that it held: they are durable before the record that names them.
@@ -133,8 +163,50 @@ impl Ingest {
     }
 }
 
+/// What is kept of the provider's own words.
+fn kept_of(inbound: &Inbound) -> Option<&Raw> {
+    match inbound {
+        Inbound::Message(m) => m.raw.as_ref(),
+        Inbound::Unparsed(u) => Some(&u.raw),
+        _ => None,
+    }
+}
+
 /// Blobs are scoped by channel and thread, so that no two people share one.
 #[must_use]
 pub fn blob_scope(channel: &str, thread: &str) -> String {
     format!("{channel}/{thread}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::memory::{MemoryLog, MemoryOptions};
+    use switchboard_envelope::{Address, ConsentChange, ConsentState};
+
+    /// A list gives it again and again, and whatever is newer only behind it.
+    #[tokio::test]
+    async fn a_record_of_a_list_that_breaks_the_rules_is_quarantined_and_stops_nothing() {
+        let log = MemoryLog::new(&MemoryOptions::default());
+        let ingest = Ingest { log: Arc::new(log.clone()), metrics: Arc::new(Metrics::default()) };
+        let consent = |address: &str| {
+            Inbound::Consent(ConsentChange {
+                id: format!("handle:consent:{address}"),
+                channel: "handle".into(),
+                address: Address::new("twitter", address),
+                state: ConsentState::OptedOut,
+                at: Timestamp(1),
+                reason: None,
+            })
+        };
+        assert!(matches!(ingest.one(consent("")).await, Err(LogError::Refused(_))));
+        for _ in 0..2 {
+            ingest.or_quarantine(consent(""), Timestamp(5)).await.expect("kept");
+            ingest.or_quarantine(consent("2"), Timestamp(5)).await.expect("stored");
+        }
+        let stored = log.everything_in();
+        let read: Vec<Inbound> = stored.iter().map(|s| Inbound::from_slice(&s.data).expect("an envelope")).collect();
+        let [Inbound::Unparsed(unparsed), Inbound::Consent(_)] = &read[..] else { panic!("{read:?}") };
+        assert!(unparsed.reason.contains("envelope is invalid") && unparsed.raw.inline.is_some(), "{unparsed:?}");
+    }
 }

@@ -11,5 +11,5 @@ pub use delivery::{Handover, spawn as spawn_handover};
 pub use files::{FILE_MAX, Fetcher, FileChannel, FileSource, spawn as spawn_files};
 pub use hooks::{Hook, HookState, routes};
 pub use ingest::{Ingest, blob_scope};
-pub use mail::{Mailbox, Mailboxes, spawn as spawn_mailbox};
+pub use mail::{Again, Mailbox, Mailboxes, spawn as spawn_mailbox};
 pub use poll::{Poller, spawn};

@@ -53,7 +53,11 @@ impl Poller {
             let answer = self.client.call(call).await;
             let polled = self.adapter.polled(cursor.as_deref(), &answer, now)?;
             for inbound in polled.events {
-                self.ingest.one(inbound).await.map_err(|e| e.to_string())?;
+                self.ingest.or_quarantine(inbound, now).await.map_err(|e| e.to_string())?;
+            }
+            if let Some(complaint) = polled.complaint {
+                tracing::warn!(channel = %self.channel, complaint, "catching up met an obstacle");
+                self.ingest.metrics.poll_failed(&self.channel);
             }
             self.ingest.log.put_cursor(&name, &polled.cursor).await.map_err(|e| e.to_string())?;
             cursor = Some(polled.cursor);

@@ -4,24 +4,24 @@ use super::adapters::Adapters;
 use crate::clock;
 use crate::history::HistoryHandle;
 use crate::http::api::{
-    AgentView, Answer, Backend, ChannelView, QueueView, RawRecord, ReloadError, Retried, StateView,
+    AgentView, Answer, Backend, ChannelView, QueueView, RawRecord, ReloadError, Retried, StateView, Unanswered,
 };
 use crate::http::chat::Wakes;
 use crate::http::console::{self, Sessions};
-use crate::inbound::{Ingest, blob_scope};
+use crate::inbound::{Again, Ingest, blob_scope};
 use crate::log::{Log, LogError, Seq};
-use crate::packs::{PackError, Packs};
+use crate::packs::{PackError, Packs, Staged};
 use crate::router::{Codec, RouterHandle};
 use async_trait::async_trait;
 use base64::Engine as _;
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use switchboard_adapter_sdk::{Adapter, Opened};
 use switchboard_envelope::{
-    Action, Actor, Address, BlobRef, Command, Content, Inbound, MAX_EVENT_ID, Raw, Timestamp, event_id,
+    Action, Actor, Address, BlobRef, Command, Content, Inbound, MAX_EVENT_ID, Raw, Timestamp, event_id, numbered,
 };
 use switchboard_routing_rules::event::{Event, KeyHash};
 use switchboard_routing_rules::ids::ConvId;
@@ -29,10 +29,17 @@ use switchboard_routing_rules::pack::ConvStatus;
 use switchboard_routing_rules::state::InForce;
 use switchboard_routing_rules::waiting::{self, Waiting};
 use switchboard_routing_rules::{RulePack, State};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
-/// How long a command may wait for its decision before the caller is told to come again.
-const ANSWER: Duration = Duration::from_secs(20);
+/// How long a command may wait for its decision before the caller is told to come again: longer than another router takes to lead.
+const ANSWER: Duration = Duration::from_secs(10);
+/// A frame that the log has not taken for this long keeps nobody waiting.
+const UNWRITTEN: Duration = Duration::from_secs(2);
+/// How often history is asked for the answer to a command that may have been decided before; and to any other, for its frame can
+/// have been one of those that this process folded instead of following.
+const LOOK: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
+/// Commands of which it is remembered that IN has them.
+const TAKEN: usize = 1024;
 
 pub struct Api {
     pub workspace: String,
@@ -45,16 +52,79 @@ pub struct Api {
     pub adapters: BTreeMap<String, Arc<dyn Adapter>>,
     /// The adapters of other processes.
     pub elsewhere: Adapters,
-    pub warnings: Mutex<Vec<String>>,
+    pub warnings: Warnings,
     pub serial: AtomicU64,
+    /// Commands that were taken and are not decided, as far as this process knows: repeated, they are not refused as new.
+    pub taken: Mutex<VecDeque<KeyHash>>,
     /// The sockets of the web chat, and where their typing is told.
     pub wakes: Arc<Wakes>,
     pub typing: broadcast::Sender<ConvId>,
+    /// What reads a quarantined record again.
+    pub again: Again,
+}
+
+/// Warnings of packs that were staged here kept at most: a trial and what is reloaded meanwhile.
+const WARNED: usize = 8;
+
+/// What authors of packs should look at, by hash: what is staged is perhaps only tried, or not taken at all.
+#[derive(Debug, Default)]
+pub struct Warnings(Mutex<Vec<(String, Vec<String>)>>);
+
+impl Warnings {
+    fn keep(&self, hash: &str, warnings: Vec<String>) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|(of, _)| of != hash);
+        if kept.len() >= WARNED {
+            kept.remove(0);
+        }
+        kept.push((hash.to_owned(), warnings));
+    }
+
+    fn of(&self, hash: &str) -> Vec<String> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().find(|(of, _)| of == hash).map(|(_, warnings)| warnings.clone()).unwrap_or_default()
+    }
 }
 
 impl Api {
+    fn staged(&self, staged: Result<Staged, PackError>) -> Result<String, ReloadError> {
+        let (pack, warnings) = staged.map_err(unusable)?.map_err(ReloadError::Tests)?;
+        self.warnings.keep(pack.hash(), warnings.iter().map(ToString::to_string).collect());
+        Ok(pack.hash().to_owned())
+    }
+
     fn current(&self) -> (Seq, Arc<State>) {
         self.router.state.latest()
+    }
+
+    /// Why nothing can be decided here, when that has been so for a while: a new command would only wait in IN, to be carried out
+    /// when nobody thinks of it any more. One that IN has already may be asked for again.
+    async fn unwritable(&self, command: KeyHash) -> Option<String> {
+        let mut unwritten = self.router.unwritten.clone();
+        if self.taken.lock().unwrap_or_else(PoisonError::into_inner).contains(&command) {
+            return None;
+        }
+        let why = unwritten.borrow().clone()?;
+        let written = tokio::time::timeout(UNWRITTEN, unwritten.wait_for(Option::is_none)).await;
+        written.is_err().then_some(why)
+    }
+
+    /// Ends when a command that was taken has waited long enough for its answer, with the reason.
+    async fn without_answer(&self) -> String {
+        tokio::select! {
+            why = stays_unwritten(self.router.unwritten.clone()) => why,
+            () = tokio::time::sleep(ANSWER) => format!("no router decided it within {ANSWER:?}"),
+        }
+    }
+
+    fn took(&self, command: KeyHash) {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if !taken.contains(&command) {
+            taken.push_back(command);
+        }
+        while taken.len() > TAKEN {
+            taken.pop_front();
+        }
     }
 
     async fn earlier_answer(&self, key: KeyHash) -> Option<Answer> {
@@ -84,6 +154,19 @@ impl Api {
     }
 }
 
+/// Ends when the log has not taken the router's frame for a while, with the reason.
+async fn stays_unwritten(mut unwritten: watch::Receiver<Option<String>>) -> String {
+    loop {
+        let Ok(why) = unwritten.wait_for(Option::is_some).await.map(|why| why.clone()) else {
+            // The router ended; its answers tell.
+            return std::future::pending().await;
+        };
+        if tokio::time::timeout(UNWRITTEN, unwritten.wait_for(Option::is_none)).await.is_err() {
+            return why.unwrap_or_default();
+        }
+    }
+}
+
 /// A record of IN, with what was delivered.
 struct Held {
     channel: String,
@@ -99,6 +182,16 @@ fn record() -> Raw {
     Raw { content_type: "application/json".into(), blob: None, inline: None, meta: BTreeMap::new() }
 }
 
+impl Api {
+    /// What was held because no channel had its account is that account's, once one has it.
+    fn speaks_for<'a>(&'a self, body: &Bytes, taken_by: &'a Arc<dyn Adapter>) -> &'a Arc<dyn Adapter> {
+        let parts = taken_by.apart(body);
+        let [(account, _)] = &parts[..] else { return taken_by };
+        let has = |adapter: &&Arc<dyn Adapter>| adapter.accounts().contains(account);
+        [taken_by].into_iter().chain(self.adapters.values()).find(has).unwrap_or(taken_by)
+    }
+}
+
 #[async_trait]
 impl Backend for Api {
     fn now(&self) -> Timestamp {
@@ -109,27 +202,33 @@ impl Backend for Api {
         self.workspace.clone()
     }
 
-    async fn command(&self, command: Command) -> Result<Answer, LogError> {
+    async fn command(&self, command: Command) -> Result<Answer, Unanswered> {
         let key = self.command_key(&command.id);
+        if let Some(why) = self.unwritable(key).await {
+            return Err(Unanswered::Unwritable(why));
+        }
         let mut answer = self.router.answers.expect(key);
         let ingested = self.ingest.one(Inbound::Command(Box::new(command))).await?;
-        let duplicate = ingested == crate::log::Ingested::Duplicate;
-        let deadline = tokio::time::sleep(ANSWER);
-        tokio::pin!(deadline);
         // A command that the log knew may have been answered before anybody waited: history tells then.
+        let [soon, later] = LOOK;
+        let look = if ingested == crate::log::Ingested::Duplicate { soon } else { later };
+        let without = self.without_answer();
+        tokio::pin!(without);
         loop {
             tokio::select! {
+                biased;
                 reply = &mut answer => {
                     let reply = reply.map_err(|_| LogError::Unavailable("the router is stopping".into()))?;
                     return Ok(Answer { reply, seq: self.current().0 });
                 }
-                () = tokio::time::sleep(Duration::from_millis(50)), if duplicate => {
+                why = &mut without => {
+                    self.took(key);
+                    return Err(Unanswered::Undecided(why));
+                }
+                () = tokio::time::sleep(look) => {
                     if let Some(answer) = self.earlier_answer(key).await {
                         return Ok(answer);
                     }
-                }
-                () = &mut deadline => {
-                    return Err(LogError::Unavailable("the command was taken and is not decided yet".into()));
                 }
             }
         }
@@ -148,7 +247,7 @@ impl Backend for Api {
 
     fn state(&self) -> Arc<StateView> {
         let (seq, state) = self.current();
-        let warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let warnings = self.warnings.of(&state.pack);
         let mut view = view(seq, &state, self.packs.cached(&state.pack).as_deref(), warnings);
         for (id, channel) in &mut view.channels {
             channel.silent_since = self.elsewhere.silent_since(id, view.now);
@@ -166,28 +265,11 @@ impl Backend for Api {
     }
 
     async fn reload_pack(&self, force: bool) -> Result<String, ReloadError> {
-        if !force
-            && let Ok(failing) = self.packs.failing().await
-            && !failing.is_empty()
-        {
-            return Err(ReloadError::Tests(failing));
-        }
-        match self.packs.stage(&self.log).await {
-            Ok((pack, warnings)) => {
-                let mut kept = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-                *kept = warnings.iter().map(ToString::to_string).collect();
-                Ok(pack.hash().to_owned())
-            }
-            Err(error) => Err(unusable(error)),
-        }
+        self.staged(self.packs.stage(&self.log, force).await)
     }
 
     async fn stage_pack(&self, files: Vec<(String, Vec<u8>)>, force: bool) -> Result<String, ReloadError> {
-        match self.packs.stage_files(&self.log, files, force).await {
-            Ok(Ok((pack, _))) => Ok(pack.hash().to_owned()),
-            Ok(Err(failing)) => Err(ReloadError::Tests(failing)),
-            Err(error) => Err(unusable(error)),
-        }
+        self.staged(self.packs.stage_files(&self.log, files, force).await)
     }
 
     fn reaches(&self, channel: &str, to: &Address) -> Result<(), String> {
@@ -199,7 +281,12 @@ impl Backend for Api {
         let known = ConvId::parse(conversation).and_then(|id| state.conversation(id));
         // What is not known here is the router's to say.
         let Some((c, p)) = known.and_then(|c| Some((c, c.private.as_ref()?))) else { return Ok(()) };
-        self.adapters.get(&c.channel).map_or(Ok(()), |adapter| adapter.fits(&p.thread, content))
+        let shown =
+            state.channels.get(c.channel.as_str()).is_none_or(|channel| channel.profile.shows(&content.choices));
+        // As it will leave: without buttons the choices are part of the text.
+        let text = if shown { content.text.clone() } else { numbered(&content.text, &content.choices) };
+        let content = Content { text, ..content.clone() };
+        self.adapters.get(c.channel.as_str()).map_or(Ok(()), |adapter| adapter.fits(p.thread(), &content))
     }
 
     fn canonical(&self, channel: &str, to: Address) -> Address {
@@ -235,7 +322,12 @@ impl Backend for Api {
         // What was understood, and refused only as it stood, is decided again; anything else is read by its adapter.
         let (opened, bytes) = match (held.inbound, held.bytes) {
             (Some(Inbound::Unparsed(_)) | None, Some(bytes)) => {
-                (adapter.reopen(&held.raw, bytes.clone(), clock::now()), bytes)
+                let adapter = self.speaks_for(&bytes, adapter).clone();
+                let (raw, read) = (held.raw, bytes.clone());
+                match self.again.read(move || adapter.reopen(&raw, read, clock::now())).await {
+                    Ok(opened) => (opened, bytes),
+                    Err(why) => return Ok(Retried::StillHeld(why)),
+                }
             }
             (Some(Inbound::Unparsed(_)) | None, None) => return Ok(gone()),
             (Some(inbound), _) => (Opened { events: vec![again(inbound, seq)], files: vec![] }, Bytes::new()),
@@ -270,7 +362,7 @@ impl Backend for Api {
         let pack = self.packs.cached(&state.pack);
         let name = agent.and_then(|id| pack.as_ref()?.agent(id)).map(|a| a.name.as_str());
         if let Some(p) = &c.private {
-            self.wakes.agent_typing(&c.channel, &p.thread, name);
+            self.wakes.agent_typing(&c.channel, p.thread(), name);
         }
     }
 
@@ -337,7 +429,7 @@ fn view(seq: Seq, state: &State, pack: Option<&RulePack>, pack_warnings: Vec<Str
             match c.status {
                 ConvStatus::Offered => {
                     entry.offers += 1;
-                    if let Some(queue) = c.queue.as_ref().and_then(|q| queues.get_mut(q)) {
+                    if let Some(queue) = c.queue.as_deref().and_then(|q| queues.get_mut(q)) {
                         queue.offered += 1;
                     }
                 }
@@ -403,6 +495,19 @@ pub async fn watch_consoles(api: Arc<Api>, sessions: Arc<Sessions>) {
 mod tests {
     use super::*;
     use switchboard_envelope::{ConsentChange, ConsentState};
+
+    #[test]
+    fn the_warnings_of_a_pack_that_is_only_tried_are_not_those_of_the_one_in_force() {
+        let warnings = Warnings::default();
+        warnings.keep("in force", vec!["a rule never matches".into()]);
+        for n in 0..3 {
+            warnings.keep("tried", vec![format!("another {n}")]);
+        }
+        assert_eq!(warnings.of("in force"), ["a rule never matches"]);
+        assert_eq!(warnings.of("tried"), ["another 2"], "and once it is in force they are");
+        (0..WARNED).for_each(|n| warnings.keep(&n.to_string(), vec![]));
+        assert_eq!(warnings.of("in force"), Vec::<String>::new());
+    }
 
     #[test]
     fn what_is_decided_again_has_an_id_of_its_own_however_long_it_was() {

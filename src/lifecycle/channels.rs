@@ -27,7 +27,7 @@ pub struct Running {
     pub mail: Option<Arc<Email>>,
 }
 
-/// Builds every enabled channel. `key` is the workspace's, for what mails of ours carry.
+/// Builds every enabled channel and desk. `key` is the workspace's, for what mails of ours carry.
 ///
 /// # Errors
 /// With a sentence for each that cannot be built; `switchboard check` finds the same earlier.
@@ -38,6 +38,12 @@ pub fn build(config: &Config, key: &[u8; 32]) -> Result<Vec<Running>, Vec<String
         match one(config, id, channel, key) {
             Ok(r) => running.push(r),
             Err(found) => problems.extend(found.into_iter().map(|p| format!("channel `{id}`: {p}"))),
+        }
+    }
+    for (id, desk) in config.enabled_desks() {
+        match one(config, id, desk, key) {
+            Ok(r) => running.push(Running { profile: of_desk(config, r.profile), ..r }),
+            Err(found) => problems.extend(found.into_iter().map(|p| format!("desk `{id}`: {p}"))),
         }
     }
     if problems.is_empty() { Ok(running) } else { Err(problems) }
@@ -58,11 +64,11 @@ fn one(config: &Config, id: &str, channel: &ChannelConfig, key: &[u8; 32]) -> Re
             (adapter, None)
         }
         ChannelKind::Email(email) => {
-            let beside = config.enabled_channels().filter_map(|(_, other)| match &other.kind {
-                ChannelKind::Email(other) => Some(other.ours.clone()),
+            let beside = config.enabled_channels().filter_map(|(other, channel)| match &channel.kind {
+                ChannelKind::Email(email) => Some((other.as_str(), &**email)),
                 _ => None,
             });
-            let adapter = Arc::new(Email::new(id, (**email).clone(), key).beside(beside.flatten()));
+            let adapter = Arc::new(Email::new(id, (**email).clone(), key).beside(beside, key));
             mail = Some(adapter.clone());
             (adapter, None)
         }
@@ -73,11 +79,6 @@ fn one(config: &Config, id: &str, channel: &ChannelConfig, key: &[u8; 32]) -> Re
         }
         ChannelKind::Declared(declared) => {
             let adapter = (declared.kind.build)(&declared.settings)
-                .map_err(|p| p.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-            (adapter, None)
-        }
-        ChannelKind::Twitter(twitter) => {
-            let adapter = switchboard_twitter::build(&twitter.settings)
                 .map_err(|p| p.iter().map(ToString::to_string).collect::<Vec<_>>())?;
             (adapter, None)
         }
@@ -104,6 +105,11 @@ fn one(config: &Config, id: &str, channel: &ChannelConfig, key: &[u8; 32]) -> Re
     };
     let profile = profile(adapter.as_ref(), channel);
     Ok(Running { id: id.to_owned(), config: channel.clone(), adapter, profile, chat, mail })
+}
+
+/// A desk is a channel to people of ours: nothing starts there, and what it says leads to the console.
+fn of_desk(config: &Config, profile: ChannelProfile) -> ChannelProfile {
+    ChannelProfile { desk: true, proactive: false, console: config.admin.public_url.clone(), ..profile }
 }
 
 /// What the adapter says, with what the configuration changes.

@@ -9,7 +9,7 @@ use crate::router::View;
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::sync::Arc;
-use switchboard_envelope::{BlobRef, Inbound, ReceiptStatus};
+use switchboard_envelope::{BlobRef, Choice, Inbound, ReceiptStatus};
 use switchboard_routing_rules::event::Public;
 use switchboard_routing_rules::ids::ConvId;
 use switchboard_routing_rules::{Event, State};
@@ -39,7 +39,7 @@ impl Chat {
         }
     }
 
-    fn item(&self, m: Message) -> ChatItem {
+    fn item(&self, m: Message, shows: impl Fn(&[Choice]) -> bool) -> ChatItem {
         let (auto, name) = match &m.author {
             Who::Agent(id) => (false, self.agent_name(id)),
             Who::Auto(_) => (true, None),
@@ -53,8 +53,8 @@ impl Chat {
             auto,
             text: m.text.unwrap_or_default(),
             attachments: m.attachments,
-            // On an inbound message it is the button that was pressed, not one to press.
-            choices: m.choice.filter(|_| m.direction == Direction::Out).into_iter().collect(),
+            // What is no button stands in the text, as numbered lines.
+            choices: Some(m.choices).filter(|all| shows(all)).unwrap_or_default(),
             at: m.at,
             client_id: m.client_id,
             status: (m.direction == Direction::Out).then(|| m.status.map(receipt)).flatten(),
@@ -107,10 +107,12 @@ impl ChatBackend for Chat {
             // The widget asks again from the last one it got; what is newest only decides whether it must.
             last_seq += 1;
         }
+        let profile = state.channels.get(channel).map(|c| &c.profile);
+        let shows = |choices: &[Choice]| profile.is_some_and(|p| p.shows(choices));
         let conversation = state.conversation_of_thread(hash);
         let queue_position = conversation.and_then(|c| u32::try_from(state.place(c)?).ok());
         Ok(Transcript {
-            messages: rows.into_iter().map(|m| self.item(m)).collect(),
+            messages: rows.into_iter().map(|m| self.item(m, shows)).collect(),
             last_seq,
             reset: false,
             conversation: conversation.map(|c| c.id.to_string()),
@@ -143,9 +145,9 @@ pub async fn wake(history: HistoryHandle, mut state: View, wakes: Arc<Wakes>) {
                     let Some(c) = event.public.conversation().and_then(|id| state.conversation(id).cloned()) else {
                         continue;
                     };
-                    let push = state.channels.get(&c.channel).is_some_and(|ch| ch.profile.push);
+                    let push = state.channels.get(c.channel.as_str()).is_some_and(|ch| ch.profile.push);
                     if let Some(p) = c.private.as_ref().filter(|_| push) {
-                        wakes.grew(&c.channel, &p.thread);
+                        wakes.grew(&c.channel, p.thread());
                     }
                 }
             }

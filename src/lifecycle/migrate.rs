@@ -4,13 +4,13 @@
 
 use super::open_log;
 use crate::config::Config;
-use crate::log::moving::{Begin, Blob, Movable, SCOPES_KEY};
+use crate::log::moving::{Begin, Blob, MOVING, Movable, SCOPES_KEY};
 use crate::log::nats::{NatsLog, Part};
 use crate::log::seal::fresh_key;
 use crate::log::sqlite::{SqliteLog, lock_dir};
 use crate::log::{Class, Commit, FrameWrite, InRecord, Ingested, KeyId, Log, LogError, Seq, Stored};
 use crate::router::{RecoverError, request_rebase, state_of};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::sync::Arc;
 use switchboard_routing_rules::state::State;
@@ -18,10 +18,6 @@ use tokio::sync::mpsc;
 
 /// A cursor of a log that was moved away: where to. No daemon starts on it.
 const MOVED: &str = "moved";
-/// A cursor of a log that is being moved to, and how far that is; empty when it is done. No daemon starts on it before.
-const MOVING: &str = "moving";
-const COPYING: &str = "copying";
-const COPIED: &str = "copied";
 /// Cursors that say something of a place, and not of the workspace.
 const OF_THE_PLACE: [&str; 4] = [MOVED, MOVING, "rebase", "readyz"];
 /// Records read at once.
@@ -71,14 +67,21 @@ pub(super) async fn hinders(log: &dyn Log) -> Result<Option<String>, LogError> {
     if let Some(to) = marked(log.get_cursor(MOVED).await?) {
         return Ok(Some(format!("this log was moved to {to}: start the daemon with the configuration of that place")));
     }
-    let Some(mark) = marked(log.get_cursor(MOVING).await?) else { return Ok(None) };
-    let mend = match mark.as_str() {
-        COPIED => "run `switchboard migrate` again, which finishes it",
-        _ => {
-            "remove what is here (the directory, or the streams and buckets of this workspace) and run `switchboard migrate` again"
-        }
-    };
-    Ok(Some(format!("a workspace was being moved to this log, and the move was interrupted: {mend}")))
+    Ok(marked(log.get_cursor(MOVING).await?).map(|_| {
+        "a workspace was being moved to this log, and the move was interrupted: run `switchboard migrate` again, which goes on with \
+         it; or, to stay with the old log, remove what is here (the directory, or the streams and buckets of this workspace)"
+            .into()
+    }))
+}
+
+/// What is moved, as it is when the move begins: what makes the rest of a move that was interrupted the rest of the same one.
+#[derive(Debug, Deserialize, PartialEq, Eq, Serialize)]
+struct Mark {
+    from: String,
+    /// LOG's first and last.
+    frames: (Seq, Seq),
+    /// The cursor, and IN's last.
+    inputs: (Seq, Seq),
 }
 
 /// One side of the move.
@@ -151,24 +154,25 @@ pub async fn migrate(from: &Config, to: &Config, tell: &mut dyn FnMut(&str)) -> 
     let kept = at > 0 && log.get_in(at).await.map_err(MigrateError::From)?.is_some();
     let fresh = fresh_key().map_err(|e| MigrateError::Open(e.to_string()))?;
     let scopes = log.put_key(SCOPES_KEY, fresh).await.map_err(MigrateError::From)?;
-    let begin = Begin { in_after: if kept { at - 1 } else { at }, log_after: first.saturating_sub(1), scopes };
+    let inputs = (at, *log.in_tail().borrow());
+    let mark = Mark { from: old.words.clone(), frames: (first, last), inputs };
+    let mark = serde_json::to_string(&mark).map_err(|e| MigrateError::Open(e.to_string()))?;
+    let begin = Begin { in_after: if kept { at - 1 } else { at }, log_after: first.saturating_sub(1), scopes, mark };
     let new = open(to, Some(&begin)).await?;
-    let set = async |mark: &str| new.log.put_cursor(MOVING, mark).await.map_err(MigrateError::To);
-    set(COPYING).await?;
     let mut moved = Moved { from: old.words.clone(), to: new.words.clone(), ..Moved::default() };
-    copy(&old, &new, begin, &mut moved, tell).await?;
+    copy(&old, &new, &begin, &mut moved, tell).await?;
     tell("comparing what the new log holds");
     let there = state_of(&(new.log.clone() as Arc<dyn Log>), limits).await?;
     compare(&state, &there)?;
     (moved.conversations, moved.contacts) = (state.conversations.len(), state.contacts.len());
-    let since = new.log.now().await.map_err(MigrateError::To)?;
+    let known = there.rebased.map_or(0, |r| r.number);
     let why = format!("migrate: this workspace was moved here from {}", old.words);
-    request_rebase(new.log.as_ref(), since, &why).await.map_err(MigrateError::To)?;
+    request_rebase(new.log.as_ref(), known, &why).await.map_err(MigrateError::To)?;
     finish(&old, &new, begin.in_after + moved.inputs, last).await?;
     Ok(moved)
 }
 
-/// Finishes a move that was interrupted at its last step.
+/// Finishes a move that was interrupted at its very last step: the old log was given up already, and the new one holds everything.
 async fn interrupted(old: &Place, to: &Config) -> Result<Option<Moved>, MigrateError> {
     let marked = old.log.get_cursor(MOVED).await.map_err(MigrateError::From)?;
     let Some(gone) = marked.filter(|mark| !mark.is_empty()) else { return Ok(None) };
@@ -176,11 +180,21 @@ async fn interrupted(old: &Place, to: &Config) -> Result<Option<Moved>, MigrateE
         return Err(MigrateError::MovedAway(gone));
     }
     let new = open(to, None).await?;
-    if new.log.get_cursor(MOVING).await.map_err(MigrateError::To)?.as_deref() != Some(COPIED) {
+    let mark = new.log.get_cursor(MOVING).await.map_err(MigrateError::To)?.unwrap_or_default();
+    if serde_json::from_str::<Mark>(&mark).ok().is_none_or(|mark| mark.from != old.words) {
         return Err(MigrateError::MovedAway(gone));
     }
+    let state = state_of(&(new.log.clone() as Arc<dyn Log>), super::start::limits(to)).await?;
+    let (first, last) = new.log.log_bounds().await.map_err(MigrateError::To)?;
     new.log.put_cursor(MOVING, "").await.map_err(MigrateError::To)?;
-    Ok(Some(Moved { from: old.words.clone(), to: new.words, ..Moved::default() }))
+    Ok(Some(Moved {
+        frames: (last + 1).saturating_sub(first),
+        conversations: state.conversations.len(),
+        contacts: state.contacts.len(),
+        from: old.words.clone(),
+        to: new.words,
+        ..Moved::default()
+    }))
 }
 
 /// From here on the new log is the workspace's, and the old one is not.
@@ -191,7 +205,6 @@ async fn finish(old: &Place, new: &Place, inputs: Seq, frames: Seq) -> Result<()
     if !more.is_empty() || last != frames {
         return Err(MigrateError::InUse(format!("{} grew while it was moved", old.words)));
     }
-    new.log.put_cursor(MOVING, COPIED).await.map_err(MigrateError::To)?;
     old.log.put_cursor(MOVED, &new.words).await.map_err(MigrateError::From)?;
     new.log.put_cursor(MOVING, "").await.map_err(MigrateError::To)
 }
@@ -199,7 +212,7 @@ async fn finish(old: &Place, new: &Place, inputs: Seq, frames: Seq) -> Result<()
 async fn copy(
     old: &Place,
     new: &Place,
-    begin: Begin,
+    begin: &Begin,
     moved: &mut Moved,
     tell: &mut dyn FnMut(&str),
 ) -> Result<(), MigrateError> {
@@ -208,9 +221,10 @@ async fn copy(
     cursors(old, new).await?;
     moved.blobs = blobs(old, new).await?;
     // Oldest first: the newest two are kept.
-    let mut snapshots = old.log.snapshots().await.map_err(MigrateError::From)?;
-    while let Some((at, bytes)) = snapshots.pop() {
-        new.log.put_snapshot(at, bytes).await.map_err(MigrateError::To)?;
+    for at in old.log.snapshot_seqs().await.map_err(MigrateError::From)?.into_iter().rev() {
+        if let Some(bytes) = old.log.snapshot(at).await.map_err(MigrateError::From)? {
+            new.log.put_snapshot(at, bytes).await.map_err(MigrateError::To)?;
+        }
     }
     tell("decisions");
     moved.frames = frames(old, new, begin.log_after).await?;
@@ -263,7 +277,17 @@ async fn blobs(old: &Place, new: &Place) -> Result<u64, MigrateError> {
 }
 
 async fn frames(old: &Place, new: &Place, after: Seq) -> Result<u64, MigrateError> {
-    let mut last = after;
+    let (_, there) = new.log.log_bounds().await.map_err(MigrateError::To)?;
+    // An earlier try may have come as far as this.
+    let mut last = there.max(after);
+    if last > after {
+        let ours = new.log.read_log(last - 1, 1).await.map_err(MigrateError::To)?;
+        same(
+            &old.log.read_log(last - 1, 1).await.map_err(MigrateError::From)?,
+            &ours,
+            "its last frame is another one",
+        )?;
+    }
     loop {
         let page = old.log.read_log(last, PAGE).await.map_err(MigrateError::From)?;
         if page.is_empty() {
@@ -297,8 +321,20 @@ fn id_of(record: &Stored) -> String {
     read.map_or_else(|_| format!("{}:moved:{}", record.channel, record.seq), |envelope| envelope.id)
 }
 
+/// What an earlier try wrote last is what stands there in the old log.
+fn same(old: &[Stored], new: &[Stored], otherwise: &'static str) -> Result<(), MigrateError> {
+    let holds = |records: &[Stored]| records.first().map(|r| (r.seq, r.data.clone()));
+    if holds(old).is_some() && holds(old) == holds(new) { Ok(()) } else { Err(MigrateError::Differs(otherwise)) }
+}
+
 async fn inputs(old: &Place, new: &Place, after: Seq) -> Result<u64, MigrateError> {
-    let mut last = after;
+    let there = *new.log.in_tail().borrow();
+    let mut last = there.max(after);
+    if last > after {
+        let ours = new.log.get_in(last).await.map_err(MigrateError::To)?;
+        let theirs = old.log.get_in(last).await.map_err(MigrateError::From)?;
+        same(theirs.as_slice(), ours.as_slice(), "its last record is another one")?;
+    }
     loop {
         let page = old.log.read_in(last, PAGE).await.map_err(MigrateError::From)?;
         if page.is_empty() {

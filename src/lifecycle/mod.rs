@@ -15,7 +15,10 @@ mod start;
 mod supervisor;
 mod timekeeper;
 mod tokens;
+mod waiting;
 
 pub use migrate::{MigrateError, Moved, migrate};
+#[cfg(test)]
+pub(crate) use retention::tidy;
 pub use role::Role;
 pub use start::{StartError, run};

@@ -61,7 +61,12 @@ impl Keeper {
 }
 
 /// Trims IN and OUT once, and LOG when `told` says up to which frame history holds it.
-async fn tidy(log: &dyn Log, state: &State, told: Option<Seq>, retention: &RetentionConfig) -> Result<(), LogError> {
+pub(crate) async fn tidy(
+    log: &dyn Log,
+    state: &State,
+    told: Option<Seq>,
+    retention: &RetentionConfig,
+) -> Result<(), LogError> {
     let now = log.now().await?;
     trim_in(log, state, now.plus(-millis(retention.raw))).await?;
     if let Some(told) = told {

@@ -6,20 +6,23 @@ use super::retention::Keeper;
 use super::role::Role;
 use super::supervisor::Supervisor;
 use super::timekeeper::watch_clock;
+use super::waiting::Waiting;
 use super::{api, chat, health, listener, open_log, tokens};
 use crate::cli::banner::{Banner, ChannelLine, banner};
 use crate::clock;
 use crate::config::{Config, Signatures};
 use crate::history::{HistoryHandle, HistoryWriter, keep_within, spawn_projection};
-use crate::http::api::{ApiState, Limits as ApiLimits};
+use crate::http::api::{ApiState, FileLinks, Limits as ApiLimits};
 use crate::http::body::Room;
 use crate::http::chat::{ChatSetup, ChatState, Timing, Wakes};
 use crate::http::console::{ConsoleState, Identity, Kept, Sessions};
 use crate::http::media::Links;
-use crate::inbound::{Fetcher, FileChannel, FileSource, Handover, Hook, HookState, Ingest, Mailbox, Mailboxes, Poller};
+use crate::inbound::{
+    Again, Fetcher, FileChannel, FileSource, Handover, Hook, HookState, Ingest, Mailbox, Mailboxes, Poller,
+};
 use crate::log::{Log, LogError, Stored, Told};
 use crate::metrics::Metrics;
-use crate::outbound::{Account, Caller, Lane};
+use crate::outbound::{Account, Budget, Caller, Lane, Limits, Unfinished};
 use crate::packs::{self, Packs};
 use crate::router::{Codec, Member, Seat, is_as_read, request_rebase};
 use std::collections::BTreeMap;
@@ -70,15 +73,42 @@ pub enum StartError {
     Other(String),
 }
 
+/// What must not be dropped may take so long after everything else stopped.
+const FINISH: Duration = Duration::from_secs(90);
+
 /// Runs until a signal asks it to stop, or until it cannot go on.
 ///
 /// # Errors
 /// With a sentence that says what to mend.
 pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
+    let unfinished = Unfinished::default();
+    let ended = serve(config, role, &unfinished).await;
+    finish(&unfinished).await;
+    ended
+}
+
+/// Waits for what would be lost in the middle, however the daemon came to its end.
+async fn finish(unfinished: &Unfinished) {
+    if !unfinished.is_any() {
+        return;
+    }
+    tracing::info!("a token is being renewed; the process ends once the new one is stored");
+    Supervisor::of_process().stopping(FINISH);
+    let lost = "a channel's new token was not stored: if the channel pauses, authorize the app again";
+    tokio::select! {
+        () = unfinished.end() => tracing::info!("the new token is stored"),
+        () = signal() => tracing::error!("stopped at once; {lost}"),
+        () = tokio::time::sleep(FINISH) => tracing::error!("{lost}"),
+    }
+}
+
+async fn serve(config: Config, role: Role, unfinished: &Unfinished) -> Result<(), StartError> {
     if role != Role::All && config.log.nats.is_none() {
         return Err(StartError::Role(role.name()));
     }
     let process = crate::outbound::process_name();
+    let supervisor = Supervisor::of_process();
+    let waiting = if role == Role::Edge { Some(Waiting::begin(&config, &supervisor).await?) } else { None };
     let mut opened = open_log::open(&config, &process, role).await?;
     let log = opened.log.clone();
     if let Some(why) = super::migrate::hinders(log.as_ref()).await.map_err(|e| StartError::Other(e.to_string()))? {
@@ -91,14 +121,17 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
     let mail_key = log.put_key(MAIL_KEY, fresh()?).await?;
     let running = channels::build(&config, &mail_key).map_err(|p| StartError::Channels(p.join("\n")))?;
     let tokens = Arc::new(tokens::all(&config).map_err(|e| StartError::Other(format!("admin.token: {e}")))?);
+    let workspace_key = log.put_key("workspace", fresh()?).await?;
+    let chat_key = log.put_key("chat", fresh()?).await?;
+    // Also where this process serves no files: an edge waits for a router to make it.
+    let files = FileLinks::new(&log.put_key(MEDIA_KEY, fresh()?).await?);
+    if let Some(waiting) = waiting {
+        waiting.over().await;
+    }
     let listeners = listener::bind(&config, role).await?;
     let handovers = bind_handovers(&running, role).await?;
 
     let metrics = Arc::new(Metrics::default());
-    let workspace_key = log.put_key("workspace", fresh()?).await?;
-    let chat_key = log.put_key("chat", fresh()?).await?;
-    // Also where this process serves no files: an edge may not be allowed to write keys.
-    log.put_key(MEDIA_KEY, fresh()?).await?;
     let mut salt = [0; 16];
     salt.copy_from_slice(workspace_key.split_at(16).0);
     let codec = Arc::new(Codec::new(log.clone()).writing(config.log.format));
@@ -121,7 +154,7 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
     let seat = Seat { channels: profiles, salt: Salt(salt), limits, process: process.clone(), feed, may_lead, told };
     let (router, handle) = Member::enter(log.clone(), codec.clone(), packs.clone(), metrics.clone(), seat).await?;
     // Frames of history that were replaced since by those of a rebase.
-    if handle.state.latest().1.rebased.is_some_and(|r| r.frame <= told.frame && r.at > told.at) {
+    if handle.state.latest().1.rebased.is_some_and(|r| r.frame <= told.frame && r.number > told.rebase) {
         history.renew();
     }
 
@@ -129,7 +162,7 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
     let (stop_edges, stopping) = watch::channel(false);
     let (stop_router, stopping_router) = watch::channel(false);
     let ingest = Ingest { log: log.clone(), metrics: metrics.clone() };
-    let clients = clients(&running, &log)?;
+    let clients = clients(&running, &log, unfinished)?;
     let links = links(&config, log.as_ref()).await?;
     let clock_wrong = watch_clock(log.clone()).await;
     let mut edges = vec![];
@@ -203,13 +236,22 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
         adapters: running.iter().map(|r| (r.id.clone(), r.adapter.clone())).collect(),
         warnings: Default::default(),
         serial: Default::default(),
+        taken: Default::default(),
         wakes,
         typing,
         elsewhere: adapters.clone(),
+        again: Again::default(),
     });
     let api_limits = ApiLimits { read_timeout: config.http.read_timeout, ..ApiLimits::default() };
-    let api_state =
-        ApiState::new(backend.clone(), history.clone(), tokens, Some(sessions.clone()), api_limits, stopping.clone());
+    let api_state = ApiState::new(
+        backend.clone(),
+        history.clone(),
+        tokens,
+        Some(sessions.clone()),
+        files,
+        api_limits,
+        stopping.clone(),
+    );
     let hangups = super::reload::listen().map_err(|e| StartError::Other(format!("SIGHUP: {e}")))?;
     let reloads = tokio::spawn(super::reload::on_hangup(hangups, backend.clone()));
     let presence = tokio::spawn(api::watch_consoles(backend, sessions.clone()));
@@ -242,7 +284,6 @@ pub async fn run(config: Config, role: Role) -> Result<(), StartError> {
         tracing::warn!(token, agent, "a token speaks for an agent whom the rule pack in force does not have");
     }
     welcome(&config, role, &sessions, log.as_ref(), in_force.as_deref());
-    let supervisor = Supervisor::of_process();
     let does = if role.serves() { format!("served on {}", config.http.listen) } else { "routed".to_owned() };
     supervisor.ready(&format!("workspace {} is {does}", config.workspace));
     let watchdog = supervisor.watch();
@@ -311,7 +352,7 @@ async fn whole(log: &dyn Log, told: Told) -> Result<(), StartError> {
     }
     let why = format!("LOG ends at frame {last}, and another frame {seen} was read before");
     tracing::error!(last, seen, "the log is an older copy of what this process read; a router has to rebase it");
-    request_rebase(log, told.at, &why).await?;
+    request_rebase(log, told.rebase, &why).await?;
     Ok(())
 }
 
@@ -338,7 +379,6 @@ fn welcome(config: &Config, role: Role, sessions: &Arc<Sessions>, log: &dyn Log,
             crate::config::ChannelKind::Declared(_)
             | crate::config::ChannelKind::Facebook(_)
             | crate::config::ChannelKind::Sms(_)
-            | crate::config::ChannelKind::Twitter(_)
             | crate::config::ChannelKind::Webhook(_) => config.hook_url(id),
             crate::config::ChannelKind::External(_) | crate::config::ChannelKind::Email(_) => None,
         },
@@ -377,7 +417,7 @@ fn fresh() -> Result<[u8; 32], StartError> {
 fn hooks(config: &Config, running: &[Running]) -> BTreeMap<String, Hook> {
     running
         .iter()
-        .filter(|r| r.chat.is_none() && r.mail.is_none() && !r.profile.external)
+        .filter(|r| r.chat.is_none() && r.mail.is_none() && !r.profile.external && !r.profile.desk)
         .map(|r| {
             let hook = Hook {
                 adapter: r.adapter.clone(),
@@ -403,7 +443,11 @@ impl Calls {
 }
 
 /// The HTTP client of each channel that calls a provider; one behind a proxy has its own.
-fn clients(running: &[Running], log: &Arc<dyn Log>) -> Result<BTreeMap<String, Calls>, StartError> {
+fn clients(
+    running: &[Running],
+    log: &Arc<dyn Log>,
+    unfinished: &Unfinished,
+) -> Result<BTreeMap<String, Calls>, StartError> {
     let shared = Client::new().map_err(|e| StartError::Other(format!("the HTTP client: {e}")))?;
     let mut clients = BTreeMap::new();
     for r in running.iter().filter(|r| !r.profile.push) {
@@ -413,7 +457,7 @@ fn clients(running: &[Running], log: &Arc<dyn Log>) -> Result<BTreeMap<String, C
             None => shared.clone(),
         };
         let calls = match r.adapter.memory() {
-            Some(_) => Calls::of(Account::new(&r.id, r.adapter.clone(), client, log.clone())),
+            Some(_) => Calls::of(Account::new(&r.id, r.adapter.clone(), client, log.clone(), unfinished)),
             None => Calls::of(client),
         };
         clients.insert(r.id.clone(), calls);
@@ -440,7 +484,7 @@ fn spawn_edges(
             log: ingest.log.clone(),
             client: client.clone(),
             transport: r.mail.as_ref().and_then(|mail| mail.transport()),
-            limits: r.config.rate.as_ref().map(crate::config::Rate::limiter),
+            limits: r.config.rate.as_ref().map(|rate| limits_of(rate, &r.id, &ingest.log)),
             send_timeout: Duration::from_millis(u64::try_from(r.profile.send_timeout_ms).unwrap_or(20_000)),
             metrics: ingest.metrics.clone(),
             parallel: r.profile.in_flight as usize,
@@ -456,6 +500,14 @@ fn spawn_edges(
         }
     }
     tasks
+}
+
+/// A channel's rate: this process's own where nobody else sends, else one that all edges share.
+fn limits_of(rate: &crate::config::Rate, channel: &str, log: &Arc<dyn Log>) -> Limits {
+    if log.exclusive() {
+        return Limits::Own(rate.limiter());
+    }
+    Limits::Shared(Budget::new(log.clone(), channel, rate.count.get(), rate.per))
 }
 
 /// Where mail servers of ours hand over mail: a port in use is said at once.

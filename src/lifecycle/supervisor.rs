@@ -48,6 +48,11 @@ impl Supervisor {
         self.say(&format!("READY=1\nSTATUS={}", status.replace('\n', " ")));
     }
 
+    /// The start waits for something, for at least so long from now.
+    pub fn waiting(&self, why: &str, more: Duration) {
+        self.say(&format!("STATUS={}\nEXTEND_TIMEOUT_USEC={}", why.replace('\n', " "), more.as_micros()));
+    }
+
     /// The drain begins, and may take this long.
     pub fn stopping(&self, drain: Duration) {
         let limit = drain.saturating_add(AFTER_DRAIN).as_micros();
@@ -115,6 +120,8 @@ mod tests {
             let s = supervisor(&[("NOTIFY_SOCKET", &named)]);
             s.ready("two\nchannels");
             assert_eq!(heard(&socket), "READY=1\nSTATUS=two channels");
+            s.waiting("for a\nrouter", Duration::from_secs(30));
+            assert_eq!(heard(&socket), "STATUS=for a router\nEXTEND_TIMEOUT_USEC=30000000");
             s.stopping(Duration::from_secs(30));
             assert_eq!(heard(&socket), "STOPPING=1\nSTATUS=finishing what is in hand\nEXTEND_TIMEOUT_USEC=40000000");
         }

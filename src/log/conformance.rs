@@ -50,6 +50,7 @@ macro_rules! conformance_suite {
                 a_duplicate_delivery_is_not_stored_again,
                 duplicates_at_the_same_moment_are_stored_once,
                 an_acknowledged_record_is_there_after_reopening,
+                the_end_of_in_is_known_also_when_its_last_records_were_trimmed,
                 reading_in_pages_skips_and_repeats_nothing,
                 a_reader_at_the_tail_is_woken_and_misses_nothing,
                 stored_times_never_go_backwards,

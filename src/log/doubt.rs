@@ -2,7 +2,6 @@
 
 use super::{Seq, frame::FrameId};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use switchboard_envelope::Timestamp;
 
 /// What a process knows of the lives of its log. A new life begins when LOG or IN turns out to be another than was read; what
 /// was read before holds no more. While LOG is in doubt nothing is claimed, until a router has rebased.
@@ -80,8 +79,8 @@ pub struct Told {
     pub frame: Seq,
     /// Which frame that is: in another life of LOG another one may have its number. 0 where that is not known.
     pub id: FrameId,
-    /// The time of that frame, or of the last rebase before it: a later rebase knows of it.
-    pub at: Timestamp,
+    /// The number of the last rebase up to that frame; 0 before the first. One with a higher number knows of what was read.
+    pub rebase: u64,
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use bytes::Bytes;
 use faults::Dice;
 use processes::{Process, Processes};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use store::{Answer, Store, Write};
@@ -104,6 +104,10 @@ struct Inner {
     late: Vec<(u64, Write)>,
     clock: Option<fn() -> Timestamp>,
     processes: Processes,
+    /// Duties that a process has which is not here.
+    elsewhere: BTreeSet<String>,
+    /// Who was held back, and let go, in its order.
+    held: Vec<(String, bool)>,
 }
 
 impl MemoryLog {
@@ -119,6 +123,8 @@ impl MemoryLog {
             late: Vec::new(),
             clock: options.clock,
             processes: Processes::default(),
+            elsewhere: BTreeSet::new(),
+            held: Vec::new(),
         };
         let shared = Shared {
             inner: Mutex::new(inner),
@@ -154,6 +160,12 @@ impl MemoryLog {
         self.shared.lock().store.log.get(&seq).map_or(0, id_of)
     }
 
+    /// The channels of which adapters in other processes were held back, or let go (`false`), in the order in which it was done.
+    #[must_use]
+    pub fn held(&self) -> Vec<(String, bool)> {
+        self.shared.lock().held.clone()
+    }
+
     /// Sets the log's clock.
     pub fn set_now(&self, now: Timestamp) {
         self.shared.lock().store.now = now;
@@ -167,6 +179,16 @@ impl MemoryLog {
     /// Fills the disk, or makes room.
     pub fn set_room(&self, room: Room) {
         self.shared.lock().room = room;
+    }
+
+    /// Another process takes a duty, or leaves it.
+    pub fn set_duty(&self, name: &str, is_elsewhere: bool) {
+        let elsewhere = &mut self.shared.lock().elsewhere;
+        if is_elsewhere {
+            elsewhere.insert(name.to_owned());
+        } else {
+            elsewhere.remove(name);
+        }
     }
 
     /// From now on remembers what is trimmed from IN, for [`MemoryLog::everything_in`].
@@ -346,6 +368,10 @@ impl Log for MemoryLog {
         self.shared.in_tail.subscribe()
     }
 
+    async fn in_last(&self) -> Result<Seq, LogError> {
+        self.read(|store| store.in_last).await
+    }
+
     async fn commit(&self, expected: Seq, frame: FrameWrite) -> Commit {
         let answer = self.write(Write::Commit(expected, frame)).await;
         answer.map_or_else(|error| Commit::Unknown(error.to_string()), Answer::committed)
@@ -470,6 +496,16 @@ impl Log for MemoryLog {
     async fn stand(&self, leads: bool) -> Result<(), LogError> {
         self.awake().await;
         self.stands(leads);
+        Ok(())
+    }
+
+    async fn duty(&self, name: &str) -> Result<bool, LogError> {
+        Ok(!self.shared.lock().elsewhere.contains(name))
+    }
+
+    async fn hold_out(&self, channels: &[String], hold: bool) -> Result<(), LogError> {
+        self.awake().await;
+        self.shared.lock().held.extend(channels.iter().map(|channel| (channel.clone(), hold)));
         Ok(())
     }
 

@@ -11,6 +11,7 @@ pub mod frame;
 pub mod memory;
 pub mod moving;
 pub mod nats;
+mod ring;
 pub mod seal;
 pub mod sqlite;
 
@@ -142,6 +143,9 @@ pub trait Log: Send + Sync + 'static {
     /// Changes when IN grew. The number is a hint, never a proof.
     fn in_tail(&self) -> watch::Receiver<Seq>;
 
+    /// IN's last sequence, also when that record was trimmed.
+    async fn in_last(&self) -> Result<Seq, LogError>;
+
     /// Appends one frame if LOG's last sequence is `expected`. Done means: frame, keys and sends are durable.
     async fn commit(&self, expected: Seq, frame: FrameWrite) -> Commit;
 
@@ -185,11 +189,25 @@ pub trait Log: Send + Sync + 'static {
 
     async fn get_cursor(&self, name: &str) -> Result<Option<String>, LogError>;
 
+    /// Replaces a cursor that is as it was `seen`; `false` when it is another by now. A log that several processes share does both
+    /// in one step.
+    async fn swap_cursor(&self, name: &str, seen: Option<&str>, value: &str) -> Result<bool, LogError> {
+        if self.get_cursor(name).await?.as_deref() != seen {
+            return Ok(false);
+        }
+        self.put_cursor(name, value).await.map(|()| true)
+    }
+
     /// Keeps a snapshot of the state after frame `at`. The one before it is kept too, until this one was verified.
     async fn put_snapshot(&self, at: Seq, bytes: Bytes) -> Result<(), LogError>;
 
     /// Snapshots, newest first.
     async fn snapshots(&self) -> Result<Vec<(Seq, Bytes)>, LogError>;
+
+    /// One of them; `None` when it is gone or damaged.
+    async fn snapshot(&self, at: Seq) -> Result<Option<Bytes>, LogError> {
+        Ok(self.snapshots().await?.into_iter().find(|(of, _)| *of == at).map(|(_, bytes)| bytes))
+    }
 
     /// Their sequences, without reading them: whether they can be read is not said.
     async fn snapshot_seqs(&self) -> Result<Vec<Seq>, LogError> {
@@ -203,6 +221,12 @@ pub trait Log: Send + Sync + 'static {
 
     /// Takes from OUT what is in it up to `up_to`, where others than this process may read it: it is not to be sent any more.
     async fn void_out(&self, _up_to: Seq) -> Result<(), LogError> {
+        Ok(())
+    }
+
+    /// Has adapters in other processes, which serve these channels, take nothing from OUT until the attempts that are in it now are
+    /// over; or lets them take from it again. Where nobody can be held back, nothing is done.
+    async fn hold_out(&self, _channels: &[String], _hold: bool) -> Result<(), LogError> {
         Ok(())
     }
 
@@ -247,6 +271,11 @@ pub trait Log: Send + Sync + 'static {
     /// while another has it. Only a saving: whatever is done under it must not harm when two do it.
     async fn duty(&self, _name: &str) -> Result<bool, LogError> {
         Ok(true)
+    }
+
+    /// Leaves a duty of this process to whoever asks next, who would otherwise wait until it has lapsed.
+    async fn leave_duty(&self, _name: &str) -> Result<(), LogError> {
+        Ok(())
     }
 
     /// Puts into OUT what a durable frame assigned and OUT does not have yet, from `out_first` on. Where a commit is one

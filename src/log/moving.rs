@@ -28,8 +28,11 @@ pub(super) fn external_scope(scope: &str) -> String {
     to_hex(digest::digest(&digest::SHA256, scope.as_bytes()).as_ref().split_at(16).0)
 }
 
+/// The cursor of a log that is being moved to: of what, for as long as that is not done. No daemon starts on it meanwhile.
+pub const MOVING: &str = "moving";
+
 /// Where a log begins that continues another.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Begin {
     /// The first record of IN comes after this.
     pub in_after: Seq,
@@ -37,6 +40,8 @@ pub struct Begin {
     pub log_after: Seq,
     /// The key of the names of blobs.
     pub scopes: [u8; 32],
+    /// What is moved, as it was when the move began. A place that holds a part of it is gone on with.
+    pub mark: String,
 }
 
 /// A blob as it is kept: `<scope>/<hash>`, where the scope is a name already.

@@ -77,6 +77,11 @@ pub enum OpenError {
     Format { path: PathBuf, found: i32, known: i32 },
     #[error("the log database `{}` has been written to: move to a directory without one", path.display())]
     Written { path: PathBuf },
+    #[error(
+        "the directory `{}` holds a part of another move, or of one before the old log was written to: remove it and migrate again",
+        dir.display()
+    )]
+    Unfinished { dir: PathBuf },
     #[error("`{}` is a database of another program: set `log.path` to another directory", path.display())]
     Foreign { path: PathBuf },
     #[error("cannot start a thread for the log: {0}")]
@@ -238,6 +243,10 @@ impl Log for SqliteLog {
         self.shared.in_tail.subscribe()
     }
 
+    async fn in_last(&self) -> Result<Seq, LogError> {
+        Ok(*self.shared.in_tail.borrow())
+    }
+
     /// A full disk answers [`Commit::Unknown`], and nothing was stored: repeating the same bytes is right there too.
     /// [`Commit::Conflict`] with no frame at `expected + 1` means that OUT does not end at `out_first - 1`, or that a key
     /// of the frame is not the one in force; both are logged as errors.
@@ -335,6 +344,10 @@ impl Log for SqliteLog {
 
     async fn snapshots(&self) -> Result<Vec<(Seq, Bytes)>, LogError> {
         self.on_files(Files::snapshots).await
+    }
+
+    async fn snapshot(&self, at: Seq) -> Result<Option<Bytes>, LogError> {
+        self.on_files(move |files| files.snapshot(at)).await
     }
 
     async fn snapshot_seqs(&self) -> Result<Vec<Seq>, LogError> {

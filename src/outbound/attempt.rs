@@ -9,7 +9,9 @@ use bytes::Bytes;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use switchboard_adapter_sdk::{Answer, AttemptOutcome, Call, classify, signature::to_hex};
-use switchboard_envelope::{AttemptResult, Inbound, Outbound, Outcome, Reconcile, Send as SendRecord, event_id};
+use switchboard_envelope::{
+    Attachment, AttemptResult, Inbound, Outbound, Outcome, Reconcile, Send as SendRecord, event_id,
+};
 
 #[cfg(test)]
 use crate::simulation::{Bug, planted};
@@ -21,9 +23,6 @@ const RESULT_TRIES: u32 = 6000;
 
 /// Numbers this process's claims.
 static NEXT: AtomicU64 = AtomicU64::new(1);
-
-/// What one channel may do at once and per second.
-pub type Limits = governor::DefaultDirectRateLimiter;
 
 /// Names a process in its claims; random, so that no two share one.
 #[must_use]
@@ -56,7 +55,7 @@ impl Lane {
     async fn send(&self, send: &SendRecord, taken: (u64, Seq), claimed: impl FnOnce()) {
         // Waiting for the rate happens before the claim: a claim without a call would read as `unknown`.
         if let Some(limits) = &self.limits {
-            limits.until_ready().await;
+            limits.until_ready(send.until, &send.claim_key()).await;
         }
         if clock::now() > send.until {
             tracing::warn!(channel = %self.channel, send = %send.send, until = %send.until,
@@ -79,8 +78,7 @@ impl Lane {
             self.result(send, AttemptOutcome::new(Outcome::Accepted), false).await;
         }
         let now = clock::now();
-        let timeout = i64::try_from(self.send_timeout.as_millis()).unwrap_or(i64::MAX);
-        let outcome = if now.plus(timeout) > send.until {
+        let outcome = if !self.has_time(send, self.send_timeout) {
             let mut o = AttemptOutcome::new(Outcome::NotSent);
             o.detail = Some("too late for an answer before the attempt's end".into());
             o
@@ -123,10 +121,17 @@ impl Lane {
                 Err(without) => without,
             };
         }
-        let linked = self.links.as_ref().filter(|_| !send.content.attachments.is_empty()).map(|l| l.fill(send));
-        match self.adapter.encode(linked.as_ref().unwrap_or(send)) {
+        let ready = match send.content.attachments.is_empty() {
+            true => None,
+            false => match self.hand_over(send).await {
+                Ok(ready) => Some(self.links.as_ref().map_or_else(|| ready.clone(), |links| links.fill(&ready))),
+                Err(without) => return without,
+            },
+        };
+        match self.adapter.encode(ready.as_ref().unwrap_or(send)) {
             Ok(call) => {
-                let answer = self.leave(call).await;
+                let (call, latest) = (self.signed(call), send.until.plus(-self.timeout_ms()));
+                let answer = self.client.call_until(call, latest).await;
                 self.adapter.classify(send, &answer, clock::now())
             }
             Err(refused) => refused,
@@ -135,46 +140,61 @@ impl Lane {
 
     /// The files of a send, in their order.
     async fn files(&self, send: &SendRecord) -> Result<Vec<Bytes>, AttemptOutcome> {
-        let scope = blob_scope(&send.channel, &send.thread);
         let mut files = vec![];
         for file in &send.content.attachments {
-            let stored = match &file.blob {
-                Some(blob) => self.log.get_blob(&scope, blob).await,
-                None => Ok(None),
-            };
-            files.push(match stored {
-                Ok(Some(bytes)) => bytes,
-                Ok(None) => {
-                    let gone = format!("the file `{}` is not there any more", file.name);
-                    return Err(classify::Class::PermanentMessage.attempt(None, gone));
-                }
-                Err(error) => {
-                    tracing::warn!(channel = %self.channel, %error, "cannot read a file of a send; it is tried again");
-                    self.metrics.log_error("blob");
-                    return Err(classify::Class::Retry.attempt(None, "a file could not be read from the log"));
-                }
-            });
+            files.push(self.file(send, file).await?);
         }
         Ok(files)
     }
 
+    /// A file of a send, as it is stored.
+    pub(super) async fn file(&self, send: &SendRecord, file: &Attachment) -> Result<Bytes, AttemptOutcome> {
+        let stored = match &file.blob {
+            Some(blob) => self.log.get_blob(&blob_scope(&send.channel, &send.thread), blob).await,
+            None => Ok(None),
+        };
+        match stored {
+            Ok(Some(bytes)) => Ok(bytes),
+            Ok(None) => {
+                let gone = format!("the file `{}` is not there any more", file.name);
+                Err(classify::Class::PermanentMessage.attempt(None, gone))
+            }
+            Err(error) => {
+                tracing::warn!(channel = %self.channel, %error, "cannot read a file of a send; it is tried again");
+                self.metrics.log_error("blob");
+                Err(classify::Class::Retry.attempt(None, "a file could not be read from the log"))
+            }
+        }
+    }
+
+    fn timeout_ms(&self) -> i64 {
+        i64::try_from(self.send_timeout.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// A call signed for this moment, which takes the channel's time.
+    fn signed(&self, call: Call) -> Call {
+        self.adapter.signed(Call { timeout: self.send_timeout, ..call }, clock::now())
+    }
+
     /// Makes a call, signed for this moment and within the channel's time.
-    async fn leave(&self, call: Call) -> Answer {
-        let call = Call { timeout: self.send_timeout, ..call };
-        self.client.call(self.adapter.signed(call, clock::now())).await
+    pub(super) async fn leave(&self, call: Call) -> Answer {
+        self.client.call(self.signed(call)).await
     }
 
     async fn reconcile(&self, question: &Reconcile) {
         let Some(call) = self.adapter.reconcile(question) else { return };
-        // The provider may list a message a little later than it took it: ask until the time is over.
-        let mut wait = Duration::from_secs(1);
+        // The provider may list a message a little later than it took it: ask until the time is over. By a clock that was ahead
+        // its end can be days away, so it is never asked for longer than the channel wants.
+        let longest = Duration::from_millis(u64::try_from(self.adapter.profile().reconcile_ms).unwrap_or(0));
+        let (began, mut wait) = (tokio::time::Instant::now(), Duration::from_secs(1));
         loop {
             let answer = self.leave(call.clone()).await;
             if let Some(outcome) = self.adapter.reconciled(question, &answer) {
                 let send = as_send(question);
                 return self.result(&send, outcome, true).await;
             }
-            if clock::now().plus(i64::try_from(wait.as_millis()).unwrap_or(1000)) >= question.until {
+            let next = clock::now().plus(i64::try_from(wait.as_millis()).unwrap_or(1000));
+            if next >= question.until || began.elapsed() + wait >= longest {
                 return;
             }
             tokio::time::sleep(wait).await;

@@ -3,10 +3,15 @@
 
 mod account;
 mod attempt;
+mod rate;
 #[cfg(test)]
 mod tests;
+mod unfinished;
+mod upload;
 mod worker;
 
 pub use account::Account;
-pub use attempt::{Limits, process_name, process_of};
+pub use attempt::{process_name, process_of};
+pub use rate::{Budget, Limits};
+pub use unfinished::Unfinished;
 pub use worker::{Caller, Lane, spawn};

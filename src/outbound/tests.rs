@@ -16,8 +16,8 @@ use switchboard_adapter_sdk::{
     Adapter, Answer, AttemptOutcome, Call, CallBody, CallError, RawRequest, Transport, Verdict,
 };
 use switchboard_envelope::{
-    Address, Attachment, Author, BlobRef, ChannelProfile, Content, Inbound, Outbound, Outcome, Raw, Send as SendRecord,
-    Timestamp,
+    Address, Attachment, Author, BlobRef, ChannelProfile, Content, Inbound, Outbound, Outcome, Raw, Reconcile,
+    Send as SendRecord, Timestamp,
 };
 use switchboard_routing_rules::State;
 use switchboard_routing_rules::ids::Salt;
@@ -39,7 +39,7 @@ struct Plain;
 
 impl Adapter for Plain {
     fn profile(&self) -> ChannelProfile {
-        ChannelProfile::new("sms", "phone")
+        ChannelProfile { reconciles: true, reconcile_ms: 30_000, ..ChannelProfile::new("sms", "phone") }
     }
 
     fn verify(&self, _: &RawRequest) -> Verdict {
@@ -61,6 +61,11 @@ impl Adapter for Plain {
 
     fn classify(&self, _: &SendRecord, _: &Answer, _: Timestamp) -> AttemptOutcome {
         AttemptOutcome::new(Outcome::Unknown)
+    }
+
+    fn reconcile(&self, _: &Reconcile) -> Option<Call> {
+        let (url, body) = ("http://provider/list".into(), CallBody::Empty);
+        Some(Call { method: http::Method::GET, url, headers: vec![], body, timeout: Duration::from_secs(1) })
     }
 }
 
@@ -167,7 +172,7 @@ async fn a_record_that_is_delivered_again_while_it_waits_for_the_rate_does_not_u
     let log = MemoryLog::new(&MemoryOptions { faults, ..MemoryOptions::default() });
     let every = governor::Quota::with_period(Duration::from_millis(50)).expect("a period");
     let limits = governor::RateLimiter::direct(every.allow_burst(NonZeroU32::MIN));
-    let edge = Edge::start(log, Some(limits), right());
+    let edge = Edge::start(log, Some(Limits::Own(limits)), right());
     let began = Instant::now();
     edge.release(10, clock::now().plus(60_000)).await;
     edge.asked(10).await;
@@ -201,6 +206,33 @@ async fn an_attempt_that_is_dropped_for_it_is_too_late_is_counted() {
     };
     tokio::time::timeout(Duration::from_secs(20), counted).await.expect("it is counted");
     assert_eq!(edge.provider.0.load(Ordering::Relaxed), 0);
+}
+
+/// A clock that was ahead by hours, and is right again, asked the question.
+#[tokio::test(start_paused = true)]
+async fn a_question_is_asked_for_the_time_of_its_channel_whatever_its_end_says() {
+    clock::simulated::start(Timestamp(1_800_000_000_000));
+    let log = MemoryLog::new(&MemoryOptions { clock: Some(clock::now), ..MemoryOptions::default() });
+    let edge = Edge::start(log, None, right());
+    let until = clock::now().plus(10 * 3_600_000);
+    let question = Reconcile {
+        send: "s1".into(),
+        part: 1,
+        n: 1,
+        channel: "sms".into(),
+        conversation: "c".into(),
+        thread: "t".into(),
+        to: Address::new("phone", "+15551230001"),
+        content: Content::text("hi"),
+        released_at: clock::now(),
+        until,
+    };
+    let data = Outbound::Reconcile(question).to_vec().into();
+    let sends = vec![OutRecord { channel: "sms".into(), claim_key: String::new(), until, data }];
+    let frame = FrameWrite { bytes: Bytes::from_static(b"frame"), keys: vec![], out_first: 1, sends };
+    assert_eq!(edge.log.commit(0, frame).await, Commit::Done(1));
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(edge.provider.0.load(Ordering::Relaxed), 6, "after 0, 1, 3, 7, 15 and 25 seconds");
 }
 
 /// Its answer would come after the router decided that nothing was sent.

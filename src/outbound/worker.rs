@@ -1,7 +1,8 @@
 //! A channel's worker: takes OUT records as they come and runs many attempts at once. The order within a conversation is
 //! the router's: it releases one at a time.
 
-use super::attempt::Limits;
+use super::rate::Limits;
+use crate::clock;
 use crate::http::media::Links;
 use crate::log::{Log, LogError, Outbox, Seq, Stored};
 use crate::metrics::Metrics;
@@ -9,8 +10,8 @@ use async_trait::async_trait;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use switchboard_adapter_sdk::{Adapter, Answer, Call, Client, Transport};
-use switchboard_envelope::Outbound;
+use switchboard_adapter_sdk::{Adapter, Answer, Call, CallError, Client, Transport};
+use switchboard_envelope::{Outbound, Timestamp};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -21,6 +22,15 @@ const BATCH: usize = 256;
 #[async_trait]
 pub trait Caller: Send + Sync + 'static {
     async fn call(&self, call: Call) -> Answer;
+
+    /// The same, unless it would leave after `latest`: then it is not sent. Who waits for something before a call leaves looks again
+    /// once that came.
+    async fn call_until(&self, call: Call, latest: Timestamp) -> Answer {
+        if clock::now() > latest {
+            return Err(CallError::NotSent("too late for an answer before the attempt's end".into()));
+        }
+        self.call(call).await
+    }
 }
 
 #[async_trait]

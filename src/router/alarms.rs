@@ -65,7 +65,7 @@ impl Alarms {
                     tracing::error!(
                         channel,
                         why,
-                        "the channel is paused: nothing is sent on it until `channels.{channel}` is mended and read again, or \
+                        "the channel is paused: nothing is sent on it until its configuration is mended and read again, or \
                          `switchboard channels resume {channel}`"
                     );
                 }

@@ -102,6 +102,7 @@ impl Follower {
                 continue;
             }
             self.post.publish(self.folded.last, &self.folded.state);
+            self.post.mind_rebases().await;
             self.load_pack().await;
             if self.is_vacant().await {
                 self = match self.lead().await {

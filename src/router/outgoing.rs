@@ -55,7 +55,7 @@ pub(super) fn out_record(state: &State, event: &Public) -> Option<OutRecord> {
 /// Until when the provider takes any answer of ours, as far as it is known when the attempt is released.
 fn window_until(state: &State, s: &SendState) -> Option<Timestamp> {
     let window = state.channels.get(&s.channel)?.profile.window_ms?;
-    let said = state.conversation(s.conv)?.private.as_ref()?.said_at?;
+    let said = state.conversation(s.conv)?.private.as_ref()?.said_at.get()?;
     Some(said.plus(window))
 }
 

@@ -37,10 +37,15 @@ pub(super) async fn answered<T, E: Passing, F: Future<Output = Result<T, E>>>(
     what: &str,
     mut ask: impl FnMut() -> F,
 ) -> Result<T, E> {
+    let mut tries = 0_u64;
     loop {
         match ask().await {
             Err(e) if e.passes() => {
-                tracing::warn!(error = %e, what, "the log does not answer; asking again");
+                tries += 1;
+                // Told less and less often: it can stay so for hours.
+                if tries.is_power_of_two() {
+                    tracing::warn!(error = %e, what, tries, "the log does not answer; asking again");
+                }
                 tokio::time::sleep(RETRY).await;
             }
             answer => return answer,

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use switchboard_envelope::{ChannelProfile, Timestamp};
+use switchboard_envelope::ChannelProfile;
 use switchboard_routing_rules::event::{Event, Public};
 use switchboard_routing_rules::ids::Salt;
 use switchboard_routing_rules::state::{Limits, State};
@@ -121,6 +121,10 @@ pub(super) struct Post {
     life: (u64, u64),
     /// What it read of LOG that is not there any more, until a rebase answers it.
     pub lost: Option<Told>,
+    /// A rebase came that does not answer it.
+    unanswered: bool,
+    /// This process holds adapters of other processes back.
+    holds: bool,
 }
 
 impl Post {
@@ -164,6 +168,8 @@ impl Post {
             told,
             life: (0, 0),
             lost: None,
+            unanswered: false,
+            holds: false,
         };
         post.life = post.life_now();
         (post, handle)
@@ -187,9 +193,9 @@ impl Post {
     /// A frame is durable, and `state` is the state after it: whoever waits is told.
     pub(super) fn after_frame(&mut self, (last, id): (Seq, FrameId), state: &State, events: Vec<Event>) {
         self.unpublished = true;
-        let rebased = state.rebased.map_or(Timestamp(0), |r| r.at);
-        let newly = rebased != self.told.at;
-        self.told = Told { frame: last, id, at: rebased };
+        let rebase = state.rebased.map_or(0, |r| r.number);
+        let newly = rebase != self.told.rebase;
+        self.told = Told { frame: last, id, rebase };
         if newly {
             self.settle(state);
         }
@@ -274,36 +280,67 @@ impl Post {
             return Err(LogError::Unavailable("the log changed while it was folded".into()));
         }
         if !holds || life.0 != self.life.0 {
-            let at = self.lost.map_or(self.told.at, |lost| lost.at.max(self.told.at));
+            let rebase = self.lost.map_or(self.told.rebase, |lost| lost.rebase.max(self.told.rebase));
             tracing::error!(
                 last,
                 read = self.told.frame,
                 "the log is not the one that this process read: nothing is sent until it is rebased"
             );
-            self.lost = Some(Told { at, ..self.told });
+            self.lost = Some(Told { rebase, ..self.told });
             if !doubt.is_doubted() {
                 doubt.log_is_another();
                 life = (life.0 + 1, life.1 + 1);
             }
             let why = format!("LOG ends at frame {last}, and another frame {} was read before", self.told.frame);
-            super::request_rebase(self.log.as_ref(), at, &why).await?;
+            super::request_rebase(self.log.as_ref(), rebase, &why).await?;
         }
         self.life = life;
         self.metrics.rebase_due(self.lost.is_some());
-        self.told = Told { frame: last, id, at: state.rebased.map_or(Timestamp(0), |r| r.at) };
+        self.told = Told { frame: last, id, rebase: state.rebased.map_or(0, |r| r.number) };
         self.settle(state);
+        if self.lost.is_some() && self.may_lead {
+            self.holds = true;
+            self.hold_out(true).await;
+        }
         Ok(())
     }
 
     /// Ends the doubt once a rebase knows of everything that this process read.
     fn settle(&mut self, state: &State) {
         let Some(rebased) = state.rebased else { return };
-        if self.lost.is_some_and(|lost| rebased.at <= lost.at) {
+        self.unanswered = self.lost.is_some_and(|lost| rebased.number <= lost.rebase);
+        if self.unanswered {
             return;
         }
         self.lost = None;
         self.metrics.rebase_due(false);
         self.log.doubt().rebased(self.life.0, rebased.out);
+    }
+
+    /// Adapters of other processes know nothing of a doubt: what is to be sent is kept from them. Whoever leads lets them go on after a
+    /// rebase, and so does whoever held them back, for it may have been the later of the two.
+    async fn hold_out(&self, hold: bool) {
+        let outside: Vec<String> =
+            self.channels.iter().filter(|(_, p)| p.external).map(|(channel, _)| channel.clone()).collect();
+        if outside.is_empty() {
+            return;
+        }
+        if let Err(error) = self.log.hold_out(&outside, hold).await {
+            tracing::warn!(%error, hold, "cannot hold adapters in other processes back, or let them go on: they may send what is in doubt");
+        }
+    }
+
+    /// What a follower does about rebases. It asks once more where the one that came was asked for by somebody who knew less of the log.
+    pub(super) async fn mind_rebases(&mut self) {
+        if self.lost.is_none() && std::mem::take(&mut self.holds) {
+            self.hold_out(false).await;
+        }
+        let Some(lost) = self.lost.filter(|_| self.unanswered) else { return };
+        let why = format!("frame {} was read before, in a life of LOG that no rebase knows of", lost.frame);
+        match super::request_rebase(self.log.as_ref(), lost.rebase, &why).await {
+            Ok(()) => self.unanswered = false,
+            Err(error) => tracing::warn!(%error, "cannot ask for a rebase; trying again"),
+        }
     }
 
     /// What OUT held before the last rebase is not to be sent, by nobody. Repeated by every router that leads, since one may have
@@ -317,5 +354,6 @@ impl Post {
             }
             tokio::time::sleep(super::patience::RETRY).await;
         }
+        self.hold_out(false).await;
     }
 }

@@ -15,18 +15,30 @@ use switchboard_envelope::Timestamp;
 use switchboard_routing_rules::event::Public;
 use switchboard_routing_rules::state::{Cursor, Phase, State};
 
-/// Where somebody asks for a rebase, in the log itself so that no crash forgets it: `<milliseconds> <why>`. A rebase after that
-/// moment is the answer.
+/// Where somebody asks for a rebase, in the log itself so that no crash forgets it: `<number> <why>`. One of that number, or of a
+/// higher one, is the answer.
 const REQUEST: &str = "rebase";
-/// A request from so far in the future was made by a clock that was wrong.
-const AHEAD_MS: i64 = 60_000;
+/// No workspace was ever rebased so often since it was last read: such a request is not ours.
+const LEAP: u64 = 1 << 32;
 
-/// Asks whoever leads to rebase, as after data was restored or moved; `why` begins with `migrate` where no frame was lost.
+/// Asks whoever leads to rebase, as after data was restored or moved, unless the log has a rebase after the one of number `after`, the
+/// last that whoever asks knows of; `why` begins with `migrate` where no frame was lost. Several may ask at the same moment, and the
+/// last of them is heard: who is not answered by the rebase that follows asks again.
 ///
 /// # Errors
 /// When the log does not take it; then nobody may go on with it.
-pub async fn request_rebase(log: &dyn Log, since: Timestamp, why: &str) -> Result<(), LogError> {
-    log.put_cursor(REQUEST, &format!("{} {why}", since.0)).await
+pub async fn request_rebase(log: &dyn Log, after: u64, why: &str) -> Result<(), LogError> {
+    let number = after.saturating_add(1);
+    if requested(log).await?.is_some_and(|(asked, _)| asked >= number) {
+        return Ok(());
+    }
+    log.put_cursor(REQUEST, &format!("{number} {why}")).await
+}
+
+async fn requested(log: &dyn Log) -> Result<Option<(u64, String)>, LogError> {
+    let Some(request) = log.get_cursor(REQUEST).await? else { return Ok(None) };
+    let read = request.split_once(' ').and_then(|(number, why)| Some((number.parse().ok()?, why)));
+    Ok(read.map(|(number, why)| (number, why.chars().take(200).collect())))
 }
 
 /// Whether LOG, which ends at `last`, has the last frame that was read of it: as that frame, not only under its number.
@@ -47,6 +59,8 @@ pub async fn is_as_read(log: &dyn Log, last: Seq, told: Told) -> Result<bool, Lo
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Due {
     pub now: Timestamp,
+    /// The lowest number that answers everybody.
+    pub number: u64,
     pub agrees: Cursor,
     /// IN's end.
     pub inn: Seq,
@@ -75,16 +89,16 @@ impl Post {
         }
         let (mut why, mut cut, mut moved) = (vec![], false, false);
         let now = log.now().await?;
-        let mut since = Timestamp(0);
+        let mut number = 0;
         if let Some(lost) = self.lost {
             cut = true;
-            since = lost.at;
+            number = lost.rebase.saturating_add(1);
             why.push(format!("LOG does not hold frame {} as it was read before", lost.frame));
         }
-        if let Some((asked, words)) = pending(log, &folded.state, now).await? {
+        if let Some((asked, words)) = pending(log.as_ref(), &folded.state).await? {
             moved = words.starts_with("migrate");
             cut |= !moved;
-            since = since.max(asked);
+            number = number.max(asked);
             why.push(words);
         }
         // An empty LOG assigned nothing.
@@ -111,28 +125,26 @@ impl Post {
         if why.is_empty() {
             return Ok(Found::Agrees);
         }
-        let now = now.max(since.plus(1));
-        let inn = *log.in_tail().borrow();
-        Ok(Found::Rebase(Due { now, agrees, inn, out, cut, why: why.join("; ") }))
+        let inn = log.in_last().await?;
+        Ok(Found::Rebase(Due { now, number, agrees, inn, out, cut, why: why.join("; ") }))
     }
 
     /// Whether somebody asked for a rebase that has not come yet.
     pub(super) async fn is_rebase_asked(&self, state: &State) -> Result<bool, LogError> {
-        Ok(pending(&self.log, state, self.log.now().await?).await?.is_some())
+        Ok(pending(self.log.as_ref(), state).await?.is_some())
     }
 }
 
-async fn pending(log: &Arc<dyn Log>, state: &State, now: Timestamp) -> Result<Option<(Timestamp, String)>, LogError> {
-    let Some(request) = log.get_cursor(REQUEST).await? else { return Ok(None) };
-    let Some((asked, words)) = request.split_once(' ') else { return Ok(None) };
-    let Ok(asked) = asked.parse::<i64>().map(Timestamp) else { return Ok(None) };
-    if asked.since(now) > AHEAD_MS {
-        // It is asked for from now on, or it would be again for as long as that clock was ahead.
-        log.put_cursor(REQUEST, &format!("{} {words}", now.0)).await?;
-        return Ok(Some((now, words.chars().take(200).collect())));
+async fn pending(log: &dyn Log, state: &State) -> Result<Option<(u64, String)>, LogError> {
+    let Some((asked, why)) = requested(log).await? else { return Ok(None) };
+    let last = state.rebased.map_or(0, |r| r.number);
+    if asked.saturating_sub(last) > LEAP {
+        // It is asked for once, and not under a number from which on nothing could be counted.
+        let next = last.saturating_add(1);
+        log.put_cursor(REQUEST, &format!("{next} {why}")).await?;
+        return Ok(Some((next, why)));
     }
-    let open = state.rebased.is_none_or(|r| r.at <= asked);
-    Ok(open.then(|| (asked, words.chars().take(200).collect())))
+    Ok((asked > last).then_some((asked, why)))
 }
 
 /// The claims of attempts without a result.
@@ -225,7 +237,7 @@ mod tests {
 
     fn rebased(cursor: Seq) -> Public {
         let (at, why) = (Timestamp(0), String::new());
-        Public::Rebased { at, frame: 1, cursor, cursor_at: at, inn: 0, out: 0, cut: false, why }
+        Public::Rebased { number: 1, at, frame: 1, cursor, cursor_at: at, inn: 0, out: 0, cut: false, why }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::log::memory::Parts;
 use crate::log::{Claim, Log, LogError, Told};
 use std::sync::Arc;
 use std::time::Duration;
-use switchboard_envelope::{AttemptResult, Inbound, Outcome, Timestamp};
+use switchboard_envelope::{AttemptResult, Inbound, Outcome};
 use switchboard_routing_rules::event::Public;
 use switchboard_routing_rules::state::State;
 use tokio::time::sleep;
@@ -18,6 +18,7 @@ const NONE: Parts = Parts { inn: false, log: false, out: false, beside: false };
 /// What one rebase said.
 #[derive(Clone, Debug)]
 struct Rebased {
+    number: u64,
     cursor: u64,
     out: u64,
     cut: bool,
@@ -30,9 +31,9 @@ async fn rebases(shop: &Workspace) -> Vec<Rebased> {
     let mut found = vec![];
     for frame in log.read_log(0, 10_000).await.expect("LOG") {
         for event in codec.decode(&frame).await.expect("a frame") {
-            if let Public::Rebased { frame: at, cursor, out, cut, why, .. } = event.public {
+            if let Public::Rebased { number, frame: at, cursor, out, cut, why, .. } = event.public {
                 assert_eq!(at, frame.seq, "it says which frame it is of");
-                found.push(Rebased { cursor, out, cut, why });
+                found.push(Rebased { number, cursor, out, cut, why });
             }
         }
     }
@@ -48,6 +49,10 @@ async fn only_rebase(shop: &Workspace) -> Rebased {
 /// Long enough for whatever is due, but for what waits for minutes.
 async fn settle() {
     sleep(Duration::from_secs(8)).await;
+}
+
+fn number(state: &State) -> u64 {
+    state.rebased.map_or(0, |r| r.number)
 }
 
 fn state(process: &Process) -> Arc<State> {
@@ -116,7 +121,7 @@ async fn a_log_that_ends_before_what_history_has_seen_is_rebased_at_the_start() 
         shop.says(1, "refund").await;
         settle().await;
         let (frame, seen) = one.handle.state.latest();
-        let told = Told { frame, id: 0, at: seen.now };
+        let told = Told { frame, id: 0, rebase: number(&seen) };
         one.kill().await;
         shop.0.restore(&copy, ALL);
         let two = shop.starts("two", true, told).await;
@@ -139,7 +144,7 @@ async fn another_frame_under_the_number_of_the_last_that_was_read_is_not_taken_f
     shop.says(1, "refund").await;
     settle().await;
     let (frame, seen) = one.handle.state.latest();
-    let told = Told { frame, id: shop.0.frame_id(frame), at: seen.now };
+    let told = Told { frame, id: shop.0.frame_id(frame), rebase: number(&seen) };
     one.kill().await;
     shop.0.restore(&copy, ALL);
     // Who knows nothing of that frame writes others in its place.
@@ -157,7 +162,7 @@ async fn another_frame_under_the_number_of_the_last_that_was_read_is_not_taken_f
     // The same frame is no other.
     three.kill().await;
     let (frame, seen) = two.handle.state.latest();
-    let told = Told { frame, id: shop.0.frame_id(frame), at: seen.now };
+    let told = Told { frame, id: shop.0.frame_id(frame), rebase: number(&seen) };
     let _four = shop.starts("four", true, told).await;
     sleep(Duration::from_secs(40)).await;
     assert_eq!(rebases(&shop).await.len(), 1);
@@ -349,19 +354,105 @@ async fn nothing_is_claimed_while_log_is_in_doubt_and_what_was_taken_before_is_n
 }
 
 #[tokio::test(start_paused = true)]
+async fn adapters_in_other_processes_are_held_back_from_the_doubt_until_the_rebase() {
+    let mut shop = Workspace::new();
+    shop.1.external = true;
+    let (one, _two) = (shop.process("one").await, shop.process("two").await);
+    let edge = shop.start("edge", false).await;
+    let copy = shop.0.copy();
+    shop.says(1, "refund").await;
+    settle().await;
+    assert_eq!(shop.0.held(), [], "an ordinary life holds nobody back");
+    shop.0.restore(&copy, ALL);
+    settle().await;
+    let held = shop.0.held();
+    let first = held.iter().position(|(_, hold)| !hold).expect("they go on");
+    assert_eq!((held[0].clone(), held.last().cloned()), (("sms".into(), true), Some(("sms".into(), false))));
+    assert!(first > 0 && only_rebase(&shop).await.cut, "{held:?}");
+    assert!(state(&one).rebased.is_some() && !edge.log.doubt().is_doubted());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rebase_that_was_asked_for_comes_once_and_under_a_router_that_leads() {
     let shop = Workspace::new();
     let one = shop.process("one").await;
     settle().await;
-    request_rebase(&shop.0, clock::now(), "migrate: from the embedded log").await.expect("the log takes it");
+    request_rebase(&shop.0, 0, "migrate: from the embedded log").await.expect("the log takes it");
     sleep(Duration::from_secs(40)).await;
     let rebased = only_rebase(&shop).await;
     assert!(!rebased.cut && rebased.why.contains("migrate: from the embedded log"), "{rebased:?}");
     assert!(one.leads());
-    request_rebase(&shop.0, Timestamp(i64::MAX), "restore").await.expect("the log takes it");
+    request_rebase(&shop.0, 0, "who asks late").await.expect("the log takes it");
+    sleep(Duration::from_secs(40)).await;
+    assert_eq!(rebases(&shop).await.len(), 1, "that one knew of it");
+    request_rebase(&shop.0, rebased.number, "restore").await.expect("the log takes it");
     sleep(Duration::from_secs(40)).await;
     let all = rebases(&shop).await;
-    assert!(all.len() == 2 && all[1].cut, "a clock that was wrong does not make it come for ever: {all:?}");
+    assert!(all.len() == 2 && all[1].cut && all[1].number > rebased.number, "{all:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rebase_of_a_clock_that_was_ahead_answers_no_later_request_and_later_customers_are_answered() {
+    let shop = Workspace::new();
+    let one = shop.process("one").await;
+    settle().await;
+    clock::simulated::ahead(30 * 86_400_000);
+    request_rebase(&shop.0, 0, "restored").await.expect("the log takes it");
+    sleep(Duration::from_secs(40)).await;
+    only_rebase(&shop).await;
+    clock::simulated::ahead(0);
+    sleep(Duration::from_secs(40)).await;
+    shop.says(1, "refund").await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(state(&one).sends.len(), 1, "it came after the rebase, whatever the clock said then");
+    request_rebase(&shop.0, 1, "restored again").await.expect("the log takes it");
+    sleep(Duration::from_secs(40)).await;
+    let numbers: Vec<u64> = rebases(&shop).await.iter().map(|r| r.number).collect();
+    assert_eq!(numbers, [1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_read_more_than_whoever_was_heard_asks_again_and_claims_nothing_before_the_answer() {
+    let shop = Workspace::new();
+    let _router = shop.process("router").await;
+    settle().await;
+    let told = Told { frame: 1000, id: 7, rebase: 4 };
+    let edge = shop.starts("edge", false, told).await;
+    // Another asked at the same moment, and was the last.
+    shop.0.put_cursor("rebase", "1 another").await.expect("the log takes it");
+    let mut numbers = vec![];
+    while numbers.is_empty() {
+        sleep(Duration::from_secs(1)).await;
+        numbers = rebases(&shop).await.iter().map(|r| r.number).collect();
+    }
+    assert_eq!(numbers, [1]);
+    assert!(edge.log.doubt().is_doubted(), "that rebase knows nothing of what this process read");
+    sleep(Duration::from_secs(40)).await;
+    let numbers: Vec<u64> = rebases(&shop).await.iter().map(|r| r.number).collect();
+    assert_eq!(numbers, [1, 5]);
+    assert!(!edge.log.doubt().is_doubted());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_less_does_not_take_away_what_another_asked_for() {
+    let shop = Workspace::new();
+    request_rebase(&shop.0, 4, "more").await.expect("the log takes it");
+    request_rebase(&shop.0, 0, "less").await.expect("the log takes it");
+    let _router = shop.process("router").await;
+    settle().await;
+    assert_eq!(only_rebase(&shop).await.number, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_none_of_ours_neither_comes_for_ever_nor_ends_the_numbers() {
+    let shop = Workspace::new();
+    shop.0.put_cursor("rebase", "soon, please").await.expect("the log takes it");
+    let _router = shop.process("router").await;
+    sleep(Duration::from_secs(40)).await;
+    assert_eq!(rebases(&shop).await.len(), 0);
+    shop.0.put_cursor("rebase", &format!("{} from nowhere", u64::MAX)).await.expect("the log takes it");
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(only_rebase(&shop).await.number, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -375,7 +466,7 @@ async fn an_ordinary_life_has_no_rebase() {
         }
         let told = process.handle.state.latest().0;
         process.kill().await;
-        shop.starts("next", true, Told { frame: told, id: 0, at: clock::now() }).await.kill().await;
+        shop.starts("next", true, Told { frame: told, id: 0, rebase: 0 }).await.kill().await;
     }
     assert_eq!(rebases(&shop).await.len(), 0);
 }

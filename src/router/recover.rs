@@ -143,12 +143,16 @@ pub async fn state_of(log: &Arc<dyn Log>, limits: Limits) -> Result<State, Recov
 
 /// A snapshot that cannot be read costs time, not data: an older one, or the whole log, is folded instead.
 async fn newest_snapshot(log: &Arc<dyn Log>, codec: &Codec, empty: State, last: Seq) -> Result<(Seq, State), LogError> {
-    for (at, bytes) in log.snapshots().await? {
+    for at in log.snapshot_seqs().await? {
         if at > last {
             tracing::error!(at, last, "a snapshot is newer than the log; it is not used");
             continue;
         }
-        match snapshot::open(codec, &empty, &bytes).await {
+        let Some(bytes) = log.snapshot(at).await? else {
+            tracing::error!(at, "a snapshot is damaged; an older one is tried");
+            continue;
+        };
+        match snapshot::open(codec, &empty, bytes).await {
             Ok(state) => return Ok((at, state)),
             Err(error) => tracing::error!(at, %error, "a snapshot cannot be read; an older one is tried"),
         }

@@ -3,7 +3,10 @@
 use super::codec::{Codec, CodecError};
 use crate::clock;
 use crate::log::frame::checksum;
+use crate::log::seal::SealKey;
 use crate::log::{Log, Seq};
+use crate::metrics::Metrics;
+use bytes::Bytes;
 use std::sync::Arc;
 use switchboard_envelope::Timestamp;
 use switchboard_routing_rules::ids::ContactId;
@@ -12,6 +15,9 @@ use tokio::task::JoinHandle;
 
 /// A snapshot after so many frames, and not more often than the interval.
 const FRAMES: u64 = 20_000;
+/// Or after so many events, and twice as many as there are conversations: what a start folds again takes no longer than reading the
+/// snapshot, and what is written no longer than a share of what was decided.
+const EVENTS: usize = 500_000;
 const INTERVAL_MS: i64 = 60_000;
 /// With few frames, a snapshot at least this often when anything changed.
 const IDLE_MS: i64 = 600_000;
@@ -35,20 +41,26 @@ fn aad(id: ContactId) -> Vec<u8> {
     format!("snapshot:{id}").into_bytes()
 }
 
-pub(super) async fn open(codec: &Codec, empty: &State, bytes: &[u8]) -> Result<State, SnapshotError> {
-    let (public, sealed) = read(bytes)?;
+/// The public part is read beside the keys, which takes as long where there are many.
+pub(super) async fn open(codec: &Codec, empty: &State, bytes: Bytes) -> Result<State, SnapshotError> {
+    let (public, sealed) = read(&bytes)?;
     let ids: Vec<ContactId> = sealed.iter().map(|(id, _)| *id).collect();
-    let keys = codec.keys(&ids).await?;
-    let mut private = Vec::with_capacity(sealed.len());
-    for ((id, sealed), key) in sealed.into_iter().zip(keys) {
-        // Without its key the person was erased.
-        if let Some(key) = key {
-            private.push((id, key.open(&aad(id), sealed)?));
-        }
-    }
-    let mut state = State::from_parts(empty.salt, public, &private)?;
+    let (salt, public) = (empty.salt, bytes.slice_ref(public));
+    let public = blocking(move || Ok(State::from_parts(salt, &public, &[])?));
+    let (state, keys) = tokio::join!(public, codec.keys(&ids));
+    let (mut state, keys) = (state?, keys?);
     state.limits = empty.limits;
-    Ok(state)
+    let whole = bytes.clone();
+    blocking(move || {
+        for ((id, sealed), key) in read(&whole)?.1.into_iter().zip(keys) {
+            // Without its key the person was erased.
+            if let Some(key) = key {
+                state.add_private_part(id, &key.open(&aad(id), sealed)?)?;
+            }
+        }
+        Ok(state)
+    })
+    .await
 }
 
 /// ```text
@@ -86,6 +98,9 @@ fn read(bytes: &[u8]) -> Result<(&[u8], Vec<SealedPart<'_>>), SnapshotError> {
     Ok((public, sealed))
 }
 
+/// People whose parts are encoded and sealed at once.
+const PEOPLE: usize = 4096;
+
 /// Everything is written once, and read again piece by piece: beside the state there is never more than the snapshot.
 async fn make(codec: &Codec, state: State) -> Result<Vec<u8>, SnapshotError> {
     let encode = move || -> Result<_, SnapshotError> {
@@ -96,31 +111,54 @@ async fn make(codec: &Codec, state: State) -> Result<Vec<u8>, SnapshotError> {
         State::check_public(public)?;
         let len = public.len() as u64;
         head.get_mut(1..).unwrap_or_default().copy_from_slice(&len.to_le_bytes());
-        Ok((out, state.private_parts()?))
+        let index = state.private_index();
+        Ok((out, state, index))
     };
-    let (mut out, private) = blocking(encode).await?;
-    let ids: Vec<ContactId> = private.iter().map(|(id, _)| *id).collect();
-    let keys = codec.keys(&ids).await?;
-    let seal = move || {
-        for ((id, plain), key) in private.into_iter().zip(keys) {
-            let Some(key) = key else { continue };
-            State::check_private(&plain)?;
-            let sealed = key.seal(&aad(id), &plain)?;
-            if key.open(&aad(id), &sealed)? != plain {
-                return Err(SnapshotError::Damaged("a sealed part does not open to what it was"));
-            }
-            let len = u32::try_from(sealed.len()).map_err(|_| SnapshotError::Damaged("a part is too long"))?;
-            let id = id.to_string();
-            out.push(u8::try_from(id.len()).map_err(|_| SnapshotError::Damaged("an id is too long"))?);
-            out.extend(id.as_bytes());
-            out.extend(len.to_le_bytes());
-            out.extend_from_slice(&sealed);
-        }
+    let (mut out, mut state, mut index) = blocking(encode).await?;
+    let mut after = None;
+    loop {
+        let some = move || -> Result<_, SnapshotError> {
+            let parts = state.private_parts_after(&index, after, PEOPLE)?;
+            Ok((parts, state, index))
+        };
+        let parts;
+        (parts, state, index) = blocking(some).await?;
+        let Some((last, _)) = parts.last() else { break };
+        after = Some(*last);
+        let ids: Vec<ContactId> = parts.iter().map(|(id, _)| *id).collect();
+        let keys = codec.keys(&ids).await?;
+        out = blocking(move || seal(out, parts, keys)).await?;
+    }
+    // The state goes before the whole is looked at once more.
+    drop(state);
+    let finish = move || {
         out.extend(checksum(&out).to_le_bytes());
         read(&out)?;
         Ok(out)
     };
-    blocking(seal).await
+    blocking(finish).await
+}
+
+fn seal(
+    mut out: Vec<u8>,
+    parts: Vec<(ContactId, Vec<u8>)>,
+    keys: Vec<Option<SealKey>>,
+) -> Result<Vec<u8>, SnapshotError> {
+    for ((id, plain), key) in parts.into_iter().zip(keys) {
+        let Some(key) = key else { continue };
+        State::check_private(&plain)?;
+        let sealed = key.seal(&aad(id), &plain)?;
+        if key.open(&aad(id), &sealed)? != plain {
+            return Err(SnapshotError::Damaged("a sealed part does not open to what it was"));
+        }
+        let len = u32::try_from(sealed.len()).map_err(|_| SnapshotError::Damaged("a part is too long"))?;
+        let id = id.to_string();
+        out.push(u8::try_from(id.len()).map_err(|_| SnapshotError::Damaged("an id is too long"))?);
+        out.extend(id.as_bytes());
+        out.extend(len.to_le_bytes());
+        out.extend_from_slice(&sealed);
+    }
+    Ok(out)
 }
 
 async fn blocking<T: Send + 'static>(
@@ -137,7 +175,9 @@ async fn blocking<T: Send + 'static>(
 pub(super) struct Snapshots {
     log: Arc<dyn Log>,
     codec: Arc<Codec>,
+    metrics: Arc<Metrics>,
     frames: u64,
+    events: usize,
     taken_at: Timestamp,
     running: Option<JoinHandle<()>>,
     /// The last frame that a snapshot covers.
@@ -145,26 +185,34 @@ pub(super) struct Snapshots {
 }
 
 impl Snapshots {
-    pub(super) fn new(log: Arc<dyn Log>, codec: Arc<Codec>, last: Seq) -> Snapshots {
-        Snapshots { log, codec, frames: 0, taken_at: clock::now(), running: None, covered: last }
+    pub(super) fn new(log: Arc<dyn Log>, codec: Arc<Codec>, metrics: Arc<Metrics>, last: Seq) -> Snapshots {
+        Snapshots { log, codec, metrics, frames: 0, events: 0, taken_at: clock::now(), running: None, covered: last }
     }
 
-    pub(super) fn grew(&mut self) {
+    /// By a frame of so many events.
+    pub(super) fn grew(&mut self, events: usize) {
         self.frames += 1;
+        self.events += events;
+    }
+
+    /// Whether one is being taken.
+    pub(super) fn under_way(&self) -> bool {
+        self.running.as_ref().is_some_and(|r| !r.is_finished())
     }
 
     /// Starts a snapshot when one is due and none is running. Costs the router a copy of a few pointers.
     pub(super) async fn consider(&mut self, state: &State, last: Seq) {
-        if self.running.as_ref().is_some_and(|r| !r.is_finished()) {
+        if self.under_way() {
             return;
         }
         let age = clock::now().since(self.taken_at);
-        let due = (self.frames >= FRAMES && age >= INTERVAL_MS) || (self.frames > 0 && age >= IDLE_MS);
+        let many = self.frames >= FRAMES || self.events >= EVENTS.max(2 * state.conversations.len());
+        let due = (many && age >= INTERVAL_MS) || (self.frames > 0 && age >= IDLE_MS);
         if due {
-            self.frames = 0;
+            (self.frames, self.events) = (0, 0);
             self.taken_at = clock::now();
             self.covered = last;
-            self.running = Some(tokio::spawn(take(self.log.clone(), self.codec.clone(), state.clone(), last)));
+            self.running = Some(tokio::spawn(self.take(state.clone(), last)));
         }
     }
 
@@ -174,8 +222,12 @@ impl Snapshots {
             let _ = running.await;
         }
         if self.frames > 0 {
-            take(self.log.clone(), self.codec.clone(), state.clone(), last).await;
+            self.take(state.clone(), last).await;
         }
+    }
+
+    fn take(&self, state: State, at: Seq) -> impl Future<Output = ()> + Send + 'static {
+        take(self.log.clone(), self.codec.clone(), self.metrics.clone(), state, at)
     }
 }
 
@@ -188,7 +240,7 @@ impl Drop for Snapshots {
     }
 }
 
-async fn take(log: Arc<dyn Log>, codec: Arc<Codec>, state: State, at: Seq) {
+async fn take(log: Arc<dyn Log>, codec: Arc<Codec>, metrics: Arc<Metrics>, state: State, at: Seq) {
     let (started, life) = (clock::now(), log.doubt().log_life());
     let made = make(&codec, state).await;
     let bytes = match made {
@@ -200,7 +252,11 @@ async fn take(log: Arc<dyn Log>, codec: Arc<Codec>, state: State, at: Seq) {
         return tracing::warn!(at, "a snapshot is of frames that are lost; it is not kept");
     }
     match log.put_snapshot(at, bytes.into()).await {
-        Ok(()) => tracing::debug!(at, size, ms = clock::now().since(started), "snapshot taken"),
+        Ok(()) => {
+            let ended = clock::now();
+            metrics.snapshot(started, ended);
+            tracing::debug!(at, size, ms = ended.since(started), "snapshot taken");
+        }
         Err(error) => tracing::error!(at, %error, "a snapshot could not be stored; the log keeps everything"),
     }
 }

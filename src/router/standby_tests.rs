@@ -31,7 +31,7 @@ default: { queue: everyone }
 const START: Timestamp = Timestamp(1_795_219_200_000);
 
 /// One log, which several processes share, and what its channel is.
-pub(super) struct Workspace(pub MemoryLog, ChannelProfile);
+pub(super) struct Workspace(pub MemoryLog, pub ChannelProfile);
 
 impl Workspace {
     pub fn new() -> Workspace {

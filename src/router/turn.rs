@@ -125,7 +125,7 @@ impl Router {
         due: Option<Due>,
     ) -> Result<Router, (Box<Post>, Stop)> {
         let Folded { state, last, .. } = folded;
-        let snapshots = Snapshots::new(post.log.clone(), post.codec.clone(), last);
+        let snapshots = Snapshots::new(post.log.clone(), post.codec.clone(), post.metrics.clone(), last);
         let mut router = Router {
             alarms: Alarms::of(&state),
             post,
@@ -147,7 +147,7 @@ impl Router {
     }
 
     async fn take_lead(&mut self, due: Option<Due>) -> Result<(), Stop> {
-        if let Some(Due { now, agrees, inn, out, cut, why }) = due {
+        if let Some(Due { now, number, agrees, inn, out, cut, why }) = due {
             tracing::error!(
                 why,
                 cut,
@@ -156,7 +156,7 @@ impl Router {
                 "the log is not the one that was written last: it is rebased"
             );
             let frame = self.last + 1;
-            self.decide(&Input::Rebase { now, frame, agrees, inn, out, cut, why: &why })?;
+            self.decide(&Input::Rebase { now, number, frame, agrees, inn, out, cut, why: &why })?;
         }
         let incarnation = self.state.incarnation + 1;
         let channels = std::mem::take(&mut self.post.channels);
@@ -226,13 +226,17 @@ impl Router {
     }
 
     pub(super) async fn read(&self) -> Result<Vec<Stored>, Stop> {
+        let mut tries = 0_u64;
         loop {
             let records = self.post.log.read_in(self.state.cursor.seq, INPUTS).await;
             // What another life of the log says, be it that there is nothing, is no input of this state.
             self.same_life()?;
             match records {
                 Err(e) if e.passes() => {
-                    tracing::warn!(error = %e, "cannot read the log's input; trying again");
+                    tries += 1;
+                    if tries.is_power_of_two() {
+                        tracing::warn!(error = %e, tries, "cannot read the log's input; trying again");
+                    }
                     self.post.metrics.log_error("read");
                     tokio::time::sleep(RETRY).await;
                 }
@@ -304,6 +308,7 @@ impl Router {
     }
 
     async fn inputs(&mut self, records: Vec<Stored>) -> Result<(), Stop> {
+        let (began, before) = (std::time::Instant::now(), self.snapshots.under_way());
         for record in records {
             let now = self.state.now.max(record.at);
             // Due before it, and not only by now: who began to lead is later than what still waits here to be heard.
@@ -315,12 +320,13 @@ impl Router {
         }
         self.commit().await?;
         self.snapshots.consider(&self.state, self.last).await;
+        self.post.metrics.turned(began.elapsed(), before || self.snapshots.under_way());
         Ok(())
     }
 
     /// Fires what is due; false when that changed nothing, so that no timer can hold the loop.
     async fn fire(&mut self, now: Timestamp) -> Result<bool, Stop> {
-        let first = |state: &State| state.due(now).next().cloned();
+        let first = |state: &State| state.due(now).next();
         let before = first(&self.state);
         self.overdue(now).await?;
         self.decide(&Input::Timers { now })?;
@@ -466,8 +472,11 @@ impl Router {
 
     #[cfg(debug_assertions)]
     fn check(&self) {
-        if self.state.conversations.len() < 50 {
-            let packs = InForce { pack: &self.pack, tried: self.tried.as_deref() };
+        // A command that puts another pack in force is decided before that pack is taken up here.
+        let in_force =
+            [Some(&self.pack), self.tried.as_ref()].into_iter().flatten().find(|p| p.hash() == self.state.pack);
+        if let Some(pack) = in_force.filter(|_| self.state.conversations.len() < 50) {
+            let packs = InForce { pack, tried: self.tried.as_deref() };
             let broken = switchboard_routing_rules::invariants::check_invariants(&self.state, packs);
             debug_assert!(broken.is_empty(), "invariants broken: {broken:?}");
         }
@@ -494,6 +503,7 @@ impl Router {
         let count = sends.len() as u64;
         let write = FrameWrite { bytes, keys, out_first: self.out_last + 1, sends };
         let started = std::time::Instant::now();
+        let mut tries = 0_u64;
         loop {
             self.same_life()?;
             match self.post.log.commit(self.last, write.clone()).await {
@@ -511,7 +521,11 @@ impl Router {
                     return Err(RecoverError::AnotherWriter(self.last + 1).into());
                 }
                 Commit::Unknown(why) => {
-                    tracing::warn!(why, "the log did not take a frame; trying again");
+                    tries += 1;
+                    // A full log can stay so for hours: it is told less and less often.
+                    if tries.is_power_of_two() {
+                        tracing::warn!(why, tries, "the log did not take a frame; trying again");
+                    }
                     self.post.metrics.log_error("commit");
                     self.post.writes(Some(why));
                     tokio::time::sleep(RETRY).await;
@@ -549,7 +563,7 @@ impl Router {
     fn after_commit(&mut self, id: FrameId, events: Vec<Event>) {
         self.post.metrics.observe(&events);
         self.alarms.see(&events, &self.post.metrics);
+        self.snapshots.grew(events.len());
         self.post.after_frame((self.last, id), &self.state, events);
-        self.snapshots.grew();
     }
 }

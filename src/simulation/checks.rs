@@ -1,14 +1,14 @@
 //! The promises of the design as predicates over a finished simulation.
 
 use super::packs::{AUTO_REPLIES, packs};
-use super::provider::counts;
-use super::world::{SALT, World};
+use super::provider::{counts, key};
+use super::world::{CHANNEL, SALT, World};
 use crate::log::memory::MemoryLog;
 use crate::log::{Log, Seq};
 use crate::router::Codec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use switchboard_envelope::{Author, Inbound};
+use switchboard_envelope::{Author, Inbound, Outcome};
 use switchboard_routing_rules::RulePack;
 use switchboard_routing_rules::decide::CLOCK_AHEAD_MS;
 use switchboard_routing_rules::event::{DeadReason, Event, Private, Public, Why};
@@ -25,6 +25,8 @@ struct Story {
     folded: State,
     /// The same from a snapshot on the way, and what came after it.
     resumed: Option<State>,
+    /// Records of IN in the quarantine because their channel had left the configuration.
+    unconfigured: BTreeSet<Seq>,
     /// What broke a promise while it was told.
     broken: Option<Broken>,
 }
@@ -34,11 +36,11 @@ pub(super) async fn check(world: &World) -> Result<(), String> {
     let log: Arc<dyn Log> = Arc::new(world.log.clone());
     let story = read(&log).await?;
     i1_nothing_accepted_is_lost(world, &story)?;
-    i1_what_cannot_be_decided_is_kept(world, &story).await?;
+    i1_what_cannot_be_decided_is_kept(world, &story)?;
     i2_nothing_is_decided_twice(&story)?;
     i3_nothing_is_sent_twice(world, &story)?;
     i3_what_is_called_sent_was_sent(world, &story)?;
-    i4_inbound_order(&log, &story).await?;
+    i4_inbound_order(world, &story)?;
     i4_outbound_order(world, &story)?;
     i5_to_i10(live)?;
     i6_no_deadline_is_forgotten(live)?;
@@ -56,6 +58,12 @@ pub(super) async fn known(log: &MemoryLog) -> Result<(BTreeSet<String>, BTreeSet
     Ok((kept, received(&read(&log).await?).into_iter().map(|(_, _, id)| id).collect()))
 }
 
+/// The number of the last rebase that LOG holds.
+pub(super) async fn rebases(log: &MemoryLog) -> Result<u64, String> {
+    let log: Arc<dyn Log> = Arc::new(log.clone());
+    Ok(read(&log).await?.folded.rebased.map_or(0, |r| r.number))
+}
+
 /// What LOG says, and what the provider counted, a line each.
 pub(super) async fn tell(world: &World) -> Result<Vec<String>, String> {
     let log: Arc<dyn Log> = Arc::new(world.log.clone());
@@ -71,7 +79,8 @@ pub(super) async fn tell(world: &World) -> Result<Vec<String>, String> {
 
 async fn read(log: &Arc<dyn Log>) -> Result<Story, String> {
     let codec = Codec::new(log.clone());
-    let mut story = Story { events: vec![], folded: State::new(SALT), resumed: None, broken: None };
+    let mut story =
+        Story { events: vec![], folded: State::new(SALT), resumed: None, unconfigured: BTreeSet::new(), broken: None };
     let (mut clocks, mut replies) = (ClockWatch::default(), Replies::default());
     let mut at = 0;
     loop {
@@ -84,10 +93,16 @@ async fn read(log: &Arc<dyn Log>) -> Result<Story, String> {
                 story.folded.apply(&event);
                 story.resumed.iter_mut().for_each(|state| state.apply(&event));
                 story.broken = story.broken.or(overtaken).or_else(|| replies.see(&event.public));
-                let broken = clocks.see(story.folded.now, &event.public);
-                let broken = broken.or_else(|| other_pack(&story.folded, &event.public));
-                let broken = broken.or_else(|| released_within(&story.folded, &event.public));
-                story.broken = story.broken.or(broken);
+                let late = clocks.see(story.folded.now, &event.public);
+                let crowd = released_within(&story.folded, &event.public);
+                story.broken = story.broken.or(late).or(crowd).or_else(|| other_pack(&story.folded, &event.public));
+                match event.public {
+                    Public::Quarantined { seq, .. } if story.folded.channels.get(CHANNEL).is_none_or(|c| c.removed) => {
+                        story.unconfigured.insert(seq);
+                    }
+                    Public::Rebased { cursor, .. } => story.unconfigured.retain(|seq| *seq <= cursor),
+                    _ => {}
+                }
                 story.events.push(event);
             }
             if SNAPSHOTS.contains(&frame.seq) {
@@ -107,7 +122,7 @@ fn overtaken(before: &State, event: &Public) -> Option<Broken> {
         _ => return None,
     };
     let c = before.conversation(*conv)?;
-    let (queue, key, class) = (c.queue.as_ref()?, WaitKey::of(c)?, WaitClass::of(c));
+    let (queue, key, class) = (c.queue.as_deref()?, WaitKey::of(c)?, WaitClass::of(c));
     let first = before.classes(queue).find(|(of, _)| **of == class).and_then(|(_, all)| all.get_min())?;
     (*first < key).then(|| ("I17", format!("{conv} was given away before {}, who waited longer", first.conv)))
 }
@@ -164,8 +179,16 @@ fn received(story: &Story) -> Vec<(ConvId, MessageId, String)> {
     all
 }
 
+/// The ids of these records of IN.
+fn ids(world: &World, seqs: &BTreeSet<Seq>) -> BTreeSet<String> {
+    let records = world.log.everything_in();
+    let named = records.iter().filter(|r| seqs.contains(&r.seq));
+    named.filter_map(|r| Inbound::from_slice(&r.data).ok().map(|i| i.id().to_owned())).collect()
+}
+
 fn i1_nothing_accepted_is_lost(world: &World, story: &Story) -> Result<(), String> {
-    let seen: BTreeSet<String> = received(story).into_iter().map(|(_, _, id)| id).collect();
+    let mut seen: BTreeSet<String> = received(story).into_iter().map(|(_, _, id)| id).collect();
+    seen.append(&mut ids(world, &story.unconfigured));
     let decidable = |id: &&String| !world.ledger.tripping.contains(*id);
     match world.ledger.accepted.values().flatten().filter(decidable).find(|id| !seen.contains(*id)) {
         Some(id) => Err(format!("I1: {id} was accepted and is in no conversation")),
@@ -175,7 +198,7 @@ fn i1_nothing_accepted_is_lost(world: &World, story: &Story) -> Result<(), Strin
 
 /// A message whose decision panics is in the quarantine with its bytes, and it alone: nothing that was decided beside it in the
 /// same frame is lost or done twice, which the other promises say.
-async fn i1_what_cannot_be_decided_is_kept(world: &World, story: &Story) -> Result<(), String> {
+fn i1_what_cannot_be_decided_is_kept(world: &World, story: &Story) -> Result<(), String> {
     let mut held: BTreeSet<Seq> = BTreeSet::new();
     for event in &story.events {
         match event.public {
@@ -185,13 +208,10 @@ async fn i1_what_cannot_be_decided_is_kept(world: &World, story: &Story) -> Resu
             _ => {}
         }
     }
-    let records = world.log.read_in(0, 100_000).await.map_err(|e| e.to_string())?;
-    let held: BTreeSet<String> = records
-        .iter()
-        .filter(|r| held.contains(&r.seq))
-        .filter_map(|r| Inbound::from_slice(&r.data).ok().map(|i| i.id().to_owned()))
-        .collect();
-    if let Some(id) = held.difference(&world.ledger.tripping).next() {
+    let held = ids(world, &held);
+    let mut meant = world.ledger.tripping.clone();
+    meant.append(&mut ids(world, &story.unconfigured));
+    if let Some(id) = held.difference(&meant).next() {
         return Err(format!("I1: {id} was quarantined, and could have been decided"));
     }
     match world.ledger.accepted.values().flatten().find(|id| world.ledger.tripping.contains(*id) && !held.contains(*id))
@@ -228,15 +248,26 @@ fn i3_nothing_is_sent_twice(world: &World, _: &Story) -> Result<(), String> {
 
 fn i3_what_is_called_sent_was_sent(world: &World, story: &Story) -> Result<(), String> {
     let sent = counts(&world.provider.book());
+    let was = |message: &MessageId, part: u16| sent.contains_key(&key(&message.to_string(), part));
+    // How many parts each has, and at which one it is.
+    let mut parts: BTreeMap<MessageId, (u16, u16)> = BTreeMap::new();
     for e in &story.events {
         match &e.public {
-            Public::Sent { message, .. } if !sent.contains_key(&message.to_string()) => {
-                return Err(format!("I3: {message} is called sent, and the provider never saw it"));
+            Public::SendQueued { message, parts: of, .. } => drop(parts.insert(*message, (*of, 1))),
+            Public::AttemptEnded { message, part, outcome: Outcome::Accepted, .. } => {
+                parts.entry(*message).and_modify(|(_, at)| *at = part + 1);
             }
-            Public::Dead { message, reason: DeadReason::Rejected | DeadReason::Expired, .. }
-                if sent.contains_key(&message.to_string()) =>
-            {
-                return Err(format!("I3: {message} is called not sent, and the provider sent it"));
+            Public::Sent { message, .. } => {
+                let of = parts.get(message).map_or(1, |(of, _)| *of);
+                if let Some(part) = (1..=of).find(|part| !was(message, *part)) {
+                    return Err(format!("I3: {message} is called sent, and the provider never saw its part {part}"));
+                }
+            }
+            Public::Dead { message, reason, .. } if !matches!(reason, DeadReason::Unknown | DeadReason::Failed) => {
+                let at = parts.get(message).map_or(1, |(_, at)| *at);
+                if was(message, at) {
+                    return Err(format!("I3: part {at} of {message} is called not sent, and the provider sent it"));
+                }
             }
             _ => {}
         }
@@ -245,8 +276,8 @@ fn i3_what_is_called_sent_was_sent(world: &World, story: &Story) -> Result<(), S
 }
 
 /// Inbound order is the order of IN.
-async fn i4_inbound_order(log: &Arc<dyn Log>, story: &Story) -> Result<(), String> {
-    let records = log.read_in(0, 100_000).await.map_err(|e| e.to_string())?;
+fn i4_inbound_order(world: &World, story: &Story) -> Result<(), String> {
+    let records = world.log.everything_in();
     let mut place = BTreeMap::new();
     for r in &records {
         if let Ok(Inbound::Message(m)) = Inbound::from_slice(&r.data) {
@@ -278,7 +309,7 @@ fn i4_outbound_order(world: &World, story: &Story) -> Result<(), String> {
             _ => {}
         }
     }
-    let mut last: BTreeMap<String, usize> = BTreeMap::new();
+    let mut last: BTreeMap<String, (usize, u16)> = BTreeMap::new();
     // What became of earlier ones on their way was in frames that are lost, such as that one was given up and released again.
     for d in world.provider.book().delivered.iter().skip(world.ledger.before_cut) {
         if revived.contains(&d.send) {
@@ -291,8 +322,9 @@ fn i4_outbound_order(world: &World, story: &Story) -> Result<(), String> {
             }
             return Err(format!("I3: the provider got {}, which no frame released", d.send));
         };
-        if last.insert(d.to.clone(), *place).is_some_and(|before| before > *place) {
-            return Err(format!("I4: {} overtook an earlier message to the same person", d.send));
+        let place = (*place, d.part);
+        if last.insert(d.to.clone(), place).is_some_and(|before| before > place) {
+            return Err(format!("I4: {} overtook an earlier message to the same person", d.key()));
         }
     }
     Ok(())
@@ -381,9 +413,9 @@ fn i12_every_send_ends(live: &State, story: &Story) -> Result<(), String> {
 /// Frames that are lost were read, and may have been acted on: before anything else a router says so.
 fn i13_a_cut_log_is_rebased(world: &World, story: &Story) -> Result<(), String> {
     let Some(cut) = world.ledger.cut else { return Ok(()) };
-    let answers = |e: &Event| matches!(e.public, Public::Rebased { at, cut: true, .. } if at >= cut);
+    let answers = |e: &Event| matches!(e.public, Public::Rebased { frame, cut: true, .. } if frame > cut);
     match story.events.iter().any(answers) {
         true => Ok(()),
-        false => Err(format!("I13: frames were lost at {cut}, and no router rebased")),
+        false => Err(format!("I13: frames after {cut} were lost, and no router rebased")),
     }
 }

@@ -7,6 +7,7 @@ mod checks;
 mod packs;
 mod plant;
 mod provider;
+mod trouble;
 mod world;
 
 pub(crate) use plant::{Bug, planted, trip};

@@ -14,11 +14,23 @@ use switchboard_envelope::{ChannelProfile, Inbound, Outcome, Raw, Reconcile, Sen
 
 use super::world::Dice;
 
-/// One message that the provider took and delivered.
+/// One call that the provider took: a message, or a part of one.
 #[derive(Clone, Debug)]
 pub(super) struct Delivered {
     pub send: String,
+    pub part: u16,
     pub to: String,
+}
+
+impl Delivered {
+    /// What the provider knows it by.
+    pub fn key(&self) -> String {
+        key(&self.send, self.part)
+    }
+}
+
+pub(super) fn key(send: &str, part: u16) -> String {
+    format!("{send}.{part}")
 }
 
 #[derive(Default)]
@@ -50,8 +62,9 @@ impl Provider {
         self.dice.lock().unwrap_or_else(PoisonError::into_inner).below(below)
     }
 
-    fn take(&self, send: &str, to: &str) {
-        self.book().delivered.push(Delivered { send: send.into(), to: to.into() });
+    fn take(&self, key: &str, to: &str) {
+        let (send, part) = key.rsplit_once('.').unwrap_or((key, "1"));
+        self.book().delivered.push(Delivered { send: send.into(), part: part.parse().unwrap_or(1), to: to.into() });
     }
 }
 
@@ -64,7 +77,7 @@ impl Caller for Provider {
     async fn call(&self, call: Call) -> Answer {
         let CallBody::Bytes(_, body) = &call.body else {
             // The list: what was taken, for reconciliation.
-            let taken = self.book().delivered.iter().any(|d| call.url.ends_with(&d.send));
+            let taken = self.book().delivered.iter().any(|d| call.url.ends_with(&d.key()));
             return answer(200, if taken { "taken" } else { "" });
         };
         let text = String::from_utf8_lossy(body).into_owned();
@@ -73,7 +86,7 @@ impl Caller for Provider {
         let trouble = self.book().trouble;
         let before = self.roll(40);
         tokio::time::sleep(Duration::from_millis(before)).await;
-        let repeat = self.book().drops_repeats && self.book().delivered.iter().any(|d| d.send == send);
+        let repeat = self.book().drops_repeats && self.book().delivered.iter().any(|d| d.key() == send);
         if repeat {
             return if self.roll(2) == 0 { answer(400, "you sent that before") } else { answer(201, send) };
         }
@@ -127,6 +140,7 @@ impl Adapter for SimAdapter {
             in_flight: 4,
             not_after_ms: 3_600_000,
             max_text: Some(500),
+            files_apart: true,
             ..ChannelProfile::new("sms", "phone")
         }
     }
@@ -144,7 +158,7 @@ impl Adapter for SimAdapter {
     }
 
     fn encode(&self, send: &Send) -> Result<Call, AttemptOutcome> {
-        let body = format!("{} {}", send.send, send.to.value);
+        let body = format!("{} {}", key(&send.send, send.part), send.to.value);
         Ok(Call {
             method: Method::POST,
             url: "http://sim/send".into(),
@@ -172,7 +186,7 @@ impl Adapter for SimAdapter {
     fn reconcile(&self, attempt: &Reconcile) -> Option<Call> {
         self.reconciles.then(|| Call {
             method: Method::GET,
-            url: format!("http://sim/list/{}", attempt.send),
+            url: format!("http://sim/list/{}", key(&attempt.send, attempt.part)),
             headers: vec![],
             body: CallBody::Empty,
             timeout: Duration::from_secs(5),
@@ -182,17 +196,17 @@ impl Adapter for SimAdapter {
     fn reconciled(&self, attempt: &Reconcile, answer: &Answer) -> Option<AttemptOutcome> {
         let taken = answer.as_ref().is_ok_and(|r| &r.body[..] == b"taken");
         taken.then(|| AttemptOutcome {
-            provider_ids: vec![format!("P{}", attempt.send)],
+            provider_ids: vec![format!("P{}", key(&attempt.send, attempt.part))],
             ..AttemptOutcome::new(Outcome::Accepted)
         })
     }
 }
 
-/// How often each send was delivered.
+/// How often each part of a send was delivered.
 pub(super) fn counts(book: &Book) -> BTreeMap<String, u32> {
     let mut counts = BTreeMap::new();
     for d in &book.delivered {
-        *counts.entry(d.send.clone()).or_default() += 1;
+        *counts.entry(d.key()).or_default() += 1;
     }
     counts
 }

@@ -1,16 +1,16 @@
 //! One simulated life of a workspace: customers, agents, a provider, crashes; then quiet, and the checks.
 
-use super::checks;
 use super::packs::{OTHER, PACK};
 use super::plant::TRIP;
 use super::provider::{Provider, SimAdapter};
+use super::trouble::keeps_tidy;
 use crate::clock;
-use crate::log::memory::{Backup, Faults, MemoryLog, MemoryOptions, Parts};
+use crate::log::memory::{Backup, Faults, MemoryLog, MemoryOptions, Room};
 use crate::log::{Class, InRecord, Log, Seq, Told};
 use crate::metrics::Metrics;
 use crate::outbound::{Caller, Lane, spawn};
 use crate::packs::{Packs, Source};
-use crate::router::{Codec, Feed, Member, RouterHandle, Seat, request_rebase};
+use crate::router::{Codec, Feed, Member, RouterHandle, Seat};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,8 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use switchboard_adapter_sdk::{Adapter, Answer, Call};
 use switchboard_envelope::{
-    Action, Actor, Address, Command, ConsentChange, ConsentState, Content, Inbound, Message, Receipt, ReceiptStatus,
-    Scope, Timestamp, Visibility,
+    Action, Actor, Address, Attachment, Command, ConsentChange, ConsentState, Content, Inbound, Message, Receipt,
+    ReceiptStatus, Scope, Timestamp, Visibility,
 };
 use switchboard_routing_rules::event::Public;
 use switchboard_routing_rules::ids::Salt;
@@ -29,10 +29,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub(super) const SALT: Salt = Salt([9; 16]);
-const CHANNEL: &str = "sms";
+pub(super) const CHANNEL: &str = "sms";
 /// Saturday, 21 November 2026.
 const START: Timestamp = Timestamp(1_795_219_200_000);
-const CUSTOMERS: u64 = 6;
+pub(super) const CUSTOMERS: u64 = 6;
 
 /// SplitMix64.
 #[derive(Clone)]
@@ -61,18 +61,18 @@ pub(super) struct Ledger {
     pub offered: Vec<String>,
     /// Those of them whose decision panics.
     pub tripping: BTreeSet<String>,
-    /// When frames were lost that somebody had read, the last time that an older copy was put back.
-    pub cut: Option<Timestamp>,
+    /// Frames after this one were lost, the last time that an older copy was put back.
+    pub cut: Option<Seq>,
     /// How many messages the provider had taken then.
     pub before_cut: usize,
 }
 
 /// A process that routes, or is ready to, and sends.
-struct Process {
-    log: MemoryLog,
+pub(super) struct Process {
+    pub log: MemoryLog,
     /// What its history holds of LOG, and keeps over a kill.
     history: Arc<Mutex<Told>>,
-    handle: RouterHandle,
+    pub handle: RouterHandle,
     stop: watch::Sender<bool>,
     packs: Arc<Packs>,
     tasks: Vec<JoinHandle<()>>,
@@ -100,7 +100,7 @@ pub(super) struct World {
     pub ledger: Ledger,
     pub dice: Dice,
     reconciles: bool,
-    faults: Faults,
+    pub(super) faults: Faults,
     serial: u64,
     /// How many processes share the log.
     processes: usize,
@@ -108,7 +108,9 @@ pub(super) struct World {
     starts: AtomicU64,
     /// Whether older copies of the log come back in this life, and the one that would.
     restores: bool,
-    backup: Option<Backup>,
+    pub(super) backup: Option<Backup>,
+    /// Processes that start now have a configuration without the channel.
+    pub(super) removed: bool,
     /// What history tells once every process is down.
     told: Told,
     /// The last frame, and the state after it.
@@ -116,7 +118,7 @@ pub(super) struct World {
 }
 
 impl Process {
-    fn told(&self) -> Told {
+    pub(super) fn told(&self) -> Told {
         *self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -152,7 +154,10 @@ impl World {
         // One process on a log of its own, or one or two on a log that is shared.
         let (exclusive, processes) = [(true, 1), (false, 1), (false, 2), (false, 2)][seat(&mut dice, 4)];
         let clock: Option<fn() -> Timestamp> = Some(clock::now);
-        let log = MemoryLog::new(&MemoryOptions { in_max_bytes: 1 << 26, exclusive, seed, faults, clock });
+        // In some lives IN is soon half full, and is trimmed long before what is in it is old.
+        let in_max_bytes = if dice.below(3) == 0 { 40_000 } else { 1 << 26 };
+        let log = MemoryLog::new(&MemoryOptions { in_max_bytes, exclusive, seed, faults, clock });
+        log.remember_trimmed();
         let provider = Provider::new(Dice::new(seed ^ 0x5eed));
         provider.book().trouble = dice.below(40);
         let reconciles = dice.below(2) == 0;
@@ -171,6 +176,7 @@ impl World {
             starts: AtomicU64::new(1),
             restores,
             backup: None,
+            removed: false,
             told: Told::default(),
             end: (0, Arc::new(State::new(SALT))),
         };
@@ -179,14 +185,14 @@ impl World {
         Ok(world)
     }
 
-    fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         let now = clock::now();
         self.log.set_now(now);
         now
     }
 
     /// A process starts: recovery, leading, lanes. Recovery meets the log's faults too, so it may need several tries.
-    async fn start(&self, told: Told) -> Result<Process, String> {
+    pub(super) async fn start(&self, told: Told) -> Result<Process, String> {
         self.now();
         let process = format!("{:024x}", self.starts.fetch_add(1, Ordering::Relaxed));
         let own = self.log.of_process(&process);
@@ -195,7 +201,8 @@ impl World {
         let packs = Arc::new(Packs::new(Source::Files(files), Environment::default()));
         let adapter: Arc<dyn Adapter> =
             Arc::new(SimAdapter { reconciles: self.reconciles, same_id_retry: self.provider.book().drops_repeats });
-        let profiles = BTreeMap::from([(CHANNEL.to_owned(), adapter.profile())]);
+        let profile = (CHANNEL.to_owned(), adapter.profile());
+        let profiles = BTreeMap::from_iter(Some(profile).filter(|_| !self.removed));
         let metrics = Arc::new(Metrics::default());
         let history = Arc::new(Mutex::new(told));
         let mut tries = 0;
@@ -224,7 +231,7 @@ impl World {
         // Frames from before the start are read from LOG.
         let (frame, state) = handle.state.latest();
         *history.lock().unwrap_or_else(PoisonError::into_inner) =
-            Told { frame, id: self.log.frame_id(frame), at: state.now };
+            Told { frame, id: self.log.frame_id(frame), rebase: state.rebased.map_or(0, |r| r.number) };
         let (stop, stopping) = watch::channel(false);
         let lane = Lane {
             channel: CHANNEL.into(),
@@ -240,17 +247,21 @@ impl World {
             links: None,
             clock_wrong: watch::channel(None).1,
         };
-        let lane = spawn(lane, stopping.clone());
-        let running = tokio::spawn(async move {
+        let mut tasks = vec![];
+        if !self.removed {
+            tasks.push(spawn(lane, stopping.clone()));
+        }
+        tasks.push(tokio::spawn(keeps_tidy(log, handle.clone(), stopping.clone())));
+        tasks.push(tokio::spawn(async move {
             if let Err(e) = router.run(stopping).await {
                 tracing::debug!(%e, "the router stopped");
             }
-        });
-        Ok(Process { log: own, history, handle, stop, packs, tasks: vec![lane, running] })
+        }));
+        Ok(Process { log: own, history, handle, stop, packs, tasks })
     }
 
     /// SIGKILL: nothing of the process runs on, what the log acknowledged stays.
-    async fn kill(&self, process: Process) {
+    pub(super) async fn kill(&self, process: Process) {
         for task in &process.tasks {
             task.abort();
         }
@@ -278,7 +289,7 @@ impl World {
                 }
             }
             let one = seat(&mut self.dice, crew.len());
-            match self.dice.below(if self.restores { 20 } else { 18 }) {
+            match self.dice.below(if self.restores { 23 } else { 21 }) {
                 0..=5 => self.customer_writes().await,
                 6..=9 => self.agent_acts(&crew[one]).await,
                 10 => self.provider_reports().await,
@@ -302,8 +313,11 @@ impl World {
                     crew.insert(one, self.start(told).await?);
                 }
                 17 => self.rules_change(&crew[one]).await,
-                18 if self.backup.is_none() => self.backup = Some(self.log.copy()),
-                18 | 19 => self.restore(&mut crew).await?,
+                18 => self.disk_fills(&crew[one]).await,
+                19 if !self.log.exclusive() => self.out_drops().await,
+                20 if self.dice.below(3) == 0 => self.channel_leaves(&mut crew).await?,
+                21 if self.backup.is_none() => self.backup = Some(self.log.copy()),
+                21 | 22 => self.restore(&mut crew).await?,
                 15 if crew.len() > 1 => self.pause(&crew[one]).await,
                 16 if self.dice.below(4) == 0 => self.clock_goes_ahead().await,
                 _ => self.pass(Duration::from_millis(3)).await,
@@ -319,96 +333,8 @@ impl World {
         Ok(())
     }
 
-    /// The broker comes back with an older copy of its store, or of a part of it, under the processes or while they are down. A log
-    /// of one process is a file, which is put back as a whole while that is down.
-    async fn restore(&mut self, crew: &mut Vec<Process>) -> Result<(), String> {
-        let Some(copy) = self.backup.take() else { return Ok(()) };
-        // A rebase that was written while the clock was ahead answers everything until then: a known gap.
-        let (last, now) =
-            (crew.iter().filter_map(|p| p.handle.state.latest().1.rebased).map(|r| r.at).max(), self.now());
-        if last.is_some_and(|at| at > now) {
-            return Ok(());
-        }
-        const ALL: Parts = Parts { inn: true, log: true, out: true, beside: true };
-        const NONE: Parts = Parts { inn: false, log: false, out: false, beside: false };
-        let alone = self.log.exclusive();
-        let parts = match self.dice.below(6) {
-            0 if !alone => Parts { inn: true, ..NONE },
-            1 if !alone => Parts { log: true, ..NONE },
-            2 if !alone => Parts { out: true, ..NONE },
-            3 if !alone => Parts { inn: false, ..ALL },
-            _ => ALL,
-        };
-        let down = alone || self.dice.below(2) == 0;
-        let mut told = vec![];
-        if down {
-            for process in crew.drain(..) {
-                told.push(process.told());
-                self.kill(process).await;
-            }
-        }
-        let (before, now) = (self.log.copy().last_frame(), self.now());
-        tracing::info!(?parts, down, before, to = copy.last_frame(), %now, "restored");
-        self.log.restore(&copy, parts);
-        let known = crew.iter().map(Process::told).chain(told.iter().copied());
-        let known = known.map(|t| t.frame.min(before)).max() > Some(copy.last_frame());
-        if parts.log && before > copy.last_frame() {
-            self.ledger.cut = Some(now);
-            self.ledger.before_cut = self.provider.book().delivered.len();
-        }
-        self.forget_what_is_lost().await?;
-        // What nobody had written down when all were killed leaves no trace: whoever restores asks.
-        if !known && self.ledger.cut == Some(now) {
-            self.log.set_faults(Faults::default());
-            request_rebase(&self.log, now, "restored").await.map_err(|e| e.to_string())?;
-            self.log.set_faults(self.faults);
-        }
-        // Nothing tells a process that it is not the one that knows most. Where they start together it comes to know before it
-        // leads; where they do not, whoever puts the copy back has to ask for the rebase.
-        told.sort_by_key(|t| std::cmp::Reverse(t.frame));
-        for told in told {
-            crew.push(self.start(told).await?);
-        }
-        Ok(())
-    }
-
-    /// What neither IN nor LOG holds any more cannot come back; the alarm says that.
-    async fn forget_what_is_lost(&mut self) -> Result<(), String> {
-        self.log.set_faults(Faults::default());
-        let (kept, decided) = checks::known(&self.log).await?;
-        self.log.set_faults(self.faults);
-        let tripping = &self.ledger.tripping;
-        for accepted in self.ledger.accepted.values_mut() {
-            accepted.retain(|id| kept.contains(id) || (decided.contains(id) && !tripping.contains(id)));
-        }
-        Ok(())
-    }
-
-    /// SIGSTOP at any moment, for longer than the others wait or not; the world goes on meanwhile.
-    async fn pause(&mut self, process: &Process) {
-        process.log.pause(true);
-        for _ in 0..self.dice.below(4) {
-            self.customer_writes().await;
-            let ms = self.dice.below(2_500);
-            self.pass(Duration::from_millis(ms)).await;
-        }
-        process.log.pause(false);
-    }
-
-    /// The machine's clock is ahead for a moment, by minutes or days; the world goes on meanwhile.
-    async fn clock_goes_ahead(&mut self) {
-        let minutes = [3, 600, 60_000][seat(&mut self.dice, 3)];
-        clock::simulated::ahead(minutes * 60_000);
-        for _ in 0..=self.dice.below(3) {
-            self.customer_writes().await;
-            let ms = self.dice.below(20_000);
-            self.pass(Duration::from_millis(ms)).await;
-        }
-        clock::simulated::ahead(0);
-    }
-
     /// Time passes; the log's clock follows.
-    async fn pass(&self, by: Duration) {
+    pub(super) async fn pass(&self, by: Duration) {
         let mut left = by;
         while !left.is_zero() {
             let step = left.min(Duration::from_secs(5).max(by / 40));
@@ -418,7 +344,7 @@ impl World {
         }
     }
 
-    async fn customer_writes(&mut self) {
+    pub(super) async fn customer_writes(&mut self) {
         let who = self.dice.below(CUSTOMERS);
         let number = format!("+1555000000{who}");
         self.serial += 1;
@@ -467,18 +393,18 @@ impl World {
         }
     }
 
-    async fn ingest(&self, inbound: &Inbound) -> bool {
+    pub(super) async fn ingest(&self, inbound: &Inbound) -> bool {
         let record = InRecord {
             id: inbound.id().to_owned(),
             channel: inbound.channel().to_owned(),
-            class: Class::Vital,
+            class: if matches!(inbound, Inbound::Message(_)) { Class::Message } else { Class::Vital },
             data: inbound.to_vec().into(),
         };
         self.log.ingest(record).await.is_ok()
     }
 
     /// A command reaches IN; whoever sent it repeats it until it does.
-    async fn command(&mut self, agent: Option<&str>, action: Action) {
+    pub(super) async fn command(&mut self, agent: Option<&str>, action: Action) {
         self.serial += 1;
         let command = Command {
             id: format!("api:command:{}", self.serial),
@@ -497,7 +423,7 @@ impl World {
         }
     }
 
-    async fn agent_acts(&mut self, process: &Process) {
+    pub(super) async fn agent_acts(&mut self, process: &Process) {
         let state = process.handle.state.latest().1;
         let agent = if self.dice.below(2) == 0 { "ann" } else { "bob" };
         let all: Vec<_> = state.conversations.keys().copied().collect();
@@ -518,7 +444,8 @@ impl World {
                 template: None,
                 conversation,
                 text: format!("answer {}", self.serial),
-                attachments: vec![],
+                // Each file is a call of its own.
+                attachments: vec![Attachment::default(); seat(&mut self.dice, 8).saturating_sub(5)],
                 take: self.dice.below(2) == 0,
                 seen: None,
             },
@@ -569,11 +496,11 @@ impl World {
         let named = self.dice.below(2) == 0;
         let receipt = Receipt {
             thread: None,
-            id: format!("{CHANNEL}:receipt:{}:{status:?}", d.send),
+            id: format!("{CHANNEL}:receipt:{}:{status:?}", d.key()),
             channel: CHANNEL.into(),
-            provider_id: format!("P{}", d.send),
+            provider_id: format!("P{}", d.key()),
             send: named.then(|| d.send.clone()),
-            part: named.then_some(1),
+            part: named.then_some(d.part),
             n: None,
             status,
             at: self.now(),
@@ -603,6 +530,8 @@ impl World {
         self.faults = Faults::default();
         self.log.land_late();
         self.provider.book().trouble = 0;
+        self.log.set_room(Room::Enough);
+        self.removed = false;
         let process = self.start(self.told).await?;
         self.pass(Duration::from_secs(3 * 3600)).await;
         self.end = process.handle.state.latest();
@@ -617,17 +546,17 @@ impl World {
 /// A history that holds what it is handed.
 fn keeps(history: Arc<Mutex<Told>>) -> Feed {
     Box::new(move |frame, id, events| {
-        let now = events.iter().rev().find_map(|e| match e.public {
-            Public::Consumed { now, .. } | Public::Ticked { now } | Public::Led { now, .. } => Some(now),
+        let rebased = events.iter().rev().find_map(|e| match e.public {
+            Public::Rebased { number, .. } => Some(number),
             _ => None,
         });
         let mut told = history.lock().unwrap_or_else(PoisonError::into_inner);
-        *told = Told { frame, id, at: now.unwrap_or(told.at) };
+        *told = Told { frame, id, rebase: rebased.unwrap_or(told.rebase) };
     })
 }
 
 /// One of so many places.
-fn seat(dice: &mut Dice, places: usize) -> usize {
+pub(super) fn seat(dice: &mut Dice, places: usize) -> usize {
     usize::try_from(dice.below(places as u64)).unwrap_or(0)
 }
 

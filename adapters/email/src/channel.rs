@@ -7,10 +7,12 @@ use crate::{
     delivery::{Protocol, Rules},
     events,
     ids::Keys,
+    owner,
     read::Settings,
     smtp::Submission,
 };
 use bytes::Bytes;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use switchboard_adapter_sdk::{
     Adapter, Answer, AttemptOutcome, Call, Opened, RawRequest, Secret, Transport, Verdict,
@@ -33,44 +35,56 @@ pub struct Email {
     config: EmailConfig,
     settings: Settings,
     identity: Identity,
+    /// The other channels of mail, as far as a mail that comes here may be theirs.
+    beside: Vec<Settings>,
 }
 
 impl Email {
     /// `key` is the workspace's own; what is signed for this channel is signed with one that comes of it.
     #[must_use]
     pub fn new(channel: &str, config: EmailConfig, key: &[u8]) -> Email {
-        let mac = Mac::sha256(key);
-        let derived = |purpose: &str| to_hex(&mac.sign_parts(&[purpose.as_bytes(), b"\0", channel.as_bytes()]));
-        let keys = Keys::new(&[Secret::new(derived("mail"))]);
-        // Not a secret: every mail of ours shows it.
-        let instance: String = derived("instance").chars().take(20).collect();
-        let settings = Settings {
-            channel: channel.to_owned(),
-            addresses: config.ours.clone(),
-            trusted: config.trusted.clone(),
-            keys: keys.clone(),
-            instance: instance.clone(),
-        };
+        let settings = settings(channel, &config, key);
         let identity = Identity {
             address: config.address.clone(),
             name: config.name.clone(),
             domain: config.domain().to_owned(),
-            keys,
-            instance,
+            keys: settings.keys.clone(),
+            instance: settings.instance.clone(),
             tags: config.plus_addresses,
             above_line: config.reply_line,
             reply_all: config.reply_all,
             ours: config.ours.clone(),
             dkim: config.dkim.clone(),
         };
-        Email { config, settings, identity }
+        Email { config, settings, identity, beside: vec![] }
     }
 
-    /// Addresses of ours on other channels, canonical and without a tag: what is written to them is not copied there.
+    /// The workspace's other channels of mail. What is written to them is not copied there; and a mail to several of us is taken
+    /// for the one that it was written to, whichever mailbox has it first. Where only one of two channels is told who a sender
+    /// is, each keeps what it gets: its mails would be believed by the other's rules.
     #[must_use]
-    pub fn beside(mut self, addresses: impl IntoIterator<Item = String>) -> Email {
-        self.identity.ours.extend(addresses);
+    pub fn beside<'a>(mut self, others: impl IntoIterator<Item = (&'a str, &'a EmailConfig)>, key: &[u8]) -> Email {
+        for (channel, config) in others.into_iter().filter(|(channel, _)| *channel != self.settings.channel) {
+            self.identity.ours.extend(config.ours.iter().cloned());
+            if config.trusted.is_empty() == self.config.trusted.is_empty() {
+                let trusted = self.config.trusted.clone();
+                self.beside.push(Settings { trusted, ..settings(channel, config, key) });
+            }
+        }
+        // Which of two that claim one address is asked first must not depend on who asks.
+        self.beside.sort_by(|a, b| a.channel.cmp(&b.channel));
         self
+    }
+
+    /// Whose mail it is.
+    fn owner(&self, mail: &[u8]) -> &Settings {
+        if self.beside.is_empty() || mail.len() > events::MAX_MAIL {
+            return &self.settings;
+        }
+        let mut all: Vec<&Settings> = self.beside.iter().chain([&self.settings]).collect();
+        all.sort_by(|a, b| a.channel.cmp(&b.channel));
+        let found = catch_unwind(AssertUnwindSafe(|| owner::of(mail, &all))).ok().flatten();
+        found.and_then(|at| all.get(at).copied()).unwrap_or(&self.settings)
     }
 
     #[must_use]
@@ -106,7 +120,7 @@ impl Email {
     /// What a mail says, with its files.
     #[must_use]
     pub fn read(&self, mail: &[u8], received_at: Timestamp) -> Opened {
-        let found = events::events(mail, &self.settings, received_at);
+        let found = events::events(mail, self.owner(mail), received_at);
         Opened { events: found.events, files: found.files.into_iter().map(|f| Bytes::from(f.bytes)).collect() }
     }
 
@@ -127,6 +141,20 @@ impl Email {
     #[must_use]
     pub fn too_large(&self, head: &[u8], size: u64, received_at: Timestamp) -> Inbound {
         events::too_large(head, size, self.config.max_mail, &self.settings, received_at)
+    }
+}
+
+/// What a channel knows when it reads, with what it signs with.
+fn settings(channel: &str, config: &EmailConfig, key: &[u8]) -> Settings {
+    let mac = Mac::sha256(key);
+    let derived = |purpose: &str| to_hex(&mac.sign_parts(&[purpose.as_bytes(), b"\0", channel.as_bytes()]));
+    Settings {
+        channel: channel.to_owned(),
+        addresses: config.ours.clone(),
+        trusted: config.trusted.clone(),
+        keys: Keys::new(&[Secret::new(derived("mail"))]),
+        // Not a secret: every mail of ours shows it.
+        instance: derived("instance").chars().take(20).collect(),
     }
 }
 

@@ -28,6 +28,11 @@ impl Headers {
         Headers::from(bytes, 0).0
     }
 
+    /// Reads the block of a part, and says where in it the part's text begins already: no empty line stood before it.
+    pub(crate) fn block_and_text(bytes: &[u8]) -> (Headers, usize) {
+        Headers::from(bytes, 0)
+    }
+
     /// The line begins a field.
     pub(crate) fn is_field(line: &[u8]) -> bool {
         split_field(trim_end(line)).is_some()
@@ -37,10 +42,12 @@ impl Headers {
         let mut fields: Vec<(String, Vec<u8>)> = vec![];
         let mut at = start;
         let mut open = false;
+        // Lines that are no fields, and after which no field came: the body began without an empty line before it.
+        let mut loose: Option<usize> = None;
         while let Some(line) = line_at(mail, at) {
             let text = trim_end(line);
             if text.is_empty() {
-                return (Headers { fields }, at + line.len());
+                return (Headers { fields }, loose.unwrap_or(at + line.len()));
             }
             let room = at < MAX_BLOCK && fields.len() < MAX_FIELDS;
             if matches!(line.first(), Some(b' ' | b'\t')) {
@@ -49,6 +56,7 @@ impl Headers {
                 }
             } else if let Some((name, value)) = split_field(text) {
                 open = room;
+                loose = None;
                 if room {
                     fields.push((name, [value, b"\n"].concat()));
                 }
@@ -57,10 +65,11 @@ impl Headers {
                 return (Headers { fields }, at);
             } else {
                 open = false;
+                loose = loose.or(Some(at));
             }
             at += line.len();
         }
-        (Headers { fields }, at)
+        (Headers { fields }, loose.unwrap_or(at))
     }
 
     /// The values of every field of this name (lower case), as they stand.
@@ -208,6 +217,9 @@ mod tests {
         assert_eq!((headers.iter().count(), body), (0, 0));
         assert_eq!(Headers::read(b"").1, 0);
         assert_eq!(Headers::read(b"\n\nA: b\n\nc").1, 8);
+        // No empty line before the text, which is a text all the same.
+        assert_eq!(Headers::read(b"A: b\n c\nhere it is\n and more\n").1, 8);
+        assert_eq!(Headers::read(b"A: b\nhere it is\n\nand more").1, 5);
     }
 
     #[test]

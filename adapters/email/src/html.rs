@@ -1,7 +1,9 @@
 //! HTML bodies: made safe by an allow-list, read as text, and cut where mail programs begin to quote.
 
 mod balance;
+mod marks;
 
+use self::marks::{Mark, forwarded, interleaved, is_void, mark};
 use ammonia::Builder;
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -35,7 +37,11 @@ pub fn read(html: &str, forwards: bool) -> Page {
     let marked = MARKED.clean(&balance::balanced(html, TAGS, DROPPED)).to_string();
     let mut page = Page { html: Some(safe(&marked)), ..Page::default() };
     page.text = Text::read(&marked, Want::All).out;
-    let new = Text::read(&marked, Want::New { forwards });
+    let mut new = Text::read(&marked, Want::New { forwards });
+    if new.interleaved {
+        // Answers between what they answer say nothing without it: where the quote ends is left to its lines.
+        new = Text::read(&marked, Want::New { forwards: true });
+    }
     page.new = if new.out.trim().is_empty() { page.text.clone() } else { new.out };
     page.signature = Some(new.signature.trim().to_owned()).filter(|s| !s.is_empty());
     page
@@ -269,87 +275,6 @@ enum Want {
     New { forwards: bool },
 }
 
-/// What a mark means for the element that carries it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Mark {
-    None,
-    Hidden,
-    /// The element is quoted.
-    Quote,
-    Signature,
-    /// Everything from here on is quoted.
-    Below,
-}
-
-fn mark(name: &str, text: &str) -> Mark {
-    const QUOTES: [&str; 14] = [
-        "gmail_quote",
-        "gmail_quote_container",
-        "gmail_attr",
-        "yahoo_quoted",
-        "moz-cite-prefix",
-        "protonmail_quote",
-        "zmail_extra",
-        "tutanota_quote",
-        "freebirdmailquote",
-        "quoted-text",
-        "wordsection-quote",
-        "qt",
-        "mcntmcntquote",
-        "oe_quote",
-    ];
-    const SIGNATURES: [&str; 8] = [
-        "gmail_signature",
-        "gmail_signature_prefix",
-        "moz-signature",
-        "protonmail_signature_block",
-        "signature",
-        "ms-outlook-mobile-signature",
-        "mobile-signature",
-        "applemailsignature",
-    ];
-    const BELOW: [&str; 7] = [
-        "divrplyfwdmsg",
-        "appendonsend",
-        "olk_src_body_section",
-        "mail-editor-reference-message-container",
-        "replyforwardedmessage",
-        "oriMsgHtmlSeperator",
-        "divtagdefaultwrapper_reply",
-    ];
-    let mut style = Mark::None;
-    for (attribute, value) in attributes(text) {
-        let value = value.to_ascii_lowercase();
-        let any = |table: &[&str]| {
-            value.split_ascii_whitespace().any(|v| {
-                let v = v.strip_prefix("x_").unwrap_or(v);
-                table.iter().any(|t| t.eq_ignore_ascii_case(v))
-            })
-        };
-        match attribute {
-            "style" if value == "hidden" => return Mark::Hidden,
-            "style" if value == "outlook" => style = Mark::Below,
-            "class" | "id" if any(&BELOW) => return Mark::Below,
-            "class" | "id" if any(&QUOTES) => return Mark::Quote,
-            "class" | "id" if any(&SIGNATURES) => return Mark::Signature,
-            "data-marker" if value.contains("quoted_text") => return Mark::Quote,
-            "type" if name == "blockquote" && value == "cite" => return Mark::Quote,
-            _ => {}
-        }
-    }
-    style
-}
-
-/// Gmail marks what it forwards as it marks what it quotes.
-fn forwarded(inside: &str) -> bool {
-    let words = tokens(inside).take(12).filter_map(|t| match t {
-        Token::Text(words) => Some(entities(words)),
-        _ => None,
-    });
-    let start: String = words.take(4).collect();
-    start.lines().any(|line| crate::reply::marks::is_forward(line.trim()))
-}
-
 struct Text {
     out: String,
     signature: String,
@@ -358,6 +283,8 @@ struct Text {
     blank: bool,
     pre: usize,
     quotes: usize,
+    /// There are words between two quotes that were left out.
+    interleaved: bool,
 }
 
 const BLOCKS: &[&str] = &[
@@ -390,8 +317,17 @@ const SPACED: &[&str] = &["p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "
 
 impl Text {
     fn read(marked: &str, want: Want) -> Text {
-        let mut text =
-            Text { out: String::new(), signature: String::new(), breaks: 0, blank: false, pre: 0, quotes: 0 };
+        let mut text = Text {
+            out: String::new(),
+            signature: String::new(),
+            breaks: 0,
+            blank: false,
+            pre: 0,
+            quotes: 0,
+            interleaved: false,
+        };
+        // A quote was left out, and how much text there was then.
+        let mut left_out: Option<usize> = None;
         // Depth inside what is left out, and whether that is a signature.
         let (mut skipped, mut in_signature) = (0usize, false);
         let mut links: Vec<(String, usize)> = vec![];
@@ -408,7 +344,7 @@ impl Text {
                     }
                 }
                 Token::Open { name, attributes: attrs, inside } => {
-                    let void = matches!(name, "br" | "hr" | "img" | "wbr" | "col");
+                    let void = is_void(name);
                     if skipped > 0 {
                         if in_signature && (name == "br" || BLOCKS.contains(&name) || name == "p") {
                             text.signature.push('\n');
@@ -419,7 +355,16 @@ impl Text {
                     match (mark(name, attrs), want) {
                         (Mark::Hidden, _) if !void => skipped = 1,
                         (Mark::Signature, Want::New { .. }) if !void => (skipped, in_signature) = (1, true),
-                        (Mark::Quote, Want::New { forwards: false }) if !void && !forwarded(inside) => skipped = 1,
+                        (Mark::Quote, Want::New { forwards: false }) if !void && !forwarded(inside) => {
+                            let block = name == "blockquote";
+                            let answered = block && left_out.is_some_and(|until| text.out.len() > until);
+                            if answered || (!block && interleaved(inside)) {
+                                text.interleaved = true;
+                                break;
+                            }
+                            left_out = if block { Some(text.out.len()) } else { left_out };
+                            skipped = 1;
+                        }
                         (Mark::Below, Want::New { forwards: false }) if !text.out.trim().is_empty() => break,
                         _ => text.open(name, attrs, &mut links),
                     }
@@ -615,6 +560,25 @@ mod tests {
         ] {
             assert_eq!(read(html, false).text, text, "{html}");
         }
+    }
+
+    #[test]
+    fn answers_between_what_they_answer_keep_it() {
+        let gmail = "<div dir=ltr>See below.</div><div class=gmail_quote><div class=gmail_attr>On 1 May 2026, Ann &lt;a@x.org&gt; wrote:<br></div><blockquote class=gmail_quote><div>One?</div></blockquote><div>Yes.</div><blockquote class=gmail_quote><div>Two?</div></blockquote><div>No.</div></div>";
+        let mozilla = "<p>See below.</p><div class=moz-cite-prefix>On 1 May 2026, Ann wrote:</div><blockquote type=cite>One?</blockquote><p>Yes.</p><blockquote type=cite>Two?</blockquote><p>No.</p>";
+        for page in [gmail, mozilla] {
+            let page = read(page, false);
+            let new = crate::reply::cut(&page.new, false).text;
+            let lines: Vec<&str> = new.lines().filter(|l| !l.is_empty()).collect();
+            assert_eq!((lines.first(), lines.last()), (Some(&"See below."), Some(&"No.")), "{new}");
+            assert!(new.contains("> One?") && new.contains("Yes.") && new.contains("> Two?"), "{new}");
+        }
+        // What only stands below a quote is found without it.
+        let below = read(
+            "Hi.<div class=gmail_quote>On 1 May 2026, Ann &lt;a@x.org&gt; wrote:<blockquote class=gmail_quote>One?</blockquote></div><div>Ann</div>",
+            false,
+        );
+        assert_eq!(below.new, "Hi.\nAnn");
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub mod ids;
 pub mod imap;
 pub mod list;
 pub mod mime;
+mod owner;
 mod params;
 pub mod read;
 pub mod reply;

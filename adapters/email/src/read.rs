@@ -4,7 +4,7 @@ use crate::{
     address::{self, Mailbox},
     authentication::{self, Authentication},
     automatic,
-    header::Headers,
+    header::{Headers, shown},
     html,
     ids::{Keys, OurMail, Tag, Verp},
     list::{self, Unsubscribe},
@@ -14,6 +14,9 @@ use crate::{
     subject,
 };
 use switchboard_envelope::Timestamp;
+
+/// Of so many dates the first one that can be read counts.
+const MAX_DATES: usize = 10;
 
 /// What a channel knows when it reads its mail.
 #[derive(Clone, Debug)]
@@ -161,7 +164,7 @@ pub fn read(mail: &[u8], settings: &Settings) -> Reading {
         message_id: headers.ids("message-id").into_iter().next(),
         in_reply_to: headers.ids("in-reply-to"),
         references: headers.ids("references"),
-        date: headers.text("date").as_deref().and_then(date),
+        date: headers.all("date").take(MAX_DATES).find_map(|d| date(&shown(d))),
         text: words.text,
         new_text: words.new,
         signature: words.signature,

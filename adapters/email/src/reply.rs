@@ -11,6 +11,8 @@ const MAX_TEXT: usize = 100_000;
 const MAX_WRAP: usize = 6;
 /// No line of a program's sentence is longer, in characters.
 const MAX_LINE: usize = 500;
+/// So many lines at most are looked into for a sentence of a program that shares its line.
+const MAX_SHARED: usize = 20;
 /// A signature has at most so many lines.
 const MAX_SIGNATURE: usize = 30;
 
@@ -49,6 +51,9 @@ pub fn cut(text: &str, forwards: bool) -> Cut {
     if let Some(Mark { start, end, .. }) = place.filter(|p| passed_on(p.kind)) {
         return Cut { forwarded: Some(lines.forwarded(start, end)), text: all, signature: None };
     }
+    if let Some(at) = lines.quoted_block().filter(|_| forwards && place.is_none()) {
+        return Cut { forwarded: Some(lines.forwarded(at, at)), text: all, signature: None };
+    }
     let kept = match place {
         Some(mark) => lines.around(mark),
         None => lines.without_trailing_quote(),
@@ -86,11 +91,64 @@ struct Mark {
 
 struct Lines<'a> {
     lines: Vec<&'a str>,
+    /// Which of them are quoted.
+    quoted: Vec<bool>,
 }
 
 impl<'a> Lines<'a> {
     fn read(text: &'a str) -> Lines<'a> {
-        Lines { lines: text.lines().collect() }
+        let mut lines = Lines { lines: text.lines().collect(), quoted: vec![] };
+        lines.split_shared();
+        lines.find_quoted();
+        lines
+    }
+
+    /// Some programs begin their sentence in the person's last line.
+    fn split_shared(&mut self) {
+        let mut found = vec![];
+        for i in 0..self.lines.len() {
+            let Some(parts) = marks::shared(self.at(i)).filter(|_| self.at(i).len() <= MAX_LINE) else { continue };
+            if found.len() < MAX_SHARED && !self.at(i).trim_start().starts_with('>') && self.quotes_below(i, parts.1) {
+                found.push((i, parts));
+            }
+        }
+        for (i, (before, sentence)) in found.into_iter().rev() {
+            self.lines.splice(i..=i, [before, sentence]);
+        }
+    }
+
+    /// The sentence that begins at line `i` ends within three lines, and a quote follows it.
+    fn quotes_below(&self, i: usize, start: &str) -> bool {
+        let mut sentence = clean(start);
+        for end in i..(i + 3).min(self.lines.len()) {
+            if end > i {
+                sentence.push_str(&clean(self.at(end)));
+            }
+            if sentence.ends_with("wrote:") {
+                let next = self.lines.iter().skip(end + 1).map(|l| l.trim_start()).find(|l| !l.is_empty());
+                return next.is_some_and(|l| l.starts_with('>'));
+            }
+        }
+        false
+    }
+
+    /// Lines that begin with `>`, and links that a program broke out of them.
+    fn find_quoted(&mut self) {
+        let is_marked = |line: &&str| line.trim_start().starts_with('>');
+        self.quoted = self.lines.iter().map(is_marked).collect();
+        for i in 1..self.lines.len() {
+            let (above, line) = (self.at(i - 1), self.at(i).trim());
+            if !self.is_quote(i - 1) || self.is_quote(i) || line.is_empty() {
+                continue;
+            }
+            let open = above.rfind("(http").is_some_and(|at| above.get(at..).is_some_and(|l| !l.contains(')')));
+            let tail = open && line.ends_with(')') && !line.contains(char::is_whitespace);
+            if (tail || (marks::is_link(line) && self.is_quote(i + 1)))
+                && let Some(quoted) = self.quoted.get_mut(i)
+            {
+                *quoted = true;
+            }
+        }
     }
 
     fn at(&self, i: usize) -> &'a str {
@@ -98,7 +156,7 @@ impl<'a> Lines<'a> {
     }
 
     fn is_quote(&self, i: usize) -> bool {
-        self.at(i).trim_start().starts_with('>')
+        self.quoted.get(i).copied().unwrap_or_default()
     }
 
     fn is_blank(&self, i: usize) -> bool {
@@ -142,16 +200,25 @@ impl<'a> Lines<'a> {
         (from..self.lines.len().min(from + 4)).find(|i| !self.is_blank(*i)).unwrap_or(from)
     }
 
-    /// `From: … Sent: … To: … Subject: …`, as a block of lines; where it ends.
+    /// `From: … Sent: … To: … Subject: …`, as a block of lines in any order; where it ends.
     fn block(&self, i: usize) -> Option<usize> {
-        if !marks::is_from_field(&clean(self.at(i))) || self.is_quote(i) {
+        let first = clean(self.at(i));
+        if !marks::is_field(&first) || self.is_quote(i) {
             return None;
         }
+        // Of two fields a date and an address are enough.
+        let second = clean(self.at(i + 1));
+        let dated = |date: &str, whose: &str| marks::has_moment(date) && whose.contains('@');
+        if marks::is_field(&second) && (dated(&first, &second) || dated(&second, &first)) {
+            return Some(i + 2);
+        }
+        let mut named = marks::is_from_field(&first);
         let (mut fields, mut end, mut misses) = (1, i + 1, 0);
         for j in i + 1..self.lines.len().min(i + 16) {
             let line = clean(self.at(j));
             if marks::is_field(&line) {
                 fields += 1;
+                named |= marks::is_from_field(&line);
                 end = j + 1;
                 misses = 0;
             } else if !line.is_empty() {
@@ -164,7 +231,15 @@ impl<'a> Lines<'a> {
                 break;
             }
         }
-        (fields >= 3).then_some(end)
+        (fields >= 3 && named).then_some(end)
+    }
+
+    /// A block of fields that the program quoted with the mail that it passes on.
+    fn quoted_block(&self) -> Option<usize> {
+        let field = |i: usize, is: fn(&str) -> bool| self.is_quote(i) && is(&clean(plain(self.at(i))));
+        (0..self.lines.len()).find(|i| {
+            field(*i, marks::is_from_field) && (*i + 1..*i + 6).filter(|j| field(*j, marks::is_field)).count() >= 2
+        })
     }
 
     /// A program's sentence that begins at line `i`, wrapped or not; where it ends.
@@ -273,12 +348,11 @@ impl<'a> Lines<'a> {
 
     fn forwarded(&self, start: usize, end: usize) -> Forwarded {
         let before: Vec<usize> = (0..start).collect();
-        let plain = |i: usize| {
-            let line = self.at(i).trim_start();
-            line.strip_prefix("> ").or_else(|| line.strip_prefix('>')).unwrap_or(line).trim_end().to_owned()
-        };
+        let plain = |i: usize| plain(self.at(i)).trim_end().to_owned();
         let mut found = Forwarded { before: self.join(&before), ..Forwarded::default() };
         let mut fields = 0;
+        // A long subject goes on in the next line.
+        let mut in_subject = false;
         let mut body = vec![];
         for i in end..self.lines.len() {
             let line = plain(i);
@@ -294,11 +368,15 @@ impl<'a> Lines<'a> {
                 fields += 1;
                 let value = shown.split_once([':', '：']).map(|(_, v)| v.trim().trim_matches('*').trim().to_owned());
                 let name = shown.to_lowercase();
-                if marks::is_from_field(&shown) && found.from.is_none() {
-                    found.from = value;
-                } else if found.subject.is_none() && fields > 1 && is_subject(&name) {
+                in_subject = found.subject.is_none() && is_subject(&name);
+                if in_subject {
                     found.subject = value;
+                } else if marks::is_from_field(&shown) && found.from.is_none() {
+                    found.from = value;
                 }
+            } else if in_subject && !clean(&plain(i - 1)).is_empty() && marks::is_field(&clean(&plain(i + 1))) {
+                let subject = found.subject.take().unwrap_or_default();
+                found.subject = Some(format!("{subject} {shown}"));
             } else if fields == 0 || i == 0 || self.is_blank(i - 1) || clean(&plain(i - 1)).is_empty() {
                 body.push(line);
             }
@@ -308,15 +386,30 @@ impl<'a> Lines<'a> {
     }
 }
 
+/// A line without the sign of its quote.
+fn plain(line: &str) -> &str {
+    let line = line.trim_start();
+    line.strip_prefix("> ").or_else(|| line.strip_prefix('>')).unwrap_or(line)
+}
+
 fn is_subject(line: &str) -> bool {
-    const NAMES: [&str; 16] = [
+    const NAMES: [&str; 25] = [
         "subject",
+        "sujet",
+        "onderwerp",
+        "predmet",
+        "tárgy",
+        "subiect",
+        "θέμα",
+        "主旨",
+        "제목",
+        "נושא",
+        "الموضوع",
         "betreff",
         "objet",
         "asunto",
         "assunto",
         "oggetto",
-        "onderwerp",
         "ämne",
         "emne",
         "temat",

@@ -81,7 +81,9 @@ impl Report {
 /// Who writes for a mail system.
 pub(crate) fn is_daemon(address: &str) -> bool {
     let local = address::split(address).map_or(address, |(local, _)| local).to_ascii_lowercase();
-    ["mailer-daemon", "postmaster", "mail-daemon", "mailerdaemon", "mail delivery"].iter().any(|d| local.starts_with(d))
+    ["mailer-daemon", "postmaster", "mail-daemon", "mailerdaemon", "mdaemon", "mail delivery"]
+        .iter()
+        .any(|d| local.starts_with(d))
 }
 
 /// Reads a mail as a report; `None` when it is something else.
@@ -89,7 +91,8 @@ pub(crate) fn is_daemon(address: &str) -> bool {
 pub fn read(headers: &Headers, parts: &Parts, text: &str) -> Option<Report> {
     let is_report = headers.word("content-type").trim_start().starts_with("multipart/report");
     let from = address::of(headers, "from");
-    let daemon = from.iter().any(|m| is_daemon(&m.address));
+    let back = address::of(headers, "return-path");
+    let daemon = from.iter().chain(&back).any(|m| is_daemon(&m.address));
     let null = is_null_sender(headers);
     let mut found = parts
         .report
@@ -140,7 +143,8 @@ fn delivery(parts: &Parts, text: &str) -> Report {
             }
             report.envelope_id =
                 report.envelope_id.take().or_else(|| group.text("original-envelope-id").filter(|v| !v.is_empty()));
-            report.recipients.extend(recipient(&group, told));
+            // Some systems say the same of one recipient many times.
+            report.recipients.extend(recipient(&group, told).filter(|r| !report.recipients.contains(r)));
         }
     }
     if report.recipients.is_empty() {
@@ -334,10 +338,13 @@ fn from_text(text: &str, failed: &[String]) -> Vec<Recipient> {
         addresses = in_angles(told);
     }
     if addresses.is_empty() {
-        addresses.extend(ADDRESS.find_iter(told).take(1).map(|m| m.as_str().to_owned()));
+        // Exchange names the way before the address.
+        let bare = |found: &str| found.strip_prefix("SMTP=").unwrap_or(found).to_owned();
+        addresses.extend(ADDRESS.find_iter(told).take(1).map(|m| bare(m.as_str())));
     }
     let delayed = reason::is_delay(&told.to_lowercase());
-    let status = status_in(told).unwrap_or_default();
+    // What did not arrive has no status of success; a program's version looks like one.
+    let status = status_in(told).filter(|s| !s.starts_with('2')).unwrap_or_default();
     let code = code_in(told);
     let action = if delayed && !status.starts_with('5') { Action::Delayed } else { Action::Failed };
     if addresses.is_empty() {
@@ -357,7 +364,7 @@ fn in_angles(text: &str) -> Vec<String> {
         }
         let Some((inside, after)) = line.trim().strip_prefix('<').and_then(|l| l.split_once('>')) else { continue };
         let is_entry = after.trim_start().is_empty() || after.trim_start().starts_with([':', '(', '.']);
-        if is_entry && address::split(inside).is_some() && !found.iter().any(|f| f == inside) {
+        if is_entry && !inside.contains(':') && address::split(inside).is_some() && !found.iter().any(|f| f == inside) {
             found.push(inside.to_owned());
         }
     }

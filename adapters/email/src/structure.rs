@@ -122,7 +122,10 @@ impl<'a> Reader<'a> {
             }
         } else if let Place::Head(start) = self.place {
             if line.trim_ascii().is_empty() {
-                self.begin(self.head(start, at), end);
+                let (headers, text) = Headers::block_and_text(self.mail.get(start..at).unwrap_or_default());
+                // Its text may stand right below its fields.
+                let from = if start + text < at { start + text } else { end };
+                self.begin(Head::of(&headers), from);
             } else if at == start && !Headers::is_field(line) {
                 // A text without fields, and without the empty line that says so.
                 self.begin(self.head(start, start), start);
@@ -182,11 +185,13 @@ impl<'a> Reader<'a> {
         match std::mem::replace(&mut self.place, Place::Between) {
             Place::Head(start) => {
                 let depth = self.open.len();
-                self.begin(self.head(start, at), at);
+                let (headers, text) = Headers::block_and_text(self.mail.get(start..at).unwrap_or_default());
+                let from = (start + text).min(at);
+                self.begin(Head::of(&headers), from);
                 // Nothing of it is left in which parts could be.
                 self.open.truncate(depth);
                 self.place = Place::Between;
-                self.set_body(self.parts.len() - 1, at, at);
+                self.set_body(self.parts.len() - 1, from, at);
             }
             Place::Body(part, from) => self.set_body(part, from, at),
             Place::Between => {}
@@ -265,6 +270,8 @@ mod tests {
             ("--m\n\n\nX: y\n\nb\n--m--\n", &["\nX: y\n\nb"], false),
             ("--m\n\na\n--mm\nb\n", &["a\n--mm\nb\n"], true),
             ("--m\nX: y", &[""], true),
+            ("--m\nX: y\na\n\nb\n--m--\n", &["a\n\nb"], false),
+            ("--m\nX: y\na\n--m--\n", &["a"], false),
             ("--m\n\na\n--m--\n\n--m\n\nb\n", &["a"], false),
         ] {
             let (parts, cut) = of(format!("Content-Type: multipart/mixed; boundary=m\n\n{rest}").as_bytes());

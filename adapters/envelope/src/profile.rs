@@ -14,6 +14,12 @@ pub struct ChannelProfile {
     /// The adapter is another process, which claims and sends by itself and may speak for nothing but its channel.
     #[serde(default)]
     pub external: bool,
+    /// People of ours read it: notices go there, and no customer is written to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub desk: bool,
+    /// Where the console is reached, for what a notice leads to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub console: Option<String>,
     /// Its messages are letters: they have a subject, name what they answer, and quote it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mail: bool,
@@ -123,6 +129,8 @@ impl ChannelProfile {
             kind: kind.into(),
             push: false,
             external: false,
+            desk: false,
+            console: None,
             mail: false,
             max_text: None,
             max_attachments: None,

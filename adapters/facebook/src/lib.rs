@@ -5,6 +5,7 @@
 //! them are called and signed in the same way ([`hook`]) and answer with the same errors ([`graph`]).
 #![forbid(unsafe_code)]
 
+mod apart;
 mod event;
 #[cfg(test)]
 mod fixtures;

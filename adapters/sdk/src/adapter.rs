@@ -1,4 +1,4 @@
-use crate::Memory;
+use crate::{Memory, Upload};
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use std::time::Duration;
@@ -152,13 +152,15 @@ pub struct Measure {
 }
 
 /// One page of a catch-up poll.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Polled {
     pub events: Vec<Inbound>,
     /// Stored once the events are durable; handed to the next poll.
     pub cursor: String,
     /// Poll again at once.
     pub more: bool,
+    /// What an operator should know, though the poll goes on.
+    pub complaint: Option<String>,
 }
 
 /// What was read out of bytes that hold files beside what was said.
@@ -197,6 +199,18 @@ pub trait Adapter: std::marker::Send + Sync + 'static {
     /// What was said. Total: one bad event does not spoil its neighbours, and what cannot be understood becomes one
     /// `unparsed` with the raw body.
     fn parse(&self, request: &RawRequest) -> Vec<Inbound>;
+
+    /// The accounts that the channel speaks for, where a provider calls one address of an app for all of its accounts; as
+    /// [`Adapter::apart`] names them.
+    fn accounts(&self) -> Vec<String> {
+        vec![]
+    }
+
+    /// The body of a delivery by the accounts that it is for, each part a delivery of its own; empty where all of it is this
+    /// channel's. Total.
+    fn apart(&self, _body: &Bytes) -> Vec<(String, Bytes)> {
+        vec![]
+    }
 
     /// The threads in which somebody is writing, as a request says: a hint for who looks at them, which nobody keeps.
     fn typing(&self, _request: &RawRequest) -> Vec<String> {
@@ -244,6 +258,11 @@ pub trait Adapter: std::marker::Send + Sync + 'static {
     /// # Errors
     /// When the content cannot be expressed on this channel.
     fn encode(&self, send: &SendRecord) -> Result<Call, AttemptOutcome>;
+
+    /// How a file of a send is handed to the provider before the send itself; `None` where it is not.
+    fn upload(&self, _send: &SendRecord, _file: &Attachment) -> Option<Box<dyn Upload + '_>> {
+        None
+    }
 
     /// What the channel remembers between its calls. Then every call, for files and lists too, is authorized by it.
     fn memory(&self) -> Option<&dyn Memory> {

@@ -11,8 +11,16 @@ pub struct Kind {
     pub about: &'static str,
     /// The keys that it takes beside those of every channel.
     pub keys: &'static [Key],
+    /// One of these keys at least is written; for the schema.
+    pub either: &'static [&'static str],
+    /// A key, and the others that it needs; for the schema.
+    pub needs: &'static [(&'static str, &'static [&'static str])],
     /// How often it catches up, unless the configuration says otherwise.
     pub poll: Option<Duration>,
+    /// The most sends in a time, as `1/s`, unless the configuration says otherwise.
+    pub rate: Option<&'static str>,
+    /// Everything that is wrong between its keys, also while some are missing.
+    pub check: fn(&Settings) -> Vec<ConfigProblem>,
     /// Makes an adapter out of settings that are complete; with everything that is wrong between them.
     pub build: Build,
 }

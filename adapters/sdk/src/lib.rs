@@ -18,6 +18,7 @@ pub mod signature;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 mod transport;
+mod upload;
 
 pub use adapter::{
     Adapter, Answer, AttemptOutcome, Call, CallBody, CallError, Measure, Opened, Polled, RawRequest, Reply, Response,
@@ -29,3 +30,4 @@ pub use memory::{Before, Kept, Learned, Memory};
 pub use secret::Secret;
 pub use settings::{ConfigProblem, Settings};
 pub use transport::Transport;
+pub use upload::{Step, Upload};

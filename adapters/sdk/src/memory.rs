@@ -10,6 +10,8 @@ pub struct Kept {
     pub token: Option<String>,
     /// The provider refused that token, so that another is needed at once.
     pub refused: bool,
+    /// Another process renews that token: it is used until its end.
+    pub elsewhere: bool,
     /// What is left of the provider's limits.
     pub counts: Option<String>,
 }

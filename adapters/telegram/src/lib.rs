@@ -20,7 +20,7 @@ use switchboard_adapter_sdk::{
     Adapter, Answer, AttemptOutcome, Call, ConfigProblem, Kind, RawRequest, Reply, Settings, Verdict,
     settings::{Key, Shape},
 };
-use switchboard_envelope::{Address, Attachment, ChannelProfile, Inbound, Raw, Send, Timestamp};
+use switchboard_envelope::{Address, Attachment, ChannelProfile, Content, Inbound, Raw, Send, Timestamp};
 
 const KEYS: &[Key] = &[
     Key::new("token", Shape::Secret, "the bot's token, as BotFather gave it").required("{ env = \"NAME\" }"),
@@ -34,7 +34,17 @@ const KEYS: &[Key] = &[
 ];
 
 /// The channel, as the daemon's registry lists it.
-pub const KIND: Kind = Kind { name: "telegram", about: "Messages to a Telegram bot.", keys: KEYS, poll: None, build };
+pub const KIND: Kind = Kind {
+    name: "telegram",
+    about: "Messages to a Telegram bot.",
+    keys: KEYS,
+    either: &[],
+    needs: &[],
+    poll: None,
+    rate: None,
+    check: |_| vec![],
+    build,
+};
 
 /// Characters of one message; Telegram counts UTF-16 units after entities.
 const MOST_TEXT: u32 = 4096;
@@ -103,6 +113,10 @@ impl Adapter for Telegram {
     fn reaches(&self, to: &Address) -> Result<(), String> {
         let is_id = bot::is_id(&to.value);
         if is_id { Ok(()) } else { Err("this is no id that Telegram gives to a person: write its digits".into()) }
+    }
+
+    fn fits(&self, _thread: &str, content: &Content) -> Result<(), String> {
+        send::fits(self, content)
     }
 
     fn encode(&self, send: &Send) -> Result<Call, AttemptOutcome> {

@@ -167,7 +167,9 @@ impl Update<'_> {
         let chat = chat.to_string();
         let own = message_key(&chat, id);
         let edited = number(told, "/edit_date").filter(|_| event.is_some());
-        let key = edited.map_or_else(|| own.clone(), |at| format!("{own}.{at}"));
+        // Two edits may come in one second; each is an update of its own.
+        let edit = edited.map(|at| number(self.update, "/update_id").unwrap_or(at));
+        let key = edit.map_or_else(|| own.clone(), |edit| format!("{own}.{edit}"));
         let at = seconds(told, if edited.is_some() { "/edit_date" } else { "/date" }).unwrap_or(self.received_at);
         let mut message = self.blank(told, told.get("from"), &key, at)?;
         if let Some(answered) = number(told, "/reply_to_message/message_id") {
@@ -186,6 +188,8 @@ impl Update<'_> {
             tell(&mut message.meta, "command", command.split('@').next());
             tell(&mut message.meta, "referral", (command == "start").then_some(more.trim()));
         }
+        // Where somebody is goes on changing for hours, and nobody writes that.
+        message.automatic |= event.is_some() && told.get("location").is_some();
         match event {
             // Which message it was stands there already.
             Some(_) => message.references = vec![own],

@@ -3,7 +3,7 @@
 use crate::{MOST_TEXT, Telegram, codes, read};
 use serde_json::{Map, Value, json};
 use switchboard_adapter_sdk::{Adapter as _, Answer, AttemptOutcome, Call, classify, classify::Class};
-use switchboard_envelope::{Choice, Outcome, Send, Timestamp};
+use switchboard_envelope::{Attachment, Choice, Content, Outcome, Send, Timestamp};
 
 /// Bytes that come back when a button is pressed.
 const MAX_DATA: usize = 64;
@@ -26,6 +26,37 @@ fn refused(why: impl Into<String>) -> AttemptOutcome {
     Class::PermanentMessage.attempt(None, why)
 }
 
+/// Whether Telegram takes this at all, as far as it can be known before it leaves.
+pub(crate) fn fits(telegram: &Telegram, content: &Content) -> Result<(), String> {
+    if !content.text.trim().is_empty() {
+        text_fits(telegram, content)?;
+    }
+    content.attachments.iter().try_for_each(|file| method(file).map(drop))
+}
+
+fn text_fits(telegram: &Telegram, content: &Content) -> Result<(), String> {
+    let units = content.text.encode_utf16().count();
+    if units > MOST_TEXT as usize {
+        return Err(format!("the text has {units} UTF-16 units, and Telegram takes {MOST_TEXT}"));
+    }
+    let has_data = |choice: &Choice| (1..=MAX_DATA).contains(&choice.id.len());
+    if telegram.profile().shows(&content.choices) && !content.choices.iter().all(has_data) {
+        return Err(format!("the id of a choice must have 1 to {MAX_DATA} bytes on Telegram"));
+    }
+    Ok(())
+}
+
+/// Which method takes a file, and under which name.
+fn method(file: &Attachment) -> Result<(&'static str, &'static str), String> {
+    let mime = file.mime.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let known = FILES.iter().find(|(known, ..)| *known == mime);
+    known.map(|(_, method, name)| (*method, *name)).ok_or_else(|| {
+        format!(
+            "Telegram takes no {mime} from a link: send a picture, a GIF, an MP4, an MP3, a PDF or a ZIP, or a link in the text"
+        )
+    })
+}
+
 pub(crate) fn encode(telegram: &Telegram, send: &Send) -> Result<Call, AttemptOutcome> {
     let content = &send.content;
     let has_text = !content.text.trim().is_empty();
@@ -40,18 +71,11 @@ pub(crate) fn encode(telegram: &Telegram, send: &Send) -> Result<Call, AttemptOu
 }
 
 fn text(telegram: &Telegram, send: &Send) -> Result<(&'static str, Map<String, Value>), AttemptOutcome> {
-    let text = send.content.text.as_str();
-    let units = text.encode_utf16().count();
-    if units > MOST_TEXT as usize {
-        return Err(refused(format!("the text has {units} UTF-16 units, and Telegram takes {MOST_TEXT}")));
-    }
-    let mut body = Map::from_iter([("text".to_owned(), json!(text))]);
+    text_fits(telegram, &send.content).map_err(refused)?;
+    let mut body = Map::from_iter([("text".to_owned(), json!(send.content.text))]);
     let choices = &send.content.choices;
     // Those that cannot be shown are lines of the text already.
     if !choices.is_empty() && telegram.profile().shows(choices) {
-        if choices.iter().any(|choice| choice.id.is_empty() || choice.id.len() > MAX_DATA) {
-            return Err(refused(format!("the id of a choice must have 1 to {MAX_DATA} bytes on Telegram")));
-        }
         let row = |choice: &Choice| json!([{ "text": choice.shown(), "callback_data": choice.id }]);
         let rows: Vec<Value> = choices.iter().map(row).collect();
         body.insert("reply_markup".into(), json!({ "inline_keyboard": rows }));
@@ -63,14 +87,8 @@ fn file(send: &Send, has_text: bool) -> Result<(&'static str, Map<String, Value>
     let nth = usize::from(send.part.saturating_sub(1 + u16::from(has_text)));
     let file = send.content.attachments.get(nth).ok_or_else(|| refused("there is nothing in it to send"))?;
     let url = file.url.as_deref().ok_or_else(|| refused("Telegram fetches files from us: set http.public_url"))?;
-    let mime = file.mime.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let known = FILES.iter().find(|(known, ..)| *known == mime);
-    let (_, method, name) = known.ok_or_else(|| {
-        refused(format!(
-            "Telegram takes no {mime} from a link: send a picture, a GIF, an MP4, an MP3, a PDF or a ZIP, or a link in the text"
-        ))
-    })?;
-    Ok((*method, Map::from_iter([((*name).to_owned(), json!(url))])))
+    let (method, name) = method(file).map_err(refused)?;
+    Ok((method, Map::from_iter([(name.to_owned(), json!(url))])))
 }
 
 /// The message that an answer in a group answers.

@@ -183,7 +183,7 @@ fn an_edit_a_service_message_and_a_reaction_say_what_they_are() {
     let m = message(&json!({ "update_id": 10, "edited_message": edited }));
     assert_eq!(
         (m.id.as_str(), m.references.as_slice()),
-        ("bot:message:7000000001.42.1756632060", &["7000000001.42".to_owned()][..])
+        ("bot:message:7000000001.42.10", &["7000000001.42".to_owned()][..])
     );
     assert_eq!((m.meta["event"].as_str(), m.provider_id), ("edit", None));
     let m = message(&told(json!({ "pinned_message": { "message_id": 1 } })));
@@ -384,4 +384,47 @@ fn settings_that_cannot_work_are_said() {
     for wrong in ["", "-", "@annlee", "12a", &"1".repeat(21)] {
         assert!(adapter().reaches(&Address::new("telegram", wrong)).is_err(), "{wrong}");
     }
+}
+
+/// The API asks before it answers 202: what Telegram refuses is no dead letter then.
+#[test]
+fn what_telegram_would_refuse_is_said_before_it_is_taken() {
+    let (adapter, thread) = (adapter(), ANN.to_string());
+    let fits = |content: &Content| adapter.fits(&thread, content);
+    let file = |mime: &str| Attachment {
+        name: "file".into(),
+        mime: mime.into(),
+        url: Some("https://hooks.shop.example/media/x".into()),
+        ..Attachment::default()
+    };
+    let choice = |id: &str| vec![Choice { id: id.into(), label: Some("Red".into()) }];
+    assert_eq!(fits(&Content::text("👋".repeat(2048))), Ok(()));
+    assert!(fits(&Content::text("👋".repeat(3000))).is_err_and(|why| why.contains("6000 UTF-16 units")));
+    assert_eq!(fits(&Content { choices: choice(&"x".repeat(64)), ..Content::text("Which?") }), Ok(()));
+    let long = Content { choices: choice(&"x".repeat(65)), ..Content::text("Which?") };
+    assert!(fits(&long).is_err_and(|why| why.contains("64 bytes")));
+    let good = Content { attachments: vec![file("image/png"), file("Application/PDF; a=b")], ..Content::default() };
+    assert_eq!(fits(&good), Ok(()));
+    let docx = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
+    let refused = Content { attachments: vec![file("image/png"), file(docx)], ..Content::text("here") };
+    assert!(fits(&refused).is_err_and(|why| why.contains(docx)));
+    // The same words as when it leaves.
+    let sent = Send { content: long, ..send("") };
+    assert!(adapter.encode(&sent).unwrap_err().detail.is_some_and(|why| why.contains("64 bytes")));
+}
+
+#[test]
+fn two_edits_of_one_second_are_two_and_a_live_location_is_no_message_of_the_customer() {
+    let edited = |update: i64, more: Value| {
+        let mut told = told(more);
+        json!({ "update_id": update, "edited_message": told["message"].take() })
+    };
+    let of = |update: i64, text: &str| message(&edited(update, json!({ "text": text, "edit_date": 1_756_632_060 })));
+    let (first, second) = (of(10, "Order 7"), of(11, "Order 8"));
+    assert!(first.id != second.id && !first.automatic, "{} {}", first.id, second.id);
+    assert_eq!(first.id, of(10, "Order 7").id, "and one that comes again is one");
+    let place =
+        json!({ "location": { "latitude": 52.2, "longitude": 21.0, "live_period": 3600 }, "edit_date": 1_756_632_060 });
+    assert!(message(&edited(12, place.clone())).automatic);
+    assert!(!message(&told(place)).automatic, "where they are at first they say themselves");
 }

@@ -7,7 +7,7 @@ use crate::limits::Limits;
 use crate::oauth1::Keys;
 use crate::read::{self, ADDRESS, Source};
 use crate::tokens::Tokens;
-use crate::{list, send};
+use crate::{list, send, upload};
 use bytes::Bytes;
 use http::Method;
 use serde_json::Value;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use switchboard_adapter_sdk::{
     Adapter, Answer, AttemptOutcome, Before, Call, CallBody, ConfigProblem, Kept, Learned, Memory, Polled, RawRequest,
-    Reply, Secret, Settings, Verdict, client::leads_inside,
+    Reply, Secret, Settings, Upload, Verdict, client::leads_inside,
 };
 use switchboard_envelope::{Address, Attachment, ChannelProfile, Content, Inbound, Raw, Reconcile, Send, Timestamp};
 use url::Url;
@@ -29,6 +29,8 @@ const RECONCILE_MS: i64 = 30_000;
 const IN_FLIGHT: u32 = 16;
 const MOST_CHOICES: u32 = 20;
 const LONGEST_LABEL: u32 = 36;
+/// The most files of a post; of a direct message it is one.
+const MOST_FILES: u32 = 4;
 
 /// What becomes of what is said in public.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +142,7 @@ impl Adapter for Twitter {
         let (choices, choice_label) = if self.quick_replies { (MOST_CHOICES, LONGEST_LABEL) } else { (0, 0) };
         ChannelProfile {
             max_text: Some(MAX_DIRECT),
-            no_files: Some("this version sends no files on X".into()),
+            max_attachments: Some(MOST_FILES),
             proactive: true,
             reconciles: true,
             reconcile_ms: RECONCILE_MS,
@@ -188,6 +190,11 @@ impl Adapter for Twitter {
 
     fn encode(&self, send: &Send) -> Result<Call, AttemptOutcome> {
         send::encode(self, send)
+    }
+
+    fn upload(&self, send: &Send, file: &Attachment) -> Option<Box<dyn Upload + '_>> {
+        let handing = upload::Handing::new(self, &send.thread, file)?;
+        Some(Box::new(handing))
     }
 
     fn classify(&self, send: &Send, answer: &Answer, now: Timestamp) -> AttemptOutcome {

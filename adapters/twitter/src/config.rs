@@ -27,7 +27,7 @@ const LIMITS: &[Key] = &[
 ];
 
 /// Every key that a channel takes beside those of every channel.
-pub const KEYS: &[Key] = &[
+pub(crate) const KEYS: &[Key] = &[
     Key::new("user_id", Shape::Text { check: number, pattern: "^[0-9]{1,20}$" }, "the account's number, as webhooks name it")
         .required("\"1111111111111111111\""),
     Key::new("consumer_key", Shape::Text { check: word, pattern: "" }, "the app's API key, which signs calls with access_token"),
@@ -94,8 +94,7 @@ fn invitation(text: &str) -> Result<String, String> {
 }
 
 /// Everything that is wrong between the keys of a channel, whether or not the channel is complete.
-#[must_use]
-pub fn check(settings: &Settings) -> Vec<ConfigProblem> {
+pub(crate) fn check(settings: &Settings) -> Vec<ConfigProblem> {
     let mut problems = vec![];
     for key in
         ["consumer_secret", "access_token", "access_token_secret", "client_secret", "refresh_token", "bearer_token"]
@@ -128,11 +127,8 @@ pub fn check(settings: &Settings) -> Vec<ConfigProblem> {
     problems
 }
 
-/// The adapter of a channel.
-///
-/// # Errors
-/// With every problem of the settings at once.
-pub fn build(settings: &Settings) -> Result<Arc<dyn Adapter>, Vec<ConfigProblem>> {
+/// The adapter of a channel, or every problem of its settings.
+pub(crate) fn build(settings: &Settings) -> Result<Arc<dyn Adapter>, Vec<ConfigProblem>> {
     let problems = check(settings);
     if problems.is_empty() { Ok(Arc::new(Twitter::new(settings)?)) } else { Err(problems) }
 }

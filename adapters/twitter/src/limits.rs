@@ -62,10 +62,10 @@ impl Limits {
         let whole = Counts { window: fresh(window, WINDOW_MS), day: fresh(day, DAY_MS) };
         let Some(counts) = kept.get(&shared) else { return whole };
         // A clock that was ahead does not hold for ever.
-        let holds = |left: &Left, most: i64| left.until > now && left.until <= now.plus(most + 3_600_000);
+        let holds = |left: &Left| (1..=FURTHEST_MS).contains(&left.until.since(now));
         Counts {
-            window: if holds(&counts.window, WINDOW_MS) { counts.window } else { whole.window },
-            day: if holds(&counts.day, DAY_MS) { counts.day } else { whole.day },
+            window: if holds(&counts.window) { counts.window } else { whole.window },
+            day: if holds(&counts.day) { counts.day } else { whole.day },
         }
     }
 
@@ -274,6 +274,10 @@ mod tests {
             let told = answered(201, &[("x-rate-limit-remaining", 0), ("x-rate-limit-reset", nonsense)]);
             assert_eq!(after(told), None, "{nonsense}");
         }
+        // Two hours are no quarter of an hour, and X says so.
+        let reset = NOW.plus(7_200_000).0 / 1000;
+        let far = [("x-rate-limit-remaining", 0), ("x-rate-limit-reset", reset)];
+        assert_eq!(after(answered(429, &far)), Some(7_201_000));
         assert_eq!(after(answered(500, &[])), None);
         assert!(matches!(limits.before(Some("nonsense"), &direct(), NOW), Before::Go(Some(_))));
     }

@@ -12,7 +12,8 @@
 use crate::channel::Twitter;
 use crate::json::{id, is_number, made_at, text, time, unparsed};
 use crate::read::{self, Direct};
-use crate::send::{is_public, words};
+use crate::send::{group, is_public, words};
+use crate::words::is_short;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -63,6 +64,9 @@ pub(crate) fn ask(twitter: &Twitter, attempt: &Reconcile) -> Option<Call> {
         let fields = [("max_results", "20"), ("tweet.fields", "created_at,in_reply_to_user_id,entities,note_tweet")];
         return Some(twitter.get(&format!("/2/users/{}/tweets", twitter.user_id), &fields));
     }
+    if let Some(group) = group(&attempt.thread) {
+        return is_number(group).then(|| events(twitter, &format!("/2/dm_conversations/{group}/dm_events"), &[]));
+    }
     let to = Some(&attempt.to.value).filter(|to| is_number(to))?;
     Some(events(twitter, &format!("/2/dm_conversations/with/{to}/dm_events"), &[]))
 }
@@ -71,28 +75,40 @@ pub(crate) fn proof(twitter: &Twitter, attempt: &Reconcile, answer: &Answer) -> 
     let response = answer.as_ref().ok().filter(|response| response.status == 200)?;
     let body = serde_json::from_slice::<Value>(&response.body).ok()?;
     let sent = bare(&words(twitter, &attempt.thread, &attempt.content));
+    if sent.is_empty() {
+        // A file alone looks like any other.
+        return None;
+    }
+    let whom = group(&attempt.thread).unwrap_or(&attempt.to.value);
+    // X's link to a file stands behind the words.
+    let without_link = |said: String| match said.rsplit_once(' ') {
+        Some((words, link)) if !attempt.content.attachments.is_empty() && is_short(link) => words.to_owned(),
+        _ => said,
+    };
     let (since, until) = (attempt.released_at.plus(-SKEW_MS), attempt.until);
     let mut twins = list(&body).iter().filter_map(|value| {
         let (id, to, said, at) = ours(twitter, value, is_public(&attempt.thread))?;
-        let is_it = to.as_ref() == Some(&attempt.to.value) && bare(&said) == sent;
+        let is_it = to.as_deref() == Some(whom) && without_link(bare(&said)) == sent;
         (is_it && (since..=until).contains(&at)).then_some(id)
     });
     let (id, None) = (twins.next()?, twins.next()) else { return None };
     Some(AttemptOutcome { provider_ids: vec![id], ..AttemptOutcome::new(Class::Ok.outcome()) })
 }
 
-/// A message or post of ours out of a list: its id, whom it is to, its words and its time.
+/// A message or post of ours out of a list: its id, whom or which group it is to, its words and its time.
 fn ours(twitter: &Twitter, value: &Value, public: bool) -> Option<(String, Option<String>, String, Timestamp)> {
     let at = |id: &str| time(value, "/created_at").or_else(|| made_at(id));
     if !public {
         let direct = Direct::of_list(value, &Value::Null).ok().filter(|direct| direct.sender == twitter.user_id)?;
         let at = at(&direct.id)?;
-        return Some((direct.id, direct.recipient, direct.content.text, at));
+        return Some((direct.id, direct.group.or(direct.recipient), direct.content.text, at));
     }
     let post = id(value, "/id")?;
     let body = value.get("note_tweet").filter(|note| text(note, "/text").is_some()).unwrap_or(value);
     let links: Vec<&Value> = body.pointer("/entities/urls").and_then(Value::as_array).into_iter().flatten().collect();
-    let said = crate::words::expanded(text(body, "/text").unwrap_or_default(), &links, &[]);
+    let of_files = links.iter().filter(|link| link.get("media_key").is_some());
+    let dropped: Vec<&str> = of_files.filter_map(|link| text(link, "/url")).collect();
+    let said = crate::words::expanded(text(body, "/text").unwrap_or_default(), &links, &dropped);
     let at = at(&post)?;
     Some((post, id(value, "/in_reply_to_user_id"), said, at))
 }
@@ -211,7 +227,14 @@ pub(crate) fn polled(twitter: &Twitter, kept: Option<&str>, answer: &Answer, now
             return Err(format!("X answered {} to the request for a replay: {why}", response.status));
         }
         cursor.gap = None;
-        return Ok(Polled { events: vec![], cursor: written(&cursor)?, more: false });
+        return Ok(Polled { cursor: written(&cursor)?, ..Polled::default() });
+    }
+    if cursor.sweep.is_some() && matches!(response.status, 400 | 404 | 410 | 422) {
+        // X gives that page no more. Asked again it would answer the same for ever, so the window begins anew.
+        cursor.sweep = None;
+        let complaint =
+            Some(format!("a page of the list answered {}; the list is read from its beginning", response.status));
+        return Ok(Polled { complaint, cursor: written(&cursor)?, ..Polled::default() });
     }
     if response.status != 200 {
         return Err(format!("the list of direct messages answered {}", response.status));
@@ -251,7 +274,8 @@ pub(crate) fn polled(twitter: &Twitter, kept: Option<&str>, answer: &Answer, now
         }
     };
     // The list is newest first.
-    Ok(Polled { events: found.into_iter().rev().flatten().collect(), cursor: written(&cursor)?, more })
+    let events = found.into_iter().rev().flatten().collect();
+    Ok(Polled { events, cursor: written(&cursor)?, more, complaint: None })
 }
 
 fn written(cursor: &Cursor) -> Result<String, String> {
@@ -291,7 +315,7 @@ pub(crate) fn again(twitter: &Twitter, body: &Bytes, now: Timestamp) -> Vec<Inbo
         _ => Err("not a message of the list".into()),
     };
     match read {
-        Ok(inbound) => vec![inbound],
+        Ok(inbound) => inbound.into_iter().collect(),
         Err(reason) => vec![unparsed(&twitter.channel, &sha256_hex(body), &reason, now, raw)],
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::channel::{MAX_DIRECT, Public, Twitter};
 use crate::json::{id, is_number, text};
+use crate::upload;
 use crate::words::weight;
 use serde_json::{Value, json};
 use switchboard_adapter_sdk::{
@@ -10,7 +11,7 @@ use switchboard_adapter_sdk::{
     classify::{self, Class, Row},
     redact,
 };
-use switchboard_envelope::{Choice, Content, Outcome, Send, Timestamp, numbered};
+use switchboard_envelope::{Choice, Content, Fault, Outcome, Send, Timestamp, numbered};
 
 mod codes;
 
@@ -27,14 +28,27 @@ pub(crate) fn is_public(thread: &str) -> bool {
     thread.starts_with("post:")
 }
 
+/// The thread of somebody in a group chat.
+pub(crate) fn group_thread(group: &str, person: &str) -> String {
+    format!("group:{group}:{person}")
+}
+
+/// The group chat of a thread.
+pub(crate) fn group(thread: &str) -> Option<&str> {
+    thread.strip_prefix("group:")?.rsplit_once(':').map(|(group, _)| group)
+}
+
 /// The words of a message as they leave.
 pub(crate) fn words(twitter: &Twitter, thread: &str, content: &Content) -> String {
-    if !is_public(thread) {
+    if !is_public(thread) && group(thread).is_none() {
         return content.text.clone();
     }
-    // There are no buttons in public.
-    let said = numbered(&content.text, &content.choices);
-    if twitter.public != Public::Invite {
+    // There are no buttons before several people. Where the channel has none at all, the core has written the choices into the text.
+    let said = match twitter.profile().shows(&content.choices) {
+        true => numbered(&content.text, &content.choices),
+        false => content.text.clone(),
+    };
+    if !is_public(thread) || twitter.public != Public::Invite {
         return said;
     }
     let link = format!("https://x.com/messages/compose?recipient_id={}", twitter.user_id);
@@ -43,14 +57,15 @@ pub(crate) fn words(twitter: &Twitter, thread: &str, content: &Content) -> Strin
 
 /// Whether X takes this at all, as far as it can be known here.
 pub(crate) fn fits(twitter: &Twitter, thread: &str, content: &Content) -> Result<(), String> {
-    if content.text.trim().is_empty() {
+    if content.text.trim().is_empty() && content.attachments.is_empty() {
         return Err("there is nothing in it to send".into());
     }
-    if !content.attachments.is_empty() {
-        return Err("this version sends no files on X".into());
+    upload::fits(thread, content)?;
+    if group(thread).is_some_and(|group| !is_number(group)) {
+        return Err("it is an encrypted group, which can only be answered in the X app".into());
     }
     if !is_public(thread) {
-        let length = content.text.chars().count();
+        let length = words(twitter, thread, content).chars().count();
         let fits = length <= MAX_DIRECT as usize;
         return if fits { Ok(()) } else { Err(format!("the text has {length} characters, and X takes {MAX_DIRECT}")) };
     }
@@ -66,29 +81,60 @@ pub(crate) fn encode(twitter: &Twitter, send: &Send) -> Result<Call, AttemptOutc
     let refused = |why: &str| Class::PermanentMessage.attempt(None, why);
     fits(twitter, &send.thread, &send.content).map_err(|why| refused(&why))?;
     let said = words(twitter, &send.thread, &send.content);
+    let files = upload::ids(&send.content)?;
     if is_public(&send.thread) {
         let post = send.reply_to.iter().rev().find(|post| is_number(post));
         let post = post.ok_or_else(|| refused("there is no post that it could answer"))?;
-        return Ok(twitter.post("/2/tweets", &json!({ "text": said, "reply": { "in_reply_to_tweet_id": post } })));
+        let mut body = json!({ "text": said, "reply": { "in_reply_to_tweet_id": post } });
+        if !files.is_empty() {
+            put(&mut body, "media", json!({ "media_ids": files }));
+        }
+        return Ok(twitter.post("/2/tweets", &body));
     }
     // It becomes part of an address.
     if !is_number(&send.to.value) {
         return Err(Class::PermanentRecipient.attempt(None, "this is no account's number on X"));
     }
     let choices = &send.content.choices;
+    if let Some(group) = group(&send.thread) {
+        return Ok(twitter.post(&format!("/2/dm_conversations/{group}/messages"), &message(&said, &files)));
+    }
     if choices.is_empty() || !twitter.quick_replies || !twitter.profile().shows(choices) {
         let path = format!("/2/dm_conversations/with/{}/messages", send.to.value);
-        return Ok(twitter.post(&path, &json!({ "text": said })));
+        return Ok(twitter.post(&path, &message(&said, &files)));
     }
     if choices.iter().any(|choice| choice.id.len() > MAX_PAYLOAD) {
         return Err(refused("the id of a choice is longer than X carries"));
     }
     let option = |choice: &Choice| json!({ "label": choice.shown(), "metadata": choice.id });
     let options: Vec<Value> = choices.iter().map(option).collect();
-    let data = json!({ "text": said, "quick_reply": { "type": "options", "options": options } });
+    let mut data = json!({ "text": said, "quick_reply": { "type": "options", "options": options } });
+    if let [file] = files[..] {
+        put(&mut data, "attachment", json!({ "type": "media", "media": { "id": file } }));
+    }
     let message = json!({ "target": { "recipient_id": send.to.value }, "message_data": data });
     let event = json!({ "event": { "type": "message_create", "message_create": message } });
     Ok(twitter.post("/1.1/direct_messages/events/new.json", &event))
+}
+
+/// One more field of an object.
+fn put(object: &mut Value, field: &str, value: Value) {
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert(field.to_owned(), value);
+    }
+}
+
+/// A direct message: words, a file, or both.
+fn message(said: &str, files: &[&str]) -> Value {
+    let mut body = serde_json::Map::new();
+    if !said.trim().is_empty() {
+        body.insert("text".into(), json!(said));
+    }
+    if !files.is_empty() {
+        let attachments: Vec<Value> = files.iter().map(|id| json!({ "media_id": id })).collect();
+        body.insert("attachments".into(), json!(attachments));
+    }
+    Value::Object(body)
 }
 
 /// The outcome of a send.
@@ -118,11 +164,12 @@ fn refused(send: &Send, response: &Response, body: &Value) -> AttemptOutcome {
     let detail = ["/detail", "/errors/0/message", "/errors/0/detail", "/error"].iter().find_map(|at| text(body, at));
     let kind = text(body, "/type").unwrap_or_default();
     if kind == HELD {
-        return Class::RateLimit.attempt(Some(&shown), detail.unwrap_or_default());
+        let held = Class::RateLimit.attempt(Some(&shown), detail.unwrap_or_default());
+        // X was not asked, and its other limits may have room: it is no failure of the channel.
+        return AttemptOutcome { fault: Some(Fault::Recipient), ..held };
     }
     if kind == RENEWAL {
-        let write = "authorize the app again, and write the new refresh_token";
-        return Class::Config.attempt(Some("refresh_token"), format!("{}: {write}", detail.unwrap_or_default()));
+        return renewal(detail.unwrap_or_default());
     }
     let code = body.pointer("/errors/0/code").or_else(|| body.get("code")).and_then(Value::as_i64);
     let row = code
@@ -145,6 +192,12 @@ fn refused(send: &Send, response: &Response, body: &Value) -> AttemptOutcome {
         }
     };
     class.attempt(Some(&shown), sentence)
+}
+
+/// There is no token to call with.
+pub(crate) fn renewal(why: &str) -> AttemptOutcome {
+    let write = "authorize the app again, and write the new refresh_token";
+    Class::Config.attempt(Some("refresh_token"), format!("{why}: {write}"))
 }
 
 /// The last part of a problem's type, or its title without blanks, names what is wrong.
@@ -180,7 +233,7 @@ fn of_status(status: u16, body: &Value, public: bool) -> Class {
 }
 
 /// How long X says that a limit which is used up lasts.
-fn reset_ms(response: &Response, now: Timestamp) -> Option<u64> {
+pub(crate) fn reset_ms(response: &Response, now: Timestamp) -> Option<u64> {
     let number = |name: String| response.headers.get(name)?.to_str().ok()?.trim().parse::<i64>().ok();
     let left = |name: &str| number(format!("{name}-remaining"));
     let ends = |name: &str| Some(number(format!("{name}-reset"))?.checked_mul(1000)?.saturating_sub(now.0));

@@ -13,7 +13,7 @@ use switchboard_adapter_sdk::{
 };
 use switchboard_envelope::Timestamp;
 
-/// So long before its end a token is renewed.
+/// So long before its end a token is renewed, or for the last third of a life that is short.
 const EARLY_MS: i64 = 5 * 60_000;
 /// How long a token lasts when X does not say.
 const USUAL_SECONDS: i64 = 7200;
@@ -41,6 +41,21 @@ struct Pair {
     access: String,
     refresh: String,
     until: Timestamp,
+    /// How long it lasts from its beginning, in milliseconds.
+    #[serde(default = "usual_ms")]
+    lasts: i64,
+}
+
+fn usual_ms() -> i64 {
+    USUAL_SECONDS * 1000
+}
+
+impl Pair {
+    /// Whether it is used now. While another process renews it, it is used until its end.
+    fn is_good(&self, kept: &Kept, now: Timestamp) -> bool {
+        let early = if kept.elsewhere { 0 } else { EARLY_MS.min(self.lasts / 3) };
+        !kept.refused && now.plus(early) < self.until
+    }
 }
 
 impl Tokens {
@@ -64,7 +79,7 @@ impl Tokens {
     /// The call that brings another token, when one is needed.
     pub(crate) fn renewal(&self, kept: &Kept, now: Timestamp) -> Option<Call> {
         let pair = self.pair(kept);
-        if pair.as_ref().is_some_and(|pair| !kept.refused && now.plus(EARLY_MS) < pair.until) {
+        if pair.as_ref().is_some_and(|pair| pair.is_good(kept, now)) {
             return None;
         }
         let refresh = pair.as_ref().map_or_else(|| self.first.expose(), |pair| pair.refresh.as_str());
@@ -104,7 +119,8 @@ impl Tokens {
         let before = || self.pair(kept).map_or_else(|| self.first.expose().to_owned(), |pair| pair.refresh);
         let seconds = body.get("expires_in").and_then(Value::as_i64).unwrap_or(USUAL_SECONDS).clamp(60, 86_400 * 30);
         let refresh = text("refresh_token").unwrap_or_else(before);
-        let pair = Pair { of: self.of.clone(), access, refresh, until: now.plus(seconds * 1000) };
+        let lasts = seconds * 1000;
+        let pair = Pair { of: self.of.clone(), access, refresh, until: now.plus(lasts), lasts };
         let plain = serde_json::to_vec(&pair).unwrap_or_default();
         let unsealed = || Box::new(Err(CallError::NotSent("the new token could not be sealed".into())));
         self.seal.seal(&plain).ok_or_else(unsealed)
@@ -150,6 +166,29 @@ mod tests {
 
     fn kept(token: &str) -> Kept {
         Kept { token: Some(token.to_owned()), ..Kept::default() }
+    }
+
+    #[test]
+    fn a_short_token_is_used_and_not_renewed_at_each_call() {
+        let tokens = tokens(None, "first-refresh");
+        for seconds in [60, 300, 301] {
+            let body = json!({ "expires_in": seconds, "access_token": "a1", "refresh_token": "r1" });
+            let short = kept(&tokens.renewed(&Kept::default(), &answered(200, body), NOW).unwrap());
+            assert!(tokens.renewal(&short, NOW).is_none(), "{seconds}");
+            assert!(tokens.renewal(&short, NOW.plus(seconds * 600)).is_none(), "{seconds}");
+            assert!(tokens.renewal(&short, NOW.plus(seconds * 700)).is_some(), "{seconds}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_another_process_renews_is_used_until_its_end() {
+        let tokens = tokens(None, "first-refresh");
+        let body = json!({ "expires_in": 7200, "access_token": "a1", "refresh_token": "r1" });
+        let token = tokens.renewed(&Kept::default(), &answered(200, body), NOW).unwrap();
+        let elsewhere = Kept { elsewhere: true, ..kept(&token) };
+        assert!(tokens.renewal(&elsewhere, NOW.plus(7_200_000 - 1)).is_none());
+        assert!(tokens.renewal(&elsewhere, NOW.plus(7_200_000)).is_some());
+        assert!(tokens.renewal(&Kept { refused: true, ..elsewhere }, NOW).is_some(), "X does not take it");
     }
 
     #[test]

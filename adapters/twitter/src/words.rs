@@ -4,6 +4,7 @@
 use icu_normalizer::ComposingNormalizerBorrowed;
 use regex::Regex;
 use serde_json::Value;
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 /// What every link counts, however long it is.
@@ -12,6 +13,10 @@ const LINK: usize = 23;
 const MAX_LINKS: usize = 200;
 /// The longest address that stands in the place of a shortened one.
 const MAX_EXPANDED: usize = 2048;
+/// A text that has grown to this many bytes keeps X's short links: more than a text and its links really have.
+const MAX_TEXT: usize = 64 * 1024;
+/// How X's own links begin.
+const PREFIXES: [&str; 2] = ["https://t.co/", "http://t.co/"];
 
 /// The text with `&amp;`, `&lt;` and `&gt;` as what they mean; X escapes these three and no others.
 pub(crate) fn unescaped(text: &str) -> String {
@@ -33,27 +38,58 @@ pub(crate) fn unescaped(text: &str) -> String {
 }
 
 /// The text with X's short links as where they lead. `links` are X's entities; `dropped` are links that stand for files.
+///
+/// One pass over what X wrote: what a link brings in is not looked at again, so that no event makes more of it than [`MAX_TEXT`] and
+/// what it said itself.
 pub(crate) fn expanded(text: &str, links: &[&Value], dropped: &[&str]) -> String {
-    let mut out = unescaped(text);
-    for short in dropped.iter().filter(|short| is_short(short)) {
-        // The link of a file is the last of its kind.
-        if let Some(at) = out.rfind(short) {
-            out.replace_range(at..at + short.len(), "");
-        }
-    }
+    let text = without(unescaped(text), dropped);
+    let mut known: HashMap<&str, &str> = HashMap::new();
     for link in links.iter().take(MAX_LINKS) {
         let at = |name: &str| link.get(name).and_then(Value::as_str);
         let (Some(short), Some(long)) = (at("url"), at("unwound_url").or(at("expanded_url"))) else { continue };
         if is_short(short) && long.len() <= MAX_EXPANDED && long.starts_with("http") && !dropped.contains(&short) {
-            out = out.replace(short, long);
+            known.entry(short).or_insert(long);
         }
     }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some((before, short, after)) = next_short(rest) {
+        out.push_str(before);
+        let long = known.get(short).filter(|long| out.len() + long.len() <= MAX_TEXT);
+        out.push_str(long.unwrap_or(&short));
+        rest = after;
+    }
+    out.push_str(rest);
     out.trim().to_owned()
 }
 
+/// The text without the links of files: each is the last of its kind.
+fn without(mut text: String, dropped: &[&str]) -> String {
+    for short in dropped.iter().take(MAX_LINKS).filter(|short| is_short(short)) {
+        if let Some(at) = text.rfind(short) {
+            text.replace_range(at..at + short.len(), "");
+        }
+    }
+    text
+}
+
+/// The first of X's links in a text, with what is before and behind it. What X makes of a link is letters and digits.
+fn next_short(text: &str) -> Option<(&str, &str, &str)> {
+    const HOST: &str = "://t.co/";
+    // Each place is looked at once, however many there are.
+    text.match_indices(HOST).find_map(|(host, _)| {
+        let scheme =
+            ["https", "http"].into_iter().find(|s| text.get(..host).is_some_and(|before| before.ends_with(s)))?;
+        let name = text.get(host + HOST.len()..)?;
+        let end = name.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(name.len());
+        let (start, end) = (host - scheme.len(), host + HOST.len() + end);
+        Some((text.get(..start)?, text.get(start..end)?, text.get(end..)?))
+    })
+}
+
 /// Only X's own links are replaced, so that an event cannot rewrite words.
-fn is_short(link: &str) -> bool {
-    link.len() <= 64 && (link.starts_with("https://t.co/") || link.starts_with("http://t.co/"))
+pub(crate) fn is_short(link: &str) -> bool {
+    link.len() <= 64 && PREFIXES.iter().any(|prefix| link.starts_with(prefix))
 }
 
 /// Patterns that never fail to compile: a test compiles them.
@@ -135,6 +171,33 @@ mod tests {
         let rewrites = json!({ "url": "see", "expanded_url": "https://evil.example" });
         let script = json!({ "url": "https://t.co/a1", "expanded_url": "javascript:alert(1)" });
         assert_eq!(expanded(said, &[&rewrites, &script, &json!(7)], &["and", ""]), said);
+    }
+
+    #[test]
+    fn links_that_lead_to_links_do_not_multiply() {
+        // Each of them would bring in 144 of the next one: gigabytes after four.
+        let link = |short: char, long: char| {
+            let many = format!("https://t.co/{long}").repeat(144);
+            json!({ "url": format!("https://t.co/{short}"), "expanded_url": format!("https://e.example/?{many}") })
+        };
+        let links: Vec<Value> = ('a'..'h').zip('b'..='h').map(|(short, long)| link(short, long)).collect();
+        let links: Vec<&Value> = links.iter().collect();
+        let long = links.first().and_then(|l| l.get("expanded_url")).and_then(Value::as_str).expect("a link");
+        assert_eq!(expanded("https://t.co/a", &links, &[]), long, "what it leads to is not looked at again");
+        // One level is bounded as well, and what does not fit stays short.
+        let said = "https://t.co/a ".repeat(700);
+        let told = expanded(&said, &links, &[]);
+        assert!(told.len() <= MAX_TEXT + said.len(), "{}", told.len());
+        assert!(told.starts_with(long) && told.ends_with("https://t.co/a"));
+    }
+
+    #[test]
+    fn a_short_link_is_replaced_only_whole() {
+        let link = json!({ "url": "https://t.co/a1", "expanded_url": "https://shop.example/" });
+        let said = "https://t.co/a1b https://t.co/a1. (http://t.co/a1) https://t.co/ https://t.co/a1";
+        let meant = "https://t.co/a1b https://shop.example/. (http://t.co/a1) https://t.co/ https://shop.example/";
+        assert_eq!(expanded(said, &[&link], &[]), meant);
+        assert_eq!(expanded("é https://t.co/a1é", &[&link], &[]), "é https://shop.example/é");
     }
 
     #[test]

@@ -26,12 +26,18 @@ impl Webchat {
 /// days later, and the thread waits for them.
 const NOT_AFTER_MS: i64 = 14 * 86_400_000;
 
+/// What the widget shows as buttons; more, or longer ones, are numbered lines of the text.
+const CHOICES: u32 = 20;
+const CHOICE_LABEL: u32 = 80;
+
 impl Adapter for Webchat {
     fn profile(&self) -> ChannelProfile {
         let mut profile = ChannelProfile::new("webchat", "visitor");
         profile.push = true;
         profile.max_text = Some(self.settings.limits.text);
         profile.max_attachments = Some(10);
+        profile.choices = CHOICES;
+        profile.choice_label = CHOICE_LABEL;
         profile.cost = self.settings.cost;
         profile.not_after_ms = NOT_AFTER_MS;
         profile
@@ -72,6 +78,7 @@ impl Adapter for Webchat {
 mod tests {
     use super::*;
     use crate::WebchatConfig;
+    use switchboard_envelope::Choice;
 
     #[test]
     fn the_profile_says_that_we_push() {
@@ -82,6 +89,9 @@ mod tests {
             (p.kind.as_str(), p.address_kind.as_str(), p.max_text, p.cost),
             ("webchat", "visitor", Some(4000), 100)
         );
+        let choice = |label: &str| Choice { id: "1".into(), label: Some(label.into()) };
+        assert!(p.shows(&[choice("Track my parcel"), choice("Something else")]));
+        assert!(!p.shows(&[choice(&"long ".repeat(20))]), "a button is one line or two");
     }
 
     #[test]

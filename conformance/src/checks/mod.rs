@@ -28,6 +28,8 @@ enum Needs {
     Throttled,
     Rejected,
     OwnBroker,
+    /// Something in IN, which only shows then.
+    Records,
 }
 
 const fn check(name: &'static str, needs: Needs, title: &'static str) -> Check {
@@ -37,7 +39,7 @@ const fn check(name: &'static str, needs: Needs, title: &'static str) -> Check {
 const CHECKS: [Check; 24] = [
     check("message", Needs::Deliver, "what a person writes is in IN before the provider is answered"),
     check("duplicates", Needs::Deliver, "a delivery that comes again has the same id"),
-    check("reordering", Needs::Deliver, "what is delivered in the wrong order is kept in the order of delivery"),
+    check("reordering", Needs::Deliver, "what is older than what came before it is kept all the same"),
     check("burst", Needs::Deliver, "twenty deliveries at once all arrive"),
     check("forged", Needs::Proof, "who does not know the secret is refused"),
     check("malformed", Needs::Malformed, "what cannot be read is told with its bytes"),
@@ -57,7 +59,7 @@ const CHECKS: [Check; 24] = [
     check("no-answer", Needs::Call, "a provider that never answers is given up"),
     check("crash", Needs::Call, "death between claim and result sends nothing twice"),
     check("permissions", Needs::OwnBroker, "the account of an adapter is enough"),
-    check("envelopes", Needs::Nothing, "everything in IN can be read by the router"),
+    check("envelopes", Needs::Records, "everything in IN can be read by the router"),
     check("presence", Needs::Nothing, "it says every ten seconds that it is there"),
 ];
 
@@ -81,7 +83,7 @@ impl Needs {
         let deliver = plan.deliver.as_ref();
         let call = plan.call.as_ref();
         let (there, what) = match self {
-            Needs::Nothing => return None,
+            Needs::Nothing | Needs::Records => return None,
             Needs::Deliver => (deliver.is_some(), "the plan has no `[deliver]`"),
             Needs::Proof => (
                 deliver.is_some_and(|d| d.sign.is_some() || d.token.is_some()),
@@ -112,7 +114,10 @@ pub(crate) async fn run(
         _ => None,
     };
     for check in CHECKS.iter().filter(|c| wanted(c.name)) {
-        let not_tried = check.needs.lacks(&bench.plan, bench.own.is_some());
+        let mut not_tried = check.needs.lacks(&bench.plan, bench.own.is_some());
+        if check.needs == Needs::Records && bench.broker.records().await.is_ok_and(|all| all.is_empty()) {
+            not_tried = Some("the adapter said nothing: try other checks before it".into());
+        }
         let mut problems = vec![];
         if not_tried.is_none() {
             problems = match (check.name, &hanging) {

@@ -1,5 +1,6 @@
 //! Queues and agents: who gets what waits.
 
+use super::notices::Told;
 use super::{DEFAULT_CLOCK_MS, Draft, STEP};
 use crate::event::{Considered, OfferEnd, Presence, Public, Why};
 use crate::ids::ConvId;
@@ -29,9 +30,9 @@ impl Draft<'_> {
         let pack = self.pack_of(conv);
         for _ in 0..pack.queues.len() {
             let Some(limit) = pack.queues.get(&entry.queue).and_then(|q| q.limit.as_ref()) else { return };
-            let stays = conv.queue.as_ref() == Some(&entry.queue) && conv.queued_at.is_some();
+            let stays = conv.queue.as_deref() == Some(&entry.queue) && conv.queued_at.is_some();
             // What comes back stood here before.
-            let returns = entry.why == Why::Returned && conv.queue.as_ref() == Some(&entry.queue);
+            let returns = entry.why == Why::Returned && conv.queue.as_deref() == Some(&entry.queue);
             if stays || returns || self.state.depth(&entry.queue) < limit.waiting as usize {
                 return;
             }
@@ -58,12 +59,12 @@ impl Draft<'_> {
             self.somebody_freed();
         }
         let now = self.now();
-        let stays = c.queue.as_ref() == Some(&entry.queue) && c.status == ConvStatus::Queued;
-        let entered = c.entered_at.filter(|_| stays).unwrap_or(now);
+        let stays = c.queue.as_deref() == Some(&entry.queue) && c.status == ConvStatus::Queued;
+        let entered = c.entered_at.get().filter(|_| stays).unwrap_or(now);
         self.emit(Public::Queued {
             conv,
             queue: entry.queue.clone(),
-            since: entry.since.or(c.queued_at).unwrap_or(now),
+            since: entry.since.or(c.queued_at.get()).unwrap_or(now),
             entered,
             skills: entry.skills,
             overflow: entry.overflow.unwrap_or_else(|| queue.overflow.clone()),
@@ -103,14 +104,31 @@ impl Draft<'_> {
     }
 
     pub(crate) fn assign(&mut self, conv: ConvId, agent: &str, why: Why, considered: Considered) {
+        self.assign_at(conv, agent, why, considered, None);
+    }
+
+    /// Assigns, and tells the agent of it at this desk, or at their own.
+    pub(crate) fn assign_at(
+        &mut self,
+        conv: ConvId,
+        agent: &str,
+        why: Why,
+        considered: Considered,
+        desk: Option<&str>,
+    ) {
         if let Some(c) = self.conv(conv) {
             self.withdraw_offer(&c);
-            if c.status == ConvStatus::Assigned && c.agent.as_deref() != Some(agent) {
+            if c.status == ConvStatus::Assigned && c.agent.as_deref().is_none_or(|a| a != agent) {
                 self.somebody_freed();
             }
         }
+        // Who took it knows.
+        let unaware = !matches!(why, Why::Taken | Why::Accepted);
         self.emit(Public::Assigned { conv, agent: agent.to_owned(), why, considered });
         self.start_clock(conv);
+        if unaware {
+            self.tell_agent(conv, agent, Told::Assigned, desk);
+        }
     }
 
     /// Ends an open offer because the conversation goes elsewhere.
@@ -152,8 +170,8 @@ impl Draft<'_> {
 
     /// An agent whose conversation closed is given nothing new for as long as its queue says.
     pub(crate) fn wrap_up(&mut self, c: &Conversation) {
-        let Some(agent) = c.agent.clone() else { return };
-        let Some(ms) = c.queue.as_ref().and_then(|q| self.pack_of(c).queues.get(q)).and_then(|q| q.wrap_up_ms) else {
+        let Some(agent) = c.agent.as_deref().cloned() else { return };
+        let Some(ms) = c.queue.as_deref().and_then(|q| self.pack_of(c).queues.get(q)).and_then(|q| q.wrap_up_ms) else {
             return;
         };
         let state = self.agent_state(&agent);
@@ -182,7 +200,12 @@ impl Draft<'_> {
         for conv in borne.into_iter().take(STEP) {
             let Some(c) = self.conv(conv) else { continue };
             let pack = self.pack_of(&c);
-            let queue = c.queue.clone().filter(|q| pack.queues.contains_key(q)).or_else(|| self.default_queue(pack));
+            let queue = c
+                .queue
+                .as_deref()
+                .cloned()
+                .filter(|q| pack.queues.contains_key(q))
+                .or_else(|| self.default_queue(pack));
             let mut entry = Entry::new(queue.unwrap_or_default(), Why::Returned);
             entry.since = Some(c.opened_at);
             entry.skills.clone_from(&c.skills);

@@ -22,7 +22,7 @@ struct Deadline {
 
 impl Draft<'_> {
     fn sla(&self, c: &Conversation) -> Sla {
-        c.queue.as_ref().and_then(|q| self.pack_of(c).queues.get(q)).map(|q| q.sla.clone()).unwrap_or_default()
+        c.queue.as_deref().and_then(|q| self.pack_of(c).queues.get(q)).map(|q| q.sla.clone()).unwrap_or_default()
     }
 
     /// When so much open time of the conversation's queue has passed.
@@ -34,7 +34,7 @@ impl Draft<'_> {
     }
 
     fn hours_of(&self, c: &Conversation) -> Option<&str> {
-        c.queue.as_ref().and_then(|q| self.pack_of(c).queues.get(q)).and_then(|q| q.hours.as_deref())
+        c.queue.as_deref().and_then(|q| self.pack_of(c).queues.get(q)).and_then(|q| q.hours.as_deref())
     }
 
     /// The conversation is laid aside: it takes nobody's capacity, and its clocks stand still.
@@ -114,7 +114,9 @@ impl Draft<'_> {
     fn run_resolution(&mut self, c: &Arc<Conversation>) {
         let known = c.resolution.as_deref().cloned().unwrap_or_default();
         let sla = self.sla(c);
-        let Some(ms) = sla.resolution_ms.filter(|_| c.resolution_due.is_none() && !known.breached) else { return };
+        let Some(ms) = sla.resolution_ms.filter(|_| c.resolution_due.get().is_none() && !known.breached) else {
+            return;
+        };
         let (from, left) = match known.left {
             Some(left) => (self.now(), left),
             // Opened again, it begins again.
@@ -130,7 +132,7 @@ impl Draft<'_> {
     /// The resolution's clock stands still while the customer is waited for, and while the conversation is snoozed.
     pub(crate) fn stop_resolution(&mut self, conv: ConvId) {
         let Some(c) = self.conv(conv) else { return };
-        let Some(due) = c.resolution_due else { return };
+        let Some(due) = c.resolution_due.get() else { return };
         let left = self.open_time_until(&c, due);
         self.emit(Public::ResolutionStopped { conv, left });
     }
@@ -146,12 +148,12 @@ impl Draft<'_> {
                 self.emit(Public::ClockBreached { conv: id, clock: kind, again });
                 // The default clock is nobody's promise: it shows that somebody is forgotten, and nothing else.
                 if kind != ClockKind::Waiting {
-                    self.escalate(id, self.sla(&c).on_breach);
+                    self.escalate(id, self.sla(&c).on_breach, late(kind, true));
                 }
             }
             kind => {
                 self.emit(Public::ClockWarned { conv: id, clock: kind });
-                self.escalate(id, self.sla(&c).on_warn);
+                self.escalate(id, self.sla(&c).on_warn, late(kind, false));
             }
         }
     }
@@ -159,33 +161,45 @@ impl Draft<'_> {
     pub(super) fn resolution_due(&mut self, id: ConvId) {
         let now = self.now();
         let Some(c) = self.conv(id).filter(|c| c.is_open()) else { return };
-        let Some(due) = c.resolution_due else { return };
+        let Some(due) = c.resolution_due.get() else { return };
         let clock = ClockKind::Resolution;
         if due <= now {
             self.emit(Public::ClockBreached { conv: id, clock, again: now.plus(BREACH_AGAIN_MS) });
-            self.escalate(id, self.sla(&c).on_breach);
+            self.escalate(id, self.sla(&c).on_breach, late(clock, true));
         } else if c.resolution.as_ref().is_some_and(|r| r.warn_at.is_some_and(|at| at <= now)) {
             self.emit(Public::ClockWarned { conv: id, clock });
-            self.escalate(id, self.sla(&c).on_warn);
+            self.escalate(id, self.sla(&c).on_warn, late(clock, false));
         }
     }
 
     /// What the queue does when a clock warns or is breached.
-    fn escalate(&mut self, id: ConvId, what: Breach) {
+    fn escalate(&mut self, id: ConvId, what: Breach, late: &'static str) {
         let Some(c) = self.conv(id) else { return };
         if let Some(priority) = what.priority.filter(|p| *p > c.priority) {
             self.emit(Public::Prioritised { conv: id, priority });
         }
         // What is offered waits too, until somebody accepts.
         let waits = matches!(c.status, ConvStatus::Queued | ConvStatus::Offered);
-        if let Some(queue) = what.queue.filter(|q| waits && c.queue.as_ref() != Some(q)) {
+        if let Some(queue) = what.queue.filter(|q| waits && c.queue.as_deref() != Some(q)) {
             let mut entry = Entry::new(queue, Why::Timer);
             entry.skills.clone_from(&c.skills);
             self.enqueue(id, entry);
         }
         if let Some(notify) = what.notify {
-            self.notify(&c, notify);
+            self.notify_late(id, &notify, late);
         }
+    }
+}
+
+/// What a notice says of a clock that has no text of its own.
+fn late(clock: ClockKind, breached: bool) -> &'static str {
+    match (clock, breached) {
+        (ClockKind::FirstResponse, false) => "the first answer is due soon",
+        (ClockKind::FirstResponse, true) => "the first answer is late",
+        (ClockKind::Resolution, false) => "this is to be resolved soon",
+        (ClockKind::Resolution, true) => "this should have been resolved",
+        (ClockKind::NextResponse | ClockKind::Waiting, false) => "an answer is due soon",
+        (ClockKind::NextResponse | ClockKind::Waiting, true) => "an answer is late",
     }
 }
 

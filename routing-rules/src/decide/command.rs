@@ -148,7 +148,7 @@ impl<'a> Draft<'a> {
     /// Another's conversation is not touched, unless a supervisor insists.
     fn may_touch(&self, c: &Conversation, actor: &Actor, who: Option<&str>, take: bool) -> Result<(), Refusal> {
         let owner = match c.status {
-            ConvStatus::Assigned | ConvStatus::Pending | ConvStatus::Snoozed => c.agent.as_deref(),
+            ConvStatus::Assigned | ConvStatus::Pending | ConvStatus::Snoozed => c.agent.as_deref().map(String::as_str),
             ConvStatus::Offered => c.offer.as_ref().map(|o| o.agent.as_str()),
             ConvStatus::Queued | ConvStatus::Closed => None,
         };
@@ -173,6 +173,9 @@ impl<'a> Draft<'a> {
         let Some(profile) = self.profile(channel) else {
             return Err(refuse(422, "no_channel", format!("channel `{channel}` is not in the configuration")));
         };
+        if profile.desk {
+            return Err(refuse(422, "desk", format!("`{channel}` is a desk: customers are written to on channels")));
+        }
         if template.is_some() && !profile.templates {
             return Err(refuse(422, "template", format!("channel `{channel}` has no approved texts")));
         }
@@ -206,7 +209,7 @@ impl<'a> Draft<'a> {
             return Ok(());
         };
         // What they wrote before this daemon was there is the provider's to know.
-        let Some(said) = c.private.as_ref().and_then(|p| p.said_at) else { return Ok(()) };
+        let Some(said) = c.private.as_ref().and_then(|p| p.said_at.get()) else { return Ok(()) };
         let window = profile.person_window_ms.filter(|_| person).unwrap_or(window);
         if self.now() <= said.plus(window) {
             return Ok(());
@@ -233,12 +236,12 @@ impl<'a> Draft<'a> {
         let who = self.speaker(actor)?;
         self.may_touch(&c, actor, who.as_deref(), take)?;
         if let Some(seen) = seen {
-            let known = [c.last_message, c.last_sent.filter(|_| c.last_out >= c.last_in)];
+            let known = [c.last_message, c.last_sent.filter(|_| c.last_out.get() >= c.last_in.get())];
             if !known.iter().flatten().any(|id| id.to_string() == seen) {
                 return Err(refuse(409, "stale", "something newer was said; read it first"));
             }
         }
-        let Some(to) = c.private.as_ref().and_then(|p| p.address.clone()) else {
+        let Some(to) = c.private.as_ref().and_then(|p| p.address()) else {
             return Err(refuse(422, "no_address", "the customer's address was erased"));
         };
         // Without buttons the customer reads the choices in the text, and so does the transcript.
@@ -267,7 +270,7 @@ impl<'a> Draft<'a> {
             self.emit(Public::OfferEnded { conv: c.id, offer: o.id, agent: o.agent, how: OfferEnd::Accepted });
             return self.assign(c.id, agent, Why::Accepted, Considered::default());
         }
-        if c.status != ConvStatus::Assigned || c.agent.as_deref() != Some(agent) {
+        if c.status != ConvStatus::Assigned || c.agent.as_deref().is_none_or(|a| a != agent) {
             self.assign(c.id, agent, Why::Taken, Considered::default());
         }
     }
@@ -404,7 +407,7 @@ impl<'a> Draft<'a> {
             Priority::parse(p).ok_or_else(|| refuse(422, "priority", "priority is low, normal, high or urgent"))
         });
         let priority = priority.transpose()?;
-        let present = c.private.as_ref().map(|p| &p.attributes);
+        let present = c.private.as_ref().map(|p| &*p.attributes);
         attributes_fit(present, attributes)?;
         if let Some(tags) = tags {
             let wanted: BTreeSet<String> = tags.iter().cloned().collect();
@@ -496,8 +499,8 @@ impl<'a> Draft<'a> {
         channel: &str,
         to: ConsentState,
     ) -> Result<Option<(ConvId, Address, String, ConsentState)>, Refusal> {
-        let recent = self.state.conversations_of(contact).filter(|c| c.channel == channel).max_by_key(|c| c.opened_by);
-        let found = recent.and_then(|c| Some((c.id, c.private.as_ref()?.address.clone()?)));
+        let recent = self.state.conversations_of(contact).filter(|c| c.channel == *channel).max_by_key(|c| c.opened_by);
+        let found = recent.and_then(|c| Some((c.id, c.private.as_ref()?.address()?)));
         let Some((conv, address)) = found else {
             let detail = format!("the contact has no recent conversation on channel `{channel}`");
             return Err(refuse(422, "no_address", detail));
@@ -595,6 +598,9 @@ impl<'a> Draft<'a> {
         let Some(p) = s.private.clone() else {
             return Err(refuse(422, "no_address", "the message was erased"));
         };
+        if s.notice {
+            return self.resend_notice(&s, &p);
+        }
         self.may_send(&s.channel, &p.to, &p.content)?;
         let Some(c) = self.conv(s.conv) else {
             return Err(refuse(409, "closed", "its conversation closed too long ago; start a new one"));
@@ -607,7 +613,7 @@ impl<'a> Draft<'a> {
         };
         self.emit(Public::DeadCleared { conv: s.conv, message: s.id, resent: Some(message) });
         // It came back to us because this answer failed; now the customer has it, unless they wrote again meanwhile.
-        if let Some(c) = self.conv(s.conv).filter(|c| c.is_ours() && c.last_in.is_none_or(|at| at <= s.at))
+        if let Some(c) = self.conv(s.conv).filter(|c| c.is_ours() && c.last_in.get().is_none_or(|at| at <= s.at))
             && matches!(s.author, Author::Agent { .. })
         {
             self.withdraw_offer(&c);

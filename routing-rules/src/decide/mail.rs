@@ -42,8 +42,8 @@ impl Draft<'_> {
     /// The writer's own conversation that knows a letter which this one names, where no thread of theirs begins alike.
     fn referred_to(&self, writer: ContactId, m: &Message) -> Option<Arc<Conversation>> {
         let knows = |p: &ConvPrivate| {
-            let of_parent = p.parent.iter().flat_map(|p| &p.references);
-            p.reply_to.iter().chain(of_parent).any(|id| m.references.iter().any(|r| **r == **id))
+            let of_parent = p.parent.iter().flat_map(|p| &p.references).map(|id| &**id);
+            p.reply_to().into_iter().chain(of_parent).any(|id| m.references.iter().any(|r| r == id))
         };
         let theirs = self.state.conversations_of(writer).take(MAX_LOOKED);
         theirs

@@ -1,5 +1,6 @@
 //! Who gets what waits: agents to conversations, and why others were passed over.
 
+use super::notices::Told;
 use super::{Draft, MOST};
 use crate::event::{Considered, PassedOver, Presence, Public, Why};
 use crate::ids::ConvId;
@@ -93,7 +94,7 @@ impl Draft<'_> {
         self.ready_roster();
         let served = Standing { position: Some(1), at_once: true, wait_ms: None };
         let Some(c) = self.conv(conv).filter(|c| c.status == ConvStatus::Queued) else { return served };
-        let queue = c.queue.clone().unwrap_or_default();
+        let queue = c.queue.as_deref().cloned().unwrap_or_default();
         let position = self.state.place(&c);
         if position == Some(1) && self.somebody_for(&queue, &WaitClass::of(&c)) {
             return served;
@@ -112,13 +113,14 @@ impl Draft<'_> {
     /// Who is preferred whatever the strategy says: who had it before, and where the queue wants it who had the contact last.
     fn preferred(&self, c: &Conversation, queue: &str) -> Option<Name> {
         if let Some(before) = &c.agent {
-            return Some(before.clone());
+            return Some((**before).clone());
         }
         let since = self.now().plus(-self.pack_of(c).queues.get(queue)?.sticky_ms?);
         let others = self.state.conversations_of(c.contact).take(LOOK).filter(|o| o.id != c.id && o.agent.is_some());
-        let latest =
-            others.max_by_key(|o| (o.last_out, o.opened_by)).filter(|o| o.last_out.is_some_and(|at| at >= since));
-        let known = latest.and_then(|o| o.agent.as_ref());
+        let latest = others
+            .max_by_key(|o| (o.last_out.get(), o.opened_by))
+            .filter(|o| o.last_out.get().is_some_and(|at| at >= since));
+        let known = latest.and_then(|o| o.agent.as_deref());
         known.or_else(|| self.state.last_agent(self.state.resolve(c.contact))).cloned()
     }
 
@@ -162,7 +164,7 @@ impl Draft<'_> {
         }
         for conv in std::mem::take(&mut self.arrived) {
             let Some(c) = self.conv(conv).filter(|c| c.status == ConvStatus::Queued) else { continue };
-            let Some(queue) = c.queue.clone() else { continue };
+            let Some(queue) = c.queue.as_deref().cloned() else { continue };
             let considered = self.choose(&c, &queue);
             if considered.chosen.is_none() {
                 self.emit(Public::NobodyFree { conv, considered });
@@ -214,7 +216,8 @@ impl Draft<'_> {
             Some(ms) => {
                 let offer = self.new_offer_id();
                 let expires = self.now().plus(ms);
-                self.emit(Public::Offered { conv, offer, agent, expires, considered });
+                self.emit(Public::Offered { conv, offer, agent: agent.clone(), expires, considered });
+                self.tell_agent(conv, &agent, Told::Offered { until_ms: ms }, None);
             }
             None => {
                 let known = self.preferred(&c, queue).as_ref() == Some(&agent);

@@ -4,8 +4,8 @@ use super::assign::Entry;
 use super::{Draft, PENDING_MS, REOPEN_MS};
 use crate::event::{Considered, DecidedMessage, NoReply, Private, Public, Why};
 use crate::ids::{ContactId, ConvId, MessageId};
-use crate::pack::standing::fill_in;
-use crate::pack::{AgentChoice, ConvStatus, Notify, RunOutcome, RunReply, SeenMessage, SeenState, SetTarget, Skills};
+use crate::pack::standing::{asks, fill_in};
+use crate::pack::{AgentChoice, ConvStatus, RunOutcome, RunReply, SeenMessage, SeenState, SetTarget, Skills};
 use crate::state::{Conversation, day};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -56,7 +56,7 @@ impl Draft<'_> {
         let identity = self.state.identity_hash(&m.from);
         let blocked = self.state.blocked.contains(&(identity, m.channel.clone()));
         let now = self.now();
-        let reopens = |c: &Conversation| c.is_open() || (!m.automatic && c.wait_until.is_some_and(|t| now <= t));
+        let reopens = |c: &Conversation| c.is_open() || (!m.automatic && c.wait_until.get().is_some_and(|t| now <= t));
         let appends = |c: &Arc<Conversation>| reopens(c) || m.automatic || blocked;
         // What a letter names comes first; a conversation that closed too long ago goes on in its thread's next one.
         // Of one thread only the latest may be open.
@@ -93,11 +93,7 @@ impl Draft<'_> {
             self.act(conv, message, m, &default);
             self.place_by_rules(conv, &default);
         }
-        if let Some(notifies) = Some(&outcome.notify).filter(|n| !n.is_empty())
-            && let Some(c) = self.conv(conv)
-        {
-            notifies.iter().for_each(|n| self.notify(&c, n.clone()));
-        }
+        self.notify_all(conv, &outcome.notify);
         match self.keyword_reply(m) {
             // The channel answers its keywords itself, and nobody gets two answers.
             Some(reply) => self.auto_reply(conv, message, m, &reply),
@@ -138,7 +134,7 @@ impl Draft<'_> {
         let at = self.now();
         let mail = self.received_mail(conv, contact, m);
         let elsewhere =
-            self.state.conversation(conv).and_then(|c| c.private.as_ref()).is_some_and(|p| *p.thread != *m.thread);
+            self.state.conversation(conv).and_then(|c| c.private.as_ref()).is_some_and(|p| p.thread() != m.thread);
         let mut content = Box::new(m.content.clone());
         for file in &mut content.attachments {
             file.thread = elsewhere.then(|| m.thread.clone());
@@ -165,21 +161,23 @@ impl Draft<'_> {
         let contact_id = self.state.contact_of(&m.from);
         let contact = self.state.contacts.get(&contact_id);
         let consent = self.state.consent.get(&(self.state.identity_hash(&m.from), m.channel.clone()));
-        let others = || self.state.conversations_of(contact_id).filter(|o| c.is_none_or(|c| c.id != o.id));
-        let last_agent = c.and_then(|c| c.agent.clone()).or_else(|| {
-            others().filter(|o| o.agent.is_some()).max_by_key(|o| o.last_out).and_then(|o| o.agent.clone())
+        let theirs: Vec<&Conversation> = self.state.conversations_of(contact_id).map(AsRef::as_ref).collect();
+        let others = || theirs.iter().filter(|o| c.is_none_or(|c| c.id != o.id));
+        let last_agent = c.and_then(|c| c.agent.as_deref().cloned()).or_else(|| {
+            let latest = others().filter(|o| o.agent.is_some()).max_by_key(|o| o.last_out.get());
+            latest.and_then(|o| o.agent.as_deref().cloned())
         });
         SeenState {
             now,
             new: c.is_none(),
             state: c.map(|c| c.status),
-            queue: c.and_then(|c| c.queue.clone()),
-            tags: c.map(|c| c.tags.clone()).unwrap_or_default(),
-            attributes: c.and_then(|c| c.private.as_ref()).map(|p| p.attributes.clone()).unwrap_or_default(),
+            queue: c.and_then(|c| c.queue.as_deref().cloned()),
+            tags: c.map(|c| (*c.tags).clone()).unwrap_or_default(),
+            attributes: c.and_then(|c| c.private.as_ref()).map(|p| (*p.attributes).clone()).unwrap_or_default(),
             age_ms: c.map_or(0, |c| now.since(c.opened_at)),
             messages: c.map_or(0, |c| c.messages),
-            silence_ms: c.and_then(|c| c.last_in).map(|t| now.since(t)),
-            contact_identities: self.identities(contact_id, m),
+            silence_ms: c.and_then(|c| c.last_in.get()).map(|t| now.since(t)),
+            contact_identities: identities(&theirs, m),
             contact_name: contact
                 .and_then(|c| c.private.as_ref())
                 .and_then(|p| p.name.clone())
@@ -196,19 +194,6 @@ impl Draft<'_> {
             contact_open: u32::try_from(others().filter(|o| o.is_open()).count()).unwrap_or(u32::MAX),
             contact_agent: last_agent,
         }
-    }
-
-    /// The address that wrote, and those of the contact's other conversations.
-    fn identities(&self, contact: ContactId, m: &Message) -> Vec<String> {
-        let mut all = vec![m.from.identity()];
-        let private = self.state.conversations_of(contact).take(MAX_IDENTITIES).filter_map(|c| c.private.as_ref());
-        for address in private.filter_map(|p| p.address.as_ref()) {
-            let identity = address.identity();
-            if !all.contains(&identity) {
-                all.push(identity);
-            }
-        }
-        all
     }
 
     /// What the rules say, and what the pack's default says should they place nothing.
@@ -318,8 +303,10 @@ impl Draft<'_> {
             Some(AgentChoice::Sticky) => self.sticky_agent(&c),
             None => None,
         };
+        let named = agent.clone();
         let Some(agent) = agent.filter(|agent| self.can_take(&c, &Skills::new(), agent)) else {
-            return self.queue_by_rules(&c, outcome, why);
+            self.queue_by_rules(&c, outcome, why);
+            return self.call_out(conv, named.as_deref(), outcome.desk.as_deref());
         };
         if outcome.queue.is_some() {
             // Where it waits later, and whose clock runs.
@@ -327,11 +314,15 @@ impl Draft<'_> {
             self.arrived.remove(&conv);
         }
         let chosen = Considered { chosen: Some(agent.clone()), ..Considered::default() };
-        self.assign(conv, &agent, why, chosen);
+        self.assign_at(conv, &agent, why, chosen, outcome.desk.as_deref());
     }
 
     fn queue_by_rules(&mut self, c: &Conversation, outcome: &RunOutcome, why: Why) {
-        let queue = outcome.queue.clone().or_else(|| c.queue.clone()).or_else(|| self.default_queue(self.pack_of(c)));
+        let queue = outcome
+            .queue
+            .clone()
+            .or_else(|| c.queue.as_deref().cloned())
+            .or_else(|| self.default_queue(self.pack_of(c)));
         let Some(queue) = queue else { return self.enqueue_default(c.id, Why::Default) };
         let entry =
             Entry { queue, skills: outcome.skills.clone(), overflow: outcome.overflow.clone(), since: None, why };
@@ -343,22 +334,22 @@ impl Draft<'_> {
         let others = || self.state.conversations_of(c.contact).filter(|o| o.id != c.id && o.agent.is_some());
         others()
             .filter(|o| o.is_open())
-            .max_by_key(|o| (o.last_in, o.opened_by))
-            .or_else(|| others().max_by_key(|o| (o.last_out, o.opened_by)))
-            .and_then(|o| o.agent.clone())
-            .or_else(|| c.agent.clone())
+            .max_by_key(|o| (o.last_in.get(), o.opened_by))
+            .or_else(|| others().max_by_key(|o| (o.last_out.get(), o.opened_by)))
+            .and_then(|o| o.agent.as_deref().cloned())
+            .or_else(|| c.agent.as_deref().cloned())
             .or_else(|| self.state.last_agent(self.state.resolve(c.contact)).cloned())
     }
 
     /// After a wait: to its owner if there is room, else to the head of its queue.
     pub(super) fn back_to_us(&mut self, conv: ConvId, why: Why) {
         let Some(c) = self.conv(conv) else { return };
-        if let Some(agent) = c.agent.clone()
+        if let Some(agent) = c.agent.as_deref().cloned()
             && self.assign_if_room(conv, &agent, why.clone())
         {
             return;
         }
-        match c.queue.clone() {
+        match c.queue.as_deref().cloned() {
             Some(queue) => {
                 let mut entry = Entry::new(queue, why);
                 entry.skills.clone_from(&c.skills);
@@ -368,20 +359,12 @@ impl Draft<'_> {
         }
     }
 
-    pub(super) fn notify(&mut self, c: &Arc<Conversation>, notify: Notify) {
-        self.emit_private(
-            Public::Notified { conv: c.id, desk: notify.desk.clone() },
-            c.contact,
-            Private::Notified { notify },
-        );
-    }
-
     pub(super) fn close(&mut self, conv: ConvId, by: Option<String>) {
         let Some(c) = self.conv(conv).filter(|c| c.is_open()) else { return };
         self.withdraw_offer(&c);
         let reopen = c
             .queue
-            .as_ref()
+            .as_deref()
             .and_then(|q| self.pack_of(&c).queues.get(q))
             .and_then(|q| q.reopen_ms)
             .unwrap_or(REOPEN_MS);
@@ -426,10 +409,11 @@ impl Draft<'_> {
     /// The reply with the place in the queue and the wait, now that they are known, and with the choices where the channel has no
     /// buttons for them.
     fn standing_said(&mut self, conv: ConvId, channel: &str, reply: &RunReply) -> RunReply {
-        let standing = self.standing(conv);
+        // The line is walked for whom it tells only.
+        let standing = reply.text.as_ref().is_ok_and(|t| asks(t)).then(|| self.standing(conv));
         let shown = self.profile(channel).is_none_or(|p| p.shows(&reply.choices));
         let said = |t: &String| {
-            let text = fill_in(t, &standing);
+            let text = standing.as_ref().map_or_else(|| t.clone(), |standing| fill_in(t, standing));
             if shown { text } else { numbered(&text, &reply.choices) }
         };
         RunReply { text: reply.text.as_ref().map(said).map_err(Clone::clone), ..reply.clone() }
@@ -462,12 +446,26 @@ impl Draft<'_> {
         }
         let today = day(self.now());
         let c = self.conv(conv)?;
-        if c.auto_day == today && c.auto_replies >= self.pack.budget.conversation {
+        let budget = &self.pack_of(&c).budget;
+        if c.auto_day == today && c.auto_replies >= budget.conversation {
             return Some(NoReply::ConversationBudget);
         }
         let spent = self.state.budgets.get(&(today, identity)).copied().unwrap_or(0);
-        (spent >= self.pack.budget.address).then_some(NoReply::AddressBudget)
+        (spent >= budget.address).then_some(NoReply::AddressBudget)
     }
+}
+
+/// The address that wrote, and those of the contact's other conversations.
+fn identities(theirs: &[&Conversation], m: &Message) -> Vec<String> {
+    let mut all = vec![m.from.identity()];
+    let private = theirs.iter().take(MAX_IDENTITIES).filter_map(|c| c.private.as_ref());
+    for address in private.filter_map(|p| p.address()) {
+        let identity = address.identity();
+        if !all.contains(&identity) {
+            all.push(identity);
+        }
+    }
+    all
 }
 
 /// The message as conditions see it.

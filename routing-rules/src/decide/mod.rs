@@ -10,6 +10,7 @@ mod contact;
 mod mail;
 pub(crate) mod matching;
 mod message;
+mod notices;
 mod packs;
 mod parts;
 mod sends;
@@ -23,7 +24,7 @@ pub use sends::FAILING;
 use crate::event::{CanaryEnd, Event, KeyHash, Presence, Private, Public, Reply};
 use crate::ids::{ContactId, ConvId, MessageId, OfferId};
 use crate::pack::{Name, RulePack};
-use crate::state::{Conversation, Cursor, InForce, State};
+use crate::state::{Conversation, Cursor, InForce, State, WaitClass};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use switchboard_envelope::{Action, ChannelProfile, Command, Inbound, Timestamp};
@@ -89,6 +90,8 @@ pub enum Input<'a> {
     /// The log is not the one that was written last; see [`Public::Rebased`].
     Rebase {
         now: Timestamp,
+        /// The lowest number that it may have; others than this log knows of may be known to whoever asked for it.
+        number: u64,
         frame: u64,
         /// The last record of IN that is the one that was decided; 0 for none.
         agrees: Cursor,
@@ -127,11 +130,13 @@ fn decide_by<'p>(state: State, input: &Input<'p>, packs: InForce<'p>) -> Decisio
         Input::Poison { seq, stored_at, channel, reason } => d.poison(*seq, *stored_at, channel, reason),
         Input::Timers { now } => d.timers(*now),
         Input::Verdict { now, message, part, n, verdict } => d.verdict(*now, *message, *part, *n, *verdict),
-        Input::Rebase { now, frame, agrees, inn, out, cut, why } => {
+        Input::Rebase { now, number, frame, agrees, inn, out, cut, why } => {
             // Where time is ahead it is set back by who leads; what comes then is not of before this.
             let ahead = d.state.now.since(*now) > CLOCK_AHEAD_MS;
             let at = if ahead { *now } else { d.state.now.max(*now) };
+            let last = d.state.rebased.map_or(0, |r| r.number);
             d.emit(Public::Rebased {
+                number: last.saturating_add(1).max(*number),
                 at,
                 frame: *frame,
                 cursor: agrees.seq,
@@ -148,10 +153,19 @@ fn decide_by<'p>(state: State, input: &Input<'p>, packs: InForce<'p>) -> Decisio
     Decision { events: d.events, after: d.state }
 }
 
-/// Queues in which somebody waits and which no pack has: as long as there are any, firing timers moves more.
-pub fn stranded<'s>(state: &'s State, packs: impl Into<InForce<'s>>) -> impl Iterator<Item = &'s Name> {
+/// Queues in which somebody waits whose own pack does not have them, and who waits there: as long as there are any, firing timers
+/// moves more. Another pack that has the queue helps nobody whom it does not decide.
+pub fn stranded<'s>(
+    state: &'s State,
+    packs: impl Into<InForce<'s>>,
+) -> impl Iterator<Item = (&'s Name, &'s WaitClass)> {
     let packs: InForce<'s> = packs.into();
-    state.queues_in_use().filter(move |queue| packs.each(state).all(|pack| !pack.queues.contains_key(*queue)))
+    let doubtful =
+        state.queues_in_use().filter(move |queue| packs.each(state).any(|pack| !pack.queues.contains_key(*queue)));
+    doubtful.flat_map(move |queue| {
+        let lacks = move |class: &WaitClass| !packs.of(state, class.trial).queues.contains_key(queue);
+        state.classes(queue).map(|(class, _)| class).filter(move |class| lacks(class)).map(move |class| (queue, class))
+    })
 }
 
 /// A reason without what it quotes: it goes into the public part of an event, and a parser's message may quote a customer.
@@ -285,8 +299,8 @@ impl<'a> Draft<'a> {
         let id = self.state.hash("input", &[inbound.id()]);
         let now = self.state.now.max(stored_at);
         let duplicate = self.state.dups.contains(id);
-        self.before_rebase = self.state.rebased.is_some_and(|r| r.is_after(seq, stored_at));
-        self.relived = self.state.rebased.is_some_and(|r| r.cut_after(seq, stored_at));
+        self.before_rebase = self.state.rebased.is_some_and(|r| r.is_after(seq));
+        self.relived = self.state.rebased.is_some_and(|r| r.cut_after(seq));
         self.emit(Public::Consumed { seq, stored_at, now, id: Some(id), duplicate });
         if duplicate {
             return;
@@ -303,6 +317,10 @@ impl<'a> Draft<'a> {
             Inbound::Receipt(r) => self.receipt(r),
             other if self.profile(other.channel()).is_none() => {
                 self.quarantine(seq, other.channel(), "the channel is not in the configuration");
+            }
+            // The answers of agents are commands; what a desk says is no customer's.
+            Inbound::Message(_) | Inbound::Consent(_) | Inbound::Echo(_) if self.is_desk(inbound.channel()) => {
+                self.quarantine(seq, inbound.channel(), "it is a desk: customers write to channels");
             }
             Inbound::Message(m) => self.said(m),
             Inbound::Consent(c) => self.consent(c),
@@ -391,17 +409,26 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// What waits in a queue that the pack does not have moves to the default queue, in bounded steps.
+    /// What waits in a queue that its pack does not have moves to the default queue, in bounded steps. What is left moves with a
+    /// timer, for nobody gives it away where it is.
     pub(crate) fn move_stranded(&mut self) {
-        let vanished: Vec<Name> = stranded(&self.state, self.packs()).cloned().collect();
-        for queue in vanished {
-            let waiting: Vec<ConvId> = self.state.waiting(&queue).take(STEP).map(|k| k.conv).collect();
-            for conv in waiting {
-                if self.events.len() >= ENOUGH {
-                    return;
-                }
-                self.enqueue_default(conv, crate::event::Why::Vanished);
+        let mut waiting: Vec<ConvId> = vec![];
+        for (queue, class) in stranded(&self.state, self.packs()) {
+            let here = self.state.classes(queue).find(|(c, _)| *c == class).into_iter().flat_map(|(_, set)| set.iter());
+            waiting.extend(here.map(|key| key.conv).take(STEP - waiting.len()));
+            if waiting.len() == STEP {
+                break;
             }
+        }
+        for conv in waiting {
+            if self.events.len() >= ENOUGH {
+                break;
+            }
+            self.enqueue_default(conv, crate::event::Why::Vanished);
+        }
+        if self.state.assign_at.is_none() && stranded(&self.state, self.packs()).next().is_some() {
+            let at = Some(self.now().plus(1));
+            self.emit(Public::AssignAgain { at });
         }
     }
 

@@ -10,20 +10,29 @@ impl<'a> Draft<'a> {
         let pack = usable(hash, candidate)?;
         let before = self.state.pack.clone();
         self.put_in_force(pack, CanaryEnd::Replaced);
-        Ok(done(200, [("pack", pack.hash.clone()), ("before", before)]))
+        let mut reply = done(200, [("pack", pack.hash.clone()), ("before", before)]);
+        // Nothing changed, and another pack decides beside it: who reloads should know.
+        reply.ids.extend(self.state.trying().map(|c| ("tried".to_owned(), c.pack.clone())));
+        Ok(reply)
     }
 
     /// Takes back the latest change: a trial while there is one, else the pack in force. Or puts any earlier pack in force.
     pub(super) fn rollback(&mut self, to: Option<&str>, candidate: Option<&'a RulePack>) -> Answer {
         let tried = self.state.trying().map(|c| c.pack.clone());
-        if let (None, Some(tried)) = (to, tried) {
+        if let (None, Some(tried)) = (to, &tried) {
             self.end_canary(CanaryEnd::RolledBack);
-            return Ok(done(200, [("pack", self.state.pack.clone()), ("ended", tried)]));
+            return Ok(done(200, [("pack", self.state.pack.clone()), ("ended", tried.clone())]));
         }
         if let Some(to) = to {
             let pack = usable(to, candidate)?;
+            // Also where that pack is in force already: nothing else shall decide beside it.
+            if tried.is_some() && self.state.pack == pack.hash {
+                self.end_canary_for(CanaryEnd::RolledBack);
+            }
             self.put_in_force(pack, CanaryEnd::RolledBack);
-            return Ok(done(200, [("pack", pack.hash.clone())]));
+            let mut reply = done(200, [("pack", pack.hash.clone())]);
+            reply.ids.extend(tried.filter(|tried| *tried != pack.hash).map(|tried| ("ended".to_owned(), tried)));
+            return Ok(reply);
         }
         match (self.state.previous_pack.clone(), candidate) {
             (Some(hash), Some(pack)) if pack.hash == hash => {

@@ -38,14 +38,14 @@ impl Draft<'_> {
         let message = self.new_message_id();
         let c = self.state.conversation(conv)?;
         let profile = self.profile(&c.channel)?;
-        let (contact, channel, at) = (c.contact, c.channel.clone(), self.now());
+        let (contact, channel, at) = (c.contact, (*c.channel).clone(), self.now());
         // Once the person was erased, there is no address to send to.
         let p = c.private.as_ref()?;
-        let (to, reply_to) = (p.address.clone()?, p.reply_to.clone());
-        let signature = || self.signature(&author, c.queue.as_deref());
+        let (to, reply_to) = (p.address()?, p.reply_to().map(str::to_owned));
+        let signature = || self.signature(&author, c.queue.as_deref().map(String::as_str));
         let mail = profile.mail.then(|| Box::new(mail::context(p, &author, at, signature())));
         if profile.mail && content.subject.is_none() {
-            content.subject = p.subject.as_deref().map(str::to_owned);
+            content.subject = p.subject().map(str::to_owned);
         }
         let public = Public::SendQueued {
             parts: profile.parts(&content),
@@ -60,8 +60,9 @@ impl Draft<'_> {
             relived: self.relived,
             // Where a repetition does no harm, it is the quickest way to know.
             doubted: self.relived && !profile.push && !profile.same_id_retry && !profile.resend_unknown,
+            notice: false,
         };
-        let reply_to = reply_to.into_iter().map(String::from).collect();
+        let reply_to = reply_to.into_iter().collect();
         let traceparent = self.traceparent.clone();
         let private = Private::Send { content: Box::new(content), to, reply_to, mail, traceparent };
         self.emit_private(public, contact, private);
@@ -94,6 +95,12 @@ impl Draft<'_> {
             return false;
         };
         let failures = c.failures;
+        if send.notice != c.profile.desk {
+            // Its name went from a desk to a channel, or back: what was meant for one is not for the other.
+            let send = Arc::clone(send);
+            self.dead(&send, unsent(&send, DeadReason::ChannelRemoved));
+            return true;
+        }
         if send.private.is_none() {
             // Erased meanwhile: there is nobody to send to, and what is released has a record in OUT.
             let send = Arc::clone(send);
@@ -204,6 +211,7 @@ impl Draft<'_> {
         self.healthy(&send.channel);
         self.attempt_ended(send.clone(), Some(r), Outcome::Rejected, None);
         if r.opted_out
+            && !send.notice
             && let Some(p) = &send.private
         {
             // They told the provider, not us; from here it counts as if they had written it.
@@ -309,7 +317,18 @@ impl Draft<'_> {
         let at = self.now();
         self.emit(Public::Dead { conv: send.conv, message: send.id, reason, at });
         self.release.insert(send.channel.clone());
-        self.tell_owner(send.conv);
+        // What became of a notice changes nothing of its conversation.
+        if !send.notice {
+            self.tell_owner(send.conv);
+        }
+    }
+
+    /// The same, for a message that was settled: of a notice nobody is told.
+    pub(super) fn tell_owner_of(&mut self, conv: ConvId, message: MessageId) {
+        let settled = self.state.settled.get(&message).and_then(|s| self.state.channels.get(&s.channel));
+        if settled.is_none_or(|c| !c.profile.desk) {
+            self.tell_owner(conv);
+        }
     }
 
     /// A conversation that waited for the customer waits for us again.

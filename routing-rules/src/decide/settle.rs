@@ -134,7 +134,7 @@ impl Draft<'_> {
         if let Some(h) = held.filter(|h| follows(h.status, settled.status)) {
             self.emit(Public::Receipt { conv, message, status: h.status, code: h.code.clone(), at: h.at });
             if h.status == ReceiptStatus::Failed {
-                self.tell_owner(conv);
+                self.tell_owner_of(conv, message);
             }
         }
     }
@@ -148,7 +148,7 @@ impl Draft<'_> {
             _ => self.emit(public),
         }
         if status == ReceiptStatus::Failed {
-            self.tell_owner(conv);
+            self.tell_owner_of(conv, message);
         }
     }
 
@@ -191,7 +191,7 @@ impl Draft<'_> {
             let open = matches!(s.phase, Phase::InFlight { .. } | Phase::Reconciling { .. });
             let near = s.released.is_some_and(|at| e.at.since(at).abs() < NEAR_MS);
             let alike = s.private.as_ref().is_some_and(|p| p.content.text.trim() == e.content.text.trim());
-            s.conv == conv && (lost || open) && (near || alike)
+            s.conv == conv && !s.notice && (lost || open) && (near || alike)
         };
         self.state.sends.values().any(|s| maybe_sent(s)).then_some("an echo that may be of a send whose fate is open")
     }
@@ -220,6 +220,7 @@ impl Draft<'_> {
             resends: None,
             relived: false,
             doubted: false,
+            notice: false,
         };
         let mut content = Box::new(e.content.clone());
         // Whose file it is says the router, and nobody else.

@@ -17,7 +17,7 @@ impl Draft<'_> {
         }
         let now = self.state.now.max(now);
         self.emit(Public::Ticked { now });
-        let due: Vec<(Timestamp, Timer)> = self.state.due(now).take(STEP).cloned().collect();
+        let due: Vec<(Timestamp, Timer)> = self.state.due(now).take(STEP).collect();
         for (at, timer) in due {
             if self.events.len() >= ENOUGH {
                 break;
@@ -42,7 +42,7 @@ impl Draft<'_> {
                 }
                 Timer::Channel(channel) => self.probe_due(&channel),
                 Timer::Join(key) => {
-                    self.cause = format!("timer:join:{:x}:{}", key.0, at.0);
+                    self.cause = format!("timer:join:{:x}:{}", { key.0 }, at.0);
                     self.ordinal = 0;
                     self.join_up(key);
                 }
@@ -84,7 +84,7 @@ impl Draft<'_> {
     fn conversation_due(&mut self, id: ConvId) {
         let now = self.now();
         let Some(c) = self.conv(id) else { return };
-        if c.wait_until.is_some_and(|t| t <= now) {
+        if c.wait_until.get().is_some_and(|t| t <= now) {
             return self.wait_over(&c);
         }
         if c.offer.as_ref().is_some_and(|o| o.expires <= now) {
@@ -96,7 +96,7 @@ impl Draft<'_> {
         let Some(c) = self.conv(id) else { return };
         if c.status == ConvStatus::Queued && c.declines().any(|(_, at)| at.plus(DECLINE_MEMORY_MS) <= now) {
             self.emit(Public::DeclinesForgotten { conv: id, before: now.plus(-DECLINE_MEMORY_MS) });
-            self.assign.extend(c.queue.clone());
+            self.assign.extend(c.queue.as_deref().cloned());
         }
     }
 
@@ -110,8 +110,8 @@ impl Draft<'_> {
                 self.emit(Public::Closed { conv: c.id, by: None, reopen_until });
             }
             ConvStatus::Closed => {
-                let sticky = c.queue.as_ref().and_then(|q| self.pack_of(c).queues.get(q)).and_then(|q| q.sticky_ms);
-                let until = c.agent.as_ref().and(c.last_out).zip(sticky).map(|(at, ms)| at.plus(ms));
+                let sticky = c.queue.as_deref().and_then(|q| self.pack_of(c).queues.get(q)).and_then(|q| q.sticky_ms);
+                let until = c.agent.as_deref().and(c.last_out.get()).zip(sticky).map(|(at, ms)| at.plus(ms));
                 let sticky_until = until.filter(|at| *at > self.now());
                 self.emit(Public::Forgotten { conv: c.id, sticky_until });
             }
@@ -129,19 +129,23 @@ impl Draft<'_> {
         }
     }
 
-    /// The conversation keeps its place in the queue, and the next agent is asked.
+    /// The conversation keeps its place in the queue, and the next agent is asked. Where its pack has lost that queue meanwhile (a
+    /// trial ended, another pack came in force), it waits in the default queue.
     pub(super) fn end_offer(&mut self, c: &Arc<Conversation>, how: OfferEnd) {
         let Some(offer) = c.offer.clone() else { return };
         self.emit(Public::OfferEnded { conv: c.id, offer: offer.id, agent: offer.agent.clone(), how });
         self.somebody_freed();
+        if c.queue.as_deref().is_some_and(|queue| !self.pack_of(c).queues.contains_key(queue)) {
+            return self.enqueue_default(c.id, Why::Vanished);
+        }
         self.arrived.insert(c.id);
-        self.assign.extend(c.queue.clone());
+        self.assign.extend(c.queue.as_deref().cloned());
     }
 
     fn overflow_due(&mut self, id: ConvId, now: Timestamp) {
         let Some(c) = self.conv(id).filter(|c| c.status == ConvStatus::Queued) else { return };
         let Some(step) = c.overflow.get(c.step as usize).cloned() else { return };
-        if c.entered_at.is_none_or(|at| at.plus(step.after_ms) > now) {
+        if c.entered_at.get().is_none_or(|at| at.plus(step.after_ms) > now) {
             return;
         }
         self.emit(Public::Relaxed { conv: id, step: c.step, skills: step.skills.clone() });
@@ -149,8 +153,8 @@ impl Draft<'_> {
             self.emit(Public::Prioritised { conv: id, priority });
         }
         match step.queue {
-            Some(queue) if c.queue.as_ref() != Some(&queue) => self.enqueue(id, Entry::new(queue, Why::Overflow)),
-            _ => self.assign.extend(c.queue.clone()),
+            Some(queue) if c.queue.as_deref() != Some(&queue) => self.enqueue(id, Entry::new(queue, Why::Overflow)),
+            _ => self.assign.extend(c.queue.as_deref().cloned()),
         }
     }
 }

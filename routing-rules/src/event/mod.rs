@@ -16,11 +16,12 @@ use switchboard_envelope::{Author, ChannelProfile, ConsentState, Outcome, Receip
 
 /// A 128-bit keyed hash, of an event id, a provider's id or an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(Rust, packed(2))]
 pub struct KeyHash(pub u128);
 
 impl Serialize for KeyHash {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_bytes(&self.0.to_be_bytes())
+        s.serialize_bytes(&{ self.0 }.to_be_bytes())
     }
 }
 
@@ -73,6 +74,9 @@ pub enum Public {
     /// The log is not the one that was written last: an older copy was put back, or it was moved. What was on its way may have
     /// been sent, and what came before this gets no automatic reply.
     Rebased {
+        /// Each has a higher one than all before it that anybody knew of, also in frames that are lost.
+        #[serde(default)]
+        number: u64,
         at: Timestamp,
         /// The frame that says so, so that whoever read another one in its place knows.
         frame: u64,
@@ -292,6 +296,7 @@ pub enum Public {
         conv: ConvId,
         left: i64,
     },
+    /// A notice of a log from before there were desks; now a notice is a send of its own.
     Notified {
         conv: ConvId,
         desk: Name,
@@ -320,6 +325,9 @@ pub enum Public {
         /// For that it is not released.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         doubted: bool,
+        /// It tells somebody of ours at a desk (`channel`), and the customer nothing.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        notice: bool,
         /// The provider's calls that it needs, one after the other.
         #[serde(default = "one", skip_serializing_if = "is_one")]
         parts: u16,

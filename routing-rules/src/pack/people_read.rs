@@ -151,6 +151,7 @@ impl PeopleReader<'_> {
         Some(Notify {
             desk: self.name(desk, Kind::Desk, "a desk")?,
             text: keys.get("text").and_then(|n| plain(n, "the text of this notice", self.sink)).map(str::to_owned),
+            rule: None,
         })
     }
 

@@ -59,6 +59,11 @@ pub(crate) fn unmarked(value: String) -> String {
     }
 }
 
+/// Whether a text holds a mark.
+pub(crate) fn asks(text: &str) -> bool {
+    text.contains(ALL.map(Asked::mark))
+}
+
 /// The text with its marks filled in.
 pub(crate) fn fill_in(text: &str, standing: &Standing) -> String {
     ALL.iter().fold(text.to_owned(), |text, asked| match text.contains(asked.mark()) {

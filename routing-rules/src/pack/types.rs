@@ -116,6 +116,9 @@ pub struct Breach {
 pub struct Notify {
     pub desk: Name,
     pub text: Option<String>,
+    /// The rule that asked for it; none where a clock did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

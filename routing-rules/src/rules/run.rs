@@ -182,7 +182,7 @@ impl RulePack {
             let seen = Seen { pack: self, message, state, so_far: merge.out, texts };
             let text = notice.text.as_ref().and_then(|t| t.render(&Filling { seen: &seen, captures }).ok());
             merge.did.applied.push(format!("notify {}", notice.desk));
-            merge.out.notify.push(Notify { desk: notice.desk.clone(), text });
+            merge.out.notify.push(Notify { desk: notice.desk.clone(), text, rule: Some(rule.to_owned()) });
         }
         if let Some((_, reply)) = &then.reply {
             if merge.out.reply.is_some() {

@@ -2,8 +2,8 @@
 
 use super::fold::fold_conversation;
 use super::{
-    Channel, ContactPrivate, ConvPrivate, Conversation, Cursor, HeldReceipt, Join, Phase, Rebase, SendPrivate,
-    SendState, Settled, State, day, merge_attributes,
+    Channel, ContactPrivate, ConvPrivate, Conversation, Cursor, HeldReceipt, Join, Phase, Rare, Rebase, SendPrivate,
+    SendState, Settled, State, Steps, When, day, merge_attributes,
 };
 use crate::event::{ClockKind, DeadReason, Event, KeyHash, Presence, Private, Public, status_after};
 use crate::ids::{ContactId, ConvId, MessageId};
@@ -81,8 +81,10 @@ impl State {
             | Public::Notified { .. } => {}
             Public::Opened { .. } => self.apply_opened(&event.public, event.private.as_ref()),
             Public::Forgotten { conv, sticky_until } => {
-                let known =
-                    self.conversations.get(conv).and_then(|c| Some((self.resolve(c.contact), c.agent.clone()?)));
+                let known = self
+                    .conversations
+                    .get(conv)
+                    .and_then(|c| Some((self.resolve(c.contact), c.agent.as_deref()?.clone())));
                 if let (Some((contact, agent)), Some(until)) = (known, sticky_until) {
                     self.remember_agent(contact, agent, *until);
                 }
@@ -161,50 +163,47 @@ impl State {
     fn apply_opened(&mut self, event: &Public, private: Option<&(ContactId, Private)>) {
         let Public::Opened { conv, contact, channel, thread, at, ours, trial } = event else { return };
         let private = match private {
-            Some((_, Private::Opened { thread, address, subject })) => Some(Arc::new(ConvPrivate {
-                thread: thread.as_str().into(),
-                address: Some(address.clone()),
-                subject: subject.as_deref().map(Into::into),
-                ..ConvPrivate::default()
-            })),
+            Some((_, Private::Opened { thread, address, subject })) => {
+                Some(Arc::new(ConvPrivate::new(thread, address, subject.as_deref())))
+            }
             _ => None,
         };
         let cost = self.channels.get(channel).map_or(100, |c| c.profile.cost);
         let new = Conversation {
             id: *conv,
             contact: *contact,
-            channel: channel.clone(),
+            channel: self.shared.label(channel),
             thread: *thread,
             status: ConvStatus::Pending,
             queue: None,
             agent: None,
             offer: None,
             priority: Priority::Normal,
-            skills: BTreeMap::new(),
+            skills: Rare::default(),
             relaxed: None,
-            overflow: Box::default(),
+            overflow: Steps::default(),
             step: 0,
             ageing: None,
             tags: Default::default(),
             opened_at: *at,
             opened_by: self.cursor.seq,
-            queued_at: None,
-            entered_at: None,
-            last_in: None,
-            last_out: ours.then_some(*at),
+            queued_at: When::NEVER,
+            entered_at: When::NEVER,
+            last_in: When::NEVER,
+            last_out: ours.then_some(*at).into(),
             messages: 0,
             last_message: None,
             last_sent: None,
             clock: None,
-            resolution_due: None,
+            resolution_due: When::NEVER,
             resolution: None,
             answered: false,
-            wait_until: None,
+            wait_until: When::NEVER,
             cost,
             declined: None,
             auto_day: 0,
             auto_replies: 0,
-            lane: vec![],
+            lane: Rare::default(),
             trial: *trial,
             private,
         };
@@ -216,12 +215,17 @@ impl State {
     fn apply_conversation(&mut self, event: &Public, private: Option<&Private>) {
         let Some(conv) = event.conversation() else { return };
         let now = self.now;
-        let owner = |c: &Arc<Conversation>| c.agent.clone().filter(|_| c.status == ConvStatus::Assigned);
+        let owner = |c: &Arc<Conversation>| c.agent.as_deref().cloned().filter(|_| c.status == ConvStatus::Assigned);
         let moves = status_after(event).is_some();
         let before = self.conversations.get(&conv).filter(|_| moves).and_then(owner);
-        let waited = self.conversations.get(&conv).filter(|c| c.queued_at.is_some()).and_then(|c| c.queue.clone());
+        let waited =
+            self.conversations.get(&conv).filter(|c| c.queued_at.is_some()).and_then(|c| c.queue.as_deref().cloned());
         let response = self.conversations.get(&conv).and_then(|c| first_response(c, event));
-        self.edit_conversation(conv, |c| fold_conversation(c, event, private, now));
+        // For how many conversations there are, an excerpt of each is kept only where somebody is told of it.
+        let excerpts = matches!(event, Public::Received { .. }) && self.has_desks();
+        let mut shared = std::mem::take(&mut self.shared);
+        self.edit_conversation(conv, |c| fold_conversation(c, event, private, now, excerpts, &mut shared));
+        self.shared = shared;
         if let Some((queue, in_time)) = response {
             self.count_response(&queue, in_time);
         }
@@ -290,15 +294,31 @@ impl State {
     }
 
     fn apply_queued_send(&mut self, event: &Public, private: Option<&Private>) {
-        let Public::SendQueued { conv, message, channel, author, at, not_after, push, relived, doubted, parts, .. } =
-            event
+        let Public::SendQueued {
+            conv,
+            message,
+            channel,
+            author,
+            at,
+            not_after,
+            push,
+            relived,
+            doubted,
+            notice,
+            parts,
+            ..
+        } = event
         else {
             return;
         };
         let Some(c) = self.conversations.get(conv) else { return };
         if !push {
-            let (contact, first, before) = (c.contact, c.lane.is_empty(), c.last_sent);
-            let thread = c.private.as_ref().map(|p| p.thread.to_string()).unwrap_or_default();
+            let first = self.lane_head(c, channel).is_none();
+            let (contact, before) = (c.contact, c.last_sent.filter(|_| !notice));
+            let thread = match notice {
+                true => conv.to_string(),
+                false => c.private.as_ref().map(|p| p.thread().to_owned()).unwrap_or_default(),
+            };
             let body = match private {
                 Some(Private::Send { content, to, reply_to, mail, traceparent }) => Some(Arc::new(SendPrivate {
                     content: (**content).clone(),
@@ -333,13 +353,21 @@ impl State {
                 maybe_sent: *relived,
                 relived: *relived,
                 doubted: *doubted,
+                notice: *notice,
                 before,
                 private: body,
             });
         }
+        if *notice {
+            // The customer hears nothing of it, so nothing of theirs changes.
+            if !push {
+                self.edit_conversation(*conv, |c| c.lane.push(*message));
+            }
+            return;
+        }
         let (auto, today) = (matches!(author, Author::Auto { .. }), day(*at));
         self.edit_conversation(*conv, |c| {
-            c.last_out = Some(*at);
+            c.last_out = (*at).into();
             c.last_sent = Some(*message);
             c.answered |= !auto;
             // What a rule says in between takes back nothing that was offered.
@@ -378,7 +406,11 @@ impl State {
                     s.maybe_sent = s.relived;
                     // Of a dead letter it says from where a resend goes on, and no more: its lane went on.
                     if !s.is_dead() {
-                        s.phase = Phase::Ready { since: now };
+                        // Frames that are lost may have gone on to the next part as well.
+                        s.phase = match s.doubted && s.relived {
+                            true => Phase::InFlight { until: now.plus(SOON_MS) },
+                            false => Phase::Ready { since: now },
+                        };
                     }
                 }
                 (_, Some(at)) => {
@@ -388,13 +420,12 @@ impl State {
                 _ => {}
             }
         });
-        let revived = self.sends.get(&message).filter(|s| !s.is_dead()).map(|s| s.conv);
         // Nearly always it is there, and then nothing need be copied.
-        if let Some(conv) = revived
-            && let Some(lane) = self.conversations.get(&conv).map(|c| &c.lane).filter(|lane| !lane.contains(&message))
+        if let Some((conv, channel)) = self.sends.get(&message).filter(|s| !s.is_dead()).map(|s| (s.conv, &s.channel))
+            && let Some(c) = self.conversations.get(&conv).filter(|c| !c.lane.contains(&message))
         {
             // The lane went on without it: one at a time, it comes after those that are there.
-            if !lane.is_empty() {
+            if self.lane_head(c, channel).is_some() {
                 self.edit_send(message, |s| s.phase = Phase::Waiting);
             }
             self.edit_conversation(conv, |c| c.lane.push(message));
@@ -432,9 +463,17 @@ impl State {
         self.leave_lane(conv, message);
     }
 
+    /// The first of a conversation's unsettled sends to a channel or desk: a lane is both together.
+    fn lane_head(&self, c: &Conversation, channel: &str) -> Option<MessageId> {
+        c.lane.iter().copied().find(|id| self.sends.get(id).is_some_and(|s| s.channel == channel))
+    }
+
     fn leave_lane(&mut self, conv: ConvId, message: MessageId) {
         self.edit_conversation(conv, |c| c.lane.retain(|m| *m != message));
-        let head = self.conversations.get(&conv).and_then(|c| c.lane.first().copied());
+        let head = match (self.conversations.get(&conv), self.sends.get(&message)) {
+            (Some(c), Some(left)) => self.lane_head(c, &left.channel),
+            _ => None,
+        };
         let now = self.now;
         if let Some(head) = head {
             self.edit_send(head, |s| {
@@ -451,14 +490,14 @@ impl State {
     /// What was on its way may have been sent; with frames lost, that is also what seems to wait. Its end comes by itself,
     /// once what IN holds about it was read.
     fn apply_rebased(&mut self, event: &Public) {
-        let Public::Rebased { at, frame, cursor, cursor_at, inn, out, cut, .. } = event else { return };
+        let Public::Rebased { number, at, frame, cursor, cursor_at, inn, out, cut, .. } = event else { return };
         self.now = self.now.max(*at);
         self.cursor = Cursor { seq: *cursor, at: *cursor_at };
         let earlier = self.rebased;
-        let cut_at = cut.then_some(*at).or(earlier.and_then(|r| r.cut_at));
         // Records beyond IN's end are others than those that were there when frames were lost.
-        let cut_inn = if *cut { *inn } else { earlier.map_or(0, |r| r.cut_inn.min(*inn)) };
-        self.rebased = Some(Rebase { at: *at, frame: *frame, out: *out, inn: *inn, cut_at, cut_inn });
+        let earlier = earlier.and_then(|r| r.cut_inn).map(|end| end.min(*inn));
+        let cut_inn = if *cut { Some(*inn) } else { earlier };
+        self.rebased = Some(Rebase { number: *number, at: *at, frame: *frame, out: *out, inn: *inn, cut_inn });
         // Later records are others now, or none.
         self.quarantine = self.quarantine.iter().filter(|seq| *seq <= cursor).copied().collect();
         let unsettled: Vec<MessageId> = self.sends.values().filter(|s| !s.is_dead()).map(|s| s.id).collect();
@@ -560,5 +599,5 @@ fn first_response(c: &Conversation, event: &Public) -> Option<(Name, bool)> {
         Public::Pending { .. } if c.answered => true,
         _ => return None,
     };
-    Some((c.queue.clone()?, in_time))
+    Some((c.queue.as_deref()?.clone(), in_time))
 }

@@ -28,11 +28,11 @@ impl Back {
 
     fn conversation(&self, c: &mut Conversation) {
         self.at(&mut c.opened_at);
-        for t in [&mut c.queued_at, &mut c.entered_at, &mut c.last_in, &mut c.last_out] {
-            self.maybe(t);
-        }
-        for t in [&mut c.resolution_due, &mut c.wait_until] {
-            self.maybe(t);
+        let waits = [&mut c.queued_at, &mut c.entered_at, &mut c.resolution_due, &mut c.wait_until];
+        for t in waits.into_iter().chain([&mut c.last_in, &mut c.last_out]) {
+            let mut at = t.get();
+            self.maybe(&mut at);
+            *t = at.into();
         }
         if let Some(Clock { due, next, .. }) = c.clock.as_mut().filter(|k| k.left().is_none()) {
             self.at(due);
@@ -47,9 +47,10 @@ impl Back {
         if let Some(declined) = &mut c.declined {
             declined.values_mut().for_each(|t| self.at(t));
         }
-        if let Some(said_at) = c.private.as_mut().filter(|p| p.said_at.is_some()).map(|p| &mut Arc::make_mut(p).said_at)
-        {
-            self.maybe(said_at);
+        if let Some(p) = c.private.as_mut().filter(|p| p.said_at.get().is_some_and(|at| at > self.to)) {
+            let mut said_at = p.said_at.get();
+            self.maybe(&mut said_at);
+            Arc::make_mut(p).said_at = said_at.into();
         }
         c.auto_day = c.auto_day.min(day(self.to));
     }
@@ -94,7 +95,11 @@ impl State {
             return;
         }
         self.now = to;
-        each(&mut self.conversations, |c| back.conversation(c));
+        for id in self.conversations.keys().copied().collect::<Vec<_>>() {
+            if let Some(c) = self.conversations.get_mut(&id) {
+                back.conversation(Arc::make_mut(c));
+            }
+        }
         each(&mut self.sends, |s| back.send(s));
         each(&mut self.settled, |s| {
             back.at(&mut s.at);

@@ -233,6 +233,7 @@ fn counted(c: &Conversation, event: &Public, seq: u64) -> Option<Counted> {
         Public::Assigned { agent, .. } => first("agent", Some(agent)),
         Public::Closed { .. } => first("closed", None),
         Public::Snoozed { .. } => first("snoozed", None),
+        Public::SendQueued { notice: true, .. } => None,
         Public::SendQueued { author: Author::Auto { .. }, .. } => Some(Counted::AutoReply),
         Public::SendQueued { at, .. } if !c.answered => Some(Counted::Answer(at.since(c.opened_at))),
         Public::ClockBreached { clock, .. } if *clock != ClockKind::Waiting => Some(Counted::Breach),

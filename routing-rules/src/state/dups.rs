@@ -1,7 +1,8 @@
 //! The memory of duplicates: exact keyed hashes by day and in pieces, never probabilistic.
 
+use super::DenseSet;
 use crate::event::KeyHash;
-use imbl::{OrdMap, OrdSet};
+use imbl::OrdMap;
 use std::collections::BTreeSet;
 use switchboard_envelope::Timestamp;
 
@@ -23,7 +24,7 @@ pub struct Dups {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Piece {
     day: i64,
-    ids: OrdSet<KeyHash>,
+    ids: DenseSet<KeyHash>,
 }
 
 /// Which day, counted from 1970, a moment belongs to.
@@ -51,8 +52,8 @@ impl Dups {
             Some((n, false)) => n + 1,
             None => 0,
         };
-        let piece = self.pieces.entry(number).or_insert_with(|| Piece { day: today, ids: OrdSet::new() });
-        if piece.ids.insert(id).is_none() {
+        let piece = self.pieces.entry(number).or_insert_with(|| Piece { day: today, ids: DenseSet::new() });
+        if piece.ids.insert(id) {
             self.len += 1;
         }
         while self.len > max && self.pieces.len() > 1 {
@@ -121,8 +122,8 @@ impl Dups {
     pub fn from_pieces(entries: impl IntoIterator<Item = (u64, i64, KeyHash)>) -> Dups {
         let mut dups = Dups::default();
         for (n, day, id) in entries {
-            let piece = dups.pieces.entry(n).or_insert_with(|| Piece { day, ids: OrdSet::new() });
-            if piece.ids.insert(id).is_none() {
+            let piece = dups.pieces.entry(n).or_insert_with(|| Piece { day, ids: DenseSet::new() });
+            if piece.ids.insert(id) {
                 dups.len += 1;
             }
         }

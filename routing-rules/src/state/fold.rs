@@ -1,19 +1,27 @@
 //! What one event does to one conversation.
 
-use super::{Clock, ConvPrivate, Conversation, MAX_QUOTE, Offer, Parent, Resolution, STANDS_STILL};
+use super::slim::Shared;
+use super::{Clock, ConvPrivate, Conversation, MAX_EXCERPT, MAX_QUOTE, Offer, Parent, Resolution, STANDS_STILL, When};
 use crate::event::{ClockKind, OfferEnd, Private, Public, Why};
 use crate::pack::ConvStatus;
 use std::sync::Arc;
 use switchboard_envelope::{Quote, Timestamp};
 
-pub(super) fn fold_conversation(c: &mut Conversation, event: &Public, private: Option<&Private>, now: Timestamp) {
+pub(super) fn fold_conversation(
+    c: &mut Conversation,
+    event: &Public,
+    private: Option<&Private>,
+    now: Timestamp,
+    excerpts: bool,
+    shared: &mut Shared,
+) {
     match event {
         Public::Received { message, at, .. } => {
             c.messages = c.messages.saturating_add(1);
-            c.last_in = Some(*at);
+            c.last_in = (*at).into();
             c.last_message = Some(*message);
             if let (Some(private), Some(p)) = (private, c.private.as_mut()) {
-                fold_received(Arc::make_mut(p), private);
+                fold_received(Arc::make_mut(p), private, excerpts);
             }
         }
         Public::Tagged { add, remove, .. } => {
@@ -35,7 +43,7 @@ pub(super) fn fold_conversation(c: &mut Conversation, event: &Public, private: O
         | Public::Pending { .. }
         | Public::Snoozed { .. }
         | Public::Closed { .. }
-        | Public::Reopened { .. } => fold_place(c, event, now),
+        | Public::Reopened { .. } => fold_place(c, event, now, shared),
         Public::ClockSet { clock, due, warn_at, .. } => {
             let next = warn_at.unwrap_or(*due).min(*due);
             c.clock = Some(Clock { kind: *clock, due: *due, warned: warn_at.is_none(), breached: false, next });
@@ -48,7 +56,7 @@ pub(super) fn fold_conversation(c: &mut Conversation, event: &Public, private: O
         Public::ClockBreached { clock: ClockKind::Resolution, .. } => {
             let r = c.resolution.get_or_insert_default();
             (r.breached, r.warned, r.warn_at) = (true, true, None);
-            c.resolution_due = None;
+            c.resolution_due = When::NEVER;
         }
         Public::ClockWarned { .. } => {
             if let Some(clock) = &mut c.clock {
@@ -69,12 +77,12 @@ pub(super) fn fold_conversation(c: &mut Conversation, event: &Public, private: O
             }
         }
         Public::ResolutionDue { due, warn_at, .. } => {
-            c.resolution_due = *due;
+            c.resolution_due = (*due).into();
             let r = c.resolution.get_or_insert_default();
             (r.left, r.warn_at, r.closed) = (None, *warn_at, false);
         }
         Public::ResolutionStopped { left, .. } => {
-            c.resolution_due = None;
+            c.resolution_due = When::NEVER;
             let r = c.resolution.get_or_insert_default();
             (r.left, r.warn_at) = (Some(*left), None);
         }
@@ -82,28 +90,29 @@ pub(super) fn fold_conversation(c: &mut Conversation, event: &Public, private: O
     }
 }
 
-fn fold_place(c: &mut Conversation, event: &Public, now: Timestamp) {
+fn fold_place(c: &mut Conversation, event: &Public, now: Timestamp, shared: &mut Shared) {
     match event {
         Public::Queued { queue, since, entered, skills, overflow, ageing, why, .. } => {
-            if c.queue.as_ref() != Some(queue) || c.entered_at != Some(*entered) {
+            if c.queue.as_deref() != Some(queue) || c.entered_at.get() != Some(*entered) {
                 c.step = 0;
                 c.relaxed = None;
                 c.declined = None;
             }
             c.status = ConvStatus::Queued;
-            c.queue = Some(queue.clone());
+            let queue = shared.label(queue);
+            c.overflow = shared.steps(&queue, overflow);
+            c.queue = Some(queue);
             c.offer = None;
-            c.queued_at = Some(*since);
-            c.entered_at = Some(*entered);
-            c.skills.clone_from(skills);
-            c.overflow = overflow.as_slice().into();
+            c.queued_at = (*since).into();
+            c.entered_at = (*entered).into();
+            c.skills = skills.clone().into();
             c.ageing = *ageing;
-            c.wait_until = None;
+            c.wait_until = When::NEVER;
             // Whoever gave it away is asked last, and not at once.
             if *why == Why::Transferred
                 && let Some(agent) = c.agent.take()
             {
-                c.declined.get_or_insert_default().insert(agent, now);
+                c.declined.get_or_insert_default().insert((*agent).clone(), now);
             }
         }
         Public::Relaxed { step, skills, .. } => {
@@ -136,14 +145,14 @@ fn fold_place(c: &mut Conversation, event: &Public, now: Timestamp) {
         }
         Public::Assigned { agent, .. } => {
             c.status = ConvStatus::Assigned;
-            c.agent = Some(agent.clone());
+            c.agent = Some(shared.label(agent));
             leave_queue(c);
         }
         Public::Pending { until, .. } => {
             c.status = ConvStatus::Pending;
             leave_queue(c);
             c.clock = None;
-            c.wait_until = Some(*until);
+            c.wait_until = (*until).into();
         }
         Public::Snoozed { until, left, .. } => {
             c.status = ConvStatus::Snoozed;
@@ -153,20 +162,20 @@ fn fold_place(c: &mut Conversation, event: &Public, now: Timestamp) {
                 // What is breached stays so; any other begins anew.
                 None => Some(clock).filter(|k| k.breached),
             });
-            c.wait_until = Some(*until);
+            c.wait_until = (*until).into();
         }
         Public::Closed { reopen_until, .. } => {
             c.status = ConvStatus::Closed;
             leave_queue(c);
             c.clock = None;
-            c.resolution_due = None;
+            c.resolution_due = When::NEVER;
             c.resolution = Some(Box::new(Resolution { closed: true, ..Resolution::default() }));
-            c.wait_until = Some(*reopen_until);
+            c.wait_until = (*reopen_until).into();
         }
         Public::Reopened { .. } => {
             // Its place follows in the same decision.
             c.status = ConvStatus::Pending;
-            c.wait_until = None;
+            c.wait_until = When::NEVER;
         }
         _ => {}
     }
@@ -174,35 +183,36 @@ fn fold_place(c: &mut Conversation, event: &Public, now: Timestamp) {
 
 fn leave_queue(c: &mut Conversation) {
     c.offer = None;
-    c.queued_at = None;
-    c.entered_at = None;
+    c.queued_at = When::NEVER;
+    c.entered_at = When::NEVER;
     c.step = 0;
     c.relaxed = None;
     c.declined = None;
-    c.wait_until = None;
+    c.wait_until = When::NEVER;
+}
+
+/// As much of a text as fits so many bytes.
+pub(crate) fn beginning(text: &str, most: usize) -> &str {
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
 }
 
 /// Whom and what an answer would answer.
-fn fold_received(p: &mut ConvPrivate, private: &Private) {
+fn fold_received(p: &mut ConvPrivate, private: &Private, excerpts: bool) {
     let Private::Received { from, provider_id, content, mail, said_at, .. } = private else { return };
     if mail.as_ref().is_some_and(|m| m.aside) {
         return;
     }
-    p.address = Some(from.clone());
     // What is no message, and so has no id of its own, leaves what an answer answers.
-    if provider_id.is_some() || mail.is_some() {
-        p.reply_to = provider_id.as_deref().map(Into::into);
-    }
-    p.said_at = p.said_at.max(*said_at);
+    let reply_to = (provider_id.is_some() || mail.is_some()).then_some(provider_id.as_deref());
+    let excerpt = excerpts.then(|| beginning(&content.text, MAX_EXCERPT));
+    p.heard(from, reply_to, content.subject.as_deref().filter(|_| mail.is_some()), excerpt);
+    p.said_at = p.said_at.get().max(*said_at).into();
     let Some(mail) = mail else { return };
-    if content.subject.is_some() {
-        p.subject = content.subject.as_deref().map(Into::into);
-    }
-    let mut end = content.text.len().min(MAX_QUOTE);
-    while !content.text.is_char_boundary(end) {
-        end -= 1;
-    }
-    let text = content.text.get(..end).unwrap_or_default().to_owned();
+    let text = beginning(&content.text, MAX_QUOTE).to_owned();
     let author = from.name.as_ref().map_or_else(|| from.value.clone(), |name| format!("{name} <{}>", from.value));
     let references = mail.references.iter().map(|id| id.as_str().into()).collect();
     let quote = Quote { author: Some(author), at: mail.at, text };

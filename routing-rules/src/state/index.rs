@@ -1,7 +1,10 @@
 //! The indexes: each is a function of one entity, so an edit removes what the old entity gave and adds what the new one
 //! gives. [`State::rebuild_indexes`] makes them from nothing, and the invariants compare.
 
-use super::{AgentState, Channel, Conversation, Join, Phase, Roster, SendState, State, Timer, WaitClass, WaitKey, day};
+use super::{
+    AgentState, Channel, Conversation, Deadline, DenseMap, DenseSet, Join, Phase, Roster, SendState, State, Timer,
+    WaitClass, WaitKey, day,
+};
 use crate::event::KeyHash;
 use crate::ids::{ContactId, ConvId, MessageId, OfferId};
 use crate::pack::Name;
@@ -28,7 +31,7 @@ struct ConvIndex {
 
 fn conv_index(c: &Conversation) -> ConvIndex {
     ConvIndex {
-        wait: WaitKey::of(c).and_then(|key| Some((c.queue.clone()?, WaitClass::of(c), key))),
+        wait: WaitKey::of(c).and_then(|key| Some((c.queue.as_deref()?.clone(), WaitClass::of(c), key))),
         bearer: c.bearer().cloned(),
         cost: c.cost,
         offer: c.offer.as_ref().map(|o| o.id),
@@ -61,6 +64,8 @@ impl State {
         let old = conv_index(entry);
         let c = Arc::make_mut(entry);
         edit(c);
+        c.tags.settle();
+        c.lane.settle();
         let new = conv_index(c);
         if old != new {
             self.unindex_conv(id, &old);
@@ -108,7 +113,7 @@ impl State {
             self.offers.remove(&offer);
         }
         if let Some(at) = i.timer {
-            self.timers.remove(&(at, Timer::Conv(id)));
+            self.conv_timers.remove(&Deadline::new(at, id));
         }
     }
 
@@ -120,7 +125,7 @@ impl State {
             self.offers.insert(offer, id);
         }
         if let Some(at) = i.timer {
-            self.timers.insert((at, Timer::Conv(id)));
+            self.conv_timers.insert(Deadline::new(at, id));
         }
     }
 
@@ -319,7 +324,7 @@ impl State {
     }
 
     pub(crate) fn has_conversation_timer(&self, at: Timestamp, id: ConvId) -> bool {
-        self.timers.contains(&(at, Timer::Conv(id)))
+        self.conv_timers.contains(&Deadline::new(at, id))
     }
 
     pub(crate) fn offers_of(&self, agent: &str) -> usize {
@@ -344,6 +349,7 @@ impl State {
             ("providers", self.providers == other.providers),
             ("held_order", self.held_order == other.held_order),
             ("timers", self.timers == other.timers),
+            ("conv_timers", self.conv_timers == other.conv_timers),
             ("agents", self.agents == other.agents),
             ("channels", self.channels == other.channels),
         ];
@@ -352,8 +358,8 @@ impl State {
 
     /// Makes every index from the entities.
     pub(crate) fn rebuild_indexes(&mut self) {
-        self.threads = OrdMap::new();
-        self.by_contact = OrdSet::new();
+        self.threads = DenseMap::new();
+        self.by_contact = DenseSet::new();
         self.waiting = OrdMap::new();
         self.borne = OrdSet::new();
         self.offers = OrdMap::new();
@@ -362,6 +368,7 @@ impl State {
         self.providers = OrdMap::new();
         self.held_order = OrdSet::new();
         self.timers = OrdSet::new();
+        self.conv_timers = DenseSet::new();
         self.last_agents_order = self.last_agents.iter().map(|(contact, (_, until))| (*until, *contact)).collect();
         self.assign_again(self.assign_at);
         // Made again by who decides next.

@@ -83,7 +83,7 @@ impl State {
     /// [`FAR_BACK`].
     #[must_use]
     pub fn place(&self, c: &Conversation) -> Option<usize> {
-        let (queue, key) = (c.queue.as_ref()?, WaitKey::of(c)?);
+        let (queue, key) = (c.queue.as_deref()?, WaitKey::of(c)?);
         let mut ahead = 0;
         for (_, set) in self.classes(queue) {
             ahead += set.range(..key).take(FAR_BACK - ahead).count();

@@ -6,22 +6,29 @@
 mod apply;
 mod back;
 mod canary;
+mod dense;
 mod dups;
-mod fold;
+pub(crate) mod fold;
 mod index;
 mod line;
 mod model;
+mod private;
 pub(crate) mod roster;
+mod slim;
 mod snapshot;
 
 pub use canary::{Canary, InForce, Tally};
+pub use dense::{DenseMap, DenseSet};
 pub use dups::{Dups, day};
 pub use line::{FAR_BACK, Kept, Pace};
 pub use model::*;
-pub use snapshot::{SnapshotError, SnapshotParts};
+pub use private::{ConvPrivate, MAX_EXCERPT, MAX_QUOTE, Parent};
+pub use slim::{Empty, Label, Rare, Steps, When};
+pub use snapshot::{PrivateIndex, SnapshotError, SnapshotParts};
 
 use self::index::RECEIPT_MS;
 use self::roster::Roster;
+use self::slim::Shared;
 use crate::event::KeyHash;
 use crate::ids::{ContactId, ConvId, MessageId, OfferId, Salt};
 use crate::pack::Name;
@@ -57,6 +64,9 @@ pub struct Cursor {
 /// When, and by which frame, the log was last taken for another one than was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Rebase {
+    /// Tells it from those before, in whatever life of the log: a rebase is the answer to whoever knew only lower ones.
+    #[serde(default)]
+    pub number: u64,
     pub at: Timestamp,
     pub frame: u64,
     /// Records of OUT up to here are not sent any more.
@@ -64,25 +74,22 @@ pub struct Rebase {
     /// Records of IN up to here were there before it.
     #[serde(default)]
     pub inn: u64,
-    /// When frames were last lost, at this rebase or an earlier one: what IN held then may have been decided in them.
-    pub cut_at: Option<Timestamp>,
-    /// IN's end at that moment.
+    /// IN's end when frames were last lost, at this rebase or an earlier one: what it held then may have been decided in them.
     #[serde(default)]
-    pub cut_inn: u64,
+    pub cut_inn: Option<u64>,
 }
 
 impl Rebase {
-    /// Whether a record of IN was there before the rebase. Its time alone does not say so, for a clock may have been ahead; and
-    /// where the rebase is of such a clock, everything counts as before until that time has come.
+    /// Whether a record of IN was there before the rebase. Its time would not say so, for a clock may have been ahead.
     #[must_use]
-    pub fn is_after(&self, seq: u64, stored_at: Timestamp) -> bool {
-        stored_at <= self.at || seq <= self.inn
+    pub fn is_after(&self, seq: u64) -> bool {
+        seq <= self.inn
     }
 
     /// Whether a record of IN may have been decided in frames that are lost.
     #[must_use]
-    pub fn cut_after(&self, seq: u64, stored_at: Timestamp) -> bool {
-        self.cut_at.is_some_and(|cut| stored_at <= cut || seq <= self.cut_inn)
+    pub fn cut_after(&self, seq: u64) -> bool {
+        self.cut_inn.is_some_and(|inn| seq <= inn)
     }
 }
 
@@ -102,7 +109,7 @@ pub struct State {
     /// The latest trial of a pack, which may be over.
     pub canary: Option<Arc<Canary>>,
     pub channels: OrdMap<Name, Arc<Channel>>,
-    pub conversations: OrdMap<ConvId, Arc<Conversation>>,
+    pub conversations: DenseMap<ConvId, Arc<Conversation>>,
     pub contacts: OrdMap<ContactId, Arc<Contact>>,
     pub consent: OrdMap<(KeyHash, Name), ConsentState>,
     /// Opt-outs that the channel's provider holds as well.
@@ -127,9 +134,11 @@ pub struct State {
     /// Who is free, for the pack that was decided with last.
     pub(crate) roster: Roster,
 
-    threads: OrdMap<KeyHash, ConvId>,
-    by_contact: OrdSet<(ContactId, ConvId)>,
-    waiting: OrdMap<Name, OrdMap<WaitClass, OrdSet<WaitKey>>>,
+    /// What conversations share.
+    shared: Shared,
+    threads: DenseMap<KeyHash, ConvId>,
+    by_contact: DenseSet<(ContactId, ConvId)>,
+    waiting: OrdMap<Name, OrdMap<WaitClass, DenseSet<WaitKey>>>,
     last_agents_order: OrdSet<(Timestamp, ContactId)>,
     borne: OrdSet<(Name, ConvId)>,
     offers: OrdMap<OfferId, ConvId>,
@@ -138,6 +147,8 @@ pub struct State {
     providers: OrdMap<KeyHash, MessageId>,
     held_order: OrdSet<(Timestamp, KeyHash)>,
     timers: OrdSet<(Timestamp, Timer)>,
+    /// The timers of conversations, of which there are the most.
+    conv_timers: DenseSet<Deadline>,
 }
 
 impl State {
@@ -155,7 +166,7 @@ impl State {
             packs: Vec::new(),
             canary: None,
             channels: OrdMap::new(),
-            conversations: OrdMap::new(),
+            conversations: DenseMap::new(),
             contacts: OrdMap::new(),
             consent: OrdMap::new(),
             kept_opt_outs: OrdSet::new(),
@@ -173,8 +184,9 @@ impl State {
             assign_at: None,
             roster: Roster::default(),
             last_agents_order: OrdSet::new(),
-            threads: OrdMap::new(),
-            by_contact: OrdSet::new(),
+            shared: Shared::default(),
+            threads: DenseMap::new(),
+            by_contact: DenseSet::new(),
             waiting: OrdMap::new(),
             borne: OrdSet::new(),
             offers: OrdMap::new(),
@@ -183,6 +195,7 @@ impl State {
             providers: OrdMap::new(),
             held_order: OrdSet::new(),
             timers: OrdSet::new(),
+            conv_timers: DenseSet::new(),
         }
     }
 
@@ -222,6 +235,12 @@ impl State {
         id
     }
 
+    /// Whether notices go anywhere.
+    #[must_use]
+    pub fn has_desks(&self) -> bool {
+        self.channels.values().any(|c| c.profile.desk && !c.removed)
+    }
+
     #[must_use]
     pub fn conversation(&self, id: ConvId) -> Option<&Arc<Conversation>> {
         self.conversations.get(&id)
@@ -249,7 +268,7 @@ impl State {
     }
 
     /// Those who wait in a queue by what assignment asks of them.
-    pub fn classes(&self, queue: &str) -> impl Iterator<Item = (&WaitClass, &OrdSet<WaitKey>)> {
+    pub fn classes(&self, queue: &str) -> impl Iterator<Item = (&WaitClass, &DenseSet<WaitKey>)> {
         self.waiting.get(queue).into_iter().flat_map(OrdMap::iter)
     }
 
@@ -313,18 +332,26 @@ impl State {
     /// When something must happen next.
     #[must_use]
     pub fn next_timer(&self) -> Option<Timestamp> {
-        self.timers.get_min().map(|(at, _)| *at)
+        let conversation = self.conv_timers.get_min().map(|d| d.at());
+        self.timers.get_min().map(|(at, _)| *at).into_iter().chain(conversation).min()
     }
 
     /// Timers due at `now`, in order.
-    pub fn due(&self, now: Timestamp) -> impl Iterator<Item = &(Timestamp, Timer)> {
-        self.timers.iter().take_while(move |(at, _)| *at <= now)
+    pub fn due(&self, now: Timestamp) -> impl Iterator<Item = (Timestamp, Timer)> {
+        let mut conversations = self.conv_timers.iter().map(|d| (d.at(), Timer::Conv(d.conv()))).peekable();
+        let mut others = self.timers.iter().peekable();
+        let all = std::iter::from_fn(move || match (conversations.peek(), others.peek()) {
+            (Some(conversation), Some(other)) if conversation < other => conversations.next(),
+            (_, Some(_)) => others.next().cloned(),
+            (_, None) => conversations.next(),
+        });
+        all.take_while(move |(at, _)| *at <= now)
     }
 
     /// Attempts whose `until` has passed without a result; the router must ask the claims.
     pub fn overdue_attempts(&self, now: Timestamp) -> impl Iterator<Item = &Arc<SendState>> {
         self.due(now).filter_map(|(_, t)| match t {
-            Timer::Send(id) => self.sends.get(id).filter(|s| matches!(s.phase, Phase::InFlight { .. })),
+            Timer::Send(id) => self.sends.get(&id).filter(|s| matches!(s.phase, Phase::InFlight { .. })),
             _ => None,
         })
     }

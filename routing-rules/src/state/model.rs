@@ -1,14 +1,14 @@
 //! The entities of the state.
 
+use super::private::ConvPrivate;
+use super::slim::{Empty, Label, Rare, Steps, When};
 use crate::event::{ClockKind, DeadReason, KeyHash, Presence};
 use crate::ids::{ContactId, ConvId, MessageId, OfferId};
-use crate::pack::{ConvStatus, Name, OverflowStep, Priority, Skills};
+use crate::pack::{ConvStatus, Name, Priority, Skills};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use switchboard_envelope::{
-    Address, Author, ChannelProfile, Choice, Content, MailContext, Message, Quote, ReceiptStatus, Timestamp,
-};
+use switchboard_envelope::{Address, Author, ChannelProfile, Content, MailContext, Message, ReceiptStatus, Timestamp};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Offer {
@@ -53,103 +53,97 @@ pub struct Resolution {
     pub closed: bool,
 }
 
-/// What came from the person, absent once erased.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ConvPrivate {
-    pub thread: Box<str>,
-    pub address: Option<Address>,
-    pub subject: Option<Box<str>>,
-    pub attributes: BTreeMap<String, String>,
-    /// The provider's id of the customer's latest message, to answer to.
-    pub reply_to: Option<Box<str>>,
-    /// For letters: what an answer names and quotes of that message.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parent: Option<Box<Parent>>,
-    /// When the customer last said something, by the provider's clock: windows are counted from it.
-    #[serde(default)]
-    pub said_at: Option<Timestamp>,
-    /// What our latest message lets them choose from.
-    #[serde(default)]
-    pub offered: Box<[Choice]>,
-}
-
-/// The letter that an answer would answer.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Parent {
-    /// The ids of the letters before it, oldest first.
-    pub references: Vec<Box<str>>,
-    /// Its words, up to [`MAX_QUOTE`].
-    pub quote: Quote,
-    /// To whom else it openly went, who may answer as guests.
-    #[serde(default, skip_serializing_if = "<[Address]>::is_empty")]
-    pub others: Box<[Address]>,
-}
-
-/// The most bytes of a letter that are kept to be quoted: every open conversation keeps that.
-pub const MAX_QUOTE: usize = 4096;
-
 /// What few of them have at a time is boxed: many are open at once, and each takes this much (see its test).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Conversation {
     pub id: ConvId,
     pub contact: ContactId,
-    pub channel: Name,
+    pub channel: Label,
     /// Hash of channel and thread.
     pub thread: KeyHash,
     pub status: ConvStatus,
-    pub queue: Option<Name>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Label>,
     /// The owner; while pending, snoozed or closed, whom it returns to.
-    pub agent: Option<Name>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Label>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offer: Option<Box<Offer>>,
     pub priority: Priority,
     /// Wanted beside the queue's.
-    pub skills: Skills,
+    #[serde(default, skip_serializing_if = "none")]
+    pub skills: Rare<Skills>,
     /// Wanted instead of both, since an overflow step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relaxed: Option<Box<Skills>>,
-    pub overflow: Box<[OverflowStep]>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub overflow: Steps,
     /// The next overflow step.
+    #[serde(default, skip_serializing_if = "crate::event::is_zero")]
     pub step: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ageing: Option<i64>,
-    pub tags: BTreeSet<Name>,
+    #[serde(default, skip_serializing_if = "none")]
+    pub tags: Rare<BTreeSet<Name>>,
     pub opened_at: Timestamp,
     /// The input that opened it, by its sequence in IN.
     pub opened_by: u64,
     /// Since when it waits, over all queues of this wait.
-    pub queued_at: Option<Timestamp>,
-    pub entered_at: Option<Timestamp>,
-    pub last_in: Option<Timestamp>,
-    pub last_out: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "never")]
+    pub queued_at: When,
+    #[serde(default, skip_serializing_if = "never")]
+    pub entered_at: When,
+    #[serde(default, skip_serializing_if = "never")]
+    pub last_in: When,
+    #[serde(default, skip_serializing_if = "never")]
+    pub last_out: When,
     /// Inbound messages.
     pub messages: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_message: Option<MessageId>,
     /// Our latest message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_sent: Option<MessageId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<Clock>,
-    pub resolution_due: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "never")]
+    pub resolution_due: When,
     /// What is known of the resolution's clock beside its end.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolution: Option<Box<Resolution>>,
     /// One of ours has answered, and not only a rule.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub answered: bool,
     /// The end of a pending wait, of a snooze, or of the time in which a closed conversation reopens.
-    pub wait_until: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "never")]
+    pub wait_until: When,
     /// Load on its bearer, in hundredths of a unit.
     pub cost: u32,
     /// Who declined it lately, and when.
-    #[serde(with = "declines")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "declines")]
     pub declined: Option<Box<BTreeMap<Name, Timestamp>>>,
+    #[serde(default)]
     pub auto_day: i64,
     /// Automatic replies on `auto_day`.
+    #[serde(default, skip_serializing_if = "crate::event::is_zero")]
     pub auto_replies: u32,
-    /// Unsettled sends in order; the first is the only one that may be in flight.
-    pub lane: Vec<MessageId>,
+    /// Unsettled sends in order; of each channel or desk the first is the only one that may be in flight.
+    #[serde(default, skip_serializing_if = "none")]
+    pub lane: Rare<Vec<MessageId>>,
     /// Which trial of a pack it opened in, and which pack was drawn for it: twice the trial's number, and one more where that is
     /// the pack that is tried. 0 outside of any.
     #[serde(default, skip_serializing_if = "crate::event::is_zero")]
     pub trial: u32,
     #[serde(skip)]
     pub private: Option<Arc<ConvPrivate>>,
+}
+
+fn never(at: &When) -> bool {
+    !at.is_some()
+}
+
+fn none<T: Empty>(all: &Rare<T>) -> bool {
+    all.is_empty()
 }
 
 /// Written as a map, also when there is none.
@@ -189,7 +183,7 @@ impl Conversation {
     #[must_use]
     pub fn bearer(&self) -> Option<&Name> {
         match self.status {
-            ConvStatus::Assigned => self.agent.as_ref(),
+            ConvStatus::Assigned => self.agent.as_deref(),
             ConvStatus::Offered => self.offer.as_ref().map(|o| &o.agent),
             _ => None,
         }
@@ -209,12 +203,14 @@ impl Conversation {
         let offer = self.offer.as_ref().map(|o| o.expires);
         let step = self
             .entered_at
+            .get()
             .filter(|_| queued)
             .and_then(|at| self.overflow.get(self.step as usize).map(|s| at.plus(s.after_ms)));
         let declined = self.declines().map(|(_, at)| at).min().filter(|_| queued).map(|at| at.plus(DECLINE_MEMORY_MS));
         let warning = self.resolution.as_ref().and_then(|r| r.warn_at);
-        let resolution = self.resolution_due.filter(|_| self.is_open()).map(|due| warning.map_or(due, |w| w.min(due)));
-        [clock, offer, step, declined, resolution, self.wait_until].into_iter().flatten().min()
+        let resolution =
+            self.resolution_due.get().filter(|_| self.is_open()).map(|due| warning.map_or(due, |w| w.min(due)));
+        [clock, offer, step, declined, resolution, self.wait_until.get()].into_iter().flatten().min()
     }
 }
 
@@ -344,6 +340,9 @@ pub struct SendState {
     /// A rebase found it unsettled, so that attempts at it are possible which this log does not know.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub doubted: bool,
+    /// It tells somebody of ours at a desk.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub notice: bool,
     /// Our message before it in the conversation.
     #[serde(default)]
     pub before: Option<MessageId>,
@@ -395,6 +394,7 @@ pub struct HeldReceipt {
 
 /// The order in a queue: effective priority first, then age, then id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(Rust, packed(2))]
 pub struct WaitKey {
     rank: i64,
     since: Timestamp,
@@ -415,7 +415,7 @@ impl WaitKey {
     /// normal counts by its age alone, so that queues with another `ageing` compare.
     #[must_use]
     pub fn of(c: &Conversation) -> Option<WaitKey> {
-        let since = c.queued_at.filter(|_| c.status == ConvStatus::Queued)?;
+        let since = c.queued_at.get().filter(|_| c.status == ConvStatus::Queued)?;
         let level = c.priority as i64 - Priority::Normal as i64;
         let rank = since.0.saturating_sub(level.saturating_mul(c.ageing.unwrap_or(AGEING_MS)));
         Some(WaitKey { rank, since, conv: c.id })
@@ -444,7 +444,7 @@ impl WaitClass {
     #[must_use]
     pub fn of(c: &Conversation) -> WaitClass {
         WaitClass {
-            skills: c.skills.clone(),
+            skills: (*c.skills).clone(),
             relaxed: c.relaxed.as_deref().cloned(),
             cost: c.cost,
             declined: c.declines().map(|(agent, _)| agent.clone()).collect(),
@@ -464,6 +464,25 @@ pub enum Timer {
     Agent(Name),
     Channel(Name),
     Join(KeyHash),
+}
+
+/// When something must happen to a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(Rust, packed(2))]
+pub(super) struct Deadline(Timestamp, ConvId);
+
+impl Deadline {
+    pub fn new(at: Timestamp, conv: ConvId) -> Deadline {
+        Deadline(at, conv)
+    }
+
+    pub fn at(self) -> Timestamp {
+        self.0
+    }
+
+    pub fn conv(self) -> ConvId {
+        self.1
+    }
 }
 
 /// A longer text whose parts have not all come.
@@ -486,8 +505,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_open_conversation_fits_the_allocators_class_of_512_bytes() {
+    fn an_open_conversation_fits_the_allocators_class_of_320_bytes() {
         let counts = 2 * size_of::<usize>();
-        assert!(size_of::<Conversation>() + counts <= 512, "{} bytes", size_of::<Conversation>());
+        assert!(size_of::<Conversation>() + counts <= 320, "{} bytes", size_of::<Conversation>());
     }
 }

@@ -9,12 +9,13 @@ use crate::ids::{ContactId, ConvId, MessageId, Salt};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use switchboard_envelope::{ConsentState, Message, Timestamp};
 use thiserror::Error;
 
 /// The version of the layout; another one is not read, and the log is folded instead.
-const LAYOUT: u32 = 2;
+const LAYOUT: u32 = 3;
 /// Ids of the duplicate memory in one record.
 const DUPLICATES: usize = 1000;
 
@@ -61,7 +62,6 @@ struct Head {
 
 /// One record of the public part. What a person wrote is not in it: see [`PrivatePart`].
 #[derive(Clone, Serialize, Deserialize)]
-#[expect(clippy::large_enum_variant, reason = "one at a time is written or read, never a list of them")]
 enum Record<'a> {
     Head(Cow<'a, Head>),
     Channel(Cow<'a, str>, Cow<'a, Channel>),
@@ -91,6 +91,19 @@ struct PrivatePart<'a> {
     /// Parts of longer texts. Left out where there are none, as before there were any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     parts: Vec<(KeyHash, Cow<'a, BTreeMap<u16, Message>>)>,
+}
+
+impl PrivatePart<'_> {
+    fn is_empty(&self) -> bool {
+        self.contact.is_none() && self.conversations.is_empty() && self.sends.is_empty() && self.parts.is_empty()
+    }
+}
+
+/// What is not found by its person otherwise.
+#[derive(Clone, Debug, Default)]
+pub struct PrivateIndex {
+    sends: BTreeMap<ContactId, Vec<MessageId>>,
+    joins: BTreeMap<ContactId, Vec<KeyHash>>,
 }
 
 impl State {
@@ -156,29 +169,64 @@ impl State {
     /// # Errors
     /// As [`State::to_parts`].
     pub fn private_parts(&self) -> Result<Vec<(ContactId, Vec<u8>)>, SnapshotError> {
-        let mut private: BTreeMap<ContactId, PrivatePart<'_>> = BTreeMap::new();
-        for c in self.conversations.values() {
-            if let Some(p) = &c.private {
-                private.entry(c.contact).or_default().conversations.push((c.id, Cow::Borrowed(p)));
+        self.private_parts_after(&self.private_index(), None, usize::MAX)
+    }
+
+    /// For [`State::private_parts_after`].
+    #[must_use]
+    pub fn private_index(&self) -> PrivateIndex {
+        let mut index = PrivateIndex::default();
+        for s in self.sends.values().filter(|s| s.private.is_some()) {
+            index.sends.entry(s.contact).or_default().push(s.id);
+        }
+        for (key, join) in self.joins.iter().filter(|(_, join)| join.private.is_some()) {
+            index.joins.entry(join.contact).or_default().push(*key);
+        }
+        index
+    }
+
+    /// The parts of up to so many people, in order, of those who come after one of them: never all of them need be in memory.
+    ///
+    /// # Errors
+    /// As [`State::to_parts`].
+    pub fn private_parts_after(
+        &self,
+        index: &PrivateIndex,
+        after: Option<ContactId>,
+        most: usize,
+    ) -> Result<Vec<(ContactId, Vec<u8>)>, SnapshotError> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let last = after.map_or(Bound::Unbounded, |id| Bound::Excluded((id, ConvId::MAX)));
+        let mut talking = self.by_contact.range((last, Bound::Unbounded)).map(|(id, _)| *id).peekable();
+        let mut known = self.contacts.range((from, Bound::Unbounded)).map(|(id, _)| *id).peekable();
+        let mut sent = index.sends.range((from, Bound::Unbounded)).map(|(id, _)| *id).peekable();
+        let mut joined = index.joins.range((from, Bound::Unbounded)).map(|(id, _)| *id).peekable();
+        let mut parts = vec![];
+        while parts.len() < most {
+            let heads = [talking.peek(), known.peek(), sent.peek(), joined.peek()];
+            let Some(id) = heads.into_iter().flatten().min().copied() else { break };
+            while talking.next_if_eq(&id).is_some() {}
+            known.next_if_eq(&id);
+            sent.next_if_eq(&id);
+            joined.next_if_eq(&id);
+            let part = self.private_part(index, id);
+            if !part.is_empty() {
+                parts.push((id, rmp_serde::to_vec_named(&part)?));
             }
         }
-        for s in self.sends.values() {
-            if let Some(p) = &s.private {
-                private.entry(s.contact).or_default().sends.push((s.id, Cow::Borrowed(p)));
-            }
+        Ok(parts)
+    }
+
+    fn private_part(&self, index: &PrivateIndex, id: ContactId) -> PrivatePart<'_> {
+        let conversations = self.conversations_of(id);
+        let sends = index.sends.get(&id).into_iter().flatten().filter_map(|id| self.sends.get(id));
+        let joins = index.joins.get(&id).into_iter().flatten().filter_map(|key| Some((key, self.joins.get(key)?)));
+        PrivatePart {
+            contact: self.contacts.get(&id).and_then(|c| c.private.as_deref()).map(Cow::Borrowed),
+            conversations: conversations.filter_map(|c| Some((c.id, Cow::Borrowed(c.private.as_deref()?)))).collect(),
+            sends: sends.filter_map(|s| Some((s.id, Cow::Borrowed(s.private.as_deref()?)))).collect(),
+            parts: joins.filter_map(|(key, j)| Some((*key, Cow::Borrowed(j.private.as_deref()?)))).collect(),
         }
-        for (key, join) in &self.joins {
-            if let Some(p) = &join.private {
-                private.entry(join.contact).or_default().parts.push((*key, Cow::Borrowed(p)));
-            }
-        }
-        for (id, c) in &self.contacts {
-            if let Some(p) = &c.private {
-                private.entry(*id).or_default().contact = Some(Cow::Borrowed(p));
-            }
-        }
-        let parts = private.into_iter().map(|(id, p)| Ok((id, rmp_serde::to_vec_named(&p)?)));
-        parts.collect()
     }
 
     /// Whether the bytes can be read, and say what was written: each record is read and written again, one at a time.
@@ -227,10 +275,19 @@ impl State {
         }
         s.dups = Dups::from_pieces(duplicates);
         for (contact, bytes) in private {
-            s.restore_private(*contact, rmp_serde::from_slice(bytes)?);
+            s.add_private_part(*contact, bytes)?;
         }
         s.rebuild_indexes();
         Ok(s)
+    }
+
+    /// Adds what came from one person, as [`State::private_parts`] gave it.
+    ///
+    /// # Errors
+    /// When the bytes are damaged.
+    pub fn add_private_part(&mut self, contact: ContactId, bytes: &[u8]) -> Result<(), SnapshotError> {
+        self.restore_private(contact, rmp_serde::from_slice(bytes)?);
+        Ok(())
     }
 
     fn restore(&mut self, record: Record<'_>) {
@@ -247,7 +304,7 @@ impl State {
                 self.assign_at = h.assign_at;
             }
             Record::Channel(name, c) => drop(self.channels.insert(name.into_owned(), Arc::new(c.into_owned()))),
-            Record::Conversation(c) => drop(self.conversations.insert(c.id, Arc::new(c.into_owned()))),
+            Record::Conversation(c) => self.restore_conversation(c.into_owned()),
             Record::Contact(id, c) => drop(self.contacts.insert(id, Arc::new(c.into_owned()))),
             Record::Consent(who, channel, c) => drop(self.consent.insert((who, channel.into_owned()), c)),
             Record::OptOutKept(who, channel) => drop(self.kept_opt_outs.insert((who, channel.into_owned()))),
@@ -263,6 +320,17 @@ impl State {
             Record::LastAgent(who, a, until) => drop(self.last_agents.insert(who, (a.into_owned(), until))),
             Record::Pace(queue, pace) => drop(self.paces.insert(queue.into_owned(), pace)),
         }
+    }
+
+    fn restore_conversation(&mut self, mut c: Conversation) {
+        c.channel = self.shared.label(&c.channel);
+        for name in [&mut c.queue, &mut c.agent].into_iter().flatten() {
+            *name = self.shared.label(name);
+        }
+        if let Some(queue) = &c.queue {
+            c.overflow = self.shared.steps(queue, &c.overflow);
+        }
+        self.conversations.insert(c.id, Arc::new(c));
     }
 
     fn restore_private(&mut self, contact: ContactId, part: PrivatePart<'_>) {

@@ -39,7 +39,7 @@ fn told(events: &[Event]) -> Vec<String> {
     let one = |e: &Event| match &e.public {
         Public::ClockWarned { clock, .. } => Some(format!("warned {clock:?}")),
         Public::ClockBreached { clock, .. } => Some(format!("breached {clock:?}")),
-        Public::Notified { desk, .. } => Some(format!("told {desk}")),
+        Public::SendQueued { channel, notice: true, .. } => Some(format!("told {channel}")),
         _ => None,
     };
     events.iter().filter_map(one).collect()
@@ -83,7 +83,7 @@ default: { queue: q }
     let expected = [(8, "warned FirstResponse"), (8, "told console"), (10, "breached FirstResponse")];
     assert_eq!(told, expected.map(|(m, what)| (start.plus(m * MINUTE), what.to_owned())));
     let c = conv(&life, "who");
-    assert_eq!((c.queue.as_deref(), c.priority), (Some("late"), Priority::Urgent));
+    assert_eq!((c.queue.as_deref().map(String::as_str), c.priority), (Some("late"), Priority::Urgent));
     assert!(c.clock.as_ref().is_some_and(|k| k.breached));
     assert!(life.state.next_timer().is_some(), "and it is still looked at");
 }
@@ -213,12 +213,12 @@ default: { queue: q }
     acts(&mut life, Action::Presence { agent: "ann".into(), presence: "available".into() });
     life.now = at("2027-02-05T08:59:59Z");
     life.writes("who", "1");
-    assert_eq!(conv(&life, "who").resolution_due, Some(at("2027-02-05T14:00:00Z")), "10 to 12, then 13 to 15");
+    assert_eq!(conv(&life, "who").resolution_due.get(), Some(at("2027-02-05T14:00:00Z")), "10 to 12, then 13 to 15");
     // An hour later she asks back.
     life.now = at("2027-02-05T09:59:59Z");
     answers(&mut life, "who");
     let c = conv(&life, "who");
-    assert_eq!((c.resolution_due, c.resolution.as_ref().and_then(|r| r.left)), (None, Some(3 * HOUR)));
+    assert_eq!((c.resolution_due.get(), c.resolution.as_ref().and_then(|r| r.left)), (None, Some(3 * HOUR)));
     assert_eq!(until(&mut life, at("2027-02-08T15:29:59Z")), [], "nobody waits for us");
     // Monday, half an hour before closing: three hours are left, so it warns on the way and ends on Tuesday.
     life.writes("who", "2");
@@ -244,7 +244,7 @@ fn a_closed_matter_has_no_clock_and_begins_again_when_it_is_opened_again() {
     acts(&mut life, Action::Close { conversation });
     assert_eq!(until(&mut life, at("2027-02-02T10:00:00Z")), []);
     life.writes("who", "2");
-    assert_eq!(conv(&life, "who").resolution_due, Some(life.now.plus(2 * HOUR)));
+    assert_eq!(conv(&life, "who").resolution_due.get(), Some(life.now.plus(2 * HOUR)));
 }
 
 #[test]

@@ -58,6 +58,16 @@ impl Life {
         self.state = decide(self.state.clone(), &lead, &self.pack).after;
     }
 
+    /// A router begins to lead whose configuration has these beside the channel.
+    pub fn leads_with(&mut self, desks: &[(&str, ChannelProfile)]) {
+        let known = self.state.channels.get(CHANNEL).map(|c| (CHANNEL.to_owned(), c.profile.clone()));
+        let desks = desks.iter().map(|(id, profile)| ((*id).to_owned(), profile.clone()));
+        let channels = known.into_iter().chain(desks).collect();
+        let incarnation = self.state.incarnation + 1;
+        let lead = Input::Lead { now: self.now, incarnation, channels: &channels };
+        self.state = decide(self.state.clone(), &lead, self.packs()).after;
+    }
+
     pub fn hears(&mut self, inbound: &Inbound) -> Vec<Event> {
         self.seq += 1;
         self.now = self.now.plus(1000);

@@ -8,6 +8,7 @@ mod delivery;
 mod faults;
 mod life;
 mod needs;
+mod notices;
 mod older;
 mod overtaken;
 mod packs;

@@ -158,10 +158,13 @@ fn each_conversation_waits_and_is_assigned_by_its_own_pack() {
     let due = c(&life, "a").clock.expect("a clock").due;
     assert_eq!(due.since(life.now), 5 * 60_000, "the clock of the pack that is tried");
     life.comes("ann");
-    assert_eq!(c(&life, "a").agent.as_deref(), Some("ann"));
+    assert_eq!(c(&life, "a").agent.as_deref().map(String::as_str), Some("ann"));
     // A queue that only it has takes agents in its own order, and can be transferred to within the trial.
     life.says("b", "2", "a refund", |_| {});
-    assert_eq!((c(&life, "b").queue.as_deref(), c(&life, "b").status), (Some("billing"), ConvStatus::Assigned));
+    assert_eq!(
+        (c(&life, "b").queue.as_deref().map(String::as_str), c(&life, "b").status),
+        (Some("billing"), ConvStatus::Assigned)
+    );
     let (conversation, to) = (life.conversation_of("a"), Destination::Queue("old-only".into()));
     assert_eq!(life.asks("t", Action::Transfer { conversation, to }).0.code, "unknown_queue");
     // Beside it the pack in force decides as ever.
@@ -260,6 +263,22 @@ fn a_roll_back_takes_the_latest_change_back() {
 }
 
 #[test]
+fn a_roll_back_to_the_pack_in_force_ends_the_trial_beside_it_and_a_reload_of_it_says_that_one_runs() {
+    let (old, new) = (pack(OLD).hash().to_owned(), pack(NEW).hash().to_owned());
+    let mut life = life();
+    life.tries(NEW, 100);
+    life.says("c", "1", "refund", |_| {});
+    let reply = life.reloads(OLD);
+    assert_eq!((reply.status, reply.ids.get("tried")), (200, Some(&new)));
+    assert!(life.state.trying().is_some(), "a reload that changes nothing ends nothing");
+    let (reply, _) = life.changes(Some(pack(OLD)), Action::RollbackPack { to: Some(old.clone()) });
+    assert_eq!((reply.status, &reply.ids["pack"], reply.ids.get("ended")), (200, &old, Some(&new)));
+    assert_eq!((life.came_to(), &life.state.pack), (Some(CanaryEnd::RolledBack), &old));
+    assert_eq!(life.state.depth("everyone"), 1, "and what waited in a queue of the tried pack moved");
+    assert_eq!(life.reloads(OLD).ids.get("tried"), None);
+}
+
+#[test]
 fn what_waits_where_only_the_tried_pack_has_a_queue_moves_when_the_trial_ends() {
     let mut life = life();
     life.tries(NEW, 100);
@@ -272,6 +291,80 @@ fn what_waits_where_only_the_tried_pack_has_a_queue_moves_when_the_trial_ends() 
         assert!(!life.passes(10).is_empty());
     }
     assert_eq!(life.state.depth("everyone"), 30);
+}
+
+/// `NEW` with an offer in the queue that only it has, and the same with a mended word.
+fn offering() -> [String; 2] {
+    let first = NEW.replace("billing: { strategy", "billing: { offer: { timeout: 60s }, strategy");
+    [first.clone(), first.replace("Welcome.", "Welcome!")]
+}
+
+#[test]
+fn an_offer_that_lapses_after_its_trial_was_replaced_leaves_nobody_in_a_queue_that_their_pack_lacks() {
+    let [first, mended] = offering();
+    // Stopped and tried anew, or replaced at once; the offer lapses, or is declined.
+    for (stops, declines) in [(false, false), (true, false), (false, true)] {
+        let mut life = life();
+        life.comes("bob");
+        life.tries(&first, 100);
+        life.says("c", "1", "refund", |_| {});
+        let thread = life.state.thread_hash(CHANNEL, "c");
+        let now = |life: &Life| (**life.state.conversation_of_thread(thread).expect("a conversation")).clone();
+        assert_eq!(
+            (now(&life).status, now(&life).queue.as_deref().map(String::as_str)),
+            (ConvStatus::Offered, Some("billing"))
+        );
+        if stops {
+            life.changes(None, Action::EndTrial { promote: false });
+        }
+        life.tries(&mended, 10);
+        let offer = now(&life).offer.clone().expect("an offer").id.to_string();
+        if declines {
+            assert_eq!(life.asks("no", Action::DeclineOffer { offer }).0.status, 200);
+        } else {
+            life.passes(61_000);
+        }
+        // The default queue offers nothing, and whoever is free has it: another queue knows nothing of who was asked before.
+        assert_eq!(now(&life).queue.as_deref().map(String::as_str), Some("everyone"));
+        assert_eq!(
+            (now(&life).status, now(&life).agent.as_deref().map(String::as_str)),
+            (ConvStatus::Assigned, Some("bob")),
+            "{stops}"
+        );
+        assert_eq!(check_invariants(&life.state, life.packs()), vec![]);
+    }
+}
+
+#[test]
+fn everybody_who_waits_moves_when_a_trial_is_replaced_by_another_with_the_same_queue() {
+    let [first, mended] = offering();
+    let mut life = life();
+    life.tries(&first, 100);
+    for n in 0..150 {
+        life.says(&format!("c{n}"), &format!("m{n}"), "refund", |_| {});
+    }
+    assert_eq!(life.state.depth("billing"), 150);
+    life.tries(&mended, 1);
+    let mut steps = 0;
+    // What moves them is a timer, not the arrival of anybody. (Attempts without a result are the router's to settle.)
+    while life.state.depth("billing") > 0 {
+        assert!(steps < 20 && life.state.next_timer().is_some_and(|at| at.since(life.now) <= 1), "{steps}");
+        life.passes(1);
+        steps += 1;
+    }
+    assert!(steps > 1, "one decision did not move them all");
+    assert_eq!((life.state.depth("billing"), life.state.depth("everyone")), (0, 150));
+    life.comes("bob");
+    assert!(life.state.depth("everyone") < 150, "and who is free is given them");
+}
+
+#[test]
+fn a_tried_pack_replies_within_its_own_budget() {
+    let mut life = life();
+    life.tries(&format!("{NEW}budget: {{ conversation: 1 }}\n"), 100);
+    let replies = |events: &[Event]| events.iter().filter(|e| matches!(e.public, Public::SendQueued { .. })).count();
+    assert_eq!(replies(&life.says("c", "1", "hello", |_| {})), 1);
+    assert_eq!(replies(&life.says("c", "2", "hello", |_| {})), 0, "the pack in force allows five");
 }
 
 #[test]

@@ -27,7 +27,7 @@ impl Life {
         let c = self.conv(who);
         match (&c.offer, &c.agent, c.status) {
             (Some(offer), ..) => format!("{}?", offer.agent),
-            (None, Some(agent), ConvStatus::Assigned) => agent.clone(),
+            (None, Some(agent), ConvStatus::Assigned) => agent.to_string(),
             (.., status) => status.as_str().into(),
         }
     }
@@ -120,7 +120,7 @@ default: { queue: q }
     for who in ["l1", "x1", "u1", "x2", "u2", "l2"] {
         life.writes(who, who);
         life.passes(60_000);
-        first = first.or(life.conv(who).queued_at);
+        first = first.or(life.conv(who).queued_at.get());
         assert_eq!(life.state.oldest("q"), first);
     }
     let order: Vec<_> = life.state.waiting("q").map(|k| k.conv).collect();
@@ -372,11 +372,14 @@ default: { queue: q }
     life.is("ann", "available");
     life.writes("vip", "1");
     let c = life.conv("vip");
-    assert_eq!((life.has("vip"), c.queue.as_deref()), ("ann".into(), Some("vip")));
+    assert_eq!((life.has("vip"), c.queue.as_deref().map(String::as_str)), ("ann".into(), Some("vip")));
     assert_eq!(c.clock.as_ref().map(|k| k.due.since(c.opened_at)), Some(300_000), "its clock runs");
     life.is("ann", "offline");
     life.passes(61_000);
-    assert_eq!((life.has("vip"), life.conv("vip").queue.as_deref()), ("queued".into(), Some("vip")));
+    assert_eq!(
+        (life.has("vip"), life.conv("vip").queue.as_deref().map(String::as_str)),
+        ("queued".into(), Some("vip"))
+    );
 }
 
 #[test]
@@ -452,10 +455,14 @@ default: { queue: q }
     assert_eq!(queues(&life), ["q", "q", "r", "s"]);
     life.is("ann", "available");
     life.writes("e", "e");
-    assert_eq!((life.has("a"), life.conv("e").queue.as_deref()), ("ann".into(), Some("q")), "there was room again");
+    assert_eq!(
+        (life.has("a"), life.conv("e").queue.as_deref().map(String::as_str)),
+        ("ann".into(), Some("q")),
+        "there was room again"
+    );
     life.is("ann", "offline");
     life.passes(61_000);
-    assert_eq!(life.conv("a").queue.as_deref(), Some("q"), "it stood here before");
+    assert_eq!(life.conv("a").queue.as_deref().map(String::as_str), Some("q"), "it stood here before");
     assert_eq!(life.state.depth("q"), 3);
 }
 

@@ -2,6 +2,7 @@ mod bounds;
 mod gathering;
 mod shown;
 mod trimming;
+mod versions;
 
 use super::*;
 use crate::log::*;
@@ -104,6 +105,7 @@ pub(crate) fn send(n: u32, m: u32, text: &str, author: Author, push: bool) -> Ev
             resends: None,
             relived: false,
             doubted: false,
+            notice: false,
         },
         n,
         Private::Send {
@@ -560,6 +562,9 @@ impl Log for Frames {
     }
     fn in_tail(&self) -> watch::Receiver<Seq> {
         watch::channel(0).1
+    }
+    async fn in_last(&self) -> Result<Seq, LogError> {
+        no()
     }
     async fn commit(&self, _: Seq, _: FrameWrite) -> Commit {
         Commit::Unknown("frames only".into())

@@ -56,6 +56,24 @@ fn a_consent_changed_by_hand_is_a_line_of_the_conversation_with_its_author() {
 }
 
 #[tokio::test]
+async fn what_a_customer_may_choose_from_stays_with_the_message() {
+    let dir = tempfile::tempdir().unwrap();
+    let offered = vec![
+        switchboard_envelope::Choice { id: "RED".into(), label: Some("Red".into()) },
+        switchboard_envelope::Choice { id: "blue".into(), label: None },
+    ];
+    let mut event = send(1, 2, "which?", Author::Agent { id: "ann".into() }, true);
+    if let Some((_, Private::Send { content, .. })) = &mut event.private {
+        content.choices.clone_from(&offered);
+    }
+    let frames = [(1, vec![channels(), opened(1, "sms"), received(1, 1, "hello"), event])];
+    let (_w, h) = history_of(dir.path(), &frames);
+    let c = h.conversation(conv(1)).await.unwrap().unwrap().0;
+    let messages = h.messages(c.seq, None, 2).await.unwrap().items;
+    assert_eq!((&messages[0].choices, messages[1].choices.len()), (&offered, 0));
+}
+
+#[tokio::test]
 async fn paging_neither_skips_nor_repeats_while_rows_change() {
     let dir = tempfile::tempdir().unwrap();
     let frames: Vec<_> =
@@ -75,4 +93,34 @@ async fn paging_neither_skips_nor_repeats_while_rows_change() {
         }
     }
     assert_eq!(seen, (1..=30).rev().map(conv).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_notice_is_in_the_transcript_with_its_desk_and_nowhere_that_is_the_customers() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut notice = send(1, 2, "Fraud?\n> my bank", Author::Auto { rule: "Bank".into() }, false);
+    if let Public::SendQueued { channel, notice, .. } = &mut notice.public {
+        (*channel, *notice) = ("team-slack".into(), true);
+    }
+    let dead = Public::Dead { conv: conv(1), message: msg(2), reason: DeadReason::Rejected, at: t(4) };
+    let begin = vec![channels(), opened(1, "sms"), received(1, 1, "my bank"), decided(1, 1, "Bank"), notice];
+    let (mut w, h) = history_of(dir.path(), &[(1, begin)]);
+    let (c, _) = h.conversation(conv(1)).await.unwrap().unwrap();
+    assert_eq!((c.last.unwrap().text.as_str(), c.messages, c.ours_to_answer), ("my bank", 1, true));
+    let row = h.message(msg(2).to_string()).await.unwrap().unwrap();
+    assert_eq!(
+        (row.direction, row.status, &row.author),
+        (Direction::Notice, Some(Status::Queued), &Who::Auto("Bank".into()))
+    );
+    assert_eq!(row.event.and_then(|e| e.desk).as_deref(), Some("team-slack"));
+    let asked = h.message(msg(1).to_string()).await.unwrap().unwrap();
+    let facts = h.facts(asked.seq).await.unwrap().unwrap();
+    assert_eq!(facts.outcome.notices, [(msg(2).to_string(), "team-slack".to_owned())]);
+    assert!(facts.outcome.replies.is_empty());
+    w.apply(&[(2, vec![dead.into()])]).unwrap();
+    let held = h.dead_letters(None, None, 10).await.unwrap().items;
+    assert_eq!(held.iter().map(|d| d.channel.as_str()).collect::<Vec<_>>(), ["team-slack"]);
+    assert_eq!(h.message(msg(2).to_string()).await.unwrap().unwrap().status, Some(Status::Rejected));
+    let (c, _) = h.conversation(conv(1)).await.unwrap().unwrap();
+    assert_eq!(c.last.unwrap().status, Some(Status::Received));
 }

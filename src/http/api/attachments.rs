@@ -9,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
+use switchboard_adapter_sdk::file_type;
 use switchboard_envelope::{Attachment, Scope};
 use switchboard_routing_rules::ids::ConvId;
 
@@ -114,7 +115,10 @@ pub(super) async fn download(
     let thread = file.thread.as_ref().unwrap_or(&thread);
     let bytes = state.backend().get_file(&channel, thread, blob).await?.ok_or_else(none)?;
     let kind = mime(&file.mime);
-    let how = if SHOWN.contains(&kind.as_str()) { "inline" } else { "attachment" };
+    // What its bytes do not show it to be is no picture, whatever its sender called it.
+    let shown = SHOWN.contains(&kind.as_str()) && file_type::with_declared(&bytes, &kind) == kind;
+    let how = if shown { "inline" } else { "attachment" };
+    let kind = if kind == "text/plain" { "text/plain; charset=utf-8".to_owned() } else { kind };
     let name: String =
         form_urlencoded::byte_serialize(file_name(&file.name).as_bytes()).collect::<String>().replace('+', "%20");
     let mut response = Body::from(bytes).into_response();
@@ -126,5 +130,7 @@ pub(super) async fn download(
     if let Ok(value) = HeaderValue::from_str(&format!("{how}; filename*=UTF-8''{name}")) {
         headers.insert(header::CONTENT_DISPOSITION, value);
     }
+    // The address of a link opens the file: it is told to nobody.
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     Ok(response)
 }

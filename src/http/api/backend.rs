@@ -21,6 +21,20 @@ pub struct Answer {
     pub seq: Seq,
 }
 
+/// Why a command has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unanswered {
+    /// The log did not take it, or it is not known whether it did.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// Nothing can be decided now, so this request was not put into IN.
+    #[error("the log does not take the router's frame, so nothing was done: {0}")]
+    Unwritable(String),
+    /// IN has it, and a router decides it once one can.
+    #[error("the command was taken and is not decided yet: {0}")]
+    Undecided(String),
+}
+
 /// Why a pack was not put in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReloadError {
@@ -110,12 +124,12 @@ pub trait Backend: Send + Sync + 'static {
     /// The workspace's name.
     fn workspace(&self) -> String;
 
-    /// Ingests a command, and waits for the router's answer, its frame being durable. A command whose id the log knows
-    /// already gets its first answer.
+    /// Ingests a command, and waits a bounded time for the router's answer, its frame being durable. A command whose id the
+    /// log knows already gets its first answer.
     ///
     /// # Errors
-    /// When it is not known that the command was taken.
-    async fn command(&self, command: Command) -> Result<Answer, LogError>;
+    /// When there is no answer, and what is known of the command then.
+    async fn command(&self, command: Command) -> Result<Answer, Unanswered>;
 
     /// The hash under which history keeps the answer of a command.
     fn command_key(&self, id: &str) -> KeyHash;

@@ -48,7 +48,8 @@ fn arm(pack: &str, role: &str, tally: &Tally) -> Value {
     })
 }
 
-/// `POST /rules/canary`: tries the pack on disk, or the one in the body, on a share of the new conversations.
+/// `POST /rules/canary`: tries a pack on a share of the new conversations: the one in the body, else the one that is tried already,
+/// else the one on disk.
 pub(super) async fn begin(State(state): State<ApiState>, request: Request) -> Result<Response, Problem> {
     let Whole { caller, headers, uri, body, once } = whole(request, &state, MAX_BODY).await?;
     Params::of(&uri).finish()?;
@@ -56,14 +57,19 @@ pub(super) async fn begin(State(state): State<ApiState>, request: Request) -> Re
     let named = fields.optional("agent", SHORT);
     let actor = caller.actor(named)?;
     let (percent, force, files) = (fields.percent("share"), fields.flag("force"), fields.documents("files"));
+    let from_disk = fields.flag("disk");
     fields.finish()?;
     let (_turn, before) = state.turn(&once).await?;
     if let Some(given) = before {
         return Ok(given.into_response());
     }
-    let staged = match files {
-        Some(files) => state.backend().stage_pack(files, force).await,
-        None => state.backend().reload_pack(force).await,
+    let now = state.backend().state();
+    // Who changes the share does not mean what is on disk by now.
+    let tried = now.canary.as_deref().filter(|c| c.ended.is_none() && !from_disk).map(|c| c.pack.clone());
+    let staged = match (files, tried) {
+        (Some(files), _) => state.backend().stage_pack(files, force).await,
+        (None, Some(tried)) => Ok(tried),
+        (None, None) => state.backend().reload_pack(force).await,
     };
     let hash = staged.map_err(rules::refused)?;
     let action = Action::TryPack { hash, percent };

@@ -2,10 +2,12 @@
 
 use super::ApiState;
 use super::auth::Caller;
+use super::backend::Unanswered;
 use super::input::{Fields, SHORT};
 use crate::http::body::read_body;
 use crate::http::problem::Problem;
 use crate::http::trace_of;
+use crate::log::LogError;
 use crate::random;
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
@@ -14,6 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use switchboard_adapter_sdk::signature::{sha256_hex, to_hex};
 use switchboard_envelope::{Action, Actor, Command};
 use switchboard_routing_rules::event::Reply;
@@ -22,6 +25,8 @@ use tokio::sync::OwnedMutexGuard;
 const KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 /// Longest `Idempotency-Key`, in bytes.
 const MAX_KEY: usize = 255;
+/// How long a request waits for one under the same key.
+const TURN: Duration = Duration::from_secs(12);
 /// Answers remembered in memory, until history holds them.
 const RECENT: usize = 4096;
 
@@ -41,6 +46,8 @@ pub struct Once {
     pub id: String,
     /// The hash of what was asked.
     pub body: String,
+    /// The `Idempotency-Key`; who gave none is told ours where the request has to be repeated.
+    key: String,
     keyed: bool,
     trace: Option<String>,
 }
@@ -76,19 +83,29 @@ pub(super) async fn whole(request: Request, state: &ApiState, limit: usize) -> R
 
 fn once(headers: &HeaderMap, caller: &Caller, body: String) -> Result<Once, Problem> {
     let trace = trace_of(headers);
-    let mut given = headers.get_all(&KEY_HEADER).iter();
-    let Some(value) = given.next() else {
-        let random = random::bytes::<16>().map_err(|e| Problem::unavailable("unavailable", e.to_string()))?;
-        return Ok(Once { id: format!("api:command:{}", to_hex(&random)), body, keyed: false, trace });
-    };
-    let key = value.to_str().ok().filter(|k| !k.is_empty() && k.len() <= MAX_KEY);
-    let (Some(key), None) = (key, given.next()) else {
-        let detail = format!("Idempotency-Key must be one value of 1 to {MAX_KEY} visible ASCII characters");
-        return Err(Problem::bad("bad_idempotency_key", detail));
+    let (key, keyed) = match given_key(headers)? {
+        Some(key) => (key.to_owned(), true),
+        None => {
+            let random = random::bytes::<16>().map_err(|e| Problem::unavailable("unavailable", e.to_string()))?;
+            (to_hex(&random), false)
+        }
     };
     // Two callers may choose the same key.
     let id = hash(&[caller.identity.token.as_bytes(), key.as_bytes()]);
-    Ok(Once { id: format!("api:command:k{}", id.get(..48).unwrap_or(&id)), body, keyed: true, trace })
+    Ok(Once { id: format!("api:command:k{}", id.get(..48).unwrap_or(&id)), body, key, keyed, trace })
+}
+
+fn given_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let mut given = headers.get_all(&KEY_HEADER).iter();
+    let Some(value) = given.next() else { return Ok(None) };
+    let key = value.to_str().ok().filter(|k| !k.is_empty() && k.len() <= MAX_KEY);
+    match (key, given.next()) {
+        (Some(key), None) => Ok(Some(key)),
+        _ => {
+            let detail = format!("Idempotency-Key must be one value of 1 to {MAX_KEY} visible ASCII characters");
+            Err(Problem::bad("bad_idempotency_key", detail))
+        }
+    }
 }
 
 impl FromRequest<ApiState> for Posted {
@@ -121,6 +138,25 @@ impl Posted {
         let actor = self.caller.actor(None)?;
         self.fields.finish()?;
         state.act(self.once, actor, action).await
+    }
+}
+
+/// What is known of a command without an answer. The cause is for the operator.
+fn unanswered(error: Unanswered, key: &str) -> Problem {
+    match error {
+        Unanswered::Log(error @ LogError::Unavailable(_)) => {
+            let problem = Problem::from(error);
+            Problem::maybe_taken(&problem.code, "the log did not answer, so it may have been taken", key)
+        }
+        Unanswered::Log(error) => error.into(),
+        Unanswered::Unwritable(why) => {
+            tracing::warn!(why, "a command was refused: the log does not take the router's frame");
+            Problem::unavailable("log_unavailable", "the log cannot be written; nothing was done by this request")
+        }
+        Unanswered::Undecided(why) => {
+            tracing::warn!(why, "a command was taken, and is not decided yet");
+            Problem::maybe_taken("undecided", "it was taken, and is not decided yet", key)
+        }
     }
 }
 
@@ -192,13 +228,16 @@ impl Drop for Turn<'_> {
 }
 
 impl Pending {
-    async fn turn(&self, id: &str) -> Turn<'_> {
+    /// `None` when whoever has it does not come to an end.
+    pub(super) async fn turn(&self, id: &str) -> Option<Turn<'_>> {
         let lock = {
             let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(memory.running.entry(id.to_owned()).or_default())
         };
-        let guard = Some(lock.lock_owned().await);
-        Turn { pending: self, id: id.to_owned(), guard }
+        // Made before the wait, so that a wait that is given up leaves nothing behind.
+        let mut turn = Turn { pending: self, id: id.to_owned(), guard: None };
+        turn.guard = Some(tokio::time::timeout(TURN, lock.lock_owned()).await.ok()?);
+        Some(turn)
     }
 
     fn recall(&self, id: &str) -> Option<Given> {
@@ -227,7 +266,9 @@ impl ApiState {
         if !once.keyed {
             return Ok((None, None));
         }
-        let turn = self.shared.pending.turn(&once.id).await;
+        let Some(turn) = self.shared.pending.turn(&once.id).await else {
+            return Err(Problem::maybe_taken("undecided", "a request under the same key has no answer yet", &once.key));
+        };
         let mut before = self.shared.pending.recall(&once.id);
         if before.is_none() {
             let key = self.backend().command_key(&once.id);
@@ -271,7 +312,7 @@ impl ApiState {
             body_hash: Some(once.body.clone()),
             traceparent: once.trace.clone(),
         };
-        let answer = self.backend().command(command).await?;
+        let answer = self.backend().command(command).await.map_err(|error| unanswered(error, &once.key))?;
         self.note_answer(answer.seq);
         let given = Given::of(&once.body, &answer.reply);
         if once.keyed {

@@ -83,7 +83,8 @@ pub(super) async fn detail(
     let (conversation, contact) = find(&state, &id).await?;
     let latest = state.history().await.messages(conversation.seq, None, LATEST).await?;
     let names = views::Names::of(&state).await;
-    let messages: Vec<Value> = latest.items.iter().rev().map(|m| views::message(m, contact.as_ref(), &names)).collect();
+    let messages: Vec<Value> =
+        latest.items.iter().rev().map(|m| views::message(m, contact.as_ref(), &names, &state)).collect();
     let mut value = views::conversation(&conversation, contact.as_ref(), &state.backend().state());
     let waits = state.backend().waiting(conversation.id).await?;
     if let Some(map) = value.as_object_mut() {
@@ -104,7 +105,7 @@ pub(super) async fn messages(
     let (conversation, contact) = find(&state, &id).await?;
     let page = state.history().await.messages(conversation.seq, before, limit).await?;
     let names = views::Names::of(&state).await;
-    let rows: Vec<Value> = page.items.iter().map(|m| views::message(m, contact.as_ref(), &names)).collect();
+    let rows: Vec<Value> = page.items.iter().map(|m| views::message(m, contact.as_ref(), &names, &state)).collect();
     Ok(Json(json!({ "messages": rows, "next": cursor("messages", page.next) })))
 }
 
@@ -117,7 +118,7 @@ pub(super) async fn message(
     let found =
         state.history().await.message(id).await?.ok_or_else(|| Problem::not_found("there is no such message"))?;
     let (_, contact) = find(&state, &found.conversation.to_string()).await?;
-    let mut value = views::message(&found, contact.as_ref(), &views::Names::of(&state).await);
+    let mut value = views::message(&found, contact.as_ref(), &views::Names::of(&state).await, &state);
     if let Some(map) = value.as_object_mut() {
         map.insert("conversation".into(), json!(found.conversation));
     }

@@ -336,7 +336,8 @@ impl Touched {
         for (id, at) in messages {
             let Some(m) = history.message(id).await? else { continue };
             let contact = whose.get(&m.conversation).and_then(Option::as_ref);
-            let value = json!({ "conversation": m.conversation, "message": views::message(&m, contact, &names) });
+            let value =
+                json!({ "conversation": m.conversation, "message": views::message(&m, contact, &names, state) });
             out.push((at, "message", value));
         }
         let pack = state.backend().pack(&now.pack).await.ok().flatten();

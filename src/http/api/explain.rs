@@ -3,7 +3,7 @@
 use super::input::{Params, Path};
 use super::waiting::{self, passed_words};
 use super::{ApiState, views};
-use crate::history::{Considering, Facts, Message};
+use crate::history::{Considering, Facts, Message, Status};
 use crate::http::problem::Problem;
 use axum::Json;
 use axum::extract::State;
@@ -52,6 +52,10 @@ pub(super) async fn explain(
     // Whether it waits is asked of now, and only of the newest decision: what came of an older one is told by what followed.
     let waits = state.backend().waiting(message.conversation).await?;
     let mut told = sentences(&facts, traces.as_deref(), missing, &names);
+    for (id, desk) in &facts.outcome.notices {
+        let notice = state.history().await.message(id.clone()).await?;
+        told.push(notified(desk, notice.and_then(|m| m.status)));
+    }
     told.extend(waits.iter().flat_map(waiting::sentences));
     let (rows, others) = match (&waits, shown) {
         (Some(w), None) => waiting::agents(w),
@@ -160,6 +164,7 @@ fn outcome(facts: &Facts) -> Value {
         "agent": o.agent.as_ref().or(owner),
         "kept": before.is_some(),
         "replies": replies,
+        "notices": o.notices.iter().map(|(id, desk)| json!({ "message": id, "desk": desk })).collect::<Vec<_>>(),
         "tags": o.tags,
         "priority": o.priority,
         "closed": o.closed,
@@ -286,6 +291,19 @@ fn sentences(facts: &Facts, traces: Option<&[RuleTrace]>, missing: Option<&str>,
         out.push(format!("The conditions cannot be shown: {why}."));
     }
     out
+}
+
+/// `It was told at the desk team-slack.`
+fn notified(desk: &str, status: Option<Status>) -> String {
+    match status {
+        Some(Status::Received | Status::Accepted | Status::Delivered | Status::Read) => {
+            format!("The desk {desk} was told.")
+        }
+        Some(Status::Queued | Status::Sending) => format!("The desk {desk} is being told."),
+        Some(Status::Unknown) => format!("The desk {desk} may have been told: nothing came back."),
+        Some(Status::Rejected) => format!("The desk {desk} could not be told: it refused the notice."),
+        Some(Status::Failed | Status::Dead) | None => format!("The desk {desk} could not be told."),
+    }
 }
 
 /// `It was assigned to Ann; two others were passed over.` `it` is how the sentence calls the conversation.

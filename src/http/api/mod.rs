@@ -12,6 +12,7 @@ mod events;
 mod explain;
 mod held;
 mod input;
+mod links;
 mod numbers;
 mod rules;
 mod table;
@@ -21,7 +22,10 @@ mod views;
 mod waiting;
 
 pub use auth::{Caller, Gate, Tokens, scope_name};
-pub use backend::{AgentView, Answer, Backend, ChannelView, QueueView, RawRecord, ReloadError, Retried, StateView};
+pub use backend::{
+    AgentView, Answer, Backend, ChannelView, QueueView, RawRecord, ReloadError, Retried, StateView, Unanswered,
+};
+pub use links::FileLinks;
 pub use table::{ROUTES, Route};
 
 use crate::history::HistoryHandle;
@@ -67,6 +71,7 @@ struct Shared {
     backend: Arc<dyn Backend>,
     history: HistoryHandle,
     gate: Gate,
+    files: FileLinks,
     limits: Limits,
     pending: Pending,
     /// The frame of the newest answer that this daemon gave.
@@ -83,6 +88,7 @@ impl ApiState {
         history: HistoryHandle,
         tokens: Arc<Tokens>,
         sessions: Option<Arc<Sessions>>,
+        files: FileLinks,
         limits: Limits,
         shutdown: watch::Receiver<bool>,
     ) -> ApiState {
@@ -90,6 +96,7 @@ impl ApiState {
             backend,
             history,
             gate: Gate { tokens, sessions },
+            files,
             limits,
             pending: Pending::default(),
             answered: AtomicU64::new(0),
@@ -111,6 +118,11 @@ impl ApiState {
             history.wait_for(wanted, FRESH).await;
         }
         history
+    }
+
+    /// Where a file of a message can be read for a while, without a token.
+    fn file_link(&self, message: &str, index: usize) -> String {
+        self.shared.files.link(message, index, self.backend().now())
     }
 
     fn note_answer(&self, seq: u64) {

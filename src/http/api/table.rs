@@ -10,7 +10,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post, put};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use switchboard_envelope::Scope;
 
 /// One route of the API.
@@ -113,6 +113,16 @@ pub(super) fn router(state: ApiState) -> Router {
 
 /// Lets a caller in whose scope reaches; the handler finds who it is in the request's extensions.
 async fn admit(State((state, scope)): State<(ApiState, Scope)>, mut request: Request, next: Next) -> Response {
+    // Only files are linked to, and a link is for looking at them.
+    if scope == Scope::Read
+        && request.method() == Method::GET
+        && let Some(opened) = state.shared.files.open(request.uri(), state.backend().now())
+    {
+        return match opened {
+            Ok(()) => next.run(request).await,
+            Err(problem) => problem.into_response(),
+        };
+    }
     match state.shared.gate.admit(request.method(), request.headers(), scope) {
         Ok(caller) => {
             request.extensions_mut().insert::<Caller>(caller);

@@ -182,8 +182,8 @@ fn author(m: &Message, who: Option<&Contact>, names: &Names) -> Value {
 }
 
 /// A file of a message. One that its provider still keeps has no address for others: fetching it takes our credentials.
-fn file(m: &Message, i: usize, a: &Attachment) -> Value {
-    let url = a.blob.as_ref().map(|_| format!("/api/v1/messages/{}/attachments/{i}", m.id));
+fn file(m: &Message, i: usize, a: &Attachment, state: &ApiState) -> Value {
+    let url = a.blob.as_ref().map(|_| state.file_link(&m.id, i));
     let state = match &a.blob {
         Some(_) => "stored",
         None if a.is_wanted() => "fetching",
@@ -196,9 +196,9 @@ fn file(m: &Message, i: usize, a: &Attachment) -> Value {
     value
 }
 
-pub(super) fn message(m: &Message, who: Option<&Contact>, names: &Names) -> Value {
-    let files: Vec<Value> = m.attachments.iter().enumerate().map(|(i, a)| file(m, i, a)).collect();
-    let text = match &m.event {
+pub(super) fn message(m: &Message, who: Option<&Contact>, names: &Names, state: &ApiState) -> Value {
+    let files: Vec<Value> = m.attachments.iter().enumerate().map(|(i, a)| file(m, i, a, state)).collect();
+    let text = match m.event.as_ref().filter(|_| m.direction == Direction::Event) {
         Some(e) => Some(event_text(e, names)),
         None => m.text.clone(),
     };
@@ -218,12 +218,18 @@ pub(super) fn message(m: &Message, who: Option<&Contact>, names: &Names) -> Valu
     if let Some(choice) = &m.choice {
         map.insert("choice".into(), json!(choice));
     }
+    if !m.choices.is_empty() {
+        map.insert("choices".into(), json!(m.choices));
+    }
     let optional =
         [("code", m.code.clone()), ("detail", m.detail.clone()), ("resends", m.resends.map(|r| r.to_string()))];
     for (key, text) in optional {
         if let Some(t) = text {
             map.insert(key.into(), Value::String(t));
         }
+    }
+    if let Some(desk) = m.event.as_ref().and_then(|e| e.desk.as_ref()) {
+        map.insert("desk".into(), json!(desk));
     }
     if m.direction == Direction::Event
         && let Some(e) = &m.event

@@ -31,6 +31,7 @@ pub(super) const ASSETS: &[Asset] = assets![
     "conversation.js",
     "dialogs.js",
     "dom.js",
+    "extras.js",
     "find.js",
     "format.js",
     "held.js",

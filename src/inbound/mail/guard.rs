@@ -7,13 +7,13 @@
 
 use super::Trouble;
 use crate::log::{Log, LogError};
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use switchboard_adapter_sdk::Opened;
 use switchboard_adapter_sdk::signature::sha256_hex;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -23,6 +23,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 const TRIES: u32 = 2;
 /// Readings that do not end and are waited for by nobody. Each keeps a processor busy.
 const OVERDUE: usize = 8;
+/// Readings out of the quarantine at once.
+const RETRIES: usize = 2;
 /// Mails of which is known that a reading did not end.
 const KNOWN: usize = 64;
 
@@ -72,11 +74,34 @@ pub(in crate::inbound) enum Careful {
     For(Duration),
 }
 
+/// Readings that did not end, by the mail's hash; whose turn was longest ago first, which is forgotten first.
+#[derive(Clone, Debug, Default, serde::Deserialize, serde::Serialize)]
+#[serde(transparent)]
+struct Tries(VecDeque<(String, u32)>);
+
+impl Tries {
+    fn of(&self, key: &str) -> u32 {
+        self.0.iter().find(|(known, _)| known == key).map_or(0, |(_, tries)| *tries)
+    }
+
+    fn set(&mut self, key: String, tries: u32) {
+        self.remove(&key);
+        self.0.push_back((key, tries));
+        while self.0.len() > KNOWN {
+            self.0.pop_front();
+        }
+    }
+
+    fn remove(&mut self, key: &str) {
+        self.0.retain(|(known, _)| known != key);
+    }
+}
+
 struct State {
     mails: usize,
     until: Instant,
-    /// Readings that did not end, by the mail's hash; `None` before they were asked for.
-    tries: Option<BTreeMap<String, u32>>,
+    /// `None` before they were asked for.
+    tries: Option<Tries>,
 }
 
 pub(in crate::inbound) struct Guard {
@@ -108,7 +133,7 @@ impl Guard {
         let Ok(state) = tokio::time::timeout(self.limit, self.state.lock()).await else { return Err(NotNow::TooLong) };
         let mut state = self.known(state).await?;
         let careful = state.mails > 0 || Instant::now() < state.until;
-        if careful || state.tries.as_ref().is_some_and(|tries| !tries.is_empty()) {
+        if careful || state.tries.as_ref().is_some_and(|tries| !tries.0.is_empty()) {
             // One at a time, so that nobody is blamed for another.
             return self.noted(&mut state, job, careful).await;
         }
@@ -119,7 +144,7 @@ impl Guard {
             Ended::TooLong => {
                 let mut state = self.state.lock().await;
                 let key = digest(job).await;
-                self.put(&mut state, |tries| tries.insert(key, 1)).await?;
+                self.put(&mut state, |tries| tries.set(key, 1)).await?;
                 Err(NotNow::TooLong)
             }
         }
@@ -128,7 +153,7 @@ impl Guard {
     /// Reads mails together; one by one where there is a reason.
     pub async fn read_all(&self, jobs: &[Job]) -> Result<Vec<Read>, NotNow> {
         let mut state = self.known(self.state.lock().await).await?;
-        let is_plain = state.mails == 0 && state.tries.as_ref().is_none_or(BTreeMap::is_empty);
+        let is_plain = state.mails == 0 && state.tries.as_ref().is_none_or(|tries| tries.0.is_empty());
         if is_plain {
             if let Ended::Read(read) = self.bounded(jobs.to_vec()).await? {
                 return Ok(read.into_iter().map(Read::Opened).collect());
@@ -147,18 +172,18 @@ impl Guard {
     /// Reads one mail of which the log knows beforehand, where `careful` says so, that it is read.
     async fn noted(&self, state: &mut State, job: &Job, careful: bool) -> Result<Read, NotNow> {
         let key = digest(job).await;
-        let before = state.tries.as_ref().and_then(|tries| tries.get(&key)).copied().unwrap_or(0);
+        let before = state.tries.as_ref().map_or(0, |tries| tries.of(&key));
         if before >= TRIES {
             return Ok(Read::Unread(NEVER_ENDS));
         }
         let noted = careful || before > 0;
         if noted {
-            self.put(state, |tries| tries.insert(key.clone(), before + 1)).await?;
+            self.put(state, |tries| tries.set(key.clone(), before + 1)).await?;
         }
         match self.bounded(vec![job.clone()]).await? {
             Ended::TooLong => {
                 if !noted {
-                    self.put(state, |tries| tries.insert(key, before + 1)).await?;
+                    self.put(state, |tries| tries.set(key, before + 1)).await?;
                 }
                 if before + 1 >= TRIES { Ok(Read::Unread(NEVER_ENDS)) } else { Err(NotNow::TooLong) }
             }
@@ -187,16 +212,9 @@ impl Guard {
         Ok(state)
     }
 
-    async fn put(
-        &self,
-        state: &mut State,
-        change: impl FnOnce(&mut BTreeMap<String, u32>) -> Option<u32>,
-    ) -> Result<(), NotNow> {
+    async fn put(&self, state: &mut State, change: impl FnOnce(&mut Tries)) -> Result<(), NotNow> {
         let mut tries = state.tries.clone().unwrap_or_default();
         change(&mut tries);
-        while tries.len() > KNOWN {
-            tries.pop_first();
-        }
         let text = serde_json::to_string(&tries).unwrap_or_default();
         self.log.put_cursor(&self.name, &text).await?;
         state.tries = Some(tries);
@@ -220,6 +238,46 @@ impl Guard {
                     overdue.fetch_sub(1, Ordering::Relaxed);
                 });
                 Ok(Ended::TooLong)
+            }
+        }
+    }
+}
+
+/// Reads what somebody asks to have read once more out of the quarantine. It may be there because a reading did not end, so this
+/// one has its own thread and a limit; and few are under way, because one that does not end cannot be stopped.
+pub struct Again {
+    limit: Duration,
+    free: Arc<Semaphore>,
+}
+
+impl Default for Again {
+    fn default() -> Again {
+        Again { limit: LIMIT, free: Arc::new(Semaphore::new(RETRIES)) }
+    }
+}
+
+impl Again {
+    #[cfg(test)]
+    pub fn within(self, limit: Duration) -> Again {
+        Again { limit, ..self }
+    }
+
+    /// # Errors
+    /// A sentence, when the reading did not end in time, failed, or had no room.
+    pub async fn read(&self, work: impl FnOnce() -> Opened + Send + 'static) -> Result<Opened, String> {
+        let Ok(free) = self.free.clone().try_acquire_owned() else {
+            return Err(format!("{RETRIES} readings are under way or do not end: try it later, or after a restart"));
+        };
+        let reading = tokio::task::spawn_blocking(move || {
+            let opened = work();
+            drop(free);
+            opened
+        });
+        match tokio::time::timeout(self.limit, reading).await {
+            Ok(Ok(opened)) => Ok(opened),
+            Ok(Err(_)) => Err(FAILED.into()),
+            Err(_) => {
+                Err(format!("reading it did not end within {} s: retry it with a later version", self.limit.as_secs()))
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Readings that do not end, that end the process, and those that have nothing to do with them.
 
-use super::guard::{Careful, Guard, Job, NotNow, Read};
+use super::guard::{Again, Careful, Guard, Job, NotNow, Read};
 use crate::log::Log;
 use crate::log::memory::{MemoryLog, MemoryOptions};
 use bytes::Bytes;
@@ -128,6 +128,61 @@ async fn nothing_is_written_for_a_mail_without_a_reason() {
     assert_eq!(guard.read_all(&jobs).await.map(|all| all.len()).ok(), Some(3));
     assert!(matches!(guard.read(&jobs[0]).await, Ok(Read::Opened(_))));
     assert_eq!(log.get_cursor(NAME).await, Ok(Some("untouched".into())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_mails_that_do_not_end_the_oldest_is_forgotten() {
+    let log = log();
+    let guard = guard(&log, Careful::Mails(0)).within(Duration::from_millis(10));
+    let keys: Vec<&'static str> = (0..66).map(|n| &*Box::leak(n.to_string().into_boxed_str())).collect();
+    for key in &keys {
+        let (job, _, held) = endless(key);
+        until_not_overdue(&guard, &job).await;
+        drop(held);
+    }
+    for (key, known) in [(keys[2], true), (keys[65], true), (keys[0], false), (keys[1], false)] {
+        let (job, _, held) = endless(key);
+        let kept = loop {
+            match guard.read(&job).await {
+                Ok(Read::Unread(_)) => break true,
+                Err(NotNow::TooLong) => break false,
+                Err(NotNow::Overdue) => tokio::time::sleep(Duration::from_millis(5)).await,
+                _ => panic!("mail {key} was read"),
+            }
+        };
+        drop(held);
+        assert_eq!(kept, known, "mail {key}");
+    }
+}
+
+/// Reads a mail that does not end, once there is room for it.
+async fn until_not_overdue(guard: &Guard, job: &Job) {
+    while !matches!(guard.read(job).await, Err(NotNow::TooLong)) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_read_again_out_of_the_quarantine_holds_up_nobody() {
+    let again = Again::default().within(Duration::from_millis(50));
+    assert_eq!(again.read(Opened::default).await, Ok(Opened::default()));
+    assert!(again.read(|| panic!("a reader that fails")).await.is_err_and(|why| why.contains("failed")));
+    let mut held = vec![];
+    for key in ["a", "b"] {
+        let (job, _, sender) = endless(key);
+        held.push(sender);
+        let work = job.work.clone();
+        assert!(again.read(move || work()).await.is_err_and(|why| why.contains("did not end")));
+    }
+    assert!(again.read(Opened::default).await.is_err_and(|why| why.contains("under way")));
+    drop(held);
+    for _ in 0..2000 {
+        if again.read(Opened::default).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("readings that ended still take the room");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,6 +20,7 @@ mod tests;
 mod token;
 
 use self::catch_up::CatchUp;
+pub use self::guard::Again;
 pub(super) use self::guard::{Careful, Guard, Job};
 use self::session::Session;
 pub(super) use self::store::{opened, store};

@@ -207,6 +207,10 @@ pub(crate) async fn the_snapshot_before_the_newest_is_kept(backend: &dyn Backend
     let kept = log.snapshots().await.expect("snapshots");
     let expected = [(30, Bytes::from_static(b"state at 30, again")), (20, Bytes::from_static(b"state at 20"))];
     assert_eq!(kept, expected);
+    for (at, bytes) in expected {
+        assert_eq!(log.snapshot(at).await, Ok(Some(bytes)), "each can be read alone");
+    }
+    assert_eq!(log.snapshot(10).await, Ok(None));
 }
 
 /// After an older copy of LOG came back, others have the numbers of the frames that they are of.

@@ -47,6 +47,19 @@ pub(crate) async fn an_acknowledged_record_is_there_after_reopening(backend: &dy
     assert!(log.get_in(2).await.expect("get").is_none());
 }
 
+pub(crate) async fn the_end_of_in_is_known_also_when_its_last_records_were_trimmed(backend: &dyn Backend) {
+    let log = backend.open().await;
+    assert_eq!(log.in_last().await, Ok(0));
+    for n in 1..=3 {
+        ingest(&*log, &format!("sms:message:{n}")).await;
+        assert_eq!(log.in_last().await, Ok(n));
+    }
+    log.trim_in(3).await.expect("trim");
+    assert_eq!((log.in_last().await, log.read_in(0, 10).await.expect("read").len()), (Ok(3), 0));
+    drop(log);
+    assert_eq!(backend.open().await.in_last().await, Ok(3), "after reopening");
+}
+
 pub(crate) async fn reading_in_pages_skips_and_repeats_nothing(backend: &dyn Backend) {
     let log = backend.open().await;
     assert!(log.read_in(0, 10).await.expect("read").is_empty());

@@ -306,15 +306,20 @@ impl Blobs {
     pub(super) async fn snapshots(&self) -> Result<Vec<(Seq, Bytes)>, LogError> {
         let mut snapshots = vec![];
         for at in self.snapshot_list().await?.0 {
-            match self.read_at(&self.snapshot(at).description).await {
-                Ok(Some(bytes)) => snapshots.push((at, bytes)),
-                Ok(None) => tracing::error!(at, "a snapshot is listed and gone"),
-                // It costs time, not data: an older one, or the whole log, is folded instead.
-                Err(LogError::Damaged(why)) => tracing::error!(at, why, "a snapshot cannot be read"),
-                Err(e) => return Err(e),
-            }
+            snapshots.extend(self.snapshot_at(at).await?.map(|bytes| (at, bytes)));
         }
         Ok(snapshots)
+    }
+
+    /// One that is listed; `None` when it cannot be read, which costs time, not data: an older one, or the whole log, is folded instead.
+    pub(super) async fn snapshot_at(&self, at: Seq) -> Result<Option<Bytes>, LogError> {
+        match self.read_at(&self.snapshot(at).description).await {
+            Ok(Some(bytes)) => return Ok(Some(bytes)),
+            Ok(None) => tracing::error!(at, "a snapshot is listed and gone"),
+            Err(LogError::Damaged(why)) => tracing::error!(at, why, "a snapshot cannot be read"),
+            Err(e) => return Err(e),
+        }
+        Ok(None)
     }
 
     pub(super) async fn snapshot_seqs(&self) -> Result<Vec<Seq>, LogError> {

@@ -61,3 +61,12 @@ impl Backend for OnCluster {
 }
 
 conformance_suite!(OnCluster::new());
+
+/// Nobody here may ask the servers when they write to their disks, but the streams tell of their copies.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_of_three_copies_says_what_a_power_cut_of_one_machine_takes() {
+    let log = OnCluster::new().open_limited(64 << 20).await;
+    let said = log.durability();
+    assert!(said.contains("a majority of 3 servers") && said.contains("of one machine takes nothing"), "{said}");
+    assert!(said.contains("is not known"), "{said}");
+}

@@ -15,6 +15,9 @@ use tokio::time::Instant;
 /// A duty that was not renewed for this long is free. Its holder asks for it at least three times in this.
 const LAPSE: Duration = Duration::from_secs(30);
 
+/// Stands where nobody has the duty: no process is called so.
+const FREE: &[u8] = b"-";
+
 pub(super) struct Duties {
     process: String,
     edges: Bucket,
@@ -28,17 +31,29 @@ impl Duties {
     }
 
     pub(super) async fn take(&self, name: &str, presence: &Presence) -> Result<bool, LogError> {
-        let key = format!("switchboard.duty.{name}");
+        let key = key(name);
         let there = self.edges.find(&key).await?;
         let last = there.as_ref().map_or(0, |kept| kept.seq);
         if let Some(kept) = there
             && kept.data != self.process.as_bytes()
+            && kept.data != FREE
             && !self.lapsed(name, kept.seq)
             && !presence.is_gone(&String::from_utf8_lossy(&kept.data)).await
         {
             return Ok(false);
         }
         self.edges.replace(&key, last, Bytes::from(self.process.clone())).await
+    }
+
+    /// Gives a duty back, if it is still this process's.
+    pub(super) async fn leave(&self, name: &str) -> Result<(), LogError> {
+        let key = key(name);
+        match self.edges.find(&key).await? {
+            Some(kept) if kept.data == self.process.as_bytes() => {
+                self.edges.replace(&key, kept.seq, Bytes::from_static(FREE)).await.map(drop)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether another's record has not changed for so long that it counts no more.
@@ -50,4 +65,8 @@ impl Duties {
         }
         since.elapsed() >= LAPSE
     }
+}
+
+fn key(name: &str) -> String {
+    format!("switchboard.duty.{name}")
 }

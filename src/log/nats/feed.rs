@@ -10,6 +10,7 @@ use super::{
     names::channel_of,
     pages::{self, Pages},
 };
+use crate::log::ring::Ring;
 use crate::log::{Doubt, LogError, Seq, Stored};
 use async_nats::{Message, Subscriber};
 use bytes::Bytes;
@@ -17,7 +18,6 @@ use futures_util::StreamExt as _;
 use serde::Deserialize;
 use serde_json::json;
 use std::{
-    collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -26,8 +26,6 @@ use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
 const RING_BYTES: usize = 8 << 20;
 const RING_RECORDS: usize = 16_384;
-/// One read returns no more than this, and at least one record.
-const READ_BYTES: usize = 8 << 20;
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Silence after which the consumer is made again.
 const SILENCE: Duration = Duration::from_secs(3);
@@ -36,11 +34,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 const CATCH_UP: Duration = Duration::from_secs(5);
 
 /// The end of a stream, as far as it was followed.
-struct Ring {
-    records: VecDeque<Stored>,
-    bytes: usize,
-    /// Every record after this one and up to `to` is here.
-    floor: Seq,
+struct End {
+    /// Every record after its floor and up to `to` is here.
+    ring: Ring,
     to: Seq,
     /// The follower is at the end of the stream, or will be told when it grows.
     live: bool,
@@ -59,7 +55,7 @@ pub(super) struct Feed {
     /// What is in doubt when this stream is another than was read.
     another: fn(&Doubt),
     stream: String,
-    ring: Mutex<Ring>,
+    end: Mutex<End>,
     tail: watch::Sender<Seq>,
     /// Wakes those who wait for the follower to catch up.
     moved: watch::Sender<()>,
@@ -98,10 +94,8 @@ struct Consumer {
 impl Feed {
     /// A stream that ends at `last`; nothing of it can be read until it is followed.
     pub(super) fn new(link: Link, stream: String, last: Seq, doubt: Arc<Doubt>, another: fn(&Doubt)) -> Arc<Feed> {
-        let ring = Ring {
-            records: VecDeque::new(),
-            bytes: 0,
-            floor: last,
+        let end = End {
+            ring: Ring::new(last, RING_BYTES, RING_RECORDS),
             to: last,
             live: false,
             known: last,
@@ -114,7 +108,7 @@ impl Feed {
             another,
             link,
             stream,
-            ring: Mutex::new(ring),
+            end: Mutex::new(end),
             tail: watch::Sender::new(last),
             moved: watch::Sender::new(()),
         })
@@ -132,12 +126,12 @@ impl Feed {
 
     /// This process learned that the stream has a record at `seq`: reads from now on show it.
     pub(super) fn known(&self, seq: Seq) {
-        let mut ring = self.lock();
-        ring.known = ring.known.max(seq);
+        let mut end = self.lock();
+        end.known = end.known.max(seq);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Ring> {
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, End> {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records after `after`, in order, at most `max`.
@@ -176,7 +170,7 @@ impl Feed {
 
     /// Forgets records up to and with `up_to`, which the stream no longer has.
     pub(super) fn trim(&self, up_to: Seq) {
-        self.lock().trim(up_to);
+        self.lock().ring.trim(up_to);
         self.pages.forget();
     }
 
@@ -287,10 +281,10 @@ impl Feed {
 
     fn caught_up(&self, last: Seq) {
         {
-            let mut ring = self.lock();
-            ring.live = true;
-            if last > ring.to {
-                (ring.to, ring.to_at) = (last, None);
+            let mut end = self.lock();
+            end.live = true;
+            if last > end.to {
+                (end.to, end.to_at) = (last, None);
             }
         }
         self.moved.send_replace(());
@@ -307,7 +301,7 @@ enum Fresh {
     Behind,
 }
 
-impl Ring {
+impl End {
     /// Where the follower goes on, and whether the stream is another one than was followed. `there` is when the record at `to`
     /// was stored, where there is one.
     fn start(&mut self, state: &StreamState, there: Option<Timestamp>) -> Result<(Seq, bool), Failure> {
@@ -322,9 +316,9 @@ impl Ring {
         if another {
             // What we hold is of another life of it.
             tracing::error!(seen = self.to, last = state.last_seq, "a stream is not the one that was followed");
-            (self.floor, self.to, self.known, self.bytes) = (state.last_seq, state.last_seq, state.last_seq, 0);
+            self.ring.restart(state.last_seq);
+            (self.to, self.known) = (state.last_seq, state.last_seq);
             (self.to_at, self.short) = (None, None);
-            self.records.clear();
         } else if there.is_some() {
             self.to_at = there;
         }
@@ -336,33 +330,13 @@ impl Ring {
         if record.seq >= self.to {
             (self.to, self.to_at) = (record.seq, Some(record.at));
         }
-        self.bytes += record.data.len() + size_of::<Stored>();
-        self.records.push_back(record);
-        while self.bytes > RING_BYTES || self.records.len() > RING_RECORDS {
-            self.pop();
-        }
-    }
-
-    fn pop(&mut self) {
-        if let Some(old) = self.records.pop_front() {
-            self.bytes = self.bytes.saturating_sub(old.data.len() + size_of::<Stored>());
-            self.floor = self.floor.max(old.seq);
-        }
+        self.ring.push(record);
     }
 
     fn read(&self, after: Seq, max: usize) -> Fresh {
-        if after < self.floor {
-            return Fresh::Before(self.floor);
-        }
-        let start = self.records.partition_point(|r| r.seq <= after);
-        let mut left = READ_BYTES;
-        let fits = |r: &&Stored| {
-            let fits = left == READ_BYTES || r.data.len() <= left;
-            left = left.saturating_sub(r.data.len().max(1));
-            fits
-        };
-        let here: Vec<Stored> = self.records.range(start..).take(max).take_while(fits).cloned().collect();
-        let at_end = start + here.len() == self.records.len() && here.len() < max;
+        let Some(here) = self.ring.after(after, max) else { return Fresh::Before(self.ring.floor()) };
+        let reached = here.last().map_or(after, |r| r.seq);
+        let at_end = here.len() < max && self.ring.last().is_none_or(|last| reached >= last);
         // At the end there may be more to come: what this process knows of must be shown, and an end that nobody watches is
         // no end.
         let missing = self.live && self.to < self.known && after < self.known;
@@ -370,12 +344,6 @@ impl Ring {
             return Fresh::Behind;
         }
         Fresh::Here(here)
-    }
-
-    fn trim(&mut self, up_to: Seq) {
-        while self.records.front().is_some_and(|r| r.seq <= up_to) {
-            self.pop();
-        }
     }
 }
 

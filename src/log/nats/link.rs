@@ -1,5 +1,6 @@
 //! The connection: every question has a time-out of its own, and is given up when the connection is lost.
 
+use super::durable;
 use crate::log::LogError;
 use async_nats::{Client, HeaderMap, Message, Request, RequestErrorKind, ServerError, StatusCode};
 use bytes::Bytes;
@@ -109,6 +110,8 @@ pub(super) struct Link {
     lost: watch::Receiver<u64>,
     /// Changes with each connection.
     connected: watch::Receiver<u64>,
+    /// Changes with each thing that the broker does not let us do.
+    denied: watch::Receiver<u64>,
     timeout: Duration,
 }
 
@@ -120,7 +123,7 @@ pub(super) struct Events {
     /// Events since the connection was there.
     silent: Arc<AtomicU64>,
     /// What the broker did not let us do, in all.
-    denied: Arc<AtomicU64>,
+    denied: Arc<watch::Sender<u64>>,
 }
 
 impl Events {
@@ -129,7 +132,7 @@ impl Events {
             lost: Arc::new(watch::Sender::new(0)),
             connected: Arc::new(watch::Sender::new(0)),
             silent: Arc::default(),
-            denied: Arc::default(),
+            denied: Arc::new(watch::Sender::new(0)),
         }
     }
 
@@ -146,7 +149,9 @@ impl Events {
             }
             async_nats::Event::SlowConsumer(_) => tracing::debug!("a subscription was too slow; it is read again"),
             async_nats::Event::ServerError(ServerError::Other(said)) if is_denial(said) => {
-                if self.denied.fetch_add(1, Ordering::Relaxed).wrapping_add(1).is_power_of_two() {
+                self.denied.send_modify(|n| *n += 1);
+                let optional = said.to_ascii_lowercase().contains(&durable::QUESTION.to_ascii_lowercase());
+                if !optional && self.denied.borrow().is_power_of_two() {
                     tracing::error!(
                         denied = said,
                         "the broker does not let this process do this: `log.nkey` or `log.credentials` must be of the user for its \
@@ -163,7 +168,13 @@ impl Events {
     }
 
     pub(super) fn link(&self, client: Client, timeout: Duration) -> Link {
-        Link { client, lost: self.lost.subscribe(), connected: self.connected.subscribe(), timeout }
+        Link {
+            client,
+            lost: self.lost.subscribe(),
+            connected: self.connected.subscribe(),
+            denied: self.denied.subscribe(),
+            timeout,
+        }
     }
 }
 
@@ -188,6 +199,13 @@ impl Link {
         let mut connected = self.connected.clone();
         connected.mark_unchanged();
         connected
+    }
+
+    /// Changes with each thing that the broker does not let us do, from now on.
+    pub(super) fn denials(&self) -> watch::Receiver<u64> {
+        let mut denied = self.denied.clone();
+        denied.mark_unchanged();
+        denied
     }
 
     /// Asks, and waits for one answer.

@@ -9,6 +9,7 @@ mod bucket;
 #[cfg(test)]
 mod cluster_tests;
 mod commit;
+mod durable;
 mod duties;
 #[cfg(test)]
 mod fault_tests;
@@ -68,6 +69,7 @@ pub struct NatsLog {
     duties: Duties,
     doubt: Arc<Doubt>,
     durability: String,
+    part: Part,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -80,13 +82,17 @@ impl NatsLog {
         let names = Names::new(&options.prefix, &options.workspace);
         let link = setup::connect(options, &names).await?;
         setup::streams(&link, options, &names).await?;
+        let durable::Durability { sentence: durability, at_risk } = durable::ask(&link, options, &names).await;
+        if at_risk {
+            tracing::warn!(durability, "acknowledged data can be lost by a power cut");
+        }
         let (presence, answering) = Presence::here(&link, &names, &options.process).await?;
         let gone = |e: LogError| OpenError::NoJetStream(e.to_string());
         let in_state = feed::info(&link, &names.inn()).await.map_err(|e| gone(e.into()))?.state;
         let log_state = feed::info(&link, &names.log()).await.map_err(|e| gone(e.into()))?.state;
         let bucket = |name| Bucket::new(link.clone(), names.bucket(name));
         let (claims, keys, edges) = (bucket("CLAIMS"), bucket("KEYS"), bucket("EDGES"));
-        let scopes = scopes_key(&keys).await.map_err(gone)?;
+        let scopes = scopes_key(&keys, options.part).await.map_err(gone)?;
         let blobs = Arc::new(Blobs {
             link: link.clone(),
             bucket: names.bucket("BLOBS"),
@@ -113,7 +119,8 @@ impl NatsLog {
             keys,
             edges,
             blobs,
-            durability: setup::durability(options),
+            durability,
+            part: options.part,
             tasks,
             link,
             names,
@@ -149,15 +156,23 @@ impl NatsLog {
 }
 
 /// Blobs' names need a secret of the workspace's own.
-async fn scopes_key(keys: &Bucket) -> Result<[u8; 32], LogError> {
+async fn scopes_key(keys: &Bucket, part: Part) -> Result<[u8; 32], LogError> {
     let fresh = super::seal::fresh_key().map_err(|e| LogError::Unavailable(e.to_string()))?;
-    put_key(keys, SCOPES_KEY, fresh).await
+    put_key(keys, part, SCOPES_KEY, fresh).await
 }
 
-/// Reads first: an account that may not write keys can still ask for those that are there.
-async fn put_key(keys: &Bucket, id: &str, key: [u8; 32]) -> Result<[u8; 32], LogError> {
-    if let Some(there) = commit::read_key(keys, id).await? {
-        return Ok(there);
+/// Reads first: an account that may not write keys can still ask for those that are there. An edge makes none: it waits for a
+/// router to.
+async fn put_key(keys: &Bucket, part: Part, id: &str, key: [u8; 32]) -> Result<[u8; 32], LogError> {
+    let mut waits = setup::Waits::default();
+    loop {
+        if let Some(there) = commit::read_key(keys, id).await? {
+            return Ok(there);
+        }
+        if part != Part::Edge {
+            break;
+        }
+        waits.more(&format!("key {id}")).await;
     }
     match keys.create(id, Bytes::copy_from_slice(&key)).await? {
         None => Ok(key),
@@ -191,6 +206,10 @@ impl Log for NatsLog {
 
     fn in_tail(&self) -> watch::Receiver<Seq> {
         self.inlet.feed.tail()
+    }
+
+    async fn in_last(&self) -> Result<Seq, LogError> {
+        Ok(feed::info(&self.link, &self.names.inn()).await?.state.last_seq)
     }
 
     /// [`Commit::Unknown`] also when there is no room: repeating the same bytes is right there too.
@@ -256,7 +275,7 @@ impl Log for NatsLog {
     }
 
     async fn put_key(&self, id: &str, key: [u8; 32]) -> Result<[u8; 32], LogError> {
-        put_key(&self.keys, id, key).await
+        put_key(&self.keys, self.part, id, key).await
     }
 
     async fn get_keys(&self, ids: &[KeyId]) -> Result<Vec<Option<[u8; 32]>>, LogError> {
@@ -276,8 +295,21 @@ impl Log for NatsLog {
         Ok(value.map(|value| String::from_utf8_lossy(&value).into_owned()))
     }
 
+    async fn swap_cursor(&self, name: &str, seen: Option<&str>, value: &str) -> Result<bool, LogError> {
+        let there = self.edges.find(name).await?;
+        if there.as_ref().map(|kept| kept.data.as_ref()) != seen.map(str::as_bytes) {
+            return Ok(false);
+        }
+        let last = there.map_or(0, |kept| kept.seq);
+        self.edges.replace(name, last, Bytes::copy_from_slice(value.as_bytes())).await
+    }
+
     async fn put_snapshot(&self, at: Seq, bytes: Bytes) -> Result<(), LogError> {
         self.blobs.put_snapshot(at, &bytes).await
+    }
+
+    async fn snapshot(&self, at: Seq) -> Result<Option<Bytes>, LogError> {
+        self.blobs.snapshot_at(at).await
     }
 
     async fn drop_snapshots(&self, after: Seq) -> Result<(), LogError> {
@@ -287,6 +319,14 @@ impl Log for NatsLog {
     /// Adapters in other processes take from OUT by themselves.
     async fn void_out(&self, up_to: Seq) -> Result<(), LogError> {
         self.trim(&self.names.out(), up_to).await.map(drop)
+    }
+
+    async fn hold_out(&self, channels: &[String], hold: bool) -> Result<(), LogError> {
+        let until = if hold { Some(self.now().await?.plus(outbox::HELD_MS)) } else { None };
+        for channel in channels {
+            outbox::hold(&self.link, &self.names, names::channel_token(channel)?, until).await?;
+        }
+        Ok(())
     }
 
     fn doubt(&self) -> &Doubt {
@@ -359,6 +399,10 @@ impl Log for NatsLog {
 
     async fn duty(&self, name: &str) -> Result<bool, LogError> {
         self.duties.take(name, &self.presence).await
+    }
+
+    async fn leave_duty(&self, name: &str) -> Result<(), LogError> {
+        self.duties.leave(name).await
     }
 
     async fn beats(&self) -> Result<Option<mpsc::Receiver<String>>, LogError> {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::log::{
     KeyId, LogError, Seq,
-    moving::{Begin, Blob, Movable, SCOPES_KEY, ended},
+    moving::{Begin, Blob, MOVING, Movable, SCOPES_KEY, ended},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -24,22 +24,36 @@ const PAUSE: Duration = Duration::from_millis(250);
 const OWN: &str = "switchboard.";
 
 impl NatsLog {
-    /// Opens a log that goes on where another one ends. Nothing may have been written there.
+    /// Opens a log that goes on where another one ends. Nothing may have been written there, or a part of the same one.
     ///
     /// # Errors
-    /// As [`NatsLog::open`], and when something was written there before.
+    /// As [`NatsLog::open`], and when something else was written there before.
     pub async fn begin(options: &NatsOptions, begin: &Begin) -> Result<Arc<NatsLog>, OpenError> {
         let names = Names::new(&options.prefix, &options.workspace);
         let link = setup::connect(options, &names).await?;
         setup::streams(&link, options, &names).await?;
         let failed = OpenError::Begin;
-        for stream in [names.inn(), names.log(), names.out()] {
-            if feed::info(&link, &stream).await.map_err(|e| failed(e.into()))?.state.last_seq > 0 {
-                return Err(OpenError::Written { what: format!("stream {stream}") });
+        let edges = bucket::Bucket::new(link.clone(), names.bucket("EDGES"));
+        let mark = edges.get(MOVING).await.map_err(failed)?.filter(|mark| !mark.is_empty());
+        if mark.as_ref().is_some_and(|mark| *mark != begin.mark.as_bytes()) {
+            return Err(OpenError::Unfinished { workspace: options.workspace.clone() });
+        }
+        let last = async |stream: String| feed::info(&link, &stream).await.map(|info| info.state.last_seq);
+        if mark.is_none() {
+            for stream in [names.inn(), names.log(), names.out()] {
+                if last(stream.clone()).await.map_err(|e| failed(e.into()))? > 0 {
+                    return Err(OpenError::Written { what: format!("stream {stream}") });
+                }
+            }
+            // Before anything of it is there: no daemon begins anew on a part of a log.
+            edges.put(MOVING, Bytes::from(begin.mark.clone())).await.map_err(failed)?;
+        }
+        for (stream, after) in [(names.inn(), begin.in_after), (names.log(), begin.log_after)] {
+            // An earlier try may have come further.
+            if last(stream.clone()).await.map_err(|e| failed(e.into()))? == 0 {
+                skip(&link, &stream, after).await.map_err(failed)?;
             }
         }
-        skip(&link, &names.inn(), begin.in_after).await.map_err(failed)?;
-        skip(&link, &names.log(), begin.log_after).await.map_err(failed)?;
         let keys = bucket::Bucket::new(link.clone(), names.bucket("KEYS"));
         keys.put(SCOPES_KEY, Bytes::copy_from_slice(&begin.scopes)).await.map_err(failed)?;
         drop(link);

@@ -141,13 +141,17 @@ pub enum OpenError {
     NoJetStream(String),
     #[error("{what} has been written to: move to a workspace, or to a broker, without one")]
     Written { what: String },
+    #[error(
+        "the streams of workspace {workspace} on the broker hold a part of another move, or of one before the old log was written to: \
+         delete the streams SB_{workspace}_*, KV_SB_{workspace}_* and OBJ_SB_{workspace}_BLOBS (`nats stream rm`) and migrate again"
+    )]
+    Unfinished { workspace: String },
     #[error("the log cannot begin where the other one ends: {0}")]
     Begin(LogError),
     #[error("{what} of the broker is not as configured: {differences}; {mend}")]
     Differs { what: String, differences: String, mend: String },
-    #[error(
-        "{what} is not on the broker: an edge makes none, start a process with `--role router` or `--role all` first"
-    )]
+    /// Only inside: an edge waits for it.
+    #[error("{what} is not on the broker, and an edge makes none")]
     NotMade { what: String },
     #[error("{what} could not be made on the broker: {why}")]
     Make { what: String, why: String },

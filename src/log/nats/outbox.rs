@@ -15,6 +15,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeMap, time::Duration};
+use switchboard_envelope::Timestamp;
 use tokio::sync::watch;
 
 /// How long a delivered record waits for its acknowledgement before it comes again.
@@ -77,6 +78,26 @@ async fn consumer(link: &Link, names: &Names, channel: &str) -> Result<(), LogEr
             "consumer `{channel}` of {stream} is not as it must be: {key} is {} and must be {value}; edit it with `nats consumer edit`",
             info.config.get(key).unwrap_or(&Value::Null)
         ))),
+    }
+}
+
+/// Servers before this one cannot hold a consumer back.
+const PAUSES: (u64, u64, u64) = (2, 11, 0);
+/// An attempt ends ten minutes after its release at the latest: what is held back for so long is made by nobody.
+pub(super) const HELD_MS: i64 = 11 * 60_000;
+
+/// Has a channel's consumer deliver nothing until then, by the broker's clock, or deliver again.
+pub(super) async fn hold(link: &Link, names: &Names, channel: &str, until: Option<Timestamp>) -> Result<(), LogError> {
+    let info = link.client.server_info();
+    if super::setup::version(&info.version).is_none_or(|version| version < PAUSES) {
+        let why = format!("nats-server {} cannot hold a consumer back; 2.11 and later can", info.version);
+        return Err(LogError::Refused(why));
+    }
+    let body = until.map_or_else(|| json!({}), |until| json!({ "pause_until": until.to_string() }));
+    match link.api::<Value>(&format!("CONSUMER.PAUSE.{}.{channel}", names.out()), &body).await {
+        // Nobody takes anything by it.
+        Err(e) if e.is(code::CONSUMER_NOT_FOUND) => Ok(()),
+        answer => Ok(answer.map(drop)?),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::log::{
 };
 use bytes::Bytes;
 use std::path::Path;
+use std::time::{Duration, Instant};
 use switchboard_adapter_sdk::Secret;
 use switchboard_envelope::Timestamp;
 use switchboard_simulators::NatsServer;
@@ -27,6 +28,10 @@ const EDGE: (&str, &str) = (
 
 /// A broker with the shipped permissions.
 fn broker() -> NatsServer {
+    NatsServer::with(&shipped())
+}
+
+fn shipped() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/nats-users.conf");
     let shipped = std::fs::read_to_string(&path).expect("deploy/nats-users.conf");
     assert!(shipped.contains("nkey: $DAEMON_NKEY"), "the place of the key");
@@ -38,7 +43,7 @@ fn broker() -> NatsServer {
     let all: String = shipped.lines().map(entry).collect();
     let keys =
         [("$DAEMON_NKEY", PUBLIC), ("$ROUTER_NKEY", ROUTER.1), ("$EDGE_NKEY", EDGE.1), ("$LINE_PASSWORD", "secret")];
-    NatsServer::with(&keys.iter().fold(all, |conf, (name, key)| conf.replace(name, key)))
+    keys.iter().fold(all, |conf, (name, key)| conf.replace(name, key))
 }
 
 fn options(broker: &NatsServer, part: Part, process: &str, seed: &str) -> NatsOptions {
@@ -82,6 +87,7 @@ async fn the_shipped_permissions_suffice() {
         log.stand(false).await.expect("stand");
         assert_eq!(log.leader().await, crate::log::Leader::Nobody);
         assert_eq!(log.duty("poll.sms").await, Ok(true));
+        log.leave_duty("poll.sms").await.expect("left");
         drop(log);
         // What a new start reads lies further back than its memory.
         let log = NatsLog::open(&options).await.expect("open again");
@@ -111,6 +117,9 @@ async fn the_shipped_permissions_of_each_role_suffice() {
         let first = FrameWrite { keys: vec![("ann".into(), [1; 32])], ..frame("frame", 1, vec![send("sms", 1)]) };
         assert_eq!(router.commit(0, first).await, Commit::Done(1));
         drop(router.outbox("external").await.expect("the consumer of an adapter elsewhere"));
+        for hold in [true, false] {
+            assert_eq!(router.hold_out(&["external".into(), "none".into()], hold).await, Ok(()));
+        }
         assert_eq!(edge.get_keys(&["ann".into()]).await, Ok(vec![Some([1; 32])]));
         let mut frames = edge.log_tail();
         frames.wait_for(|last| *last >= 1).await.expect("the frame is followed");
@@ -142,6 +151,55 @@ async fn the_shipped_permissions_of_each_role_suffice() {
     within(work).await;
 }
 
+/// What a process of this seed says at its start of a power cut, and how long it took to start.
+async fn durability(broker: &NatsServer, seed: &str) -> (String, Duration) {
+    let began = Instant::now();
+    let log = NatsLog::open(&options(broker, Part::All, "process", seed)).await.expect("open");
+    (log.durability(), began.elapsed())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_power_cut_can_take_is_asked_of_the_servers() {
+    let always = "jetstream { store_dir: \"store\", max_file_store: 200GB, sync_interval: always }\n";
+    for (conf, says) in [
+        (
+            shipped(),
+            "`test` writes to disk every 2 minutes only: a power cut there can take what was acknowledged since",
+        ),
+        (format!("{}{always}", shipped()), "before it answers: a power cut takes nothing"),
+        // Nobody may ask.
+        (shipped().replace(", \"$SYS.REQ.SERVER.PING.VARZ\"", ""), "is not known"),
+        // Everybody may, and nobody answers.
+        (shipped().replace("imports: [ { service", "#"), "is not known"),
+    ] {
+        let (said, took) = durability(&NatsServer::with(&conf), SEED).await;
+        assert!(said.contains("one copy") && said.contains(says), "{said}");
+        println!("{took:?}: {said}");
+    }
+    let plain = NatsServer::start();
+    let log = NatsLog::open(&NatsOptions::new(vec![plain.url()], "main", "process".into())).await.expect("open");
+    assert!(log.durability().contains("is not known"), "{}", log.durability());
+}
+
+/// An edge may be started first. What it needs of a router it waits for, however long that takes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edge_waits_for_the_streams_and_keys_of_a_router() {
+    let broker = broker();
+    let early = options(&broker, Part::Edge, "edge", EDGE.0);
+    // Longer than a connection is tried.
+    let early = NatsOptions { connect: Duration::from_millis(100), ..early };
+    let edge = tokio::spawn(async move { NatsLog::open(&early).await });
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(!edge.is_finished(), "an edge that has nothing to serve is there");
+    let router = NatsLog::open(&options(&broker, Part::Router, "router", ROUTER.0)).await.expect("open");
+    let edge = within(edge).await.expect("it ran").expect("open");
+    let waits = tokio::spawn(async move { edge.put_key("workspace", [8; 32]).await });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(!waits.is_finished(), "an edge makes no key");
+    router.put_key("workspace", [7; 32]).await.expect("key");
+    assert_eq!(within(waits).await.expect("it ran"), Ok([7; 32]), "the router's");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edge_may_not_decide_and_a_router_may_not_take_what_is_to_be_sent() {
     let broker = broker();
@@ -152,6 +210,7 @@ async fn an_edge_may_not_decide_and_a_router_may_not_take_what_is_to_be_sent() {
         "$KV.SB_main_KEYS.ann",
         "$KV.SB_main_EDGES.switchboard.snapshots",
         "$JS.API.STREAM.CREATE.SB_main_IN",
+        "$JS.API.CONSUMER.PAUSE.SB_main_OUT.sms",
         "$JS.API.STREAM.PURGE.SB_main_LOG",
         "$JS.API.STREAM.PURGE.KV_SB_main_CLAIMS",
         "$JS.API.STREAM.MSG.DELETE.KV_SB_main_KEYS",
@@ -176,6 +235,8 @@ async fn what_the_shipped_permissions_leave_out_is_denied() {
         "$KV.SB_other_CLAIMS.sms.s1.1.1",
         "sb.other.log",
         "sb.main.in.sms.more",
+        // Of the broker's own account it asks one thing.
+        "$SYS.REQ.SERVER.PING.CONNZ",
         "anything",
     ];
     let subscriptions = [">", "_INBOX.>", "sb.main.in.>", "sb.main.log", "$KV.SB_main_KEYS.>"];

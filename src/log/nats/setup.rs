@@ -112,7 +112,7 @@ fn check_server(client: &Client) -> Result<(), OpenError> {
 }
 
 /// `2.12.3-beta.1` as numbers.
-fn version(text: &str) -> Option<(u64, u64, u64)> {
+pub(super) fn version(text: &str) -> Option<(u64, u64, u64)> {
     let core = text.trim_start_matches('v').split(['-', '+']).next()?;
     let mut parts = core.split('.').map(|p| p.parse::<u64>().ok());
     Some((parts.next()??, parts.next()??, parts.next()??))
@@ -183,15 +183,30 @@ struct Info {
 
 /// Makes what is missing, and compares what is there. An edge may come before its router, and waits for it.
 pub(super) async fn streams(link: &Link, options: &NatsOptions, names: &Names) -> Result<(), OpenError> {
-    let deadline = Instant::now() + options.connect;
+    let mut waits = Waits::default();
     loop {
         match make_or_compare(link, options, names).await {
-            Err(OpenError::NotMade { what }) if Instant::now() < deadline => {
-                tracing::warn!(what, "waiting for a router to make the streams of this workspace");
-                tokio::time::sleep(WAIT).await;
-            }
+            Err(OpenError::NotMade { what }) => waits.more(&what).await,
             made => return made,
         }
+    }
+}
+
+/// An edge that waits for what only a router makes. It says so once, and not again for each thing.
+#[derive(Default)]
+pub(super) struct Waits {
+    said: bool,
+}
+
+impl Waits {
+    pub(super) async fn more(&mut self, what: &str) {
+        if !std::mem::replace(&mut self.said, true) {
+            tracing::warn!(
+                what,
+                "not there yet: an edge makes none, and waits; start a process with `--role router` or `--role all`"
+            );
+        }
+        tokio::time::sleep(WAIT).await;
     }
 }
 
@@ -214,7 +229,11 @@ async fn make_or_compare(link: &Link, options: &NatsOptions, names: &Names) -> R
             }
             Err(e) => return Err(made(&e)),
         };
-        let differences = differences(&wanted.config, &info.config);
+        let mut differences = differences(&wanted.config, &info.config);
+        if info.config.get("persist_mode").and_then(Value::as_str) == Some("async") {
+            differences
+                .push("persist_mode is \"async\" there, so that a killed server loses what it acknowledged".into());
+        }
         if !differences.is_empty() {
             return Err(OpenError::Differs {
                 what: format!("stream {}", wanted.name),
@@ -270,21 +289,6 @@ fn same(wanted: &Value, found: &Value) -> bool {
         _ => false,
     };
     wanted == found || (empty(wanted) && empty(found))
-}
-
-/// What a power cut can take, in one sentence.
-pub(super) fn durability(options: &NatsOptions) -> String {
-    let where_ = options.servers.join(", ");
-    if options.replicas >= 3 {
-        return format!(
-            "nats at {where_}: every record is on a majority of {} servers before its answer; a power cut of one machine takes nothing",
-            options.replicas
-        );
-    }
-    format!(
-        "nats at {where_}: one copy, and unless that server has `sync_interval: always` in its `jetstream` block, a power cut \
-         there can take what was acknowledged in the last two minutes (a killed server loses nothing)"
-    )
 }
 
 #[cfg(test)]

@@ -75,6 +75,12 @@ async fn a_duty_has_one_holder_and_passes_on_when_that_one_is_gone() {
     assert_eq!(two.duty("poll.sms").await, Ok(false));
     assert_eq!(two.duty("poll.other").await, Ok(true), "each duty for itself");
     assert_eq!(one.duty("poll.sms").await, Ok(true), "and it is kept");
+    // What is left passes on at once, and nobody leaves what another has.
+    two.leave_duty("poll.sms").await.expect("left");
+    assert_eq!(two.duty("poll.sms").await, Ok(false));
+    assert_eq!(one.duty("token.x").await, Ok(true));
+    one.leave_duty("token.x").await.expect("left");
+    assert_eq!(two.duty("token.x").await, Ok(true));
     drop(one);
     within(async { while two.duty("poll.sms").await != Ok(true) {} }).await;
 }
@@ -232,6 +238,23 @@ async fn an_adapters_description_of_a_blob_reaches_no_further_than_its_own_chunk
     assert!(matches!(log.get_blob("line/bob", &hello).await, Err(LogError::Damaged(_))), "more than it says");
     describe("line.many", 5, 1).await;
     assert_eq!(log.get_blob("line/bob", &hello).await, Ok(Some(Bytes::from_static(b"hello"))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_takes_from_out_elsewhere_gets_nothing_while_held_back_and_all_of_it_afterwards() {
+    let broker = OnBroker::new();
+    let log = NatsLog::open(&broker.options()).await.expect("open");
+    let mut outbox = log.outbox("sms").await.expect("outbox");
+    let mut other = log.outbox("other").await.expect("outbox");
+    log.hold_out(&["sms".into()], true).await.expect("held back");
+    let mut of_other = send("sms", 2);
+    of_other.channel = "other".into();
+    assert_eq!(log.commit(0, frame("frame", 1, vec![send("sms", 1), of_other])).await, Commit::Done(1));
+    assert_eq!(within(other.next(1)).await.expect("another channel goes on").len(), 1);
+    let early = tokio::time::timeout(std::time::Duration::from_secs(2), outbox.next(1)).await;
+    assert!(early.is_err(), "{early:?}");
+    log.hold_out(&["sms".into()], false).await.expect("let go");
+    assert_eq!(within(outbox.next(1)).await.expect("it goes on")[0].seq, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

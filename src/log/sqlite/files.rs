@@ -116,18 +116,23 @@ impl Files {
     pub(super) fn snapshots(&self) -> Result<Vec<(Seq, Bytes)>, LogError> {
         let mut found = Vec::new();
         for seq in self.snapshot_seqs()? {
-            let path = self.snapshots.join(snapshot_name(seq));
-            let Some(mut bytes) = read(&path)?.map(Bytes::from) else { continue };
-            if bytes.len() >= HASH_BYTES {
-                let hash = bytes.split_to(HASH_BYTES);
-                if digest(&SHA256, &bytes).as_ref() == &hash[..] {
-                    found.push((seq, bytes));
-                    continue;
-                }
-            }
-            tracing::error!(file = %path.display(), "a snapshot is damaged and is not used");
+            found.extend(self.snapshot(seq)?.map(|bytes| (seq, bytes)));
         }
         Ok(found)
+    }
+
+    /// One of them; `None` when it is gone or damaged.
+    pub(super) fn snapshot(&self, at: Seq) -> Result<Option<Bytes>, LogError> {
+        let path = self.snapshots.join(snapshot_name(at));
+        let Some(mut bytes) = read(&path)?.map(Bytes::from) else { return Ok(None) };
+        if bytes.len() >= HASH_BYTES {
+            let hash = bytes.split_to(HASH_BYTES);
+            if digest(&SHA256, &bytes).as_ref() == &hash[..] {
+                return Ok(Some(bytes));
+            }
+        }
+        tracing::error!(file = %path.display(), "a snapshot is damaged and is not used");
+        Ok(None)
     }
 
     pub(super) fn snapshot_seqs(&self) -> Result<Vec<Seq>, LogError> {

@@ -3,10 +3,10 @@
 use super::{OpenError, SqliteLog, SqliteOptions, create_private, lock_dir, schema};
 use crate::log::{
     KeyId, LogError, Seq,
-    moving::{Begin, Blob, Movable, SCOPES_KEY, ended},
+    moving::{Begin, Blob, MOVING, Movable, SCOPES_KEY, ended},
 };
 use async_trait::async_trait;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use schema::Counters;
 use std::{path::Path, sync::Arc};
 use tokio::sync::mpsc;
@@ -15,18 +15,20 @@ use tokio::sync::mpsc;
 const PAGE: usize = 1000;
 
 impl SqliteLog {
-    /// Opens a log that goes on where another one ends. The directory must not hold one.
+    /// Opens a log that goes on where another one ends. The directory must hold none, or a part of the same one.
     ///
     /// # Errors
-    /// As [`SqliteLog::open`], and when something was written there before.
+    /// As [`SqliteLog::open`], and when something else was written there before.
     pub fn begin(dir: &Path, options: &SqliteOptions, begin: &Begin) -> Result<Arc<SqliteLog>, OpenError> {
         create_private(dir).map_err(|source| OpenError::Directory { dir: dir.to_owned(), source })?;
         let lock = lock_dir(dir)?;
         let path = dir.join("log.db");
         let conn = schema::open_writer(&path, options)?;
         let began = begin_at(&conn, begin).map_err(|source| OpenError::Database { path: path.clone(), source })?;
-        if !began {
-            return Err(OpenError::Written { path });
+        match began {
+            Began::Here => {}
+            Began::Written => return Err(OpenError::Written { path }),
+            Began::Other => return Err(OpenError::Unfinished { dir: dir.to_owned() }),
         }
         drop(conn);
         let _ = lock.unlock();
@@ -34,17 +36,35 @@ impl SqliteLog {
     }
 }
 
-fn begin_at(conn: &Connection, begin: &Begin) -> rusqlite::Result<bool> {
+enum Began {
+    Here,
+    /// The log is another one.
+    Written,
+    /// A part of something else was moved here.
+    Other,
+}
+
+/// All or nothing: a log that is begun says so from its first moment.
+fn begin_at(conn: &Connection, begin: &Begin) -> rusqlite::Result<Began> {
+    let mark = conn
+        .query_row("SELECT value FROM edge_cursors WHERE name = ?1 AND value <> ''", [MOVING], |r| {
+            r.get::<_, String>(0)
+        })
+        .optional()?;
+    if let Some(mark) = mark {
+        return Ok(if mark == begin.mark { Began::Here } else { Began::Other });
+    }
     let there = Counters::load(conn)?;
     if there.in_last.max(there.log_last).max(there.out_last) > 0 {
-        return Ok(false);
+        return Ok(Began::Written);
     }
     let tx = conn.unchecked_transaction()?;
     let (inn, log): (Seq, Seq) = (begin.in_after, begin.log_after);
     Counters { in_last: inn, in_indexed: inn, log_last: log, ..there }.save(&tx)?;
     tx.execute("INSERT OR REPLACE INTO keys VALUES (?1, ?2)", params![SCOPES_KEY, begin.scopes])?;
+    tx.execute("INSERT OR REPLACE INTO edge_cursors VALUES (?1, ?2)", params![MOVING, begin.mark])?;
     tx.commit()?;
-    Ok(true)
+    Ok(Began::Here)
 }
 
 /// The rows of a table of two columns after a key, in the order of the first.

@@ -2,8 +2,9 @@
 
 use super::{
     schema::{open_reader, sql, unsql},
-    tail::{READ_BYTES, lock},
+    tail::lock,
 };
+use crate::log::ring::READ_BYTES;
 use crate::log::{LogError, Seq, Stored};
 use bytes::Bytes;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};

@@ -1,9 +1,10 @@
 //! The newest records in memory: the router and the outboxes live at the end of the logs, and read them without SQL.
 
 use super::schema::Counters;
+use crate::log::ring::Ring;
 use crate::log::{Seq, Stored};
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::watch;
@@ -11,73 +12,14 @@ use tokio::sync::watch;
 /// Bytes of IN, of LOG, and of each channel of OUT that are kept.
 const RING_BYTES: usize = 2 << 20;
 const RING_RECORDS: usize = 8192;
-/// One read returns no more than this, and at least one record.
-pub(super) const READ_BYTES: usize = 8 << 20;
-/// What a record costs beside its data, roughly.
-const RECORD_OVERHEAD: usize = 96;
 
 /// A panic elsewhere never leaves these structures half changed, so a poisoned lock is used on.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The end of one log, in order.
-pub(super) struct Ring {
-    records: VecDeque<Stored>,
-    bytes: usize,
-    /// Every record after this one is here.
-    floor: Seq,
-}
-
-impl Ring {
-    pub(super) fn new(floor: Seq) -> Ring {
-        Ring { records: VecDeque::new(), bytes: 0, floor }
-    }
-
-    pub(super) fn floor(&self) -> Seq {
-        self.floor
-    }
-
-    pub(super) fn push(&mut self, record: Stored) {
-        self.bytes += record.data.len() + RECORD_OVERHEAD;
-        self.records.push_back(record);
-        while self.bytes > RING_BYTES || self.records.len() > RING_RECORDS {
-            self.pop();
-        }
-    }
-
-    fn pop(&mut self) {
-        if let Some(old) = self.records.pop_front() {
-            self.bytes = self.bytes.saturating_sub(old.data.len() + RECORD_OVERHEAD);
-            self.floor = self.floor.max(old.seq);
-        }
-    }
-
-    /// Records after `after`, or `None` when that is further back than this ring reaches.
-    pub(super) fn after(&self, after: Seq, max: usize) -> Option<Vec<Stored>> {
-        if after < self.floor {
-            return None;
-        }
-        let start = self.records.partition_point(|r| r.seq <= after);
-        let mut left = READ_BYTES;
-        let fits = |r: &&Stored| {
-            let fits = left == READ_BYTES || r.data.len() <= left;
-            left = left.saturating_sub(r.data.len().max(1));
-            fits
-        };
-        Some(self.records.range(start..).take(max).take_while(fits).cloned().collect())
-    }
-
-    pub(super) fn get(&self, seq: Seq) -> Option<Stored> {
-        let at = self.records.partition_point(|r| r.seq < seq);
-        self.records.get(at).filter(|r| r.seq == seq).cloned()
-    }
-
-    pub(super) fn trim(&mut self, up_to: Seq) {
-        while self.records.front().is_some_and(|r| r.seq <= up_to) {
-            self.pop();
-        }
-    }
+fn ring(floor: Seq) -> Ring {
+    Ring::new(floor, RING_BYTES, RING_RECORDS)
 }
 
 /// OUT by channel. A channel that is not here had no record since the log was opened.
@@ -89,7 +31,7 @@ pub(super) struct OutRings {
 impl OutRings {
     pub(super) fn push(&mut self, record: Stored) {
         let opened_at = self.opened_at;
-        self.rings.entry(record.channel.clone()).or_insert_with(|| Ring::new(opened_at)).push(record);
+        self.rings.entry(record.channel.clone()).or_insert_with(|| ring(opened_at)).push(record);
     }
 
     pub(super) fn floor(&self, channel: &str) -> Seq {
@@ -140,8 +82,8 @@ impl Shared {
     pub(super) fn new(counters: Counters) -> Shared {
         Shared {
             counters: Mutex::new(counters),
-            inn: Mutex::new(Ring::new(counters.in_last)),
-            log: Mutex::new(Ring::new(counters.log_last)),
+            inn: Mutex::new(ring(counters.in_last)),
+            log: Mutex::new(ring(counters.log_last)),
             out: Mutex::new(OutRings { opened_at: counters.out_last, rings: HashMap::new() }),
             in_tail: watch::Sender::new(counters.in_last),
             log_tail: watch::Sender::new(counters.log_last),

@@ -1,6 +1,7 @@
 use crate::Options;
 use crate::load::{Text, Webhooks};
 use crate::provider::{MARK, Provider};
+use crate::snapshots;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::error::Error;
@@ -32,6 +33,8 @@ pub struct Memory {
     open_mb: f64,
     starts_ms: Vec<f64>,
     restart_ms: f64,
+    /// What snapshots did to routing meanwhile.
+    pub snapshots: Value,
 }
 
 impl Memory {
@@ -135,7 +138,30 @@ pub async fn latency(options: &Options) -> Result<Latency, Failure> {
     let warm = u64::from(options.rate);
     let count = u64::from(options.rate) * u64::from(options.seconds);
     let whole = Webhooks::sign(&shop, Text::Answered, 0, warm + count, options.senders);
-    let due = whole.pace(options.rate, options.connections).await?;
+    let answered = answered(whole, &mut arrivals, 0, options).await?;
+    Ok(Latency::of(answered.iter().skip(warm as usize).map(|(_, ms)| *ms)))
+}
+
+impl Latency {
+    /// # Panics
+    /// When there are no delays to be looked at.
+    pub fn of(delays: impl Iterator<Item = f64>) -> Latency {
+        let mut delays: Vec<f64> = delays.collect();
+        delays.sort_by(f64::total_cmp);
+        let at = |share: f64| round(delays[((delays.len() - 1) as f64 * share) as usize]);
+        Latency { messages: delays.len(), p50_ms: at(0.5), p99_ms: at(0.99), max_ms: at(1.0) }
+    }
+}
+
+/// Sends webhooks numbered from `first` at the fixed rate, and says of each when it was due and how many milliseconds later the
+/// provider had its answer.
+pub async fn answered(
+    webhooks: Webhooks,
+    arrivals: &mut mpsc::UnboundedReceiver<(u64, Instant)>,
+    first: u64,
+    options: &Options,
+) -> Result<Vec<(Instant, f64)>, Failure> {
+    let due = webhooks.pace(options.rate, options.connections).await?;
     let mut arrived = HashMap::new();
     while arrived.len() < due.len() {
         let (number, at) = tokio::time::timeout(STALLED, arrivals.recv()).await?.ok_or("the provider is gone")?;
@@ -143,19 +169,18 @@ pub async fn latency(options: &Options) -> Result<Latency, Failure> {
             return Err(format!("message {number} was answered twice").into());
         }
     }
-    let mut delays: Vec<f64> = Vec::with_capacity(due.len());
-    for (number, due) in due.iter().enumerate().skip(warm as usize) {
-        let at = arrived.get(&(number as u64)).ok_or_else(|| format!("message {number} was never answered"))?;
-        delays.push(at.duration_since(*due).as_secs_f64() * 1000.0);
+    let mut delays = Vec::with_capacity(due.len());
+    for (number, due) in (first..).zip(due) {
+        let at = arrived.get(&number).ok_or_else(|| format!("message {number} was never answered"))?;
+        delays.push((due, at.duration_since(due).as_secs_f64() * 1000.0));
     }
-    delays.sort_by(f64::total_cmp);
-    let at = |share: f64| round(delays[((delays.len() - 1) as f64 * share) as usize]);
-    Ok(Latency { messages: delays.len(), p50_ms: at(0.5), p99_ms: at(0.99), max_ms: at(1.0) })
+    Ok(delays)
 }
 
 /// Resident memory when idle and with many open conversations, and the time from start to ready.
 pub async fn memory(options: &Options) -> Result<Memory, Failure> {
-    let provider = Provider::start(None).await?;
+    let (hear, mut arrivals) = mpsc::unbounded_channel();
+    let provider = Provider::start(Some(hear)).await?;
     let log = options.backend.start();
     let shop = shop(&provider, &log).open();
     let mut starts_ms = Vec::new();
@@ -174,11 +199,12 @@ pub async fn memory(options: &Options) -> Result<Memory, Failure> {
     wait_for(&daemon, "switchboard_queue_depth", count).await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let open_mb = resident_mb(daemon.pid())?;
+    let snapshots = snapshots::measure(&daemon, &shop, &mut arrivals, options).await?;
     daemon.terminate(Duration::from_secs(60)).await;
     let began = Instant::now();
     daemon.restart().await;
     let restart_ms = round(began.elapsed().as_secs_f64() * 1000.0);
-    Ok(Memory { idle_mb, open_mb, starts_ms, restart_ms })
+    Ok(Memory { idle_mb, open_mb, starts_ms, restart_ms, snapshots })
 }
 
 pub fn resident_mb(pid: u32) -> Result<f64, Failure> {

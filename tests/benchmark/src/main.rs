@@ -14,6 +14,7 @@ mod floor;
 mod load;
 mod provider;
 mod rules;
+mod snapshots;
 mod waiting;
 
 use backend::On;
@@ -45,6 +46,9 @@ pub struct Options {
     /// Conversations that wait, of the waiting run
     #[arg(long, default_value_t = 1_000_000)]
     waiting: u64,
+    /// Seconds of messages among those open conversations; a snapshot is taken once a minute
+    #[arg(long, default_value_t = 75)]
+    among_open: u32,
     /// Starts of the start-up run
     #[arg(long, default_value_t = 5)]
     starts: usize,
@@ -100,6 +104,7 @@ impl Options {
             seconds: 3,
             conversations: 2_000,
             waiting: 2_000,
+            among_open: 2,
             starts: 2,
             decisions: 1_000,
             kills: 2,
@@ -179,6 +184,7 @@ async fn measure(options: &Options) -> Result<Value, Box<dyn Error>> {
     if options.wants(Part::Memory) {
         let memory = daemon::memory(options).await?;
         report["memory"] = memory.json(options.conversations);
+        report["snapshots"] = memory.snapshots.clone();
         report["start_to_ready_ms"] = memory.starts_json();
     }
     if options.wants(Part::Failover) && options.backend != On::Embedded {

@@ -5,12 +5,41 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
+/// The key that WebDriver calls Shift.
+const SHIFT: char = '\u{e008}';
+
 /// A Chromium without a screen, driven over the W3C WebDriver protocol. Dropping it ends the browser.
 #[derive(Debug)]
 pub struct Browser {
     driver: Child,
     session: String,
     _profile: TempDir,
+}
+
+/// A node of the accessibility tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AxNode {
+    pub role: String,
+    pub name: String,
+    /// Such as `live` and `expanded`, with their values as text.
+    pub properties: Vec<(String, String)>,
+}
+
+impl AxNode {
+    fn of(node: &Value) -> AxNode {
+        let text = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
+        let properties = node["properties"].as_array().cloned().unwrap_or_default();
+        AxNode {
+            role: text(&node["role"]["value"]),
+            name: node["name"]["value"].as_str().unwrap_or_default().to_owned(),
+            properties: properties.iter().map(|p| (text(&p["name"]), text(&p["value"]["value"]))).collect(),
+        }
+    }
+
+    #[must_use]
+    pub fn property(&self, name: &str) -> Option<&str> {
+        self.properties.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
 }
 
 /// A tab of the browser.
@@ -178,12 +207,17 @@ impl Browser {
         self.must("POST", &format!("/element/{}/value", handle(&element)), json!({ "text": text })).await;
     }
 
-    /// Types keys into whatever has the focus.
+    /// Types keys into whatever has the focus. Shift is held for those after `\u{e008}`, until the end.
     pub async fn press(&self, keys: &str) {
-        let actions: Vec<Value> = keys
-            .chars()
-            .flat_map(|key| [json!({ "type": "keyDown", "value": key }), json!({ "type": "keyUp", "value": key })])
-            .collect();
+        let shift = |held: bool| json!({ "type": if held { "keyDown" } else { "keyUp" }, "value": SHIFT });
+        let (plain, shifted) = keys.split_once(SHIFT).unwrap_or((keys, ""));
+        let press = |key: char| [json!({ "type": "keyDown", "value": key }), json!({ "type": "keyUp", "value": key })];
+        let mut actions: Vec<Value> = plain.chars().flat_map(press).collect();
+        if !shifted.is_empty() {
+            actions.push(shift(true));
+            actions.extend(shifted.chars().flat_map(press));
+            actions.push(shift(false));
+        }
         let body = json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": actions }] });
         self.must("POST", "/actions", body).await;
     }
@@ -196,8 +230,53 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", features).await;
     }
 
-    async fn devtools(&self, command: &str, parameters: Value) {
-        self.must("POST", "/goog/cdp/execute", json!({ "cmd": command, "params": parameters })).await;
+    async fn devtools(&self, command: &str, parameters: Value) -> Value {
+        self.must("POST", "/goog/cdp/execute", json!({ "cmd": command, "params": parameters })).await
+    }
+
+    /// What the page is to assistive technology: `role "name"` of each node that it has a role for, in their order, with the
+    /// properties that are set.
+    pub async fn accessibility(&self) -> Vec<AxNode> {
+        let tree = self.devtools("Accessibility.getFullAXTree", json!({})).await;
+        let nodes = tree["nodes"].as_array().cloned().unwrap_or_default();
+        nodes.iter().filter(|n| n["ignored"] != true).map(AxNode::of).collect()
+    }
+
+    /// What has the focus, through open shadow roots: its tag, and its label or text.
+    pub async fn focused(&self) -> String {
+        let walk = "let e = document.activeElement; while (e?.shadowRoot?.activeElement) e = e.shadowRoot.activeElement; \
+                    return e ? e.nodeName.toLowerCase() + ' ' + (e.getAttribute('aria-label') ?? e.textContent).trim() : '';";
+        self.script(walk, &[]).await.map_or_else(|e| e, |v| v.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Presses a key until something has the focus, as somebody does who looks for it.
+    ///
+    /// # Panics
+    /// When it never gets there.
+    pub async fn press_until(&self, key: &str, wanted: &str) {
+        let mut seen = vec![];
+        for _ in 0..40 {
+            self.press(key).await;
+            let now = self.focused().await;
+            if now == wanted {
+                return;
+            }
+            seen.push(now);
+        }
+        panic!("{wanted:?} is not reached by this key, but: {seen:?}");
+    }
+
+    /// Gives a file to a field for files, which need not be in sight.
+    pub async fn choose_file(&self, selector: &str, path: &Path) {
+        let body = format!(
+            "const find = (root) => {{ for (const e of root.querySelectorAll('*')) {{ if (e.matches({selector})) return e; \
+               if (e.shadowRoot) {{ const inner = find(e.shadowRoot); if (inner) return inner; }} }} return null; }}; \
+             return find(document);",
+            selector = Value::String(selector.to_owned())
+        );
+        let element = self.wait_for(selector, &body).await;
+        let text = path.to_str().expect("a path that is text");
+        self.must("POST", &format!("/element/{}/value", handle(&element)), json!({ "text": text })).await;
     }
 
     /// Saves what the page looks like.

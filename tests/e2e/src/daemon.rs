@@ -22,6 +22,12 @@ impl<'a> Daemon<'a> {
         daemon
     }
 
+    /// Starts it and returns at once: who starts it knows that it is not ready soon.
+    #[must_use]
+    pub fn spawn(shop: &'a Shop) -> Daemon<'a> {
+        Daemon { shop, child: spawn(shop, None) }
+    }
+
     /// Starts it from a shell that said something before, such as `umask 0` or `ulimit -f 4096`, and waits until it is ready.
     pub async fn start_after(shop: &'a Shop, shell: &str) -> Daemon<'a> {
         let mut daemon = Daemon { shop, child: spawn(shop, Some(shell)) };
@@ -138,6 +144,16 @@ impl Shop {
         command.args(arguments).stdin(Stdio::null());
         command.env("SWITCHBOARD_URL", self.admin()).env("SWITCHBOARD_TOKEN", self.token());
         command.output().expect("the program runs")
+    }
+
+    /// Starts a command that is killed unless it ends within `time`; without an exit code it was killed.
+    pub async fn killed_after(&self, arguments: &[&str], time: Duration) -> Output {
+        let mut command = program(self);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program runs");
+        tokio::time::sleep(time).await;
+        let _ = child.kill();
+        child.wait_with_output().expect("the process can be waited for")
     }
 }
 

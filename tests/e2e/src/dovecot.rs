@@ -204,13 +204,24 @@ impl Dovecot {
     }
 
     /// Another client of the mailbox, with its folder open.
+    ///
+    /// # Panics
+    /// When the server does not let it in.
     pub async fn client(&self) -> MailClient {
-        let stream = TcpStream::connect(("127.0.0.1", self.imap_port)).await.expect("Dovecot listens");
+        self.try_client().await.expect("Dovecot lets a client in")
+    }
+
+    /// The same, of a server that may be down.
+    ///
+    /// # Errors
+    /// With why it is not let in.
+    pub async fn try_client(&self) -> Result<MailClient, String> {
+        let stream = TcpStream::connect(("127.0.0.1", self.imap_port)).await.map_err(|e| e.to_string())?;
         let mut client = MailClient { stream: BufReader::new(stream), tags: 0 };
-        client.line().await.expect("it greets");
-        client.ask(&format!("LOGIN {MAILBOX_USER} {PASSWORD}")).await;
-        client.ask("SELECT INBOX").await;
-        client
+        client.line().await?;
+        client.try_ask(&format!("LOGIN {MAILBOX_USER} {PASSWORD}")).await?;
+        client.try_ask("SELECT INBOX").await?;
+        Ok(client)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A real Kannel, with a centre behind it: its bearerbox and smsbox as processes of the test's own, in a folder of their own.
 
 use crate::shop::free_port;
-use crate::{Shop, poll_until};
+use crate::{Backend, Shop, poll_until};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -157,11 +157,12 @@ impl Drop for FakePhone {
 impl Shop {
     /// A shop with the channel `gateway`, and the Kannel that serves it, which is not started yet.
     #[must_use]
-    pub fn with_gateway(centre: Option<u16>) -> (Shop, Gateway) {
+    pub fn with_gateway(backend: &Backend, centre: Option<u16>) -> (Shop, Gateway) {
         let shop_port = free_port();
         let gateway = Gateway::new(shop_port, centre);
         // The other channel of every shop has nobody behind it here.
-        let shop = Shop::with("http://127.0.0.1:9").public_port(shop_port).more(&gateway.channel(shop_port)).open();
+        let shop = Shop::with("http://127.0.0.1:9").log(backend).public_port(shop_port);
+        let shop = shop.more(&gateway.channel(shop_port)).open();
         (shop, gateway)
     }
 }

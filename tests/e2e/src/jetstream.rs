@@ -10,10 +10,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Panics
 /// When the broker does not answer, or refuses.
 pub async fn jetstream(url: &str, question: &str, body: &Value) -> Value {
-    let answer = tokio::time::timeout(PATIENCE, ask(url, question, body)).await;
-    let answer = answer.expect("an answer in time").unwrap_or_else(|e| panic!("{question}: {e}"));
+    let answer = jetstream_says(url, question, body).await;
     assert!(answer["error"].is_null(), "{question}: {answer}");
     answer
+}
+
+/// The same where a refusal is an answer too.
+///
+/// # Panics
+/// When the broker does not answer.
+pub async fn jetstream_says(url: &str, question: &str, body: &Value) -> Value {
+    let answer = tokio::time::timeout(PATIENCE, ask(url, question, body)).await;
+    answer.expect("an answer in time").unwrap_or_else(|e| panic!("{question}: {e}"))
 }
 
 async fn ask(url: &str, question: &str, body: &Value) -> std::io::Result<Value> {

@@ -12,6 +12,7 @@ mod certificates;
 mod daemon;
 mod dice;
 mod dovecot;
+mod front;
 mod gateway;
 mod jetstream;
 mod keys;
@@ -21,27 +22,30 @@ mod shop;
 pub mod traffic;
 mod visitor;
 mod wait;
+pub mod ways;
 mod webhook;
 pub mod wire;
 
 pub use api::{Answer, Api, message};
 pub use backend::Backend;
-pub use browser::{Browser, Tab, screenshots};
+pub use browser::{AxNode, Browser, Tab, screenshots};
 pub use cable::{Cable, Cut, Line};
 pub use certificates::{Authority, Leaf};
 pub use daemon::{Daemon, binary};
 pub use dice::Dice;
 pub use dovecot::{Dovecot, MAILBOX_USER, MailClient};
+pub use front::{Front, Mishap, Site};
 pub use gateway::{FakePhone, GATEWAY_NUMBER, Gateway, HOOK_SECRET};
-pub use jetstream::jetstream;
+pub use jetstream::{jetstream, jetstream_says};
 pub use keys::{Issuer, shipped_users};
 pub use postfix::{Postfix, field, fields};
 pub use provider::Provider;
 pub use shop::{ACCOUNT_SID, AUTH_TOKEN, OUR_NUMBER, Pack, Shop, ShopBuilder};
 pub use switchboard_simulators::{
-    Fate, HookStep, InboundSms, MetaConfig, MetaSent, MetaSigned, MetaSim, MetaStep, NatsCluster, NatsServer, Sent,
-    SmppCentre, Step, Submitted, Taken, TelegramSent, TelegramSim, TelegramStep, VonageConfig, VonageForm, VonageSent,
-    VonageSigned, VonageSim, VonageStep, WebhookSim, XConfig, XSent, XSim, XStep,
+    Dialect, Fate, GatewaySent, GatewaySim, GatewayStep, HookStep, InboundSms, MetaConfig, MetaSent, MetaSigned,
+    MetaSim, MetaStep, NatsCluster, NatsServer, Sent, SlackPost, SlackSim, SlackStep, SmppCentre, Step, Submitted,
+    Taken, TelegramSent, TelegramSim, TelegramStep, VonageConfig, VonageForm, VonageSent, VonageSigned, VonageSim,
+    VonageStep, WebhookSim, XConfig, XSent, XSim, XStep,
 };
 pub use visitor::Visitor;
 pub use wait::{eventually, eventually_within, poll_until};

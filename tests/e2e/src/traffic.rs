@@ -141,7 +141,8 @@ async fn agent(api: &Api, customer: u64, n: u64, dice: &mut Dice) -> Option<Stri
 /// What a daemon says once every outbound message has an outcome.
 pub struct Settled {
     pub conversations: Vec<(Value, Vec<Value>)>,
-    parked: Vec<Value>,
+    /// The dead letters.
+    pub parked: Vec<Value>,
 }
 
 /// Every conversation with its messages.
@@ -275,7 +276,10 @@ fn sent_at_most_once(phone: &str, messages: &[Value], sent: &[String], accepted:
 }
 
 /// Promise 5: each open conversation has exactly one of an owner, a queue, an offer, a wait, a snooze; and a timer.
-fn has_an_owner_and_a_clock(row: &Value) {
+///
+/// # Panics
+/// When it has none, or two.
+pub fn has_an_owner_and_a_clock(row: &Value) {
     let (queued, offered) = (row["queued_at"].is_string(), row["offer"].is_object());
     let clock = match row["state"].as_str() {
         Some("queued") if row["queue"].is_string() && queued && !offered => &row["sla"]["due_at"],

@@ -2,12 +2,15 @@
 //! the users that deploy/ ships, one a role.
 #![forbid(unsafe_code)]
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Output;
+use std::sync::Arc;
 use std::time::Duration;
-use switchboard_e2e::traffic::goes_through;
-use switchboard_e2e::{Authority, Daemon, Issuer, NatsServer, Provider, Shop, http, message, shipped_users};
+use switchboard_e2e::traffic::{Traffic, check, goes_through, settled};
+use switchboard_e2e::{
+    Authority, Daemon, Dice, Issuer, NatsServer, Provider, Shop, Visitor, eventually, http, message, shipped_users,
+};
 
 const ANN: &str = "+15551230001";
 const SOON: Duration = Duration::from_secs(40);
@@ -138,6 +141,59 @@ fn shipped() -> NatsServer {
         ("$EDGE_NKEY", EDGE.1),
         ("$LINE_PASSWORD", "secret"),
     ]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_role_does_all_its_work_as_the_user_that_is_shipped_for_it() {
+    let (provider, broker) = (Provider::start().await, shipped());
+    provider.takes(Duration::from_millis(10));
+    let shops = [("router", ROUTER), ("router", ROUTER), ("edge", EDGE), ("edge", EDGE)]
+        .map(|(role, (seed, _))| Arc::new(member(&provider, &broker, role, seed)));
+    let mut leader = Daemon::start(&shops[0]).await;
+    let mut standby = Daemon::start(&shops[1]).await;
+    let _edges = [Daemon::start(&shops[2]).await, Daemon::start(&shops[3]).await];
+    let traffic = Traffic::start(&shops[2..], 20, &Dice::new(7));
+
+    // A body that is too long for a record becomes a file of the log; chat; rules from an edge; another router.
+    goes_through(&shops[2], "+15557100001", &format!("{}the end", "long ".repeat(6_000))).await;
+    chats(&shops[2], &shops[3]).await;
+    for shop in [&shops[0], &shops[2]] {
+        let pack = std::fs::read_to_string(shop.pack().join("pack.yaml")).unwrap();
+        std::fs::write(shop.pack().join("pack.yaml"), format!("{pack}# {}\n", shop.public_port)).unwrap();
+        shop.api().post("/rules/reload", json!({})).await.ok();
+    }
+    leader.kill();
+    goes_through(&shops[3], "+15557100002", "hello to the standby").await;
+    leader.restart().await;
+    assert!(standby.terminate(SOON).await.success());
+    goes_through(&shops[3], "+15557100003", "hello to the first again").await;
+
+    let accepted = traffic.end().await;
+    check(&settled(&shops[0]).await, &accepted, &provider);
+    assert!(leader.terminate(SOON).await.success());
+    let denied: Vec<String> = broker.log().lines().filter(|l| l.contains("Violation")).map(str::to_owned).collect();
+    assert_eq!(denied, Vec::<String>::new(), "the broker denied what a role needs");
+}
+
+/// A visitor writes at one edge and reads the answer at both.
+async fn chats(one: &Shop, two: &Shop) {
+    let mut visitor = Visitor::at(one, None, 0).await.expect("a socket");
+    visitor.write("c1", "is anybody there?").await.expect("sent");
+    visitor.until("ack").await.expect("taken");
+    let id = eventually("the visitor's conversation", || async {
+        let list = two.api().get("/conversations?channel=site").await;
+        list.body["conversations"][0]["id"].as_str().map(str::to_owned).ok_or(list.text)
+    })
+    .await;
+    two.api().post(&format!("/conversations/{id}/reply"), json!({ "text": "yes, ann", "agent": "ann" })).await.ok();
+    for shop in [one, two] {
+        let again = Visitor::at(shop, Some(&visitor.token()), 0).await.expect("a socket");
+        let mut seen = again.welcome["replay"].to_string();
+        let mut again = again;
+        while !seen.contains("yes, ann") {
+            seen += &again.until("message").await.expect("the answer").to_string();
+        }
+    }
 }
 
 /// A process with another role's key does not start as what it is not, nor does anybody without a key.

@@ -5,10 +5,16 @@ use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use switchboard_e2e::{Daemon, Provider, Shop, eventually, http, message, sid};
+use switchboard_e2e::{Backend, Daemon, Provider, Shop, eventually, http, message, on_every_backend, sid};
+use tempfile::TempDir;
 
 const ANN: &str = "+15551230001";
 const SOON: Duration = Duration::from_secs(40);
+
+on_every_backend! {
+    the_data_is_for_its_owner_alone,
+    a_lost_log_is_refused_and_from_an_older_copy_the_daemon_goes_on_with_an_alarm,
+}
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
@@ -21,11 +27,10 @@ fn mode(path: &Path) -> u32 {
 }
 
 /// Whatever the umask is, and also in a directory that was made for it with wider permissions.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_data_is_for_its_owner_alone() {
+async fn the_data_is_for_its_owner_alone(backend: Backend) {
     let provider = Provider::start().await;
     for made_before in [false, true] {
-        let shop = Shop::with(&provider.base_url()).open();
+        let shop = Shop::with(&provider.base_url()).log(&backend).open();
         let data = shop.folder().join("data");
         if made_before {
             std::fs::create_dir(&data).unwrap();
@@ -47,7 +52,8 @@ async fn the_data_is_for_its_owner_alone() {
             assert_eq!(mode(&data), 0o700, "the data directory");
         }
         let files = files_below(&data);
-        for name in ["log.db", "history.db", "admin.token"] {
+        let log = matches!(backend, Backend::Embedded).then_some("log.db");
+        for name in ["history.db", "admin.token"].into_iter().chain(log) {
             assert!(files.iter().any(|f| f.ends_with(name)), "no {name} among {files:?}");
         }
         let open: Vec<String> =
@@ -56,43 +62,67 @@ async fn the_data_is_for_its_owner_alone() {
     }
 }
 
+/// The log, which is lost and comes back as it was before.
+struct Copies {
+    backend: Backend,
+    data: PathBuf,
+}
+
+impl Copies {
+    fn files(&self) -> Vec<PathBuf> {
+        let all = if self.data.is_dir() { files_below(&self.data) } else { vec![] };
+        let is_log = |f: &PathBuf| f.file_name().is_some_and(|name| name.to_string_lossy().starts_with("log.db"));
+        all.into_iter().filter(is_log).collect()
+    }
+
+    /// As it is now; no daemon runs.
+    fn copy(&mut self) -> TempDir {
+        if let Backend::Nats(broker) = &mut self.backend {
+            return broker.copy();
+        }
+        let copy = TempDir::new().unwrap();
+        for file in self.files() {
+            std::fs::copy(&file, copy.path().join(file.file_name().unwrap())).unwrap();
+        }
+        copy
+    }
+
+    fn put_back(&mut self, copy: &TempDir) {
+        if let Backend::Nats(broker) = &mut self.backend {
+            return broker.restore(copy);
+        }
+        self.files().iter().for_each(|file| std::fs::remove_file(file).unwrap());
+        for file in files_below(copy.path()) {
+            std::fs::copy(&file, self.data.join(file.file_name().unwrap())).unwrap();
+        }
+    }
+}
+
 /// A log that was lost forgot everything: going on would answer it all again. One that is an older copy is gone on with, for what
 /// it forgot is not answered by itself.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lost_log_is_refused_and_from_an_older_copy_the_daemon_goes_on_with_an_alarm() {
+async fn a_lost_log_is_refused_and_from_an_older_copy_the_daemon_goes_on_with_an_alarm(backend: Backend) {
     let provider = Provider::start().await;
-    let shop = Shop::with(&provider.base_url()).open();
+    let shop = Shop::with(&provider.base_url()).log(&backend).open();
+    let mut log = Copies { backend, data: shop.folder().join("data") };
+    let nothing = log.copy();
     let mut daemon = Daemon::start(&shop).await;
-    let data = shop.folder().join("data");
-    let log_files = || {
-        files_below(&data)
-            .into_iter()
-            .filter(|f| f.file_name().is_some_and(|name| name.to_string_lossy().starts_with("log.db")))
-    };
     shop.sms(ANN, "refund A-1", &sid("first")).deliver(&shop.hook("support-sms")).await.unwrap();
     provider.sent_to(ANN, 1).await;
     assert_eq!(daemon.terminate(SOON).await.code(), Some(0));
-    let copy = shop.folder().join("older");
-    std::fs::create_dir(&copy).unwrap();
-    for file in log_files() {
-        std::fs::copy(&file, copy.join(file.file_name().unwrap())).unwrap();
-    }
+    let older = log.copy();
     daemon.restart().await;
     shop.sms(ANN, "refund A-2", &sid("second")).deliver(&shop.hook("support-sms")).await.unwrap();
     provider.sent_to(ANN, 2).await;
     assert_eq!(daemon.terminate(SOON).await.code(), Some(0));
 
-    log_files().for_each(|file| std::fs::remove_file(file).unwrap());
+    log.put_back(&nothing);
     daemon.spawn_again();
     assert_eq!(daemon.ended(SOON).await.code(), Some(1), "a lost log");
     let said = daemon.said();
     let last = said.lines().last().unwrap_or_default();
     assert!(last.contains("the log is empty") && last.contains("Put the log that belongs here back"), "{last}");
 
-    log_files().for_each(|file| std::fs::remove_file(file).unwrap());
-    for file in files_below(&copy) {
-        std::fs::copy(&file, data.join(file.file_name().unwrap())).unwrap();
-    }
+    log.put_back(&older);
     daemon.restart().await;
     assert!(daemon.said().contains("it is rebased"), "no alarm");
     assert_eq!(daemon.metric("switchboard_rebases_total").await, 1.0);

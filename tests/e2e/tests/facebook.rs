@@ -2,17 +2,31 @@
 #![forbid(unsafe_code)]
 
 use serde_json::{Value, json};
-use switchboard_e2e::{Api, Daemon, MetaConfig, MetaSent, MetaSigned, MetaSim, MetaStep, Shop, eventually, message};
+use switchboard_e2e::{
+    Api, Backend, Daemon, MetaConfig, MetaSent, MetaSigned, MetaSim, MetaStep, Shop, eventually, message,
+    on_every_backend,
+};
 
 const ANN: &str = "7000000000000001";
 const KIM: &str = "15005550009";
+
+on_every_backend! {
+    only_meta_is_heard_and_each_event_once,
+    an_answer_goes_out_with_choices_and_comes_back_as_one,
+    a_lost_answer_is_settled_by_the_echo_and_nothing_goes_twice,
+    a_closed_window_and_a_refused_token_are_said,
+    files_are_fetched_at_once,
+    whatsapp_answers_and_its_statuses_come_back,
+    what_comes_on_one_address_reaches_each_channel_of_the_app_and_strangers_are_an_alarm,
+    a_read_mark_is_of_every_message_until_then,
+}
 
 struct Scene {
     sim: MetaSim,
     shop: Shop,
 }
 
-async fn scene() -> Scene {
+async fn scene(backend: &Backend) -> Scene {
     let sim = MetaSim::start(MetaConfig::default()).await.expect("a port for Meta");
     let (config, base) = (sim.config().clone(), sim.base_url());
     let common = format!(
@@ -23,7 +37,7 @@ async fn scene() -> Scene {
         "[channels.page]\n{common}page_id = \"{}\"\npage_token = \"{}\"\n[channels.wa]\n{common}product = \"whatsapp\"\nphone_number_id = \"{}\"\naccess_token = \"{}\"\n",
         config.page_id, config.page_token, config.phone_number_id, config.access_token
     );
-    let shop = Shop::with("http://127.0.0.1:9").more(&channels).open();
+    let shop = Shop::with("http://127.0.0.1:9").log(backend).more(&channels).open();
     Scene { sim, shop }
 }
 
@@ -59,9 +73,8 @@ async fn reply(api: &Api, identity: &str, body: Value) {
     api.post(&format!("/conversations/{id}/reply"), body).await.ok();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn only_meta_is_heard_and_each_event_once() {
-    let scene = scene().await;
+async fn only_meta_is_heard_and_each_event_once(backend: Backend) {
+    let scene = scene(&backend).await;
     let _daemon = Daemon::start(&scene.shop).await;
     let (api, hook) = (scene.shop.api(), scene.shop.hook("page"));
     let word = scene.sim.config().verify_token.clone();
@@ -83,9 +96,8 @@ async fn only_meta_is_heard_and_each_event_once() {
     assert_eq!(held.len(), 2, "what nobody knows is kept, of each delivery: {held:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_answer_goes_out_with_choices_and_comes_back_as_one() {
-    let scene = scene().await;
+async fn an_answer_goes_out_with_choices_and_comes_back_as_one(backend: Backend) {
+    let scene = scene(&backend).await;
     let _daemon = Daemon::start(&scene.shop).await;
     let (api, ann) = (scene.shop.api(), format!("facebook:{ANN}"));
     scene.says(json!({ "message": { "mid": "m_1", "text": "hello" } })).await;
@@ -120,9 +132,8 @@ async fn an_answer_goes_out_with_choices_and_comes_back_as_one() {
     assert_eq!(all.iter().filter(|m| m["direction"] != "event").count(), 4, "nothing came twice");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lost_answer_is_settled_by_the_echo_and_nothing_goes_twice() {
-    let scene = scene().await;
+async fn a_lost_answer_is_settled_by_the_echo_and_nothing_goes_twice(backend: Backend) {
+    let scene = scene(&backend).await;
     let _daemon = Daemon::start(&scene.shop).await;
     let (api, ann) = (scene.shop.api(), format!("facebook:{ANN}"));
     scene.says(json!({ "message": { "mid": "m_1", "text": "hello" } })).await;
@@ -144,9 +155,8 @@ async fn a_lost_answer_is_settled_by_the_echo_and_nothing_goes_twice() {
     assert_eq!(message(&whole, "from the app").map(|m| m["direction"].clone()), Some(json!("out")));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_closed_window_and_a_refused_token_are_said() {
-    let scene = scene().await;
+async fn a_closed_window_and_a_refused_token_are_said(backend: Backend) {
+    let scene = scene(&backend).await;
     let _daemon = Daemon::start(&scene.shop).await;
     let (api, ann) = (scene.shop.api(), format!("facebook:{ANN}"));
     // It was repeated for eight days before it got here.
@@ -175,9 +185,8 @@ async fn a_closed_window_and_a_refused_token_are_said() {
     status(&api, &ann, "with an old token", "accepted").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn files_are_fetched_at_once() {
-    let scene = scene().await;
+async fn files_are_fetched_at_once(backend: Backend) {
+    let scene = scene(&backend).await;
     let _daemon = Daemon::start(&scene.shop).await;
     let api = scene.shop.api();
     let attachment = json!({ "type": "image", "payload": { "url": scene.sim.picture() } });
@@ -196,9 +205,8 @@ async fn files_are_fetched_at_once() {
     assert_eq!(scene.sim.fetched(), 2);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn whatsapp_answers_and_its_statuses_come_back() {
-    let scene = scene().await;
+async fn whatsapp_answers_and_its_statuses_come_back(backend: Backend) {
+    let scene = scene(&backend).await;
     let _daemon = Daemon::start(&scene.shop).await;
     let (api, kim, hook) = (scene.shop.api(), format!("whatsapp:{KIM}"), scene.shop.hook("wa"));
     let text = |id: &str, said: &str, at: String| json!({ "from": KIM, "id": id, "timestamp": at, "type": "text", "text": { "body": said } });
@@ -232,4 +240,83 @@ fn jiff_now() -> i64 {
 
 fn now_s() -> String {
     (jiff_now() / 1000).to_string()
+}
+
+/// An app has one address for all that it speaks for.
+async fn what_comes_on_one_address_reaches_each_channel_of_the_app_and_strangers_are_an_alarm(backend: Backend) {
+    let scene = scene(&backend).await;
+    let config = scene.sim.config().clone();
+    let channel = |name: &str, secret: &str, page: &str| {
+        format!(
+            "[channels.{name}]\nkind = \"facebook\"\napp_secret = \"{secret}\"\nverify_token = \"word\"\nbase_url = \"{}\"\npage_id = \"{page}\"\npage_token = \"{}\"\n",
+            scene.sim.base_url(),
+            config.page_token
+        )
+    };
+    // One of the same app, and one of another that has a page in its name only.
+    let more = [channel("second", &config.app_secret, "202"), channel("foreign", "another-secret", "303")].concat();
+    scene.shop.reconfigure(|before| format!("{before}\n{more}"));
+    let mut daemon = Daemon::start(&scene.shop).await;
+    let (api, hook) = (scene.shop.api(), scene.shop.hook("page"));
+    let entry = |page: &str, person: &str, text: &str| {
+        let event = json!({ "sender": { "id": person }, "recipient": { "id": page }, "timestamp": jiff_now(),
+            "message": { "mid": format!("m_{text}"), "text": text } });
+        json!({ "id": page, "time": jiff_now(), "messaging": [event] })
+    };
+    let entries = [
+        entry(&config.page_id, "71", "to-the-first"),
+        entry("202", "72", "to-the-second"),
+        entry("303", "73", "to-the-foreign"),
+        entry("404", "74", "to-nobody"),
+    ];
+    let body = json!({ "object": "page", "entry": entries });
+    for _ in 0..2 {
+        assert_eq!(scene.sim.delivers(&hook, &body).await, 200);
+    }
+    for (person, text, of) in [("71", "to-the-first", "page"), ("72", "to-the-second", "second")] {
+        let found = holds(&api, &format!("facebook:{person}"), text).await;
+        assert_eq!(found["channel"], of);
+        assert_eq!(api.messages(found["id"].as_str().expect("an id")).await.len(), 1, "once");
+    }
+    let told = json!({ "from": KIM, "id": "wamid.1", "timestamp": "1756632000", "type": "text", "text": { "body": "on WhatsApp" } });
+    assert_eq!(scene.sim.whatsapp_says(&hook, "messages", &[told]).await, 200);
+    assert_eq!(holds(&api, &format!("whatsapp:{KIM}"), "on WhatsApp").await["channel"], "wa");
+    let held = api.all("/quarantine", "quarantine").await;
+    assert_eq!(held.len(), 2, "of the other app, and of nobody: {held:?}");
+    assert!(daemon.metrics().await.contains("webhooks_total{channel=\"page\",verdict=\"stranger\"} 4"));
+    assert!(daemon.said().contains("for an account that no channel has"));
+    // Once there is a channel for it, what is held is its.
+    scene.shop.reconfigure(|before| format!("{before}\n{}", channel("third", &config.app_secret, "404")));
+    daemon.kill();
+    daemon.restart().await;
+    for row in &held {
+        let path = format!("/quarantine/{}/retry", row["id"].as_str().expect("an id"));
+        api.post(&path, json!({})).await;
+    }
+    assert_eq!(holds(&api, "facebook:74", "to-nobody").await["channel"], "third");
+}
+
+async fn a_read_mark_is_of_every_message_until_then(backend: Backend) {
+    let scene = scene(&backend).await;
+    let _daemon = Daemon::start(&scene.shop).await;
+    let (api, ann) = (scene.shop.api(), format!("facebook:{ANN}"));
+    scene.says(json!({ "message": { "mid": "m_1", "text": "hello" } })).await;
+    for text in ["one", "two"] {
+        reply(&api, &ann, json!({ "text": text })).await;
+        status(&api, &ann, text, "accepted").await;
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    let watermark = jiff_now();
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    reply(&api, &ann, json!({ "text": "three" })).await;
+    status(&api, &ann, "three", "accepted").await;
+    scene.says(json!({ "read": { "watermark": watermark } })).await;
+    for text in ["one", "two"] {
+        status(&api, &ann, text, "read").await;
+    }
+    status(&api, &ann, "three", "accepted").await;
+    // As Instagram says it: by the message that was seen.
+    let last = scene.sent(3).await.remove(2);
+    scene.says(json!({ "read": { "mid": last.id } })).await;
+    status(&api, &ann, "three", "read").await;
 }

@@ -5,12 +5,21 @@
 use serde_json::{Value, json};
 use std::time::Duration;
 use switchboard_e2e::{
-    Api, Daemon, Fate, GATEWAY_NUMBER, HOOK_SECRET, Shop, SmppCentre, Submitted, eventually, eventually_within, http,
-    message,
+    Api, Backend, Daemon, Fate, GATEWAY_NUMBER, HOOK_SECRET, Shop, SmppCentre, Submitted, eventually,
+    eventually_within, http, message, on_every_backend,
 };
 
 const ANN: &str = "+15551230001";
 const BOB: &str = "+15551230002";
+
+on_every_backend! {
+    a_text_on_the_fake_centre_is_answered_and_delivered,
+    every_report_of_a_centre_becomes_the_messages_status,
+    long_texts_arrive_whole_in_both_alphabets,
+    a_gateway_that_goes_and_comes_back_loses_nothing_and_repeats_nothing,
+    stop_is_confirmed_once_and_then_nothing_goes_out,
+    who_does_not_know_the_secret_says_nothing,
+}
 
 /// Waits for the conversation of a number to hold a message with this text.
 async fn with_message(api: &Api, number: &str, text: &str) -> Value {
@@ -32,8 +41,8 @@ async fn reply(api: &Api, conversation: &Value, text: &str) {
 }
 
 /// A running shop, Kannel and centre that are connected.
-async fn connected(centre: &SmppCentre) -> (Shop, switchboard_e2e::Gateway) {
-    let (shop, mut gateway) = Shop::with_gateway(Some(centre.port()));
+async fn connected(backend: &Backend, centre: &SmppCentre) -> (Shop, switchboard_e2e::Gateway) {
+    let (shop, mut gateway) = Shop::with_gateway(backend, Some(centre.port()));
     gateway.up().await;
     log_in(centre).await;
     (shop, gateway)
@@ -66,9 +75,8 @@ fn joined(parts: &[Submitted]) -> String {
     String::from_utf8(data).expect("the letters of these texts are ASCII in both alphabets")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_text_on_the_fake_centre_is_answered_and_delivered() {
-    let (shop, mut gateway) = Shop::with_gateway(None);
+async fn a_text_on_the_fake_centre_is_answered_and_delivered(backend: Backend) {
+    let (shop, mut gateway) = Shop::with_gateway(&backend, None);
     let _daemon = Daemon::start(&shop).await;
     gateway.up().await;
     let phone = gateway.phone(ANN, "24453", "my refund A-17, please");
@@ -89,10 +97,9 @@ async fn a_text_on_the_fake_centre_is_answered_and_delivered() {
     assert_eq!(phone.got().len(), 1, "nothing but the answer went out: an answer to Kannel's call would be a text");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_report_of_a_centre_becomes_the_messages_status() {
+async fn every_report_of_a_centre_becomes_the_messages_status(backend: Backend) {
     let centre = SmppCentre::start().await.expect("a centre");
-    let (shop, _gateway) = connected(&centre).await;
+    let (shop, _gateway) = connected(&backend, &centre).await;
     let _daemon = Daemon::start(&shop).await;
     let api = shop.api();
     centre.say(ANN, "24453", "Привет 😀");
@@ -124,10 +131,9 @@ async fn every_report_of_a_centre_becomes_the_messages_status() {
     assert!(sent.iter().all(|s| s.to == ANN && s.from == GATEWAY_NUMBER && s.registered), "{sent:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn long_texts_arrive_whole_in_both_alphabets() {
+async fn long_texts_arrive_whole_in_both_alphabets(backend: Backend) {
     let centre = SmppCentre::start().await.expect("a centre");
-    let (shop, _gateway) = connected(&centre).await;
+    let (shop, _gateway) = connected(&backend, &centre).await;
     let _daemon = Daemon::start(&shop).await;
     let api = shop.api();
     centre.say_septets(ANN, "24453", b"hello");
@@ -149,10 +155,9 @@ async fn long_texts_arrive_whole_in_both_alphabets() {
     status(&api, BOB, &long, "delivered").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_that_goes_and_comes_back_loses_nothing_and_repeats_nothing() {
+async fn a_gateway_that_goes_and_comes_back_loses_nothing_and_repeats_nothing(backend: Backend) {
     let centre = SmppCentre::start().await.expect("a centre");
-    let (shop, mut gateway) = connected(&centre).await;
+    let (shop, mut gateway) = connected(&backend, &centre).await;
     let mut daemon = Daemon::start(&shop).await;
     let api = shop.api();
     centre.say(ANN, "24453", "before");
@@ -200,10 +205,9 @@ async fn with_message_or_none(api: &Api, conversation: &Value) -> Option<Vec<Val
     messages.iter().any(|m| m["text"] == "while you are down").then_some(messages)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn stop_is_confirmed_once_and_then_nothing_goes_out() {
+async fn stop_is_confirmed_once_and_then_nothing_goes_out(backend: Backend) {
     let centre = SmppCentre::start().await.expect("a centre");
-    let (shop, _gateway) = connected(&centre).await;
+    let (shop, _gateway) = connected(&backend, &centre).await;
     shop.reconfigure(|toml| {
         let keys = "provider = \"kannel\"\nstop_words = [\"STOPP\"]\nstop_reply = \"You get no more texts. START brings them back.\"\nstart_reply = \"Welcome back.\"\nhelp_reply = \"The Shop. STOP ends this.\"\n";
         toml.replace("provider = \"kannel\"\n", keys)
@@ -233,9 +237,8 @@ async fn stop_is_confirmed_once_and_then_nothing_goes_out() {
     assert_eq!(texts(&submitted_to(&centre, ANN, before + 2).await)[before + 1], "an offer");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn who_does_not_know_the_secret_says_nothing() {
-    let (shop, _gateway) = Shop::with_gateway(None);
+async fn who_does_not_know_the_secret_says_nothing(backend: Backend) {
+    let (shop, _gateway) = Shop::with_gateway(&backend, None);
     let _daemon = Daemon::start(&shop).await;
     let call = |path: String| async move { http().get(path).send().await.expect("an answer").status().as_u16() };
     let hook = shop.hook("gateway");

@@ -127,6 +127,38 @@ async fn after_starttls_mails_are_moved_into_a_folder_that_is_made_for_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_mail_to_two_of_our_mailboxes_is_one_message_of_the_one_it_was_written_to() {
+    let mut dovecot = Dovecot::new();
+    dovecot.up().await;
+    let mut client = dovecot.client().await;
+    client.ask("CREATE Sales").await;
+    let sales = dovecot
+        .channel(", mailbox = \"Sales\"")
+        .replace("support-email", "sales-email")
+        .replace("support@shop.example", "sales@shop.example");
+    let shop = Shop::with("http://127.0.0.1:9").more(&format!("{}{sales}", dovecot.channel(""))).open();
+    let _daemon = Daemon::start(&shop).await;
+    let api = shop.api();
+    let both = mail(1, "Who of you helps me?").replace("To: support@", "To: support@shop.example, sales@");
+    // The copy that was not meant comes first.
+    client.ask(&format!("APPEND Sales {{{}+}}\r\n{both}", both.len())).await;
+    let first = arrived(&api, 1, "Who of you helps me?").await;
+    assert_eq!(first["channel"], "support-email", "it was written to this address first");
+    client.append(&both).await.expect("Dovecot takes it");
+    // What comes behind it in the same mailbox shows that it was read.
+    client.append(&mail(2, "Behind it.")).await.expect("Dovecot takes it");
+    arrived(&api, 2, "Behind it.").await;
+    let one = arrived(&api, 1, "Who of you helps me?").await;
+    let id = one["id"].as_str().expect("an id");
+    assert_eq!((one["id"].as_str(), api.messages(id).await.len()), (first["id"].as_str(), 1));
+    assert_eq!(api.all("/conversations?channel=sales-email", "conversations").await.len(), 0);
+    // What is written to the other alone stays there.
+    let other = mail(3, "An offer, please.").replace("To: support@", "To: sales@");
+    client.ask(&format!("APPEND Sales {{{}+}}\r\n{other}", other.len())).await;
+    assert_eq!(arrived(&api, 3, "An offer, please.").await["channel"], "sales-email");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_nobody_vouches_for_gets_no_password() {
     let mut dovecot = Dovecot::new();
     dovecot.up().await;

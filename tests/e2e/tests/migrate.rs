@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use std::time::Duration;
-use switchboard_e2e::{Backend, Daemon, Provider, Shop, eventually_within, message, sid};
+use switchboard_e2e::{Backend, Daemon, Provider, Shop, eventually_within, jetstream, jetstream_says, message, sid};
 
 const ANN: &str = "+15551230001";
 const BEN: &str = "+15551230002";
@@ -159,4 +159,119 @@ async fn same(shop: &Shop, before: &[Value]) {
         }
     })
     .await;
+}
+
+/// Whether the broker holds a part of a workspace that is being moved to it.
+async fn is_begun(url: &str) -> bool {
+    let asked = json!({ "last_by_subj": "$KV.SB_main_EDGES.moving" });
+    let found = jetstream_says(url, "STREAM.MSG.GET.KV_SB_main_EDGES", &asked).await;
+    found["message"]["data"].is_string()
+}
+
+/// Takes everything of the workspace off the broker, as the refusal says.
+async fn removed(url: &str) {
+    let streams = ["SB_main_IN", "SB_main_LOG", "SB_main_OUT", "OBJ_SB_main_BLOBS"].map(str::to_owned);
+    let buckets = ["CLAIMS", "KEYS", "EDGES"].map(|bucket| format!("KV_SB_main_{bucket}"));
+    for stream in streams.iter().chain(&buckets) {
+        let gone = jetstream(url, &format!("STREAM.DELETE.{stream}"), &json!({})).await;
+        assert_eq!(gone["success"], true, "{gone}");
+    }
+}
+
+/// Moves, killed later and later in its course, until one move ends by itself; how many were killed.
+async fn killed_until_it_ends(shop: &Shop, to: &str, step: Duration) -> u32 {
+    for n in 1..200 {
+        let ended = shop.killed_after(&["migrate", "--config", "switchboard.toml", "--to", to], step * n).await;
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        match ended.status.code() {
+            None => continue,
+            Some(0) => {}
+            // The one before had done everything but to say so.
+            Some(1) if n > 1 && said.contains("this log was moved to") => {}
+            Some(code) => panic!("{code}: {said}"),
+        }
+        std::fs::copy(shop.folder().join(to), shop.config()).unwrap();
+        return n - 1;
+    }
+    panic!("the move never ends");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_that_is_killed_at_any_moment_is_finished_by_the_next_one_and_loses_and_doubles_nothing() {
+    const PEOPLE: usize = 60;
+    let (provider, broker) = (Provider::start().await, Backend::nats());
+    let url = broker.url().unwrap();
+    let shop = Shop::with(&provider.base_url()).open();
+    let from = |n: usize| format!("+1555300{n:04}");
+    let deliver = async |n: usize, text: &str| {
+        let sms = shop.sms(&from(n), text, &sid(&format!("{n} {text}")));
+        assert_eq!(sms.deliver(&shop.hook("support-sms")).await.unwrap().status, 200);
+    };
+    let sent = async |people: usize, each: usize| {
+        for n in 0..people {
+            provider.sent_to(&from(n), each).await;
+        }
+        let settled = || async {
+            let all = shop.api().all("/conversations", "conversations").await;
+            let mut open = vec![];
+            for c in &all {
+                let messages = shop.api().messages(c["id"].as_str().unwrap()).await;
+                open.extend(messages.into_iter().filter(|m| m["direction"] == "out" && m["status"] != "accepted"));
+            }
+            if open.is_empty() { Ok(()) } else { Err(format!("{open:?}")) }
+        };
+        eventually_within(SOON, "every answer to be accepted", settled).await;
+    };
+    let mut daemon = Daemon::start(&shop).await;
+    for n in 0..PEOPLE {
+        deliver(n, &format!("refund A-{n}")).await;
+        // Some of it are files.
+        if n % 6 == 0 {
+            deliver(n, &format!("{n} {}", "a long story ".repeat(6_000))).await;
+        }
+    }
+    sent(PEOPLE, 1).await;
+    assert_eq!(daemon.terminate(SOON).await.code(), Some(0));
+    beside(&shop, "nats.toml", &format!("backend = \"nats\"\nservers = [\"{url}\"]\npath = \"moved\""));
+
+    // A part of a move is no log to start on; and it is no part of a move of what the old log became meanwhile.
+    let migrate = ["migrate", "--config", "switchboard.toml", "--to", "nats.toml"];
+    let mut wait = Duration::from_millis(20);
+    while !is_begun(&url).await {
+        let ended = shop.killed_after(&migrate, wait).await;
+        assert!(!ended.status.success(), "the first moment of the move was missed");
+        wait += Duration::from_millis(5);
+    }
+    refused(&shop, &["run", "--config", "nats.toml"], "run `switchboard migrate` again");
+    daemon.restart().await;
+    deliver(0, "refund B-0").await;
+    provider.sent_to(&from(0), 2).await;
+    sent(1, 2).await;
+    let before = picture(&shop).await;
+    assert_eq!(daemon.terminate(SOON).await.code(), Some(0));
+    refused(&shop, &migrate, "or of one before the old log was written to: delete the streams SB_main_*");
+    removed(&url).await;
+
+    let killed = killed_until_it_ends(&shop, "nats.toml", Duration::from_millis(60)).await;
+    println!("to the broker: {killed} killed");
+    daemon.restart().await;
+    same(&shop, &before).await;
+    deliver(1, "refund A-1").await;
+    deliver(1, "refund C-1").await;
+    provider.sent_to(&from(1), 2).await;
+    sent(2, 2).await;
+    let before = picture(&shop).await;
+    assert_eq!(daemon.terminate(SOON).await.code(), Some(0));
+
+    // Between two tries the broker has to forget who followed the log: five seconds each.
+    beside(&shop, "back.toml", "backend = \"embedded\"\npath = \"back\"");
+    let back = killed_until_it_ends(&shop, "back.toml", Duration::from_millis(400)).await;
+    println!("and back: {back} killed");
+    assert!(killed >= 3 && back >= 3, "too quick to be killed in the middle: {killed} and {back}");
+    daemon.restart().await;
+    same(&shop, &before).await;
+    deliver(1, "refund C-1").await;
+    deliver(2, "refund D-2").await;
+    provider.sent_to(&from(2), 2).await;
+    assert_eq!(provider.sent().len(), PEOPLE + 3, "nothing was sent twice");
 }

@@ -2,7 +2,7 @@
 //! disk.
 #![forbid(unsafe_code)]
 
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 use switchboard_e2e::traffic::goes_through;
 use switchboard_e2e::{Backend, Daemon, Pack, Provider, Shop, eventually_within, on_every_backend};
@@ -129,4 +129,78 @@ async fn a_standby_takes_over_with_the_pack_in_force_and_not_with_the_one_on_its
     daemons[0].restart().await;
     in_force(&shops[0], &first).await;
     customers.hear(&shops[0], "is on its way").await;
+}
+
+/// A command that must succeed; what it said.
+fn says(shop: &Shop, arguments: &[&str]) -> String {
+    let output = shop.command(arguments);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
+    said
+}
+
+fn report(shop: &Shop) -> Value {
+    let said = says(shop, &["rules", "canary", "--json"]);
+    serde_json::from_str::<Value>(&said).expect("JSON")["canary"].clone()
+}
+
+/// At five in the afternoon: on some at first, then on more, back again, and in force; all by commands.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pack_is_tried_on_some_taken_back_and_put_in_force_by_commands() {
+    let provider = Provider::start().await;
+    let shop = Shop::with(&provider.base_url()).open();
+    let mut daemon = Daemon::start(&shop).await;
+    let mut customers = Customers { provider: &provider, number: 0 };
+    let first = hash(&shop).await;
+    assert!(says(&shop, &["rules", "canary"]).contains("no pack was ever tried"));
+    let candidate = shop.folder().join("candidate");
+    std::fs::create_dir(&candidate).expect("a directory");
+    std::fs::write(candidate.join("pack.yaml"), pack("was tried").yaml).expect("written");
+    let directory = candidate.to_str().expect("UTF-8");
+
+    let said = says(&shop, &["rules", "canary", "--share", "100%", "--pack", directory]);
+    assert!(said.contains("is tried on 100% of the new conversations"), "{said}");
+    customers.hear(&shop, "was tried").await;
+    let tried = report(&shop);
+    let hashed = tried["pack"].as_str().expect("a hash").to_owned();
+    assert_eq!((&tried["beside"], &tried["share"], &tried["ended"]), (&json!(first), &json!(100), &Value::Null));
+    assert_eq!((&tried["packs"][1]["conversations"], &tried["packs"][0]["conversations"]), (&json!(1), &json!(0)));
+    assert_eq!(tried["packs"][1]["auto_replies"], json!(1));
+    assert_eq!(hash(&shop).await, first, "it is not in force");
+
+    // Another share is of what is tried, whatever stands on disk by now.
+    shop.write_pack(&pack("was never meant"));
+    assert!(says(&shop, &["rules", "canary", "--share", "50"]).contains("on 50% of"));
+    assert_eq!((&report(&shop)["pack"], &report(&shop)["packs"][1]["conversations"]), (&json!(hashed), &json!(1)));
+    shop.write_pack(&Pack::default());
+    assert!(says(&shop, &["rules", "reload"]).contains("is tried beside it"), "a reload that changes nothing says so");
+    daemon.kill();
+    daemon.restart().await;
+    assert_eq!((&report(&shop)["pack"], &report(&shop)["ended"]), (&json!(hashed), &Value::Null));
+
+    assert!(says(&shop, &["rules", "rollback"]).contains("has ended"));
+    assert_eq!(report(&shop)["ended"]["how"], "rolled_back");
+    customers.hear(&shop, "is on its way").await;
+
+    // A pack whose tests fail is not tried, unless it is forced.
+    let failing = "tests:\n  - name: Never\n    message: { kind: sms, text: hello }\n    expect: { tags: [never] }\n";
+    std::fs::write(candidate.join("a_test.yaml"), failing).expect("written");
+    let again = ["rules", "canary", "--share", "100%", "--pack", directory];
+    let refused = shop.command(&again);
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(1) && why.contains("Never"), "{why}");
+    assert_eq!(report(&shop)["ended"]["how"], "rolled_back");
+    says(&shop, &[again.as_slice(), &["--force"]].concat());
+    says(&shop, &["rules", "canary", "--promote"]);
+    let now = hash(&shop).await;
+    assert_ne!(now, first);
+    customers.hear(&shop, "was tried").await;
+    let history = says(&shop, &["rules", "history"]);
+    let shown = |hash: &str| history.find(&hash[..12]).unwrap_or_else(|| panic!("{hash} is not in {history}"));
+    assert!(shown(&now) < shown(&first) && history.contains("decides now"), "{history}");
+
+    says(&shop, &["rules", "rollback", "--to", &first[..12]]);
+    in_force(&shop, &first).await;
+    customers.hear(&shop, "is on its way").await;
+    assert!(daemon.terminate(LONG).await.success());
 }

@@ -65,6 +65,40 @@ async fn a_role_of_its_own_needs_a_log_that_is_shared() {
     }
 }
 
+/// Nobody has to mind the order in which the processes of a workspace start.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_that_starts_before_any_router_waits_and_is_not_ready_until_one_ran() {
+    let (provider, broker) = (Provider::start().await, Backend::nats());
+    let shop = |role| Shop::with(&provider.base_url()).log(&broker).role(role).open();
+    let (router, edge) = (shop("router"), shop("edge"));
+    let mut early = Daemon::spawn(&edge);
+    let readyz = || async { http().get(format!("{}/readyz", edge.admin())).send().await.map_err(|e| e.to_string()) };
+    let waits = || async {
+        let answer = readyz().await?;
+        let (status, said) = (answer.status(), answer.text().await.unwrap_or_default());
+        if status == 503 && said.contains("waits for the streams and keys") {
+            Ok(())
+        } else {
+            Err(format!("{status} {said}"))
+        }
+    };
+    eventually("an edge that waits", waits).await;
+    assert!(http().get(format!("{}/healthz", edge.admin())).send().await.expect("it lives").status().is_success());
+    // Longer than a broker is tried at a start.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    waits().await.expect("it still waits");
+    let said = || early.said().matches("an edge makes none, and waits").count();
+    assert_eq!(said(), 1, "it says so once");
+    assert!(http().get(edge.public()).send().await.is_err(), "who cannot take anything does not listen");
+
+    let _router = Daemon::start(&router).await;
+    early.ready().await;
+    let taken = edge.sms(ANN, "refund A-1", &sid("early")).deliver(&edge.hook("support-sms")).await.unwrap();
+    assert_eq!(taken.status, 200);
+    assert_eq!(provider.sent_to(ANN, 1).await[0].body, "Your refund A-1 is on its way.");
+    assert!(early.terminate(Duration::from_secs(20)).await.success());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn any_edge_takes_any_webhook_and_any_process_answers_for_all() {
     let (provider, broker) = (Provider::start().await, Backend::nats());
@@ -332,4 +366,34 @@ async fn killed_at(step: Killed) {
         "{:?}: {asked} sends were asked for, the daemon says {settled}",
         step.cut
     );
+}
+
+/// The provider's limit is for all that we send, and not for each of our machines.
+#[tokio::test(flavor = "multi_thread")]
+async fn edges_together_keep_to_the_rate_of_their_channel() {
+    const PEOPLE: usize = 40;
+    let (provider, broker) = (Provider::start().await, Backend::nats());
+    let shop = |role| Shop::with(&provider.base_url()).log(&broker).role(role).sms("rate = \"5/s\"").open();
+    let (router, one, two) = (shop("router"), shop("edge"), shop("edge"));
+    let _router = Daemon::start(&router).await;
+    let _edges = [Daemon::start(&one).await, Daemon::start(&two).await];
+    let began = Instant::now();
+    for n in 0..PEOPLE {
+        let (from, text) = (format!("+1555400{n:04}"), format!("refund R-{n}"));
+        let shop = if n % 2 == 0 { &one } else { &two };
+        let taken = shop.sms(&from, &text, &sid(&text)).deliver(&shop.hook("support-sms")).await.unwrap();
+        assert_eq!(taken.status, 200);
+    }
+    let sent = || async {
+        let sent = provider.sent().len();
+        // Looked at all the time: at no moment more were sent than a burst and five a second.
+        let most = 5.0 + 5.0 * began.elapsed().as_secs_f64() + 1.0;
+        assert!(sent as f64 <= most, "{sent} sent within {:?}", began.elapsed());
+        if sent >= PEOPLE { Ok(()) } else { Err(format!("{sent} of {PEOPLE}")) }
+    };
+    eventually_within(Duration::from_secs(60), "every answer", sent).await;
+    let whole = began.elapsed();
+    println!("{PEOPLE} sends at 5/s by two edges: {whole:?}");
+    assert!(whole < Duration::from_secs(20), "{whole:?}: the rate is not used");
+    assert_eq!(provider.sent().len(), PEOPLE, "each once");
 }

@@ -2,16 +2,24 @@
 #![forbid(unsafe_code)]
 
 use serde_json::{Value, json};
-use switchboard_e2e::{Api, Daemon, Shop, TelegramSent, TelegramSim, TelegramStep, eventually, message};
+use switchboard_e2e::{
+    Api, Backend, Daemon, Shop, TelegramSent, TelegramSim, TelegramStep, eventually, message, on_every_backend,
+};
 
 const ANN: i64 = 7_000_000_001;
+
+on_every_backend! {
+    only_telegram_is_heard_each_update_once_and_an_answer_comes_back_as_a_choice,
+    patience_a_lost_answer_and_somebody_who_blocks_the_bot,
+    a_picture_is_fetched_with_a_token_that_nobody_sees,
+}
 
 struct Scene {
     sim: TelegramSim,
     shop: Shop,
 }
 
-async fn scene() -> Scene {
+async fn scene(backend: &Backend) -> Scene {
     let sim = TelegramSim::start().await.expect("a port for Telegram");
     let channel = format!(
         "[channels.bot]\nkind = \"telegram\"\ntoken = \"{}\"\nsecret_token = [\"{}\", \"the-next-one\"]\nbase_url = \"{}\"\n",
@@ -19,7 +27,7 @@ async fn scene() -> Scene {
         TelegramSim::SECRET,
         sim.base_url()
     );
-    let shop = Shop::with("http://127.0.0.1:9").more(&channel).open();
+    let shop = Shop::with("http://127.0.0.1:9").log(backend).more(&channel).open();
     Scene { sim, shop }
 }
 
@@ -60,9 +68,8 @@ async fn reply(api: &Api, body: Value) {
     api.post(&format!("/conversations/{id}/reply"), body).await.ok();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn only_telegram_is_heard_each_update_once_and_an_answer_comes_back_as_a_choice() {
-    let scene = scene().await;
+async fn only_telegram_is_heard_each_update_once_and_an_answer_comes_back_as_a_choice(backend: Backend) {
+    let scene = scene(&backend).await;
     let _daemon = Daemon::start(&scene.shop).await;
     let (api, hook) = (scene.shop.api(), scene.shop.hook("bot"));
     let hello = scene.sim.message(ANN, &json!({ "text": "hello" }));
@@ -87,9 +94,8 @@ async fn only_telegram_is_heard_each_update_once_and_an_answer_comes_back_as_a_c
     assert_eq!(all.iter().filter(|m| m["direction"] != "event").count(), 3, "nothing came twice: {all:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn patience_a_lost_answer_and_somebody_who_blocks_the_bot() {
-    let scene = scene().await;
+async fn patience_a_lost_answer_and_somebody_who_blocks_the_bot(backend: Backend) {
+    let scene = scene(&backend).await;
     let _daemon = Daemon::start(&scene.shop).await;
     let api = scene.shop.api();
     scene.says(&scene.sim.message(ANN, &json!({ "text": "hello" }))).await;
@@ -114,9 +120,8 @@ async fn patience_a_lost_answer_and_somebody_who_blocks_the_bot() {
     assert_eq!(scene.sim.sent().len(), 2);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_picture_is_fetched_with_a_token_that_nobody_sees() {
-    let scene = scene().await;
+async fn a_picture_is_fetched_with_a_token_that_nobody_sees(backend: Backend) {
+    let scene = scene(&backend).await;
     let _daemon = Daemon::start(&scene.shop).await;
     let api = scene.shop.api();
     let photo =

@@ -1,10 +1,27 @@
 //! The channel `twitter` through the real daemon: direct messages and mentions, both ways, while X does what X does.
 #![forbid(unsafe_code)]
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use switchboard_e2e::{Api, Daemon, Shop, XConfig, XSent, XSim, XStep, eventually, message};
+use switchboard_e2e::{
+    Api, Backend, Daemon, Shop, XConfig, XSent, XSim, XStep, eventually, jetstream, message, on_every_backend,
+};
 
 const ANN: &str = "2222222222222222222";
+
+on_every_backend! {
+    only_x_is_heard_on_either_api_and_each_event_once,
+    an_answer_goes_out_is_read_and_its_echo_is_no_message,
+    a_mention_is_answered_in_public_with_an_invitation_and_the_rest_in_private,
+    a_lost_answer_is_settled_by_the_list_and_nothing_goes_twice,
+    refusals_and_limits_are_said_and_waited_for,
+    the_days_budget_holds_across_a_restart,
+    what_the_webhook_missed_is_in_the_list_and_files_are_fetched_with_our_keys,
+    files_are_handed_over_first_and_shown_in_private_and_in_public,
+    a_group_of_the_list_is_answered_in_the_group,
+    user_tokens_are_renewed_and_the_latest_one_survives_a_restart,
+}
 
 struct Scene {
     sim: XSim,
@@ -12,18 +29,18 @@ struct Scene {
 }
 
 /// A shop with an account on X, proved by OAuth 1.0a.
-async fn scene(config: XConfig, more: &str) -> Scene {
+async fn scene(backend: &Backend, config: XConfig, more: &str) -> Scene {
     let sim = XSim::start(config).await.expect("a port for X");
     let c = sim.config();
     let keys = format!(
         "consumer_key = \"{}\"\naccess_token = \"{}\"\naccess_token_secret = \"{}\"\n",
         c.consumer_key, c.access_token, c.access_token_secret
     );
-    let shop = shop(&sim, &keys, more);
+    let shop = shop(backend, &sim, &keys, more);
     Scene { sim, shop }
 }
 
-fn shop(sim: &XSim, keys: &str, more: &str) -> Shop {
+fn shop(backend: &Backend, sim: &XSim, keys: &str, more: &str) -> Shop {
     let c = sim.config();
     let channel = format!(
         "[channels.handle]\nkind = \"twitter\"\nuser_id = \"{}\"\nconsumer_secret = [\"{}\", \"the-next-one\"]\nbase_url = \"{}\"\n{keys}{more}\n",
@@ -31,7 +48,7 @@ fn shop(sim: &XSim, keys: &str, more: &str) -> Shop {
         c.consumer_secret,
         sim.base_url()
     );
-    Shop::with("http://127.0.0.1:9").more(&channel).open()
+    Shop::with("http://127.0.0.1:9").log(backend).more(&channel).open()
 }
 
 impl Scene {
@@ -88,9 +105,8 @@ async fn status(api: &Api, text: &str, wanted: &str) -> Value {
     .await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn only_x_is_heard_on_either_api_and_each_event_once() {
-    let scene = scene(XConfig::default(), "").await;
+async fn only_x_is_heard_on_either_api_and_each_event_once(backend: Backend) {
+    let scene = scene(&backend, XConfig::default(), "").await;
     let _daemon = Daemon::start(&scene.shop).await;
     let (api, hook, sim) = (scene.shop.api(), scene.hook(), &scene.sim);
     for token in ["test token", "MjM0NTY3ODkwMTIzNDU2Nzg5MDEyMzQ1"] {
@@ -115,9 +131,8 @@ async fn only_x_is_heard_on_either_api_and_each_event_once() {
     assert_eq!(api.all("/quarantine", "quarantine").await.len(), 3, "what nobody knows is kept, of each delivery");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_answer_goes_out_is_read_and_its_echo_is_no_message() {
-    let scene = scene(XConfig::default(), "").await;
+async fn an_answer_goes_out_is_read_and_its_echo_is_no_message(backend: Backend) {
+    let scene = scene(&backend, XConfig::default(), "").await;
     let _daemon = Daemon::start(&scene.shop).await;
     let api = scene.shop.api();
     scene.hears("hello").await;
@@ -142,9 +157,8 @@ async fn an_answer_goes_out_is_read_and_its_echo_is_no_message() {
     assert_eq!(scene.sent(1).await.len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_mention_is_answered_in_public_with_an_invitation_and_the_rest_in_private() {
-    let scene = scene(XConfig::default(), "public = \"invite\"\ninvitation = \"Write to us:\"").await;
+async fn a_mention_is_answered_in_public_with_an_invitation_and_the_rest_in_private(backend: Backend) {
+    let scene = scene(&backend, XConfig::default(), "public = \"invite\"\ninvitation = \"Write to us:\"").await;
     let _daemon = Daemon::start(&scene.shop).await;
     let api = scene.shop.api();
     let post = scene.sim.id();
@@ -164,9 +178,8 @@ async fn a_mention_is_answered_in_public_with_an_invitation_and_the_rest_in_priv
     assert_eq!(scene.sent(2).await[1].text, "Found it");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lost_answer_is_settled_by_the_list_and_nothing_goes_twice() {
-    let scene = scene(XConfig::default(), "").await;
+async fn a_lost_answer_is_settled_by_the_list_and_nothing_goes_twice(backend: Backend) {
+    let scene = scene(&backend, XConfig::default(), "").await;
     let _daemon = Daemon::start(&scene.shop).await;
     let api = scene.shop.api();
     scene.hears("hello").await;
@@ -182,9 +195,8 @@ async fn a_lost_answer_is_settled_by_the_list_and_nothing_goes_twice() {
     assert_eq!(texts, ["lost on the way back"], "absence in the list proves nothing, so nobody sends it again");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn refusals_and_limits_are_said_and_waited_for() {
-    let scene = scene(XConfig::default(), "").await;
+async fn refusals_and_limits_are_said_and_waited_for(backend: Backend) {
+    let scene = scene(&backend, XConfig::default(), "").await;
     let _daemon = Daemon::start(&scene.shop).await;
     let api = scene.shop.api();
     scene.hears("hello").await;
@@ -221,9 +233,8 @@ async fn refusals_and_limits_are_said_and_waited_for() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_days_budget_holds_across_a_restart() {
-    let scene = scene(XConfig::default(), "limits = { dm_24h = 2 }").await;
+async fn the_days_budget_holds_across_a_restart(backend: Backend) {
+    let scene = scene(&backend, XConfig::default(), "limits = { dm_24h = 2 }").await;
     let mut daemon = Daemon::start(&scene.shop).await;
     let api = scene.shop.api();
     scene.hears("hello").await;
@@ -243,9 +254,8 @@ async fn the_days_budget_holds_across_a_restart() {
     assert_eq!(scene.sim.sent().len(), 2, "X was not asked again");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_the_webhook_missed_is_in_the_list_and_files_are_fetched_with_our_keys() {
-    let scene = scene(XConfig::default(), "poll = \"10s\"").await;
+async fn what_the_webhook_missed_is_in_the_list_and_files_are_fetched_with_our_keys(backend: Backend) {
+    let scene = scene(&backend, XConfig::default(), "poll = \"10s\"").await;
     for (n, text) in ["missed one", "missed two", "missed three"].into_iter().enumerate() {
         scene.sim.missed(ANN, text, 200 - i64::try_from(n).expect("a small number"));
     }
@@ -269,12 +279,65 @@ async fn what_the_webhook_missed_is_in_the_list_and_files_are_fetched_with_our_k
     assert_eq!(scene.sim.fetched(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn user_tokens_are_renewed_and_the_latest_one_survives_a_restart() {
+/// As an agent's own tool puts a file beside a reply.
+async fn upload(scene: &Scene, conversation: &str, name: &str, mime: &str, bytes: &[u8]) -> Value {
+    let url = format!("{}/api/v1/attachments?conversation={conversation}&name={name}", scene.shop.admin());
+    let request = switchboard_e2e::http()
+        .post(url)
+        .bearer_auth(scene.shop.token())
+        .header("content-type", mime)
+        .body(bytes.to_vec());
+    let answer = request.send().await.expect("an answer");
+    assert_eq!(answer.status().as_u16(), 201);
+    serde_json::from_str(&answer.text().await.expect("a body")).expect("JSON")
+}
+
+async fn files_are_handed_over_first_and_shown_in_private_and_in_public(backend: Backend) {
+    let scene = scene(&backend, XConfig::default(), "").await;
+    let _daemon = Daemon::start(&scene.shop).await;
+    let api = scene.shop.api();
+    scene.hears("hello").await;
+    let private = where_said(&api, "hello").await["id"].as_str().expect("an id").to_owned();
+    let picture = [b"\x89PNG\r\n\x1a\n".as_slice(), &[7; 4 << 20]].concat();
+    let file = upload(&scene, &private, "a.png", "image/png", &picture).await;
+    reply(&api, "hello", json!({ "text": "look", "attachments": [file] })).await;
+    let sent = scene.sent(1).await.remove(0);
+    assert_eq!((sent.text.as_str(), sent.files.len()), ("look", 1));
+    assert_eq!((sent.files[0].category.as_str(), &sent.files[0].bytes), ("dm_image", &picture));
+    status(&api, "look", "accepted").await;
+    let letter = upload(&scene, &private, "a.txt", "text/plain", b"words").await;
+    let path = format!("/conversations/{private}/reply");
+    api.post(&path, json!({ "text": "a letter", "attachments": [letter] })).await.refused(422, "does_not_fit");
+
+    let post = scene.sim.id();
+    scene.says(&scene.sim.mention(&post, ANN, "@deskbrand kettle leaks!")).await;
+    let public = where_said(&api, "@deskbrand kettle leaks!").await["id"].as_str().expect("an id").to_owned();
+    let gif = upload(&scene, &public, "a.gif", "image/gif", b"GIF89a\x01\0\x01\0\0\0\0;").await;
+    reply(&api, "@deskbrand kettle leaks!", json!({ "text": "Turn it", "attachments": [gif] })).await;
+    let sent = scene.sent(2).await.remove(1);
+    assert_eq!((sent.public, sent.files[0].category.as_str()), (true, "tweet_gif"), "once X converted it");
+    scene.sim.next(XStep::CutAfter);
+    let file = upload(&scene, &private, "b.png", "image/png", b"\x89PNG\r\n\x1a\nsmall").await;
+    reply(&api, "hello", json!({ "text": "lost on the way back", "attachments": [file] })).await;
+    status(&api, "lost on the way back", "accepted").await;
+    assert_eq!(scene.sim.sent().len(), 3, "nothing went twice");
+}
+
+async fn a_group_of_the_list_is_answered_in_the_group(backend: Backend) {
+    let scene = scene(&backend, XConfig::default(), "poll = \"10s\"").await;
+    scene.sim.missed_in_group("1582103724607971332", ANN, "hi all", 200);
+    let _daemon = Daemon::start(&scene.shop).await;
+    let api = scene.shop.api();
+    reply(&api, "hi all", json!({ "text": "hello" })).await;
+    let sent = scene.sent(1).await.remove(0);
+    assert_eq!((sent.to.as_str(), sent.text.as_str()), ("1582103724607971332", "hello"));
+}
+
+async fn user_tokens_are_renewed_and_the_latest_one_survives_a_restart(backend: Backend) {
     let sim = XSim::start(XConfig::default()).await.expect("a port for X");
     let keys =
         format!("client_id = \"{}\"\nrefresh_token = \"{}\"\n", sim.config().client_id, sim.config().refresh_token);
-    let shop = shop(&sim, &keys, "");
+    let shop = shop(&backend, &sim, &keys, "");
     let scene = Scene { sim, shop };
     let mut daemon = Daemon::start(&scene.shop).await;
     let api = scene.shop.api();
@@ -291,9 +354,20 @@ async fn user_tokens_are_renewed_and_the_latest_one_survives_a_restart() {
     reply(&api, "hello", json!({ "text": "three" })).await;
     status(&api, "three", "accepted").await;
     assert_eq!((scene.sim.renewals(), scene.sim.sent().len()), (2, 3), "the refused call was made again, once");
-    let read = |name: &str| std::fs::read(scene.shop.folder().join("data").join(name)).expect("the log's file");
-    let file = [read("log.db"), read("log.db-wal")].concat();
-    let is_in = |text: &[u8]| file.windows(text.len()).any(|window| window == text);
+    let kept = kept(&backend, &scene.shop).await;
+    let is_in = |text: &[u8]| kept.windows(text.len()).any(|window| window == text);
     assert!(is_in(b"token.handle"), "what is kept is in the log");
     assert!(!is_in(b"refresh-token-2") && !is_in(b"user-token-2"), "and sealed");
+}
+
+/// The log as it is stored: its file, or what the broker has under the name of the token.
+async fn kept(backend: &Backend, shop: &Shop) -> Vec<u8> {
+    let Some(url) = backend.url() else {
+        let read = |name: &str| std::fs::read(shop.folder().join("data").join(name)).expect("the log's file");
+        return [read("log.db"), read("log.db-wal")].concat();
+    };
+    let asked = json!({ "last_by_subj": "$KV.SB_main_EDGES.token.handle" });
+    let found = jetstream(&url, "STREAM.MSG.GET.KV_SB_main_EDGES", &asked).await;
+    let (subject, data) = (found["message"]["subject"].as_str().unwrap(), found["message"]["data"].as_str().unwrap());
+    [subject.as_bytes().to_vec(), STANDARD.decode(data).expect("base64")].concat()
 }

@@ -4,9 +4,11 @@
 //! They share no code with what they test: signatures and HTTP are made here again.
 #![forbid(unsafe_code)]
 
+mod gateway;
 pub mod http;
 mod meta;
 mod nats;
+mod slack;
 mod smpp;
 mod stub;
 mod telegram;
@@ -15,15 +17,17 @@ mod vonage;
 mod webhook;
 mod x;
 
+pub use gateway::{Dialect, GatewaySent, GatewaySim, GatewayStep};
 pub use meta::{MetaConfig, MetaSent, MetaSigned, MetaSim, MetaStep};
 pub use nats::{NatsCluster, NatsServer};
+pub use slack::{SlackPost, SlackSim, SlackStep};
 pub use smpp::{Fate, SmppCentre, Submitted};
 pub use stub::FastStub;
 pub use telegram::{TelegramSent, TelegramSim, TelegramStep};
 pub use twilio::{Callback, Delivery, InboundSms, Sent, Signature, Step, TwilioSim, TwilioSimConfig};
 pub use vonage::{VonageConfig, VonageForm, VonageSent, VonageSigned, VonageSim, VonageStep};
 pub use webhook::{HookStep, Taken, WebhookSim};
-pub use x::{ANN, XConfig, XSent, XSim, XStep};
+pub use x::{ANN, XConfig, XFile, XSent, XSim, XStep};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

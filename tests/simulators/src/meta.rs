@@ -212,6 +212,11 @@ impl MetaSim {
         self.say(hook, &body, MetaSigned::Well).await
     }
 
+    /// Delivers a body as it is, well signed; the status of the answer.
+    pub async fn delivers(&self, hook: &str, body: &Value) -> u16 {
+        self.say(hook, body, MetaSigned::Well).await
+    }
+
     async fn say(&self, hook: &str, body: &Value, signed: MetaSigned) -> u16 {
         // Meta signs what it sends, with everything but ASCII escaped.
         let body: String = body.to_string().chars().map(escaped).collect();

@@ -2,6 +2,7 @@
 //! refuses, and notes every request that no correct client would make.
 
 mod answers;
+mod media;
 mod proof;
 
 use crate::{
@@ -85,15 +86,26 @@ pub struct XSent {
     pub to: String,
     pub text: String,
     pub public: bool,
+    pub files: Vec<XFile>,
     /// The body as it came.
     pub body: Value,
     at: i64,
+}
+
+/// A file that was handed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct XFile {
+    pub category: String,
+    pub mime: String,
+    pub bytes: Vec<u8>,
 }
 
 #[derive(Default)]
 struct State {
     steps: VecDeque<XStep>,
     sent: Vec<XSent>,
+    /// Files on their way, by their ids.
+    sessions: BTreeMap<String, media::Session>,
     /// Messages of others that the list shows, newest last.
     heard: Vec<Value>,
     /// Whose posts can be answered: by post, their author.
@@ -289,6 +301,14 @@ impl XSim {
         let mut state = lock(&self.shared.state);
         let heard = answers::listed(&snowflake(at).to_string(), from, &self.shared.config.user_id, text, at);
         state.heard.push(heard);
+    }
+
+    /// The same, in a group chat of this number.
+    pub fn missed_in_group(&self, group: &str, from: &str, text: &str, seconds_ago: i64) {
+        self.missed(from, text, seconds_ago);
+        if let Some(heard) = lock(&self.shared.state).heard.last_mut() {
+            heard["dm_conversation_id"] = group.into();
+        }
     }
 
     /// Where a picture is that only the account may see.

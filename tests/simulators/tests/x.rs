@@ -19,7 +19,7 @@ fn adapter(sim: &XSim) -> Arc<dyn Adapter> {
         .with("access_token", secret(&c.access_token))
         .with("access_token_secret", secret(&c.access_token_secret))
         .with("base_url", Setting::Text(sim.base_url()));
-    switchboard_twitter::build(&settings).expect("good settings")
+    (switchboard_twitter::KIND.build)(&settings).expect("good settings")
 }
 
 fn now() -> Timestamp {

@@ -10,18 +10,30 @@ pub const ABOVE: &str = "##- Please write above this line -##";
 const ATTRIBUTIONS: &[&str] = &[
     // English, and programs that speak it everywhere.
     r"on\b.+\bwrote\s*[:：]?",
+    r"on\b.*\d.*\b(?:sent|said|says|writes)\s*:",
+    r"in message .+\bwrites\s*:",
     r"-+ *on\b.+\bwrote *-+",
+    r"-{2,} *\S.* wrote *-{2,}",
+    r"posted by .+ on \d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}",
     r"at .+\bwrote\s*:",
     r"[^,.!?]*\S+@\S+[^,.!?]* wrote\s*:",
     r"\S.* \(?<?\S+@\S+>?\)? wrote\s*:",
+    r"\S.*<\S+@\S+> wrote on .*\d.*:",
+    r"\S.* via \S.* wrote\s*:?",
     // A date in front: Gmail in languages that have no sentence of their own, Android.
     r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2},? \d{1,2}:\d{2}.*<\s*\S+@\S+\s*>\s*[:：]?",
     r"\d{4}-\d{1,2}-\d{1,2} \d{1,2}:\d{2} (?:GMT|UTC)[+-]\d{1,2}:\d{2} .+",
+    r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2},? \S.*<\s*\S+@\S+\s*>\s*[:：]?",
+    // A date, a time and an address, whatever the words between them: Gmail, Yandex, Mail.ru.
+    r".*\b(?:19|20)\d{2}\b.*\d{1,2}[:.]\d{2}.*<\s*[^@<>\s]+@[^@<>\s]+\s*>\s*[:：]",
     // German
     r"am .+\bschrieb\b.*:",
     r".*\d.*\bschrieb\b.*:",
+    r"\S.*\bschrieb am\b.*\d.*:",
+    r"\S.*<\S+@\S+> schrieb\s*:",
+    r"am .*\d.*\b(?:schrieben sie|geschrieben)\s*:",
     // French
-    r"le .+\ba écrit\s*:?",
+    r"le .+\b(?:a écrit|nous a dit)\s*:?",
     r".*\d.*\ba écrit\s*:",
     // Spanish, Portuguese, Catalan, Galician
     r"el .+\bescribi[óo]\s*:?",
@@ -30,12 +42,13 @@ const ATTRIBUTIONS: &[&str] = &[
     // Italian
     r"il .+\bha scritto\s*:?",
     // Dutch
-    r"op .+\b(?:schreef|heeft geschreven|het volgende geschreven)\b.*:?",
+    r"op .+\b(?:schreef|heeft .*geschreven|het volgende geschreven)\b.*:?",
     // Swedish, Danish, Norwegian, Finnish, Icelandic
     r"(?:den|på|fre|man|tir|tirs|ons|tor|tors|lør|søn|mån|tis|lör|sön)\b.+\bskrev\b.*:?",
     r".+\bkirjoitti\b.*:?",
     // Polish, Czech, Slovak, Slovenian, Croatian
     r"(?:w dniu|dnia|\w{2,4}\.,) .+\b(?:napisał(?:a|\(a\))?|pisze)\b?.*:",
+    r".*\b(?:19|20)\d{2}\b.*\bnapisał(?:a|\(a\))?\s*:",
     r"(?:dne|dňa|v|on|st|po|út|čt|pá|so|ne|ut|št|pi) .+\b(?:napsal(?:a|\(a\))?|napísal(?:a|\(a\))?)\b?.*:",
     r".*\d.*\b(?:je napisa[ol](?:/la|\(a\))?|napisao je|piše)\b?.*:",
     // Russian, Ukrainian, Belarusian, Bulgarian, Serbian
@@ -58,7 +71,7 @@ const ATTRIBUTIONS: &[&str] = &[
 ];
 
 /// Between dashes, or alone with a colon.
-const ORIGINALS: &str = "original message|original appointment|reply message|ursprüngliche nachricht|ursprungliche nachricht|\
+const ORIGINALS: &str = "original message|original appointment|reply message|antwort nachricht|ursprüngliche nachricht|ursprungliche nachricht|\
     originalnachricht|message d'origine|message d’origine|message original|mensaje original|mensagem original|messaggio originale|\
     messaggio originale|oorspronkelijk bericht|origineel bericht|ursprungligt meddelande|originalmeddelande|opprinnelig melding|\
     oprindelig meddelelse|alkuperäinen viesti|wiadomość oryginalna|oryginalna wiadomość|původní zpráva|pôvodná správa|\
@@ -75,7 +88,8 @@ const BEGINS: &str = "begin forwarded message|anfang der weitergeleiteten (?:nac
     inizio (?:del )?messaggio inoltrato|inicio del mensaje reenviado|início da mensagem (?:reencaminhada|encaminhada)|\
     begin doorgestuurd bericht|vidarebefordrat brev|videresendt (?:brev|besked|melding)|starten på videresendt (?:e-post|besked)|\
     początek przekazanej wiadomości|начало переадресованного (?:сообщения|письма)|välitetty viesti alkaa|以下是转发的邮件|\
-    下面是被转发的邮件|以下は転送されたメッセージです";
+    forwarded message ?:|vidarebefordrat meddelande ?:|doorgestuurd bericht ?:|weitergeleitete nachricht ?:|message transféré ?:|\
+    début du message réexpédié|下面是被转发的邮件|以下は転送されたメッセージです";
 
 /// What a phone or a program adds below a text.
 const DEVICES: &str = r"(?:sent|posted) (?:from|by|via|with|using) .+|get \[?outlook for (?:ios|android).*|\
@@ -92,12 +106,22 @@ const FROM: &str = "from|von|de|da|van|från|fra|od|от|от кого|від|l�
     afzender|de la|από|发件人|寄件者|寄件人|差出人|送信者|보낸 사람|보낸사람|מאת|من";
 
 /// The others.
-const FIELDS: &str = "sent|date|to|subject|cc|bcc|reply-to|reply to|importance|attachments|organization|sent at|\
+const FIELDS: &str = "sent|date|to|subject|cc|bcc|sujet|pour|destinataire|responder a|svar till|svara till|svar til|\
+    beantwoorden - aan|antwoord aan|odpowiedz do|odpověď|vastausosoite|yanıtla|reply-to|reply to|importance|attachments|organization|sent at|\
     gesendet|datum|an|betreff|kopie|antwort an|envoyé|envoyé le|à|objet|copie à|répondre à|data|a|oggetto|inviato|risposta|rispondi a|per|\
     verzonden|aan|onderwerp|skickat|till|ämne|kopia|sendt|dato|til|emne|kopi|enviado|enviado el|enviada em|enviado em|fecha|para|asunto|assunto|\
     wysłano|data|do|dw|temat|отправлено|дата|кому|копия|тема|надіслано|копія|кому|odesláno|komu|předmět|predmet|odoslané|\
     lähetetty|vastaanottaja|aihe|päivämäärä|päiväys|kopio|gönderilen|gönderme tarihi|gönderildi|tarih|kime|konu|elküldve|dátum|címzett|tárgy|\
     trimis|către|subiect|ημερομηνία|προς|θέμα|στάλθηκε|发送时间|发送日期|日期|收件人|抄送|主题|主旨|傳送時間|收件者|副本|送信日時|日時|日付|宛先|件名|보낸 날짜|받는 사람|제목|נשלח|אל|נושא|تاريخ|إلى|الموضوع";
+
+/// Where a program's sentence begins that shares its line with what the person wrote before it.
+const SHARED: &str = r"(?:\s|-)-*\s*on (?:mon|tue|wed|thu|fri|sat|sun|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|\d{1,2}[ ./-]|\d{4}-)\S*\s";
+
+/// A year and a time of day.
+const MOMENT: &str = r"\b(?:19|20)\d{2}\b.*\b\d{1,2}[:.]\d{2}\b";
+
+/// A link that a program put into a quote, on a line of its own.
+const LINK: &str = r"^\s*[(<]?https?://\S+[)>]?\s*>?\s*$";
 
 fn whole(pattern: &str) -> String {
     format!("(?is)^(?:{pattern})$")
@@ -127,6 +151,10 @@ static FROM_FIELD: LazyLock<Regex> =
     LazyLock::new(|| regex(&format!("(?i)^[\\s*|>]*(?:{})[\\s*]*[:：][\\s*]*\\S", flat(FROM))));
 static ANY_FIELD: LazyLock<Regex> =
     LazyLock::new(|| regex(&format!("(?i)^[\\s*|>]*(?:{}|{})[\\s*]*[:：](?:[\\s*]|$)", flat(FROM), flat(FIELDS))));
+
+static SHARED_LINE: LazyLock<Regex> = LazyLock::new(|| regex(&format!("(?i){SHARED}")));
+static MOMENTS: LazyLock<Regex> = LazyLock::new(|| regex(MOMENT));
+static LINKS: LazyLock<Regex> = LazyLock::new(|| regex(&format!("(?i){LINK}")));
 
 /// Alternatives without the breaks of this file.
 fn flat(table: &str) -> String {
@@ -161,6 +189,24 @@ pub(super) fn is_from_field(line: &str) -> bool {
 /// `To: …`
 pub(super) fn is_field(line: &str) -> bool {
     ANY_FIELD.is_match(line)
+}
+
+/// The places within a line at which a program's sentence may begin: what is before, and the sentence.
+pub(super) fn shared(line: &str) -> Option<(&str, &str)> {
+    let found =
+        SHARED_LINE.find(line).filter(|found| !line.get(..found.start()).unwrap_or_default().trim().is_empty())?;
+    let (before, rest) = line.split_at_checked(found.start())?;
+    Some((before.trim_end_matches(['-', ' ']), rest.trim_start_matches(['-', ' ', '\t', '\u{a0}'])))
+}
+
+/// A line that names a moment, as the dates above a quoted mail do.
+pub(super) fn has_moment(line: &str) -> bool {
+    MOMENTS.is_match(line)
+}
+
+/// Nothing but a link.
+pub(super) fn is_link(line: &str) -> bool {
+    LINKS.is_match(line)
 }
 
 /// Nothing but signs that separate.
@@ -209,11 +255,40 @@ mod tests {
             assert!(known, "{line}");
         }
         for line in [
+            "On 11-Apr-2011, at 6:54 PM, Roman Tkachenko <romant@example.com> sent:",
+            "---- John Smith wrote ----",
+            "---- On Tue, 22 Dec 2015 14:17:36 +0530 Sam Saffron<info@discourse.org> wrote ----",
+            "2011/4/7 Nathan Niova <support@example.com>",
+            "2013/7/20 sam via Discourse Meta <info@discourse.org>",
+            "codinghorror via Discourse Meta wrote:",
+            "codinghorror via Discourse Meta <info@discourse.org> schrieb:",
+            "Max Mustermann <try@discoursemail.example> schrieb am Fr., 28. Apr. 2017 um 11:53 Uhr:",
+            "Am 3. Mai 2016 um 10:12 schrieben Sie:",
+            "Op 24 feb. 2015 om 22:48 heeft John Doe <john@doe.example> geschreven:",
+            "søn. 30. apr. 2017 kl. 00.26 skrev David Taylor <meta@discoursemail.com>:",
+            "суббота, 14 марта 2015 г. пользователь etewiah написал:",
+            "вт, 5 янв. 2016 г. в 23:39, Erlend Sogge Heggen <info@discourse.org>:",
+            "ср, 1 апр. 2015, 18:29, Denis Didkovsky <info@discourse.org>:",
+            "26.06.2014, 14:41, \"Alexander L\" <abc@example.com>:",
+            "Thu, 26 Jun 2014 14:00:51 +0400 от Alexander L <abc@example.com>:",
+            "23 mar 2017 21:25 \"Neil Lalonde\" <meta@discoursemail.com> napisał(a):",
+            "Dnia 14 lip 2015 o godz. 00:25 Michael Downey <info@discourse.org> napisał(a):",
+            "In message <abc@example.com> Ann writes:",
+            "Posted by mpalmer on 01/21/2016",
+            "Le 3 mai 2016, Ann nous a dit :",
+        ] {
+            assert!(is_attribution(line), "{line}");
+        }
+        for line in [
             "On Monday I wrote you a letter, and nobody answered.",
             "I wrote:",
             "Thanks, that is what my brother wrote to me on 4 May.",
             "Am Montag komme ich.",
             "Le prix est de 20 euros.",
+            "On Monday he said: no.",
+            "We met on 2 May 2026 at 10:30, ann@x.org was there:",
+            "He wrote via the shop, and nobody answered.",
+            "Der Text ist gut geschrieben:",
         ] {
             assert!(!is_attribution(line), "{line}");
         }

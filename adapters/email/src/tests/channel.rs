@@ -86,6 +86,86 @@ fn two_channels_of_a_workspace_sign_with_different_keys() {
     assert_eq!(one.identity().instance, same.identity().instance, "a restart changes nothing");
 }
 
+const KEY: [u8; 32] = [7; 32];
+
+fn named(address: &str) -> EmailConfig {
+    EmailConfig { address: address.into(), ours: vec![address.into()], ..channel().config().clone() }
+}
+
+/// Two mailboxes of one shop, each beside the other.
+fn pair() -> [Email; 2] {
+    let (support, sales) = (named("support@desk.example"), named("sales@desk.example"));
+    let all = [("mail", &support), ("sales", &sales)];
+    all.map(|(id, config)| Email::new(id, config.clone(), &KEY).beside(all, &KEY))
+}
+
+/// What both mailboxes make of a mail: its channel, and the conversation's thread.
+fn taken(mail: &str) -> (String, String) {
+    let both = pair().map(|channel| channel.read(mail.as_bytes(), NOW));
+    assert_eq!(both[0], both[1], "each copy is the same event, under one id");
+    let [event] = both[0].events.as_slice() else { panic!("{both:?}") };
+    match event {
+        Inbound::Message(m) => (m.channel.clone(), m.thread.clone()),
+        other => (other.channel().to_owned(), other.kind().to_owned()),
+    }
+}
+
+#[test]
+fn one_mail_to_several_of_our_addresses_is_one_message_of_the_right_channel() {
+    let mail = |to: &str, more: &str| {
+        format!(
+            "From: Ann <ann@x.example>\r\n{to}\r\n{more}Subject: help\r\nMessage-ID: <1@x.example>\r\n\r\nHello\r\n"
+        )
+    };
+    for (to, channel) in [
+        ("To: support@desk.example, sales@desk.example", "mail"),
+        ("To: Sales <sales@desk.example>, support@desk.example", "sales"),
+        ("To: bob@x.example\r\nCc: sales@desk.example, support@desk.example", "sales"),
+        ("Cc: sales@desk.example\r\nTo: support+news@desk.example", "mail"),
+    ] {
+        assert_eq!(taken(&mail(to, "")).0, channel, "{to}");
+    }
+    // A blind copy belongs to whoever got it.
+    let blind = mail("To: undisclosed-recipients:;", "");
+    let [support, sales] = pair().map(|channel| channel.read(blind.as_bytes(), NOW));
+    assert_eq!((support.events[0].channel(), sales.events[0].channel()), ("mail", "sales"));
+}
+
+#[test]
+fn an_answer_goes_to_the_channel_that_it_answers_whoever_else_gets_it() {
+    let [_, sales] = pair();
+    let keys = &sales.identity().keys;
+    let (conv, send) = (super::CONV, super::SEND);
+    let id = crate::ids::OurMail::id(keys, conv, send, 1, "ann@x.example", "desk.example").unwrap();
+    let tagged = crate::ids::Tag::address(keys, conv, "ann@x.example", "sales@desk.example").unwrap();
+    let mail = |from: &str, to: &str, more: &str| {
+        format!("From: {from}\r\nTo: {to}\r\n{more}\r\nSubject: Re: help\r\nMessage-ID: <2@x.example>\r\n\r\nYes\r\n")
+    };
+    let answers = format!("In-Reply-To: <{id}>");
+    let both = format!("support@desk.example, {tagged}");
+    assert_eq!(taken(&mail("ann@x.example", &both, "X-A: b")).0, "sales", "by its reply address");
+    assert_eq!(taken(&mail("ann@x.example", "support@desk.example", &answers)).0, "sales", "by what it answers");
+    // An id is no secret: it moves nobody's mail but its own reader's.
+    assert_eq!(taken(&mail("eve@x.example", "support@desk.example", &answers)).0, "mail");
+    // Our own mail with a copy to ourselves is known wherever it comes.
+    let own = format!(
+        "From: sales@desk.example\r\nTo: ann@x.example\r\nCc: support@desk.example\r\nMessage-ID: <{id}>\r\n\r\nHi\r\n"
+    );
+    assert_eq!(taken(&own), ("sales".to_owned(), "echo".to_owned()));
+}
+
+#[test]
+fn mailboxes_that_are_told_of_senders_by_others_rules_keep_their_own() {
+    let told = EmailConfig { trusted: vec!["mx.desk.example".into()], ..named("support@desk.example") };
+    let sales = named("sales@desk.example");
+    let all = [("mail", &told), ("sales", &sales)];
+    let mail = b"From: ann@x.example\r\nTo: support@desk.example, sales@desk.example\r\n\r\nHello\r\n";
+    for (id, config) in all {
+        let opened = Email::new(id, config.clone(), &KEY).beside(all, &KEY).read(mail, NOW);
+        assert_eq!(opened.events[0].channel(), id);
+    }
+}
+
 #[test]
 fn what_is_no_address_is_refused_at_once() {
     let channel = channel();

@@ -144,3 +144,50 @@ fn our_own_mail_and_loops_are_never_answered() {
     let hidden = of(b"From: ann@x.org\nTo: others@x.org\nSubject: x\n\nHello\n");
     assert!(!hidden.automatic && !hidden.auto_reply_allowed, "RFC 3834: our address is in neither To nor Cc");
 }
+
+#[test]
+fn a_text_without_an_empty_line_before_it_is_a_text() {
+    assert_eq!(of(b"From: a@x.example\r\nSubject: hi\r\nthe text stands here\r\n").text.trim(), "the text stands here");
+    let parts = b"From: a@x.example\r\nContent-Type: multipart/mixed; boundary=m\r\n\r\n--m\r\nContent-Type: text/plain\r\nbar\r\n\r\n--m--\r\n";
+    assert_eq!(of(parts).text.trim(), "bar");
+    let dates = b"From: a@x.example\r\nDate: Tue, 7 Apr 2026 10:00:t <x@x.example>\r\nDate: Tue, 7 Apr 2026 10:00:01 +0000\r\n\r\nhi";
+    assert_eq!(of(dates).date.map(|d| d.0), Some(1_775_556_001_000));
+}
+
+#[test]
+fn bounces_of_old_systems_name_whom_they_are_about_once() {
+    let plain = |from: &str, subject: &str, text: &str| {
+        let mail = format!("Return-Path: {from}\r\nFrom: gate@x.example\r\nSubject: {subject}\r\n\r\n{text}");
+        let reading = of(mail.as_bytes());
+        let report = reading.report.unwrap_or_else(|| panic!("{mail}"));
+        let named: Vec<String> = report.recipients.iter().map(|r| r.address.clone()).collect();
+        (reading.kind, named, report.recipients[0].status.clone())
+    };
+    let bounce = |address: &str, status: &str| (crate::read::Kind::Bounce, vec![address.to_owned()], status.to_owned());
+    let daemon = "<MAILER-DAEMON@x.example>";
+    for (subject, text, wanted) in [
+        (
+            "Mail Not Delivered",
+            "Unfortunately, your mail was not delivered to the following address:\n\n<ann@y.example>:\n550 User unknown\n",
+            bounce("ann@y.example", ""),
+        ),
+        (
+            "Mail could not be delivered",
+            "Received >>> 550 5.1.1 unknown user.\nUnable to deliver message to <ann@y.example>.\n",
+            bounce("ann@y.example", "5.1.1"),
+        ),
+        (
+            "Undeliverable: RELEASED thing 2.0.13",
+            "RELEASED thing 2.0.13 did not reach SMTP=ann@y.example.\n<mailto:list@y.example>\n",
+            bounce("ann@y.example", ""),
+        ),
+    ] {
+        assert_eq!(plain(daemon, subject, text), wanted, "{subject}");
+    }
+    let group = "Final-Recipient: rfc822; ann@y.example\r\nAction: failed\r\nStatus: 5.1.1\r\n\r\n";
+    let report = format!(
+        "From: MAILER-DAEMON@x.example\r\nContent-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\n\r\nno\r\n--b\r\n\
+         Content-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; x.example\r\n\r\n{group}{group}{group}--b--\r\n"
+    );
+    assert_eq!(of(report.as_bytes()).report.map(|r| r.recipients.len()), Some(1));
+}

@@ -10,6 +10,7 @@ mod read;
 mod send;
 
 use crate::{
+    apart,
     event::Source,
     graph::Graph,
     hook::Hook,
@@ -23,13 +24,26 @@ use switchboard_adapter_sdk::{
 };
 use switchboard_envelope::{Address, Attachment, ChannelProfile, Inbound, Raw, Send, Timestamp};
 
-const KEYS: &[Key] = &[
-    Key::new("page_id", Shape::Text { check: number, pattern: "^[0-9]{1,32}$" }, "the page's or account's id, as webhooks name it")
-        .required("\"102030405060\""),
-    Key::new("page_token", Shape::Secret, "the page's access token").required("{ env = \"NAME\" }"),
-    Key::new("human_agent", Shape::Flag, "whether the app may use the tag HUMAN_AGENT, with which a person of yours may answer for seven days instead of one")
-        .usual("true"),
-];
+const PAGE_ID: Key = Key::new(
+    "page_id",
+    Shape::Text { check: number, pattern: "^[0-9]{1,32}$" },
+    "the page's or account's id, as webhooks name it",
+)
+.required("\"102030405060\"");
+const PAGE_TOKEN: Key = Key::new("page_token", Shape::Secret, "the page's access token").required("{ env = \"NAME\" }");
+const HUMAN_AGENT: Key = Key::new(
+    "human_agent",
+    Shape::Flag,
+    "whether the app may use the tag HUMAN_AGENT, with which a person of yours may answer for seven days instead of one",
+)
+.usual("true");
+const LINKED_PAGE: Key = Key::new(
+    "linked_page",
+    Shape::Text { check: number, pattern: "^[0-9]{1,32}$" },
+    "the id of the Facebook page that the account is linked with, where webhooks name that in the place of page_id",
+);
+const KEYS: &[Key] = &[PAGE_ID, PAGE_TOKEN, HUMAN_AGENT];
+const INSTAGRAM_KEYS: &[Key] = &[PAGE_ID, PAGE_TOKEN, HUMAN_AGENT, LINKED_PAGE];
 
 /// Messenger.
 pub const MESSENGER: Product = Product {
@@ -45,7 +59,7 @@ pub const MESSENGER: Product = Product {
 pub const INSTAGRAM: Product = Product {
     name: "instagram",
     about: "Messages to an Instagram account.",
-    keys: KEYS,
+    keys: INSTAGRAM_KEYS,
     build: |settings| {
         build(&Kind { product: "instagram", object: "instagram", address: "instagram", most_text: 1000 }, settings)
     },
@@ -77,6 +91,8 @@ struct Page {
     channel: String,
     kind: Kind,
     page_id: String,
+    /// Another id by which webhooks may name it.
+    linked: Option<String>,
     hook: Hook,
     graph: Graph,
     human_agent: bool,
@@ -90,11 +106,19 @@ fn build(kind: &Kind, settings: &Settings) -> Result<Arc<dyn Adapter>, Vec<Confi
         channel: settings.channel.clone(),
         kind: *kind,
         page_id: page_id.to_owned(),
+        linked: settings.text("linked_page").map(str::to_owned),
         hook: Hook::new(settings),
         graph,
         human_agent: !settings.has("human_agent") || settings.flag("human_agent"),
         has_links: settings.public_url.is_some(),
     }))
+}
+
+impl Page {
+    /// Whether an id is ours.
+    fn is(&self, id: &str) -> bool {
+        id == self.page_id || self.linked.as_deref() == Some(id)
+    }
 }
 
 impl Adapter for Page {
@@ -122,6 +146,15 @@ impl Adapter for Page {
 
     fn verify(&self, request: &RawRequest) -> Verdict {
         self.hook.verify(request)
+    }
+
+    fn accounts(&self) -> Vec<String> {
+        let ids = [Some(&self.page_id), self.linked.as_ref()];
+        ids.into_iter().flatten().map(|id| apart::account(self.kind.object, id)).collect()
+    }
+
+    fn apart(&self, body: &Bytes) -> Vec<(String, Bytes)> {
+        apart::delivery(body)
     }
 
     fn handshake(&self, request: &RawRequest) -> Option<Reply> {

@@ -63,7 +63,7 @@ struct About<'a> {
 fn one(page: &Page, event: &Event, raw: Raw) -> Result<Vec<Inbound>, String> {
     let entry = event.alone.pointer("/entry/0").unwrap_or(&Value::Null);
     let of = event::id(entry, "/id").unwrap_or_default();
-    if of != page.page_id {
+    if !page.is(&of) {
         return Err(format!("an entry of {of}, which is not this channel's page_id"));
     }
     if entry.get("changes").is_some() {
@@ -79,7 +79,7 @@ fn one(page: &Page, event: &Event, raw: Raw) -> Result<Vec<Inbound>, String> {
     }
     let (sender, recipient) = (event.id("/sender/id"), event.id("/recipient/id"));
     // In an echo the page is the sender; some deliveries of echoes have them the other way round.
-    let person = [sender, recipient].into_iter().flatten().find(|id| *id != page.page_id);
+    let person = [sender, recipient].into_iter().flatten().find(|id| !page.is(id));
     let person = person.ok_or("an event of nobody who could be answered")?;
     let standby = entry.get("standby").is_some();
     About { page, event, person, at, standby, raw }.read()
@@ -355,7 +355,7 @@ impl About<'_> {
         }
     }
 
-    /// A receipt names messages, or a moment up to which it holds.
+    /// A receipt names messages, or a moment up to which it holds, or both. Whoever read one read those before it.
     fn receipts(&self, pointer: &str, status: ReceiptStatus, name: &str) -> Vec<Inbound> {
         let told = self.event.value.pointer(pointer).unwrap_or(&Value::Null);
         let until = time(told, "/watermark");
@@ -378,12 +378,13 @@ impl About<'_> {
                 detail: None,
             })
         };
-        if mids.is_empty() {
-            let until = until.unwrap_or(self.at);
-            let key = joined(&[name, &self.person, &until.0.to_string()]);
-            return vec![receipt(&key, "", Some(self.person.clone()), until)];
+        let at = until.unwrap_or(self.at);
+        let mut receipts: Vec<Inbound> = mids.iter().map(|mid| receipt(&joined(&[name, mid]), mid, None, at)).collect();
+        if mids.is_empty() || until.is_some() || status == ReceiptStatus::Read {
+            let key = joined(&[name, &self.person, &at.0.to_string()]);
+            receipts.push(receipt(&key, "", Some(self.person.clone()), at));
         }
-        mids.iter().map(|mid| receipt(&joined(&[name, mid]), mid, None, until.unwrap_or(self.at))).collect()
+        receipts
     }
 
     fn referred(&self, meta: &mut BTreeMap<String, String>, pointer: &str) {

@@ -12,6 +12,7 @@ mod send;
 mod tests;
 
 use crate::{
+    apart::{self, WHATSAPP},
     event::{self, Source, file},
     graph::Graph,
     hook::Hook,
@@ -119,6 +120,14 @@ impl Adapter for WhatsApp {
 
     fn verify(&self, request: &RawRequest) -> Verdict {
         self.hook.verify(request)
+    }
+
+    fn accounts(&self) -> Vec<String> {
+        vec![apart::account(WHATSAPP, &self.phone_number_id), apart::of_no_number()]
+    }
+
+    fn apart(&self, body: &Bytes) -> Vec<(String, Bytes)> {
+        apart::delivery(body)
     }
 
     fn handshake(&self, request: &RawRequest) -> Option<Reply> {

@@ -1,6 +1,10 @@
 //! What WhatsApp's webhooks say (<https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks/reference>).
 
-use super::{GROUP, WhatsApp, codes::CODES};
+use super::{
+    GROUP, WhatsApp,
+    codes::{CODES, DAY_MS, is_for_tomorrow},
+};
+use crate::apart::WHATSAPP;
 use crate::event::{self, Event, Size, Source, file, joined, kept_id, referred, tell, text, time, written};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -10,7 +14,6 @@ use switchboard_envelope::{
     Visibility, event_id,
 };
 
-const OBJECT: &str = "whatsapp_business_account";
 /// Lists of a change's value that hold events, each of which is one.
 const LISTS: [&str; 5] = ["messages", "statuses", "user_preferences", "message_echoes", "errors"];
 /// Who wrote, beside the lists.
@@ -24,7 +27,7 @@ pub(super) fn delivery(whatsapp: &WhatsApp, source: &Source<'_>) -> Vec<Inbound>
 
 /// Each item of each change, wrapped in a delivery of its own together with what is said of all of them.
 fn split(body: &Value, received_at: Timestamp) -> Result<Vec<Event>, &'static str> {
-    if body.get("object").and_then(Value::as_str) != Some(OBJECT) {
+    if body.get("object").and_then(Value::as_str) != Some(WHATSAPP) {
         return Err("the delivery is of another product: its `object` is not this channel's");
     }
     let entries = body.get("entry").and_then(Value::as_array).ok_or("the delivery has no list of entries")?;
@@ -85,7 +88,7 @@ impl<'a> Change<'a> {
 
     fn events(&self, received_at: Timestamp) -> Vec<Event> {
         let event = |item: &Value, value: Value| {
-            let alone = json!({ "object": OBJECT, "entry": [{ "id": self.entry.get("id"),
+            let alone = json!({ "object": WHATSAPP, "entry": [{ "id": self.entry.get("id"),
                 "changes": [{ "field": self.change.get("field"), "value": value }] }] });
             Event { value: item.clone(), alone, received_at }
         };
@@ -382,7 +385,13 @@ impl About<'_> {
         let code = event.value.pointer("/errors/0/code").and_then(Value::as_i64).map(|code| code.to_string());
         let detail = (status == ReceiptStatus::Failed).then(|| {
             let row = code.as_deref().and_then(|code| classify::find(CODES, code));
-            row.map_or_else(|| "WhatsApp did not deliver it".to_owned(), |row| row.sentence.to_owned())
+            let why = row.map_or("WhatsApp did not deliver it", |row| row.sentence);
+            // It was taken, so nobody sends it again by themselves: Meta may count it.
+            if code.as_deref().is_some_and(is_for_tomorrow) {
+                let day = i64::try_from(DAY_MS).unwrap_or(i64::MAX);
+                return format!("{why}: send it again by hand after {}", self.at.plus(day));
+            }
+            why.to_owned()
         });
         let ours = event.text("/biz_opaque_callback_data").and_then(referred);
         let (send, part, n) = ours.map_or((None, None, None), |(send, part, n)| (Some(send), Some(part), Some(n)));

@@ -313,6 +313,11 @@ fn a_status_names_the_attempt_that_it_is_of() {
     assert_eq!(receipt(&status("played", json!({}))).status, ReceiptStatus::Read);
     let unknown = status("failed", json!({ "errors": [{ "code": 999_999 }] }));
     assert!(receipt(&unknown).detail.as_ref().is_some_and(|d| d.len() > 10));
+    // It was taken first, and refused later: nobody sends it again by themselves.
+    let capped = status("failed", json!({ "errors": [{ "code": 131_049 }] }));
+    assert_eq!((receipt(&capped).status, receipt(&capped).code.as_deref()), (ReceiptStatus::Failed, Some("131049")));
+    let told = receipt(&capped).detail.clone().unwrap_or_default();
+    assert!(told.contains("marketing") && told.ends_with("by hand after 2025-09-01T09:20:05.000Z"), "{told}");
     for word in ["deleted", "brand_new"] {
         assert!(status(word, json!({})).is_empty(), "{word}");
     }

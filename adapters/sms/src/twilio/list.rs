@@ -250,7 +250,7 @@ pub(super) fn polled(twilio: &Twilio, cursor: Option<&str>, answer: &Answer, now
     let more = cursor.sweep.is_some();
     let cursor = serde_json::to_string(&cursor).map_err(|e| e.to_string())?;
     // The list is newest first.
-    Ok(Polled { events: found.into_iter().rev().flatten().collect(), cursor, more })
+    Ok(Polled { events: found.into_iter().rev().flatten().collect(), cursor, more, complaint: None })
 }
 
 /// A message of ours as the list shows it, unless it never went out.

@@ -1,7 +1,7 @@
 //! Direct messages. Webhooks of both kinds have them in the shape of the API's first version, the list in that of its second.
 
 use super::{About, files::Found};
-use crate::json::{id, text, time};
+use crate::json::{id, is_number, text, time};
 use crate::words::expanded;
 use serde_json::Value;
 use switchboard_envelope::{Choice, Content, Inbound, Timestamp, Visibility};
@@ -14,6 +14,8 @@ pub(crate) struct Direct {
     pub at: Option<Timestamp>,
     pub content: Content,
     pub files: Found,
+    /// The group chat in which it was said.
+    pub group: Option<String>,
     /// It began on a post of ours.
     pub post: Option<String>,
 }
@@ -47,6 +49,7 @@ impl Direct {
             at: time(value, "/created_timestamp"),
             content,
             files,
+            group: text(value, "/dm_conversation_id").and_then(grouped),
             post: id(value, "/initiated_via/tweet_id"),
         })
     }
@@ -64,7 +67,8 @@ impl Direct {
         let content = Content::text(expanded(text(value, "/text").unwrap_or_default(), &links, &dropped));
         let sender = id(value, "/sender_id").ok_or("a direct message of nobody")?;
         let conversation = text(value, "/dm_conversation_id").unwrap_or_default();
-        let recipient = conversation.split_once('-').map(|(a, b)| if a == sender { b } else { a }).map(str::to_owned);
+        let other = conversation.split_once('-').map(|(a, b)| if a == sender { b } else { a });
+        let recipient = other.filter(|other| is_number(other)).map(str::to_owned);
         Ok(Direct {
             id: id(value, "/id").ok_or("a direct message without an id")?,
             sender,
@@ -72,28 +76,33 @@ impl Direct {
             at: time(value, "/created_at"),
             content,
             files,
+            group: grouped(conversation),
             post: None,
         })
     }
 }
 
 impl About<'_> {
-    pub(super) fn direct(&self) -> Result<Inbound, String> {
+    pub(super) fn direct(&self) -> Result<Option<Inbound>, String> {
         self.said_directly(Direct::of_event(self.event.value)?)
     }
 
-    pub(super) fn said_directly(&self, direct: Direct) -> Result<Inbound, String> {
-        let Direct { id, sender, recipient, at, mut content, files, post } = direct;
+    /// What we said ourselves in a group is to nobody whose conversation it could join.
+    pub(super) fn said_directly(&self, direct: Direct) -> Result<Option<Inbound>, String> {
+        let Direct { id, sender, recipient, at, mut content, files, group, post } = direct;
         let at = at.or_else(|| crate::json::made_at(&id)).unwrap_or(self.event.received_at);
+        if sender == self.ours() && group.is_some() {
+            return Ok(None);
+        }
         if sender == self.ours() {
             let to = recipient.filter(|to| to != self.ours()).ok_or("a message of ours to nobody who is known")?;
             content.choice = None;
             content.attachments = files.of_ours();
-            return Ok(self.echo(&id, &to, to.clone(), at, content));
+            return Ok(Some(self.echo(&id, &to, to.clone(), at, content)));
         }
         // Two accounts of one app in a conversation give the event twice; it is told by who takes part.
-        if recipient.as_deref() != Some(self.ours()) {
-            return Err("a direct message between others, or in a group".into());
+        if group.is_none() && recipient.as_deref() != Some(self.ours()) {
+            return Err("a direct message between others".into());
         }
         if !crate::json::is_number(&sender) {
             return Err("a direct message of nobody who could be answered".into());
@@ -102,16 +111,28 @@ impl About<'_> {
         if content == Content::default() {
             return Err("a direct message with nothing in it that is known".into());
         }
-        let mut message = self.blank(&sender, &id, at, Visibility::Private);
+        let mut message = match &group {
+            Some(group) => self.in_group(group, &sender, &id, at),
+            None => self.blank(&sender, &id, at, Visibility::Private),
+        };
         message.provider_id = Some(id);
         message.content = content;
         message.references.extend(post);
-        Ok(Inbound::Message(Box::new(message)))
+        Ok(Some(Inbound::Message(Box::new(message))))
     }
 }
 
+/// The group of a conversation's name: that of two people has both of their numbers.
+pub(super) fn grouped(conversation: &str) -> Option<String> {
+    let of_two = conversation.contains([':', '-']);
+    (!conversation.is_empty() && !of_two).then(|| crate::json::kept_id(conversation))
+}
+
+/// The most elements of a list beside or within an event that are looked at, so that many events beside a long list stay cheap.
+const MAX_LISTED: usize = 1000;
+
 pub(super) fn list<'a>(value: &'a Value, pointer: &str) -> Vec<&'a Value> {
-    value.pointer(pointer).and_then(Value::as_array).into_iter().flatten().collect()
+    value.pointer(pointer).and_then(Value::as_array).into_iter().flatten().take(MAX_LISTED).collect()
 }
 
 fn located(attachment: &Value) -> String {

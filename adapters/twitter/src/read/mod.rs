@@ -9,6 +9,7 @@ mod post;
 
 use crate::channel::{Public, Twitter};
 use crate::json::{self, id, joined, raw, tell, text, time, unparsed};
+use crate::send::group_thread;
 use bytes::Bytes;
 use people::People;
 use serde_json::{Map, Value, json};
@@ -57,8 +58,19 @@ struct Event<'a> {
     /// The account for which X tells it, where it says so.
     of: Option<String>,
     received_at: Timestamp,
-    /// The delivery with this event alone.
-    alone: Value,
+    alone: Alone<'a>,
+}
+
+/// How the delivery with one event alone is made. It is made only where it is kept, for a delivery may have thousands of events.
+enum Alone<'a> {
+    /// The event is all of it.
+    Whole(&'a Value),
+    /// An X Activity event.
+    Activity(&'a Value),
+    /// An element of an X Activity event that brought several, of which that is the name and this the list.
+    Several { name: &'a str, list: &'static str },
+    /// An element of this list of the older API.
+    Listed(&'a str),
 }
 
 impl Event<'_> {
@@ -68,6 +80,27 @@ impl Event<'_> {
 
     fn text(&self, pointer: &str) -> Option<&str> {
         text(self.value, pointer)
+    }
+
+    /// The delivery with this event alone.
+    fn alone(&self) -> Value {
+        let users = || People::named(self.around, self.value);
+        match &self.alone {
+            Alone::Whole(all) => (*all).clone(),
+            Alone::Listed(name) => {
+                let mut alone = Map::from_iter([((*name).to_owned(), json!([self.value])), ("users".into(), users())]);
+                alone.extend(self.of.clone().map(|of| ("for_user_id".to_owned(), Value::String(of))));
+                Value::Object(alone)
+            }
+            Alone::Activity(data) => json!({ "data": data }),
+            Alone::Several { name, list } => {
+                let filter = self.of.as_ref().map(|of| json!({ "user_id": of }));
+                let payload = json!({ (*list): [self.value], "users": users() });
+                json!({ "data": {
+                    "event_uuid": self.uuid, "filter": filter, "event_type": name, "payload": payload,
+                }})
+            }
+        }
     }
 
     fn at(&self, pointers: &[&str]) -> Timestamp {
@@ -82,18 +115,17 @@ pub(crate) fn delivery(twitter: &Twitter, source: &Source<'_>) -> Vec<Inbound> {
         |reason: &str| vec![unparsed(channel, &sha256_hex(source.body), reason, source.received_at, raw(source.body))];
     let Ok(body) = serde_json::from_slice::<Value>(source.body) else { return whole("the body is no JSON") };
     let events = match split(&body, source.received_at) {
-        Ok(events) if events.len() <= MAX_EVENTS => events,
-        Ok(_) => return whole("more events than X puts into one delivery"),
+        Ok(events) => events,
         Err(reason) => return whole(&reason),
     };
     let only = events.len() == 1;
     let mut seen = BTreeSet::new();
     let mut all: Vec<Inbound> = vec![];
     for event in &events {
-        let kept = if only { raw(source.body) } else { raw(&Bytes::from(event.alone.to_string())) };
-        let about = About { twitter, event, raw: kept };
+        let alone = Bytes::from(event.alone().to_string());
+        let about = About { twitter, event, raw: raw(if only { source.body } else { &alone }) };
         let found = about.read().unwrap_or_else(|reason| {
-            let key = sha256_hex(event.alone.to_string().as_bytes());
+            let key = sha256_hex(&alone);
             vec![unparsed(channel, &key, &reason, event.received_at, about.raw.clone())]
         });
         // The same event may stand twice in one delivery.
@@ -111,7 +143,9 @@ pub(crate) fn typing(twitter: &Twitter, body: &Bytes) -> Vec<String> {
     }
     let Ok(body) = serde_json::from_slice::<Value>(body) else { return vec![] };
     let events = split(&body, Timestamp(0)).unwrap_or_default();
-    let typing = events.iter().filter(|event| event.kind == "dm.indicate_typing").take(MAX_EVENTS);
+    // What X tells for another account of the app is not said to ours.
+    let is_ours = |event: &&Event<'_>| event.of.as_ref().is_none_or(|of| *of == twitter.user_id);
+    let typing = events.iter().filter(|event| event.kind == "dm.indicate_typing").filter(is_ours);
     let senders: BTreeSet<String> = typing.filter_map(|event| event.id("/sender_id")).collect();
     senders.into_iter().filter(|sender| json::is_number(sender) && *sender != twitter.user_id).collect()
 }
@@ -130,12 +164,20 @@ const LISTS: [(&str, &str); 9] = [
     ("mute_events", "mute."),
 ];
 
+/// The longest name of an event or a list.
+const MAX_NAME: usize = 100;
+const TOO_MANY: &str = "more events than X puts into one delivery";
+
+/// At most [`MAX_EVENTS`]: nothing is made of any before they are counted.
 fn split(body: &Value, received_at: Timestamp) -> Result<Vec<Event<'_>>, String> {
     if let Some(data) = body.get("data") {
-        let list = data.as_array().map_or_else(|| vec![data], |list| list.iter().collect());
+        let list = data.as_array().map_or(std::slice::from_ref(data), Vec::as_slice);
         let mut events = vec![];
         for data in list {
             activity(data, received_at, &mut events);
+            if events.len() > MAX_EVENTS {
+                return Err(TOO_MANY.into());
+            }
         }
         return Ok(events);
     }
@@ -143,14 +185,20 @@ fn split(body: &Value, received_at: Timestamp) -> Result<Vec<Event<'_>>, String>
         let name = if body.get("user_event").is_some() { "user_event" } else { "replay_job_status" };
         let value = body.get(name).unwrap_or(&Value::Null);
         let kind = if value.get("revoke").is_some() { "oauth.revoke".to_owned() } else { format!("aaa.{name}") };
-        let event = Event { kind, value, around: body, uuid: None, of: None, received_at, alone: body.clone() };
+        let event = Event { kind, value, around: body, uuid: None, of: None, received_at, alone: Alone::Whole(body) };
         return Ok(vec![event]);
     }
     let mut events = vec![];
     let Some(all) = body.as_object() else { return Err("the body is no JSON object".into()) };
     for (name, list) in all {
         let Some(list) = list.as_array() else { continue };
+        if name.len() > MAX_NAME {
+            return Err("a list whose name is longer than any of X's".into());
+        }
         let known = LISTS.iter().find(|(list, _)| list == name);
+        if events.len() + list.len() > MAX_EVENTS {
+            return Err(TOO_MANY.into());
+        }
         for value in list {
             let kind = match known {
                 Some((_, kind)) if kind.ends_with('.') => {
@@ -159,19 +207,8 @@ fn split(body: &Value, received_at: Timestamp) -> Result<Vec<Event<'_>>, String>
                 Some((_, kind)) => (*kind).to_owned(),
                 None => format!("aaa.{name}"),
             };
-            let mut alone = Map::from_iter([(name.clone(), json!([value]))]);
-            alone.extend(all.get("for_user_id").map(|of| ("for_user_id".to_owned(), of.clone())));
-            alone.insert("users".into(), People::named(body, value));
-            let alone = Value::Object(alone);
-            events.push(Event {
-                kind,
-                value,
-                around: body,
-                uuid: None,
-                of: id(body, "/for_user_id"),
-                received_at,
-                alone,
-            });
+            let (of, alone) = (id(body, "/for_user_id"), Alone::Listed(name));
+            events.push(Event { kind, value, around: body, uuid: None, of, received_at, alone });
         }
     }
     if events.is_empty() && !all.keys().any(|name| LISTS.iter().any(|(list, _)| list == name)) {
@@ -182,7 +219,9 @@ fn split(body: &Value, received_at: Timestamp) -> Result<Vec<Event<'_>>, String>
 
 /// An X Activity event; one that brings several direct messages is several.
 fn activity<'a>(data: &'a Value, received_at: Timestamp, into: &mut Vec<Event<'a>>) {
-    let kind = text(data, "/event_type").unwrap_or("without a name").to_owned();
+    // It is repeated for each event.
+    let called = text(data, "/event_type").filter(|name| name.len() <= MAX_NAME).unwrap_or("without a name");
+    let kind = called.to_owned();
     let (uuid, of) = (id(data, "/event_uuid"), id(data, "/filter/user_id"));
     let nothing = &Value::Null;
     let payload = data.get("payload").unwrap_or(nothing);
@@ -191,16 +230,16 @@ fn activity<'a>(data: &'a Value, received_at: Timestamp, into: &mut Vec<Event<'a
         .find_map(|name| Some((name, payload.get(name)?.as_array()?)));
     let Some((name, list)) = list else {
         let around = data.get("includes").unwrap_or(nothing);
-        into.push(Event { kind, value: payload, around, uuid, of, received_at, alone: json!({ "data": data }) });
+        into.push(Event { kind, value: payload, around, uuid, of, received_at, alone: Alone::Activity(data) });
         return;
     };
     let kind = if kind.starts_with("dm.") && name == "direct_message_events" { "dm".to_owned() } else { kind };
     for value in list {
-        let alone = json!({ "data": {
-            "event_uuid": data.get("event_uuid"), "filter": data.get("filter"), "event_type": data.get("event_type"),
-            "payload": { (name): [value], "users": People::named(payload, value) },
-        }});
+        if into.len() > MAX_EVENTS {
+            return;
+        }
         let (kind, uuid, of) = (kind.clone(), uuid.clone(), of.clone());
+        let alone = Alone::Several { name: called, list: name };
         into.push(Event { kind, value, around: payload, uuid, of, received_at, alone });
     }
 }
@@ -219,18 +258,18 @@ const NOISE: [&str; 9] =
 impl About<'_> {
     fn read(&self) -> Result<Vec<Inbound>, String> {
         match self.event.kind.as_str() {
-            "dm" => self.direct().map(|found| vec![found]),
+            "dm" => self.direct().map(|found| found.into_iter().collect()),
             "dm.read" => self.receipts(),
             // A hint of the moment; X repeats nothing of it, and nothing follows from it.
             "dm.indicate_typing" => Ok(vec![]),
-            "chat.received" | "chat.sent" => self.encrypted().map(|found| vec![found]),
+            "chat.received" | "chat.sent" => self.encrypted().map(|found| found.into_iter().collect()),
             "post" | "post.create" | "post.mention.create" | "post.reply.create" | "post.quote.create" => {
                 self.post().map(|found| found.into_iter().collect())
             }
             "post.delete" => self.deleted().map(|found| found.into_iter().collect()),
             "oauth.revoke" => self.revoked().map(|found| found.into_iter().collect()),
             "aaa.replay_job_status" => Ok(vec![]),
-            kind if NOISE.iter().any(|known| kind.starts_with(known)) => Ok(self.noted(kind).into_iter().collect()),
+            kind if NOISE.iter().any(|known| kind.starts_with(known)) => Ok(self.noted(kind)?.into_iter().collect()),
             kind => Err(unknown(kind)),
         }
     }
@@ -276,6 +315,14 @@ impl About<'_> {
         }
     }
 
+    /// A message that others hear too: in a group each person has a thread of their own.
+    fn in_group(&self, group: &str, person: &str, key: &str, at: Timestamp) -> Message {
+        let mut message = self.blank(person, key, at, Visibility::Public);
+        message.thread = group_thread(group, person);
+        tell(&mut message.meta, "chat", Some("group"));
+        message
+    }
+
     /// Somebody read everything up to a message.
     fn receipts(&self) -> Result<Vec<Inbound>, String> {
         self.for_us()?;
@@ -307,25 +354,32 @@ impl About<'_> {
     }
 
     /// A message that only the app can decrypt: the agent has to know that there is one.
-    fn encrypted(&self) -> Result<Inbound, String> {
+    fn encrypted(&self) -> Result<Option<Inbound>, String> {
         self.for_us()?;
         let event = self.event;
         let key = event.id("/id").or_else(|| event.uuid.clone()).ok_or("an encrypted message without an id")?;
         let at = event.at(&["/created_at_msec"]);
-        let parties = event.text("/conversation_id").unwrap_or_default().split([':', '-']);
+        let conversation = event.text("/conversation_id").unwrap_or_default();
+        let (group, parties) = (direct::grouped(conversation), conversation.split([':', '-']));
         let other = || parties.clone().find(|id| *id != self.ours() && json::is_number(id)).map(str::to_owned);
         let sender = event.id("/sender_id").ok_or("an encrypted message of nobody")?;
         if sender == self.ours() {
+            if group.is_some() {
+                return Ok(None);
+            }
             let to = other().ok_or("an encrypted message of ours to nobody who is known")?;
-            return Ok(self.echo(&key, &to, to.clone(), at, Content::text(ENCRYPTED)));
+            return Ok(Some(self.echo(&key, &to, to.clone(), at, Content::text(ENCRYPTED))));
         }
         if !json::is_number(&sender) {
             return Err("an encrypted message of nobody who could be answered".into());
         }
-        let mut message = self.blank(&sender, &key, at, Visibility::Private);
+        let mut message = match &group {
+            Some(group) => self.in_group(group, &sender, &key, at),
+            None => self.blank(&sender, &key, at, Visibility::Private),
+        };
         message.content = Content::text(ENCRYPTED);
         tell(&mut message.meta, "event", Some("encrypted"));
-        Ok(Inbound::Message(Box::new(message)))
+        Ok(Some(Inbound::Message(Box::new(message))))
     }
 
     /// Our side's own words, by our app or by somebody in X's.
@@ -368,22 +422,23 @@ impl About<'_> {
     }
 
     /// What is no message, told in the conversation where the operator wants it so.
-    fn noted(&self, kind: &str) -> Option<Inbound> {
+    fn noted(&self, kind: &str) -> Result<Option<Inbound>, String> {
         let value = self.event.value;
         if !self.twitter.activity || self.twitter.public == Public::Ignore {
-            return None;
+            return Ok(None);
         }
+        self.for_us()?;
         let pointers =
             ["/source/id", "/source/data/id", "/user/id", "/user/data/id", "/author_id", "/user_id", "/liker/id"];
-        let person =
-            pointers.iter().find_map(|at| id(value, at)).filter(|id| json::is_number(id) && id != self.ours())?;
+        let person = pointers.iter().find_map(|at| id(value, at));
+        let Some(person) = person.filter(|id| json::is_number(id) && id != self.ours()) else { return Ok(None) };
         let at = self.event.at(&["/created_timestamp", "/timestamp_ms", "/created_at"]);
         let key = self.event.uuid.clone().unwrap_or_else(|| joined(&[kind, &person, &at.0.to_string()]));
         let mut message = self.blank(&person, &joined(&["note", &key]), at, Visibility::Public);
         message.automatic = true;
         message.content = Content::text(format!("[{kind}]"));
         tell(&mut message.meta, "event", Some(kind));
-        Some(Inbound::Message(Box::new(message)))
+        Ok(Some(Inbound::Message(Box::new(message))))
     }
 }
 
@@ -394,8 +449,8 @@ pub(crate) fn listed(
     includes: &Value,
     raw: Raw,
     now: Timestamp,
-) -> Result<Inbound, String> {
-    let alone = Value::Null;
+) -> Result<Option<Inbound>, String> {
+    let alone = Alone::Whole(value);
     let event = Event { kind: "dm".into(), value, around: includes, uuid: None, of: None, received_at: now, alone };
     About { twitter, event: &event, raw }.said_directly(Direct::of_list(value, includes)?)
 }

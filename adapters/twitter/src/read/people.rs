@@ -1,7 +1,7 @@
 //! The people that come with an event, in each of the shapes in which they come.
 
 use crate::json::{id, tell, text};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// What came beside an event: its `users` are a map or a list, of users or of `{ "data": user }`.
@@ -19,25 +19,34 @@ pub(crate) struct Person {
 /// The longest name that is kept, in characters.
 const MAX_NAME: usize = 200;
 
+/// The most people of a list who are looked at.
+const MAX_USERS: usize = 1000;
+
+/// A user, who may stand in a `data` of their own.
+fn bare(user: &Value) -> &Value {
+    user.get("data").filter(|data| data.is_object()).unwrap_or(user)
+}
+
 impl People<'_> {
     pub(super) fn of(&self, person: &str) -> Person {
         let users = self.0.get("users").unwrap_or(&Value::Null);
-        let bare = |user: &'_ Value| user.get("data").filter(|data| data.is_object()).unwrap_or(user).clone();
         let found = match users {
             Value::Object(all) => all.get(person).map(bare),
-            Value::Array(all) => all.iter().map(bare).find(|user| id(user, "/id").as_deref() == Some(person)),
+            Value::Array(all) => {
+                all.iter().take(MAX_USERS).map(bare).find(|user| id(user, "/id").as_deref() == Some(person))
+            }
             _ => None,
         };
-        found.map(|user| Person::of(&user)).unwrap_or_default()
+        found.map(Person::of).unwrap_or_default()
     }
 
-    /// Those of `users` who have a part in one event, so that it can be kept alone.
+    /// Those of `users` who have a part in one event, with what is read of them, so that it can be kept alone.
     pub(super) fn named(around: &Value, event: &Value) -> Value {
         let pointers =
             ["/sender_id", "/message_create/sender_id", "/target/recipient_id", "/message_create/target/recipient_id"];
         let named = pointers.iter().filter_map(|at| id(event, at)).filter_map(|person| {
             let user = around.get("users")?.get(&person)?;
-            Some((person, user.clone()))
+            Some((person, Person::of(bare(user)).written()))
         });
         Value::Object(Map::from_iter(named))
     }
@@ -54,6 +63,16 @@ impl Person {
             followers: count("/public_metrics/followers_count").or_else(|| count("/followers_count")),
             verified: user.get("verified").and_then(Value::as_bool) == Some(true),
         }
+    }
+
+    /// As [`Person::of`] reads it.
+    fn written(&self) -> Value {
+        let count = self.followers.map(|n| json!({ "followers_count": n }));
+        let all = json!({
+            "name": self.name, "username": self.username, "public_metrics": count, "verified": self.verified,
+        });
+        let Value::Object(all) = all else { return all };
+        all.into_iter().filter(|(_, value)| !value.is_null()).collect()
     }
 
     pub(crate) fn told(&self, meta: &mut BTreeMap<String, String>) {

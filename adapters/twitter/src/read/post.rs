@@ -111,7 +111,7 @@ impl About<'_> {
         let post = Post::of(self.event.value, self.event.around)?;
         let at = post.at.or_else(|| crate::json::made_at(&post.id)).unwrap_or(self.event.received_at);
         if post.reposts {
-            return Ok(self.noted("post.repost.create"));
+            return self.noted("post.repost.create");
         }
         if post.author == self.ours() {
             // What we say to nobody in particular belongs into no conversation.
@@ -165,6 +165,7 @@ impl About<'_> {
         if author == self.ours() || self.twitter.public == Public::Ignore {
             return Ok(None);
         }
+        self.for_us()?;
         if !is_number(&author) {
             return Err("a deleted post of nobody who is known".into());
         }

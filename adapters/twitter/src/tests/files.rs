@@ -133,7 +133,7 @@ fn the_conformance_kit_finds_nothing() {
 #[test]
 fn no_field_is_trusted_to_be_there_or_to_be_what_it_was() {
     let mut tried = 0;
-    let noisy = crate::build(&settings().with("activity", Setting::Flag(true))).unwrap();
+    let noisy = crate::config::build(&settings().with("activity", Setting::Flag(true))).unwrap();
     for (fixture, _) in webhooks() {
         let whole: Value = serde_json::from_slice(&fixture.request.body).unwrap();
         for path in paths(&whole, "") {

@@ -130,7 +130,7 @@ fn a_picture_of_the_list_is_a_file() {
 fn after_a_gap_x_is_asked_to_deliver_again_once_it_takes_the_question() {
     let secret = Setting::Secrets(vec![Secret::new("app-bearer")]);
     let replays = settings().with("webhook_id", Setting::Text("114665".into())).with("bearer_token", secret);
-    let adapter = crate::build(&replays).unwrap();
+    let adapter = crate::config::build(&replays).unwrap();
     let empty = page(&[], None);
     let step = |cursor: &str, minutes: i64| {
         let now = NOW.plus(minutes * MINUTE);
@@ -213,6 +213,48 @@ fn the_one_message_of_ours_with_those_words_is_the_attempt() {
 }
 
 #[test]
+fn a_file_alone_is_like_any_other_and_its_link_is_not_of_the_words() {
+    let picture = Attachment { mime: "image/png".into(), ..Attachment::default() };
+    let with = |text: &str| {
+        let mut send = send(text);
+        send.content.attachments = vec![picture.clone()];
+        question(&send)
+    };
+    let proof = |asked: &Reconcile, text: &str| {
+        adapter().reconciled(asked, &page(&[item("5", US, text, NOW.plus(30))], None)).map(|o| o.provider_ids)
+    };
+    assert_eq!(proof(&with("look"), "look https://t.co/m1"), Some(vec!["5".into()]));
+    assert_eq!(proof(&with("look"), "look"), Some(vec!["5".into()]));
+    assert_eq!(proof(&with("look"), "look at"), None);
+    assert_eq!(proof(&question(&send("look")), "look https://t.co/m1"), None, "without a file it is another message");
+    assert_eq!(proof(&with(""), "https://t.co/m1"), None);
+    assert_eq!(proof(&with(""), ""), None);
+}
+
+#[test]
+fn a_group_is_read_and_asked_about_by_its_number() {
+    let adapter = adapter();
+    let in_group = |id: &str, from: &str, text: &str| {
+        let mut item = item(id, from, text, NOW.plus(6 * MINUTE));
+        item["dm_conversation_id"] = json!("1582103724607971332");
+        item
+    };
+    let (_, begun) = poll(adapter.as_ref(), None, &page(&[], None), NOW);
+    let items = [in_group("8", ANN, "hi all"), in_group("9", US, "hello")];
+    let (_, polled) = poll(adapter.as_ref(), Some(&begun.cursor), &page(&items, None), NOW.plus(10 * MINUTE));
+    let thread = format!("group:1582103724607971332:{ANN}");
+    assert_eq!(message(&polled.events).thread, thread, "and nothing of ours");
+    let asked = question(&Send { thread, ..send("hello") });
+    let asked = Reconcile { until: NOW.plus(10 * MINUTE), ..asked };
+    assert_eq!(url(&adapter.reconcile(&asked).unwrap()).0, "/2/dm_conversations/1582103724607971332/dm_events");
+    let proof = |item: Value| adapter.reconciled(&asked, &page(&[item], None)).map(|o| o.provider_ids);
+    assert_eq!(proof(in_group("9", US, "hello")), Some(vec!["9".into()]));
+    assert_eq!(proof(item("9", US, "hello", NOW.plus(6 * MINUTE))), None, "to one person");
+    let odd = question(&Send { thread: "group:../x:1".into(), ..send("hello") });
+    assert!(adapter.reconcile(&odd).is_none());
+}
+
+#[test]
 fn a_public_answer_is_found_among_our_posts() {
     let adapter = public("invite");
     let asked = question(&in_public("Sorry!"));
@@ -225,4 +267,32 @@ fn a_public_answer_is_found_among_our_posts() {
     let all = [post("1", "3", said), post("2", ANN, "@other something else"), post("3", ANN, said)];
     let outcome = adapter.reconciled(&asked, &response(200, json!({ "data": all })));
     assert_eq!(outcome.map(|o| o.provider_ids), Some(vec!["3".to_owned()]));
+}
+
+#[test]
+fn a_page_that_x_gives_no_more_does_not_end_catching_up() {
+    let adapter = adapter();
+    let (_, begun) = poll(adapter.as_ref(), None, &page(&[], None), NOW);
+    let at = |minutes: i64| NOW.plus(minutes * MINUTE);
+    let newer = [item("9", ANN, "second", at(7))];
+    let (_, first) = poll(adapter.as_ref(), Some(&begun.cursor), &page(&newer, Some("more")), at(10));
+    assert!(first.more);
+    // Trouble leaves the sweep as it is; a refusal of the page begins it anew.
+    assert!(adapter.polled(Some(&first.cursor), &response(429, json!({})), at(11)).is_err());
+    let (asked, refused) = poll(adapter.as_ref(), Some(&first.cursor), &response(400, json!({})), at(11));
+    assert_eq!(url(&asked).1.get("pagination_token").map(String::as_str), Some("more"));
+    assert!(refused.complaint.as_ref().is_some_and(|said| said.contains("400")) && !refused.more, "{refused:?}");
+    let all = [item("9", ANN, "second", at(7)), item("8", ANN, "first", at(4)), item("7", ANN, "old", at(-9))];
+    let (asked, again) = poll(adapter.as_ref(), Some(&refused.cursor), &page(&all, None), at(12));
+    assert_eq!(url(&asked).1.get("pagination_token"), None);
+    assert_eq!(ids(&again), ["handle:message:8", "handle:message:9"], "what the first try told is known by its id");
+    assert!(adapter.polled(None, &response(400, json!({})), NOW).is_err(), "without a page it is an error");
+}
+
+#[test]
+fn a_message_of_ours_to_no_number_is_set_aside() {
+    let odd = json!({ "id": "9", "event_type": "MessageCreate", "text": "hi", "sender_id": US, "created_at": NOW.plus(-2 * MINUTE).to_string(),
+        "dm_conversation_id": format!("{US}-") });
+    let (_, polled) = poll(adapter().as_ref(), None, &page(&[odd], None), NOW);
+    assert!(reason(&polled.events).contains("nobody who is known"), "{polled:?}");
 }

@@ -2,6 +2,7 @@ mod files;
 mod listing;
 mod reading;
 mod sending;
+mod uploading;
 
 use super::*;
 use crate::{fixtures, hook};
@@ -31,11 +32,11 @@ fn settings() -> Settings {
 }
 
 fn public(policy: &str) -> Arc<dyn Adapter> {
-    crate::build(&settings().with("public", Setting::Text(policy.into()))).unwrap()
+    crate::config::build(&settings().with("public", Setting::Text(policy.into()))).unwrap()
 }
 
 fn adapter() -> Arc<dyn Adapter> {
-    crate::build(&settings()).unwrap()
+    crate::config::build(&settings()).unwrap()
 }
 
 fn signed(body: &[u8]) -> RawRequest {

@@ -196,7 +196,41 @@ fn an_encrypted_chat_cannot_be_read_and_says_so() {
     assert_eq!((message.thread.as_str(), message.provider_id.as_ref()), (ANN, None), "it cannot be answered as such");
     let sent = read(&activity("chat.sent", chat(US, &both)));
     assert_eq!(echo(&sent).thread, ANN);
-    assert!(reason(&read(&activity("chat.sent", chat(US, "g123")))).contains("nobody"));
+    assert!(reason(&read(&activity("chat.sent", chat(US, &format!("{US}:{US}"))))).contains("nobody"));
+    assert_eq!(
+        read(&activity("chat.sent", chat(US, "g123"))),
+        [],
+        "what we say in a group joins nobody's conversation"
+    );
+    let group = read(&activity("chat.received", chat(ANN, "g123")));
+    let message = super::message(&group);
+    assert_eq!((message.thread.as_str(), message.visibility), ("group:g123:2222222222222222222", Visibility::Public));
+    assert_eq!((message.meta["chat"].as_str(), message.meta["event"].as_str()), ("group", "encrypted"));
+    let why = adapter().fits(&message.thread, &Content::text("hi")).unwrap_err();
+    assert!(why.contains("X app"), "{why}");
+}
+
+#[test]
+fn in_a_group_each_person_has_a_thread_and_the_group_is_answered() {
+    let said = |from: &str| {
+        let mut event = direct("77", from, "3333", json!({ "text": "hi all" }));
+        event["dm_conversation_id"] = json!("1582103724607971332");
+        read(&activity("dm.received", json!({ "direct_message_events": [event] })))
+    };
+    let events = said(ANN);
+    let message = message(&events);
+    assert_eq!(message.thread, format!("group:1582103724607971332:{ANN}"));
+    assert_eq!((message.from.value.as_str(), message.visibility), (ANN, Visibility::Public));
+    assert_eq!(message.meta["chat"], "group");
+    assert_eq!(said(US), []);
+    let mut answer = Send { thread: message.thread.clone(), ..send("hello") };
+    answer.content.choices = vec![Choice { id: "RED".into(), label: Some("Red".into()) }];
+    let buttons = crate::config::build(&settings().with("quick_replies", Setting::Flag(true))).unwrap();
+    let call = buttons.encode(&answer).unwrap();
+    assert_eq!(call.url, "https://api.x.com/2/dm_conversations/1582103724607971332/messages");
+    assert_eq!(body(&call), json!({ "text": "hello\n\n1. Red" }));
+    let odd = Send { thread: "group:../../tweets:1".into(), ..send("hello") };
+    assert_eq!(adapter().encode(&odd).unwrap_err().outcome, Outcome::Rejected);
 }
 
 #[test]
@@ -244,7 +278,7 @@ fn what_says_nothing_is_acknowledged_or_noted_as_the_operator_likes() {
     for body in &noise {
         assert!(read(body).is_empty(), "{body}");
     }
-    let noisy = crate::build(&settings().with("activity", Setting::Flag(true))).unwrap();
+    let noisy = crate::config::build(&settings().with("activity", Setting::Flag(true))).unwrap();
     let told = noisy.parse(&signed(noise[0].to_string().as_bytes()));
     assert!(
         message(&told).automatic && message(&told).meta["event"] == "follow.follow" && message(&told).from.value == ANN
@@ -311,12 +345,80 @@ fn what_is_told_for_another_account_is_kept_and_not_taken() {
         json!({ "for_user_id": "3333", "direct_message_mark_read_events": [mark] }),
         told("post.mention.create", json!({ "id": "90", "author_id": ANN, "text": "@another hi" })),
         told("chat.received", json!({ "id": "e4", "sender_id": ANN, "conversation_id": format!("{ANN}:3333") })),
+        json!({ "for_user_id": "3333", "tweet_delete_events": [{ "status": { "id": "9", "user_id": "3333" }, "timestamp_ms": "1" }] }),
+        told("post.delete", json!({ "id": "9", "author_id": ANN })),
     ] {
         assert!(reason(&read(&body)).contains("account 3333"), "{body}");
     }
+    let noted = crate::config::build(&settings().with("activity", Setting::Flag(true))).unwrap();
+    let followed = json!({ "for_user_id": "3333", "follow_events": [{ "type": "follow", "source": { "id": ANN } }] });
+    assert!(reason(&noted.parse(&signed(followed.to_string().as_bytes()))).contains("account 3333"));
+    let writes = |of: &str| {
+        let body = json!({ "for_user_id": of, "direct_message_indicate_typing_events": [{ "sender_id": ANN }] });
+        adapter().typing(&signed(body.to_string().as_bytes()))
+    };
+    assert_eq!((writes("3333"), writes(US)), (vec![], vec![ANN.to_owned()]));
     let both = json!({ "id_str": "91", "user": { "id_str": ANN }, "text": "hi", "entities": { "user_mentions": [{ "id_str": US }] } });
     assert_eq!(
         message(&read(&json!({ "for_user_id": "3333", "tweet_create_events": [both] }))).provider_id.as_deref(),
         Some("91")
     );
+}
+
+/// One megabyte must not become a hundred gigabytes of copies, and nothing is copied before events are counted.
+#[test]
+fn what_stands_beside_many_events_is_not_copied_for_each() {
+    let long = "a".repeat(400_000);
+    let bodies = |events: &[Value]| {
+        [
+            json!({ "data": { "event_type": "dm.x", "filter": { "a": long }, "payload": { "direct_message_events": events } } }),
+            json!({ "data": { "event_type": "dm.x", "event_uuid": long, "payload": { "direct_message_events": events } } }),
+            json!({ "data": { "event_type": long, "payload": { "direct_message_events": events } } }),
+            json!({ "for_user_id": long, "direct_message_events": events }),
+            json!({ "direct_message_events": events, "users": { ANN: { "name": long } } }),
+        ]
+    };
+    for body in bodies(&vec![json!(0); 300_000]) {
+        assert!(reason(&read(&body)).contains("more events"));
+        let typed = body.to_string().replace("dm.x", "dm.indicate_typing");
+        assert_eq!(adapter().typing(&signed(typed.as_bytes())), Vec::<String>::new());
+    }
+    let messages: Vec<Value> = (0..2000).map(|n| direct(&n.to_string(), ANN, US, json!({ "text": "hi" }))).collect();
+    for body in bodies(&messages) {
+        let kept: usize = read(&body)
+            .iter()
+            .map(|inbound| match inbound {
+                Inbound::Message(m) => m.raw.as_ref().and_then(|raw| raw.inline.as_ref()).expect("kept inline").len(),
+                Inbound::Unparsed(u) => u.raw.inline.as_ref().expect("kept inline").len(),
+                other => panic!("{other:?}"),
+            })
+            .sum();
+        assert!(kept < 4_000_000, "{kept}");
+    }
+    let named = json!({ "a".repeat(1000): [1, 2, 3] });
+    assert!(reason(&read(&named)).contains("longer than any of X's"));
+}
+
+#[test]
+fn an_event_that_is_kept_alone_is_read_again_as_it_was() {
+    let users =
+        json!({ ANN: { "id": ANN, "name": "Ann", "screen_name": "ann", "followers_count": 7, "verified": true } });
+    let events = [direct("1", ANN, US, json!({ "text": "one" })), direct("2", ANN, US, json!({ "text": "two" }))];
+    for body in [
+        json!({ "for_user_id": US, "direct_message_events": events, "users": users }),
+        activity("dm.received", json!({ "direct_message_events": events, "users": users })),
+    ] {
+        let found = read(&body);
+        assert_eq!(found.len(), 2);
+        for inbound in found {
+            let Inbound::Message(m) = &inbound else { panic!("{inbound:?}") };
+            assert_eq!((m.from.name.as_deref(), m.meta["followers"].as_str()), (Some("Ann"), "7"));
+            let raw = m.raw.clone().expect("kept");
+            let bytes = switchboard_adapter_sdk::signature::from_base64(raw.inline.as_deref().expect("inline"))
+                .expect("base64");
+            let again = adapter().reparse(&raw, bytes.into(), NOW);
+            let same = |m: &Message| (m.id.clone(), m.from.clone(), m.content.clone(), m.meta.clone(), m.at);
+            assert_eq!(same(message(&again)), same(m));
+        }
+    }
 }

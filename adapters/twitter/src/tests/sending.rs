@@ -43,13 +43,19 @@ fn a_public_answer_answers_the_post_and_weighs_what_x_takes() {
     assert!(refused(adapter().as_ref(), &in_public(&"語".repeat(141))).contains("weighs 282"));
     let link = format!("https://shop.example/{}", "a".repeat(300));
     assert!(adapter().encode(&in_public(&link)).is_ok(), "a link is a link");
-    let longer = crate::build(&settings().with("public_length", Setting::Count(25_000))).unwrap();
+    let longer = crate::config::build(&settings().with("public_length", Setting::Count(25_000))).unwrap();
     assert!(longer.encode(&in_public(&"a".repeat(281))).is_ok());
     let nothing = Send { reply_to: vec![], ..in_public("hi") };
     assert!(refused(adapter().as_ref(), &nothing).contains("no post"));
     let mut choices = in_public("Which?");
     choices.content.choices = vec![Choice { id: "A".into(), label: Some("Red".into()) }];
-    assert_eq!(encoded(adapter().as_ref(), &choices).1["text"], "Which?\n\n1. Red");
+    let buttons = crate::config::build(&settings().with("quick_replies", Setting::Flag(true))).unwrap();
+    assert_eq!(encoded(buttons.as_ref(), &choices).1["text"], "Which?\n\n1. Red", "there are none in public");
+    // Without buttons the core has written them into the text: they are listed once, and weighed once.
+    let mut listed = in_public(&switchboard_envelope::numbered(&"a".repeat(270), &choices.content.choices));
+    listed.content.choices.clone_from(&choices.content.choices);
+    assert_eq!(crate::words::weight(&listed.content.text), 278);
+    assert_eq!(encoded(adapter().as_ref(), &listed).1["text"], listed.content.text);
 }
 
 #[test]
@@ -71,7 +77,7 @@ fn in_public_the_policy_speaks() {
 fn choices_are_buttons_where_the_operator_wants_the_older_call() {
     let mut choices = send("Which?");
     choices.content.choices = vec![Choice { id: "RED".into(), label: Some("Red".into()) }];
-    let buttons = crate::build(&settings().with("quick_replies", Setting::Flag(true))).unwrap();
+    let buttons = crate::config::build(&settings().with("quick_replies", Setting::Flag(true))).unwrap();
     let (url, body) = encoded(buttons.as_ref(), &choices);
     assert_eq!(url, "https://api.x.com/1.1/direct_messages/events/new.json");
     let data = &body["event"]["message_create"];
@@ -108,7 +114,7 @@ fn with_oauth_2_a_call_waits_for_its_token_and_a_refused_one_is_renewed() {
         .with("consumer_secret", secret(SECRET))
         .with("client_id", Setting::Text("client".into()))
         .with("refresh_token", secret("first"));
-    let adapter = crate::build(&settings).unwrap();
+    let adapter = crate::config::build(&settings).unwrap();
     let memory = adapter.memory().unwrap();
     let call = adapter.encode(&send("hi")).unwrap();
     let Before::Renew(renewal) = memory.before(&Kept::default(), &call, NOW) else { panic!("no renewal") };
@@ -265,8 +271,13 @@ fn a_limit_says_when_it_ends() {
 fn what_is_answered_in_xs_place_has_its_own_words() {
     let held = outcome(&send("hi"), 429, json!({ "type": HELD, "detail": "used up until noon; nothing was sent" }));
     assert_eq!(
-        (held.outcome, held.detail.as_deref()),
-        (Outcome::NotSent, Some("used up until noon; nothing was sent"))
+        (held.outcome, held.detail.as_deref(), held.fault),
+        (
+            Outcome::NotSent,
+            Some("used up until noon; nothing was sent"),
+            // Five of them would hold up public answers, whose limit is another.
+            Some(switchboard_envelope::Fault::Recipient)
+        )
     );
     let renewal =
         outcome(&send("hi"), 401, json!({ "type": RENEWAL, "detail": "X answered 400 to the refresh token" }));

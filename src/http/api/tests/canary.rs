@@ -70,6 +70,23 @@ async fn a_pack_is_tried_from_disk_or_from_the_request() {
 }
 
 #[tokio::test]
+async fn another_share_is_of_the_pack_that_is_tried_and_not_of_what_is_on_disk_by_now() {
+    let fake = fake().await;
+    let running = Canary { number: 1, pack: "tried".into(), beside: "pack1".into(), percent: 10, ..Canary::default() };
+    let began = || fake.last_command().action;
+    let set = |canary: &Canary| *fake.back.canary.lock().unwrap() = Some(Arc::new(canary.clone()));
+    set(&running);
+    fake.post("/rules/canary", "t-admin", json!({ "share": 50 })).await.ok();
+    assert_eq!(began(), Action::TryPack { hash: "tried".into(), percent: 50 });
+    fake.post("/rules/canary", "t-admin", json!({ "share": 50, "disk": true })).await.ok();
+    assert_eq!(began(), Action::TryPack { hash: "pack2".into(), percent: 50 });
+    // One that is over is not gone on with.
+    set(&Canary { ended: Some((super::fake::NOW, CanaryEnd::Stopped)), ..running });
+    fake.post("/rules/canary", "t-admin", json!({ "share": 20 })).await.ok();
+    assert_eq!(began(), Action::TryPack { hash: "pack2".into(), percent: 20 });
+}
+
+#[tokio::test]
 async fn an_earlier_pack_is_named_by_how_its_hash_begins() {
     let fake = fake().await;
     fake.post("/rules/rollback", "t-admin", json!({ "to": "pack" })).await.refused(409, "ambiguous");

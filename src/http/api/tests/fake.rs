@@ -29,7 +29,9 @@ pub struct FakeRouter {
     pub frames: Arc<Frames>,
     pub commands: Mutex<Vec<Command>>,
     pub reply: Mutex<Reply>,
-    pub fails: Mutex<Option<LogError>>,
+    /// The ids of all commands, also of those that got no answer.
+    pub asked: Mutex<Vec<String>>,
+    pub fails: Mutex<Option<Unanswered>>,
     /// Frames are kept from history until the test lets them go.
     #[expect(clippy::type_complexity, reason = "frames as they come, named nowhere else")]
     pub held: Mutex<Option<Vec<(Seq, Vec<Event>)>>>,
@@ -67,7 +69,8 @@ impl Backend for FakeRouter {
     async fn waiting(&self, _: ConvId) -> Result<Option<Waiting>, LogError> {
         Ok(self.waiting.lock().unwrap().clone())
     }
-    async fn command(&self, command: Command) -> Result<Answer, LogError> {
+    async fn command(&self, command: Command) -> Result<Answer, Unanswered> {
+        self.asked.lock().unwrap().push(command.id.clone());
         if let Some(error) = self.fails.lock().unwrap().clone() {
             return Err(error);
         }
@@ -204,6 +207,7 @@ pub async fn fake() -> Fake {
         frames: Arc::clone(&frames),
         commands: Mutex::default(),
         reply: Mutex::new(Reply { status: 202, code: String::new(), detail: String::new(), ids }),
+        asked: Mutex::default(),
         fails: Mutex::default(),
         held: Mutex::default(),
         files: Mutex::default(),
@@ -234,6 +238,7 @@ impl Fake {
             self.history.clone(),
             tokens(),
             Some(self.sessions.clone()),
+            FileLinks::new(&[7; 32]),
             limits,
             self.stop.subscribe(),
         );

@@ -1,4 +1,5 @@
 use super::*;
+use crate::http::api::Unanswered;
 use crate::http::api::{OPENAPI, ROUTES};
 use crate::log::LogError;
 use axum::body::Body;
@@ -180,16 +181,22 @@ async fn everything_that_is_wrong_with_a_body_is_told_at_once_with_its_place() {
 async fn a_log_that_cannot_be_written_is_503_with_retry_after_and_no_internals() {
     let fake = fake().await;
     let conv = crate::history::tests::conv(1);
-    for (error, code) in [
-        (LogError::Full("disk /var/lib/x".into()), "log_full"),
-        (LogError::Unavailable("disk /var/lib/x".into()), "log_unavailable"),
-        (LogError::Damaged("disk /var/lib/x".into()), "log_unavailable"),
+    let why = || "disk /var/lib/x".to_owned();
+    for (error, code, maybe) in [
+        (LogError::Full(why()).into(), "log_full", false),
+        (LogError::Unavailable(why()).into(), "log_unavailable", true),
+        (LogError::Damaged(why()).into(), "log_unavailable", false),
+        (Unanswered::Unwritable(why()), "log_unavailable", false),
+        (Unanswered::Undecided(why()), "undecided", true),
     ] {
         *fake.back.fails.lock().unwrap() = Some(error);
         let got = fake.post(&format!("/conversations/{conv}/note"), "t-ann", json!({ "text": "x" })).await;
         got.refused(503, code);
         assert!(got.headers.contains_key("retry-after"));
         assert!(!got.body.to_string().contains("/var/lib"), "{}", got.body);
+        let (key, said) = (got.body["idempotency_key"].as_str(), got.body["detail"].as_str().unwrap_or_default());
+        assert_eq!((key.is_some(), said.contains("nothing was done")), (maybe, !maybe), "{}", got.body);
+        assert!(key.is_none_or(|key| said.contains(&format!("`Idempotency-Key: {key}`"))), "{}", got.body);
     }
 }
 

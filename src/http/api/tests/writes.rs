@@ -1,5 +1,6 @@
 use super::*;
 use crate::history::tests::{contact, conv, msg, offer};
+use crate::http::api::Unanswered;
 use std::time::Duration;
 use switchboard_envelope::{Action, Choice, ConsentState, Destination, Scope, Template};
 use switchboard_routing_rules::event::Reply;
@@ -49,10 +50,41 @@ async fn a_refusal_of_the_router_is_a_problem_and_is_repeated_under_its_key() {
 async fn a_failed_attempt_is_not_remembered() {
     let fake = fake().await;
     let path = format!("/conversations/{}/note", conv(1));
-    *fake.back.fails.lock().unwrap() = Some(crate::log::LogError::Full("x".into()));
+    *fake.back.fails.lock().unwrap() = Some(crate::log::LogError::Full("x".into()).into());
     keyed(&fake, &path, "f", r#"{"text":"x"}"#).await.refused(503, "log_full");
     *fake.back.fails.lock().unwrap() = None;
     keyed(&fake, &path, "f", r#"{"text":"x"}"#).await.ok();
+}
+
+#[tokio::test]
+async fn who_gave_no_key_is_told_one_under_which_a_command_without_an_answer_is_asked_for_again() {
+    let fake = fake().await;
+    let path = format!("/conversations/{}/note", conv(1));
+    *fake.back.fails.lock().unwrap() = Some(Unanswered::Undecided("LOG is full".into()));
+    let got =
+        call(&fake, Method::POST, &path, "t-ann", &[("content-type", "application/json")], r#"{"text":"x"}"#).await;
+    got.refused(503, "undecided");
+    let first = fake.back.asked.lock().unwrap().clone();
+    let key = got.body["idempotency_key"].as_str().expect("a key").to_owned();
+    // The same command, by its id, and no other.
+    keyed(&fake, &path, &key, r#"{"text":"x"}"#).await.refused(503, "undecided");
+    let asked = fake.back.asked.lock().unwrap().clone();
+    assert!(first.len() == 1 && asked == [first[0].clone(), first[0].clone()], "{asked:?}");
+    *fake.back.fails.lock().unwrap() = None;
+    keyed(&fake, &path, &key, r#"{"text":"x"}"#).await.ok();
+    keyed(&fake, &path, &key, r#"{"text":"y"}"#).await.refused(422, "idempotency_mismatch");
+    assert_eq!(fake.commands(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_request_under_the_same_key_does_not_wait_for_ever() {
+    let pending = crate::http::api::commands::Pending::default();
+    let first = pending.turn("k").await.expect("its turn");
+    let began = tokio::time::Instant::now();
+    assert!(pending.turn("k").await.is_none());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    drop(first);
+    assert!(pending.turn("k").await.is_some(), "the next one has its turn");
 }
 
 #[tokio::test]
@@ -305,11 +337,73 @@ async fn a_file_is_uploaded_sent_and_read_back_as_nothing_that_runs() {
     fake.history.history().wait_for(200, Duration::from_secs(10)).await;
     let message = fake.get(&format!("/messages/{}", msg(90))).await.ok();
     let url = message["attachments"][0]["url"].as_str().unwrap().strip_prefix("/api/v1").unwrap().to_owned();
-    let down = fake.get(&url).await;
-    assert_eq!(&down.bytes[..], b"<script>");
+    let down = call(&fake, Method::GET, &url, "", &[], "").await;
+    assert_eq!(&down.bytes[..], b"<script>", "the link is enough");
+    assert_eq!(down.headers["referrer-policy"], "no-referrer");
+    let bare = url.split('?').next().unwrap();
+    assert_eq!(&fake.get(bare).await.bytes[..], b"<script>", "and so is a token");
+    call(&fake, Method::GET, bare, "", &[], "").await.refused(401, "token_missing");
     assert_eq!(down.headers["content-type"], "text/html");
     assert!(down.headers["content-disposition"].to_str().unwrap().starts_with("attachment;"));
     assert!(down.headers["content-security-policy"].to_str().unwrap().contains("sandbox"));
+}
+
+#[tokio::test]
+async fn a_link_to_a_file_opens_that_file_and_nothing_else() {
+    let fake = fake().await;
+    let files = ["pixel.png", "note.txt"].map(|name| switchboard_envelope::Attachment {
+        name: name.into(),
+        mime: if name == "pixel.png" { "image/png".into() } else { "text/plain".into() },
+        blob: Some(switchboard_envelope::BlobRef(name.into())),
+        ..Default::default()
+    });
+    // What is called a picture is a page.
+    let page = bytes::Bytes::from_static(b"<html><script>alert(1)</script>");
+    for (name, body) in [("pixel.png", page), ("note.txt", bytes::Bytes::from_static("Grüße".as_bytes()))] {
+        let (channel, thread) = scope_of(&fake, 2).await;
+        fake.back.files.lock().unwrap().insert((channel, thread, name.into()), body);
+    }
+    let mut event =
+        crate::history::tests::send(2, 91, "see", switchboard_envelope::Author::Agent { id: "ann".into() }, true);
+    if let Some((_, switchboard_routing_rules::event::Private::Send { content, .. })) = &mut event.private {
+        content.attachments = files.to_vec();
+    }
+    fake.back.frames.push((200, vec![event]));
+    fake.history.history().wait_for(200, Duration::from_secs(10)).await;
+    let message = fake.get(&format!("/messages/{}", msg(91))).await.ok();
+    let link =
+        |i: usize| message["attachments"][i]["url"].as_str().unwrap().strip_prefix("/api/v1").unwrap().to_owned();
+    let open = async |link: &str| call(&fake, Method::GET, link, "", &[], "").await;
+
+    let (picture, note) = (open(&link(0)).await, open(&link(1)).await);
+    assert!(picture.headers["content-disposition"].to_str().unwrap().starts_with("attachment;"), "it is no picture");
+    assert!(note.headers["content-disposition"].to_str().unwrap().starts_with("inline;"));
+    assert_eq!(
+        (&note.bytes[..], &note.headers["content-type"]),
+        ("Grüße".as_bytes(), &"text/plain; charset=utf-8".parse().unwrap())
+    );
+    for answer in [picture, note] {
+        assert_eq!(answer.headers["x-content-type-options"], "nosniff");
+        assert!(answer.headers["content-security-policy"].to_str().unwrap().contains("sandbox"));
+    }
+
+    let other_file = link(0).replace("/attachments/0", "/attachments/1");
+    let other_message = link(0).replace(&msg(91).to_string(), &msg(90).to_string());
+    for changed in [other_file, other_message, link(0).replace("until=1", "until=2"), format!("{}0", link(0))] {
+        assert_ne!(changed, link(0));
+        open(&changed).await.refused(403, "link_refused");
+    }
+    // A token beside a bad signature does not make it a good one, and a link reads files only.
+    fake.get(&link(0).replace("until=1", "until=3")).await.refused(403, "link_refused");
+    let query = link(0).split_once('?').unwrap().1.to_owned();
+    open(&format!("/conversations?{query}")).await.refused(403, "link_refused");
+    call(&fake, Method::POST, &format!("/attachments?{query}"), "", &[], "x").await.refused(401, "token_missing");
+}
+
+/// Where the files of a conversation of the story are kept.
+async fn scope_of(fake: &Fake, conversation: u32) -> (String, String) {
+    let (c, _) = fake.history.history().conversation(conv(conversation)).await.unwrap().unwrap();
+    (c.channel, c.thread.unwrap())
 }
 
 #[tokio::test]

@@ -28,13 +28,14 @@ export function idempotencyKey() {
 
 async function request(method, address, body, key) {
   const headers = { accept: "application/json", "x-switchboard": "console" };
-  if (body !== undefined) headers["content-type"] = "application/json";
+  const file = body instanceof Blob;
+  if (body !== undefined) headers["content-type"] = file ? body.type || "application/octet-stream" : "application/json";
   if (key) headers["idempotency-key"] = key;
   const asked = Date.now();
   let answer;
   try {
     answer = await fetch(address, {
-      method, headers, body: body === undefined ? undefined : JSON.stringify(body), credentials: "same-origin", redirect: "error",
+      method, headers, body: body === undefined || file ? body : JSON.stringify(body), credentials: "same-origin", redirect: "error",
     });
   } catch {
     throw new Problem(0, { code: "unreachable", detail: "the daemon does not answer; is it running?" });
@@ -87,6 +88,8 @@ export const messages = (id, cursor) => get(`/conversations/${seg(id)}/messages`
 export const explain = (message) => get(`/messages/${seg(message)}/explain`);
 
 export const reply = (id, body) => act(`/conversations/${seg(id)}/reply`, body);
+/** Stores a file of a conversation; the answer goes into a reply's `attachments`. */
+export const upload = (id, file) => act(`/attachments${query({ conversation: id, name: file.name || "file" })}`, file);
 export const note = (id, text) => act(`/conversations/${seg(id)}/note`, { text });
 export const typing = (id) => api("PUT", `/conversations/${seg(id)}/typing`, {});
 export const close = (id) => act(`/conversations/${seg(id)}/close`);

@@ -112,6 +112,8 @@ function bindKeys({ rows, pane, toggleSide }) {
   bind("r", "Conversation", "Reply", inInbox(write("reply")));
   bind("n", "Conversation", "Note", inInbox(write("note")));
   bind("/", "Conversation", "Canned replies", inInbox(() => { if (pane.open()) pane.writer.canned(); }));
+  bind("c", "Conversation", "Let the customer choose", inInbox(() => { if (pane.open()) pane.writer.offer(); }));
+  bind("f", "Conversation", "Attach a file", inInbox(() => { if (pane.open()) pane.writer.attach(); }));
   bind("y", "Conversation", "Take", inInbox(one((c) => actions.canTake(c) && actions.take(c))));
   bind("e", "Conversation", "Close, or reopen", inInbox(one(actions.close)));
   bind("t", "Conversation", "Transfer", inInbox(one(actions.transfer)));

@@ -2,7 +2,8 @@
 
 import * as api from "./api.js";
 import * as canned from "./canned.js";
-import { button, fill, h } from "./dom.js";
+import * as extras from "./extras.js";
+import { button, fill, h, icon } from "./dom.js";
 import { count } from "./segments.js";
 import { plural, who } from "./format.js";
 import { agentName, isMe, loadDetail, may, myName, putMessage, state } from "./store.js";
@@ -14,14 +15,14 @@ function draftOf(id) {
   if (!drafts.has(id)) {
     let kept = null;
     try { kept = JSON.parse(sessionStorage.getItem(DRAFT + id) ?? "null"); } catch { kept = null; }
-    drafts.set(id, { mode: "reply", text: "", ...kept });
+    drafts.set(id, { mode: "reply", text: "", choices: [], ...kept, files: [] });
   }
   return drafts.get(id);
 }
 
 function keep(id) {
-  const { mode, text } = drafts.get(id);
-  if (text) sessionStorage.setItem(DRAFT + id, JSON.stringify({ mode, text }));
+  const { mode, text, choices } = drafts.get(id);
+  if (text || choices.length) sessionStorage.setItem(DRAFT + id, JSON.stringify({ mode, text, choices }));
   else sessionStorage.removeItem(DRAFT + id);
 }
 
@@ -70,8 +71,11 @@ export function mount(root, actions) {
   const info = h("span.info.muted", {});
   const send = button("Send", { primary: true, run: () => submit() });
   const cannedButton = button("Canned", { quiet: true, key: "/", title: "Canned replies (/)", run: () => insertCanned() });
+  const choicesButton = button("Choices", { quiet: true, key: "C", title: "Let the customer choose (c)", run: () => offer() });
+  const attachButton = button(icon("clip"), { quiet: true, title: "Attach a file (f)", "aria-label": "Attach a file", run: () => attach() });
   const bar = h("div.bar", {});
-  fill(root, tabs, notice, area, h("div.under", {}, info), bar);
+  const more = extras.mount({ changed: () => changed(), warn: (text) => warn(text) });
+  fill(root, tabs, notice, area, more.root, h("div.under", {}, info), bar);
 
   const mode = () => draftOf(current.id).mode;
   const blocked = () => (mode() === "reply" ? refusal(current) : undefined);
@@ -90,21 +94,22 @@ export function mount(root, actions) {
   function draw() {
     if (!current) return;
     const why = blocked();
-    fill(tabs, tab("reply", "Reply"), tab("note", "Note"), h("span.spacer"), cannedButton);
+    fill(tabs, tab("reply", "Reply"), tab("note", "Note"), h("span.spacer"), mode() === "reply" && [attachButton, choicesButton], cannedButton);
+    more.root.hidden = mode() === "note" || Boolean(why);
     root.classList.toggle("noting", mode() === "note");
     area.disabled = Boolean(why);
     area.readOnly = sending;
     area.setAttribute("aria-label", mode() === "note" ? "Note for colleagues" : `Reply to ${who(current)}`);
     area.placeholder = why ?? (mode() === "note" ? "A note that only colleagues see" : `Reply to ${who(current)} …`);
     send.firstChild.textContent = sending ? "Sending …" : mode() === "note" ? "Add note" : "Send";
-    send.disabled = Boolean(why) || sending;
-    cannedButton.disabled = Boolean(why);
+    send.disabled = Boolean(why) || sending || (mode() === "reply" && more.uploading());
+    for (const b of [cannedButton, choicesButton, attachButton]) b.disabled = Boolean(why);
     fill(bar, send, h("span.spacer"), actions(current));
     drawInfo();
   }
 
   function drawInfo() {
-    const parts = mode() === "reply" && !blocked() ? [measure(current, area.value), effect(current)] : [];
+    const parts = mode() === "reply" && !blocked() ? [measure(current, extras.numbered(area.value, more.labels())), effect(current)] : [];
     fill(info, parts.filter(Boolean).join(" · ") || (blocked() ? "" : "Enter sends · Shift Enter for a new line"));
   }
 
@@ -118,6 +123,22 @@ export function mount(root, actions) {
   function warn(text, ...acts) {
     fill(notice, text && [h("span", {}, text), acts]);
   }
+
+  /** Something beside the text is another. */
+  function changed() {
+    if (!current) return;
+    keep(current.id);
+    drawInfo();
+    send.disabled = Boolean(blocked()) || sending || (mode() === "reply" && more.uploading());
+  }
+
+  function beside(act) {
+    if (refusal(current)) return;
+    if (mode() !== "reply") setMode("reply");
+    act();
+  }
+  const offer = () => beside(() => more.offer());
+  const attach = () => beside(() => more.browse());
 
   async function insertCanned() {
     if (blocked()) return;
@@ -145,20 +166,24 @@ export function mount(root, actions) {
 
   async function submit(extra = {}) {
     const text = area.value.trim();
-    if (!text || sending || blocked()) return;
-    const target = current;
     const isNote = mode() === "note";
+    const parts = isNote ? {} : more.parts();
+    if ((!text && !parts.attachments) || sending || blocked() || (!isNote && more.uploading())) {
+      if (!text && parts.choices) warn("Write what the customer is asked to choose.");
+      return;
+    }
+    const target = current;
     const seen = newestSeen(target.id);
     sending = true;
     warn("");
     draw();
     try {
-      const answer = isNote ? await api.note(target.id, text) : await api.reply(target.id, { text, seen, ...extra });
-      Object.assign(draftOf(target.id), { text: "", mode: "reply" });
+      const answer = isNote ? await api.note(target.id, text) : await api.reply(target.id, { ...(text && { text }), ...parts, seen, ...extra });
+      Object.assign(draftOf(target.id), { text: "", mode: "reply", ...(!isNote && { choices: [], files: [] }) });
       told = 0;
       keep(target.id);
-      if (current.id === target.id) { area.value = ""; grow(); }
-      shown(target.id, answer, text, isNote);
+      if (current.id === target.id) { area.value = ""; more.show(draftOf(target.id), current); grow(); }
+      shown(target.id, answer, text, isNote, parts);
     } catch (problem) {
       if (current.id === target.id) refused(problem);
     } finally {
@@ -168,12 +193,12 @@ export function mount(root, actions) {
   }
 
   /** Shows at once what was accepted; the event stream brings its true state. */
-  function shown(id, answer, text, isNote) {
+  function shown(id, answer, text, isNote, parts) {
     const message = answer?.id ?? answer?.message?.id;
     if (!message) { loadDetail(id); return; }
     if (state.details.get(id)?.messages.some((m) => m.id === message)) return;
     putMessage(id, {
-      id: message, direction: isNote ? "note" : "out", author: { kind: "agent", id: myName() }, text, attachments: [],
+      id: message, direction: isNote ? "note" : "out", author: { kind: "agent", id: myName() }, text, attachments: parts.attachments ?? [], choices: parts.choices,
       at: new Date().toISOString(), status: isNote ? undefined : "queued",
     });
   }
@@ -195,6 +220,11 @@ export function mount(root, actions) {
     if (event.key === "Escape") { area.blur(); event.preventDefault(); }
     if (event.key === "/" && area.value === "") { event.preventDefault(); insertCanned(); }
   });
+  area.addEventListener("paste", (event) => {
+    const files = [...event.clipboardData.files];
+    if (files.length && mode() === "reply") { event.preventDefault(); more.add(files); }
+  });
+  more.root.addEventListener("leave", () => area.focus());
   tabs.addEventListener("keydown", (event) => {
     if (["ArrowLeft", "ArrowRight"].includes(event.key)) { setMode(mode() === "note" ? "reply" : "note"); tabs.querySelector("[aria-selected=true]").focus(); }
   });
@@ -206,11 +236,14 @@ export function mount(root, actions) {
       if (other) {
         warn("");
         area.value = draftOf(conversation.id).text;
+        more.show(draftOf(conversation.id), conversation);
       }
       draw();
       if (other) grow();
     },
     focus: (name) => current && setMode(name),
     canned: insertCanned,
+    offer: () => current && offer(),
+    attach: () => current && attach(),
   };
 }

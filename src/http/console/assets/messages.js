@@ -21,7 +21,7 @@ const STATES = {
 const heldEntry = (m) => state.deadLetters.find((e) => e.id === m.id || e.message === m.id) ?? m;
 
 function outcome(m) {
-  if (m.direction !== "out" || !m.status) return null;
+  if (!["out", "notice"].includes(m.direction) || !m.status) return null;
   const known = STATES[m.status] ?? { text: m.status, tone: "muted", title: "" };
   return h("span.state", { class: known.tone, title: known.title }, known.text);
 }
@@ -40,6 +40,7 @@ function trouble(m) {
 function author(m, conversation) {
   const a = m.author ?? {};
   if (m.direction === "in") return h("span.author", {}, a.name || who(conversation));
+  if (m.direction === "notice") return h("span.author", {}, `told ${m.desk ?? "a desk"}`, a.rule && h("span.muted", {}, ` · “${a.rule}”`));
   if (a.kind === "auto") return h("span.author", {}, "auto", a.rule && h("span.muted", {}, ` · “${a.rule}”`));
   const name = a.kind === "agent" ? agentName(a.id) || a.name : a.name || a.kind || "us";
   return h("span.author", {}, name, m.direction === "note" && h("span.muted", {}, " · note"));
@@ -63,6 +64,13 @@ function attachment(file) {
   return h("span.file", {}, icon("clip"), label);
 }
 
+/** What the customer was given to choose from, unless it stands in the text as numbered lines. */
+function choices(m) {
+  const labels = (m.choices ?? []).map((c) => c.label ?? c.id);
+  if (!labels.length || m.text?.includes(`1. ${labels[0]}`)) return null;
+  return h("ul.choices", { "aria-label": "Choices" }, labels.map((label) => h("li", { dir: "auto" }, label)));
+}
+
 /** One message; `joined` when the one before is by the same author within a few minutes. */
 function element(m, conversation, joined, onWhy) {
   if (m.direction === "event") {
@@ -74,12 +82,13 @@ function element(m, conversation, joined, onWhy) {
     h("div.body", {},
       h("div.meta", {}, author(m, conversation), outcome(m)),
       m.text && h("div.text", { dir: "auto" }, linked(m.text)),
+      choices(m),
       m.attachments?.length > 0 && h("div.files", {}, m.attachments.map(attachment)),
       trouble(m)),
     whyButton);
 }
 
-const authorKey = (m) => `${m.direction} ${m.author?.kind} ${m.author?.id ?? ""} ${m.author?.rule ?? ""}`;
+const authorKey = (m) => `${m.direction} ${m.author?.kind} ${m.author?.id ?? ""} ${m.author?.rule ?? ""} ${m.desk ?? ""}`;
 const joins = (m, before) =>
   before && before.direction !== "event" && authorKey(m) === authorKey(before) && when(m.at) - when(before.at) < 5 * 60_000
   && day(m.at) === day(before.at);

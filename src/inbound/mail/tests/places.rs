@@ -173,6 +173,34 @@ async fn mail_that_comes_before_the_server_waits_with_us_ends_the_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_falls_silent_while_it_waits_with_us_is_asked_and_then_left() {
+    let (stream, played) = server(
+        "* PREAUTH [CAPABILITY IMAP4rev1 IDLE] hello\r\n",
+        vec![
+            selected(7, 1, 0),
+            ("IDLE", "+ idling\r\n"),
+            ("=DONE", "* 1 EXISTS\r\n$ OK\r\n"),
+            ("IDLE", "+ idling\r\n"),
+            ("=DONE", ""),
+            ("=nothing", ""),
+        ],
+    );
+    let mut session = Session::open(stream, &at(Tls::None, password()), 1024).await.expect("open");
+    session.select("INBOX").await.expect("selected");
+    session.take_news();
+    let began = tokio::time::Instant::now();
+    session.idle(Duration::from_secs(60)).await.expect("it told nothing, and answers when it is asked");
+    assert!((60..70).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    assert!(session.take_news(), "there was mail all the time");
+    // A connection that is gone without a word is given up.
+    let left = session.idle(Duration::from_secs(60)).await;
+    assert!(matches!(left, Err(Trouble::Connection(_))), "{left:?}");
+    assert!(began.elapsed() < Duration::from_secs(60 * 5), "{:?}", began.elapsed());
+    drop(session);
+    played.await.expect("it followed the script");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_outage_in_which_the_server_gives_nothing_costs_no_mail() {
     let mailbox = mailbox();
     let mut strikes = Strikes::default();

@@ -1,6 +1,6 @@
 //! What X answers.
 
-use super::{Shared, Signed, State, XSent, XStep, next_id, now_ms};
+use super::{Shared, Signed, State, XFile, XSent, XStep, media, next_id, now_ms};
 use crate::{
     http::{Answer, Request},
     lock,
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 const PICTURE: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89";
 const WINDOW_MS: i64 = 15 * 60_000;
 
-fn problem(status: u16, title: &str, detail: &str) -> Answer {
+pub(super) fn problem(status: u16, title: &str, detail: &str) -> Answer {
     let body = json!({ "title": title, "detail": detail, "type": "about:blank", "status": status });
     Answer::new(status, "application/problem+json", body.to_string())
 }
@@ -68,8 +68,12 @@ pub(super) fn answer(shared: &Shared, request: &Request, signed: &Signed, step: 
 
 /// What an account may ask for.
 fn of_user(shared: &Shared, request: &Request) -> Answer {
+    if let Some(answer) = media::answer(shared, request) {
+        return answer;
+    }
     let path = request.path.as_str();
     let with = path.strip_prefix("/2/dm_conversations/with/");
+    let group = path.strip_prefix("/2/dm_conversations/").filter(|_| with.is_none());
     match request.method.as_str() {
         "GET" if path.starts_with("/1.1/ton/data/dm/") => {
             lock(&shared.state).fetched += 1;
@@ -80,13 +84,13 @@ fn of_user(shared: &Shared, request: &Request) -> Answer {
             events(shared, request, None)
         }
         "GET" if path == format!("/2/users/{}/tweets", shared.config.user_id) => posts(shared),
-        "GET" => match with.and_then(|rest| rest.strip_suffix("/dm_events")) {
+        "GET" => match with.or(group).and_then(|rest| rest.strip_suffix("/dm_events")) {
             Some(person) => events(shared, request, Some(person)),
             None => nowhere(shared, request),
         },
         "POST" if path == "/2/tweets" => post(shared, request),
         "POST" if path == "/1.1/direct_messages/events/new.json" => older(shared, request),
-        "POST" => match with.and_then(|rest| rest.strip_suffix("/messages")) {
+        "POST" => match with.or(group).and_then(|rest| rest.strip_suffix("/messages")) {
             Some(person) => direct(shared, request, person),
             None => nowhere(shared, request),
         },
@@ -178,7 +182,10 @@ fn events(shared: &Shared, request: &Request, person: Option<&str>) -> Answer {
         state.violations.push(why);
     }
     let us = &shared.config.user_id;
-    let sent = state.sent.iter().filter(|s| !s.public).map(|s| listed(&s.id, us, &s.to, &s.text, s.at));
+    let sent = state.sent.iter().filter(|s| !s.public).map(|s| {
+        let link = if s.files.is_empty() { "" } else { " https://t.co/a1B2c3D4e5" };
+        listed(&s.id, us, &s.to, &format!("{}{link}", s.text), s.at)
+    });
     let mut all: Vec<Value> = state.heard.iter().cloned().chain(sent).collect();
     all.retain(|e| {
         person.is_none_or(|p| e["dm_conversation_id"].as_str().is_some_and(|id| id.split('-').any(|x| x == p)))
@@ -216,7 +223,7 @@ fn unknown(object: &Map<String, Value>, known: &[&str]) -> Option<String> {
     object.keys().find(|key| !known.contains(&key.as_str())).map(|key| format!("unknown field `{key}`"))
 }
 
-fn body_of(state: &mut State, request: &Request, known: &[&str]) -> Result<Value, Answer> {
+pub(super) fn body_of(state: &mut State, request: &Request, known: &[&str]) -> Result<Value, Answer> {
     let body = serde_json::from_slice::<Value>(&request.body).unwrap_or_default();
     let is_json = request.header("content-type").is_some_and(|kind| kind.starts_with("application/json"));
     let wrong = match body.as_object() {
@@ -233,9 +240,9 @@ fn body_of(state: &mut State, request: &Request, known: &[&str]) -> Result<Value
     }
 }
 
-fn take(state: &mut State, to: &str, text: &str, public: bool, body: Value) -> String {
+fn take(state: &mut State, to: &str, text: &str, files: Vec<XFile>, public: bool, body: Value) -> String {
     let id = next_id(state);
-    let sent = XSent { id: id.clone(), to: to.to_owned(), text: text.to_owned(), public, body, at: now_ms() };
+    let sent = XSent { id: id.clone(), to: to.to_owned(), text: text.to_owned(), public, files, body, at: now_ms() };
     state.sent.push(sent);
     id
 }
@@ -255,6 +262,10 @@ fn told(answer: Answer, (left, reset): (u64, i64)) -> Answer {
     answer.with("x-rate-limit-remaining", left.to_string()).with("x-rate-limit-reset", reset.to_string())
 }
 
+fn list(body: &Value, at: &str) -> Vec<Value> {
+    body.pointer(at).and_then(Value::as_array).cloned().unwrap_or_default()
+}
+
 fn direct(shared: &Shared, request: &Request, person: &str) -> Answer {
     let mut state = lock(&shared.state);
     let body = match body_of(&mut state, request, &["text", "attachments"]) {
@@ -262,7 +273,9 @@ fn direct(shared: &Shared, request: &Request, person: &str) -> Answer {
         Err(refused) => return refused,
     };
     let text = body["text"].as_str().unwrap_or_default().to_owned();
-    if text.is_empty()
+    let ids: Vec<Value> = list(&body, "/attachments").iter().map(|a| a["media_id"].clone()).collect();
+    if (text.is_empty() && ids.is_empty())
+        || ids.len() > 1
         || text.chars().count() > 10_000
         || person.is_empty()
         || !person.bytes().all(|b| b.is_ascii_digit())
@@ -274,7 +287,11 @@ fn direct(shared: &Shared, request: &Request, person: &str) -> Answer {
         Ok(left) => left,
         Err(limited) => return limited,
     };
-    let id = take(&mut state, person, &text, false, body);
+    let files = match media::shown(&mut state, &ids, "dm") {
+        Ok(files) => files,
+        Err(refused) => return refused,
+    };
+    let id = take(&mut state, person, &text, files, false, body);
     let us = &shared.config.user_id;
     let body = json!({ "data": { "dm_conversation_id": format!("{person}-{us}"), "dm_event_id": id } });
     told(Answer::json(201, &body), left)
@@ -298,13 +315,18 @@ fn older(shared: &Shared, request: &Request) -> Answer {
             &json!({ "errors": [{ "code": 214, "message": "event.message_create is invalid" }] }),
         );
     }
-    let id = take(&mut state, &to, &text, false, body);
+    let file = message.pointer("/message_data/attachment/media/id").cloned();
+    let files = match media::shown(&mut state, file.as_slice(), "dm") {
+        Ok(files) => files,
+        Err(refused) => return refused,
+    };
+    let id = take(&mut state, &to, &text, files, false, body);
     Answer::json(200, &json!({ "event": { "type": "message_create", "id": id } }))
 }
 
 fn post(shared: &Shared, request: &Request) -> Answer {
     let mut state = lock(&shared.state);
-    let body = match body_of(&mut state, request, &["text", "reply"]) {
+    let body = match body_of(&mut state, request, &["text", "reply", "media"]) {
         Ok(body) => body,
         Err(refused) => return refused,
     };
@@ -313,7 +335,8 @@ fn post(shared: &Shared, request: &Request) -> Answer {
     // Every test writes Latin letters, and links as X counts them.
     let weight: usize =
         text.split_whitespace().map(|w| if w.starts_with("http") { 24 } else { w.chars().count() + 1 }).sum();
-    if text.is_empty() || weight > 281 {
+    let ids = list(&body, "/media/media_ids");
+    if (text.is_empty() && ids.is_empty()) || ids.len() > 4 || weight > 281 {
         state.violations.push(format!("a post that weighs {weight}"));
         return problem(403, "Forbidden", "Your Tweet text is too long.");
     }
@@ -321,9 +344,13 @@ fn post(shared: &Shared, request: &Request) -> Answer {
         let why = "Reply to this conversation is not allowed because you have not been mentioned or otherwise engaged by the author";
         return problem(403, "Forbidden", why);
     }
-    if state.sent.iter().any(|s| s.public && s.text == text) {
+    if !text.is_empty() && state.sent.iter().any(|s| s.public && s.text == text) {
         return problem(403, "Forbidden", "You are not allowed to create a Tweet with duplicate content.");
     }
-    let id = take(&mut state, &to, &text, true, body);
+    let files = match media::shown(&mut state, &ids, "tweet") {
+        Ok(files) => files,
+        Err(refused) => return refused,
+    };
+    let id = take(&mut state, &to, &text, files, true, body);
     Answer::json(201, &json!({ "data": { "id": id, "text": text } }))
 }

@@ -211,3 +211,45 @@ fn a_delivery_that_would_become_gigabytes_is_counted_before_it_is_made() {
         assert!(whole.reason.contains(wanted), "{}", whole.reason);
     }
 }
+
+#[test]
+fn a_receipt_is_of_what_it_names_and_of_everything_before() {
+    let of = |told: Value| {
+        let events = read(&[event(told)]);
+        let of = |r: &Receipt| (r.provider_id.clone(), r.thread.clone(), r.at.0, r.id.clone());
+        receipts(&events).into_iter().map(of).collect::<Vec<_>>()
+    };
+    let named = |mid: &str, at: i64, name: &str| (mid.to_owned(), None, at, format!("page:receipt:{name}:{mid}"));
+    let before =
+        |at: i64, name: &str| (String::new(), Some(ANN.to_owned()), at, format!("page:receipt:{name}:{ANN}:{at}"));
+    let seen_at = 1_756_632_000_123;
+    assert_eq!(of(json!({ "read": { "watermark": 1_756_632_000_100_i64 } })), [before(1_756_632_000_100, "read")]);
+    assert_eq!(of(json!({ "read": { "mid": "m_1" } })), [named("m_1", seen_at, "read"), before(seen_at, "read")]);
+    let delivered = of(json!({ "delivery": { "mids": ["m_1", "m_2"], "watermark": 1_756_632_000_100_i64 } }));
+    let at = 1_756_632_000_100;
+    assert_eq!(delivered, [named("m_1", at, "delivery"), named("m_2", at, "delivery"), before(at, "delivery")]);
+    let only = of(json!({ "delivery": { "mids": ["m_1"] } }));
+    assert_eq!(only, [named("m_1", seen_at, "delivery")], "a delivery of one says nothing of others");
+}
+
+#[test]
+fn a_page_and_an_account_of_the_same_id_are_two() {
+    let other = |product: &Product, settings: Settings| adapter_of(product, &settings).accounts();
+    assert_eq!(adapter().accounts(), [format!("page:{PAGE}")]);
+    assert_eq!(other(&INSTAGRAM, settings()), [format!("instagram:{PAGE}")]);
+    let linked =
+        settings().with("page_id", Setting::Text("17841".into())).with("linked_page", Setting::Text(PAGE.into()));
+    assert_eq!(other(&INSTAGRAM, linked.clone()), ["instagram:17841".to_owned(), format!("instagram:{PAGE}")]);
+    let said = |id: &str| {
+        let event = json!({ "sender": { "id": ANN }, "recipient": { "id": id }, "timestamp": 1_756_632_000_123_i64,
+            "message": { "mid": "m_1", "text": "hi" } });
+        json!({ "object": "instagram", "entry": [{ "id": id, "messaging": [event] }] })
+    };
+    let instagram = adapter_of(&INSTAGRAM, &linked);
+    for id in ["17841", PAGE] {
+        let events = instagram.parse(&signed(said(id).to_string().as_bytes()));
+        assert_eq!(message(&events).from.value, ANN, "{id}");
+    }
+    let body = Bytes::from(said(PAGE).to_string());
+    assert!(adapter().apart(&body).iter().all(|(account, _)| !adapter().accounts().contains(account)));
+}

@@ -1,13 +1,8 @@
-//! The two pages in a real browser, over the quickstart: a customer types in the widget, an agent answers in the console. The
-//! pictures in `target/screenshots` are for people to look at.
-#![forbid(unsafe_code)]
+//! Over the quickstart: a customer types in the widget, an agent answers in the console.
 
+use super::{BACKSPACE, pictures, say};
 use std::time::Duration;
 use switchboard_e2e::{Browser, Daemon, Shop, screenshots};
-
-const ENTER: &str = "\u{e007}";
-const BACKSPACE: &str = "\u{e003}";
-const SIZES: [(u32, u32); 3] = [(1440, 900), (1024, 768), (390, 844)];
 
 /// A link that the quickstart printed, the newest that starts so.
 fn printed(daemon: &Daemon<'_>, starts: &str) -> String {
@@ -18,23 +13,6 @@ fn printed(daemon: &Daemon<'_>, starts: &str) -> String {
         .unwrap_or_else(|| panic!("the quickstart printed no link to {starts}:\n{said}"))
         .trim_matches(['`', '.', ','])
         .to_owned()
-}
-
-async fn pictures(browser: &Browser, name: &str) {
-    for theme in ["light", "dark"] {
-        for (width, height) in SIZES {
-            browser.look(width, height, theme).await;
-            browser.screenshot(&screenshots().join(format!("{name}-{theme}-{width}.png"))).await;
-            let wide = browser.script("return document.documentElement.scrollWidth - innerWidth", &[]).await.unwrap();
-            assert!(wide.as_i64() <= Some(0), "{name} is {wide} pixels wider than a window of {width}");
-        }
-    }
-    browser.look(1440, 900, "light").await;
-}
-
-async fn say(browser: &Browser, text: &str) {
-    browser.keys("textarea", text).await;
-    browser.keys("textarea", ENTER).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

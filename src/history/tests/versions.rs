@@ -1,0 +1,52 @@
+//! What a file keeps over restarts and from older versions.
+
+use super::{story, t};
+use crate::history::HistoryWriter;
+use switchboard_routing_rules::event::{Event, Public};
+
+fn rebased(number: u64) -> Vec<Event> {
+    let why = "an older copy was put back".to_owned();
+    let at = t(0);
+    vec![Public::Rebased { number, at, frame: 5, cursor: 0, cursor_at: at, inn: 0, out: 0, cut: true, why }.into()]
+}
+
+#[test]
+fn the_number_of_the_last_rebase_is_remembered_and_goes_with_what_it_was_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("history.db");
+    let mut w = HistoryWriter::open(&path).unwrap();
+    w.apply(&story()).unwrap();
+    assert_eq!(w.told().rebase, 0);
+    w.apply_up_to(&[(5, rebased(3))], 77).unwrap();
+    drop(w);
+    let mut w = HistoryWriter::open(&path).unwrap();
+    let told = w.told();
+    assert_eq!((told.frame, told.id, told.rebase), (5, 77, 3));
+    w.reset().unwrap();
+    assert_eq!(w.told().rebase, 0);
+}
+
+#[test]
+fn a_file_of_an_older_version_is_brought_up_to_date_with_all_that_it_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("history.db");
+    HistoryWriter::open(&path).unwrap().apply(&story()).unwrap();
+    let back = [
+        ("ALTER TABLE meta DROP COLUMN rebase", 6),
+        ("DROP TABLE pack_hits", 5),
+        ("ALTER TABLE meta DROP COLUMN frame", 4),
+    ];
+    for older in 1..=back.len() {
+        let db = rusqlite::Connection::open(&path).unwrap();
+        for (step, version) in &back[..older] {
+            db.execute_batch(&format!("{step}; PRAGMA user_version = {version}")).unwrap();
+        }
+        drop(db);
+        let mut w = HistoryWriter::open(&path).unwrap();
+        assert_eq!(w.cursor(), 4, "{older} versions back");
+        w.apply(&[(5, rebased(1))]).unwrap();
+        assert_eq!(w.told().rebase, 1);
+        let db = rusqlite::Connection::open(&path).unwrap();
+        db.execute_batch("UPDATE meta SET cursor = 4, rebase = 0").unwrap();
+    }
+}

@@ -1,0 +1,507 @@
+//! The ways by which customers write: each channel with its provider, as a test of all of them at once sees them.
+
+use crate::{
+    Dice, Dovecot, HookStep, MetaSigned, MetaSim, MetaStep, Postfix, Provider, Shop, Step, TelegramSim, TelegramStep,
+    Visitor, VonageForm, VonageSigned, VonageSim, VonageStep, WebhookSim, XSim, XStep, field, fields, sid,
+};
+use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How a provider delivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signed {
+    Well,
+    Badly,
+}
+
+/// One channel, the provider behind it, and the customers who use it.
+pub trait Way: Send + Sync {
+    /// The channel's id.
+    fn channel(&self) -> &'static str;
+
+    /// The provider delivers a customer's text; true once the daemon took it. A text that is said again is the same message, delivered
+    /// again.
+    fn says<'a>(&'a self, who: u64, text: &'a str, signed: Signed) -> BoxFuture<'a, bool>;
+
+    /// Something goes wrong with one of the next sends.
+    fn trouble(&self, dice: &mut Dice);
+
+    /// What the provider took for a customer, in its order.
+    fn sent(&self, who: u64) -> BoxFuture<'_, Vec<String>>;
+
+    /// Whether [`Way::sent`] is in the order in which the provider took it.
+    fn keeps_order(&self) -> bool {
+        true
+    }
+
+    /// Whether deliveries are signed at all.
+    fn signs(&self) -> bool {
+        true
+    }
+}
+
+/// What was made for a text, so that a repeated delivery is the same.
+#[derive(Default)]
+struct Made(Mutex<BTreeMap<String, Value>>);
+
+impl Made {
+    fn once(&self, text: &str, make: impl FnOnce() -> Value) -> Value {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(text.to_owned()).or_insert_with(make).clone()
+    }
+}
+
+/// Twilio's texts.
+pub struct Texts {
+    pub shop: Arc<Shop>,
+    pub provider: Provider,
+}
+
+fn american(who: u64) -> String {
+    format!("+1555200{who:04}")
+}
+
+impl Way for Texts {
+    fn channel(&self) -> &'static str {
+        "support-sms"
+    }
+
+    fn says<'a>(&'a self, who: u64, text: &'a str, signed: Signed) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            let mut sms = self.shop.sms(&american(who), text, &sid(text));
+            if signed == Signed::Badly {
+                sms = sms.signed_with("another");
+            }
+            matches!(sms.deliver(&self.shop.hook("support-sms")).await, Ok(answer) if answer.status == 200)
+        })
+    }
+
+    fn trouble(&self, dice: &mut Dice) {
+        self.provider.next(match dice.below(7) {
+            0 => Step::rate_limited(Some(1)),
+            1 => Step::rate_limited(None),
+            2 => Step::AcceptAndReset,
+            3 => Step::ReadAndReset,
+            4 => Step::Reset,
+            5 => Step::server_error(),
+            _ => Step::Delay(dice.millis(800), Box::new(Step::Accept)),
+        });
+    }
+
+    fn sent(&self, who: u64) -> BoxFuture<'_, Vec<String>> {
+        let to = american(who);
+        let sent = self.provider.sent().into_iter().filter(|s| s.to == to).map(|s| s.body).collect();
+        Box::pin(async move { sent })
+    }
+}
+
+/// Vonage's texts.
+pub struct Vonage {
+    pub shop: Arc<Shop>,
+    pub sim: VonageSim,
+}
+
+fn british(who: u64) -> String {
+    format!("44770091{who:04}")
+}
+
+impl Way for Vonage {
+    fn channel(&self) -> &'static str {
+        "vonage"
+    }
+
+    fn says<'a>(&'a self, who: u64, text: &'a str, signed: Signed) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            let hook = format!("{}/in", self.shop.hook("vonage"));
+            let form = [VonageForm::Get, VonageForm::Form, VonageForm::Json][text.len() % 3];
+            let signed = if signed == Signed::Well { VonageSigned::Well } else { VonageSigned::Badly };
+            self.sim.deliver(&hook, &sid(text), &british(who), text, None, form, signed).await == 200
+        })
+    }
+
+    fn trouble(&self, dice: &mut Dice) {
+        self.sim.next(match dice.below(5) {
+            0 => VonageStep::Statuses(vec![("1", "Throttled")]),
+            1 => VonageStep::CutAfter,
+            2 => VonageStep::CutBefore,
+            3 => VonageStep::Answer(502, "<html>Bad gateway</html>".into()),
+            _ => VonageStep::Delay(dice.millis(800)),
+        });
+    }
+
+    fn sent(&self, who: u64) -> BoxFuture<'_, Vec<String>> {
+        let to = british(who);
+        let sent = self.sim.sent().into_iter().filter(|s| s.to == to).map(|s| s.text).collect();
+        Box::pin(async move { sent })
+    }
+}
+
+/// Messenger, or WhatsApp: one provider, which both share.
+pub struct Meta {
+    pub shop: Arc<Shop>,
+    pub sim: Arc<MetaSim>,
+    pub whatsapp: bool,
+}
+
+impl Meta {
+    fn person(&self, who: u64) -> String {
+        if self.whatsapp { format!("1500555{who:04}") } else { format!("700000000000{who:04}") }
+    }
+}
+
+impl Way for Meta {
+    fn channel(&self) -> &'static str {
+        if self.whatsapp { "wa" } else { "page" }
+    }
+
+    fn says<'a>(&'a self, who: u64, text: &'a str, signed: Signed) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            let (person, hook) = (self.person(who), self.shop.hook(self.channel()));
+            let status = if self.whatsapp {
+                let at = jiff::Timestamp::now().as_second().to_string();
+                let id = format!("wamid.{}", sid(text));
+                let said =
+                    json!({ "from": person, "id": id, "timestamp": at, "type": "text", "text": { "body": text } });
+                self.sim.whatsapp_says(&hook, "messages", &[said]).await
+            } else {
+                let signed = if signed == Signed::Well { MetaSigned::Well } else { MetaSigned::Badly };
+                let told = json!({ "message": { "mid": format!("m_{}", sid(text)), "text": text } });
+                // One event of the batch is of a kind that nobody knows.
+                let batch = [self.sim.event(&person, json!({ "nobody_knows": 1 })), self.sim.event(&person, told)];
+                self.sim.page_says(&hook, &batch, signed).await
+            };
+            status == 200
+        })
+    }
+
+    fn trouble(&self, dice: &mut Dice) {
+        self.sim.next(match dice.below(5) {
+            0 => MetaStep::Error(400, 4, None),
+            1 => MetaStep::CutAfter,
+            2 => MetaStep::CutBefore,
+            3 => MetaStep::Answer(500, String::new()),
+            _ => MetaStep::Delay(dice.millis(800)),
+        });
+    }
+
+    fn sent(&self, who: u64) -> BoxFuture<'_, Vec<String>> {
+        let to = self.person(who);
+        let sent = self.sim.sent().into_iter().filter(|s| s.to == to).map(|s| s.text().to_owned()).collect();
+        Box::pin(async move { sent })
+    }
+
+    fn signs(&self) -> bool {
+        // The simulator signs what WhatsApp delivers, always.
+        !self.whatsapp
+    }
+}
+
+/// Direct messages on X.
+pub struct X {
+    pub shop: Arc<Shop>,
+    pub sim: XSim,
+    made: Made,
+}
+
+impl X {
+    #[must_use]
+    pub fn new(shop: Arc<Shop>, sim: XSim) -> X {
+        X { shop, sim, made: Made::default() }
+    }
+}
+
+fn on_x(who: u64) -> String {
+    format!("333333333333333{who:04}")
+}
+
+impl Way for X {
+    fn channel(&self) -> &'static str {
+        "handle"
+    }
+
+    fn says<'a>(&'a self, who: u64, text: &'a str, signed: Signed) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            let event = self
+                .made
+                .once(text, || self.sim.direct(&self.sim.id(), &on_x(who), json!({ "text": text, "entities": {} })));
+            let newer = text.len().is_multiple_of(2);
+            let body = if newer { self.sim.received(&[event]) } else { self.sim.received_before(&[event]) };
+            let secret = self.sim.config().consumer_secret.clone();
+            let secret = if signed == Signed::Well { secret.as_str() } else { "another" };
+            self.sim.delivers(&self.shop.hook("handle"), &body, Some(secret)).await == 200
+        })
+    }
+
+    fn trouble(&self, dice: &mut Dice) {
+        self.sim.next(match dice.below(5) {
+            0 => XStep::Limited(Some(1)),
+            1 => XStep::CutAfter,
+            2 => XStep::CutBefore,
+            3 => XStep::Problem(503, "over capacity".into()),
+            _ => XStep::Delay(dice.millis(800)),
+        });
+    }
+
+    fn sent(&self, who: u64) -> BoxFuture<'_, Vec<String>> {
+        let to = on_x(who);
+        let sent = self.sim.sent().into_iter().filter(|s| s.to == to).map(|s| s.text).collect();
+        Box::pin(async move { sent })
+    }
+}
+
+/// A bot on Telegram.
+pub struct Telegram {
+    pub shop: Arc<Shop>,
+    pub sim: TelegramSim,
+    made: Made,
+}
+
+impl Telegram {
+    #[must_use]
+    pub fn new(shop: Arc<Shop>, sim: TelegramSim) -> Telegram {
+        Telegram { shop, sim, made: Made::default() }
+    }
+}
+
+fn on_telegram(who: u64) -> i64 {
+    7_000_000_000 + i64::try_from(who).unwrap_or_default()
+}
+
+impl Way for Telegram {
+    fn channel(&self) -> &'static str {
+        "bot"
+    }
+
+    fn says<'a>(&'a self, who: u64, text: &'a str, signed: Signed) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            let update = self.made.once(text, || self.sim.message(on_telegram(who), &json!({ "text": text })));
+            let secret = if signed == Signed::Well { TelegramSim::SECRET } else { "another" };
+            self.sim.says(&self.shop.hook("bot"), &update, Some(secret)).await.0 == 200
+        })
+    }
+
+    fn trouble(&self, dice: &mut Dice) {
+        self.sim.next(match dice.below(2) {
+            0 => TelegramStep::Error(429, "Too Many Requests: retry after 1".into(), Some(1)),
+            _ => TelegramStep::CutAfter,
+        });
+    }
+
+    fn sent(&self, who: u64) -> BoxFuture<'_, Vec<String>> {
+        let to = on_telegram(who).to_string();
+        let mine = self.sim.sent().into_iter().filter(|s| s.body["chat_id"] == to.as_str());
+        let sent = mine.filter_map(|s| s.body["text"].as_str().map(str::to_owned)).collect();
+        Box::pin(async move { sent })
+    }
+}
+
+/// A receiver and sender of signed webhooks.
+pub struct Webhooks {
+    pub shop: Arc<Shop>,
+    pub sim: WebhookSim,
+}
+
+impl Way for Webhooks {
+    fn channel(&self) -> &'static str {
+        "crm"
+    }
+
+    fn says<'a>(&'a self, who: u64, text: &'a str, signed: Signed) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            let (hook, id) = (self.shop.hook("crm"), sid(text));
+            let body = json!({ "type": "message", "from": format!("customer-{who}"), "text": text });
+            let status = match signed {
+                Signed::Well => self.sim.send(&hook, &id, &body).await,
+                Signed::Badly => {
+                    let at = jiff::Timestamp::now().as_second().to_string();
+                    let signature = self.sim.signature(&id, &at, b"another body");
+                    let headers = [("webhook-id", &*id), ("webhook-timestamp", &at), ("webhook-signature", &signature)];
+                    self.sim.post(&hook, &headers, &body.to_string()).await
+                }
+            };
+            matches!(status, Ok(200))
+        })
+    }
+
+    fn trouble(&self, dice: &mut Dice) {
+        self.sim.script(match dice.below(5) {
+            0 => HookStep::Refuse { status: 429, retry_after: Some(1), body: String::new() },
+            1 => HookStep::refuse(503),
+            2 => HookStep::AcceptAndReset,
+            3 => HookStep::AcceptAndAnswer { status: 500 },
+            _ => HookStep::Delay(dice.millis(800), Box::new(HookStep::Accept)),
+        });
+    }
+
+    fn sent(&self, who: u64) -> BoxFuture<'_, Vec<String>> {
+        assert_eq!(self.sim.violations(), Vec::<String>::new(), "the receiver would not have taken this");
+        let to = format!("customer-{who}");
+        let mine = self.sim.taken().into_iter().filter(|t| t.body["to"]["value"] == to.as_str());
+        let sent = mine.filter_map(|t| t.body["content"]["text"].as_str().map(str::to_owned)).collect();
+        Box::pin(async move { sent })
+    }
+}
+
+/// Mail, through a mailbox and a mail server.
+pub struct Mail {
+    pub dovecot: tokio::sync::Mutex<Dovecot>,
+    pub postfix: Postfix,
+    /// The first mail of each customer, which their later ones answer.
+    first: Made,
+}
+
+impl Mail {
+    #[must_use]
+    pub fn new(dovecot: Dovecot, postfix: Postfix) -> Mail {
+        Mail { dovecot: tokio::sync::Mutex::new(dovecot), postfix, first: Made::default() }
+    }
+}
+
+fn mailed(who: u64) -> String {
+    format!("c{who}@customer.example")
+}
+
+impl Way for Mail {
+    fn channel(&self) -> &'static str {
+        "support-email"
+    }
+
+    fn says<'a>(&'a self, who: u64, text: &'a str, _: Signed) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            let (from, id) = (mailed(who), sid(text));
+            let first = self.first.once(&from, || Value::from(id.clone()));
+            let answers = match first.as_str() {
+                Some(first) if first != id => format!("In-Reply-To: <{first}@customer.example>\r\n"),
+                _ => String::new(),
+            };
+            let mail = format!(
+                "From: {from}\r\nTo: support@shop.example\r\nSubject: A question\r\nMessage-ID: <{id}@customer.example>\r\n\
+                 {answers}Date: Sun, 22 Nov 2026 10:00:00 +0000\r\n\r\n{text}\r\n"
+            );
+            let dovecot = self.dovecot.lock().await;
+            match dovecot.try_client().await {
+                Ok(mut client) => client.append(&mail).await.is_ok(),
+                Err(_) => false,
+            }
+        })
+    }
+
+    fn trouble(&self, _: &mut Dice) {
+        // Its servers are killed instead.
+    }
+
+    fn sent(&self, who: u64) -> BoxFuture<'_, Vec<String>> {
+        let to = mailed(who);
+        let mails = self.postfix.mails("customers").into_iter().filter(|mail| field(mail, "to") == to);
+        // What was quoted comes after what was written.
+        let sent = mails.map(|mail| fields(&mail).1.lines().next().unwrap_or_default().trim().to_owned()).collect();
+        Box::pin(async move { sent })
+    }
+
+    fn keeps_order(&self) -> bool {
+        false
+    }
+
+    fn signs(&self) -> bool {
+        false
+    }
+}
+
+/// Visitors of the site, each with a socket of their own.
+pub struct Chat {
+    pub shop: Arc<Shop>,
+    visitors: tokio::sync::Mutex<BTreeMap<u64, Seat>>,
+}
+
+#[derive(Default)]
+struct Seat {
+    socket: Option<Visitor>,
+    token: Option<String>,
+    place: u64,
+    heard: Vec<String>,
+}
+
+impl Chat {
+    #[must_use]
+    pub fn new(shop: Arc<Shop>) -> Chat {
+        Chat { shop, visitors: tokio::sync::Mutex::default() }
+    }
+}
+
+impl Seat {
+    fn take(&mut self, frame: &Value) {
+        let place = frame["seq"].as_u64().expect("a place");
+        assert!(place > self.place, "a message came twice, or out of order: {frame} after {}", self.place);
+        self.place = place;
+        if frame["from"]["kind"] != "visitor" {
+            self.heard.push(frame["text"].as_str().expect("a text").to_owned());
+        }
+    }
+
+    async fn sit(&mut self, shop: &Shop) -> Result<(), String> {
+        if self.socket.is_none() {
+            let socket = Visitor::at(shop, self.token.as_deref(), self.place).await?;
+            assert_ne!(socket.welcome["reset"], true, "{}", socket.welcome);
+            self.token = Some(socket.token());
+            for frame in socket.welcome["replay"].as_array().into_iter().flatten() {
+                self.take(frame);
+            }
+            self.socket = Some(socket);
+        }
+        Ok(())
+    }
+
+    async fn say(&mut self, shop: &Shop, text: &str) -> Result<(), String> {
+        self.sit(shop).await?;
+        let mut socket = self.socket.take().ok_or("no socket")?;
+        let id = sid(text);
+        socket.write(&id, text).await?;
+        loop {
+            let frame = socket.next().await?;
+            match frame["type"].as_str() {
+                Some("message") => self.take(&frame),
+                Some("ack") if frame["client_id"] == id.as_str() => break,
+                Some("error") => return Err(frame.to_string()),
+                _ => {}
+            }
+        }
+        self.socket = Some(socket);
+        Ok(())
+    }
+}
+
+impl Way for Chat {
+    fn channel(&self) -> &'static str {
+        "site"
+    }
+
+    fn says<'a>(&'a self, who: u64, text: &'a str, _: Signed) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            let mut seat = self.visitors.lock().await.remove(&who).unwrap_or_default();
+            let said = tokio::time::timeout(Duration::from_secs(14), seat.say(&self.shop, text)).await;
+            self.visitors.lock().await.insert(who, seat);
+            matches!(said, Ok(Ok(())))
+        })
+    }
+
+    fn trouble(&self, _: &mut Dice) {
+        // Nobody stands between the daemon and its visitors.
+    }
+
+    fn sent(&self, who: u64) -> BoxFuture<'_, Vec<String>> {
+        Box::pin(async move {
+            let mut visitors = self.visitors.lock().await;
+            let seat = visitors.entry(who).or_default();
+            // A socket of its own brings everything that came since.
+            seat.socket = None;
+            seat.sit(&self.shop).await.expect("the chat is open");
+            seat.heard.clone()
+        })
+    }
+
+    fn signs(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,184 @@
+//! The console by keyboard: an agent answers an SMS, sees why it came, closes it, and looks at the board.
+
+use super::{ENTER, ESCAPE, fetched, file, picture, pictures};
+use serde_json::json;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use switchboard_e2e::{Browser, Daemon, Provider, Shop, sid};
+
+const ANN_LEE: &str = "+15005550009";
+const OTHER: &str = "+15005550010";
+const TOKEN: &str = "a-token-for-ann-and-nobody-else";
+const PACK: &str = r#"
+zone: Europe/Paris
+queues:
+  billing:
+    sla: { first_response: 10m, warn: 80% }
+    offer: { timeout: 10m }
+  everyone: {}
+agents:
+  ann: { name: Ann, capacity: 1 }
+rules:
+  - name: Shouting is urgent
+    when: { text: { matches: '!!!' } }
+    then: { priority: urgent }
+    continue: true
+  - name: Refunds go to billing
+    when: { text: { matches: '(?i)\brefund\b' } }
+    then: { tag: refund, queue: billing }
+default: { queue: everyone }
+"#;
+
+fn shop(provider: &Provider) -> Shop {
+    let token = "[admin.tokens.ann]\ntoken = { file = \"ann.token\" }\nscopes = [\"agent\"]\nagent = \"ann\"\n";
+    let shop = Shop::with(&provider.base_url()).pack(PACK).more(token).open();
+    let path = shop.folder().join("ann.token");
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
+    writeln!(file, "{TOKEN}").unwrap();
+    shop
+}
+
+async fn signed_in(browser: &Browser, shop: &Shop) {
+    browser.open(&format!("{}/console", shop.admin())).await;
+    browser.keys("#token", TOKEN).await;
+    browser.keys("#token", ENTER).await;
+    browser.sees("Mine").await;
+    // Nobody was signed in before, and the page asked.
+    let complaints = browser.complaints().await;
+    assert!(complaints.iter().all(|c| c.contains("/api/v1/me") && c.contains("401")), "{complaints:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_answers_explains_and_closes_without_a_mouse() {
+    let provider = Provider::start().await;
+    let shop = shop(&provider);
+    let _daemon = Daemon::start(&shop).await;
+    let (api, hook) = (shop.api(), shop.hook("support-sms"));
+    let browser = Browser::start().await;
+    browser.look(1440, 900, "light").await;
+    signed_in(&browser, &shop).await;
+
+    shop.sms(ANN_LEE, "Where is my refund?", &sid("1")).deliver(&hook).await.unwrap();
+    api.conversation(&format!("phone:{ANN_LEE}"), "to be offered", |c| c["state"] == "offered").await;
+    browser.press("go").await;
+    browser.sees("Where is my refund?").await;
+    browser.press("jo").await;
+    browser.sees("Offered to you").await;
+    browser.press("a").await;
+    api.conversation(&format!("phone:{ANN_LEE}"), "to be Ann's", |c| c["state"] == "assigned").await;
+    browser.sees("yours").await;
+
+    // What it costs is shown before it is sent, choices and all.
+    browser.press("r").await;
+    browser.wait_for("the field", "return document.activeElement.nodeName === 'TEXTAREA'").await;
+    browser.press(&"It is on its way. ".repeat(8)).await;
+    browser.sees("1 segment · 17 left").await;
+    browser.press("How would you like to be told about it?").await;
+    browser.sees("2 segments").await;
+    browser.press(ESCAPE).await;
+    browser.press("c").await;
+    browser.wait_for("a choice", "return document.activeElement.getAttribute('aria-label') === 'Choice 1'").await;
+    browser.press("By mail").await;
+    browser.press(ENTER).await;
+    browser.wait_for("another", "return document.activeElement.getAttribute('aria-label') === 'Choice 2'").await;
+    browser.press("By phone, in the evening, at the number that you have had from me before").await;
+    browser.sees("2 segments").await;
+    let (width, height) = (1440, 900);
+    browser.look(width, height, "light").await;
+    pictures(&browser, "console-choices").await;
+    browser.press(ESCAPE).await;
+    browser.press(ENTER).await;
+    let sent = provider.sent_to(ANN_LEE, 1).await;
+    let text = &sent[0].body;
+    assert!(
+        text.ends_with("\n\n1. By mail\n2. By phone, in the evening, at the number that you have had from me before"),
+        "{text}"
+    );
+    provider.status(&sent[0], "delivered", &shop).await;
+    browser.sees("delivered ✓✓").await;
+    assert_eq!(browser.script("return document.querySelectorAll('.choice-row').length", &[]).await.unwrap(), json!(0));
+
+    // Why it came here, in sentences.
+    browser.press(ESCAPE).await;
+    browser.press("w").await;
+    browser.sees("Refunds go to billing").await;
+    let why = browser
+        .wait_for("the explanation", "return document.querySelector('[data-panel=why] .sentence')?.textContent")
+        .await;
+    let why = why.as_str().unwrap();
+    assert!(why.ends_with('.') && why.split(' ').count() > 3, "no sentence: {why}");
+    let page = browser.page_text().await;
+    for told in ["matched", "did not match", "1 of 2 matched", "Agents considered", "pack.yaml:"] {
+        assert!(page.contains(told), "the explanation does not say {told:?}: {page}");
+    }
+    pictures(&browser, "console-why").await;
+    browser.press(ESCAPE).await;
+
+    // Closed, and out of the list of what is Ann's.
+    browser.press("e").await;
+    api.conversation(&format!("phone:{ANN_LEE}"), "to be closed", |c| c["state"] == "closed").await;
+    browser.sees("Closed ").await;
+    browser
+        .wait_for(
+            "the button to open it again",
+            "return [...document.querySelectorAll('.bar button')].some((b) => b.textContent.startsWith('Reopen'))",
+        )
+        .await;
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_board_shows_queues_and_clocks_and_a_file_opens_by_its_link() {
+    let provider = Provider::start().await;
+    let shop = shop(&provider);
+    let _daemon = Daemon::start(&shop).await;
+    let (api, hook) = (shop.api(), shop.hook("support-sms"));
+    let browser = Browser::start().await;
+    browser.look(1440, 900, "light").await;
+    signed_in(&browser, &shop).await;
+
+    // Ann has room for one: the first is offered to her, and the second waits.
+    shop.sms(ANN_LEE, "refund please", &sid("1")).deliver(&hook).await.unwrap();
+    api.conversation(&format!("phone:{ANN_LEE}"), "to be offered", |c| c["state"] == "offered").await;
+    shop.sms(OTHER, "my refund, too", &sid("2")).deliver(&hook).await.unwrap();
+    api.conversation(&format!("phone:{OTHER}"), "to wait", |c| c["state"] == "queued").await;
+    browser.press("gb").await;
+    browser.sees("Clocks running out").await;
+    let row = "const row = [...document.querySelectorAll('[aria-label=Queues] tbody tr')].find((r) => r.textContent.startsWith('billing')); \
+               const cells = [...row.querySelectorAll('td.num')].map((c) => c.textContent); \
+               return cells[0] === '1' && cells[1] === '1' && cells.join('|');";
+    browser.wait_for("one that waits in billing and one that is offered", row).await;
+    let clocks = "const all = [...document.querySelectorAll('.clocks li')]; \
+                  return all.length === 2 && all.every((li) => /\\d+:\\d\\d left/.test(li.textContent)) && all.map((li) => li.textContent).join('|')";
+    let told = browser.wait_for("two clocks that run", clocks).await;
+    assert!(told.as_str().unwrap().contains("waiting in billing"), "{told}");
+    browser.sees("1 / 1").await;
+    pictures(&browser, "console-board").await;
+
+    // An agent sends a file from the console: what is shown comes by a link that needs no session, for a while.
+    browser.press("go").await;
+    browser.press("jo").await;
+    browser.sees("Offered to you").await;
+    browser.press("a").await;
+    browser.sees("yours").await;
+    let folder = tempfile::tempdir().unwrap();
+    browser.choose_file(".extras input[type=file]", &file(&folder, "receipt.png", &picture())).await;
+    browser.sees("receipt.png").await;
+    browser.keys("textarea", "Here is the receipt.").await;
+    browser.wait_for("the upload", "return !document.querySelector('.bar .primary').disabled").await;
+    browser.keys("textarea", ENTER).await;
+    let sent = provider.sent_to(ANN_LEE, 1).await;
+    assert_eq!(sent[0].body, "Here is the receipt.");
+    let shown = "const img = document.querySelector('.messages .picture img'); return img && img.naturalWidth === 16 && img.src";
+    let src = browser.wait_for("the picture", shown).await;
+    let src = src.as_str().unwrap();
+    assert!(src.contains("signature="), "{src}");
+    assert_eq!(fetched(src).await, (200, picture()));
+    let (until, rest) = src.split_once("until=").map(|(_, rest)| rest.split_once('&').unwrap()).unwrap();
+    let later = src.replace(until, &format!("{}", until.parse::<i64>().unwrap() + 1));
+    for refused in [later, src.replace("/attachments/0", "/attachments/1"), format!("{src}0")] {
+        assert_eq!(fetched(&refused).await.0, 403, "{refused}");
+    }
+    assert!(rest.starts_with("signature="));
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+}

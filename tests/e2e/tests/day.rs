@@ -1,0 +1,276 @@
+//! A day at a shop: customers write on every channel at once, rules and an agent answer them, and everything goes wrong that can:
+//! providers repeat, reorder and forge deliveries, lose answers, cut connections and ask for patience, mail servers die, and so does
+//! the daemon. Afterwards the promises hold, by what customers were told, what the daemon says and what each provider counted.
+//!
+//! `DAY_SEED` repeats a run as far as the machine's timing allows; `DAY_ROUNDS` is how often each customer writes.
+#![forbid(unsafe_code)]
+
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use switchboard_e2e::traffic::{has_an_owner_and_a_clock, number, settled};
+use switchboard_e2e::ways::{Chat, Mail, Meta, Signed, Telegram, Texts, Vonage, Way, Webhooks, X};
+use switchboard_e2e::{
+    Api, Backend, Daemon, Dice, Dovecot, MetaConfig, MetaSim, Postfix, Provider, Shop, TelegramSim, VonageConfig,
+    VonageSim, WebhookSim, XConfig, XSim, message, on_every_backend,
+};
+
+const CUSTOMERS: u64 = 4;
+const HOOK_SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3";
+
+on_every_backend! {
+    customers_on_all_channels_at_once_are_each_answered_once_whatever_fails,
+}
+
+/// The shop and every way to it.
+async fn open(backend: &Backend) -> (Arc<Shop>, Vec<Arc<dyn Way>>, Arc<Mail>) {
+    let provider = Provider::start().await;
+    let vonage = VonageSim::start(VonageConfig::default()).await.expect("a port for Vonage");
+    let meta = Arc::new(MetaSim::start(MetaConfig::default()).await.expect("a port for Meta"));
+    let x = XSim::start(XConfig { direct_limit: 1_000_000, ..XConfig::default() }).await.expect("a port for X");
+    let telegram = TelegramSim::start().await.expect("a port for Telegram");
+    let crm = WebhookSim::start(&[HOOK_SECRET]).await.expect("a port for the receiver");
+    let (mut dovecot, postfix) = (Dovecot::new(), Postfix::new(""));
+    dovecot.up().await;
+    postfix.up().await;
+    let (v, m, c) = (vonage.config().clone(), meta.config().clone(), x.config().clone());
+    let app = format!(
+        "kind = \"facebook\"\napp_secret = \"{}\"\nverify_token = \"{}\"\nbase_url = \"{}\"\n",
+        m.app_secret,
+        m.verify_token,
+        meta.base_url()
+    );
+    let channels = [
+        "[channels.site]\nkind = \"webchat\"\norigins = []\n".to_owned(),
+        format!(
+            "[channels.vonage]\nkind = \"sms\"\nprovider = \"vonage\"\napi = \"sms\"\napi_key = \"{}\"\napi_secret = \"{}\"\nsignature_secret = \"{}\"\nfrom = \"+{}\"\nbase_url = \"{}\"\n",
+            v.api_key,
+            v.api_secret,
+            v.signature_secret,
+            v.numbers[0],
+            vonage.base_url()
+        ),
+        format!("[channels.page]\n{app}page_id = \"{}\"\npage_token = \"{}\"\n", m.page_id, m.page_token),
+        format!(
+            "[channels.wa]\n{app}product = \"whatsapp\"\nphone_number_id = \"{}\"\naccess_token = \"{}\"\n",
+            m.phone_number_id, m.access_token
+        ),
+        format!(
+            "[channels.handle]\nkind = \"twitter\"\nuser_id = \"{}\"\nconsumer_key = \"{}\"\nconsumer_secret = \"{}\"\naccess_token = \"{}\"\naccess_token_secret = \"{}\"\nlimits = {{ dm_15m = 1000 }}\nbase_url = \"{}\"\n",
+            c.user_id,
+            c.consumer_key,
+            c.consumer_secret,
+            c.access_token,
+            c.access_token_secret,
+            x.base_url()
+        ),
+        format!(
+            "[channels.bot]\nkind = \"telegram\"\ntoken = \"{}\"\nsecret_token = \"{}\"\nbase_url = \"{}\"\n",
+            TelegramSim::TOKEN,
+            TelegramSim::SECRET,
+            telegram.base_url()
+        ),
+        format!("[channels.crm]\nkind = \"webhook\"\nurl = \"{}\"\nsecret = \"{HOOK_SECRET}\"\n", crm.url()),
+        format!(
+            "{}smtp = {{ host = \"localhost\", port = {}, ca = \"{}\" }}\n",
+            dovecot.channel(""),
+            postfix.port,
+            postfix.certificate().display()
+        ),
+    ];
+    let shop = Shop::with(&provider.base_url()).log(backend).sms("send_timeout = \"5s\"").more(&channels.concat());
+    let shop = Arc::new(shop.open());
+    vonage.route("https://hooks.shop.example", &shop.public());
+    let mail = Arc::new(Mail::new(dovecot, postfix));
+    let at = || shop.clone();
+    let ways: Vec<Arc<dyn Way>> = vec![
+        Arc::new(Texts { shop: at(), provider }),
+        Arc::new(Vonage { shop: at(), sim: vonage }),
+        Arc::new(Meta { shop: at(), sim: meta.clone(), whatsapp: false }),
+        Arc::new(Meta { shop: at(), sim: meta, whatsapp: true }),
+        Arc::new(X::new(at(), x)),
+        Arc::new(Telegram::new(at(), telegram)),
+        Arc::new(Webhooks { shop: at(), sim: crm }),
+        mail.clone(),
+        Arc::new(Chat::new(at())),
+    ];
+    (shop, ways, mail)
+}
+
+/// What a customer was told was accepted, and what an agent was told will be sent to them.
+struct Told {
+    messages: Vec<String>,
+    replies: BTreeSet<String>,
+}
+
+/// Writes one text after the other, each until it is taken, and delivered again and forged now and then.
+async fn customer(way: Arc<dyn Way>, api: Api, who: u64, rounds: u64, mut dice: Dice) -> Told {
+    let mut told = Told { messages: vec![], replies: BTreeSet::new() };
+    for n in 0..rounds {
+        let name = format!("{}-{who}-{n}", way.channel());
+        let wants_refund = dice.one_in(2);
+        let text = if wants_refund { format!("refund {name}") } else { format!("hello {name}") };
+        if way.signs() && dice.one_in(4) {
+            assert!(
+                !way.says(who, &format!("forged {name}"), Signed::Badly).await,
+                "{name}: a forged delivery was taken"
+            );
+        }
+        while !way.says(who, &text, Signed::Well).await {
+            tokio::time::sleep(dice.millis(150)).await;
+        }
+        told.messages.push(text.clone());
+        if wants_refund {
+            told.replies.insert(format!("Your refund {name} is on its way."));
+        }
+        while dice.one_in(3) {
+            // Providers repeat what was accepted, and what was accepted long ago.
+            let old = told.messages[dice.below(told.messages.len() as u64) as usize].clone();
+            way.says(who, &old, Signed::Well).await;
+        }
+        // Seldom enough that a channel is not looked at once a minute only, as after five failures in a row.
+        if dice.one_in(6) {
+            way.trouble(&mut dice);
+        }
+        if !wants_refund {
+            told.replies.insert(agent(&api, &*way, &text, &mut dice).await);
+        }
+        tokio::time::sleep(dice.millis(1500)).await;
+    }
+    told
+}
+
+/// Ann answers the conversation in which this was said, repeating the same request under one key until the daemon answers it.
+async fn agent(api: &Api, way: &dyn Way, said: &str, dice: &mut Dice) -> String {
+    let text = format!("Ann says {}", said.trim_start_matches("hello "));
+    let body = json!({ "text": text, "agent": "ann" });
+    loop {
+        if let Some(id) = conversation(api, way.channel(), said).await {
+            let path = format!("/conversations/{id}/reply");
+            match api.call(http::Method::POST, &path, Some(&body), Some(&text)).await {
+                Ok(answer) if answer.status == 202 => return text,
+                Ok(answer) if matches!(answer.status, 503 | 504) => {}
+                Ok(answer) => panic!("a reply on {} was refused: {answer}", way.channel()),
+                Err(_) => {}
+            }
+        }
+        tokio::time::sleep(dice.millis(300)).await;
+    }
+}
+
+async fn conversation(api: &Api, channel: &str, said: &str) -> Option<String> {
+    let list = format!("/conversations?channel={channel}&limit=200");
+    let list = api.call(http::Method::GET, &list, None, None).await.ok()?;
+    for row in list.body["conversations"].as_array()? {
+        let id = row["id"].as_str()?;
+        let whole = api.call(http::Method::GET, &format!("/conversations/{id}"), None, None).await.ok()?;
+        if message(&whole.body, said).is_some() {
+            return Some(id.to_owned());
+        }
+    }
+    None
+}
+
+async fn customers_on_all_channels_at_once_are_each_answered_once_whatever_fails(backend: Backend) {
+    // One day at a time: what is late should be the program's fault.
+    static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _alone = ALONE.lock().await;
+    let seed = number("DAY_SEED", SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64);
+    let rounds = number("DAY_ROUNDS", 8);
+    println!("DAY_SEED={seed} DAY_ROUNDS={rounds}");
+    let mut dice = Dice::new(seed);
+    let (shop, ways, mail) = open(&backend).await;
+    let mut daemon = Daemon::start(&shop).await;
+    let mut customers = vec![];
+    for (w, way) in ways.iter().enumerate() {
+        for who in 0..CUSTOMERS {
+            let dice = dice.fork(w as u64 * 1000 + who);
+            customers.push((way.clone(), who, tokio::spawn(customer(way.clone(), shop.api(), who, rounds, dice))));
+        }
+    }
+    let mut kills = 0;
+    let writing = tokio::spawn(async move {
+        let mut told = vec![];
+        for (way, who, task) in customers {
+            told.push((way, who, task.await.expect("a customer's task does not fail")));
+        }
+        told
+    });
+    while !writing.is_finished() {
+        tokio::time::sleep(Duration::from_secs(1) + dice.millis(2000)).await;
+        daemon.kill();
+        daemon.restart().await;
+        kills += 1;
+        if dice.one_in(2) {
+            mail.postfix.kill();
+            mail.dovecot.lock().await.down();
+            mail.postfix.up().await;
+            mail.dovecot.lock().await.up().await;
+        }
+    }
+    let told = writing.await.expect("everybody has written");
+    // What a provider still had in mind would meet the next send only.
+    let quiet = settled(&shop).await;
+    let (mut messages, mut replies, mut unknown) = (0, 0, 0);
+    for (way, who, told) in &told {
+        let sent = way.sent(*who).await;
+        let found = of_customer(&quiet.conversations, way.channel(), &told.messages);
+        let [(row, transcript)] = found.as_slice() else {
+            panic!("customer {who} of {} has {} conversations", way.channel(), found.len())
+        };
+        let name = format!("customer {who} of {}", way.channel());
+        messages += told.messages.len();
+        replies += sent.len();
+        unknown += promises_kept(&name, &**way, transcript, &sent, told, &quiet.parked);
+        has_an_owner_and_a_clock(row);
+    }
+    println!(
+        "{kills} kills, {messages} messages accepted, {replies} replies at the providers, {unknown} parked as unknown"
+    );
+    assert!(replies * 2 > messages, "too little was answered: the test proves little");
+}
+
+/// The conversations that hold any of these texts.
+fn of_customer<'a>(all: &'a [(Value, Vec<Value>)], channel: &str, texts: &[String]) -> Vec<&'a (Value, Vec<Value>)> {
+    let holds = |m: &Value| m["text"].as_str().is_some_and(|t| texts.iter().any(|text| text == t));
+    all.iter().filter(|(row, messages)| row["channel"] == channel && messages.iter().any(holds)).collect()
+}
+
+/// Promises 1 to 4 for one customer; how many replies are parked as unknown.
+fn promises_kept(
+    name: &str,
+    way: &dyn Way,
+    transcript: &[Value],
+    sent: &[String],
+    told: &Told,
+    parked: &[Value],
+) -> usize {
+    let texts = |direction: &str| -> Vec<&str> {
+        transcript.iter().filter(|m| m["direction"] == direction).filter_map(|m| m["text"].as_str()).collect()
+    };
+    assert_eq!(texts("in"), told.messages, "{name}: what was decided is not what was accepted");
+    let decided: BTreeSet<String> = texts("out").into_iter().map(str::to_owned).collect();
+    assert_eq!(decided.len(), texts("out").len(), "{name}: a reply was decided twice");
+    assert_eq!(decided, told.replies, "{name}: the replies decided are not those that were asked for");
+    let once: BTreeSet<&String> = sent.iter().collect();
+    assert_eq!(once.len(), sent.len(), "{name}: a reply was sent twice: {sent:?}");
+    let mut unknown = 0;
+    for m in transcript.iter().filter(|m| m["direction"] == "out") {
+        let there = sent.iter().any(|s| m["text"] == s.as_str());
+        match m["status"].as_str() {
+            Some("accepted" | "delivered" | "read") => assert!(there, "{name}: said to be sent, and is not: {m}"),
+            Some("unknown") => {
+                unknown += 1;
+                let id = m["id"].as_str().unwrap_or("?");
+                assert!(parked.iter().any(|p| p.to_string().contains(id)), "{name}: unknown and not parked: {m}");
+            }
+            _ => panic!("{name}: a reply without an outcome, or refused: {m}"),
+        }
+    }
+    if way.keeps_order() {
+        let order: Vec<&str> = texts("out").into_iter().filter(|t| sent.iter().any(|s| s == t)).collect();
+        assert_eq!(sent, order, "{name}: replies were sent in another order than decided");
+    }
+    unknown
+}
