@@ -159,6 +159,8 @@ impl Events {
                     );
                 }
             }
+            // This process let the connection go: attempts to reach the broker again have no end, and so close nothing.
+            async_nats::Event::Closed => tracing::debug!("the connection to the broker is closed"),
             // While the broker is away each attempt says so: told less and less often.
             other if self.silent.fetch_add(1, Ordering::Relaxed).wrapping_add(1).is_power_of_two() => {
                 tracing::warn!(event = %other, "the broker cannot be reached; trying again");
