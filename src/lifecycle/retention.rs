@@ -49,10 +49,10 @@ impl Keeper {
             if *self.standing.borrow() != Standing::Leads {
                 continue;
             }
-            let (_, state) = self.state.recent();
+            let (at, state) = self.state.recent();
             let told = rounds.is_multiple_of(LOG_ROUNDS).then(|| self.history.history().cursor());
             rounds = rounds.wrapping_add(1);
-            if let Err(error) = tidy(self.log.as_ref(), &state, told, &self.retention).await {
+            if let Err(error) = tidy(self.log.as_ref(), (at, &state), told, &self.retention).await {
                 tracing::warn!(%error, "the log could not be trimmed; it is tried again");
                 self.metrics.log_error("trim");
             }
@@ -60,13 +60,17 @@ impl Keeper {
     }
 }
 
-/// Trims IN and OUT once, and LOG when `told` says up to which frame history holds it.
+/// Trims IN and OUT once, and LOG when `told` says up to which frame history holds it. `state` is that of the frame `at`: where LOG
+/// does not hold it, an older copy came back, and what it does not say must stay in IN to be decided again.
 pub(crate) async fn tidy(
     log: &dyn Log,
-    state: &State,
+    (at, state): (Seq, &State),
     told: Option<Seq>,
     retention: &RetentionConfig,
 ) -> Result<(), LogError> {
+    if log.doubt().is_doubted() || log.log_bounds().await?.1 < at {
+        return Ok(());
+    }
     let now = log.now().await?;
     trim_in(log, state, now.plus(-millis(retention.raw))).await?;
     if let Some(told) = told {
@@ -179,7 +183,7 @@ mod tests {
     async fn records_are_kept_for_their_time_and_never_beyond_the_cursor() {
         let log = MemoryLog::new(&MemoryOptions::default());
         ingest(&log, 600, 10).await;
-        tidy(&log, &at_cursor(500), Some(0), &retention()).await.expect("tidy");
+        tidy(&log, (0, &at_cursor(500)), Some(0), &retention()).await.expect("tidy");
         assert_eq!(kept(&log).await.len(), 600, "nothing is old yet");
         let later = log.now().await.expect("now").plus(1);
         trim_in(&log, &at_cursor(500), later).await.expect("trim");
@@ -188,11 +192,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn while_an_older_copy_of_the_log_is_back_nothing_is_trimmed() {
+        let log = MemoryLog::new(&MemoryOptions { in_max_bytes: 1_000_000, ..MemoryOptions::default() });
+        ingest(&log, 600, 1000).await;
+        commit(&log, 4).await;
+        let state = at_cursor(500);
+        tidy(&log, (5, &state), Some(0), &retention()).await.expect("tidy");
+        assert_eq!(kept(&log).await.len(), 600, "LOG ends before the frame that says that these were decided");
+        log.doubt().log_is_another();
+        tidy(&log, (4, &state), Some(0), &retention()).await.expect("tidy");
+        assert_eq!(kept(&log).await.len(), 600, "nobody has rebased it yet");
+        log.doubt().rebased(log.doubt().log_life(), 0);
+        tidy(&log, (4, &state), Some(0), &retention()).await.expect("tidy");
+        assert!(kept(&log).await.len() < 600);
+    }
+
+    #[tokio::test]
     async fn half_full_is_trimmed_whatever_its_age_so_that_messages_are_not_refused() {
         let log = MemoryLog::new(&MemoryOptions { in_max_bytes: 1_000_000, ..MemoryOptions::default() });
         ingest(&log, 600, 1000).await;
         assert!(log.in_fill().await.expect("fill") > HALF_FULL);
-        tidy(&log, &at_cursor(200), Some(0), &retention()).await.expect("tidy");
+        tidy(&log, (0, &at_cursor(200)), Some(0), &retention()).await.expect("tidy");
         assert!(log.in_fill().await.expect("fill") < HALF_FULL, "what was decided went");
         assert!(kept(&log).await.contains(&600), "what was not decided stays");
     }
@@ -203,10 +223,10 @@ mod tests {
         ingest(&log, 500, 1000).await;
         let mut state = at_cursor(500);
         state.quarantine.insert(1);
-        tidy(&log, &state, None, &retention()).await.expect("tidy");
+        tidy(&log, (0, &state), None, &retention()).await.expect("tidy");
         assert_eq!(kept(&log).await.len(), 500, "half full is no reason");
         ingest(&log, 150, 1001).await;
-        tidy(&log, &state, None, &retention()).await.expect("tidy");
+        tidy(&log, (0, &state), None, &retention()).await.expect("tidy");
         assert!(log.in_fill().await.expect("fill") < NEARLY_FULL);
         assert!(kept(&log).await.len() < 500);
     }
@@ -226,7 +246,7 @@ mod tests {
         assert_eq!(log.log_bounds().await, Ok((8, 20)), "history has not seen the later ones");
         trim_log(&log, 20, later).await.expect("trim");
         assert_eq!(log.log_bounds().await, Ok((11, 20)));
-        tidy(&log, &at_cursor(0), Some(20), &retention()).await.expect("tidy");
+        tidy(&log, (0, &at_cursor(0)), Some(20), &retention()).await.expect("tidy");
         assert_eq!(log.log_bounds().await, Ok((11, 20)), "the others are young");
     }
 }

@@ -22,9 +22,9 @@ pub(super) async fn keeps_tidy(log: Arc<dyn Log>, handle: RouterHandle, mut stop
             _ = stop.wait_for(|stop| *stop) => return,
         }
         if *handle.standing.borrow() == Standing::Leads {
-            let (_, state) = handle.state.recent();
+            let (at, state) = handle.state.recent();
             // What fails is tried again.
-            let _ = tidy(log.as_ref(), &state, None, &retention).await;
+            let _ = tidy(log.as_ref(), (at, &state), None, &retention).await;
         }
     }
 }
