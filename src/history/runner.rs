@@ -27,7 +27,7 @@ const FED_EVENTS: usize = 65_536;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How long a frame that is in LOG is waited for, where the router has handed over those before it.
-const HAND_OVER: Duration = Duration::from_millis(50);
+const HAND_OVER: Duration = Duration::from_millis(if cfg!(test) { 500 } else { 50 });
 /// After so long without a change, memory is given back.
 const IDLE: Duration = Duration::from_secs(1);
 /// Between two steps of trimming.

@@ -68,19 +68,24 @@ pub(crate) async fn tidy(
     told: Option<Seq>,
     retention: &RetentionConfig,
 ) -> Result<(), LogError> {
-    if log.doubt().is_doubted() || log.log_bounds().await?.1 < at {
+    if !holds(log, at).await? {
         return Ok(());
     }
     let now = log.now().await?;
-    trim_in(log, state, now.plus(-millis(retention.raw))).await?;
+    trim_in(log, (at, state), now.plus(-millis(retention.raw))).await?;
     if let Some(told) = told {
         trim_log(log, told, now.plus(-millis(retention.messages))).await?;
     }
     log.trim_out(out_before(state, now)).await
 }
 
+/// Whether LOG has the frame `at`, as far as is known. Asked right before what cannot be undone.
+async fn holds(log: &dyn Log, at: Seq) -> Result<bool, LogError> {
+    Ok(log.log_bounds().await?.1 >= at && !log.doubt().is_doubted())
+}
+
 /// The record at the cursor stays: it tells whether a log that was restored agrees with the state.
-async fn trim_in(log: &dyn Log, state: &State, before: Timestamp) -> Result<(), LogError> {
+async fn trim_in(log: &dyn Log, (at, state): (Seq, &State), before: Timestamp) -> Result<(), LogError> {
     let end = state.cursor.seq;
     loop {
         let fill = log.in_fill().await?;
@@ -99,6 +104,9 @@ async fn trim_in(log: &dyn Log, state: &State, before: Timestamp) -> Result<(), 
                 up_to = last.seq,
                 "records in quarantine were trimmed; they cannot be retried any more"
             );
+        }
+        if !holds(log, at).await? {
+            return Ok(());
         }
         log.trim_in(last.seq).await?;
     }
@@ -186,7 +194,7 @@ mod tests {
         tidy(&log, (0, &at_cursor(500)), Some(0), &retention()).await.expect("tidy");
         assert_eq!(kept(&log).await.len(), 600, "nothing is old yet");
         let later = log.now().await.expect("now").plus(1);
-        trim_in(&log, &at_cursor(500), later).await.expect("trim");
+        trim_in(&log, (0, &at_cursor(500)), later).await.expect("trim");
         assert_eq!(kept(&log).await.first(), Some(&500), "the record at the cursor stays");
         assert_eq!(kept(&log).await.len(), 101);
     }

@@ -116,13 +116,13 @@ async fn who_never_says_hello_or_falls_silent_is_let_go_with_4408() {
     let timing = Timing { hello: Duration::from_millis(80), ..quick() };
     let server = Server::start(fake.daemon(config(), timing)).await;
     assert_eq!(server.visitor().await.closed().await.0, 4408);
-    let timing = Timing { ping: Duration::from_millis(40), idle: Duration::from_millis(100), ..quick() };
+    let timing = Timing { ping: Duration::from_millis(100), idle: Duration::from_millis(400), ..quick() };
     let server = Server::start(fake.daemon(config(), timing)).await;
     // A client that takes no turn answers no ping: it is read only after the server gave up.
     let (mut silent, _) = server.welcome(hello()).await;
     let (mut lively, _) = server.welcome(hello()).await;
     let alive = async {
-        for _ in 0..20 {
+        for _ in 0..40 {
             lively.say(json!({ "type": "ping" })).await;
             assert_eq!(lively.next().await["type"], "pong");
             tokio::time::sleep(Duration::from_millis(20)).await;

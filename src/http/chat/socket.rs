@@ -212,6 +212,13 @@ impl Talk {
                 }
             };
             let done = tokio::select! {
+                // What was not read yet is a sign of life too.
+                biased;
+                () = &mut drained => {
+                    let bye = ServerFrame::Bye(Bye { reason: "restart".into() });
+                    let _ = wire.send(&bye).await;
+                    Err(End(close_code::RESTART, "restart"))
+                }
                 received = wire.socket.recv() => match received {
                     Some(Ok(message)) => self.heard(message, wire).await,
                     Some(Err(_)) | None => Err(GONE),
@@ -219,11 +226,6 @@ impl Talk {
                 signal = self.wake.changed() => self.signalled(signal, wire).await,
                 () = confirm_due => { self.flush().await; Ok(()) }
                 _ = ping.tick() => self.tick(wire).await,
-                () = &mut drained => {
-                    let bye = ServerFrame::Bye(Bye { reason: "restart".into() });
-                    let _ = wire.send(&bye).await;
-                    Err(End(close_code::RESTART, "restart"))
-                }
             };
             if let Err(end) = done {
                 return end;

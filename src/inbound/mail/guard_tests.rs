@@ -164,9 +164,10 @@ async fn until_not_overdue(guard: &Guard, job: &Job) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_read_again_out_of_the_quarantine_holds_up_nobody() {
-    let again = Again::default().within(Duration::from_millis(50));
+    let again = Again::default();
     assert_eq!(again.read(Opened::default).await, Ok(Opened::default()));
     assert!(again.read(|| panic!("a reader that fails")).await.is_err_and(|why| why.contains("failed")));
+    let again = again.within(Duration::from_millis(50));
     let mut held = vec![];
     for key in ["a", "b"] {
         let (job, _, sender) = endless(key);

@@ -347,6 +347,7 @@ impl Log for NatsLog {
     }
 
     async fn trim_in(&self, up_to: Seq) -> Result<(), LogError> {
+        self.log.sound().await?;
         if let Some(gone) = self.trim(&self.names.inn(), up_to).await? {
             self.inlet.feed.trim(gone);
         }

@@ -230,6 +230,11 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", features).await;
     }
 
+    /// Runs a script in each page that is loaded from now on, before the page's own.
+    pub async fn before_each_page(&self, script: &str) {
+        self.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script })).await;
+    }
+
     async fn devtools(&self, command: &str, parameters: Value) -> Value {
         self.must("POST", "/goog/cdp/execute", json!({ "cmd": command, "params": parameters })).await
     }

@@ -40,7 +40,7 @@ pub use jetstream::{jetstream, jetstream_says};
 pub use keys::{Issuer, shipped_users};
 pub use postfix::{Postfix, field, fields};
 pub use provider::Provider;
-pub use shop::{ACCOUNT_SID, AUTH_TOKEN, OUR_NUMBER, Pack, Shop, ShopBuilder};
+pub use shop::{ACCOUNT_SID, AUTH_TOKEN, OUR_NUMBER, Pack, Shop, ShopBuilder, free_port};
 pub use switchboard_simulators::{
     Dialect, Fate, GatewaySent, GatewaySim, GatewayStep, HookStep, InboundSms, MetaConfig, MetaSent, MetaSigned,
     MetaSim, MetaStep, NatsCluster, NatsServer, Sent, SlackPost, SlackSim, SlackStep, SmppCentre, Step, Submitted,

@@ -308,7 +308,11 @@ fn write_secret(path: &Path, secret: &str) {
 
 /// A port that is free now and that the system does not hand out by itself, so that it is still free when a killed daemon comes
 /// back to it.
-pub(crate) fn free_port() -> u16 {
+///
+/// # Panics
+/// When none of ten thousand is free.
+#[must_use]
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = u16::try_from(std::process::id() % 397).expect("below 397") * 25;
     for _ in 0..10_000 {

@@ -36,8 +36,7 @@ impl Visitor {
         socket.send(Message::text(hello.to_string())).await.map_err(|e| broken(&e))?;
         let mut visitor = Visitor { socket, welcome: Value::Null };
         visitor.welcome = visitor.next().await?;
-        assert_eq!(visitor.welcome["type"], "welcome", "{}", visitor.welcome);
-        Ok(visitor)
+        if visitor.welcome["type"] == "welcome" { Ok(visitor) } else { Err(visitor.welcome.to_string()) }
     }
 
     /// # Panics

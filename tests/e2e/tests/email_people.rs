@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use switchboard_e2e::{
-    Api, Backend, Daemon, Dovecot, Postfix, Shop, eventually, eventually_within, field, fields, message,
+    Api, Backend, Daemon, Dovecot, Postfix, Shop, eventually, eventually_within, field, fields, free_port, message,
 };
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
@@ -124,7 +124,7 @@ async fn who_is_copied_in_gets_the_answer_and_answers_in_the_same_conversation()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_anybody_who_proves_senders_a_secret_address_brings_its_own_customer_back_and_nobody_else_in() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+    let port = free_port();
     let postfix =
         Postfix::new(&format!("transport_maps = inline:{{ {{ shop.example = lmtp:inet:127.0.0.1:{port} }} }}"));
     postfix.up().await;
@@ -204,7 +204,7 @@ async fn answers_everything(postfix: &Postfix, make: impl Fn(usize, &str) -> Str
 }
 
 /// A daemon that answers everything, by a rule, with the usual budget.
-const EAGER: &str = "zone: UTC\nqueues: { everyone: {} }\nreplies: { thanks: \"Thank you, we have it.\" }\n\
+const EAGER: &str = "queues: { everyone: {} }\nreplies: { thanks: \"Thank you, we have it.\" }\n\
     rules:\n  - { name: Thanks, when: { channel: support-email }, then: { reply: thanks } }\ndefault: { queue: everyone }\n";
 
 async fn eager(postfix: &Postfix, port: u16) -> Shop {
@@ -212,13 +212,16 @@ async fn eager(postfix: &Postfix, port: u16) -> Shop {
         "[channels.support-email]\nkind = \"email\"\naddress = \"support@shop.example\"\ndelivery = {{ listen = \"127.0.0.1:{port}\" }}\n{}",
         smtp(postfix)
     );
-    Shop::with("http://127.0.0.1:9").pack(EAGER).more(&channel).open()
+    // Budgets are of a day: where it is noon, none ends while the test runs.
+    let hour = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).hour();
+    let zone = if hour <= 12 { format!("Etc/GMT-{}", 12 - hour) } else { format!("Etc/GMT+{}", hour - 12) };
+    Shop::with("http://127.0.0.1:9").pack(&format!("zone: {zone}\n{EAGER}")).more(&channel).open()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_that_answers_everything_is_answered_until_the_budget_is_spent() {
     for (fresh, budget) in [(false, 5), (true, 20)] {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+        let port = free_port();
         let postfix =
             Postfix::new(&format!("transport_maps = inline:{{ {{ shop.example = lmtp:inet:127.0.0.1:{port} }} }}"));
         postfix.up().await;
@@ -253,8 +256,7 @@ async fn a_machine_that_answers_everything_is_answered_until_the_budget_is_spent
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_daemons_that_answer_everything_leave_each_other_alone_after_one_answer() {
-    let ports = [(); 2]
-        .map(|()| std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port());
+    let ports = [(); 2].map(|()| free_port());
     let postfix = Postfix::new(&format!(
         "transport_maps = inline:{{ {{ shop.example = lmtp:inet:127.0.0.1:{} }}, {{ customer.example = lmtp:inet:127.0.0.1:{} }} }}",
         ports[0], ports[1]
@@ -309,7 +311,7 @@ async fn one_recipient_who_has_to_wait_keeps_nobody_else_from_their_mail() {
         write(&format!("c{n}@customer.example"), "at once").await;
     }
     postfix.delivered("customers", 10).await;
-    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(55), "{:?}", began.elapsed());
     let channels = api.get("/channels").await;
     assert!(!channels.to_string().contains("failing"), "{channels}");
 }
@@ -336,7 +338,7 @@ async fn a_mail_server_that_was_away_for_a_moment_is_found_before_a_minute_is_ov
     postfix.up().await;
     let began = Instant::now();
     postfix.delivered("customers", 10).await;
-    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(55), "{:?}", began.elapsed());
 }
 
 /// What another implementation says of a signature: dkimpy, which Debian has for its own Python.

@@ -133,8 +133,10 @@ async fn events(shop: &Shop) -> String {
     let request = http().get(url).bearer_auth(shop.token()).header("last-event-id", "1.0");
     let mut stream = request.send().await.unwrap();
     let mut told = String::new();
-    while let Ok(Ok(Some(chunk))) = tokio::time::timeout(Duration::from_millis(500), stream.chunk()).await {
+    let mut patience = Duration::from_secs(15);
+    while let Ok(Ok(Some(chunk))) = tokio::time::timeout(patience, stream.chunk()).await {
         told.push_str(&String::from_utf8_lossy(&chunk));
+        patience = Duration::from_millis(500);
     }
     assert!(told.contains("data:"), "the stream told nothing: {told}");
     told

@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use switchboard_e2e::{
-    Api, Daemon, Dice, Dovecot, MailClient, Postfix, Shop, eventually, eventually_within, http, message,
+    Api, Daemon, Dice, Dovecot, MailClient, Postfix, Shop, eventually, eventually_within, free_port, http, message,
 };
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
@@ -347,7 +347,7 @@ async fn say(stream: &mut BufReader<TcpStream>, line: &str, answers: usize) -> S
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_that_is_handed_over_is_kept_before_it_is_accepted_and_known_when_it_comes_again() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+    let port = free_port();
     let channel = format!(
         "[channels.support-email]\nkind = \"email\"\naddress = \"support@shop.example\"\ndelivery = {{ listen = \"127.0.0.1:{port}\" }}\n"
     );
@@ -399,7 +399,7 @@ async fn hand_to(postfix: &Postfix, number: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postfix_hands_its_mail_over_and_keeps_it_while_nobody_listens() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+    let port = free_port();
     let postfix = Postfix::new(&format!(
         "transport_maps = inline:{{ {{ shop.example = lmtp:inet:127.0.0.1:{port} }} }}\nqueue_run_delay = 1s\nminimal_backoff_time = 1s\nmaximal_backoff_time = 2s"
     ));

@@ -417,8 +417,9 @@ textarea::placeholder{color:var(--dim);opacity:1}
     busy = online = false;
     flight = null;
     clearInterval(beat);
-    const delay = Math.max(wait, Math.min(30000, 400 * 2 ** tries++)) * (0.5 + Math.random());
-    timer = setTimeout(connect, blocked === 1 ? 100 : delay);
+    // The way without a WebSocket is tried at once; the two are one attempt. Where a connection was held, the daemon was there: soon again.
+    if (blocked === 1) timer = setTimeout(connect, 100);
+    else timer = setTimeout(connect, Math.max(wait, Math.min(works && tries < 12 ? 5000 : 30000, 400 * 2 ** tries++)) * (0.5 + Math.random()));
     status();
     draw();
   }

@@ -172,7 +172,7 @@ export async function loadDetail(id) {
     const full = await api.conversation(id);
     const messages = ordered(full.messages ?? []);
     const before = state.details.get(id);
-    state.details.set(id, { ...before, messages: merged(before?.messages ?? [], messages), loading: false, problem: null });
+    state.details.set(id, { ...before, messages: around(messages, before), loading: false, problem: null });
     put(full);
   } catch (problem) {
     const before = state.details.get(id);
@@ -190,6 +190,16 @@ export async function loadEarlier(id) {
   fresh.messages = merged(ordered(page.messages), fresh.messages);
   fresh.earlier = page.next ?? null;
   changed("detail");
+}
+
+/** What was fetched, in its order: between the earlier pages that are shown and what came by itself since it was asked for. */
+function around(fetched, before) {
+  const shown = before?.messages ?? [];
+  const common = new Set(fetched.map((m) => m.id));
+  const from = shown.findIndex((m) => common.has(m.id));
+  const earlier = from < 0 ? shown.filter((m) => when(m.at) < when(fetched[0]?.at)) : shown.slice(0, from);
+  const since = shown.slice(earlier.length).filter((m) => before.loading || !common.has(m.id));
+  return [...earlier, ...merged(fetched, since)];
 }
 
 /** Oldest first, whichever way they came. */

@@ -127,6 +127,62 @@ async fn an_agent_answers_explains_and_closes_without_a_mouse() {
     assert_eq!(browser.complaints().await, Vec::<String>::new());
 }
 
+/// The list of messages keeps its order, and so the answer is to what the agent saw last: also where a message arrives by itself
+/// while the conversation is still being fetched.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_customer_writes_while_a_conversation_opens_comes_last_and_can_be_answered() {
+    let provider = Provider::start().await;
+    let shop = shop(&provider);
+    let _daemon = Daemon::start(&shop).await;
+    let (api, hook) = (shop.api(), shop.hook("support-sms"));
+    let browser = Browser::start().await;
+    browser.look(1440, 900, "light").await;
+    signed_in(&browser, &shop).await;
+    browser.press("go").await;
+    let who = format!("phone:{ANN_LEE}");
+    for text in ["Where is my refund?", "It was two weeks ago"] {
+        shop.sms(ANN_LEE, text, &sid(text)).deliver(&hook).await.unwrap();
+        browser.sees(text).await;
+    }
+    api.conversation(&who, "to be offered", |c| c["state"] == "offered").await;
+    browser.press("jo").await;
+    browser.sees("Offered to you").await;
+    browser.press("a").await;
+    browser.sees("yours").await;
+
+    // The answer to the question for the messages stays away until the customer has written again.
+    browser
+        .before_each_page(
+            "const ask = window.fetch; window.held = []; window.fetch = (url, ...rest) => \
+             /\\/conversations\\/[^/?]+(\\?|$)/.test(String(url)) && !window.free \
+             ? ask(url, ...rest).then((answer) => new Promise((go) => held.push(() => go(answer)))) : ask(url, ...rest);",
+        )
+        .await;
+    browser.reload().await;
+    browser.wait_for("the question for the messages", "return window.held.length > 0").await;
+    shop.sms(ANN_LEE, "Hello?", &sid("hello")).deliver(&hook).await.unwrap();
+    browser
+        .wait_for(
+            "it",
+            "return [...document.querySelectorAll('.messages li')].some((m) => m.textContent.includes('Hello?'))",
+        )
+        .await;
+    browser.script("window.free = true; window.held.forEach((go) => go());", &[]).await.unwrap();
+    browser.sees("It was two weeks ago").await;
+    let order = "const all = [...document.querySelectorAll('.messages li')].map((m) => m.textContent); \
+                 return ['Where is my', 'two weeks', 'Hello?'].map((text) => all.findIndex((m) => m.includes(text)))";
+    let order = browser.script(order, &[]).await.unwrap();
+    let order: Vec<i64> = order.as_array().unwrap().iter().map(|at| at.as_i64().unwrap()).collect();
+    assert!(order[0] >= 0 && order.is_sorted(), "{order:?}");
+
+    browser.press("r").await;
+    browser.wait_for("the field", "return document.activeElement.nodeName === 'TEXTAREA'").await;
+    browser.press("It is on its way.").await;
+    browser.press(ENTER).await;
+    let sent = provider.sent_to(ANN_LEE, 1).await;
+    assert_eq!(sent[0].body, "It is on its way.");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_board_shows_queues_and_clocks_and_a_file_opens_by_its_link() {
     let provider = Provider::start().await;

@@ -73,12 +73,17 @@ async fn a_customer_and_an_agent_talk_through_the_pages() {
     daemon.kill();
     daemon.restart().await;
     say(&browser, "Are you still there?").await;
+    let sent = "const find = (root) => { for (const e of root.querySelectorAll('*')) { if (e.matches('.m.me')) last = e; \
+                if (e.shadowRoot) find(e.shadowRoot); } }; let last; find(document); \
+                return last?.textContent.includes('still there') && last.textContent.includes('Sent');";
+    browser.wait_for("the message to be sent", sent).await;
     browser.switch(&agent).await;
     // The restart signed nobody out: the page as it was, loaded again.
     browser.reload().await;
     browser.sees("Are you still there?").await;
     browser.click(".rows [role=row]").await;
     say(&browser, "Still here.").await;
+    browser.sees("Still here.").await;
     browser.switch(&customer).await;
     browser.sees("Still here.").await;
     let status = daemon.terminate(Duration::from_secs(40)).await;
