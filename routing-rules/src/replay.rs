@@ -35,23 +35,18 @@ pub fn would(pack: &RulePack, message: &SeenMessage, state: &SeenState) -> Would
         state.state,
         Some(ConvStatus::Assigned | ConvStatus::Offered | ConvStatus::Pending | ConvStatus::Snoozed)
     );
-    let placeless = state.new || state.state == Some(ConvStatus::Closed) && state.queue.is_none();
-    let places = (run.queue.is_some() || run.agent.is_some()) && (run.move_ || !held);
+    let waiting = state.queue.is_some() || state.contact_agent.is_some() || message.automatic;
+    let placeless = state.new || !waiting && (held || state.state == Some(ConvStatus::Closed));
+    let places = run.places() && (run.move_ || !held || placeless);
     let default = placeless && !places && !run.close && run.snooze_ms.is_none();
-    let mut would = of(&run, places);
     if default {
-        let more = of(&pack.default_place(message, state), true);
-        would.tags.extend(more.tags);
-        would.set.extend(more.set);
-        would.queue = more.queue;
-        would.agent = more.agent;
-        would.priority = would.priority.or(more.priority);
-        would.skills = more.skills;
+        return of(&pack.with_default(&run, message, state), true, true);
     }
-    would
+    of(&run, places, places || state.state == Some(ConvStatus::Queued))
 }
 
-fn of(run: &RunOutcome, places: bool) -> Would {
+/// `waits` says that what is wanted of its agents holds.
+fn of(run: &RunOutcome, places: bool, waits: bool) -> Would {
     let agent = run.agent.as_ref().map(|a| match a {
         AgentChoice::Agent(id) => id.clone(),
         AgentChoice::Sticky => "sticky".to_owned(),
@@ -70,9 +65,9 @@ fn of(run: &RunOutcome, places: bool) -> Would {
         priority: run.priority,
         tags: run.tags.clone(),
         reply,
-        skills: run.skills.iter().filter(|_| places).map(|(s, level)| format!("{s} {level}")).collect(),
+        skills: run.skills.iter().filter(|_| waits).map(|(s, level)| format!("{s} {level}")).collect(),
         closed: run.close,
-        snoozed_ms: run.snooze_ms.filter(|_| !places && !run.close),
+        snoozed_ms: run.snooze_ms.filter(|_| !run.close),
         blocked: run.block,
         consent: run.consent,
         notified: run.notify.iter().map(|n| n.desk.clone()).collect(),

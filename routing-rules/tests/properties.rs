@@ -81,7 +81,7 @@ proptest! {
             prop_assert!(reply.text.is_ok(), "{:?}", reply);
         }
         prop_assert_eq!(PACK.run(&message, &state), out, "the same message decides the same");
-        prop_assert!(PACK.default_place(&message, &state).queue.is_some_and(|q| q == "q"));
+        prop_assert!(PACK.with_default(&Default::default(), &message, &state).queue.is_some_and(|q| q == "q"));
     }
 
     #[test]

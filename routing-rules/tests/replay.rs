@@ -5,7 +5,7 @@ use switchboard_envelope::{Address, ChannelProfile, Content, Inbound, Message, T
 use switchboard_routing_rules::decide::seen_message;
 use switchboard_routing_rules::event::{Private, Public};
 use switchboard_routing_rules::ids::Salt;
-use switchboard_routing_rules::pack::{ConvStatus, Environment, RulePack, SeenMessage, SeenState};
+use switchboard_routing_rules::pack::{ConvStatus, Environment, Priority, RulePack, SeenMessage, SeenState};
 use switchboard_routing_rules::replay::would;
 use switchboard_routing_rules::{Input, State, decide};
 
@@ -70,6 +70,23 @@ fn an_owned_conversation_stays_and_the_default_takes_only_what_has_no_place() {
     assert_eq!(would(&old, &said("hello"), &with(ConvStatus::Queued)).destination(), "where it is");
     assert_eq!(would(&old, &said("hello"), &new()).destination(), "queue everyone");
     assert!(would(&old, &said("hello"), &new()).tags.contains("default"));
+}
+
+/// As the router does: what the rules decided stands, and a place and a snooze are two things.
+#[test]
+fn the_default_adds_to_the_rules_and_a_snooze_adds_to_a_place() {
+    let changed = OLD
+        .replace("default: {", "default: { priority: low, skills: [calm], ")
+        .replace("{ snooze: 1h }", "{ queue: billing, snooze: 1h }")
+        .replace("{ reply: hi, tag: new }", "{ reply: hi, tag: new, priority: high, skills: [french] }");
+    let pack = pack(&changed);
+    let hello = would(&pack, &said("hello"), &new());
+    assert_eq!((hello.priority, hello.skills), (Some(Priority::High), vec!["french 1".to_owned()]));
+    assert_eq!(hello.queue.as_deref(), Some("everyone"));
+    assert_eq!(would(&pack, &said("later"), &new()).destination(), "queue billing, snoozed");
+    let bare = SeenState { state: Some(ConvStatus::Closed), ..SeenState::default() };
+    let back = would(&pack, &said("hello"), &bare);
+    assert_eq!((back.queue.as_deref(), back.priority), (Some("everyone"), Some(Priority::Low)));
 }
 
 /// Over the facts that a decision kept, the pack that decided would do what it did.

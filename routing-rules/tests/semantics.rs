@@ -397,7 +397,7 @@ fn rotations_take_turns() {
 fn default_is_told_apart_from_the_rules() {
     let p = pack("  - { name: A, when: { kind: email }, then: { queue: sales } }\n");
     assert_eq!(p.run(&message(), &state()), RunOutcome::default());
-    assert_eq!(p.default_place(&message(), &state()).queue.as_deref(), Some("everyone"));
+    assert_eq!(p.with_default(&RunOutcome::default(), &message(), &state()).queue.as_deref(), Some("everyone"));
     assert_eq!(p.default_queue(Timestamp(0)), Some("everyone"));
 }
 

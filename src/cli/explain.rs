@@ -72,7 +72,8 @@ pub(crate) fn of_file(path: &Path, config: &Config, json: bool, screen: &mut Scr
     };
     let rules = loaded.pack.explain(&seen, &state);
     let out = loaded.pack.run(&seen, &state);
-    let queue = out.queue.or(loaded.pack.default_place(&seen, &state).queue);
+    let out = if out.places() { out } else { loaded.pack.with_default(&out, &seen, &state) };
+    let queue = out.queue;
     let agent = out.agent.map(|a| match a {
         AgentChoice::Agent(name) => name,
         AgentChoice::Sticky => "the one who knows the customer".to_owned(),

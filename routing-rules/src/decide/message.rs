@@ -18,15 +18,22 @@ const MAX_IDENTITIES: usize = 32;
 #[derive(Clone, Copy)]
 struct Came {
     before: Option<ConvStatus>,
-    reopened: bool,
     automatic: bool,
 }
 
+/// Where a conversation goes with a message.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Placed {
-    Done,
+enum Place {
+    /// Where the rules say.
+    ByRules,
     /// Nothing holds it: the pack's default takes it.
     ByDefault,
+    /// It keeps its owner, its offer or its place; the customer now waits for us.
+    Kept,
+    /// To whom it was with, or to its queue.
+    Back,
+    /// It goes on as it was: a rule closes it or lays it aside, or a machine wrote where the customer is waited for.
+    AsItWas,
 }
 
 impl Draft<'_> {
@@ -86,13 +93,10 @@ impl Draft<'_> {
             }
             return self.ignore("the sender is blocked on this channel");
         }
-        let (outcome, default) = self.run_rules(conv, contact, message, m, seen);
+        let came = Came { before, automatic: m.automatic };
+        let (outcome, place) = self.run_rules(conv, contact, message, m, seen, came);
         self.act(conv, message, m, &outcome);
-        let came = Came { before, reopened, automatic: m.automatic };
-        if self.place(conv, came, &outcome) == Placed::ByDefault {
-            self.act(conv, message, m, &default);
-            self.place_by_rules(conv, &default);
-        }
+        self.place(conv, place, &outcome);
         self.notify_all(conv, &outcome.notify);
         match self.keyword_reply(m) {
             // The channel answers its keywords itself, and nobody gets two answers.
@@ -196,7 +200,7 @@ impl Draft<'_> {
         }
     }
 
-    /// What the rules say, and what the pack's default says should they place nothing.
+    /// What the rules say, with the pack's default where they place nothing that has no place yet.
     fn run_rules(
         &mut self,
         conv: ConvId,
@@ -204,20 +208,25 @@ impl Draft<'_> {
         message: MessageId,
         m: &Message,
         seen: SeenState,
-    ) -> (RunOutcome, RunOutcome) {
+        came: Came,
+    ) -> (RunOutcome, Place) {
         let kind = self.profile(&m.channel).map(|p| p.kind.clone()).unwrap_or_default();
         let mut said = seen_message(m, kind);
-        let Some(pack) = self.state.conversation(conv).map(|c| self.pack_of(c)) else { return Default::default() };
-        let outcome = pack.run(&said, &seen);
+        let Some(c) = self.conv(conv) else { return (RunOutcome::default(), Place::AsItWas) };
+        let pack = self.pack_of(&c);
+        let mut outcome = pack.run(&said, &seen);
         said.language = said.language.or_else(|| outcome.language.map(str::to_owned));
-        let placed = outcome.queue.is_some() || outcome.agent.is_some();
-        let default = if placed { RunOutcome::default() } else { pack.default_place(&said, &seen) };
+        let place = place_of(&c, came, &outcome);
+        if place == Place::ByDefault {
+            outcome = pack.with_default(&outcome, &said, &seen);
+        }
+        drop(c);
         self.emit_private(
             Public::Decided { conv, message, pack: pack.hash.clone(), hits: outcome.hits.clone(), place: None },
             contact,
             Private::Decided { seen: Box::new(seen), message: Box::new(decided_message(said)) },
         );
-        (outcome, default)
+        (outcome, place)
     }
 
     /// Everything a run decided but the place, the reply and the close.
@@ -257,47 +266,27 @@ impl Draft<'_> {
         }
     }
 
-    /// Where the conversation goes: what had it keeps it, then what the rules say, then the pack's default.
-    fn place(&mut self, conv: ConvId, came: Came, outcome: &RunOutcome) -> Placed {
-        let Came { before, reopened, automatic } = came;
-        let Some(c) = self.conv(conv).filter(|c| c.is_open()) else { return Placed::Done };
-        let held = matches!(
-            before,
-            Some(ConvStatus::Assigned | ConvStatus::Offered | ConvStatus::Pending | ConvStatus::Snoozed)
-        ) && !reopened;
-        let placeless = before == Some(ConvStatus::Pending) && c.agent.is_none() && c.queue.is_none();
-        if (outcome.queue.is_some() || outcome.agent.is_some()) && (outcome.move_ || !held || placeless) {
-            drop(c);
-            self.place_by_rules(conv, outcome);
-            return Placed::Done;
+    fn place(&mut self, conv: ConvId, place: Place, outcome: &RunOutcome) {
+        match place {
+            Place::ByRules => {
+                let by = outcome.placed_by.as_ref().or_else(|| outcome.hits.last());
+                self.place_by(conv, outcome, by.map_or(Why::Default, |rule| Why::Rule(rule.clone())));
+            }
+            Place::ByDefault => self.place_by(conv, outcome, Why::Default),
+            Place::Kept => self.start_clock(conv),
+            Place::Back => self.back_to_us(conv, Why::CustomerWrote),
+            Place::AsItWas => {}
         }
-        if outcome.close {
-            return Placed::Done;
-        }
-        if let Some(ms) = outcome.snooze_ms {
+        let open = self.state.conversation(conv).is_some_and(|c| c.is_open());
+        if let Some(ms) = outcome.snooze_ms.filter(|_| open && !outcome.close) {
+            // It comes back to where it was just put.
             let until = self.now().plus(ms.max(1000));
             self.snooze_until(conv, until);
-            return Placed::Done;
         }
-        drop(c);
-        match before {
-            // It keeps its owner, its offer or its place; the customer now waits for us.
-            Some(ConvStatus::Assigned | ConvStatus::Offered | ConvStatus::Queued) if !reopened => {
-                self.start_clock(conv)
-            }
-            Some(ConvStatus::Pending | ConvStatus::Snoozed) if automatic && !reopened => {}
-            Some(_) if !placeless => self.back_to_us(conv, Why::CustomerWrote),
-            _ => return Placed::ByDefault,
-        }
-        Placed::Done
     }
 
-    fn place_by_rules(&mut self, conv: ConvId, outcome: &RunOutcome) {
+    fn place_by(&mut self, conv: ConvId, outcome: &RunOutcome, why: Why) {
         let Some(c) = self.conv(conv) else { return };
-        let why = match outcome.hits.last() {
-            Some(rule) => Why::Rule(rule.clone()),
-            None => Why::Default,
-        };
         let agent = match &outcome.agent {
             Some(AgentChoice::Agent(a)) => Some(a.clone()),
             Some(AgentChoice::Sticky) => self.sticky_agent(&c),
@@ -305,27 +294,34 @@ impl Draft<'_> {
         };
         let named = agent.clone();
         let Some(agent) = agent.filter(|agent| self.can_take(&c, &Skills::new(), agent)) else {
-            self.queue_by_rules(&c, outcome, why);
+            self.queue_by(&c, outcome, why);
             return self.call_out(conv, named.as_deref(), outcome.desk.as_deref());
         };
         if outcome.queue.is_some() {
             // Where it waits later, and whose clock runs.
-            self.queue_by_rules(&c, outcome, why.clone());
+            self.queue_by(&c, outcome, why.clone());
             self.arrived.remove(&conv);
         }
         let chosen = Considered { chosen: Some(agent.clone()), ..Considered::default() };
         self.assign_at(conv, &agent, why, chosen, outcome.desk.as_deref());
     }
 
-    fn queue_by_rules(&mut self, c: &Conversation, outcome: &RunOutcome, why: Why) {
+    fn queue_by(&mut self, c: &Conversation, outcome: &RunOutcome, why: Why) {
         let queue = outcome
             .queue
             .clone()
             .or_else(|| c.queue.as_deref().cloned())
             .or_else(|| self.default_queue(self.pack_of(c)));
         let Some(queue) = queue else { return self.enqueue_default(c.id, Why::Default) };
-        let entry =
+        let mut entry =
             Entry { queue, skills: outcome.skills.clone(), overflow: outcome.overflow.clone(), since: None, why };
+        if outcome.queue.is_none() && c.status == ConvStatus::Queued {
+            // What it brought to where it waits stays, as far as nothing else is said.
+            if entry.skills.is_empty() {
+                entry.skills.clone_from(&c.skills);
+            }
+            entry.overflow.get_or_insert_with(|| c.overflow.to_vec());
+        }
         self.enqueue(c.id, entry);
     }
 
@@ -452,6 +448,31 @@ impl Draft<'_> {
         }
         let spent = self.state.budgets.get(&(today, identity)).copied().unwrap_or(0);
         (spent >= budget.address).then_some(NoReply::AddressBudget)
+    }
+}
+
+/// Where the conversation goes: what had it keeps it, then what the rules say, then the pack's default.
+fn place_of(c: &Conversation, came: Came, outcome: &RunOutcome) -> Place {
+    let Came { before, automatic } = came;
+    if !c.is_open() {
+        return Place::AsItWas;
+    }
+    let held =
+        matches!(before, Some(ConvStatus::Assigned | ConvStatus::Offered | ConvStatus::Pending | ConvStatus::Snoozed));
+    let placeless = c.agent.is_none() && c.queue.is_none();
+    if outcome.places() && (outcome.move_ || !held || placeless) {
+        return Place::ByRules;
+    }
+    if outcome.close || outcome.snooze_ms.is_some() {
+        return Place::AsItWas;
+    }
+    match before {
+        // What the rules say of how it waits holds where it waits.
+        Some(ConvStatus::Queued) if !outcome.skills.is_empty() || outcome.overflow.is_some() => Place::ByRules,
+        Some(ConvStatus::Assigned | ConvStatus::Offered | ConvStatus::Queued) => Place::Kept,
+        Some(ConvStatus::Pending | ConvStatus::Snoozed) if automatic => Place::AsItWas,
+        Some(_) if !placeless => Place::Back,
+        _ => Place::ByDefault,
     }
 }
 

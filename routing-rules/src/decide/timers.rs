@@ -149,7 +149,8 @@ impl Draft<'_> {
             return;
         }
         self.emit(Public::Relaxed { conv: id, step: c.step, skills: step.skills.clone() });
-        if let Some(priority) = step.priority.filter(|p| *p != c.priority) {
+        // What a clock raised further stays there.
+        if let Some(priority) = step.priority.filter(|p| *p > c.priority) {
             self.emit(Public::Prioritised { conv: id, priority });
         }
         match step.queue {

@@ -249,9 +249,10 @@ pub enum AgentChoice {
 pub struct RunOutcome {
     /// Names of the rules that matched, in order.
     pub hits: Vec<String>,
-    /// Whether `default` applies when nothing else placed the conversation: its actions are in `default`.
     pub queue: Option<Name>,
     pub agent: Option<AgentChoice>,
+    /// The rule that chose the queue or the agent, whichever came first; no rule where it is `default`.
+    pub placed_by: Option<String>,
     pub desk: Option<Name>,
     pub priority: Option<Priority>,
     /// Added to the queue's.
@@ -271,6 +272,14 @@ pub struct RunOutcome {
     pub superseded: Vec<(String, String)>,
     /// The language that was found in the text, because a condition asked for it and the adapter did not know.
     pub language: Option<&'static str>,
+}
+
+impl RunOutcome {
+    /// Whether it says to whom the conversation goes.
+    #[must_use]
+    pub fn places(&self) -> bool {
+        self.queue.is_some() || self.agent.is_some()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -23,7 +23,7 @@ struct Did {
 
 impl RulePack {
     /// Runs the rules in order over one message: what they decide together. `default` is not in it; whether it applies
-    /// depends on what becomes of the conversation, and [`RulePack::default_place`] has its actions.
+    /// depends on what becomes of the conversation, and [`RulePack::with_default`] adds its actions.
     #[must_use]
     pub fn run(&self, message: &SeenMessage, state: &SeenState) -> RunOutcome {
         let texts = Texts::default();
@@ -98,11 +98,12 @@ impl RulePack {
         traces
     }
 
-    /// The actions of `default`, for a conversation that nothing else has placed.
+    /// What the rules decided and what `default` adds to it, for a conversation that they did not place: each of their decisions
+    /// stands.
     #[must_use]
-    pub fn default_place(&self, message: &SeenMessage, state: &SeenState) -> RunOutcome {
+    pub fn with_default(&self, decided: &RunOutcome, message: &SeenMessage, state: &SeenState) -> RunOutcome {
         let texts = Texts::default();
-        let mut out = RunOutcome::default();
+        let mut out = decided.clone();
         self.apply(DEFAULT, &self.default, &BTreeMap::new(), (message, state, &texts), &mut out);
         out
     }
@@ -151,7 +152,12 @@ impl RulePack {
             rule.when.iter().for_each(|c| c.captures(&seen, &mut captures));
         }
         out.hits.push(rule.name.clone());
-        self.apply(&rule.name, &rule.then, &captures, (message, state, texts), out)
+        let placed = out.places();
+        let did = self.apply(&rule.name, &rule.then, &captures, (message, state, texts), out);
+        if !placed && out.places() {
+            out.placed_by = Some(rule.name.clone());
+        }
+        did
     }
 
     /// Merges one rule's actions: tags and notices add up, for everything else the first decision stands.

@@ -1,5 +1,6 @@
 //! Whole decisions, over the life of a small workspace.
 
+mod again;
 mod by_hand;
 mod choices;
 mod clocks;

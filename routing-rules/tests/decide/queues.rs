@@ -17,13 +17,13 @@ impl Life {
         self.asks(&key, Action::Presence { agent: agent.into(), presence: presence.into() }).1
     }
 
-    fn conv(&self, who: &str) -> &switchboard_routing_rules::state::Conversation {
+    pub fn conv(&self, who: &str) -> &switchboard_routing_rules::state::Conversation {
         let thread = self.state.thread_hash(CHANNEL, who);
         self.state.conversation_of_thread(thread).expect("a conversation")
     }
 
     /// `ann`, `ann?` for an offer, or the state's name.
-    fn has(&self, who: &str) -> String {
+    pub fn has(&self, who: &str) -> String {
         let c = self.conv(who);
         match (&c.offer, &c.agent, c.status) {
             (Some(offer), ..) => format!("{}?", offer.agent),
@@ -32,14 +32,14 @@ impl Life {
         }
     }
 
-    fn acts(&mut self, action: Action) -> Vec<Event> {
+    pub fn acts(&mut self, action: Action) -> Vec<Event> {
         let key = format!("act {}", self.seq);
         let (reply, events) = self.asks(&key, action);
         assert!(reply.status < 300, "{reply:?}");
         events
     }
 
-    fn closes(&mut self, who: &str) -> Vec<Event> {
+    pub fn closes(&mut self, who: &str) -> Vec<Event> {
         let conversation = self.conversation_of(who);
         self.acts(Action::Close { conversation })
     }

@@ -1,0 +1,296 @@
+//! What comes of a conversation's place when its customer writes again, when rules and the pack's default meet, and when people leave.
+
+use crate::life::{ANN, Life};
+use switchboard_envelope::{Action, ChannelProfile, Inbound, Outcome};
+use switchboard_routing_rules::event::{Event, Public, Why};
+use switchboard_routing_rules::pack::{ConvStatus, Priority};
+use switchboard_routing_rules::state::Conversation;
+
+const MINUTE: i64 = 60_000;
+
+fn life(yaml: &str) -> Life {
+    Life::with(ChannelProfile::new("sms", "phone"), yaml)
+}
+
+fn queue(c: &Conversation) -> &str {
+    c.queue.as_deref().map_or("", String::as_str)
+}
+
+fn skills(c: &Conversation) -> Vec<&str> {
+    c.skills.keys().map(String::as_str).collect()
+}
+
+fn why_queued(events: &[Event]) -> Vec<Why> {
+    let why = |e: &Event| match &e.public {
+        Public::Queued { why, .. } => Some(why.clone()),
+        _ => None,
+    };
+    events.iter().filter_map(why).collect()
+}
+
+/// The queue that the design shows: both are due at the same moment.
+#[test]
+fn an_overflow_step_never_lowers_what_a_breach_raised() {
+    let pack = "
+zone: UTC
+queues:
+  everyone: {}
+  billing: { sla: { first_response: 15m, on_breach: { priority: urgent } }, overflow: [{ after: 15m, queue: everyone, priority: high }] }
+agents: { ann: {} }
+rules: [{ name: Low, when: { from: low }, then: { priority: low }, continue: true }]
+default: { queue: billing }
+";
+    let mut life = life(pack);
+    life.writes("who", "1");
+    life.passes(20 * MINUTE);
+    let c = life.conv("who");
+    assert_eq!((queue(c), c.priority), ("everyone", Priority::Urgent));
+    let calm = pack.replace("first_response: 15m", "first_response: 2h");
+    let mut life = self::life(&calm);
+    life.writes("low", "1");
+    life.passes(20 * MINUTE);
+    let c = life.conv("low");
+    assert_eq!((queue(c), c.priority), ("everyone", Priority::High), "it raises where nothing did");
+}
+
+#[test]
+fn the_default_gives_the_place_and_what_the_rules_decided_stands() {
+    let mut life = life("
+zone: UTC
+queues: { q: { skills: [phone] } }
+agents: { ann: { skills: [phone] }, bob: { skills: [phone, french] } }
+rules:
+  - { name: French, when: { text: bonjour }, then: { skills: [french], priority: high, set: { tongue: french }, tag: fr, overflow: [{ after: 1m, priority: urgent }] }, continue: true }
+default: { queue: q, priority: low, skills: [calm], set: { tongue: unknown, by: default }, tag: default }
+");
+    life.acts(Action::Presence { agent: "ann".into(), presence: "available".into() });
+    let events = life.says("who", "1", "bonjour", |_| {});
+    assert_eq!(why_queued(&events), [Why::Default]);
+    let c = life.conv("who");
+    assert_eq!((queue(c), skills(c), c.priority, c.status), ("q", vec!["french"], Priority::High, ConvStatus::Queued));
+    assert_eq!(c.tags.iter().map(String::as_str).collect::<Vec<_>>(), ["default", "fr"]);
+    let p = c.private.as_ref().expect("it is not erased");
+    let attributes: Vec<_> = p.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(attributes, [("by", "default"), ("tongue", "french")]);
+    life.passes(MINUTE);
+    assert_eq!(life.conv("who").priority, Priority::Urgent, "the rule's steps, not the queue's");
+    life.acts(Action::Presence { agent: "bob".into(), presence: "available".into() });
+    assert_eq!(life.has("who"), "bob", "who speaks French");
+    life.says("else", "2", "hello", |_| {});
+    let c = life.conv("else");
+    assert_eq!((skills(c), c.priority), (vec!["calm"], Priority::Low), "alone it says everything");
+}
+
+#[test]
+fn the_rule_that_chose_the_place_is_named_and_not_the_last_that_matched() {
+    let mut life = life(
+        "
+zone: UTC
+queues: { q: {}, r: {} }
+agents: { ann: {} }
+rules:
+  - { name: Place, when: { text: buy }, then: { queue: r }, continue: true }
+  - { name: Note, then: { tag: seen } }
+default: { queue: q }
+",
+    );
+    let events = life.says("who", "1", "buy", |_| {});
+    assert_eq!(why_queued(&events), [Why::Rule("Place".into())]);
+    let events = life.says("else", "2", "hello", |_| {});
+    assert_eq!(why_queued(&events), [Why::Default]);
+}
+
+#[test]
+fn what_is_wanted_of_agents_holds_for_who_waits_already() {
+    let mut life = life(
+        "
+zone: UTC
+queues: { q: {} }
+agents: { ann: { skills: [french] }, bob: { skills: [french, billing] } }
+rules:
+  - { name: French, when: { text: bonjour }, then: { skills: [french] } }
+  - { name: Hurry, when: { text: vite }, then: { overflow: [{ after: 1m, priority: urgent }] } }
+default: { queue: q }
+",
+    );
+    life.says("who", "1", "hello", |_| {});
+    let since = life.conv("who").queued_at;
+    life.says("who", "2", "bonjour", |_| {});
+    life.says("who", "3", "vite", |_| {});
+    let c = life.conv("who");
+    assert_eq!((queue(c), skills(c), c.overflow.len(), c.queued_at), ("q", vec!["french"], 1, since));
+}
+
+#[test]
+fn the_default_takes_what_comes_back_without_a_place() {
+    let mut life = life("
+zone: UTC
+queues: { q: {} }
+agents: { ann: {} }
+rules: [{ name: Bye, when: { text: bye }, then: { close: true } }, { name: Later, when: { text: later }, then: { snooze: 1h } }]
+default: { queue: q, tag: default, priority: high }
+");
+    for (first, was) in [("bye", "closed"), ("later", "snoozed")] {
+        life.says(first, &format!("{first} 1"), first, |_| {});
+        assert_eq!(life.has(first), was);
+        life.says(first, &format!("{first} 2"), "hello", |_| {});
+        let c = life.conv(first);
+        assert_eq!((queue(c), c.priority, c.tags.contains("default")), ("q", Priority::High, true), "{first}");
+    }
+}
+
+#[test]
+fn what_a_rule_places_and_snoozes_comes_back_to_that_place() {
+    let mut life = life(
+        "
+zone: UTC
+queues: { q: {}, later: { sla: { first_response: 30m } } }
+agents: { ann: {} }
+rules:
+  - { name: Later, when: { text: later }, then: { queue: later, snooze: 2h } }
+  - { name: Ann, when: { text: ann }, then: { agent: ann, snooze: 2h } }
+default: { queue: q }
+",
+    );
+    life.acts(Action::Presence { agent: "ann".into(), presence: "available".into() });
+    life.says("who", "1", "later", |_| {});
+    assert_eq!((life.has("who"), queue(life.conv("who"))), ("snoozed".into(), "later"));
+    life.says("else", "2", "ann", |_| {});
+    assert_eq!(life.has("else"), "snoozed");
+    life.passes(2 * 60 * MINUTE);
+    assert_eq!((life.has("who"), queue(life.conv("who"))), ("ann".into(), "later"));
+    assert_eq!(life.has("else"), "ann");
+    assert!(life.conv("who").clock.as_ref().is_some_and(|k| k.due == life.now.plus(30 * MINUTE)), "with its clock");
+}
+
+/// Whoever moves it and why: since when a customer waits is told by when they came.
+#[test]
+fn waiting_time_is_kept_where_a_rule_or_an_overflow_moves_it() {
+    let mut life = life(
+        "
+zone: UTC
+queues: { q: { overflow: [{ after: 10m, queue: r }] }, r: {}, s: {} }
+agents: { ann: { capacity: 1 } }
+rules: [{ name: Move, when: { text: refund }, then: { queue: s } }]
+default: { queue: q }
+",
+    );
+    life.writes("who", "1");
+    let since = life.conv("who").queued_at.get().expect("it waits");
+    life.passes(10 * MINUTE);
+    let c = life.conv("who");
+    assert_eq!((queue(c), c.queued_at.get()), ("r", Some(since)), "overflow");
+    assert!(c.entered_at.get().is_some_and(|at| at > since));
+    life.says("new", "2", "refund", |_| {});
+    life.says("who", "3", "refund", |_| {});
+    let c = life.conv("who");
+    assert_eq!((queue(c), c.queued_at.get()), ("s", Some(since)), "a rule");
+    life.acts(Action::Presence { agent: "ann".into(), presence: "available".into() });
+    assert_eq!((life.has("who"), life.has("new")), ("ann".into(), "queued".into()), "it was there first");
+}
+
+#[test]
+fn each_queue_says_how_long_a_closed_conversation_opens_again_and_who_had_it_is_preferred() {
+    let pack = "
+zone: UTC
+queues: { never: { reopen: 0s, strategy: round_robin }, hour: { reopen: 1h, strategy: round_robin }, usual: { strategy: round_robin } }
+agents: { ann: {}, bob: {}, cy: {} }
+rules:
+  - { name: N, when: { from: never, new: true }, then: { queue: never } }
+  - { name: H, when: { from: hour, new: true }, then: { queue: hour } }
+default: { queue: usual }
+";
+    for (who, after, opens) in [
+        ("never", MINUTE, false),
+        ("hour", 30 * MINUTE, true),
+        ("hour", 61 * MINUTE, false),
+        ("usual", 71 * 60 * MINUTE, true),
+        ("usual", 73 * 60 * MINUTE, false),
+    ] {
+        let mut life = life(pack);
+        for agent in ["ann", "bob", "cy"] {
+            life.acts(Action::Presence { agent: agent.into(), presence: "available".into() });
+        }
+        life.writes(who, "1");
+        let (first, had) = (life.conversation_of(who), life.has(who));
+        life.closes(who);
+        life.passes(after);
+        life.writes(who, "2");
+        assert_eq!(life.conversation_of(who) == first, opens, "{who} after {} minutes", after / MINUTE);
+        assert_eq!(life.has(who) == had, opens, "{who}: the next by turns is another");
+    }
+}
+
+#[test]
+fn nothing_is_given_back_to_who_returns_after_it_went_to_another() {
+    let mut life = life("zone: UTC\nqueues: { q: {} }\nagents: { ann: {}, bob: {} }\ndefault: { queue: q }\n");
+    life.acts(Action::Presence { agent: "ann".into(), presence: "available".into() });
+    life.writes("unanswered", "1");
+    life.writes("answered", "2");
+    let (_, _, send) = life.answers_to("answered", "a", "hi");
+    life.result(&send, Outcome::Accepted, false, &["p"]);
+    life.acts(Action::Presence { agent: "ann".into(), presence: "offline".into() });
+    life.acts(Action::Presence { agent: "bob".into(), presence: "available".into() });
+    life.passes(2 * MINUTE);
+    assert_eq!((life.has("unanswered"), life.has("answered")), ("bob".into(), "pending".into()));
+    let mut events = life.acts(Action::Presence { agent: "ann".into(), presence: "available".into() });
+    events.extend(life.passes(60 * MINUTE));
+    assert!(!events.iter().any(|e| matches!(e.public, Public::Assigned { .. } | Public::Queued { .. })), "{events:?}");
+    assert_eq!(life.has("unanswered"), "bob");
+}
+
+/// Only what a customer writes is decided: what we say, and what is said of that, runs no rule.
+#[test]
+fn rules_do_not_feed_themselves() {
+    let mut life = life(
+        "
+zone: UTC
+queues: { q: { sla: { first_response: 1m, on_breach: { notify: { desk: leads } } } } }
+agents: { ann: {} }
+replies: { hi: Hello }
+rules: [{ name: Everything, then: { reply: hi, tag: seen, notify: { desk: leads, text: somebody wrote } } }]
+default: { queue: q }
+",
+    );
+    life.leads_with(&[("leads", ChannelProfile { desk: true, ..ChannelProfile::new("webhook", "webhook") })]);
+    let decided = |events: &[Event]| events.iter().filter(|e| matches!(e.public, Public::Decided { .. })).count();
+    let events = life.says(ANN, "1", "hello", |_| {});
+    assert_eq!(decided(&events), 1);
+    let sends: Vec<String> = life.state.sends.keys().map(ToString::to_string).collect();
+    assert_eq!(sends.len(), 2, "a reply and a notice");
+    let mut later = vec![];
+    for (n, send) in sends.iter().enumerate() {
+        let channel = life.state.sends.values().find(|s| s.id.to_string() == *send).map(|s| s.channel.clone());
+        let mut result = life.ended(send, 1, Outcome::Accepted);
+        result.channel = channel.expect("it is unsettled");
+        result.provider_ids = vec![format!("p{n}")];
+        later.extend(life.hears(&Inbound::Result(result)));
+    }
+    let at = life.now;
+    later.extend(life.echo("p0", "Hello", at));
+    later.extend(life.passes(2 * MINUTE));
+    let at = life.now;
+    later.extend(life.echo("p1", "somebody wrote", at));
+    later.extend(life.echo("of another tool", "Hello", at));
+    let conversation = life.conversation_of(ANN);
+    later.extend(life.acts(Action::Note { conversation, text: "hello".into() }));
+    assert!(later.iter().any(|e| matches!(e.public, Public::ClockBreached { .. })), "the second notice");
+    assert_eq!(decided(&later), 0, "{later:?}");
+}
+
+#[test]
+fn a_vacation_notice_of_who_was_answered_opens_nothing_however_often_it_comes() {
+    let mut life = life("zone: UTC\nqueues: { q: {} }\nagents: { ann: {} }\ndefault: { queue: q }\n");
+    life.writes("who", "1");
+    life.closes("who");
+    let closed = life.conversation_of("who");
+    for n in 0..11 {
+        life.passes(60 * MINUTE);
+        let events = life.says("who", &format!("away {n}"), "I am away", |m| m.automatic = true);
+        let places =
+            |e: &Event| matches!(e.public, Public::Opened { .. } | Public::Reopened { .. } | Public::Queued { .. });
+        assert!(!events.iter().any(places), "notice {n}: {events:?}");
+        assert!(events.iter().any(|e| matches!(e.public, Public::Received { .. })), "it is kept");
+        assert_eq!((life.conversation_of("who"), life.has("who")), (closed.clone(), "closed".into()));
+    }
+}
