@@ -168,6 +168,15 @@ impl Draft<'_> {
         }
     }
 
+    /// What somebody is given by hand while they are offline goes back after the grace, like what they leave behind.
+    pub(crate) fn given_by_hand(&mut self, agent: &str) {
+        let state = self.agent_state(agent);
+        if state.presence == Presence::Offline && state.grace_until.is_none() {
+            let until = self.now().plus(self.pack.absence.grace_ms);
+            self.emit(Public::GraceBegan { agent: agent.to_owned(), until });
+        }
+    }
+
     /// An agent whose conversation closed is given nothing new for as long as its queue says.
     pub(crate) fn wrap_up(&mut self, c: &Conversation) {
         let Some(agent) = c.agent.as_deref().cloned() else { return };

@@ -307,6 +307,7 @@ impl<'a> Draft<'a> {
             self.emit(Public::Reopened { conv: c.id, why: Why::Taken });
         }
         self.take_for(&c, Some(&who));
+        self.given_by_hand(&who);
         Ok(done(200, [("conversation", c.id.to_string())]))
     }
 
@@ -375,7 +376,10 @@ impl<'a> Draft<'a> {
                 self.enqueue(c.id, Entry::new(q.clone(), Why::Transferred));
                 self.somebody_freed();
             }
-            Destination::Agent(a) => self.assign(c.id, a, Why::Transferred, Considered::default()),
+            Destination::Agent(a) => {
+                self.assign(c.id, a, Why::Transferred, Considered::default());
+                self.given_by_hand(a);
+            }
         }
         Ok(done(200, [("conversation", c.id.to_string())]))
     }

@@ -1,7 +1,7 @@
 //! What comes of a conversation's place when its customer writes again, when rules and the pack's default meet, and when people leave.
 
 use crate::life::{ANN, Life};
-use switchboard_envelope::{Action, ChannelProfile, Inbound, Outcome};
+use switchboard_envelope::{Action, ChannelProfile, Destination, Inbound, Outcome};
 use switchboard_routing_rules::event::{Event, Public, Why};
 use switchboard_routing_rules::pack::{ConvStatus, Priority};
 use switchboard_routing_rules::state::Conversation;
@@ -218,6 +218,37 @@ default: { queue: usual }
         life.writes(who, "2");
         assert_eq!(life.conversation_of(who) == first, opens, "{who} after {} minutes", after / MINUTE);
         assert_eq!(life.has(who) == had, opens, "{who}: the next by turns is another");
+    }
+}
+
+#[test]
+fn what_somebody_is_given_while_they_are_offline_goes_back_after_the_grace() {
+    let pack = "
+zone: UTC
+queues: { q: {} }
+presence: { grace: 2m }
+agents: { ann: {}, bob: {} }
+default: { queue: q }
+";
+    for gives in ["transfer", "take"] {
+        let mut life = life(pack);
+        life.writes("who", "1");
+        let conversation = life.conversation_of("who");
+        life.acts(match gives {
+            "take" => Action::Take { conversation },
+            _ => Action::Transfer { conversation, to: Destination::Agent("ann".into()) },
+        });
+        life.passes(MINUTE);
+        assert_eq!(life.has("who"), "ann", "{gives}: she may come");
+        life.passes(MINUTE);
+        assert_eq!(life.has("who"), "queued", "{gives}: she did not");
+        life.acts(Action::Presence { agent: "bob".into(), presence: "available".into() });
+        assert_eq!(life.has("who"), "bob");
+        // Who is there keeps what they are given, and so does who comes in time.
+        life.acts(Action::Transfer { conversation: life.conversation_of("who"), to: Destination::Agent("ann".into()) });
+        life.acts(Action::Presence { agent: "ann".into(), presence: "available".into() });
+        life.passes(10 * MINUTE);
+        assert_eq!(life.has("who"), "ann");
     }
 }
 
