@@ -19,6 +19,6 @@ mod waiting;
 
 pub use migrate::{MigrateError, Moved, migrate};
 #[cfg(test)]
-pub(crate) use retention::tidy;
+pub(crate) use retention::{Steady, tidy};
 pub use role::Role;
 pub use start::{StartError, run};

@@ -10,6 +10,7 @@ use std::time::Duration;
 use switchboard_envelope::Timestamp;
 use switchboard_routing_rules::state::{Phase, State};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Often enough that IN cannot fill up in between.
 const EVERY: Duration = Duration::from_secs(5);
@@ -23,6 +24,8 @@ const HALF_FULL: u32 = 500;
 const NEARLY_FULL: u32 = 700;
 /// An attempt ends ten minutes after its release at the latest, and its claim is asked within ten more.
 const OUT_MS: i64 = 20 * 60_000;
+/// No clock gains as much between two looks by itself.
+const JUMP_MS: i64 = 60_000;
 
 pub struct Keeper {
     pub log: Arc<dyn Log>,
@@ -37,7 +40,8 @@ pub struct Keeper {
 impl Keeper {
     /// Keeps the log within its retention until `stop` turns true.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
-        let mut rounds = 0_u32;
+        let (mut rounds, mut steady) = (0_u32, Steady::default());
+        steady.look(self.log.as_ref()).await;
         loop {
             tokio::select! {
                 () = tokio::time::sleep(EVERY) => {}
@@ -52,7 +56,7 @@ impl Keeper {
             let (at, state) = self.state.recent();
             let told = rounds.is_multiple_of(LOG_ROUNDS).then(|| self.history.history().cursor());
             rounds = rounds.wrapping_add(1);
-            if let Err(error) = tidy(self.log.as_ref(), (at, &state), told, &self.retention).await {
+            if let Err(error) = tidy(self.log.as_ref(), (at, &state), told, &self.retention, &mut steady).await {
                 tracing::warn!(%error, "the log could not be trimmed; it is tried again");
                 self.metrics.log_error("trim");
             }
@@ -67,16 +71,47 @@ pub(crate) async fn tidy(
     (at, state): (Seq, &State),
     told: Option<Seq>,
     retention: &RetentionConfig,
+    steady: &mut Steady,
 ) -> Result<(), LogError> {
     if !holds(log, at).await? {
         return Ok(());
     }
-    let now = log.now().await?;
+    let now = steady.now(log.now().await?);
     trim_in(log, (at, state), now.plus(-millis(retention.raw))).await?;
     if let Some(told) = told {
         trim_log(log, told, now.plus(-millis(retention.messages))).await?;
     }
     log.trim_out(out_before(state, now)).await
+}
+
+/// The time by which things grow old. A clock that jumps ahead is believed once it has stayed there for as long as an attempt may need
+/// its record and its claim: what a moment of a wrong clock throws away nothing brings back.
+#[derive(Default)]
+pub(crate) struct Steady {
+    /// The last time that was believed, and when that was.
+    believed: Option<(Timestamp, Instant)>,
+    ahead: Option<Instant>,
+}
+
+impl Steady {
+    /// The clock as it is at the beginning, if the log says it.
+    pub(crate) async fn look(&mut self, log: &dyn Log) {
+        if let Ok(now) = log.now().await {
+            self.now(now);
+        }
+    }
+
+    fn now(&mut self, told: Timestamp) -> Timestamp {
+        let here = Instant::now();
+        let expected = self.believed.map_or(told, |(then, at)| then.plus(millis(here.duration_since(at))));
+        let is_jump = told.since(expected) > JUMP_MS;
+        let since = *self.ahead.get_or_insert(here);
+        if is_jump && millis(here.duration_since(since)) < OUT_MS {
+            return expected;
+        }
+        (self.believed, self.ahead) = (Some((told, here)), None);
+        told
+    }
 }
 
 /// Whether LOG has the frame `at`, as far as is known. Asked right before what cannot be undone.
@@ -191,7 +226,7 @@ mod tests {
     async fn records_are_kept_for_their_time_and_never_beyond_the_cursor() {
         let log = MemoryLog::new(&MemoryOptions::default());
         ingest(&log, 600, 10).await;
-        tidy(&log, (0, &at_cursor(500)), Some(0), &retention()).await.expect("tidy");
+        tidy(&log, (0, &at_cursor(500)), Some(0), &retention(), &mut Steady::default()).await.expect("tidy");
         assert_eq!(kept(&log).await.len(), 600, "nothing is old yet");
         let later = log.now().await.expect("now").plus(1);
         trim_in(&log, (0, &at_cursor(500)), later).await.expect("trim");
@@ -205,14 +240,33 @@ mod tests {
         ingest(&log, 600, 1000).await;
         commit(&log, 4).await;
         let state = at_cursor(500);
-        tidy(&log, (5, &state), Some(0), &retention()).await.expect("tidy");
+        tidy(&log, (5, &state), Some(0), &retention(), &mut Steady::default()).await.expect("tidy");
         assert_eq!(kept(&log).await.len(), 600, "LOG ends before the frame that says that these were decided");
         log.doubt().log_is_another();
-        tidy(&log, (4, &state), Some(0), &retention()).await.expect("tidy");
+        tidy(&log, (4, &state), Some(0), &retention(), &mut Steady::default()).await.expect("tidy");
         assert_eq!(kept(&log).await.len(), 600, "nobody has rebased it yet");
         log.doubt().rebased(log.doubt().log_life(), 0);
-        tidy(&log, (4, &state), Some(0), &retention()).await.expect("tidy");
+        tidy(&log, (4, &state), Some(0), &retention(), &mut Steady::default()).await.expect("tidy");
         assert!(kept(&log).await.len() < 600);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_jumps_ahead_makes_nothing_old_until_it_stays_there() {
+        let mut steady = Steady::default();
+        let minutes = |n: i64| Timestamp(n * 60_000);
+        assert_eq!(steady.now(minutes(0)), minutes(0));
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(steady.now(minutes(600)), minutes(1));
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(steady.now(minutes(2)), minutes(2), "it was wrong for a moment");
+        for n in 3..22 {
+            tokio::time::advance(Duration::from_secs(60)).await;
+            assert_eq!(steady.now(minutes(600 + n)), minutes(n));
+        }
+        tokio::time::advance(Duration::from_secs(120)).await;
+        assert_eq!(steady.now(minutes(624)), minutes(624), "it was set");
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(steady.now(minutes(5)), minutes(5), "and set back");
     }
 
     #[tokio::test]
@@ -220,7 +274,7 @@ mod tests {
         let log = MemoryLog::new(&MemoryOptions { in_max_bytes: 1_000_000, ..MemoryOptions::default() });
         ingest(&log, 600, 1000).await;
         assert!(log.in_fill().await.expect("fill") > HALF_FULL);
-        tidy(&log, (0, &at_cursor(200)), Some(0), &retention()).await.expect("tidy");
+        tidy(&log, (0, &at_cursor(200)), Some(0), &retention(), &mut Steady::default()).await.expect("tidy");
         assert!(log.in_fill().await.expect("fill") < HALF_FULL, "what was decided went");
         assert!(kept(&log).await.contains(&600), "what was not decided stays");
     }
@@ -231,10 +285,10 @@ mod tests {
         ingest(&log, 500, 1000).await;
         let mut state = at_cursor(500);
         state.quarantine.insert(1);
-        tidy(&log, (0, &state), None, &retention()).await.expect("tidy");
+        tidy(&log, (0, &state), None, &retention(), &mut Steady::default()).await.expect("tidy");
         assert_eq!(kept(&log).await.len(), 500, "half full is no reason");
         ingest(&log, 150, 1001).await;
-        tidy(&log, (0, &state), None, &retention()).await.expect("tidy");
+        tidy(&log, (0, &state), None, &retention(), &mut Steady::default()).await.expect("tidy");
         assert!(log.in_fill().await.expect("fill") < NEARLY_FULL);
         assert!(kept(&log).await.len() < 500);
     }
@@ -254,7 +308,7 @@ mod tests {
         assert_eq!(log.log_bounds().await, Ok((8, 20)), "history has not seen the later ones");
         trim_log(&log, 20, later).await.expect("trim");
         assert_eq!(log.log_bounds().await, Ok((11, 20)));
-        tidy(&log, (0, &at_cursor(0)), Some(20), &retention()).await.expect("tidy");
+        tidy(&log, (0, &at_cursor(0)), Some(20), &retention(), &mut Steady::default()).await.expect("tidy");
         assert_eq!(log.log_bounds().await, Ok((11, 20)), "the others are young");
     }
 }

@@ -5,7 +5,7 @@ use super::checks;
 use super::world::{CHANNEL, Process, World, seat};
 use crate::clock;
 use crate::config::RetentionConfig;
-use crate::lifecycle::tidy;
+use crate::lifecycle::{Steady, tidy};
 use crate::log::Log;
 use crate::log::memory::{Faults, Parts, Room};
 use crate::router::{RouterHandle, Standing, request_rebase};
@@ -16,6 +16,8 @@ use tokio::sync::watch;
 /// Trims as the daemon does, while this process leads. LOG is kept, for the checks read all of it.
 pub(super) async fn keeps_tidy(log: Arc<dyn Log>, handle: RouterHandle, mut stop: watch::Receiver<bool>) {
     let retention = RetentionConfig { messages: Duration::from_secs(86_400), raw: Duration::from_secs(300) };
+    let mut steady = Steady::default();
+    steady.look(log.as_ref()).await;
     loop {
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(20)) => {}
@@ -24,7 +26,7 @@ pub(super) async fn keeps_tidy(log: Arc<dyn Log>, handle: RouterHandle, mut stop
         if *handle.standing.borrow() == Standing::Leads {
             let (at, state) = handle.state.recent();
             // What fails is tried again.
-            let _ = tidy(log.as_ref(), (at, &state), None, &retention).await;
+            let _ = tidy(log.as_ref(), (at, &state), None, &retention, &mut steady).await;
         }
     }
 }
