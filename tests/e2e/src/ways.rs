@@ -1,5 +1,9 @@
 //! The ways by which customers write: each channel with its provider, as a test of all of them at once sees them.
 
+mod gateways;
+
+pub use gateways::{DESCRIBED, Gateway, NewerVonage};
+
 use crate::{
     Dice, Dovecot, HookStep, MetaSigned, MetaSim, MetaStep, Postfix, Provider, Shop, Step, TelegramSim, TelegramStep,
     Visitor, VonageForm, VonageSigned, VonageSim, VonageStep, WebhookSim, XSim, XStep, field, fields, sid,
@@ -15,6 +19,7 @@ use std::time::Duration;
 pub enum Signed {
     Well,
     Badly,
+    Not,
 }
 
 /// One channel, the provider behind it, and the customers who use it.
@@ -29,6 +34,11 @@ pub trait Way: Send + Sync {
     /// Something goes wrong with one of the next sends.
     fn trouble(&self, dice: &mut Dice);
 
+    /// The provider tells what became of everything that it took for a customer, twice and in any order.
+    fn tells<'a>(&'a self, _: u64, _: &'a mut Dice) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
+
     /// What the provider took for a customer, in its order.
     fn sent(&self, who: u64) -> BoxFuture<'_, Vec<String>>;
 
@@ -41,6 +51,20 @@ pub trait Way: Send + Sync {
     fn signs(&self) -> bool {
         true
     }
+
+    /// Whether a customer can say two things at the same moment.
+    fn says_at_once(&self) -> bool {
+        true
+    }
+}
+
+/// These words twice, in any order.
+fn shuffled(words: &[&'static str], dice: &mut Dice) -> Vec<&'static str> {
+    let mut all = [words, words].concat();
+    for i in (1..all.len()).rev() {
+        all.swap(i, dice.below(i as u64 + 1) as usize);
+    }
+    all
 }
 
 /// What was made for a text, so that a repeated delivery is the same.
@@ -70,22 +94,26 @@ impl Way for Texts {
 
     fn says<'a>(&'a self, who: u64, text: &'a str, signed: Signed) -> BoxFuture<'a, bool> {
         Box::pin(async move {
-            let mut sms = self.shop.sms(&american(who), text, &sid(text));
-            if signed == Signed::Badly {
-                sms = sms.signed_with("another");
-            }
-            matches!(sms.deliver(&self.shop.hook("support-sms")).await, Ok(answer) if answer.status == 200)
+            let sms = self.shop.sms(&american(who), text, &sid(text));
+            let hook = self.shop.hook("support-sms");
+            let answer = match signed {
+                Signed::Well => sms.deliver(&hook).await,
+                Signed::Badly => sms.signed_with("another").deliver(&hook).await,
+                Signed::Not => sms.deliver_unsigned(&hook).await,
+            };
+            matches!(answer, Ok(answer) if answer.status == 200)
         })
     }
 
     fn trouble(&self, dice: &mut Dice) {
-        self.provider.next(match dice.below(7) {
+        self.provider.next(match dice.below(8) {
             0 => Step::rate_limited(Some(1)),
             1 => Step::rate_limited(None),
             2 => Step::AcceptAndReset,
             3 => Step::ReadAndReset,
             4 => Step::Reset,
             5 => Step::server_error(),
+            6 => Step::bad_request(21_617),
             _ => Step::Delay(dice.millis(800), Box::new(Step::Accept)),
         });
     }
@@ -94,6 +122,16 @@ impl Way for Texts {
         let to = american(who);
         let sent = self.provider.sent().into_iter().filter(|s| s.to == to).map(|s| s.body).collect();
         Box::pin(async move { sent })
+    }
+
+    fn tells<'a>(&'a self, who: u64, dice: &'a mut Dice) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            for sent in self.provider.sent().iter().filter(|s| s.to == american(who)) {
+                for word in shuffled(&["queued", "sent", "delivered"], dice) {
+                    self.provider.tells(sent, word, &self.shop).await;
+                }
+            }
+        })
     }
 }
 
@@ -107,6 +145,14 @@ fn british(who: u64) -> String {
     format!("44770091{who:04}")
 }
 
+fn vonage_signed(signed: Signed) -> VonageSigned {
+    match signed {
+        Signed::Well => VonageSigned::Well,
+        Signed::Badly => VonageSigned::Badly,
+        Signed::Not => VonageSigned::Not,
+    }
+}
+
 impl Way for Vonage {
     fn channel(&self) -> &'static str {
         "vonage"
@@ -116,17 +162,19 @@ impl Way for Vonage {
         Box::pin(async move {
             let hook = format!("{}/in", self.shop.hook("vonage"));
             let form = [VonageForm::Get, VonageForm::Form, VonageForm::Json][text.len() % 3];
-            let signed = if signed == Signed::Well { VonageSigned::Well } else { VonageSigned::Badly };
-            self.sim.deliver(&hook, &sid(text), &british(who), text, None, form, signed).await == 200
+            self.sim.deliver(&hook, &sid(text), &british(who), text, None, form, vonage_signed(signed)).await == 200
         })
     }
 
     fn trouble(&self, dice: &mut Dice) {
-        self.sim.next(match dice.below(5) {
+        self.sim.next(match dice.below(8) {
             0 => VonageStep::Statuses(vec![("1", "Throttled")]),
             1 => VonageStep::CutAfter,
             2 => VonageStep::CutBefore,
             3 => VonageStep::Answer(502, "<html>Bad gateway</html>".into()),
+            4 => VonageStep::Limited([Some(1), None][dice.below(2) as usize]),
+            5 => VonageStep::ReceiptFirst,
+            6 => VonageStep::Statuses(vec![("6", "Unroutable message")]),
             _ => VonageStep::Delay(dice.millis(800)),
         });
     }
@@ -136,52 +184,93 @@ impl Way for Vonage {
         let sent = self.sim.sent().into_iter().filter(|s| s.to == to).map(|s| s.text).collect();
         Box::pin(async move { sent })
     }
+
+    fn tells<'a>(&'a self, who: u64, dice: &'a mut Dice) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            for sent in self.sim.sent().iter().filter(|s| s.to == british(who)) {
+                for word in shuffled(&["accepted", "buffered", "delivered"], dice) {
+                    self.sim.receipt(sent, word, "0").await;
+                }
+            }
+        })
+    }
 }
 
-/// Messenger, or WhatsApp: one provider, which both share.
+/// A product of Meta's; they share one provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Product {
+    Messenger,
+    Instagram,
+    WhatsApp,
+}
+
+/// Messenger, Instagram or WhatsApp.
 pub struct Meta {
     pub shop: Arc<Shop>,
     pub sim: Arc<MetaSim>,
-    pub whatsapp: bool,
+    pub product: Product,
 }
 
 impl Meta {
     fn person(&self, who: u64) -> String {
-        if self.whatsapp { format!("1500555{who:04}") } else { format!("700000000000{who:04}") }
+        match self.product {
+            Product::Messenger => format!("700000000000{who:04}"),
+            Product::Instagram => format!("710000000000{who:04}"),
+            Product::WhatsApp => format!("1500555{who:04}"),
+        }
     }
 }
 
 impl Way for Meta {
     fn channel(&self) -> &'static str {
-        if self.whatsapp { "wa" } else { "page" }
+        match self.product {
+            Product::Messenger => "page",
+            Product::Instagram => "insta",
+            Product::WhatsApp => "wa",
+        }
     }
 
     fn says<'a>(&'a self, who: u64, text: &'a str, signed: Signed) -> BoxFuture<'a, bool> {
         Box::pin(async move {
             let (person, hook) = (self.person(who), self.shop.hook(self.channel()));
-            let status = if self.whatsapp {
-                let at = jiff::Timestamp::now().as_second().to_string();
-                let id = format!("wamid.{}", sid(text));
-                let said =
-                    json!({ "from": person, "id": id, "timestamp": at, "type": "text", "text": { "body": text } });
-                self.sim.whatsapp_says(&hook, "messages", &[said]).await
-            } else {
-                let signed = if signed == Signed::Well { MetaSigned::Well } else { MetaSigned::Badly };
-                let told = json!({ "message": { "mid": format!("m_{}", sid(text)), "text": text } });
-                // One event of the batch is of a kind that nobody knows.
-                let batch = [self.sim.event(&person, json!({ "nobody_knows": 1 })), self.sim.event(&person, told)];
-                self.sim.page_says(&hook, &batch, signed).await
+            let signed = match signed {
+                Signed::Well => MetaSigned::Well,
+                Signed::Badly => MetaSigned::Badly,
+                Signed::Not => MetaSigned::Not,
+            };
+            let told = json!({ "message": { "mid": format!("m_{}", sid(text)), "text": text } });
+            let nothing = json!({ "nobody_knows": 1 });
+            // One event of a batch is of a kind that nobody knows.
+            let status = match self.product {
+                Product::WhatsApp => {
+                    let at = jiff::Timestamp::now().as_second().to_string();
+                    let id = format!("wamid.{}", sid(text));
+                    let said =
+                        json!({ "from": person, "id": id, "timestamp": at, "type": "text", "text": { "body": text } });
+                    self.sim.whatsapp_says_signed(&hook, "messages", &[said], signed).await
+                }
+                Product::Messenger => {
+                    let batch = [self.sim.event(&person, nothing), self.sim.event(&person, told)];
+                    self.sim.page_says(&hook, &batch, signed).await
+                }
+                Product::Instagram => {
+                    let batch = [self.sim.instagram_event(&person, nothing), self.sim.instagram_event(&person, told)];
+                    self.sim.instagram_says(&hook, &batch, signed).await
+                }
             };
             status == 200
         })
     }
 
     fn trouble(&self, dice: &mut Dice) {
-        self.sim.next(match dice.below(5) {
+        self.sim.next(match dice.below(8) {
             0 => MetaStep::Error(400, 4, None),
             1 => MetaStep::CutAfter,
             2 => MetaStep::CutBefore,
             3 => MetaStep::Answer(500, String::new()),
+            4 => MetaStep::Limited([Some(1), None][dice.below(2) as usize]),
+            5 => MetaStep::Error(400, 100, None),
+            6 => MetaStep::ToldFirst(self.shop.hook(self.channel())),
             _ => MetaStep::Delay(dice.millis(800)),
         });
     }
@@ -192,9 +281,15 @@ impl Way for Meta {
         Box::pin(async move { sent })
     }
 
-    fn signs(&self) -> bool {
-        // The simulator signs what WhatsApp delivers, always.
-        !self.whatsapp
+    fn tells<'a>(&'a self, who: u64, dice: &'a mut Dice) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let hook = self.shop.hook(self.channel());
+            for sent in self.sim.sent().iter().filter(|s| s.to == self.person(who)) {
+                for word in shuffled(&["sent", "delivered", "read"], dice) {
+                    self.sim.tells(&hook, sent, word).await;
+                }
+            }
+        })
     }
 }
 
@@ -229,8 +324,12 @@ impl Way for X {
             let newer = text.len().is_multiple_of(2);
             let body = if newer { self.sim.received(&[event]) } else { self.sim.received_before(&[event]) };
             let secret = self.sim.config().consumer_secret.clone();
-            let secret = if signed == Signed::Well { secret.as_str() } else { "another" };
-            self.sim.delivers(&self.shop.hook("handle"), &body, Some(secret)).await == 200
+            let secret = match signed {
+                Signed::Well => Some(secret.as_str()),
+                Signed::Badly => Some("another"),
+                Signed::Not => None,
+            };
+            self.sim.delivers(&self.shop.hook("handle"), &body, secret).await == 200
         })
     }
 
@@ -248,6 +347,17 @@ impl Way for X {
         let to = on_x(who);
         let sent = self.sim.sent().into_iter().filter(|s| s.to == to).map(|s| s.text).collect();
         Box::pin(async move { sent })
+    }
+
+    fn tells<'a>(&'a self, who: u64, _: &'a mut Dice) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            for sent in self.sim.sent().iter().filter(|s| s.to == on_x(who)) {
+                let echo = self.sim.echo(&sent.id, &sent.to, &sent.text);
+                for _ in 0..2 {
+                    self.sim.says(&self.shop.hook("handle"), &echo).await;
+                }
+            }
+        })
     }
 }
 
@@ -277,14 +387,21 @@ impl Way for Telegram {
     fn says<'a>(&'a self, who: u64, text: &'a str, signed: Signed) -> BoxFuture<'a, bool> {
         Box::pin(async move {
             let update = self.made.once(text, || self.sim.message(on_telegram(who), &json!({ "text": text })));
-            let secret = if signed == Signed::Well { TelegramSim::SECRET } else { "another" };
-            self.sim.says(&self.shop.hook("bot"), &update, Some(secret)).await.0 == 200
+            let secret = match signed {
+                Signed::Well => Some(TelegramSim::SECRET),
+                Signed::Badly => Some("another"),
+                Signed::Not => None,
+            };
+            self.sim.says(&self.shop.hook("bot"), &update, secret).await.0 == 200
         })
     }
 
     fn trouble(&self, dice: &mut Dice) {
-        self.sim.next(match dice.below(2) {
+        self.sim.next(match dice.below(5) {
             0 => TelegramStep::Error(429, "Too Many Requests: retry after 1".into(), Some(1)),
+            1 => TelegramStep::CutBefore,
+            2 => TelegramStep::Answer(502, "<html>Bad Gateway</html>".into()),
+            3 => TelegramStep::Delay(dice.millis(800)),
             _ => TelegramStep::CutAfter,
         });
     }
@@ -314,6 +431,7 @@ impl Way for Webhooks {
             let body = json!({ "type": "message", "from": format!("customer-{who}"), "text": text });
             let status = match signed {
                 Signed::Well => self.sim.send(&hook, &id, &body).await,
+                Signed::Not => self.sim.post(&hook, &[("webhook-id", &*id)], &body.to_string()).await,
                 Signed::Badly => {
                     let at = jiff::Timestamp::now().as_second().to_string();
                     let signature = self.sim.signature(&id, &at, b"another body");
@@ -502,6 +620,10 @@ impl Way for Chat {
     }
 
     fn signs(&self) -> bool {
+        false
+    }
+
+    fn says_at_once(&self) -> bool {
         false
     }
 }

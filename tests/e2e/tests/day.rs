@@ -1,6 +1,6 @@
 //! A day at a shop: customers write on every channel at once, rules and an agent answer them, and everything goes wrong that can:
-//! providers repeat, reorder and forge deliveries, lose answers, cut connections and ask for patience, mail servers die, and so does
-//! the daemon. Afterwards the promises hold, by what customers were told, what the daemon says and what each provider counted.
+//! providers repeat, reorder and forge deliveries, tell what became of a text before they answer for it, lose answers, cut connections,
+//! refuse, and ask for patience, mail servers die, and so does the daemon. Afterwards the promises hold, by what customers were told, what the daemon says and what each provider counted.
 //!
 //! `DAY_SEED` repeats a run as far as the machine's timing allows; `DAY_ROUNDS` is how often each customer writes.
 #![forbid(unsafe_code)]
@@ -10,13 +10,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use switchboard_e2e::traffic::{has_an_owner_and_a_clock, number, settled};
-use switchboard_e2e::ways::{Chat, Mail, Meta, Signed, Telegram, Texts, Vonage, Way, Webhooks, X};
+use switchboard_e2e::ways::{
+    Chat, DESCRIBED, Gateway, Mail, Meta, NewerVonage, Product, Signed, Telegram, Texts, Vonage, Way, Webhooks, X,
+};
 use switchboard_e2e::{
-    Api, Backend, Daemon, Dice, Dovecot, MetaConfig, MetaSim, Postfix, Provider, Shop, TelegramSim, VonageConfig,
-    VonageSim, WebhookSim, XConfig, XSim, message, on_every_backend,
+    Api, Backend, Daemon, Dialect, Dice, Dovecot, GatewaySim, MetaConfig, MetaSim, Postfix, Provider, Shop,
+    TelegramSim, VonageConfig, VonageSim, WebhookSim, XConfig, XSim, message, on_every_backend,
 };
 
-const CUSTOMERS: u64 = 4;
+const CUSTOMERS: u64 = 3;
+const PATH_SECRET: &str = "a-secret-of-the-path-0123456789";
 const HOOK_SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3";
 
 on_every_backend! {
@@ -27,6 +30,9 @@ on_every_backend! {
 async fn open(backend: &Backend) -> (Arc<Shop>, Vec<Arc<dyn Way>>, Arc<Mail>) {
     let provider = Provider::start().await;
     let vonage = VonageSim::start(VonageConfig::default()).await.expect("a port for Vonage");
+    let newer = VonageSim::start(VonageConfig::default()).await.expect("a port for Vonage's newer API");
+    let jasmin = GatewaySim::start(Dialect::Jasmin).await.expect("a port for Jasmin");
+    let gateway = GatewaySim::start(Dialect::Json).await.expect("a port for a gateway");
     let meta = Arc::new(MetaSim::start(MetaConfig::default()).await.expect("a port for Meta"));
     let x = XSim::start(XConfig { direct_limit: 1_000_000, ..XConfig::default() }).await.expect("a port for X");
     let telegram = TelegramSim::start().await.expect("a port for Telegram");
@@ -41,17 +47,33 @@ async fn open(backend: &Backend) -> (Arc<Shop>, Vec<Arc<dyn Way>>, Arc<Mail>) {
         m.verify_token,
         meta.base_url()
     );
+    let by_vonage = |channel: &str, api: &str, base: &str| {
+        format!(
+            "[channels.{channel}]\nkind = \"sms\"\nprovider = \"vonage\"\napi = \"{api}\"\napi_key = \"{}\"\napi_secret = \"{}\"\nsignature_secret = \"{}\"\nfrom = \"+{}\"\nbase_url = \"{base}\"\n",
+            v.api_key, v.api_secret, v.signature_secret, v.numbers[0],
+        )
+    };
+    let at_home = |channel: &str, provider: &str, base: &str| {
+        format!(
+            "[channels.{channel}]\nkind = \"sms\"\nprovider = \"{provider}\"\nfrom = \"24453\"\nhook_secret = \"{PATH_SECRET}\"\nbase_url = \"{base}\"\n"
+        )
+    };
     let channels = [
         "[channels.site]\nkind = \"webchat\"\norigins = []\n".to_owned(),
+        by_vonage("vonage", "sms", &vonage.base_url()),
+        by_vonage("newer", "messages", &newer.base_url()),
         format!(
-            "[channels.vonage]\nkind = \"sms\"\nprovider = \"vonage\"\napi = \"sms\"\napi_key = \"{}\"\napi_secret = \"{}\"\nsignature_secret = \"{}\"\nfrom = \"+{}\"\nbase_url = \"{}\"\n",
-            v.api_key,
-            v.api_secret,
-            v.signature_secret,
-            v.numbers[0],
-            vonage.base_url()
+            "{}numbers = \"digits\"\nusername = \"{}\"\npassword = \"{}\"\n",
+            at_home("jasmin", "jasmin", &jasmin.base_url()),
+            GatewaySim::USER,
+            GatewaySim::PASSWORD
         ),
+        at_home("gateway", "http", &gateway.base_url()) + &DESCRIBED.replace("PASSWORD", GatewaySim::PASSWORD),
         format!("[channels.page]\n{app}page_id = \"{}\"\npage_token = \"{}\"\n", m.page_id, m.page_token),
+        format!(
+            "[channels.insta]\n{app}product = \"instagram\"\npage_id = \"{}\"\npage_token = \"{}\"\n",
+            m.account_id, m.account_token
+        ),
         format!(
             "[channels.wa]\n{app}product = \"whatsapp\"\nphone_number_id = \"{}\"\naccess_token = \"{}\"\n",
             m.phone_number_id, m.access_token
@@ -81,14 +103,23 @@ async fn open(backend: &Backend) -> (Arc<Shop>, Vec<Arc<dyn Way>>, Arc<Mail>) {
     ];
     let shop = Shop::with(&provider.base_url()).log(backend).sms("send_timeout = \"5s\"").more(&channels.concat());
     let shop = Arc::new(shop.open());
-    vonage.route("https://hooks.shop.example", &shop.public());
+    for sim in [&vonage, &newer] {
+        sim.route("https://hooks.shop.example", &shop.public());
+    }
+    for sim in [&jasmin, &gateway] {
+        sim.route("https://hooks.shop.example", &shop.public());
+    }
     let mail = Arc::new(Mail::new(dovecot, postfix));
     let at = || shop.clone();
     let ways: Vec<Arc<dyn Way>> = vec![
         Arc::new(Texts { shop: at(), provider }),
         Arc::new(Vonage { shop: at(), sim: vonage }),
-        Arc::new(Meta { shop: at(), sim: meta.clone(), whatsapp: false }),
-        Arc::new(Meta { shop: at(), sim: meta, whatsapp: true }),
+        Arc::new(NewerVonage { shop: at(), sim: newer }),
+        Arc::new(Gateway { shop: at(), sim: jasmin, dialect: Dialect::Jasmin, secret: PATH_SECRET }),
+        Arc::new(Gateway { shop: at(), sim: gateway, dialect: Dialect::Json, secret: PATH_SECRET }),
+        Arc::new(Meta { shop: at(), sim: meta.clone(), product: Product::Messenger }),
+        Arc::new(Meta { shop: at(), sim: meta.clone(), product: Product::Instagram }),
+        Arc::new(Meta { shop: at(), sim: meta, product: Product::WhatsApp }),
         Arc::new(X::new(at(), x)),
         Arc::new(Telegram::new(at(), telegram)),
         Arc::new(Webhooks { shop: at(), sim: crm }),
@@ -101,28 +132,40 @@ async fn open(backend: &Backend) -> (Arc<Shop>, Vec<Arc<dyn Way>>, Arc<Mail>) {
 /// What a customer was told was accepted, and what an agent was told will be sent to them.
 struct Told {
     messages: Vec<String>,
+    /// Places of two that were said at the same moment, so that either may come first.
+    at_once: BTreeSet<usize>,
     replies: BTreeSet<String>,
 }
 
 /// Writes one text after the other, each until it is taken, and delivered again and forged now and then.
 async fn customer(way: Arc<dyn Way>, api: Api, who: u64, rounds: u64, mut dice: Dice) -> Told {
-    let mut told = Told { messages: vec![], replies: BTreeSet::new() };
+    let mut told = Told { messages: vec![], at_once: BTreeSet::new(), replies: BTreeSet::new() };
     for n in 0..rounds {
         let name = format!("{}-{who}-{n}", way.channel());
         let wants_refund = dice.one_in(2);
         let text = if wants_refund { format!("refund {name}") } else { format!("hello {name}") };
         if way.signs() && dice.one_in(4) {
-            assert!(
-                !way.says(who, &format!("forged {name}"), Signed::Badly).await,
-                "{name}: a forged delivery was taken"
-            );
+            let signed = if dice.one_in(2) { Signed::Badly } else { Signed::Not };
+            let taken = way.says(who, &format!("forged {name}"), signed).await;
+            assert!(!taken, "{name}: a forged delivery was taken: {signed:?}");
         }
-        while !way.says(who, &text, Signed::Well).await {
-            tokio::time::sleep(dice.millis(150)).await;
+        if way.says_at_once() && dice.one_in(4) {
+            // Twice at the same moment, on two connections: whichever comes first.
+            let other = format!("refund {name}-too");
+            let mut pauses = (dice.fork(1), dice.fork(2));
+            tokio::join!(until_taken(&*way, who, &text, &mut pauses.0), until_taken(&*way, who, &other, &mut pauses.1));
+            told.at_once.insert(told.messages.len());
+            told.messages.extend([text.clone(), other]);
+            told.replies.insert(format!("Your refund {name}-too is on its way."));
+        } else {
+            until_taken(&*way, who, &text, &mut dice).await;
+            told.messages.push(text.clone());
         }
-        told.messages.push(text.clone());
         if wants_refund {
             told.replies.insert(format!("Your refund {name} is on its way."));
+        }
+        if dice.one_in(3) {
+            way.tells(who, &mut dice).await;
         }
         while dice.one_in(3) {
             // Providers repeat what was accepted, and what was accepted long ago.
@@ -139,6 +182,12 @@ async fn customer(way: Arc<dyn Way>, api: Api, who: u64, rounds: u64, mut dice: 
         tokio::time::sleep(dice.millis(1500)).await;
     }
     told
+}
+
+async fn until_taken(way: &dyn Way, who: u64, text: &str, dice: &mut Dice) {
+    while !way.says(who, text, Signed::Well).await {
+        tokio::time::sleep(dice.millis(150)).await;
+    }
 }
 
 /// Ann answers the conversation in which this was said, repeating the same request under one key until the daemon answers it.
@@ -212,7 +261,7 @@ async fn customers_on_all_channels_at_once_are_each_answered_once_whatever_fails
     let told = writing.await.expect("everybody has written");
     // What a provider still had in mind would meet the next send only.
     let quiet = settled(&shop).await;
-    let (mut messages, mut replies, mut unknown) = (0, 0, 0);
+    let (mut messages, mut replies, mut unknown, mut refused) = (0, 0, 0, 0);
     for (way, who, told) in &told {
         let sent = way.sent(*who).await;
         let found = of_customer(&quiet.conversations, way.channel(), &told.messages);
@@ -222,11 +271,12 @@ async fn customers_on_all_channels_at_once_are_each_answered_once_whatever_fails
         let name = format!("customer {who} of {}", way.channel());
         messages += told.messages.len();
         replies += sent.len();
-        unknown += promises_kept(&name, &**way, transcript, &sent, told, &quiet.parked);
+        let parked = promises_kept(&name, &**way, transcript, &sent, told, &quiet.parked);
+        (unknown, refused) = (unknown + parked.0, refused + parked.1);
         has_an_owner_and_a_clock(row);
     }
     println!(
-        "{kills} kills, {messages} messages accepted, {replies} replies at the providers, {unknown} parked as unknown"
+        "{kills} kills, {messages} messages accepted, {replies} replies at the providers, {unknown} parked as unknown, {refused} refused for good"
     );
     assert!(replies * 2 > messages, "too little was answered: the test proves little");
 }
@@ -237,7 +287,7 @@ fn of_customer<'a>(all: &'a [(Value, Vec<Value>)], channel: &str, texts: &[Strin
     all.iter().filter(|(row, messages)| row["channel"] == channel && messages.iter().any(holds)).collect()
 }
 
-/// Promises 1 to 4 for one customer; how many replies are parked as unknown.
+/// Promises 1 to 4 for one customer; how many replies are parked as unknown, and how many were refused for good.
 fn promises_kept(
     name: &str,
     way: &dyn Way,
@@ -245,17 +295,23 @@ fn promises_kept(
     sent: &[String],
     told: &Told,
     parked: &[Value],
-) -> usize {
+) -> (usize, usize) {
     let texts = |direction: &str| -> Vec<&str> {
         transcript.iter().filter(|m| m["direction"] == direction).filter_map(|m| m["text"].as_str()).collect()
     };
-    assert_eq!(texts("in"), told.messages, "{name}: what was decided is not what was accepted");
+    let mut heard = texts("in");
+    for at in &told.at_once {
+        if heard.get(*at).is_some_and(|text| *text == told.messages[at + 1]) {
+            heard.swap(*at, at + 1);
+        }
+    }
+    assert_eq!(heard, told.messages, "{name}: what was decided is not what was accepted");
     let decided: BTreeSet<String> = texts("out").into_iter().map(str::to_owned).collect();
     assert_eq!(decided.len(), texts("out").len(), "{name}: a reply was decided twice");
     assert_eq!(decided, told.replies, "{name}: the replies decided are not those that were asked for");
     let once: BTreeSet<&String> = sent.iter().collect();
     assert_eq!(once.len(), sent.len(), "{name}: a reply was sent twice: {sent:?}");
-    let mut unknown = 0;
+    let (mut unknown, mut refused) = (0, 0);
     for m in transcript.iter().filter(|m| m["direction"] == "out") {
         let there = sent.iter().any(|s| m["text"] == s.as_str());
         match m["status"].as_str() {
@@ -265,12 +321,16 @@ fn promises_kept(
                 let id = m["id"].as_str().unwrap_or("?");
                 assert!(parked.iter().any(|p| p.to_string().contains(id)), "{name}: unknown and not parked: {m}");
             }
-            _ => panic!("{name}: a reply without an outcome, or refused: {m}"),
+            Some("rejected" | "failed") => {
+                refused += 1;
+                assert!(!there, "{name}: said to be refused, and was taken: {m}");
+            }
+            _ => panic!("{name}: a reply without an outcome: {m}"),
         }
     }
     if way.keeps_order() {
         let order: Vec<&str> = texts("out").into_iter().filter(|t| sent.iter().any(|s| s == t)).collect();
         assert_eq!(sent, order, "{name}: replies were sent in another order than decided");
     }
-    unknown
+    (unknown, refused)
 }

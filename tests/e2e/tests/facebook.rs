@@ -94,6 +94,12 @@ async fn only_meta_is_heard_and_each_event_once(backend: Backend) {
     assert_eq!(api.messages(whole["id"].as_str().expect("an id")).await.len(), 2, "each once, and nothing forged");
     let held = api.all("/quarantine", "quarantine").await;
     assert_eq!(held.len(), 2, "what nobody knows is kept, of each delivery: {held:?}");
+    // The app's secret is rotated: the next one is configured beside it, any other is not.
+    scene.sim.rotates("the-next-one");
+    assert_eq!(scene.sim.page_says(&hook, &[said("m_3", "after the rotation")], MetaSigned::Well).await, 200);
+    holds(&api, &format!("facebook:{ANN}"), "after the rotation").await;
+    scene.sim.rotates("nobody-knows-this-one");
+    assert_eq!(scene.sim.page_says(&hook, &[said("m_4", "forged")], MetaSigned::Well).await, 403);
 }
 
 async fn an_answer_goes_out_with_choices_and_comes_back_as_one(backend: Backend) {

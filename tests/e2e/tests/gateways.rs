@@ -2,41 +2,13 @@
 #![forbid(unsafe_code)]
 
 use serde_json::{Value, json};
+use switchboard_e2e::ways::DESCRIBED;
 use switchboard_e2e::{
     Api, Backend, Daemon, Dialect, GatewaySent, GatewaySim, GatewayStep, Shop, eventually, message, on_every_backend,
 };
 
 const ANN: &str = "+15005550009";
 const HOOK: &str = "a-secret-of-the-path-0123456789";
-
-const DESCRIBED: &str = r#"
-numbers = "digits"
-[channels.gateway.secrets]
-token = "PASSWORD"
-[channels.gateway.send]
-path = "/v1/messages"
-headers = { Authorization = "Bearer {secret.token}" }
-json = '{"messages": [{"to": "{to}", "from": "{from}", "body": "{text}", "ref": "{reference}"}], "callback": "{status_url}"}'
-[channels.gateway.answer]
-id = "/messages/0/id"
-code = "/messages/0/status"
-outcomes = { QUEUED = "ok", BUSY = "retry", BAD_NUMBER = "recipient", NO_CREDIT = "config" }
-[channels.gateway.inbound]
-list = "/results"
-from = "from"
-to = "to"
-text = "/message/text"
-id = "id"
-meta = { operator = "/operator" }
-reply = "OK"
-[channels.gateway.reports]
-list = "/reports"
-id = "/id"
-reference = "/ref"
-status = "/status"
-code = "/error"
-statuses = { delivered = "delivered", lost = "failed" }
-"#;
 
 on_every_backend! {
     jasmin_both_ways,

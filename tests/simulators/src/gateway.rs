@@ -114,6 +114,12 @@ impl GatewaySim {
         lock(&self.shared.state).steps.push_back(step);
     }
 
+    /// What was asked that no correct client would ask.
+    #[must_use]
+    pub fn violations(&self) -> Vec<String> {
+        lock(&self.shared.state).violations.clone()
+    }
+
     /// Everything that was taken, in order.
     ///
     /// # Panics

@@ -1,8 +1,12 @@
 //! Meta: the Send API of a page and the Cloud API of WhatsApp, files, and the webhooks of both. It refuses what Meta refuses, and
 //! notes every request that no correct client would make.
 
+mod webhooks;
+
+pub use webhooks::MetaSigned;
+
 use crate::{
-    http::{Answer, Connection, Request, call},
+    http::{Answer, Connection, Request},
     lock,
 };
 use aws_lc_rs::hmac;
@@ -19,7 +23,6 @@ use tokio::{
     task::JoinHandle,
 };
 
-const LIMIT: Duration = Duration::from_secs(20);
 /// A small picture, as a customer sends it.
 const PICTURE: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89";
 
@@ -30,6 +33,9 @@ pub struct MetaConfig {
     pub verify_token: String,
     pub page_id: String,
     pub page_token: String,
+    /// The account on Instagram.
+    pub account_id: String,
+    pub account_token: String,
     pub phone_number_id: String,
     pub access_token: String,
 }
@@ -41,6 +47,8 @@ impl Default for MetaConfig {
             verify_token: "a-word-of-the-tests".into(),
             page_id: "102030405060".into(),
             page_token: "a-page-token-of-the-tests".into(),
+            account_id: "17841400000000001".into(),
+            account_token: "an-account-token-of-the-tests".into(),
             phone_number_id: "106540352242922".into(),
             access_token: "an-access-token-of-the-tests".into(),
         }
@@ -52,8 +60,12 @@ impl Default for MetaConfig {
 pub enum MetaStep {
     /// An error of the Graph API: status, code and subcode.
     Error(u16, i64, Option<i64>),
+    /// 429 with this `Retry-After`, or without.
+    Limited(Option<u32>),
     /// Another answer, whatever was asked.
     Answer(u16, String),
+    /// It is taken, and the webhook at this address hears of it before the answer: the echo, or WhatsApp's status `sent`.
+    ToldFirst(String),
     /// The request is read and taken, and the connection cut.
     CutAfter,
     /// The connection is cut before the request is read.
@@ -86,14 +98,6 @@ impl MetaSent {
     }
 }
 
-/// How a webhook is signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MetaSigned {
-    Well,
-    Badly,
-    Not,
-}
-
 #[derive(Default)]
 struct State {
     steps: VecDeque<MetaStep>,
@@ -101,6 +105,8 @@ struct State {
     violations: Vec<String>,
     next: u64,
     fetched: u64,
+    /// The app's secret since it was rotated.
+    secret: Option<String>,
 }
 
 struct Shared {
@@ -153,6 +159,12 @@ impl MetaSim {
         lock(&self.shared.state).fetched
     }
 
+    /// What was asked that no correct client would ask.
+    #[must_use]
+    pub fn violations(&self) -> Vec<String> {
+        lock(&self.shared.state).violations.clone()
+    }
+
     /// Every message that was taken, in order.
     ///
     /// # Panics
@@ -162,71 +174,6 @@ impl MetaSim {
         let state = lock(&self.shared.state);
         assert_eq!(state.violations, Vec::<String>::new(), "Meta would not have taken this");
         state.sent.clone()
-    }
-
-    /// Asks whether an address is ours, as Meta does before it calls it: the answer's status and body.
-    pub async fn shakes_hands(&self, hook: &str, word: &str) -> (u16, String) {
-        let query = form_urlencoded::Serializer::new(String::new())
-            .append_pair("hub.mode", "subscribe")
-            .append_pair("hub.challenge", "1158201444")
-            .append_pair("hub.verify_token", word)
-            .finish();
-        match call("GET", &format!("{hook}?{query}"), &[], b"", LIMIT).await {
-            Ok(answer) => (answer.status, String::from_utf8_lossy(&answer.body).into_owned()),
-            Err(_) => (0, String::new()),
-        }
-    }
-
-    /// Delivers events of the page; the status of the answer.
-    pub async fn page_says(&self, hook: &str, events: &[Value], signed: MetaSigned) -> u16 {
-        let body = json!({ "object": "page", "entry": [{
-            "id": self.shared.config.page_id, "time": now_ms(), "messaging": events, "not_documented_yet": 1,
-        }]});
-        self.say(hook, &body, signed).await
-    }
-
-    /// What somebody says to the page.
-    #[must_use]
-    pub fn event(&self, from: &str, told: Value) -> Value {
-        let about = json!({ "sender": { "id": from }, "recipient": { "id": self.shared.config.page_id },
-            "timestamp": now_ms(), "not_documented_yet": [1] });
-        merged(about, told)
-    }
-
-    /// The echo of a message that was taken.
-    #[must_use]
-    pub fn echo(&self, sent: &MetaSent) -> Value {
-        let message =
-            json!({ "is_echo": true, "app_id": 987, "mid": sent.id, "metadata": sent.word(), "text": sent.text() });
-        json!({ "sender": { "id": self.shared.config.page_id }, "recipient": { "id": sent.to }, "timestamp": now_ms(), "message": message })
-    }
-
-    /// Delivers one item of WhatsApp's, in the list of this name; the status of the answer.
-    pub async fn whatsapp_says(&self, hook: &str, list: &str, items: &[Value]) -> u16 {
-        let metadata =
-            json!({ "display_phone_number": "15550001111", "phone_number_id": self.shared.config.phone_number_id });
-        let value = json!({ "messaging_product": "whatsapp", "metadata": metadata, (list): items,
-            "contacts": [{ "profile": { "name": "Kim" }, "wa_id": "15005550009" }] });
-        let body = json!({ "object": "whatsapp_business_account",
-            "entry": [{ "id": "8856996819413533", "changes": [{ "field": "messages", "value": value }] }] });
-        self.say(hook, &body, MetaSigned::Well).await
-    }
-
-    /// Delivers a body as it is, well signed; the status of the answer.
-    pub async fn delivers(&self, hook: &str, body: &Value) -> u16 {
-        self.say(hook, body, MetaSigned::Well).await
-    }
-
-    async fn say(&self, hook: &str, body: &Value, signed: MetaSigned) -> u16 {
-        // Meta signs what it sends, with everything but ASCII escaped.
-        let body: String = body.to_string().chars().map(escaped).collect();
-        let secret = if signed == MetaSigned::Well { self.shared.config.app_secret.as_str() } else { "another" };
-        let signature = format!("sha256={}", tag(secret, body.as_bytes()));
-        let mut headers = vec![("content-type", "application/json")];
-        if signed != MetaSigned::Not {
-            headers.push(("x-hub-signature-256", signature.as_str()));
-        }
-        call("POST", hook, &headers, body.as_bytes(), LIMIT).await.map_or(0, |answer| answer.status)
     }
 
     /// Where a picture is that a customer sent.
@@ -240,25 +187,6 @@ impl Drop for MetaSim {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-fn escaped(c: char) -> String {
-    match c {
-        '/' => "\\/".into(),
-        c if c.is_ascii() => c.to_string(),
-        c => c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
-    }
-}
-
-fn merged(mut about: Value, more: Value) -> Value {
-    if let (Some(about), Value::Object(more)) = (about.as_object_mut(), more) {
-        about.extend(more);
-    }
-    about
-}
-
-fn now_ms() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
 }
 
 fn tag(secret: &str, data: &[u8]) -> String {
@@ -284,9 +212,16 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
             other => other,
         };
         let is_cut = matches!(step, Some(MetaStep::CutAfter));
+        let told_first = if let Some(MetaStep::ToldFirst(hook)) = &step { Some(hook.clone()) } else { None };
         let answer = answer(&shared, &request, step);
         if is_cut {
             return connection.reset();
+        }
+        if let Some(hook) = told_first {
+            let sent = lock(&shared.state).sent.last().cloned();
+            if let Some(sent) = sent {
+                webhooks::tell(&shared, &hook, &sent, "sent").await;
+            }
         }
         if connection.write(&answer).await.is_err() {
             return;
@@ -306,6 +241,10 @@ fn answer(shared: &Shared, request: &Request, step: Option<MetaStep>) -> Answer 
     match step {
         Some(MetaStep::Answer(status, body)) => return Answer::new(status, "application/json", body),
         Some(MetaStep::Error(status, code, subcode)) => return error(status, code, subcode, "as the test says"),
+        Some(MetaStep::Limited(after)) => {
+            let answer = error(429, 4, None, "Application request limit reached");
+            return after.iter().fold(answer, |answer, seconds| answer.with("retry-after", seconds.to_string()));
+        }
         _ => {}
     }
     let config = &shared.config;
@@ -325,7 +264,11 @@ fn answer(shared: &Shared, request: &Request, step: Option<MetaStep>) -> Answer 
         ),
         ("POST", path) if path == format!("/v26.0/{}/messages", config.page_id) => {
             let token = query.get("access_token").map(String::as_str);
-            proved(config, token, &config.page_token, &query).unwrap_or_else(|| page(shared, request))
+            proved(config, token, &config.page_token, &query).unwrap_or_else(|| page(shared, request, &MESSENGER))
+        }
+        ("POST", "/v26.0/me/messages") => {
+            let token = query.get("access_token").map(String::as_str);
+            proved(config, token, &config.account_token, &query).unwrap_or_else(|| page(shared, request, &INSTAGRAM))
         }
         ("POST", path) if path == format!("/v26.0/{}/messages", config.phone_number_id) => {
             proved(config, bearer, &config.access_token, &query).unwrap_or_else(|| whatsapp(shared, request))
@@ -371,7 +314,17 @@ fn body_of(shared: &Shared, request: &Request, wrong: impl Fn(&Value) -> Option<
     }
 }
 
-fn page(shared: &Shared, request: &Request) -> Answer {
+/// What the two that share the Send API differ in.
+struct Product {
+    /// Whether this text is longer than it takes.
+    too_long: fn(&str) -> bool,
+    prefix: &'static str,
+}
+
+const MESSENGER: Product = Product { too_long: |text| text.chars().count() > 2000, prefix: "m_" };
+const INSTAGRAM: Product = Product { too_long: |text| text.len() > 1000, prefix: "aWd" };
+
+fn page(shared: &Shared, request: &Request, product: &Product) -> Answer {
     let wrong = |body: &Value| {
         let (Some(all), Some(message)) = (body.as_object(), body["message"].as_object()) else {
             return Some("no message".into());
@@ -384,13 +337,16 @@ fn page(shared: &Shared, request: &Request) -> Answer {
             .or_else(|| {
                 (message.contains_key("attachment") == text.is_some()).then(|| "text or attachment, not both".into())
             })
-            .or_else(|| {
-                text.is_some_and(|t| t.is_empty() || t.chars().count() > 2000).then(|| "the text's length".into())
-            })
+            .or_else(|| text.is_some_and(|t| t.is_empty() || (product.too_long)(t)).then(|| "the text's length".into()))
             .or_else(|| {
                 replies
-                    .is_some_and(|r| r.len() > 13 || r.iter().any(|r| long(r, "title", 20)))
+                    .is_some_and(|r| r.len() > 13 || r.iter().any(|r| long(r, "title", 20) || long(r, "payload", 1000)))
                     .then(|| "quick replies".into())
+            })
+            .or_else(|| body["recipient"].as_object().is_none_or(|r| r.len() != 1).then(|| "recipient".into()))
+            .or_else(|| {
+                (message.contains_key("metadata") && long(&body["message"], "metadata", 1000))
+                    .then(|| "metadata's length".into())
             })
             .or_else(|| {
                 (!matches!(kind, (Some("RESPONSE"), None) | (Some("MESSAGE_TAG"), Some("HUMAN_AGENT"))))
@@ -401,7 +357,7 @@ fn page(shared: &Shared, request: &Request) -> Answer {
         Err(refused) => refused,
         Ok(body) => {
             let to = body.pointer("/recipient/id").and_then(Value::as_str).unwrap_or_default().to_owned();
-            let id = take(shared, &to, body, "m_");
+            let id = take(shared, &to, body, product.prefix);
             Answer::json(200, &json!({ "recipient_id": to, "message_id": id }))
         }
     }
@@ -422,6 +378,20 @@ fn whatsapp(shared: &Shared, request: &Request) -> Answer {
             .or_else(|| (!KINDS.contains(&kind) || !body[kind].is_object()).then(|| "type".into()))
             .or_else(|| (body["messaging_product"] != "whatsapp").then(|| "messaging_product".into()))
             .or_else(|| (kind == "text" && long(&body["text"], "body", 4096)).then(|| "the text's length".into()))
+            .or_else(|| {
+                (kind == "interactive" && long(&body["interactive"]["body"], "text", 1024))
+                    .then(|| "the length of what is asked".into())
+            })
+            .or_else(|| {
+                let rows = body.pointer("/interactive/action/sections/0/rows").and_then(Value::as_array);
+                rows.is_some_and(|r| r.is_empty() || r.len() > 10 || r.iter().any(|r| long(r, "title", 24)))
+                    .then(|| "rows".into())
+            })
+            .or_else(|| {
+                let template = &body["template"];
+                (kind == "template" && (long(template, "name", 512) || long(&template["language"], "code", 32)))
+                    .then(|| "template".into())
+            })
             .or_else(|| {
                 buttons
                     .is_some_and(|b| b.len() > 3 || b.iter().any(|b| long(&b["reply"], "title", 20)))

@@ -27,8 +27,13 @@ const PICTURE: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x
 pub enum TelegramStep {
     /// An error of the Bot API: its code and description, and the seconds that it asks for.
     Error(u16, String, Option<u64>),
+    /// Another answer, whatever was asked.
+    Answer(u16, String),
     /// The request is read and taken, and the connection cut.
     CutAfter,
+    /// The connection is cut before the request is read.
+    CutBefore,
+    Delay(Duration),
 }
 
 /// A message that was taken.
@@ -99,6 +104,12 @@ impl TelegramSim {
     #[must_use]
     pub fn fetched(&self) -> u64 {
         lock(&self.shared.state).fetched
+    }
+
+    /// What was asked that no correct client would ask.
+    #[must_use]
+    pub fn violations(&self) -> Vec<String> {
+        lock(&self.shared.state).violations.clone()
     }
 
     /// Every message that was taken, in order.
@@ -194,8 +205,16 @@ fn now_s() -> i64 {
 
 async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     let mut connection = Connection::new(stream);
-    while let Ok(Some(request)) = connection.read().await {
+    while connection.has_begun().await {
+        if matches!(lock(&shared.state).steps.front(), Some(TelegramStep::CutBefore)) {
+            lock(&shared.state).steps.pop_front();
+            return connection.reset();
+        }
+        let Ok(Some(request)) = connection.read().await else { return };
         let step = if request.method == "POST" { lock(&shared.state).steps.pop_front() } else { None };
+        if let Some(TelegramStep::Delay(wait)) = step {
+            tokio::time::sleep(wait).await;
+        }
         let answer = answer(&shared, &request, step.as_ref());
         if matches!(step, Some(TelegramStep::CutAfter)) {
             return connection.reset();
@@ -217,6 +236,9 @@ fn error(code: u16, description: &str, retry_after: Option<u64>) -> Answer {
 fn answer(shared: &Shared, request: &Request, step: Option<&TelegramStep>) -> Answer {
     if let Some(TelegramStep::Error(code, description, retry_after)) = step {
         return error(*code, description, *retry_after);
+    }
+    if let Some(TelegramStep::Answer(status, body)) = step {
+        return Answer::new(*status, "text/html", body.clone());
     }
     let (bot, file) = (format!("/bot{}/", TelegramSim::TOKEN), format!("/file/bot{}/", TelegramSim::TOKEN));
     match (request.method.as_str(), request.path.strip_prefix(&bot), request.path.strip_prefix(&file)) {

@@ -53,8 +53,12 @@ impl Default for VonageConfig {
 pub enum VonageStep {
     /// Every entry gets these statuses, one an entry; `0` takes it.
     Statuses(Vec<(&'static str, &'static str)>),
+    /// 429 with this `Retry-After`, or without.
+    Limited(Option<u32>),
     /// Another answer, whatever was asked.
     Answer(u16, String),
+    /// The receipt `delivered` comes before the answer.
+    ReceiptFirst,
     /// The request is read and taken, and the connection cut.
     CutAfter,
     /// The connection is cut before the request is read.
@@ -153,6 +157,12 @@ impl VonageSim {
         lock(&self.shared.state).routes.push((public.to_owned(), real.to_owned()));
     }
 
+    /// What was asked that no correct client would ask.
+    #[must_use]
+    pub fn violations(&self) -> Vec<String> {
+        lock(&self.shared.state).violations.clone()
+    }
+
     /// Every text that was taken, in order.
     ///
     /// # Panics
@@ -166,31 +176,7 @@ impl VonageSim {
 
     /// Tells what became of a text, at the address that came with it; the status of the answer.
     pub async fn receipt(&self, sent: &VonageSent, status: &str, code: &str) -> u16 {
-        let Some(callback) = &sent.callback else { return 0 };
-        if sent.by_messages {
-            let mut body = json!({
-                "message_uuid": sent.id, "to": sent.to, "from": sent.from, "channel": "sms", "status": status,
-                "timestamp": jiff::Timestamp::now().to_string(), "client_ref": sent.reference,
-            });
-            if code != "0" {
-                body["error"] = json!({ "type": format!("https://developer.vonage.com/api-errors/messages#{code}"),
-                    "title": code.parse::<u32>().unwrap_or(0), "detail": "x" });
-            }
-            return self.say_json(callback, &body, VonageSigned::Well).await;
-        }
-        let mut fields = BTreeMap::from([
-            ("msisdn", sent.to.clone()),
-            ("to", sent.from.clone()),
-            ("messageId", sent.id.clone()),
-            ("status", status.to_owned()),
-            ("err-code", code.to_owned()),
-            ("price", "0.0333".to_owned()),
-            ("network-code", "23410".to_owned()),
-        ]);
-        if let Some(reference) = &sent.reference {
-            fields.insert("client-ref", reference.clone());
-        }
-        self.say(callback, &fields, VonageForm::Form, VonageSigned::Well).await
+        self.shared.receipt(sent, status, code).await
     }
 
     /// Delivers a text, or a part `(number, total, reference)` of one, by the SMS API; the status of the answer.
@@ -224,7 +210,7 @@ impl VonageSim {
             fields.insert("concat-total", total.to_string());
             fields.insert("concat-part", number.to_string());
         }
-        self.say(hook, &fields, form, signed).await
+        self.shared.say(hook, &fields, form, signed).await
     }
 
     /// Delivers a text by the Messages API; the status of the answer.
@@ -234,7 +220,43 @@ impl VonageSim {
             "message_uuid": id, "to": to, "from": from.trim_start_matches('+'), "channel": "sms", "message_type": "text",
             "text": text, "timestamp": jiff::Timestamp::now().to_string(), "not_documented_yet": [1],
         });
-        self.say_json(hook, &body, signed).await
+        self.shared.say_json(hook, &body, signed).await
+    }
+}
+
+impl Drop for VonageSim {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Shared {
+    async fn receipt(&self, sent: &VonageSent, status: &str, code: &str) -> u16 {
+        let Some(callback) = &sent.callback else { return 0 };
+        if sent.by_messages {
+            let mut body = json!({
+                "message_uuid": sent.id, "to": sent.to, "from": sent.from, "channel": "sms", "status": status,
+                "timestamp": jiff::Timestamp::now().to_string(), "client_ref": sent.reference,
+            });
+            if code != "0" {
+                body["error"] = json!({ "type": format!("https://developer.vonage.com/api-errors/messages#{code}"),
+                    "title": code.parse::<u32>().unwrap_or(0), "detail": "x" });
+            }
+            return self.say_json(callback, &body, VonageSigned::Well).await;
+        }
+        let mut fields = BTreeMap::from([
+            ("msisdn", sent.to.clone()),
+            ("to", sent.from.clone()),
+            ("messageId", sent.id.clone()),
+            ("status", status.to_owned()),
+            ("err-code", code.to_owned()),
+            ("price", "0.0333".to_owned()),
+            ("network-code", "23410".to_owned()),
+        ]);
+        if let Some(reference) = &sent.reference {
+            fields.insert("client-ref", reference.clone());
+        }
+        self.say(callback, &fields, VonageForm::Form, VonageSigned::Well).await
     }
 
     async fn say(&self, to: &str, fields: &BTreeMap<&str, String>, form: VonageForm, signed: VonageSigned) -> u16 {
@@ -245,7 +267,7 @@ impl VonageSim {
             let base = fields
                 .iter()
                 .fold(String::new(), |base, (name, value)| format!("{base}&{name}={}", value.replace(['&', '='], "_")));
-            let secret = if signed == VonageSigned::Well { &self.shared.config.signature_secret } else { "another" };
+            let secret = if signed == VonageSigned::Well { &self.config.signature_secret } else { "another" };
             fields.insert("sig", hex(&mac(secret, base.as_bytes())));
         }
         let encoded = form_urlencoded::Serializer::new(String::new()).extend_pairs(&fields).finish();
@@ -265,10 +287,10 @@ impl VonageSim {
     async fn say_json(&self, to: &str, body: &Value, signed: VonageSigned) -> u16 {
         let body = body.to_string();
         let claims = json!({
-            "iat": jiff::Timestamp::now().as_second(), "jti": "1", "iss": "Vonage", "api_key": self.shared.config.api_key,
+            "iat": jiff::Timestamp::now().as_second(), "jti": "1", "iss": "Vonage", "api_key": self.config.api_key,
             "payload_hash": hex(digest::digest(&digest::SHA256, body.as_bytes()).as_ref()),
         });
-        let secret = if signed == VonageSigned::Well { &self.shared.config.signature_secret } else { "another" };
+        let secret = if signed == VonageSigned::Well { &self.config.signature_secret } else { "another" };
         let encode = |bytes: &[u8]| general_purpose::URL_SAFE_NO_PAD.encode(bytes);
         let token =
             format!("{}.{}", encode(b"{\"alg\":\"HS256\",\"typ\":\"JWT\"}"), encode(claims.to_string().as_bytes()));
@@ -282,18 +304,12 @@ impl VonageSim {
     }
 
     fn routed(&self, url: &str) -> String {
-        let state = lock(&self.shared.state);
+        let state = lock(&self.state);
         let found = state
             .routes
             .iter()
             .find_map(|(public, real)| Some(format!("{real}{}", url.strip_prefix(public.as_str())?)));
         found.unwrap_or_else(|| url.to_owned())
-    }
-}
-
-impl Drop for VonageSim {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 
@@ -322,9 +338,14 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
             other => other,
         };
         let is_cut = matches!(step, Some(VonageStep::CutAfter));
+        let receipt_first = matches!(step, Some(VonageStep::ReceiptFirst));
         let answer = answer(&shared, &request, step);
         if is_cut {
             return connection.reset();
+        }
+        let last = if receipt_first { lock(&shared.state).sent.last().cloned() } else { None };
+        if let Some(sent) = last {
+            shared.receipt(&sent, "delivered", "0").await;
         }
         if connection.write(&answer).await.is_err() {
             return;
@@ -333,8 +354,13 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
 }
 
 fn answer(shared: &Shared, request: &Request, step: Option<VonageStep>) -> Answer {
-    if let Some(VonageStep::Answer(status, body)) = step {
-        return Answer::new(status, "application/json", body);
+    match &step {
+        Some(VonageStep::Answer(status, body)) => return Answer::new(*status, "application/json", body.clone()),
+        Some(VonageStep::Limited(after)) => {
+            let answer = Answer::new(429, "application/json", "{}");
+            return after.iter().fold(answer, |answer, seconds| answer.with("retry-after", seconds.to_string()));
+        }
+        _ => {}
     }
     let statuses = match step {
         Some(VonageStep::Statuses(statuses)) => statuses,
