@@ -143,7 +143,7 @@ impl Replies {
             Public::Received { automatic, .. } => self.automatic = *automatic,
             // Days are others then.
             Public::TimeSetBack { .. } => self.sent.clear(),
-            Public::SendQueued { conv, author: Author::Auto { .. }, resends: None, at, .. } => {
+            Public::SendQueued { conv, author: Author::Auto { .. }, resends: None, notice: false, at, .. } => {
                 if self.automatic {
                     return Some(("I18", format!("{conv}: a machine's message was answered automatically")));
                 }
@@ -294,15 +294,20 @@ fn i4_inbound_order(world: &World, story: &Story) -> Result<(), String> {
     Ok(())
 }
 
-/// The provider got the messages of a conversation in the order in which they were accepted for sending.
+/// The provider got the messages of a conversation in the order in which they were accepted for sending, and a desk its notices of a
+/// conversation.
 fn i4_outbound_order(world: &World, story: &Story) -> Result<(), String> {
     let mut rank = BTreeMap::new();
+    let mut notices = BTreeMap::new();
     let mut revived = BTreeSet::new();
     for e in &story.events {
         match &e.public {
-            Public::SendQueued { message, .. } => {
+            Public::SendQueued { message, conv, notice, .. } => {
                 let next = rank.len();
                 rank.insert(message.to_string(), next);
+                if *notice {
+                    notices.insert(message.to_string(), conv.to_string());
+                }
             }
             // An attempt that was given up as unknown may turn out sent, or be released again, after its lane went on.
             Public::Dead { message, .. } => drop(revived.insert(message.to_string())),
@@ -323,7 +328,8 @@ fn i4_outbound_order(world: &World, story: &Story) -> Result<(), String> {
             return Err(format!("I3: the provider got {}, which no frame released", d.send));
         };
         let place = (*place, d.part);
-        if last.insert(d.to.clone(), place).is_some_and(|before| before > place) {
+        let whose = notices.get(&d.send).unwrap_or(&d.to);
+        if last.insert(whose.clone(), place).is_some_and(|before| before > place) {
             return Err(format!("I4: {} overtook an earlier message to the same person", d.key()));
         }
     }

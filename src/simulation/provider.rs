@@ -125,6 +125,8 @@ impl Caller for Provider {
 
 /// The adapter of that provider.
 pub(super) struct SimAdapter {
+    /// It is a desk, where people of ours are told.
+    pub desk: bool,
     pub reconciles: bool,
     /// The provider drops repeats, so that an attempt that may have been taken is made again.
     pub same_id_retry: bool,
@@ -132,6 +134,16 @@ pub(super) struct SimAdapter {
 
 impl Adapter for SimAdapter {
     fn profile(&self) -> ChannelProfile {
+        if self.desk {
+            let desk = ChannelProfile::new("slack", "slack");
+            return ChannelProfile {
+                desk: true,
+                proactive: false,
+                reconciles: self.reconciles,
+                reconcile_ms: 5_000,
+                ..desk
+            };
+        }
         ChannelProfile {
             reconciles: self.reconciles,
             same_id_retry: self.same_id_retry,

@@ -2,7 +2,7 @@
 
 use super::packs::{OTHER, PACK};
 use super::plant::TRIP;
-use super::provider::{Provider, SimAdapter};
+use super::provider::{Delivered, Provider, SimAdapter};
 use super::trouble::keeps_tidy;
 use crate::clock;
 use crate::log::memory::{Backup, Faults, MemoryLog, MemoryOptions, Room};
@@ -30,6 +30,7 @@ use tokio::task::JoinHandle;
 
 pub(super) const SALT: Salt = Salt([9; 16]);
 pub(super) const CHANNEL: &str = "sms";
+pub(super) const DESK: &str = "team";
 /// Saturday, 21 November 2026.
 const START: Timestamp = Timestamp(1_795_219_200_000);
 pub(super) const CUSTOMERS: u64 = 6;
@@ -199,10 +200,15 @@ impl World {
         let log: Arc<dyn Log> = Arc::new(own.clone());
         let files = vec![("pack.yaml".to_owned(), PACK.as_bytes().to_vec())];
         let packs = Arc::new(Packs::new(Source::Files(files), Environment::default()));
-        let adapter: Arc<dyn Adapter> =
-            Arc::new(SimAdapter { reconciles: self.reconciles, same_id_retry: self.provider.book().drops_repeats });
-        let profile = (CHANNEL.to_owned(), adapter.profile());
-        let profiles = BTreeMap::from_iter(Some(profile).filter(|_| !self.removed));
+        let same_id_retry = self.provider.book().drops_repeats;
+        let adapter = |desk: bool| -> Arc<dyn Adapter> {
+            Arc::new(SimAdapter { desk, reconciles: self.reconciles, same_id_retry })
+        };
+        let mut adapters = BTreeMap::from([(CHANNEL, adapter(false)), (DESK, adapter(true))]);
+        if self.removed {
+            adapters.remove(CHANNEL);
+        }
+        let profiles: BTreeMap<_, _> = adapters.iter().map(|(id, a)| ((*id).to_owned(), a.profile())).collect();
         let metrics = Arc::new(Metrics::default());
         let history = Arc::new(Mutex::new(told));
         let mut tries = 0;
@@ -233,24 +239,22 @@ impl World {
         *history.lock().unwrap_or_else(PoisonError::into_inner) =
             Told { frame, id: self.log.frame_id(frame), rebase: state.rebased.map_or(0, |r| r.number) };
         let (stop, stopping) = watch::channel(false);
-        let lane = Lane {
-            channel: CHANNEL.into(),
+        let lane = |channel: &str, adapter: Arc<dyn Adapter>| Lane {
+            channel: channel.into(),
             adapter,
             log: log.clone(),
             client: Arc::new(Reached { provider: self.provider.clone(), log: own.clone() }),
             transport: None,
             limits: None,
             send_timeout: Duration::from_secs(20),
-            metrics,
+            metrics: metrics.clone(),
             parallel: 4,
-            process,
+            process: process.clone(),
             links: None,
             clock_wrong: watch::channel(None).1,
         };
-        let mut tasks = vec![];
-        if !self.removed {
-            tasks.push(spawn(lane, stopping.clone()));
-        }
+        let lanes = adapters.into_iter().map(|(channel, adapter)| spawn(lane(channel, adapter), stopping.clone()));
+        let mut tasks: Vec<_> = lanes.collect();
         tasks.push(tokio::spawn(keeps_tidy(log, handle.clone(), stopping.clone())));
         tasks.push(tokio::spawn(async move {
             if let Err(e) = router.run(stopping).await {
@@ -488,7 +492,9 @@ impl World {
     }
 
     async fn provider_reports(&mut self) {
-        let delivered = self.provider.book().delivered.clone();
+        // Desks report nothing.
+        let to_customers = |d: &&Delivered| d.to.starts_with('+');
+        let delivered: Vec<_> = self.provider.book().delivered.iter().filter(to_customers).cloned().collect();
         let n = u64::try_from(delivered.len()).unwrap_or(0);
         let Some(d) = delivered.get(usize::try_from(self.dice.below(n.max(1))).unwrap_or(0)) else { return };
         let status = [ReceiptStatus::Accepted, ReceiptStatus::Delivered, ReceiptStatus::Read, ReceiptStatus::Failed]
