@@ -58,6 +58,8 @@ const ACKNOWLEDGED: &str = "ACK/Jasmin";
 const FORM: &str = "application/x-www-form-urlencoded";
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_TEXT: u32 = 15_300;
+/// The longest status that is taken for a word.
+const MAX_STATUS: usize = 64;
 
 /// A channel through Jasmin.
 struct Jasmin {
@@ -172,7 +174,8 @@ fn status(word: &str) -> Option<(ReceiptStatus, &'static str)> {
         };
         return Some((status, row.sentence));
     }
-    if word.starts_with("ESME_R") {
+    let is_word = word.len() <= MAX_STATUS && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if word.starts_with("ESME_R") && is_word {
         return Some((ReceiptStatus::Failed, "the centre refused the message"));
     }
     smpp::status(word).map(|status| (status, smpp::sentence(word)))

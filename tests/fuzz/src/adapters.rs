@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
 use std::sync::Arc;
 use switchboard_adapter_sdk::{
-    Adapter, RawRequest, Response, Secret, Settings, Step,
+    Adapter, Kept, RawRequest, Response, Secret, Settings, Step,
     settings::Value::{self, Flag, Secrets, Text},
 };
 use switchboard_envelope::{
@@ -14,21 +14,6 @@ use switchboard_webhook::{Webhook, WebhookConfig};
 
 const NOW: Timestamp = Timestamp(1_795_298_400_000);
 const HOOK: &str = "a-secret-of-the-path";
-
-/// What [`adapter`] knows.
-pub const NAMES: [&str; 11] = [
-    "twilio",
-    "vonage",
-    "kannel",
-    "jasmin",
-    "http",
-    "messenger",
-    "instagram",
-    "whatsapp",
-    "telegram",
-    "twitter",
-    "webhook",
-];
 
 fn text(text: &str) -> Value {
     Text(text.to_owned())
@@ -65,18 +50,20 @@ pub fn adapter(name: &str) -> Option<Arc<dyn Adapter>> {
             ];
             (switchboard_twitter::KIND.build)(&with(&keys))
         }
-        "webhook" => {
-            let config = WebhookConfig {
-                url: "https://crm.example/in".into(),
-                secrets: vec![Secret::new("whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz".to_owned())],
-                address_kind: None,
-                has_links: true,
-            };
-            Webhook::new("fuzz", config).map(|webhook| Arc::new(webhook) as Arc<dyn Adapter>)
-        }
+        "webhook" => return Some(webhook()),
         sms => return sms_provider(sms),
     };
     Some(built.unwrap_or_else(|problems| panic!("{name}: {problems:?}")))
+}
+
+fn webhook() -> Arc<dyn Adapter> {
+    let config = WebhookConfig {
+        url: "https://crm.example/in".into(),
+        secrets: vec![Secret::new("whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz".to_owned())],
+        address_kind: None,
+        has_links: true,
+    };
+    Arc::new(Webhook::new("fuzz", config).unwrap_or_else(|problems| panic!("webhook: {problems:?}")))
 }
 
 fn facebook(name: &str) -> Result<Arc<dyn Adapter>, Vec<switchboard_adapter_sdk::ConfigProblem>> {
@@ -105,10 +92,11 @@ fn sms_provider(name: &str) -> Option<Arc<dyn Adapter>> {
         ("password", secret("foobar")),
         ("account_sid", text(&format!("AC{}", "0".repeat(32)))),
         ("auth_token", secret("12345")),
-        ("api_key", text("abcd1234")),
-        ("api_secret", secret("apisecret")),
         ("signature_secret", secret("a-signature-secret")),
     ];
+    if name == "vonage" {
+        keys.extend([("api_key", text("abcd1234")), ("api_secret", secret("apisecret"))]);
+    }
     if name == "http" {
         keys.extend([
             ("send.path", text("/send")),
@@ -179,12 +167,15 @@ pub fn is_total(adapter: &dyn Adapter, input: &[u8]) {
         }
         if let Some(memory) = adapter.memory() {
             let kept = std::str::from_utf8(input).ok().map(str::to_owned);
-            let kept = switchboard_adapter_sdk::Kept { token: kept.clone(), refused: false, counts: kept };
-            if let Ok(call) = adapter.encode(&send(adapter)) {
-                memory.before(&kept, &call, NOW);
-                memory.learned(&kept, &call, &answer, NOW);
+            for (refused, elsewhere) in [(false, false), (true, false), (false, true)] {
+                let kept = Kept { token: kept.clone(), refused, elsewhere, counts: kept.clone() };
+                if let Ok(call) = adapter.encode(&send(adapter)) {
+                    memory.before(&kept, &call, NOW);
+                    memory.learned(&kept, &call, &answer, NOW);
+                    memory.authorized(call, &kept, NOW);
+                }
+                let _ = memory.renewed(&kept, &answer, NOW);
             }
-            let _ = memory.renewed(&kept, &answer, NOW);
         }
     }
 }

@@ -123,6 +123,9 @@ fn every_recorded_report_is_read() {
         ("ENROUTE", Some(ReceiptStatus::Accepted)),
         ("UNKNOWN", None),
         ("WHATEVER", None),
+        ("ESME_RO%00%001", None),
+        ("ESME_R%0aX", None),
+        (&format!("ESME_R{}", "X".repeat(2000)), None),
     ] {
         let seen = parse("/status", "", &format!("id=7&message_status={word}"));
         let status = seen.first().and_then(|event| match event {
