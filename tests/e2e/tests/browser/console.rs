@@ -39,13 +39,7 @@ fn shop(provider: &Provider) -> Shop {
 }
 
 async fn signed_in(browser: &Browser, shop: &Shop) {
-    browser.open(&format!("{}/console", shop.admin())).await;
-    browser.keys("#token", TOKEN).await;
-    browser.keys("#token", ENTER).await;
-    browser.sees("Mine").await;
-    // Nobody was signed in before, and the page asked.
-    let complaints = browser.complaints().await;
-    assert!(complaints.iter().all(|c| c.contains("/api/v1/me") && c.contains("401")), "{complaints:?}");
+    super::signed_in_with(browser, shop, TOKEN).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

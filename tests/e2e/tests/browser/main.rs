@@ -2,13 +2,14 @@
 #![forbid(unsafe_code)]
 
 mod console;
+mod held;
 mod keyboard;
 mod pages;
 mod widget;
 
 use serde_json::Value;
 use std::path::PathBuf;
-use switchboard_e2e::{Api, Browser, Site, eventually, http, screenshots};
+use switchboard_e2e::{Api, Browser, Shop, Site, eventually, http, screenshots};
 
 const ENTER: &str = "\u{e007}";
 const TAB: &str = "\u{e004}";
@@ -28,6 +29,17 @@ async fn pictures(browser: &Browser, name: &str) {
         }
     }
     browser.look(1440, 900, "light").await;
+}
+
+/// The console, where somebody has signed in with their token.
+async fn signed_in_with(browser: &Browser, shop: &Shop, token: &str) {
+    browser.open(&format!("{}/console", shop.admin())).await;
+    browser.keys("#token", token).await;
+    browser.keys("#token", ENTER).await;
+    browser.sees("Mine").await;
+    // Nobody was signed in before, and the page asked.
+    let complaints = browser.complaints().await;
+    assert!(complaints.iter().all(|c| c.contains("/api/v1/me") && c.contains("401")), "{complaints:?}");
 }
 
 async fn say(browser: &Browser, text: &str) {
