@@ -273,16 +273,20 @@ fn call_error(error: reqwest::Error) -> CallError {
     if not_sent { CallError::NotSent(text) } else { CallError::Lost(text) }
 }
 
+/// What a person reads who wonders why nothing was sent: what failed, and the innermost cause of it.
 fn causes(error: &reqwest::Error) -> String {
-    let mut text = if error.is_timeout() { "timed out: ".to_owned() } else { String::new() };
-    text.push_str(&error.to_string());
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
+    let what = match error {
+        _ if error.is_timeout() => "timed out",
+        _ if error.is_connect() || error.is_dns() => "cannot connect",
+        _ if error.is_builder() => "not a request that can be made",
+        _ => "the connection failed",
+    };
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
     }
-    text
+    let cause = innermost.to_string();
+    format!("{what}: {}", cause.split(" (os error").next().unwrap_or_default())
 }
 
 /// The body up to `limit`, and whether that was all of it.
