@@ -121,13 +121,27 @@ fn show(trace: &Value, screen: &mut Screen) {
         let line = format!("  {mark} {}  {}", plain(&first(&a, &["agent", "id"])), plain(&text(&a, "reason")));
         screen.out(line.trim_end());
     }
-    let others = text(trace, "others");
-    if !others.is_empty() && others != "0" {
-        screen.out(&format!("  and {others} more"));
+    and_more(trace, screen);
+    let then = lookup(trace, "nobody_free");
+    let passed = lookup(then, "agents").as_array().cloned().unwrap_or_default();
+    if !passed.is_empty() {
+        screen.out("why nobody could take it then:");
     }
+    for a in passed {
+        screen.out(&format!("  - {}  {}", plain(&text(&a, "agent")), plain(&text(&a, "reason"))));
+    }
+    and_more(then, screen);
     let decided = ago(trace, "decided_at", screen.now);
     let decided = if decided.is_empty() { decided } else { format!(", decided {decided}") };
     screen.out(&format!("pack {}{decided}", check::short(&text(trace, "pack"))));
+}
+
+/// How many agents are not named.
+fn and_more(of: &Value, screen: &mut Screen) {
+    let others = text(of, "others");
+    if !others.is_empty() && others != "0" {
+        screen.out(&format!("  and {others} more"));
+    }
 }
 
 /// Rules of a failed test that are shown; what hit is always shown.
@@ -260,7 +274,8 @@ mod tests {
             { "name": "A", "matched": false, "skipped": false, "failed": { "sentence": "text does not contain \"x\"" } },
             { "name": "B", "matched": true, "applied": ["queue billing"], "superseded": ["priority"] },
             { "name": "C", "matched": false, "skipped": true } ],
-            "agents": [{ "agent": "ann", "chosen": true }, { "agent": "bob", "chosen": false, "reason": "is away" }], "others": 3 });
+            "agents": [{ "agent": "ann", "chosen": true }, { "agent": "bob", "chosen": false, "reason": "is away" }], "others": 3,
+            "nobody_free": { "agents": [{ "agent": "cyn", "chosen": false, "reason": "is offline" }], "others": 2 } });
         let mut screen = Screen::of_test(None);
         show(&trace, &mut screen);
         let said = screen.kept.unwrap_or_default();
@@ -271,6 +286,9 @@ mod tests {
             "+ ann",
             "- bob  is away",
             "and 3 more",
+            "why nobody could take it then:",
+            "- cyn  is offline",
+            "and 2 more",
             "pack 0123456789ab, decided 1m ago",
         ] {
             assert!(said.contains(part), "{part} is not in {said}");

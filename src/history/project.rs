@@ -384,8 +384,9 @@ impl HistoryWriter {
                 c.state = ConvStatus::Offered;
                 c.offer = Some(row.clone());
                 self.put_offer(&row)?;
-                return self.considered(conv, agent, None, true, considered);
+                return self.considered(conv, Some(agent), None, true, considered);
             }
+            P::NobodyFree { considered, .. } => return self.considered(conv, None, None, false, considered),
             P::OfferEnded { offer, .. } => {
                 if c.offer.as_ref().is_some_and(|o| o.id == *offer) {
                     c.offer = None;
@@ -419,7 +420,7 @@ impl HistoryWriter {
                 (c.state, c.agent, c.queued_at) = (ConvStatus::Assigned, Some(agent.clone()), None);
                 (c.snoozed_until, c.pending_until, c.closed_at) = (None, None, None);
                 self.line(conv, "assigned", |l| (l.agent, l.why) = (Some(agent.clone()), Some(why.clone())))?;
-                self.considered(conv, agent, Some(why.clone()), false, considered)
+                self.considered(conv, Some(agent), Some(why.clone()), false, considered)
             }
             P::Pending { until, .. } => {
                 (c.state, c.pending_until, c.snoozed_until) = (ConvStatus::Pending, Some(*until), None);
@@ -484,7 +485,7 @@ impl HistoryWriter {
     fn considered(
         &mut self,
         conv: ConvId,
-        agent: &str,
+        agent: Option<&Name>,
         why: Option<Why>,
         offered: bool,
         considered: &Considered,
@@ -495,7 +496,7 @@ impl HistoryWriter {
             && o.considering.len() < 20
         {
             let considered = considered.clone();
-            o.considering.push(Considering { at, agent: agent.to_owned(), offered, why, considered });
+            o.considering.push(Considering { at, agent: agent.cloned(), offered, why, considered });
         }
         Ok(())
     }

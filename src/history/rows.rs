@@ -253,7 +253,8 @@ pub struct Message {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Considering {
     pub at: Timestamp,
-    pub agent: Name,
+    /// Who was chosen; `None` where nobody could take it.
+    pub agent: Option<Name>,
     pub offered: bool,
     pub why: Option<Why>,
     pub considered: Considered,

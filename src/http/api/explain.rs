@@ -10,7 +10,7 @@ use axum::extract::State;
 use http::Uri;
 use serde_json::{Map, Value, json};
 use switchboard_routing_rules::event::{NoReply, Why};
-use switchboard_routing_rules::pack::{ConvStatus, RuleTrace, SeenMessage};
+use switchboard_routing_rules::pack::{ConvStatus, Name, RuleTrace, SeenMessage};
 
 /// `GET /messages/{id}/explain`; the id `last` is the newest message of a customer.
 pub(super) async fn explain(
@@ -72,6 +72,7 @@ pub(super) async fn explain(
         "agents": rows,
         "others": others,
         "waiting": waits.as_ref().map(waiting::view),
+        "nobody_free": moves.nobody().map(later),
         "later": moves.later.iter().map(|c| later(c)).collect::<Vec<_>>(),
         "facts": seen_facts(&facts, seen.as_ref()),
         "sentences": told,
@@ -132,7 +133,14 @@ impl Moves<'_> {
 
     /// The choice whose agents are shown: this decision's, else the first that was made for the conversation it left waiting.
     fn chosen(&self) -> Option<&Considering> {
-        self.now.last().or_else(|| self.later.iter().find(|c| !by_hand(c.why.as_ref()))).copied()
+        let chose = |c: &&&Considering| c.agent.is_some();
+        let later = || self.later.iter().filter(chose).find(|c| !by_hand(c.why.as_ref()));
+        self.now.iter().rfind(chose).or_else(later).copied()
+    }
+
+    /// The comparison that found nobody, when the message was decided.
+    fn nobody(&self) -> Option<&Considering> {
+        self.now.iter().find(|c| c.agent.is_none()).copied()
     }
 }
 
@@ -175,12 +183,13 @@ fn outcome(facts: &Facts) -> Value {
 fn agents(shown: Option<&Considering>) -> Vec<Value> {
     let Some(c) = shown else { return vec![] };
     let how = if c.offered { "it was offered to them" } else { "it was assigned to them" };
-    let mut rows = vec![json!({ "agent": c.agent, "chosen": true, "reason": how })];
+    let chosen = c.agent.iter().map(|agent| json!({ "agent": agent, "chosen": true, "reason": how }));
+    let mut rows: Vec<Value> = chosen.collect();
     rows.extend(
         c.considered
             .passed
             .iter()
-            .filter(|(agent, _)| *agent != c.agent)
+            .filter(|(agent, _)| Some(agent) != c.agent.as_ref())
             .map(|(agent, why)| json!({ "agent": agent, "chosen": false, "reason": passed_words(why) })),
     );
     rows
@@ -308,7 +317,8 @@ fn notified(desk: &str, status: Option<Status>) -> String {
 
 /// `It was assigned to Ann; two others were passed over.` `it` is how the sentence calls the conversation.
 fn moved(c: &Considering, it: &str, names: &views::Names) -> String {
-    let name = names.get(&c.agent).unwrap_or(&c.agent);
+    let called = |agent: &Name| names.get(agent).unwrap_or(agent).to_owned();
+    let Some(name) = c.agent.as_ref().map(called) else { return nobody_took(c, it, called) };
     let passed = c.considered.passed.len() + usize::try_from(c.considered.others).unwrap_or(usize::MAX);
     let others = match passed {
         0 => String::new(),
@@ -321,6 +331,22 @@ fn moved(c: &Considering, it: &str, names: &views::Names) -> String {
         (false, Some(Why::Accepted)) => format!("{name} accepted it{others}."),
         (false, Some(why)) => format!("{it} was assigned to {name} {}{others}.", views::why_words(why)),
         (false, None) => format!("{it} was assigned to {name}{others}."),
+    }
+}
+
+/// `Nobody could take it then: Ann is away, Bob has no room: 2 of 2 units taken, and 3 others.`
+fn nobody_took(c: &Considering, it: &str, called: impl Fn(&Name) -> String) -> String {
+    let mut why: Vec<String> =
+        c.considered.passed.iter().map(|(agent, why)| format!("{} {}", called(agent), passed_words(why))).collect();
+    match c.considered.others {
+        0 => {}
+        1 => why.push("and one other".into()),
+        n => why.push(format!("and {n} others")),
+    }
+    let (nobody, then) = if it == "it" { ("nobody", "") } else { ("Nobody", " then") };
+    match why.is_empty() {
+        true => format!("{nobody} could take it{then}: the pack has no agents."),
+        false => format!("{nobody} could take it{then}: {}.", why.join(", ")),
     }
 }
 
@@ -402,6 +428,46 @@ mod tests {
     }
 
     #[test]
+    fn why_nobody_could_take_it_is_told_as_it_was_then() {
+        let mut waited = facts(None);
+        let full = PassedOver::Capacity { load: 200, capacity: 200 };
+        let passed = vec![("ann".to_owned(), PassedOver::Away), ("bob".to_owned(), full)];
+        let nobody = |after: i64, considered: &Considered| Considering {
+            at: NOW.plus(after),
+            agent: None,
+            offered: false,
+            why: None,
+            considered: considered.clone(),
+        };
+        let many = Considered { chosen: None, passed, others: 3 };
+        waited.considering = vec![nobody(0, &many), nobody(60_000, &Considered::default())];
+        assert_eq!(
+            told(&waited),
+            [
+                "Nobody could take it then: Ann is away, Bob has no room: 2 of 2 units taken, and 3 others.",
+                "Later, at 2026-11-21T00:01:00.000Z, nobody could take it: the pack has no agents.",
+            ]
+        );
+        let moves = Moves::of(&waited);
+        assert!(moves.chosen().is_none(), "who could not take it was not chosen");
+        assert_eq!(
+            moves.nobody().map(later),
+            Some(json!({
+                "at": "2026-11-21T00:00:00.000Z", "agent": null, "offered": false, "why": null, "others": 3,
+                "agents": [
+                    { "agent": "ann", "chosen": false, "reason": "is away" },
+                    { "agent": "bob", "chosen": false, "reason": "has no room: 2 of 2 units taken" },
+                ],
+            }))
+        );
+        // Whom it went to afterwards is shown as chosen, and why nobody took it stays.
+        let took = Considering { agent: Some("bob".into()), why: Some(Why::Strategy), ..nobody(90_000, &many) };
+        waited.considering.push(took);
+        assert_eq!(Moves::of(&waited).chosen().map(|c| c.agent.as_deref()), Some(Some("bob")));
+        assert!(told(&waited)[0].starts_with("Nobody could take it then: Ann is away"));
+    }
+
+    #[test]
     fn what_came_later_is_told_as_later() {
         let passed = |agent: &str| Considered {
             chosen: Some(agent.to_owned()),
@@ -410,7 +476,7 @@ mod tests {
         };
         let considering = |after: i64, agent: &str, why, considered| Considering {
             at: NOW.plus(after),
-            agent: agent.to_owned(),
+            agent: Some(agent.to_owned()),
             offered: false,
             why: Some(why),
             considered,
@@ -431,7 +497,7 @@ mod tests {
         );
         // The comparison of agents is the one that was made, not the transfer that compared nobody.
         let moves = Moves::of(&waited);
-        assert_eq!(moves.chosen().map(|c| c.agent.as_str()), Some("ann"));
+        assert_eq!(moves.chosen().map(|c| c.agent.as_deref()), Some(Some("ann")));
         assert_eq!(
             later(moves.later[1]),
             json!({
@@ -442,7 +508,7 @@ mod tests {
 
         let mut at_once = waited;
         at_once.considering.insert(0, considering(0, "bob", Why::Strategy, passed("bob")));
-        assert_eq!(Moves::of(&at_once).chosen().map(|c| c.agent.as_str()), Some("bob"));
+        assert_eq!(Moves::of(&at_once).chosen().map(|c| c.agent.as_deref()), Some(Some("bob")));
         assert_eq!(
             told(&at_once)[1],
             "It was assigned to Bob because it was their turn; one other agent was passed over."

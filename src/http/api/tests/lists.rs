@@ -135,6 +135,59 @@ async fn a_decision_explains_itself() {
     fake.get("/messages/nonsense/explain").await.refused(404, "not_found");
 }
 
+/// A rule of the pack that the daemon of these tests has.
+const REFUNDS: &str = "Refunds are answered at once";
+
+#[tokio::test]
+async fn why_nobody_took_it_is_told_and_that_the_pack_is_gone() {
+    use crate::history::tests::{decided, opened, queued, received};
+    use switchboard_routing_rules::event::{Considered, PassedOver, Public};
+    let fake = fake().await;
+    let mut decision = decided(3, 9, REFUNDS);
+    if let Public::Decided { pack, .. } = &mut decision.public {
+        *pack = "older".into();
+    }
+    let passed = vec![("ann".to_owned(), PassedOver::Away), ("bob".to_owned(), PassedOver::MissingSkill("x".into()))];
+    let considered = Considered { chosen: None, passed, others: 7 };
+    let nobody = Public::NobodyFree { conv: conv(3), considered };
+    let events = vec![opened(3, "sms"), received(3, 9, "hello"), decision, queued(3, "billing"), nobody.into()];
+    fake.back.frames.push((5, events));
+    assert!(fake.history.history().wait_for(5, std::time::Duration::from_secs(10)).await);
+    let got = fake.get(&format!("/messages/{}/explain", msg(9))).await.ok();
+    let told = got["sentences"].to_string();
+    let sentence = "Nobody could take it then: ann is away, bob lacks the skill x, and 7 others.";
+    assert!(told.contains(sentence), "{told}");
+    let then = &got["nobody_free"];
+    assert_eq!((&then["agents"][0]["reason"], &then["others"]), (&json!("is away"), &json!(7)));
+    assert_eq!(
+        (&got["pack"], &got["incomplete"]),
+        (&json!("older"), &json!("the pack that decided is not kept any more"))
+    );
+    assert!(told.contains("The conditions cannot be shown: the pack that decided is not kept any more."), "{told}");
+    assert_eq!(got["rules"][0]["name"], REFUNDS, "what hit is known all the same");
+}
+
+#[tokio::test]
+async fn a_rules_hits_are_counted_under_the_pack_in_force_and_in_all() {
+    use crate::history::tests::{decided, received};
+    use switchboard_routing_rules::event::Public;
+    let fake = fake().await;
+    let mut seq = 4;
+    for (of, wanted) in [("older", (0, 1)), ("pack1", (1, 2)), ("pack1", (2, 3))] {
+        seq += 1;
+        let message = u32::try_from(seq).unwrap() + 20;
+        let mut decision = decided(1, message, REFUNDS);
+        if let Public::Decided { pack, .. } = &mut decision.public {
+            *pack = of.into();
+        }
+        fake.back.frames.push((seq, vec![received(1, message, "refund"), decision]));
+        assert!(fake.history.history().wait_for(seq, std::time::Duration::from_secs(10)).await);
+        let rules = fake.get("/rules").await.ok();
+        let rule = rules["rules"].as_array().unwrap().iter().find(|r| r["name"] == REFUNDS).cloned().unwrap();
+        assert_eq!((&rule["hits"], &rule["hits_in_all"]), (&json!(wanted.0), &json!(wanted.1)), "after one of {of}");
+    }
+}
+
 #[tokio::test]
 async fn decisions_are_listed_with_what_the_rules_saw_for_another_pack_to_be_tried_on() {
     let fake = fake().await;

@@ -53,13 +53,23 @@ function considered(trace) {
   trace.others > 0 && h("p.muted", {}, `and ${plural(trace.others, "other")}`)];
 }
 
+const passed = (a) => h("li", {},
+  h("span.mark", { "aria-hidden": "true" }, "–"), h("span", {}, h("b", {}, agentName(a.agent)), h("span.muted", {}, ` ${a.reason}`)));
+
+/** Why nobody could take it when the message was decided. */
+function then(trace) {
+  const w = trace.nobody_free;
+  if (!w?.agents?.length) return null;
+  return [h("h3", {}, "Why nobody could take it then"), h("ul.considered.then", {}, w.agents.map(passed)),
+    w.others > 0 && h("p.muted", {}, `and ${plural(w.others, "other")}`)];
+}
+
 /** Why nobody takes a conversation that waits, where other agents are shown for a choice that was made before. */
 function waiting(trace) {
   const w = trace.waiting;
   const shown = (trace.agents ?? []).some((a) => a.chosen);
   if (!w?.agents?.length || !shown) return null;
-  return [h("h3", {}, "Why nobody takes it now"), h("ul.considered", {}, w.agents.map((a) => h("li", {},
-    h("span.mark", { "aria-hidden": "true" }, "–"), h("span", {}, h("b", {}, agentName(a.agent)), h("span.muted", {}, ` ${a.reason}`))))),
+  return [h("h3", {}, "Why nobody takes it now"), h("ul.considered", {}, w.agents.map(passed)),
   w.others > 0 && h("p.muted", {}, `and ${plural(w.others, "other")}`)];
 }
 
@@ -90,6 +100,7 @@ function body(entry, message, redraw) {
     h("h3", {}, "Rules, in order", h("span.muted", {}, ` ${hits} of ${trace.rules?.length ?? 0} matched`)),
     h("ol.rules-trace", {}, (trace.rules ?? []).map(rule)),
     considered(trace),
+    then(trace),
     waiting(trace),
     facts(trace),
     h("p.pack.muted", {}, "Decided ", h("time", { title: exact(trace.decided_at) }, hourMinute(trace.decided_at)), " by pack ",
