@@ -54,10 +54,11 @@ impl Doubt {
         self.doubted.load(Ordering::SeqCst)
     }
 
-    /// A router has rebased this life of LOG: records of OUT up to `out` are not sent any more.
+    /// A router has rebased this life of LOG: records of OUT up to `out` are not sent any more. It may be less than a rebase
+    /// before said, where OUT came back shorter: what is numbered on from there is new.
     pub fn rebased(&self, life: u64, out: Seq) {
-        self.void.fetch_max(out, Ordering::SeqCst);
         if self.log_life() == life {
+            self.void.store(out, Ordering::SeqCst);
             self.doubted.store(false, Ordering::SeqCst);
             // Another life may have begun in between.
             if self.log_life() != life {
@@ -99,6 +100,22 @@ mod tests {
         assert!(doubt.is_doubted(), "that was a rebase of another life");
         doubt.rebased(now, 9);
         assert!(!doubt.is_doubted() && doubt.is_void(now, 9) && !doubt.is_void(now, 10));
+    }
+
+    #[test]
+    fn what_follows_a_shorter_out_is_sent_although_a_rebase_before_it_numbered_on_from_further_up() {
+        let doubt = Doubt::default();
+        doubt.rebased(doubt.log_life(), 40);
+        // OUT alone came back older.
+        doubt.rebased(doubt.log_life(), 20);
+        assert!(doubt.is_void(doubt.log_life(), 20) && !doubt.is_void(doubt.log_life(), 21));
+        // And LOG with it.
+        doubt.log_is_another();
+        let now = doubt.log_life();
+        doubt.rebased(now, 10);
+        assert!(doubt.is_void(now, 10) && !doubt.is_void(now, 11));
+        doubt.rebased(now - 1, 30);
+        assert!(!doubt.is_void(now, 11), "a rebase of another life says nothing of this one");
     }
 
     #[test]
