@@ -24,7 +24,7 @@ pub fn config_schema() -> Value {
             })),
             "retention": table("How long things are kept.", json!({
                 "messages": duration("365d", "transcripts"),
-                "raw": duration("30d", "what providers sent, byte for byte"),
+                "raw": duration("30d", "what providers sent, byte for byte; longer where it is in quarantine"),
             })),
             "shutdown": table("How the daemon stops.", json!({ "drain": duration("30s", "how long work in hand may take after the signal") })),
             "limits": table("What may pile up.", json!({
@@ -93,7 +93,7 @@ fn log() -> Value {
         json!({
             "log": size("4GiB", "the router's frames"),
             "out": size("512MiB", "attempts to send, of the last twenty minutes"),
-            "claims": size("512MiB", "claims of attempts, of the last half hour"),
+            "claims": size("2GiB", "claims of attempts, of the last half hour"),
             "keys": size("256MiB", "the keys of contacts"),
             "edges": size("16MiB", "cursors of polls"),
             "blobs": size("4GiB", "attachments, packs and snapshots"),

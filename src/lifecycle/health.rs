@@ -108,6 +108,7 @@ async fn ready(Extract(h): Extract<Health>) -> Response {
     if let Some(why) = &*h.clock_wrong.borrow() {
         problems.push(format!("nothing is sent from here: {why}"));
     }
+    let unclaimed = h.router.unclaimed.borrow().clone();
     let mut notes = vec![match &*h.router.standing.borrow() {
         Standing::Leads => "leads".to_owned(),
         Standing::Follows(by) => format!("follows {by}"),
@@ -117,6 +118,8 @@ async fn ready(Extract(h): Extract<Health>) -> Response {
         }
         Standing::Vacant { .. } => "nobody leads the workspace".to_owned(),
     }];
+    // What providers bring is kept and decided.
+    notes.extend(unclaimed.map(|why| format!("nothing is sent: claims have no room: {why}")));
     let state = h.router.state.recent().1;
     if h.probe.log.doubt().is_doubted() {
         notes.push(

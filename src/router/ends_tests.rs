@@ -4,6 +4,7 @@ use super::Codec;
 use super::standby_tests::{Process, Workspace};
 use crate::clock;
 use crate::log::frame::Frame;
+use crate::log::memory::Room;
 use crate::log::{Claim, Commit, FrameWrite, Log};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -131,6 +132,37 @@ async fn what_out_dropped_unsent_is_found_at_its_end_and_not_forgotten() {
     assert_eq!((send(&one).id, send(&one).n), (first.id, 2));
     let again = outbox.next(10).await.expect("the next attempt");
     assert_eq!(again.iter().map(|r| r.seq).collect::<Vec<_>>(), [2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_claims_have_no_room_everything_else_goes_on_and_ends_are_judged_once_they_have() {
+    let shop = Workspace::new();
+    let (one, first) = released(&shop).await;
+    shop.says(2, "refund").await;
+    sleep(Duration::from_secs(1)).await;
+    let taken = one.handle.state.latest().1.sends.values().find(|s| s.id != first.id).expect("a second").clone();
+    assert_eq!(shop.0.claim(&key(&taken, 1), STRANGER).await, Ok(Claim::Ours));
+    shop.0.set_room(Room::NoClaims);
+    sleep(3 * MINUTE).await;
+    let now = |send: &SendState| one.handle.state.latest().1.sends.get(&send.id).cloned().expect("a send");
+    assert!(matches!(now(&first).phase, Phase::InFlight { .. }) && now(&first).n == 1, "nobody can say yet");
+    assert!(
+        matches!(now(&taken).phase, Phase::Dead { reason: DeadReason::Unknown, .. }),
+        "a claim that is there counts"
+    );
+    assert!(one.handle.unclaimed.borrow().is_some(), "and it is said");
+    let frames = shop.0.log_bounds().await.expect("LOG").1;
+    shop.says(3, "hello").await;
+    sleep(MINUTE).await;
+    assert_eq!(one.decided(), 3, "messages are decided");
+    assert!(one.handle.unwritten.borrow().is_none());
+    let more = shop.0.log_bounds().await.expect("LOG").1 - frames;
+    assert!((1..10).contains(&more), "{more} frames in a minute for one message");
+    shop.0.set_room(Room::Enough);
+    sleep(Duration::from_secs(10)).await;
+    assert!(now(&first).n == 2 && matches!(now(&first).phase, Phase::InFlight { .. }), "{:?}", now(&first));
+    assert!(one.handle.unclaimed.borrow().is_none());
+    assert_eq!(shop.0.claimed(&key(&first, 1)).await, Ok(Some("router".into())));
 }
 
 #[tokio::test(start_paused = true)]

@@ -74,6 +74,7 @@ impl Member {
 /// What a router that led becomes.
 async fn after(mut router: Router, ended: Result<Ended, Stop>) -> Result<Option<Box<Follower>>, Stop> {
     router.post.writes(None);
+    router.post.claims(None);
     match ended {
         Ok(Ended::Stopped) => {
             router.last_snapshot().await;

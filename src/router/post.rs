@@ -58,6 +58,8 @@ pub struct RouterHandle {
     pub standing: watch::Receiver<Standing>,
     /// Why the frame that this router holds is not in the log, while it is so: nothing is decided meanwhile.
     pub unwritten: watch::Receiver<Option<String>>,
+    /// Why claims are refused, while they are: nothing is sent meanwhile, and everything else goes on.
+    pub unclaimed: watch::Receiver<Option<String>>,
 }
 
 /// The state as others see it. What they hold must be copied before it changes, so it is not renewed with every frame.
@@ -113,6 +115,7 @@ pub(super) struct Post {
     wanted: Arc<AtomicBool>,
     standing: watch::Sender<Standing>,
     unwritten: watch::Sender<Option<String>>,
+    unclaimed: watch::Sender<Option<String>>,
     /// When the state was last shown to others, and whether it has changed since.
     published: Instant,
     unpublished: bool,
@@ -139,12 +142,14 @@ impl Post {
         let (show, seen) = watch::channel((0, Arc::new(State::new(salt))));
         let (standing, stands) = watch::channel(Standing::Vacant { hindered: None });
         let (unwritten, writes) = watch::channel(None);
+        let (unclaimed, claims) = watch::channel(None);
         let (answers, wanted) = (Arc::new(Answers::default()), Arc::new(AtomicBool::new(false)));
         let handle = RouterHandle {
             state: View { seen, wanted: wanted.clone() },
             answers: answers.clone(),
             standing: stands,
             unwritten: writes,
+            unclaimed: claims,
         };
         let mut post = Post {
             log,
@@ -163,6 +168,7 @@ impl Post {
             wanted,
             standing,
             unwritten,
+            unclaimed,
             published: Instant::now(),
             unpublished: false,
             told,
@@ -248,6 +254,20 @@ impl Post {
             *before = not;
             changed
         });
+    }
+
+    /// Says why claims are refused; nothing once one was made.
+    pub(super) fn claims(&self, refused: Option<String>) {
+        let was = self.unclaimed.send_replace(refused.clone());
+        match (was, refused) {
+            (None, Some(why)) => tracing::error!(
+                why,
+                "claims have no room: nothing is sent until older ones lapse, everything else goes on; give them more \
+                 (`log.sizes.claims`)"
+            ),
+            (Some(_), None) => tracing::info!("claims are not refused any more, as far as this router knows"),
+            _ => {}
+        }
     }
 
     /// Why this machine's clock forbids to lead: `now` would be its time, for everything that waits.

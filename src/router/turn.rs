@@ -79,6 +79,8 @@ pub(super) struct Router {
     frame: Draft,
     /// When attempts of processes that are gone were last looked for, once IN was drained.
     pub orphans_looked: Option<tokio::time::Instant>,
+    /// Claims had no room: attempts that are over wait for them until then.
+    pub claims_again: Option<tokio::time::Instant>,
     /// Processes that were not there when it was looked for them, and since when.
     pub absent: BTreeMap<String, tokio::time::Instant>,
     clock_checked: tokio::time::Instant,
@@ -137,6 +139,7 @@ impl Router {
             out_last,
             frame: Draft::default(),
             orphans_looked: None,
+            claims_again: None,
             absent: BTreeMap::new(),
             clock_checked: tokio::time::Instant::now(),
         };
@@ -259,9 +262,13 @@ impl Router {
         if self.state.now.since(now) > CLOCK_AHEAD_MS && self.set_back().await? {
             return Ok(());
         }
+        if self.claims_again.is_some() && !self.claims_wait() {
+            self.overdue(now).await?;
+            self.commit().await?;
+        }
         if self.next_timer().is_some_and(|at| at <= now) {
             self.overdue(now).await?;
-            if self.state.next_timer().is_some_and(|at| at <= now) {
+            if self.next_timer().is_some_and(|at| at <= now) {
                 self.decide(&Input::Timers { now })?;
             }
             self.commit().await?;
@@ -277,6 +284,7 @@ impl Router {
         let wait = self.next_timer().map_or(longest, |at| {
             Duration::from_millis(u64::try_from(at.since(now)).unwrap_or(0)).clamp(TICK_MIN, longest)
         });
+        let wait = self.claims_again.map_or(wait, |at| wait.min(at.duration_since(tokio::time::Instant::now())));
         self.snapshots.consider(&self.state, self.last).await;
         self.post.answers.sweep();
         let (last, mut frames) = (self.last, self.post.log.log_tail());
@@ -326,17 +334,19 @@ impl Router {
 
     /// Fires what is due; false when that changed nothing, so that no timer can hold the loop.
     async fn fire(&mut self, now: Timestamp) -> Result<bool, Stop> {
-        let first = |state: &State| state.due(now).next();
-        let before = first(&self.state);
+        let before = self.state.due(now).next();
         self.overdue(now).await?;
         self.decide(&Input::Timers { now })?;
-        Ok(first(&self.state) != before)
+        Ok(self.state.due(now).next() != before)
     }
 
     fn next_timer(&self) -> Option<Timestamp> {
         #[cfg(test)]
         if planted(Bug::ForgottenTimer) && self.state.incarnation > 1 {
             return None;
+        }
+        if self.claims_wait() {
+            return self.state.next_timer_but_ends();
         }
         self.state.next_timer()
     }

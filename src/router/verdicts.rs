@@ -5,7 +5,7 @@ use super::outgoing::claim_key;
 use super::patience::answered;
 use super::turn::{Router, Stop};
 use crate::clock;
-use crate::log::Claim;
+use crate::log::{Claim, LogError};
 use crate::outbound::process_of;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
@@ -22,6 +22,8 @@ const CLAIM_KNOWN_MS: i64 = 10 * 60_000;
 /// How often attempts are looked at whose edge may have died, and how old they are then.
 const ORPHANS: Duration = Duration::from_secs(5);
 const ORPHAN_MS: i64 = 5_000;
+/// How long attempts that are over wait for their claims where those have no room.
+const CLAIMS_AGAIN: Duration = Duration::from_secs(5);
 /// A process is gone that was not there at any look for so long: longer than a lost connection takes to come back.
 const GONE: Duration = Duration::from_secs(15);
 /// Questions to the log that are under way at a time.
@@ -30,6 +32,10 @@ const AT_ONCE: usize = 64;
 impl Router {
     /// Attempts whose time is over: the claim says whether anything can have been sent.
     pub(super) async fn overdue(&mut self, now: Timestamp) -> Result<(), Stop> {
+        if self.claims_wait() {
+            return Ok(());
+        }
+        self.claims_again = None;
         let overdue: Vec<Arc<SendState>> = self.state.overdue_attempts(now).take(64).cloned().collect();
         for send in overdue {
             let until = send.next_deadline().unwrap_or(now);
@@ -41,14 +47,39 @@ impl Router {
                 continue;
             }
             let key = claim_key(&send);
-            let verdict = match answered("a claim", || self.post.log.claim(&key, "router")).await? {
-                Claim::Ours => Verdict::NotSent,
-                Claim::Taken => Verdict::Unknown,
+            let ask = || async {
+                match self.post.log.claim(&key, "router").await {
+                    Err(LogError::Full(why)) => Ok(Err(why)),
+                    answer => answer.map(Ok),
+                }
+            };
+            let verdict = match answered("a claim", ask).await? {
+                Ok(Claim::Ours) => Verdict::NotSent,
+                Ok(Claim::Taken) => Verdict::Unknown,
+                Err(why) => {
+                    self.no_room(why);
+                    continue;
+                }
             };
             self.verdict(&send, now, verdict)?;
             self.commit_if_full().await?;
         }
+        if self.claims_again.is_none() {
+            self.post.claims(None);
+        }
         Ok(())
+    }
+
+    /// The attempt stays as it is, and is looked at again: to wait for room would hold up everything else.
+    fn no_room(&mut self, why: String) {
+        self.claims_again = Some(Instant::now() + CLAIMS_AGAIN);
+        self.post.metrics.log_error("claim");
+        self.post.claims(Some(why));
+    }
+
+    /// Whether claims had no room a moment ago, so that they are not asked.
+    pub(super) fn claims_wait(&self) -> bool {
+        self.claims_again.is_some_and(|at| Instant::now() < at)
     }
 
     fn verdict(&mut self, send: &SendState, now: Timestamp, verdict: Verdict) -> Result<(), Stop> {

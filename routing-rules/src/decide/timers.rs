@@ -17,7 +17,9 @@ impl Draft<'_> {
         }
         let now = self.state.now.max(now);
         self.emit(Public::Ticked { now });
-        let due: Vec<(Timestamp, Timer)> = self.state.due(now).take(STEP).collect();
+        // The end of an attempt is the router's to judge: its verdict is an input of its own, and may have to wait.
+        let due: Vec<(Timestamp, Timer)> =
+            self.state.due(now).filter(|(_, timer)| !self.state.ends(timer)).take(STEP).collect();
         for (at, timer) in due {
             if self.events.len() >= ENOUGH {
                 break;
@@ -76,7 +78,6 @@ impl Draft<'_> {
                 self.release.insert(send.channel.clone());
             }
             Phase::Reconciling { until } if until <= now => self.dead(&send, DeadReason::Unknown),
-            // The router asks the claim; its verdict is an input of its own.
             _ => {}
         }
     }

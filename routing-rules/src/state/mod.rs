@@ -336,6 +336,18 @@ impl State {
         self.timers.get_min().map(|(at, _)| *at).into_iter().chain(conversation).min()
     }
 
+    /// The same without the ends of attempts that are under way, which it is not for the core to judge.
+    #[must_use]
+    pub fn next_timer_but_ends(&self) -> Option<Timestamp> {
+        self.due(Timestamp(i64::MAX)).find(|(_, timer)| !self.ends(timer)).map(|(at, _)| at)
+    }
+
+    /// Whether this timer is the end of an attempt that is under way.
+    pub(crate) fn ends(&self, timer: &Timer) -> bool {
+        let under_way = |s: &Arc<SendState>| matches!(s.phase, Phase::InFlight { .. });
+        matches!(timer, Timer::Send(id) if self.sends.get(id).is_some_and(under_way))
+    }
+
     /// Timers due at `now`, in order.
     pub fn due(&self, now: Timestamp) -> impl Iterator<Item = (Timestamp, Timer)> {
         let mut conversations = self.conv_timers.iter().map(|d| (d.at(), Timer::Conv(d.conv()))).peekable();

@@ -45,6 +45,8 @@ pub enum Room {
     Enough,
     /// Messages are refused; results, commands and frames fit.
     ForVital,
+    /// Everything fits but new claims.
+    NoClaims,
     /// Nothing fits. What only removes still works.
     None,
 }
@@ -54,6 +56,7 @@ impl Room {
         match self {
             Room::Enough => false,
             Room::ForVital => matches!(write, Write::Ingest(record) if record.class == Class::Message),
+            Room::NoClaims => matches!(write, Write::Claim { .. }),
             Room::None => !write.only_removes(),
         }
     }

@@ -126,6 +126,27 @@ async fn what_out_dropped_unsent_is_still_found_unclaimed() {
     assert_eq!(log.commit(1, frame("two", 3, vec![send("sms", 3)])).await, Commit::Done(2));
 }
 
+/// A full bucket takes no claim, says so at once, and still says who holds one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_that_is_there_is_known_where_there_is_no_room_for_another() {
+    let broker = OnBroker::new();
+    let mut options = broker.options();
+    options.sizes.claims = 64 << 10;
+    let log = NatsLog::open(&options).await.expect("open");
+    let mut made = 0;
+    let full = loop {
+        match log.claim(&format!("sms.s{made}.1.1"), "an edge").await {
+            Ok(Claim::Ours) => made += 1,
+            other => break other,
+        }
+        assert!(made < 2_000, "the bucket is never full");
+    };
+    assert!(matches!(full, Err(LogError::Full(_))), "{full:?}");
+    assert_eq!(log.claim("sms.s0.1.1", "router").await, Ok(Claim::Taken));
+    assert_eq!(log.claim("sms.s0.1.1", "an edge").await, Ok(Claim::Ours), "asked again by who made it");
+    assert_eq!(log.claimed(&format!("sms.s{made}.1.1")).await, Ok(None), "nobody has what was refused");
+}
+
 /// A snapshot that a paused router stores late must not take away those of its successor.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_snapshot_that_comes_late_displaces_no_newer_one() {

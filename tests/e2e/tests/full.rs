@@ -295,3 +295,47 @@ async fn what_a_full_out_dropped_is_found_at_its_end_and_sent_once() {
     let distinct: BTreeSet<&String> = statements.iter().collect();
     assert_eq!((statements.len(), distinct.len()), (PEOPLE, PEOPLE), "each once");
 }
+
+async fn room_for_claims(server: &NatsServer, bytes: u64) {
+    let info = jetstream(&server.url(), "STREAM.INFO.KV_SB_main_CLAIMS", &json!({})).await;
+    let mut config = info["config"].clone();
+    config["max_bytes"] = json!(bytes);
+    jetstream(&server.url(), "STREAM.UPDATE.KV_SB_main_CLAIMS", &config).await;
+}
+
+/// Attempts cannot be claimed, not even at their end: they wait, and nothing else does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_bucket_of_claims_holds_up_what_is_sent_and_nothing_else() {
+    const PEOPLE: usize = 5;
+    let provider = Provider::start().await;
+    let server = NatsServer::start();
+    let shops = shops(&provider, &server.url(), &Pack::default().yaml, "");
+    let _router = Daemon::start(&shops[0]).await;
+    let _edge = Daemon::start(&shops[1]).await;
+    room_for_claims(&server, 100).await;
+    for number in 0..PEOPLE {
+        assert_eq!(write(&shops[1], &writer(number), &format!("refund A-{number}")).await, 200);
+    }
+    let readyz = async || {
+        let answer = http().get(format!("{}/readyz", shops[0].admin())).send().await.expect("an answer");
+        (answer.status().as_u16(), answer.text().await.unwrap_or_default())
+    };
+    let says = async |held: bool| {
+        eventually_within(3 * LONG, &format!("/readyz to say of claims without room: {held}"), || async {
+            let (status, said) = readyz().await;
+            let as_wanted = status == 200 && said.contains("claims have no room") == held;
+            if as_wanted { Ok(()) } else { Err(format!("{status} {said}")) }
+        })
+        .await;
+    };
+    // The attempts' end is two minutes after their release.
+    says(true).await;
+    goes_through(&shops[1], "+15557100004", "hello while claims are full").await;
+    assert_eq!(provider.requests(), 0, "nothing is sent without a claim");
+    room_for_claims(&server, 1 << 30).await;
+    for number in 0..PEOPLE {
+        provider.sent_to(&writer(number), 1).await;
+    }
+    says(false).await;
+    assert_eq!(provider.requests(), PEOPLE, "each once");
+}
