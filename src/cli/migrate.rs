@@ -47,6 +47,7 @@ fn said(moved: &Moved, to: &Path) -> String {
         amount(moved.frames, "frame"),
         amount(moved.blobs, "file"),
         format!("{} still to be decided or just decided", amount(moved.inputs, "record")),
+        format!("{} in quarantine", amount(moved.quarantined, "record")),
     ];
     format!(
         "moved from {} to {}: {}\nstart the daemon with: switchboard run --config {}\nwhat was on its way to a customer when the \

@@ -134,7 +134,7 @@ impl Api {
 
     /// A record of IN as it was delivered: its envelope if it is one, its raw form, and its bytes.
     async fn held(&self, seq: Seq) -> Result<Option<Held>, LogError> {
-        let Some(stored) = self.log.get_in(seq).await? else { return Ok(None) };
+        let Some(stored) = super::aside::find(self.log.as_ref(), seq).await? else { return Ok(None) };
         let inbound = Inbound::from_slice(&stored.data).ok().filter(|i| i.channel() == stored.channel);
         let (raw, scope) = match &inbound {
             Some(Inbound::Unparsed(u)) => (Some(u.raw.clone()), stored.channel.clone()),

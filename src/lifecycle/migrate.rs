@@ -2,7 +2,7 @@
 //! frame or to a record still finds it. Neither daemon may run meanwhile. What was on its way to a provider when the old one ended
 //! is settled by a rebase when the new one starts.
 
-use super::open_log;
+use super::{aside, open_log};
 use crate::config::Config;
 use crate::log::moving::{Begin, Blob, MOVING, Movable, SCOPES_KEY};
 use crate::log::nats::{NatsLog, Part};
@@ -53,6 +53,8 @@ pub enum MigrateError {
 pub struct Moved {
     pub frames: u64,
     pub inputs: u64,
+    /// Records in quarantine that were decided before the last.
+    pub quarantined: u64,
     pub keys: u64,
     pub blobs: u64,
     pub conversations: usize,
@@ -161,6 +163,7 @@ pub async fn migrate(from: &Config, to: &Config, tell: &mut dyn FnMut(&str)) -> 
     let new = open(to, Some(&begin)).await?;
     let mut moved = Moved { from: old.words.clone(), to: new.words.clone(), ..Moved::default() };
     copy(&old, &new, &begin, &mut moved, tell).await?;
+    moved.quarantined = quarantined(&old, &new, &state, begin.in_after).await?;
     tell("comparing what the new log holds");
     let there = state_of(&(new.log.clone() as Arc<dyn Log>), limits).await?;
     compare(&state, &there)?;
@@ -355,6 +358,18 @@ async fn inputs(old: &Place, new: &Place, after: Seq) -> Result<u64, MigrateErro
             last = seq;
         }
     }
+}
+
+/// What is in quarantine and comes before what is moved of IN is kept beside the new one.
+async fn quarantined(old: &Place, new: &Place, state: &State, after: Seq) -> Result<u64, MigrateError> {
+    let mut count = 0;
+    for seq in state.quarantine.iter().take_while(|seq| **seq <= after) {
+        if let Some(record) = aside::find(old.log.as_ref(), *seq).await.map_err(MigrateError::From)? {
+            aside::keep(new.log.as_ref(), &record).await.map_err(MigrateError::To)?;
+            count += 1;
+        }
+    }
+    Ok(count)
 }
 
 fn compare(old: &State, new: &State) -> Result<(), MigrateError> {

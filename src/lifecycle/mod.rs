@@ -2,6 +2,7 @@
 
 mod adapters;
 mod api;
+mod aside;
 pub mod channels;
 mod chat;
 mod health;

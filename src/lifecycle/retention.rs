@@ -1,10 +1,12 @@
 //! Forgetting what need not be kept: IN behind the router, LOG behind its snapshots, OUT once its attempts are over.
 
+use super::aside;
 use crate::config::RetentionConfig;
 use crate::history::HistoryHandle;
 use crate::log::{Log, LogError, Seq, Stored};
 use crate::metrics::Metrics;
 use crate::router::{Standing, View};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard_envelope::Timestamp;
@@ -20,7 +22,7 @@ const LOG_ROUNDS: u32 = 720;
 const STEP: usize = 256;
 /// From here on IN is trimmed behind the cursor whatever its age.
 const HALF_FULL: u32 = 500;
-/// From here on also what is in quarantine, which nobody could retry any more if new messages had to be refused.
+/// From here on also what is in quarantine and has no room beside IN: new messages would have to be refused for it.
 const NEARLY_FULL: u32 = 700;
 /// An attempt ends ten minutes after its release at the latest, and its claim is asked within ten more.
 const OUT_MS: i64 = 20 * 60_000;
@@ -42,6 +44,7 @@ impl Keeper {
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let (mut rounds, mut steady) = (0_u32, Steady::default());
         steady.look(self.log.as_ref()).await;
+        let mut quarantine = BTreeSet::new();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(EVERY) => {}
@@ -54,6 +57,12 @@ impl Keeper {
                 continue;
             }
             let (at, state) = self.state.recent();
+            match released(self.log.as_ref(), &quarantine, &state).await {
+                Ok(()) => quarantine = state.quarantine.iter().copied().collect(),
+                Err(error) => {
+                    tracing::warn!(%error, "what left the quarantine could not be removed; it is tried again")
+                }
+            }
             let told = rounds.is_multiple_of(LOG_ROUNDS).then(|| self.history.history().cursor());
             rounds = rounds.wrapping_add(1);
             if let Err(error) = tidy(self.log.as_ref(), (at, &state), told, &self.retention, &mut steady).await {
@@ -62,6 +71,14 @@ impl Keeper {
             }
         }
     }
+}
+
+/// Removes what was kept for the quarantine, and is in it no more.
+async fn released(log: &dyn Log, before: &BTreeSet<Seq>, now: &State) -> Result<(), LogError> {
+    for seq in before.iter().filter(|seq| !now.quarantine.contains(*seq)) {
+        aside::forget(log, *seq).await?;
+    }
+    Ok(())
 }
 
 /// Trims IN and OUT once, and LOG when `told` says up to which frame history holds it. `state` is that of the frame `at`: where LOG
@@ -119,26 +136,30 @@ async fn holds(log: &dyn Log, at: Seq) -> Result<bool, LogError> {
     Ok(log.log_bounds().await?.1 >= at && !log.doubt().is_doubted())
 }
 
-/// The record at the cursor stays: it tells whether a log that was restored agrees with the state.
+/// The record at the cursor stays: it tells whether a log that was restored agrees with the state. What is in quarantine is kept
+/// beside IN first.
 async fn trim_in(log: &dyn Log, (at, state): (Seq, &State), before: Timestamp) -> Result<(), LogError> {
     let end = state.cursor.seq;
     loop {
         let fill = log.in_fill().await?;
-        let pressed = |r: &Stored| fill >= NEARLY_FULL || (fill >= HALF_FULL && !state.quarantine.contains(&r.seq));
-        let old = |r: &Stored| r.seq < end && (r.at < before || pressed(r));
+        let old = |r: &Stored| r.seq < end && (r.at < before || fill >= HALF_FULL);
         if !log.read_in(0, 1).await?.first().is_some_and(old) {
             return Ok(());
         }
         let records = log.read_in(0, STEP).await?;
         let Some(last) = records.iter().take_while(|r| old(r)).last() else { return Ok(()) };
-        let held =
-            records.iter().take_while(|r| r.seq <= last.seq).filter(|r| state.quarantine.contains(&r.seq)).count();
-        if held > 0 {
-            tracing::warn!(
-                held,
-                up_to = last.seq,
-                "records in quarantine were trimmed; they cannot be retried any more"
-            );
+        for record in records.iter().take_while(|r| r.seq <= last.seq).filter(|r| state.quarantine.contains(&r.seq)) {
+            match aside::keep(log, record).await {
+                Err(LogError::Full(why)) if fill >= NEARLY_FULL => {
+                    tracing::error!(
+                        seq = record.seq,
+                        channel = %record.channel,
+                        why,
+                        "a record in quarantine is trimmed, for there is no room for it; it cannot be retried any more"
+                    );
+                }
+                kept => kept?,
+            }
         }
         if !holds(log, at).await? {
             return Ok(());
@@ -186,7 +207,7 @@ fn millis(duration: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::memory::{MemoryLog, MemoryOptions};
+    use crate::log::memory::{MemoryLog, MemoryOptions, Room};
     use crate::log::{Class, Commit, FrameWrite, InRecord};
     use bytes::Bytes;
     use switchboard_routing_rules::ids::Salt;
@@ -280,17 +301,53 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_in_quarantine_stays_until_messages_would_be_refused() {
+    async fn what_is_in_quarantine_is_kept_beside_in_until_it_is_in_quarantine_no_more() {
         let log = MemoryLog::new(&MemoryOptions { in_max_bytes: 1_000_000, ..MemoryOptions::default() });
-        ingest(&log, 500, 1000).await;
-        let mut state = at_cursor(500);
+        ingest(&log, 600, 1000).await;
+        let mut state = at_cursor(550);
+        state.quarantine = [1_u64, 3, 600].into_iter().collect();
+        tidy(&log, (0, &state), None, &retention(), &mut Steady::default()).await.expect("tidy");
+        assert!(log.in_fill().await.expect("fill") < HALF_FULL, "it holds up nothing");
+        assert!(!kept(&log).await.contains(&3));
+        for (seq, there) in [(1, true), (2, false), (3, true), (600, true)] {
+            let found = aside::find(&log, seq).await.expect("an answer");
+            assert_eq!(found.map(|r| (r.seq, r.data.len())), there.then_some((seq, 1000)));
+        }
+        state.quarantine.remove(&1);
+        released(&log, &BTreeSet::from([1, 3, 600]), &state).await.expect("removed");
+        assert!(aside::find(&log, 1).await.expect("an answer").is_none(), "it was retried or dropped");
+        assert!(aside::find(&log, 3).await.expect("an answer").is_some());
+    }
+
+    #[tokio::test]
+    async fn what_is_in_quarantine_goes_by_its_age_out_of_in_and_not_out_of_reach() {
+        let log = MemoryLog::new(&MemoryOptions::default());
+        ingest(&log, 10, 10).await;
+        let mut state = at_cursor(10);
+        state.quarantine.insert(5);
+        let later = log.now().await.expect("now").plus(1);
+        trim_in(&log, (0, &state), later).await.expect("trim");
+        assert_eq!(kept(&log).await, [10]);
+        assert!(aside::find(&log, 5).await.expect("an answer").is_some());
+    }
+
+    #[tokio::test]
+    async fn what_is_in_quarantine_and_has_no_room_gives_way_only_to_messages_that_would_be_refused() {
+        let log = MemoryLog::new(&MemoryOptions { in_max_bytes: 1_000_000, ..MemoryOptions::default() });
+        ingest(&log, 600, 1000).await;
+        let mut state = at_cursor(650);
         state.quarantine.insert(1);
+        log.set_room(Room::None);
+        assert!(matches!(
+            tidy(&log, (0, &state), None, &retention(), &mut Steady::default()).await,
+            Err(LogError::Full(_))
+        ));
+        assert_eq!(kept(&log).await.len(), 600, "there is time to make room");
+        log.set_room(Room::Enough);
+        ingest(&log, 60, 1001).await;
+        log.set_room(Room::None);
         tidy(&log, (0, &state), None, &retention(), &mut Steady::default()).await.expect("tidy");
-        assert_eq!(kept(&log).await.len(), 500, "half full is no reason");
-        ingest(&log, 150, 1001).await;
-        tidy(&log, (0, &state), None, &retention(), &mut Steady::default()).await.expect("tidy");
-        assert!(log.in_fill().await.expect("fill") < NEARLY_FULL);
-        assert!(kept(&log).await.len() < 500);
+        assert!(log.in_fill().await.expect("fill") < HALF_FULL);
     }
 
     #[tokio::test]

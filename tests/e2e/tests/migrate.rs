@@ -75,6 +75,9 @@ async fn a_workspace_moves_to_a_broker_and_back_with_all_that_it_holds() {
     // Answered by a rule; waiting; taken and answered; snoozed until after the move; a long text, which is a file.
     assert_eq!(deliver(ANN, "refund A-1", "ann").await, 200);
     assert_eq!(deliver(BEN, "is anybody there?", "ben").await, 200);
+    // Nobody can read it: it is in quarantine with its bytes.
+    let unread = shop.sms(BEN, "nobody wrote this", &sid("nobody")).without("From");
+    assert_eq!(unread.deliver(&shop.hook("support-sms")).await.unwrap().status, 200);
     assert_eq!(deliver(CLEO, &"a long story ".repeat(8_000), "cleo").await, 200);
     provider.sent_to(ANN, 1).await;
     let api = shop.api();
@@ -112,6 +115,7 @@ async fn a_workspace_moves_to_a_broker_and_back_with_all_that_it_holds() {
 
     daemon.restart().await;
     same(&shop, &before).await;
+    still_held(&shop, &unread.body()).await;
     assert_eq!(explained(&shop, &ann).await, why, "a decision explains itself as before");
     // What the provider delivers again is known, and what is new is decided.
     assert_eq!(deliver(ANN, "refund A-1", "ann").await, 200);
@@ -138,13 +142,29 @@ async fn a_workspace_moves_to_a_broker_and_back_with_all_that_it_holds() {
     assert_eq!(daemon.terminate(SOON).await.code(), Some(0));
 
     beside(&shop, "back.toml", "backend = \"embedded\"\npath = \"back\"");
-    migrate(&shop, "back.toml");
+    let said = migrate(&shop, "back.toml");
+    assert!(said.contains("1 record in quarantine"), "{said}");
     daemon.restart().await;
     same(&shop, &before).await;
+    still_held(&shop, &unread.body()).await;
     assert_eq!(deliver(ANN, "refund A-2", "ann again").await, 200);
     assert_eq!(deliver(BEN, "refund B-1", "ben again").await, 200);
     provider.sent_to(BEN, 3).await;
     assert_eq!(provider.sent().len(), 5, "nothing was sent twice");
+}
+
+/// What is in quarantine is there with its bytes, is read again on demand, and can be dropped by its number.
+async fn still_held(shop: &Shop, body: &str) {
+    let api = shop.api();
+    let rows = eventually_within(SOON, "the record in quarantine", || async {
+        let rows = api.all("/quarantine", "quarantine").await;
+        if rows.len() == 1 { Ok(rows) } else { Err(format!("{rows:?}")) }
+    })
+    .await;
+    assert_eq!(rows[0]["raw"]["text"], body, "{}", rows[0]);
+    let retry = format!("/quarantine/{}/retry", rows[0]["id"].as_str().unwrap());
+    let again = api.post(&retry, json!({})).await.ok();
+    assert!(again["released"] == false && !again.to_string().contains("not kept"), "it was read again: {again}");
 }
 
 /// History is made anew in the new place, which takes a moment.
