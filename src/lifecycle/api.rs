@@ -26,7 +26,7 @@ use switchboard_envelope::{
 use switchboard_routing_rules::event::{Event, KeyHash};
 use switchboard_routing_rules::ids::ConvId;
 use switchboard_routing_rules::pack::ConvStatus;
-use switchboard_routing_rules::state::InForce;
+use switchboard_routing_rules::state::{InForce, Window};
 use switchboard_routing_rules::waiting::{self, Waiting};
 use switchboard_routing_rules::{RulePack, State};
 use tokio::sync::{broadcast, watch};
@@ -287,6 +287,12 @@ impl Backend for Api {
         let text = if shown { content.text.clone() } else { numbered(&content.text, &content.choices) };
         let content = Content { text, ..content.clone() };
         self.adapters.get(c.channel.as_str()).map_or(Ok(()), |adapter| adapter.fits(p.thread(), &content))
+    }
+
+    fn window(&self, conversation: ConvId) -> Option<Window> {
+        let state = self.current().1;
+        let c = state.conversation(conversation)?;
+        Window::of(c, &state.channels.get(c.channel.as_str())?.profile, true)
     }
 
     fn canonical(&self, channel: &str, to: Address) -> Address {

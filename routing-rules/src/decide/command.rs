@@ -5,7 +5,7 @@ use super::assign::Entry;
 use crate::event::{Considered, DeadReason, KeyHash, OfferEnd, Presence, Private, Public, Reply, Why};
 use crate::ids::{ContactId, ConvId, MessageId, OfferId};
 use crate::pack::{ConvStatus, Priority, RulePack};
-use crate::state::{Conversation, Phase};
+use crate::state::{Conversation, Phase, Window};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use switchboard_envelope::{
@@ -204,24 +204,11 @@ impl<'a> Draft<'a> {
 
     /// Why a provider would not take an answer so long after the customer wrote.
     fn in_window(&self, c: &Conversation, person: bool, content: &Content) -> Result<(), Refusal> {
-        let Some(profile) = self.profile(&c.channel) else { return Ok(()) };
-        let Some(window) = profile.window_ms.filter(|_| content.template.is_none() || !profile.templates) else {
-            return Ok(());
-        };
-        // What they wrote before this daemon was there is the provider's to know.
-        let Some(said) = c.private.as_ref().and_then(|p| p.said_at.get()) else { return Ok(()) };
-        let window = profile.person_window_ms.filter(|_| person).unwrap_or(window);
-        if self.now() <= said.plus(window) {
-            return Ok(());
+        let window = self.profile(&c.channel).and_then(|profile| Window::of(c, profile, person));
+        match window.filter(|w| content.template.is_none() || !w.templates) {
+            Some(window) if !window.is_open(self.now()) => Err(refuse(422, "outside_window", window.closed())),
+            _ => Ok(()),
         }
-        let hours = window / 3_600_000;
-        let instead =
-            if profile.templates { "; send an approved text (`template`)" } else { "; they have to write first" };
-        let detail = format!(
-            "the customer last wrote at {said}, and channel `{}` takes answers for {hours} hours after that{instead}",
-            c.channel
-        );
-        Err(refuse(422, "outside_window", detail))
     }
 
     fn reply(

@@ -16,6 +16,7 @@ mod private;
 pub(crate) mod roster;
 mod slim;
 mod snapshot;
+mod window;
 
 pub use canary::{Canary, InForce, Tally};
 pub use dense::{DenseMap, DenseSet};
@@ -25,6 +26,7 @@ pub use model::*;
 pub use private::{ConvPrivate, MAX_EXCERPT, MAX_QUOTE, Parent};
 pub use slim::{Empty, Label, Rare, Steps, When};
 pub use snapshot::{PrivateIndex, SnapshotError, SnapshotParts};
+pub use window::Window;
 
 use self::index::RECEIPT_MS;
 use self::roster::Roster;

@@ -10,7 +10,7 @@ use switchboard_envelope::{Address, BlobRef, Command, Content, Timestamp};
 use switchboard_routing_rules::event::{Event, KeyHash, Presence, Reply};
 use switchboard_routing_rules::ids::ConvId;
 use switchboard_routing_rules::pack::{Name, RulePack, Units};
-use switchboard_routing_rules::state::Canary;
+use switchboard_routing_rules::state::{Canary, Window};
 use switchboard_routing_rules::waiting::Waiting;
 use tokio::sync::broadcast;
 
@@ -165,6 +165,11 @@ pub trait Backend: Send + Sync + 'static {
     /// With what is wrong with it.
     fn fits(&self, _conversation: &str, _content: &Content) -> Result<(), String> {
         Ok(())
+    }
+
+    /// For how long the channel of a conversation takes a person's answer there; `None` where there is no end that is known.
+    fn window(&self, _conversation: ConvId) -> Option<Window> {
+        None
     }
 
     /// An address as the messages of a channel name it.

@@ -70,7 +70,9 @@ pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json
     }
     let page = history.conversations(filter, before, limit).await?;
     let now = state.backend().state();
-    let rows: Vec<Value> = page.items.iter().map(|(c, p)| views::conversation(c, p.as_ref(), &now)).collect();
+    let window = |c: &Conversation| state.backend().window(c.id);
+    let rows: Vec<Value> =
+        page.items.iter().map(|(c, p)| views::conversation(c, p.as_ref(), &now, window(c).as_ref())).collect();
     Ok(Json(json!({ "conversations": rows, "next": cursor("conversations", page.next) })))
 }
 
@@ -85,7 +87,10 @@ pub(super) async fn detail(
     let names = views::Names::of(&state).await;
     let messages: Vec<Value> =
         latest.items.iter().rev().map(|m| views::message(m, contact.as_ref(), &names, &state)).collect();
-    let mut value = views::conversation(&conversation, contact.as_ref(), &state.backend().state());
+    let mut value = {
+        let (now, window) = (state.backend().state(), state.backend().window(conversation.id));
+        views::conversation(&conversation, contact.as_ref(), &now, window.as_ref())
+    };
     let waits = state.backend().waiting(conversation.id).await?;
     if let Some(map) = value.as_object_mut() {
         map.insert("waiting".into(), waits.as_ref().map_or(Value::Null, waiting::view));

@@ -323,7 +323,8 @@ impl Touched {
             // A conversation that moved changed the numbers where it was or is.
             queues.extend(c.queue.iter().map(|q| (q.clone(), at)));
             agents.extend(c.agent.iter().map(|a| (a.clone(), at)));
-            out.push((at, "conversation", views::conversation(&c, contact.as_ref(), &now)));
+            let window = state.backend().window(c.id);
+            out.push((at, "conversation", views::conversation(&c, contact.as_ref(), &now, window.as_ref())));
             whose.insert(id, contact);
         }
         let mut messages = self.messages;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use switchboard_envelope::{Attachment, ConsentState, Timestamp};
 use switchboard_routing_rules::event::{ClockKind, DeadReason, Why};
 use switchboard_routing_rules::pack::{ConvStatus, Name, Units};
+use switchboard_routing_rules::state::Window;
 
 /// What agents are called.
 pub(super) struct Names(BTreeMap<Name, String>);
@@ -60,7 +61,7 @@ fn clock_word(kind: ClockKind) -> &'static str {
 }
 
 /// Whether an agent could answer now, as far as it can be known before trying.
-fn can_reply(c: &Conversation, who: Option<&Contact>, now: &StateView) -> Value {
+fn can_reply(c: &Conversation, who: Option<&Contact>, now: &StateView, window: Option<&Window>) -> Value {
     let no = |reason: String| json!({ "ok": false, "reason": reason });
     if !now.channels.contains_key(&c.channel) {
         return no(format!("the channel `{}` is not configured any more", c.channel));
@@ -71,10 +72,14 @@ fn can_reply(c: &Conversation, who: Option<&Contact>, now: &StateView) -> Value 
     if c.address.is_none() {
         return no("nothing is known of the customer any more".into());
     }
-    json!({ "ok": true })
+    match window {
+        Some(w) if w.is_open(now.now) => json!({ "ok": true, "until": w.until }),
+        Some(w) => json!({ "ok": false, "reason": w.closed(), "until": w.until }),
+        None => json!({ "ok": true }),
+    }
 }
 
-pub(super) fn conversation(c: &Conversation, who: Option<&Contact>, now: &StateView) -> Value {
+pub(super) fn conversation(c: &Conversation, who: Option<&Contact>, now: &StateView, window: Option<&Window>) -> Value {
     let ours = matches!(c.state, ConvStatus::Queued | ConvStatus::Offered | ConvStatus::Assigned);
     let sla =
         c.clock.as_ref().filter(|_| ours).map(
@@ -110,7 +115,7 @@ pub(super) fn conversation(c: &Conversation, who: Option<&Contact>, now: &StateV
         "offer": offer,
         "snoozed_until": c.snoozed_until,
         "pending_until": c.pending_until,
-        "can_reply": can_reply(c, who, now),
+        "can_reply": can_reply(c, who, now, window),
     })
 }
 

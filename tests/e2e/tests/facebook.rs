@@ -170,12 +170,22 @@ async fn a_closed_window_and_a_refused_token_are_said(backend: Backend) {
     late["timestamp"] = json!(jiff_now() - 8 * 86_400_000);
     assert_eq!(scene.sim.page_says(&scene.shop.hook("page"), &[late], MetaSigned::Well).await, 200);
     let conversation = holds(&api, &ann, "hello").await;
+    // An agent sees it before a word is typed, in the words of the refusal.
+    let shown = &conversation["can_reply"];
+    assert!(
+        shown["ok"] == false
+            && shown["until"].as_str().is_some_and(|t| t < conversation["opened_at"].as_str().unwrap()),
+        "{shown}"
+    );
     let path = format!("/conversations/{}/reply", conversation["id"].as_str().expect("an id"));
-    api.post(&path, json!({ "text": "too late" })).await.refused(422, "outside_window");
+    let refused = api.post(&path, json!({ "text": "too late" })).await;
+    refused.refused(422, "outside_window");
+    assert_eq!(refused.body["detail"], shown["reason"]);
     let mut older = scene.sim.event(ANN, json!({ "message": { "mid": "m_2", "text": "again" } }));
     older["timestamp"] = json!(jiff_now() - 2 * 86_400_000);
     assert_eq!(scene.sim.page_says(&scene.shop.hook("page"), &[older], MetaSigned::Well).await, 200);
-    holds(&api, &ann, "again").await;
+    let open = holds(&api, &ann, "again").await;
+    assert!(open["can_reply"]["ok"] == true && open["can_reply"]["until"].is_string(), "{}", open["can_reply"]);
     api.post(&path, json!({ "text": "by a person" })).await.ok();
     assert_eq!(scene.sent(1).await[0].body["tag"], "HUMAN_AGENT");
     scene.sim.next(MetaStep::Error(401, 190, None));

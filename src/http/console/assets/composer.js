@@ -5,7 +5,7 @@ import * as canned from "./canned.js";
 import * as extras from "./extras.js";
 import { button, fill, h, icon } from "./dom.js";
 import { count } from "./segments.js";
-import { plural, who } from "./format.js";
+import { now, plural, span, when, who } from "./format.js";
 import { agentName, isMe, loadDetail, may, myName, putMessage, state } from "./store.js";
 
 const DRAFT = "switchboard.draft.";
@@ -29,6 +29,7 @@ function keep(id) {
 /** Why a reply cannot be sent, in words; undefined when it can. */
 function refusal(c) {
   if (c.agent && !isMe(c.agent) && c.state !== "closed" && !may("supervisor")) return `${agentName(c.agent)} has this conversation. You can leave a note.`;
+  if (over(c)) return "The provider takes answers for a while after the customer wrote, and that is over";
   if (c.can_reply && !c.can_reply.ok) return sentence(c.can_reply.reason || "The channel does not allow a reply now");
   return undefined;
 }
@@ -40,6 +41,15 @@ function newestSeen(id) {
   const messages = state.details.get(id)?.messages ?? [];
   const last = messages.findLast((m) => m.direction === "in") ?? messages.findLast((m) => m.direction === "out");
   return last?.id;
+}
+
+/** The time for answers went by while the conversation stood on the screen. */
+const over = (c) => c.can_reply?.ok && c.can_reply.until !== undefined && when(c.can_reply.until) < now();
+
+/** How long the provider still takes an answer, once that is a day or less. */
+function remaining(c) {
+  const left = c.can_reply?.ok && c.can_reply.until !== undefined ? when(c.can_reply.until) - now() : undefined;
+  return left === undefined || left < 0 || left > 86400000 ? "" : `${left < 60000 ? "under a minute" : span(left)} left to answer`;
 }
 
 /** What sending will do beyond sending. */
@@ -109,7 +119,7 @@ export function mount(root, actions) {
   }
 
   function drawInfo() {
-    const parts = mode() === "reply" && !blocked() ? [measure(current, extras.numbered(area.value, more.labels())), effect(current)] : [];
+    const parts = mode() === "reply" && !blocked() ? [measure(current, extras.numbered(area.value, more.labels())), remaining(current), effect(current)] : [];
     fill(info, parts.filter(Boolean).join(" · ") || (blocked() ? "" : "Enter sends · Shift Enter for a new line"));
   }
 
