@@ -9,11 +9,14 @@ use crate::log::Log;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use switchboard_adapter_sdk::{Adapter, Answer, AttemptOutcome, Call, RawRequest, Verdict};
 use switchboard_envelope::{ChannelProfile, Inbound, Outcome, Raw, Send, Timestamp, Unparsed, event_id};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// An adapter beats every ten seconds; after this long without one its channel is down.
+/// An adapter beats this often; after the silence below its channel is down.
+const BEAT: Duration = Duration::from_secs(10);
 pub const SILENCE_MS: i64 = 30_000;
 
 /// Stands for a channel whose adapter is another process: the router must know of it, and nothing here speaks for it.
@@ -72,7 +75,7 @@ impl Adapter for External {
     }
 }
 
-/// When each adapter of another process was heard of last.
+/// When each channel that another process serves was heard of last.
 #[derive(Clone, Default)]
 pub struct Adapters(Arc<Mutex<BTreeMap<String, Heard>>>);
 
@@ -86,18 +89,27 @@ struct Heard {
 }
 
 impl Adapters {
-    /// Makes what the adapters bind to, and listens for them from now on.
+    /// Makes what the adapters bind to, and listens for them from now on; where this process `serves` nothing itself, also for the
+    /// edges that do.
     ///
     /// # Errors
     /// When a consumer cannot be made, or is not as it must be.
-    pub async fn watch(log: &dyn Log, running: &[Running]) -> Result<(Adapters, Option<JoinHandle<()>>), StartError> {
+    pub async fn watch(
+        log: &dyn Log,
+        running: &[Running],
+        serves: bool,
+    ) -> Result<(Adapters, Option<JoinHandle<()>>), StartError> {
         let adapters = Adapters::default();
-        for r in running.iter().filter(|r| r.profile.external) {
-            // Opening it makes the durable consumer; the adapter pulls from it, and nobody here does.
-            drop(log.outbox(&r.id).await?);
-            adapters.heard(&r.id);
+        for r in running {
+            if r.profile.external {
+                // Opening it makes the durable consumer; the adapter pulls from it, and nobody here does.
+                drop(log.outbox(&r.id).await?);
+                adapters.expected(&r.id, false);
+            } else if !serves {
+                adapters.expected(&r.id, true);
+            }
         }
-        let Some(mut beats) = log.beats().await?.filter(|_| running.iter().any(|r| r.profile.external)) else {
+        let Some(mut beats) = log.beats().await?.filter(|_| !adapters.all(clock::now()).is_empty()) else {
             return Ok((adapters, None));
         };
         let heard = adapters.clone();
@@ -109,12 +121,13 @@ impl Adapters {
         Ok((adapters, Some(listening)))
     }
 
-    /// A new channel is given the time of one silence to be heard of.
-    fn heard(&self, channel: &str) {
+    /// A new channel is given the time of one silence to be heard of. An adapter that is `ever` there is one of our own processes,
+    /// of which nobody has to be told how to start it.
+    fn expected(&self, channel: &str, ever: bool) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(channel.to_owned(), Heard { at: clock::now(), ever: false });
+            .insert(channel.to_owned(), Heard { at: clock::now(), ever });
     }
 
     /// A beat of a channel that is none of ours is nobody's.
@@ -146,6 +159,21 @@ impl Adapters {
     }
 }
 
+/// Says that these channels are served here, until `stop` turns true.
+pub async fn beat(log: Arc<dyn Log>, channels: Vec<String>, mut stop: watch::Receiver<bool>) {
+    loop {
+        for channel in &channels {
+            if let Err(error) = log.beat(channel).await {
+                tracing::debug!(%error, channel, "cannot say that the channel is served");
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(BEAT) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,7 +181,7 @@ mod tests {
     #[test]
     fn thirty_seconds_of_silence_are_an_absence_and_a_beat_ends_it() {
         let adapters = Adapters::default();
-        adapters.heard("tg");
+        adapters.expected("tg", false);
         adapters.beat("stranger");
         assert!(adapters.unheard("tg") && !adapters.unheard("stranger"), "it did not start yet");
         let now = clock::now();

@@ -137,7 +137,7 @@ async fn ready(Extract(h): Extract<Health>) -> Response {
     notes.extend(paused);
     // The other channels go on without it, so this is a note too.
     let silent = h.adapters.all(clock::now()).into_iter().filter(|(_, up)| !up);
-    notes.extend(silent.map(|(id, _)| format!("channel {id} is down: nothing is heard of its adapter")));
+    notes.extend(silent.map(|(id, _)| format!("channel {id} is down: nothing is heard of who serves it")));
     let unread = h.mailboxes.all().into_iter().filter_map(|(id, trouble)| Some((id, trouble?)));
     notes.extend(unread.map(|(id, why)| format!("channel {id}: its mailbox cannot be read: {why}")));
     let unheard = h.adapters.all(clock::now()).into_iter().filter(|(id, up)| *up && h.adapters.unheard(id));

@@ -158,7 +158,7 @@ async fn serve(config: Config, role: Role, unfinished: &Unfinished) -> Result<()
         history.renew();
     }
 
-    let (adapters, listening) = Adapters::watch(log.as_ref(), &running).await?;
+    let (adapters, listening) = Adapters::watch(log.as_ref(), &running, role.serves()).await?;
     let (stop_edges, stopping) = watch::channel(false);
     let (stop_router, stopping_router) = watch::channel(false);
     let ingest = Ingest { log: log.clone(), metrics: metrics.clone() };
@@ -172,6 +172,8 @@ async fn serve(config: Config, role: Role, unfinished: &Unfinished) -> Result<()
         edges.extend(spawn_mailboxes(&running, &ingest, &mailboxes, &stopping));
         edges
             .extend(handovers.into_iter().map(|h| crate::inbound::spawn_handover(h, ingest.clone(), stopping.clone())));
+        let served = running.iter().filter(|r| !r.profile.external).map(|r| r.id.clone()).collect();
+        edges.push(tokio::spawn(super::adapters::beat(log.clone(), served, stopping.clone())));
         edges.push(spawn_files(&running, &clients, &ingest, &history, decode_file, &stopping));
     }
     let mut router_task = tokio::spawn(router.run(stopping_router));

@@ -284,10 +284,15 @@ pub trait Log: Send + Sync + 'static {
         Ok(())
     }
 
-    /// The channels whose adapters, in other processes, say that they are there, each time that they do. `None` where there
+    /// The channels that other processes serve, each time that they say so. `None` where there
     /// can be none.
     async fn beats(&self) -> Result<Option<mpsc::Receiver<String>>, LogError> {
         Ok(None)
+    }
+
+    /// Says to whoever listens that a channel is served by this process.
+    async fn beat(&self, _channel: &str) -> Result<(), LogError> {
+        Ok(())
     }
 
     /// One sentence: what a power cut can take.

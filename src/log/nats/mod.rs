@@ -421,6 +421,11 @@ impl Log for NatsLog {
         Ok(Some(beats))
     }
 
+    async fn beat(&self, channel: &str) -> Result<(), LogError> {
+        let said = self.link.client.publish(self.names.status_of(channel), bytes::Bytes::new()).await;
+        said.map_err(|e| LogError::Unavailable(e.to_string()))
+    }
+
     async fn complete(&self, out_first: Seq, sends: Vec<OutRecord>) -> Result<(), LogError> {
         self.committer.complete(out_first, &sends).await
     }

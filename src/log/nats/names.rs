@@ -45,9 +45,13 @@ impl Names {
         format!("{}.{}.out.{channel}", self.prefix, self.workspace)
     }
 
-    /// Where adapters of other processes say that they are there.
+    /// Where processes say which channels they serve.
     pub(super) fn status_subject(&self) -> String {
-        format!("{}.{}.status.*", self.prefix, self.workspace)
+        self.status_of("*")
+    }
+
+    pub(super) fn status_of(&self, channel: &str) -> String {
+        format!("{}.{}.status.{channel}", self.prefix, self.workspace)
     }
 
     /// Where the process that leads answers.

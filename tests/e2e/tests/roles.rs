@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use switchboard_e2e::traffic::{Traffic, check, number, settled};
 use switchboard_e2e::{
-    Backend, Cable, Cut, Daemon, Dice, Provider, Shop, Step, eventually, eventually_within, http, message, poll_until,
-    sid,
+    Backend, Cable, Cut, Daemon, Dice, Pack, Provider, Shop, Step, eventually, eventually_within, http, message,
+    poll_until, sid,
 };
 
 const ANN: &str = "+15551230001";
@@ -146,6 +146,65 @@ async fn any_edge_takes_any_webhook_and_any_process_answers_for_all() {
     chat_at_two_edges(&one, &two, &router).await;
     router_daemon.terminate(Duration::from_secs(20)).await;
     stands(&two, "nobody leads", Duration::from_secs(10)).await;
+}
+
+/// Nobody knows the customer yet, and every message is somebody's first: at which edge they come decides nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn parallel_first_messages_at_two_edges_make_one_conversation_with_one_budget() {
+    const MESSAGES: usize = 20;
+    let (provider, broker) = (Provider::start().await, Backend::nats());
+    let pack =
+        Pack::default().yaml.replace("{ conversation: 10000, address: 10000 }", "{ conversation: 3, address: 3 }");
+    let shop = |role| Shop::with(&provider.base_url()).log(&broker).role(role).pack(&pack).open();
+    let (router, one, two) = (shop("router"), shop("edge"), shop("edge"));
+    let _daemons = [Daemon::start(&router).await, Daemon::start(&one).await, Daemon::start(&two).await];
+    let writes = (0..MESSAGES).map(|n| {
+        let sms = one.sms(ANN, &format!("refund A-{n}"), &sid(&format!("first {n}")));
+        let hook = if n % 2 == 0 { one.hook("support-sms") } else { two.hook("support-sms") };
+        tokio::spawn(async move { sms.deliver(&hook).await })
+    });
+    for write in writes.collect::<Vec<_>>() {
+        assert_eq!(write.await.unwrap().unwrap().status, 200);
+    }
+    let of = |all: &[Value], direction: &str| all.iter().filter(|m| m["direction"] == direction).count();
+    for shop in [&router, &one, &two] {
+        let messages = eventually("one conversation with every message", || async {
+            let all = shop.api().all("/conversations", "conversations").await;
+            let [c] = all.as_slice() else { return Err(format!("{} conversations", all.len())) };
+            let messages = shop.api().messages(c["id"].as_str().unwrap()).await;
+            if of(&messages, "in") == MESSAGES { Ok(messages) } else { Err(format!("{messages:?}")) }
+        })
+        .await;
+        assert_eq!(of(&messages, "out"), 3, "what one customer is answered by rules: {messages:?}");
+    }
+    assert_eq!(provider.sent_to(ANN, 3).await.len(), 3);
+}
+
+/// Whoever looks at a router sees whether anybody serves.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_that_no_edge_serves_is_shown_as_down_until_one_does_again() {
+    let (provider, broker) = (Provider::start().await, Backend::nats());
+    let shop = |role| Shop::with(&provider.base_url()).log(&broker).role(role).open();
+    let (router, edge) = (shop("router"), shop("edge"));
+    let leads = Daemon::start(&router).await;
+    let mut serves = Daemon::start(&edge).await;
+    let is = async |wanted: &str| {
+        eventually_within(Duration::from_secs(45), &format!("a channel that is {wanted}"), || async {
+            let channels = router.api().get("/channels").await;
+            if channels.body["channels"][0]["state"] == wanted { Ok(()) } else { Err(channels.text) }
+        })
+        .await;
+    };
+    is("up").await;
+    serves.kill();
+    let gone = Instant::now();
+    is("down").await;
+    assert!(gone.elapsed() > Duration::from_secs(15), "a moment of silence is none: {:?}", gone.elapsed());
+    assert!(leads.metrics().await.contains("switchboard_adapter_up{channel=\"support-sms\"} 0"));
+    let said = http().get(format!("{}/readyz", router.admin())).send().await.expect("an answer").text().await.unwrap();
+    assert!(said.contains("channel support-sms is down"), "{said}");
+    serves.restart().await;
+    is("up").await;
 }
 
 /// A visitor's requests land here and there, with one token.
