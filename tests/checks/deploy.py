@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What deploy/ promises: the unit is valid, tight, and lets the program do what it does; the image is built from what its
-context holds, and runs as nobody.
+context holds, and runs as nobody; alerts and the dashboard ask for metrics that there are.
 
 `tests/checks/deploy.py [PROGRAM]`: with the built program it is also run, and its system calls are compared with those that
 the unit allows."""
@@ -136,6 +136,17 @@ def starts(program):
         yield f"docs/operators/deploy.md: after its steps for systemd, `switchboard check` says: {said}"
 
 
+def answering(daemon, admin, said):
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return get(f"http://127.0.0.1:{admin}/readyz")
+        except OSError:
+            if time.monotonic() > deadline or daemon.poll() is not None:
+                raise SystemExit(f"the program did not start: {said.read_text()}")
+            time.sleep(0.05)
+
+
 def calls_of(program, root):
     """The system calls of a whole life, after the steps of the documents: start, a visitor's page, health, a reload of the
     rules, the drain."""
@@ -149,15 +160,7 @@ def calls_of(program, root):
     with open(root / "said", "wb") as said:
         daemon = subprocess.Popen(command, cwd=root, env=environment, stdout=said, stderr=said)
     try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                get(f"http://127.0.0.1:{admin}/readyz")
-                break
-            except OSError:
-                if time.monotonic() > deadline or daemon.poll() is not None:
-                    raise SystemExit(f"the program did not start under strace: {(root / 'said').read_text()}")
-                time.sleep(0.05)
+        answering(daemon, admin, root / "said")
         for path in ("/chat/site", "/chat/site/widget.js"):
             get(f"http://127.0.0.1:{public}{path}")
         get(f"http://127.0.0.1:{admin}/metrics")
@@ -331,13 +334,83 @@ def image():
             yield f"compose.yaml: {source} is not in deploy/"
 
 
+# --- what is watched ----------------------------------------------------------------------------------------------------
+
+def metrics():
+    """{name as Prometheus has it: its labels}, of every metric that the daemon's sources register."""
+    found = {}
+    for source, prefix in (("src/metrics.rs", "switchboard_"), ("src/http/chat/metrics.rs", "")):
+        text = (ROOT / source).read_text()
+        labels = {m[1]: set(re.findall(r"^    (\w+):", m[2], re.M)) for m in re.finditer(r"struct (\w+) \{\n(.*?)^\}", text, re.M | re.S)}
+        fields = {m[1]: (m[3], labels.get(m[2], set())) for m in re.finditer(
+            r"^    (?:pub )?(\w+): (?:Family<(\w+), )?(Counter|Gauge|Histogram)", text, re.M)}
+        for name, field in re.findall(r'register\(\s*"(\w+)",\s*"[^"]*",\s*self\.(\w+)\.clone\(\)', text):
+            kind, of = fields[field]
+            endings = {"Counter": {"_total": of}, "Gauge": {"": of}, "Histogram": {"_bucket": of | {"le"}, "_sum": of, "_count": of}}
+            found |= {prefix + name + ending: labels for ending, labels in endings[kind].items()}
+    return found
+
+
+def expressions():
+    """Where it stands and what it asks, of each alert and each panel."""
+    for name, rule in re.findall(r"- alert: (\w+)\n(.*?)(?=\n      - alert|\Z)", (ROOT / "deploy/alerts.yaml").read_text(), re.S):
+        yield f"alerts.yaml: {name}", re.search(r"expr: (.*)", rule)[1], rule
+    for panel in json.loads((ROOT / "deploy/dashboard.json").read_text())["panels"]:
+        for target in panel["targets"]:
+            yield f"dashboard.json: {panel['title']}", target["expr"], target["legendFormat"]
+
+
+def watched():
+    """Alerts and panels ask for metrics and labels that there are."""
+    known, asked = metrics(), set()
+    for where, expression, rest in expressions():
+        names = re.findall(r"switchboard_\w+", expression)
+        for name in (n for n in names if n not in known):
+            yield f"{where}: there is no metric {name}"
+        asked |= set(names)
+        # What all of them bring, and what Prometheus adds.
+        labels = set.intersection(*(known.get(n, set()) for n in names)) if names else set()
+        wanted = re.findall(r"[{,]\s*(\w+)(?:=|!=|=~)\"", expression)
+        wanted += [w for by in re.findall(r"by \(([^)]*)\)", expression) for w in re.split(r",\s*", by)]
+        wanted += re.findall(r"\$labels\.(\w+)", rest) + re.findall(r"\{\{(\w+)\}\}", rest)
+        for label in sorted(set(wanted) - labels - {"job", "instance"}):
+            yield f"{where}: what it asks for has no label {label}"
+    if len(asked) < 15:
+        yield f"deploy.py: only {sorted(asked)} are asked for, which cannot be: does it still read them rightly?"
+
+
+def told(program):
+    """The sources say of the metrics what /metrics says."""
+    with tempfile.TemporaryDirectory() as folder:
+        root, admin = Path(folder), free_port()
+        environment = installed(root) | {
+            "SWITCHBOARD__LOG__PATH": str(root / "state"), "SWITCHBOARD__HTTP__LISTEN": f"127.0.0.1:{free_port()}",
+            "SWITCHBOARD__ADMIN__LISTEN": f"127.0.0.1:{admin}",
+        }
+        with open(root / "said", "wb") as said:
+            daemon = subprocess.Popen([program, "run", "--config", configuration(root)], cwd=root, env=environment, stdout=said, stderr=said)
+        try:
+            answering(daemon, admin, root / "said")
+            text = get(f"http://127.0.0.1:{admin}/metrics").decode()
+        finally:
+            daemon.kill()
+            daemon.wait()
+    known = metrics()
+    samples = re.findall(r"^(switchboard_\w+)(?:\{(.*)\})? \S+$", text, re.M)
+    if len(samples) < 30:
+        yield f"/metrics has only {len(samples)} samples"
+    for name, labels in samples:
+        if known.get(name) != set(re.findall(r'(\w+)="', labels)):
+            yield f"/metrics has {name} with {labels or 'no labels'}; in the sources it has {known.get(name)}"
+
+
 def main():
     program = sys.argv[1] if len(sys.argv) > 1 else None
     checks = [("exposure", exposure()), ("a valid unit", valid()), ("supervision", supervised()), ("the image", image()),
-              ("its context", context()), ("the brokers' volumes", owned()), ("the brokers' configurations", brokers())]
+              ("its context", context()), ("the brokers' volumes", owned()), ("the brokers' configurations", brokers()), ("alerts and the dashboard", watched())]
     if program:
         program = os.path.abspath(program)
-        checks += [("the steps for systemd", starts(program)), ("system calls", sandboxed(program))]
+        checks += [("the steps for systemd", starts(program)), ("metrics", told(program)), ("system calls", sandboxed(program))]
     faults = []
     for name, found in checks:
         found = list(found)
