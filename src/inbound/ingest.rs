@@ -7,7 +7,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use switchboard_adapter_sdk::{Opened, signature::sha256_hex};
-use switchboard_envelope::{Attachment, Inbound, Message, Raw, Timestamp, Unparsed, event_id};
+use switchboard_envelope::{Attachment, Content, Inbound, Message, Raw, Timestamp, Unparsed, event_id};
 
 /// Content over this becomes a blob.
 const CONTENT_MAX: usize = 64 * 1024;
@@ -31,6 +31,7 @@ impl Ingest {
     pub async fn one(&self, mut inbound: Inbound) -> Result<Ingested, LogError> {
         match &mut inbound {
             Inbound::Message(m) => self.outsource(m).await?,
+            Inbound::Echo(e) => self.outsource_content(&blob_scope(&e.channel, &e.thread), &mut e.content).await?,
             Inbound::Unparsed(u) => self.outsource_raw(&u.channel, &mut u.raw).await?,
             _ => {}
         }
@@ -132,15 +133,19 @@ impl Ingest {
         if let Some(raw) = &mut m.raw {
             self.outsource_raw(&scope, raw).await?;
         }
-        if let Some(html) = m.content.html.take_if(|h| h.len() > CONTENT_MAX) {
-            let attachment = self.attach(&scope, "message.html", "text/html", html).await?;
-            m.content.attachments.push(attachment);
+        self.outsource_content(&scope, &mut m.content).await
+    }
+
+    async fn outsource_content(&self, scope: &str, content: &mut Content) -> Result<(), LogError> {
+        if let Some(html) = content.html.take_if(|h| h.len() > CONTENT_MAX) {
+            let attachment = self.attach(scope, "message.html", "text/html", html).await?;
+            content.attachments.push(attachment);
         }
-        if m.content.text.len() > CONTENT_MAX {
-            let excerpt: String = m.content.text.chars().take(EXCERPT / 4).collect();
-            let whole = std::mem::replace(&mut m.content.text, excerpt);
-            let attachment = self.attach(&scope, "message.txt", "text/plain; charset=utf-8", whole).await?;
-            m.content.attachments.push(attachment);
+        if content.text.len() > CONTENT_MAX {
+            let excerpt: String = content.text.chars().take(EXCERPT / 4).collect();
+            let whole = std::mem::replace(&mut content.text, excerpt);
+            let attachment = self.attach(scope, "message.txt", "text/plain; charset=utf-8", whole).await?;
+            content.attachments.push(attachment);
         }
         Ok(())
     }
@@ -181,8 +186,104 @@ pub fn blob_scope(channel: &str, thread: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::memory::{MemoryLog, MemoryOptions};
-    use switchboard_envelope::{Address, ConsentChange, ConsentState};
+    use crate::log::memory::{Fate, MemoryLog, MemoryOptions};
+    use switchboard_envelope::{Address, ConsentChange, ConsentState, Echo, Visibility};
+
+    fn message(text: &str, attachments: Vec<Attachment>) -> Message {
+        Message {
+            id: "sms:message:1".into(),
+            channel: "sms".into(),
+            thread: "+1555".into(),
+            at: Timestamp(1),
+            received_at: Timestamp(1),
+            from: Address::new("phone", "+1555"),
+            to: None,
+            content: Content { attachments, ..Content::text(text) },
+            references: vec![],
+            provider_id: None,
+            visibility: Visibility::Private,
+            automatic: false,
+            authenticated: None,
+            meta: BTreeMap::new(),
+            raw: None,
+            traceparent: None,
+            mail: None,
+        }
+    }
+
+    fn left_out() -> Option<Raw> {
+        Some(Raw { content_type: "text/plain".into(), blob: None, inline: None, meta: BTreeMap::new() })
+    }
+
+    /// Stores something that consists of a blob and of a record that names it.
+    async fn store(way: usize, ingest: &Ingest) -> Result<(), LogError> {
+        let long = "a long story ".repeat(10_000);
+        let body = Bytes::from_static(b"the body");
+        match way {
+            0 => ingest.one(Inbound::Message(Box::new(message(&long, vec![])))).await.map(drop),
+            1 => {
+                let m = Message { raw: left_out(), ..message("hello", vec![]) };
+                ingest.of_request(Inbound::Message(Box::new(m)), &body).await.map(drop)
+            }
+            2 => {
+                let raw = left_out().expect("raw");
+                let (id, reason) = ("sms:unparsed:1".to_owned(), "nobody can read it".to_owned());
+                let unparsed = Unparsed { id, channel: "sms".into(), reason, at: Timestamp(1), raw };
+                ingest.of_request(Inbound::Unparsed(unparsed), &body).await.map(drop)
+            }
+            3 => {
+                let m = message("hello", vec![Attachment::default()]);
+                let opened = Opened { events: vec![Inbound::Message(Box::new(m))], files: vec![body] };
+                ingest.opened(opened, &Bytes::new()).await
+            }
+            _ => ingest.one(echo(&long)).await.map(drop),
+        }
+    }
+
+    fn echo(text: &str) -> Inbound {
+        Inbound::Echo(Box::new(Echo {
+            id: "sms:echo:1".into(),
+            channel: "sms".into(),
+            thread: "+1555".into(),
+            at: Timestamp(1),
+            provider_id: "P1".into(),
+            send: None,
+            part: None,
+            n: None,
+            to: Address::new("phone", "+1555"),
+            content: Content::text(text),
+        }))
+    }
+
+    /// Whatever becomes of the writes, no record is there whose blob is not.
+    #[tokio::test]
+    async fn a_blob_is_durable_before_the_record_that_names_it() {
+        for way in 0..5 {
+            for fates in [&[Fate::RequestLost][..], &[Fate::Answered, Fate::RequestLost]] {
+                let log = MemoryLog::new(&MemoryOptions::default());
+                let ingest = Ingest { log: Arc::new(log.clone()), metrics: Arc::new(Metrics::default()) };
+                fates.iter().for_each(|fate| log.force(*fate));
+                assert!(store(way, &ingest).await.is_err(), "{way} {fates:?}: what is not stored is not acknowledged");
+                assert!(log.everything_in().is_empty(), "{way} {fates:?}: a record without its blob");
+                store(way, &ingest).await.expect("the provider comes again");
+                assert_eq!(log.everything_in().len(), 1);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_we_wrote_elsewhere_is_no_longer_in_its_record_than_what_a_customer_wrote() {
+        let log = MemoryLog::new(&MemoryOptions::default());
+        let ingest = Ingest { log: Arc::new(log.clone()), metrics: Arc::new(Metrics::default()) };
+        let whole = "a long story ".repeat(10_000);
+        ingest.one(echo(&whole)).await.expect("stored");
+        let stored = log.everything_in().remove(0);
+        let Ok(Inbound::Echo(e)) = Inbound::from_slice(&stored.data) else { panic!("no echo") };
+        assert!(stored.data.len() < CONTENT_MAX && whole.starts_with(&e.content.text));
+        let file = e.content.attachments[0].blob.clone().expect("a file");
+        let kept = log.get_blob("sms/+1555", &file).await.expect("an answer").expect("the whole text");
+        assert!(kept == whole.as_bytes());
+    }
 
     /// A list gives it again and again, and whatever is newer only behind it.
     #[tokio::test]
