@@ -38,8 +38,15 @@ impl MemoryOutbox {
         } else {
             let again = inner.dice.chance(redeliver);
             let from = if again { inner.dice.below(self.after + 1) } else { self.after };
-            let records = self.pending(&inner, from, max, again);
-            self.after = records.last().map_or(self.after, |last| last.seq);
+            let mut records = self.pending(&inner, from, max, again);
+            let before = self.after;
+            self.after = records.last().map_or(before, |last| last.seq);
+            // What comes again comes in any order; what comes for the first time comes in its own.
+            let known = records.iter().take_while(|r| r.seq <= before).count();
+            for last in (1..known).rev() {
+                let other = usize::try_from(inner.dice.below(last as u64 + 1)).unwrap_or(0);
+                records.swap(last, other);
+            }
             Ok(records)
         };
         shared.show(inner);
