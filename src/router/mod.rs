@@ -12,6 +12,8 @@ mod follow;
 mod member;
 mod outgoing;
 mod patience;
+#[cfg(test)]
+mod poison_tests;
 mod post;
 mod rebase;
 #[cfg(test)]
@@ -20,6 +22,8 @@ mod recover;
 mod snapshot;
 #[cfg(test)]
 mod standby_tests;
+#[cfg(test)]
+mod trimmed_tests;
 mod turn;
 mod unsent;
 mod verdicts;

@@ -157,6 +157,13 @@ impl Process {
         self.log.leave();
     }
 
+    /// SIGTERM: what is decided is kept as a snapshot.
+    pub async fn ends(self) {
+        self.stop.send_replace(true);
+        self.task.await.expect("it ends well");
+        self.log.leave();
+    }
+
     /// Waits until its router ends by itself, and says with what.
     pub async fn fails(self) -> String {
         let ended = tokio::time::timeout(Duration::from_secs(60), self.task).await.expect("it ends");

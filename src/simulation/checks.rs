@@ -12,7 +12,7 @@ use switchboard_envelope::{Author, Inbound, Outcome};
 use switchboard_routing_rules::RulePack;
 use switchboard_routing_rules::decide::CLOCK_AHEAD_MS;
 use switchboard_routing_rules::event::{DeadReason, Event, Private, Public, Why};
-use switchboard_routing_rules::ids::{ConvId, MessageId};
+use switchboard_routing_rules::ids::{ContactId, ConvId, MessageId};
 use switchboard_routing_rules::invariants::{Broken, ClockWatch, check_invariants, released_within};
 use switchboard_routing_rules::state::{InForce, State, WaitClass, WaitKey};
 
@@ -45,6 +45,7 @@ pub(super) async fn check(world: &World) -> Result<(), String> {
     i5_to_i10(live)?;
     i6_no_deadline_is_forgotten(live)?;
     i11_state_is_the_fold(seq, live, &story)?;
+    i11_nothing_public_depends_on_what_is_sealed(&story)?;
     i12_every_send_ends(live, &story)?;
     i13_a_cut_log_is_rebased(world, &story)?;
     story.broken.map_or(Ok(()), |(id, what)| Err(format!("{id}: {what}")))
@@ -391,6 +392,27 @@ fn i11_state_is_the_fold(seq: Seq, live: &State, story: &Story) -> Result<(), St
         }
         _ => Ok(()),
     }
+}
+
+/// Folding without the keys of some, or of all, gives the same public state: erasing somebody changes no decision about others.
+fn i11_nothing_public_depends_on_what_is_sealed(story: &Story) -> Result<(), String> {
+    let people: BTreeSet<ContactId> = story.events.iter().filter_map(|e| Some(e.private.as_ref()?.0)).collect();
+    let public = |s: &State| {
+        let mut bytes = vec![];
+        s.write_public(&mut bytes).map_err(|e| e.to_string()).map(|()| bytes)
+    };
+    let wanted = public(&story.folded)?;
+    for erased in [people.iter().next().copied(), None] {
+        let mut state = State::new(SALT);
+        for event in &story.events {
+            let sealed = event.private.as_ref().filter(|(contact, _)| erased.is_some_and(|e| e != *contact));
+            state.apply(&Event { public: event.public.clone(), private: sealed.cloned() });
+        }
+        if public(&state)? != wanted {
+            return Err(format!("I11: the public state depends on what is sealed of {erased:?}"));
+        }
+    }
+    Ok(())
 }
 
 fn i12_every_send_ends(live: &State, story: &Story) -> Result<(), String> {
