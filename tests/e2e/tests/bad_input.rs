@@ -59,6 +59,18 @@ async fn report_mode_lets_a_wrong_signature_in_and_counts_it(backend: Backend) {
     assert_eq!(forged.deliver(&shop.hook("support-sms")).await.unwrap().status, 200);
     assert_eq!(provider.sent_to(ANN, 1).await[0].body, "Your refund A-2 is on its way.");
     assert!(daemon.said().contains("was let through"), "{}", daemon.said());
+    let metrics = daemon.metrics().await;
+    let counted = |verdict: &str| {
+        let of = |l: &&str| l.contains("support-sms") && l.contains(&format!("\"{verdict}\""));
+        metrics.lines().find(of).and_then(|l| l.rsplit(' ').next().map(str::to_owned))
+    };
+    assert_eq!(counted("reported_forged").as_deref(), Some("1"), "{metrics}");
+    assert_eq!(
+        shop.sms(ANN, "refund A-3", &sid("2")).deliver_unsigned(&shop.hook("support-sms")).await.unwrap().status,
+        200
+    );
+    let metrics = daemon.metrics().await;
+    assert!(metrics.lines().any(|l| l.contains("\"reported_missing\"") && l.ends_with(" 1")), "{metrics}");
 }
 
 async fn a_body_over_the_limit_is_413_and_the_daemon_goes_on(backend: Backend) {

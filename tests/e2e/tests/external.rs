@@ -233,7 +233,10 @@ async def main():
         body = {"v": 1, "type": kind, "id": f"line:{kind}:1", "channel": "line", "at": "2026-11-21T20:22:05Z", **more}
         await js.publish("sb.main.in.line", json.dumps(body).encode())
     await say("command", actor={"agent": None, "scope": "admin"}, action={"do": "rollback_pack"})
-    await js.publish("sb.main.in.line", json.dumps({"v": 1, "type": "message", "id": "other:message:1", "channel": "other"}).encode())
+    at = "2026-11-21T20:22:05Z"
+    forged = {"v": 1, "type": "message", "id": "support-sms:message:forged", "channel": "support-sms", "thread": "+15551230099", "at": at,
+              "received_at": at, "from": {"kind": "phone", "value": "+15551230099"}, "content": {"text": "refund A-1"}}
+    await js.publish("sb.main.in.line", json.dumps(forged).encode())
     for subject in ["sb.main.in.api", "sb.main.in.support-sms", "sb.main.log", "sb.main.out.line", "$KV.SB_main_CLAIMS.support-sms.m.1.1",
                     "$KV.SB_main_KEYS.workspace", "$O.SB_main_BLOBS.M.c25hcHNob3Rz", "$O.SB_main_BLOBS.M.other.a.b",
                     "$JS.API.STREAM.MSG.GET.OBJ_SB_main_BLOBS", "$JS.API.CONSUMER.MSG.NEXT.SB_main_OUT.support-sms",
@@ -265,4 +268,7 @@ async fn an_adapters_account_may_speak_for_its_channel_and_for_nothing_else() {
     .await;
     let reasons: Vec<&str> = held.iter().filter_map(|q| q["reason"].as_str()).collect();
     assert!(reasons.contains(&"commands come from the API, and from no channel"), "{reasons:?}");
+    assert!(reasons.contains(&"the record names another channel than its subject"), "{reasons:?}");
+    let routed = shop.api().all("/conversations", "conversations").await;
+    assert!(routed.is_empty(), "nobody wrote to the other channel: {routed:?}");
 }

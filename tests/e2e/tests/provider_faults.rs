@@ -115,6 +115,7 @@ async fn parks_what_may_have_been_sent(backend: &Backend, fault: Step) {
     daemon.restart().await;
     assert_eq!(dead_letter(&api).await["id"], parked["id"]);
     let attempts = provider.requests();
+    assert_eq!(attempts, 1, "nor did anything before it");
 
     // A person can.
     let id = parked["id"].as_str().unwrap();
