@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use switchboard_envelope::{
     Action, Actor, Address, Attachment, AttemptResult, ChannelProfile, Command, Content, Inbound, Message, Outcome,
-    Scope, Timestamp, Visibility,
+    Raw, Scope, Timestamp, Unparsed, Visibility,
 };
 use switchboard_routing_rules::event::{DeadReason, Event, NoReply, Public};
 use switchboard_routing_rules::ids::{MessageId, Salt};
@@ -401,4 +401,23 @@ fn each_rebase_has_a_higher_number_than_this_log_or_whoever_asked_for_it_knew() 
         numbers.push(life.state.rebased.expect("it was rebased").number);
     }
     assert_eq!(numbers, [1, 2, 7, 8, u64::MAX, u64::MAX]);
+}
+
+#[test]
+fn what_is_in_quarantine_and_is_read_again_is_in_quarantine_again() {
+    let raw = Raw { content_type: "text/plain".into(), blob: None, inline: None, meta: BTreeMap::new() };
+    let (id, reason) = ("sms:unparsed:1".to_owned(), "nobody can read it".to_owned());
+    let unparsed = Inbound::Unparsed(Unparsed { id, channel: CHANNEL.into(), reason, at: Timestamp(START), raw });
+    let mut life = Life::new();
+    life.hears(&unparsed);
+    let stored_at = life.now;
+    life.customer("a", "hello");
+    assert!(life.state.quarantine.contains(&1));
+    // Its record is there, and others are not: it is read from the beginning.
+    life.rebases(0, false);
+    assert!(life.state.quarantine.is_empty());
+    life.hears_again(1, stored_at, &unparsed);
+    assert!(life.state.quarantine.contains(&1), "it is listed as before");
+    life.hears(&unparsed);
+    assert_eq!(life.state.quarantine.len(), 1, "what the provider delivers again is a duplicate as ever");
 }

@@ -191,9 +191,11 @@ impl MemoryLog {
         }
     }
 
-    /// From now on remembers what is trimmed from IN, for [`MemoryLog::everything_in`].
+    /// From now on remembers what is trimmed from IN and LOG, for [`MemoryLog::everything_in`] and [`MemoryLog::every_frame`].
     pub fn remember_trimmed(&self) {
-        self.shared.lock().store.trimmed.get_or_insert_default();
+        let store = &mut self.shared.lock().store;
+        store.trimmed.get_or_insert_default();
+        store.trimmed_log.get_or_insert_default();
     }
 
     /// Every record of IN, also those that were trimmed since [`MemoryLog::remember_trimmed`]. No fault meets this question.
@@ -202,6 +204,14 @@ impl MemoryLog {
         let inner = self.shared.lock();
         let trimmed = inner.store.trimmed.iter().flat_map(BTreeMap::values);
         trimmed.chain(inner.store.inn.values()).cloned().collect()
+    }
+
+    /// The same of LOG.
+    #[must_use]
+    pub fn every_frame(&self) -> Vec<Stored> {
+        let inner = self.shared.lock();
+        let trimmed = inner.store.trimmed_log.iter().flat_map(BTreeMap::values);
+        trimmed.chain(inner.store.log.values()).cloned().collect()
     }
 
     /// OUT drops its records up to `up_to`, unsent or not, as a broker does that keeps them by limits; how many it had. Claims

@@ -33,8 +33,7 @@ struct Story {
 
 pub(super) async fn check(world: &World) -> Result<(), String> {
     let (seq, live) = (world.end.0, world.end.1.as_ref());
-    let log: Arc<dyn Log> = Arc::new(world.log.clone());
-    let story = read(&log).await?;
+    let story = read(&world.log).await?;
     i1_nothing_accepted_is_lost(world, &story)?;
     i1_what_cannot_be_decided_is_kept(world, &story)?;
     i2_nothing_is_decided_twice(&story)?;
@@ -53,24 +52,21 @@ pub(super) async fn check(world: &World) -> Result<(), String> {
 
 /// The ids of messages that IN holds, and of those that LOG holds.
 pub(super) async fn known(log: &MemoryLog) -> Result<(BTreeSet<String>, BTreeSet<String>), String> {
-    let log: Arc<dyn Log> = Arc::new(log.clone());
     let records = log.read_in(0, 100_000).await.map_err(|e| e.to_string())?;
     let kept = records.iter().filter_map(|r| Inbound::from_slice(&r.data).ok().map(|i| i.id().to_owned())).collect();
-    Ok((kept, received(&read(&log).await?).into_iter().map(|(_, _, id)| id).collect()))
+    Ok((kept, received(&read(log).await?).into_iter().map(|(_, _, id)| id).collect()))
 }
 
 /// The number of the last rebase that LOG holds.
 pub(super) async fn rebases(log: &MemoryLog) -> Result<u64, String> {
-    let log: Arc<dyn Log> = Arc::new(log.clone());
-    Ok(read(&log).await?.folded.rebased.map_or(0, |r| r.number))
+    Ok(read(log).await?.folded.rebased.map_or(0, |r| r.number))
 }
 
 /// What LOG says, and what the provider counted, a line each.
 pub(super) async fn tell(world: &World) -> Result<Vec<String>, String> {
-    let log: Arc<dyn Log> = Arc::new(world.log.clone());
-    let codec = Codec::new(log.clone());
+    let codec = Codec::new(Arc::new(world.log.clone()));
     let mut lines = vec![];
-    for frame in log.read_log(0, 100_000).await.map_err(|e| e.to_string())? {
+    for frame in world.log.every_frame() {
         let events = codec.decode(&frame).await.map_err(|e| e.to_string())?;
         lines.extend(events.into_iter().map(|event| format!("{} {:?}", frame.seq, event.public)));
     }
@@ -78,41 +74,36 @@ pub(super) async fn tell(world: &World) -> Result<Vec<String>, String> {
     Ok(lines)
 }
 
-async fn read(log: &Arc<dyn Log>) -> Result<Story, String> {
-    let codec = Codec::new(log.clone());
+async fn read(log: &MemoryLog) -> Result<Story, String> {
+    let codec = Codec::new(Arc::new(log.clone()));
     let mut story =
         Story { events: vec![], folded: State::new(SALT), resumed: None, unconfigured: BTreeSet::new(), broken: None };
     let (mut clocks, mut replies) = (ClockWatch::default(), Replies::default());
-    let mut at = 0;
-    loop {
-        let frames = log.read_log(at, 500).await.map_err(|e| e.to_string())?;
-        let Some(last) = frames.last() else { return Ok(story) };
-        at = last.seq;
-        for frame in &frames {
-            for event in codec.decode(frame).await.map_err(|e| format!("I11: frame {}: {e}", frame.seq))? {
-                let overtaken = overtaken(&story.folded, &event.public);
-                story.folded.apply(&event);
-                story.resumed.iter_mut().for_each(|state| state.apply(&event));
-                story.broken = story.broken.or(overtaken).or_else(|| replies.see(&event.public));
-                let late = clocks.see(story.folded.now, &event.public);
-                let crowd = released_within(&story.folded, &event.public);
-                story.broken = story.broken.or(late).or(crowd).or_else(|| other_pack(&story.folded, &event.public));
-                match event.public {
-                    Public::Quarantined { seq, .. } if story.folded.channels.get(CHANNEL).is_none_or(|c| c.removed) => {
-                        story.unconfigured.insert(seq);
-                    }
-                    Public::Rebased { cursor, .. } => story.unconfigured.retain(|seq| *seq <= cursor),
-                    _ => {}
+    for frame in &log.every_frame() {
+        for event in codec.decode(frame).await.map_err(|e| format!("I11: frame {}: {e}", frame.seq))? {
+            let overtaken = overtaken(&story.folded, &event.public);
+            story.folded.apply(&event);
+            story.resumed.iter_mut().for_each(|state| state.apply(&event));
+            story.broken = story.broken.or(overtaken).or_else(|| replies.see(&event.public));
+            let late = clocks.see(story.folded.now, &event.public);
+            let crowd = released_within(&story.folded, &event.public);
+            story.broken = story.broken.or(late).or(crowd).or_else(|| other_pack(&story.folded, &event.public));
+            match event.public {
+                Public::Quarantined { seq, .. } if story.folded.channels.get(CHANNEL).is_none_or(|c| c.removed) => {
+                    story.unconfigured.insert(seq);
                 }
-                story.events.push(event);
+                Public::Rebased { cursor, .. } => story.unconfigured.retain(|seq| *seq <= cursor),
+                _ => {}
             }
-            if SNAPSHOTS.contains(&frame.seq) {
-                let parts = story.folded.to_parts().map_err(|e| e.to_string())?;
-                let read = State::from_parts(SALT, &parts.public, &parts.private).map_err(|e| e.to_string())?;
-                story.resumed = Some(read);
-            }
+            story.events.push(event);
+        }
+        if SNAPSHOTS.contains(&frame.seq) {
+            let parts = story.folded.to_parts().map_err(|e| e.to_string())?;
+            let read = State::from_parts(SALT, &parts.public, &parts.private).map_err(|e| e.to_string())?;
+            story.resumed = Some(read);
         }
     }
+    Ok(story)
 }
 
 /// I17: of those who wait in a queue and want the same, the one is given away who waited longest, priority reckoned in. With I14

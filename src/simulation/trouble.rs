@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Trims as the daemon does, while this process leads. LOG is kept, for the checks read all of it.
-pub(super) async fn keeps_tidy(log: Arc<dyn Log>, handle: RouterHandle, mut stop: watch::Receiver<bool>) {
-    let retention = RetentionConfig { messages: Duration::from_secs(86_400), raw: Duration::from_secs(300) };
+/// Trims as the daemon does, while this process leads: LOG too where `frames` says so, soon after its frames came.
+pub(super) async fn keeps_tidy(log: Arc<dyn Log>, handle: RouterHandle, frames: bool, mut stop: watch::Receiver<bool>) {
+    let retention = RetentionConfig { messages: Duration::from_secs(60), raw: Duration::from_secs(300) };
     let mut steady = Steady::default();
     steady.look(log.as_ref()).await;
     loop {
@@ -26,7 +26,7 @@ pub(super) async fn keeps_tidy(log: Arc<dyn Log>, handle: RouterHandle, mut stop
         if *handle.standing.borrow() == Standing::Leads {
             let (at, state) = handle.state.recent();
             // What fails is tried again.
-            let _ = tidy(log.as_ref(), (at, &state), None, &retention, &mut steady).await;
+            let _ = tidy(log.as_ref(), (at, &state), frames.then_some(at), &retention, &mut steady).await;
         }
     }
 }
@@ -46,6 +46,8 @@ impl World {
             3 if !alone => Parts { inn: false, ..ALL },
             _ => ALL,
         };
+        // A LOG that is trimmed is nothing without the snapshots of its time.
+        let parts = if parts.log && self.trims { Parts { beside: true, ..parts } } else { parts };
         let down = alone || self.dice.below(2) == 0;
         let mut told = vec![];
         if down {

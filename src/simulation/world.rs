@@ -109,6 +109,8 @@ pub(super) struct World {
     starts: AtomicU64,
     /// Whether older copies of the log come back in this life, and the one that would.
     restores: bool,
+    /// LOG is trimmed.
+    pub(super) trims: bool,
     pub(super) backup: Option<Backup>,
     /// Processes that start now have a configuration without the channel.
     pub(super) removed: bool,
@@ -176,6 +178,7 @@ impl World {
             processes,
             starts: AtomicU64::new(1),
             restores,
+            trims: seed.is_multiple_of(3),
             backup: None,
             removed: false,
             told: Told::default(),
@@ -255,7 +258,7 @@ impl World {
         };
         let lanes = adapters.into_iter().map(|(channel, adapter)| spawn(lane(channel, adapter), stopping.clone()));
         let mut tasks: Vec<_> = lanes.collect();
-        tasks.push(tokio::spawn(keeps_tidy(log, handle.clone(), stopping.clone())));
+        tasks.push(tokio::spawn(keeps_tidy(log, handle.clone(), self.trims, stopping.clone())));
         tasks.push(tokio::spawn(async move {
             if let Err(e) = router.run(stopping).await {
                 tracing::debug!(%e, "the router stopped");

@@ -15,6 +15,7 @@ mod overtaken;
 mod packs;
 mod parts;
 mod queues;
+mod reopening;
 mod settling;
 mod time;
 mod traces;

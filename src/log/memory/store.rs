@@ -80,6 +80,7 @@ pub(super) struct Store {
     pub inn: BTreeMap<Seq, Stored>,
     /// What was trimmed, where somebody wants to compare with it.
     pub trimmed: Option<BTreeMap<Seq, Stored>>,
+    pub trimmed_log: Option<BTreeMap<Seq, Stored>>,
     ids: BTreeMap<String, Seq>,
     ids_of: BTreeMap<Seq, String>,
     pub log_last: Seq,
@@ -106,6 +107,7 @@ impl Store {
             in_bytes: 0,
             inn: BTreeMap::new(),
             trimmed: None,
+            trimmed_log: None,
             ids: BTreeMap::new(),
             ids_of: BTreeMap::new(),
             log_last: 0,
@@ -145,7 +147,7 @@ impl Store {
             Write::PutSnapshot(at, bytes) => self.put_snapshot(at, bytes),
             Write::DropSnapshots(after) => self.snapshots.retain(|at, _| *at <= after),
             Write::TrimIn(up_to) => self.trim_in(up_to),
-            Write::TrimLog(up_to) => self.log.retain(|seq, _| *seq > up_to),
+            Write::TrimLog(up_to) => self.trim_log(up_to),
             Write::TrimOut(before) => self.trim_out(before),
         }
         Ok(Answer::Done)
@@ -225,7 +227,7 @@ impl Store {
             self.trimmed = copy.trimmed;
         }
         if parts.log {
-            (self.log_last, self.log) = (copy.log_last, copy.log);
+            (self.log_last, self.log, self.trimmed_log) = (copy.log_last, copy.log, copy.trimmed_log);
         }
         if parts.out {
             (self.out_last, self.out, self.acked, self.attempts) = (copy.out_last, copy.out, copy.acked, copy.attempts);
@@ -240,6 +242,12 @@ impl Store {
         self.snapshots.insert(at, bytes);
         let other = self.snapshots.keys().rev().find(|seq| **seq != at).copied();
         self.snapshots.retain(|seq, _| *seq == at || Some(*seq) == other);
+    }
+
+    fn trim_log(&mut self, up_to: Seq) {
+        let kept = self.log.split_off(&up_to.saturating_add(1));
+        let gone = std::mem::replace(&mut self.log, kept);
+        self.trimmed_log.iter_mut().for_each(|trimmed| trimmed.extend(gone.clone()));
     }
 
     fn trim_in(&mut self, up_to: Seq) {
