@@ -29,10 +29,18 @@ const LEAP: u64 = 1 << 32;
 /// When the log does not take it; then nobody may go on with it.
 pub async fn request_rebase(log: &dyn Log, after: u64, why: &str) -> Result<(), LogError> {
     let number = after.saturating_add(1);
-    if requested(log).await?.is_some_and(|(asked, _)| asked >= number) {
-        return Ok(());
+    if let Some((asked, words)) = requested(log).await? {
+        // Who moved the log says that nothing is lost; who misses something knows better.
+        let knows_less = is_moved(&words) && !is_moved(why);
+        if asked > number || (asked == number && !knows_less) {
+            return Ok(());
+        }
     }
     log.put_cursor(REQUEST, &format!("{number} {why}")).await
+}
+
+fn is_moved(why: &str) -> bool {
+    why.starts_with("migrate")
 }
 
 async fn requested(log: &dyn Log) -> Result<Option<(u64, String)>, LogError> {
@@ -96,7 +104,8 @@ impl Post {
             why.push(format!("LOG does not hold frame {} as it was read before", lost.frame));
         }
         if let Some((asked, words)) = pending(log.as_ref(), &folded.state).await? {
-            moved = words.starts_with("migrate");
+            // A record of the cursor's number may be another where frames of the moved log are lost.
+            moved = is_moved(&words) && !cut;
             cut |= !moved;
             number = number.max(asked);
             why.push(words);

@@ -470,3 +470,16 @@ async fn an_ordinary_life_has_no_rebase() {
     }
     assert_eq!(rebases(&shop).await.len(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_misses_frames_is_heard_beside_who_only_moved_the_log() {
+    let shop = Workspace::new();
+    let asked = async || shop.0.get_cursor("rebase").await.expect("an answer").expect("a request");
+    request_rebase(&shop.0, 0, "migrate: it was moved here").await.expect("asked");
+    request_rebase(&shop.0, 0, "migrate: once more").await.expect("asked");
+    assert_eq!(asked().await, "1 migrate: it was moved here", "once is enough");
+    request_rebase(&shop.0, 0, "LOG ends at frame 3").await.expect("asked");
+    assert_eq!(asked().await, "1 LOG ends at frame 3");
+    request_rebase(&shop.0, 0, "migrate: it was moved here").await.expect("asked");
+    assert_eq!(asked().await, "1 LOG ends at frame 3");
+}
