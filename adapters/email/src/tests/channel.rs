@@ -2,7 +2,7 @@ use super::NOW;
 use crate::{Email, EmailConfig, config::Mark, events::WHOLE_SIZE};
 use bytes::Bytes;
 use switchboard_adapter_sdk::{Adapter, signature::to_base64};
-use switchboard_envelope::{Address, Inbound};
+use switchboard_envelope::{Address, Choice, Inbound, chosen};
 
 fn channel() -> Email {
     let config = EmailConfig {
@@ -37,6 +37,29 @@ fn files_come_in_the_order_of_the_attachments_that_name_them() {
     assert_eq!(named, [("a.png", 4), ("b.csv", 5)]);
     let files: Vec<_> = opened.files.iter().map(|f| f.as_ref()).collect();
     assert_eq!(files, [b"AAAA".as_slice(), b"1,2,3"]);
+}
+
+#[test]
+fn a_number_above_a_quote_and_a_signature_is_a_choice() {
+    let choice = |id: &str| Choice { id: id.into(), label: Some(format!("The {id} one")) };
+    let offered = [choice("red"), choice("blue")];
+    let quote = "On Mon, 23 Nov 2026 at 10:00, Shop <support@desk.example> wrote:\r\n> Which one would you like?\r\n>\r\n\
+        > 1. The red one\r\n> 2. The blue one\r\n";
+    for said in [
+        format!("2\r\n\r\n{quote}"),
+        format!("2.\r\n\r\n-- \r\nAnn Lee\r\nSales, Example Ltd\r\n\r\n{quote}"),
+        format!("the blue one\r\n\r\nSent from my iPhone\r\n\r\n{quote}"),
+        format!("{quote}\r\n2\r\n"),
+    ] {
+        let mail = format!(
+            "From: Ann <ann@x.example>\r\nTo: support@desk.example\r\nSubject: Re: your order\r\n\
+             Message-ID: <2@x.example>\r\nIn-Reply-To: <1@desk.example>\r\nContent-Type: text/plain\r\n\r\n{said}"
+        );
+        let opened = channel().read(mail.as_bytes(), NOW);
+        let [Inbound::Message(message)] = opened.events.as_slice() else { panic!("{:?}", opened.events) };
+        let text = &message.content.text;
+        assert_eq!(chosen(text, &offered).map(|c| c.id.as_str()), Some("blue"), "{text:?} of {said:?}");
+    }
 }
 
 #[test]

@@ -176,6 +176,38 @@ fn every_answer_is_classified_as_the_corpus_says() {
     }
 }
 
+/// As `protocols.md` 10 lists them. Who stopped marketing is still answered, so 131050 is of the message; what comes later is a
+/// retry that waits a day, see [`what_whatsapp_takes_tomorrow_is_tried_tomorrow`].
+#[test]
+fn every_documented_code_is_in_its_class_and_no_other_is_in_the_table() {
+    let documented = [
+        (Class::RateLimit, "4 80007 130429 131048 131056 133016"),
+        (Class::Retry, "1 2 131000 131016 131053 131049 130472"),
+        (Class::OutsideWindow, "131047"),
+        (Class::PermanentRecipient, "131026 131021 131045 130497"),
+        (
+            Class::PermanentMessage,
+            "131050 100 131008 131009 131051 131052 132000 132001 132005 132007 132012 132015 132016",
+        ),
+        (Class::Config, "0 3 10 190 131031 131042 368 133010"),
+    ];
+    let documented: Vec<_> =
+        documented.iter().flat_map(|(class, codes)| codes.split(' ').map(move |code| (code, *class))).collect();
+    for (code, class) in &documented {
+        let rows: Vec<_> = CODES.iter().filter(|row| row.code == *code).map(|row| row.class).collect();
+        assert_eq!(rows, [*class], "{code}");
+    }
+    assert_eq!(CODES.len(), documented.len());
+    let of = |code: i64| {
+        let body = json!({ "error": { "code": code, "message": "x" } }).to_string();
+        let response = Response { status: 400, headers: HeaderMap::new(), body: body.into() };
+        let outcome = adapter().classify(&send("hi"), &Ok(response), NOW);
+        (outcome.outcome, outcome.channel_refused)
+    };
+    (200..=299).for_each(|code| assert_eq!(of(code), (Outcome::NotSent, true), "{code}"));
+    (132_000..=132_016).for_each(|code| assert_eq!(of(code), (Outcome::Rejected, false), "{code}"));
+}
+
 #[test]
 fn what_whatsapp_takes_tomorrow_is_tried_tomorrow() {
     let day = 86_400_000;

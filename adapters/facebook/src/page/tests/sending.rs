@@ -119,6 +119,32 @@ fn too_long_a_text_is_refused_in_the_products_own_measure() {
     assert!(refused.detail.as_deref().unwrap().contains("1002 bytes"), "{refused:?}");
 }
 
+/// As `protocols.md` 8.3 lists them, with the codes beside which the subcodes come.
+#[test]
+fn each_documented_code_is_in_its_class_and_no_other_is_in_the_table() {
+    let documented = [
+        (Class::Retry, "1 2 1/99"),
+        (Class::RateLimit, "4 17 32 613 80006 4/2018338 4/2534040 4/1893016 10/2018338 10/2534040 10/1893016"),
+        (Class::OutsideWindow, "10/2018278 10/2534022 10/2018065"),
+        (Class::PermanentRecipient, "10/2018108 100/2018001 551 200/1545041 551/1545041"),
+        (Class::OptedOut, "10/1893015"),
+        (Class::PermanentMessage, "100 100/2018008 100/2018047 100/2018109"),
+        (Class::Config, "190 10 200 200/2018028 2018300 10/2018300 100/2018300 10/1893063 9000001"),
+    ];
+    let documented: Vec<_> =
+        documented.iter().flat_map(|(class, codes)| codes.split(' ').map(move |code| (code, *class))).collect();
+    for (code, class) in &documented {
+        let rows: Vec<_> = codes::CODES.iter().filter(|row| row.code == *code).map(|row| row.class).collect();
+        assert_eq!(rows, [*class], "{code}");
+    }
+    assert_eq!(codes::CODES.len(), documented.len());
+    // The rate's subcodes are its own, whatever code they come with.
+    for subcode in [2_018_338, 2_534_040, 1_893_016] {
+        let outcome = adapter().classify(&send("hi"), &answer(400, 613, Some(subcode)), NOW);
+        assert_eq!((outcome.outcome, outcome.channel_refused), (Outcome::NotSent, false), "{subcode}");
+    }
+}
+
 #[test]
 fn each_row_of_the_table_has_its_outcome() {
     let mut seen = std::collections::BTreeSet::new();
