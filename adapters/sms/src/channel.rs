@@ -151,6 +151,10 @@ impl Adapter for Channel {
         self.provider.reaches(to)
     }
 
+    fn canonical(&self, to: Address) -> Address {
+        number::canonical(to)
+    }
+
     fn encode(&self, send: &Send) -> Result<Call, AttemptOutcome> {
         let plain = self.outgoing(&send.content.text).map(|text| {
             let mut send = send.clone();

@@ -187,8 +187,11 @@ impl Kannel {
             (false, None) => charset::from_utf8(bytes),
         };
         let id = fields.text("id").map(id_of);
-        // Without Kannel's id the same words in the same second are the same message.
-        let key = id.clone().unwrap_or_else(|| sha256_hex(source.fields()));
+        // Without Kannel's id the same words in the same second are the same message; without its time as well each call is one.
+        let key = id.clone().unwrap_or_else(|| {
+            let at = if fields.text("ts").is_some() { String::new() } else { source.received_at.to_string() };
+            sha256_hex(&[source.fields(), b"\n", at.as_bytes()].concat())
+        });
         let mut message = request::message(&self.channel, &key, from, source);
         if let Some(at) = fields.text("ts").and_then(seconds) {
             message.at = at;

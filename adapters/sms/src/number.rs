@@ -3,7 +3,8 @@
 use switchboard_envelope::Address;
 
 /// Prefixes by which a provider of text messages names another network.
-const NETWORKS: [&str; 3] = ["whatsapp", "rcs", "messenger"];
+const NETWORKS: [&str; 3] = [WHATSAPP, "rcs", "messenger"];
+const WHATSAPP: &str = "whatsapp";
 
 /// The canonical form of an international number (E.164): a plus and 7 to 15 digits. Blanks, dashes, dots, slashes and
 /// parentheses are dropped. A number without its plus is `None`, for its region could only be guessed; so is `00…`, which is
@@ -40,12 +41,30 @@ pub fn address(text: &str) -> Option<Address> {
     if let Some((network, value)) = text.split_once(':') {
         let network = NETWORKS.iter().find(|known| known.eq_ignore_ascii_case(network))?;
         let is_plain = (1..=128).contains(&value.len()) && value.chars().all(|c| c.is_ascii_graphic());
-        return e164(value).or_else(|| is_plain.then(|| value.to_owned())).map(|value| Address::new(*network, value));
+        let known = e164(value).map(|number| spelling(network, number)).or_else(|| is_plain.then(|| value.to_owned()));
+        return known.map(|value| Address::new(*network, value));
     }
     if let Some(number) = e164(text) {
         return Some(Address::new("phone", number));
     }
     (is_short_code(text) || is_sender_name(text)).then(|| Address::new("sender", text))
+}
+
+/// WhatsApp itself leaves the plus out, and one person has one spelling whoever carries their messages.
+fn spelling(network: &str, number: String) -> String {
+    let digits = number.strip_prefix('+').filter(|_| network == WHATSAPP);
+    digits.map(str::to_owned).unwrap_or(number)
+}
+
+/// The one spelling of an address that a person of ours wrote down.
+#[must_use]
+pub fn canonical(address: Address) -> Address {
+    let number = match address.kind.as_str() {
+        "phone" | WHATSAPP => e164(&address.value),
+        _ => None,
+    };
+    let value = number.map(|number| spelling(&address.kind, number));
+    Address { value: value.unwrap_or(address.value), ..address }
 }
 
 /// An address that somebody wrote to us from. Whatever it looks like it is kept, so that the message is: what is no known form
@@ -61,7 +80,8 @@ pub fn origin(text: &str) -> Option<Address> {
 #[must_use]
 pub fn written(address: &Address) -> String {
     if NETWORKS.contains(&address.kind.as_str()) {
-        format!("{}:{}", address.kind, address.value)
+        let number = e164(&format!("+{}", address.value)).filter(|_| address.kind == WHATSAPP);
+        format!("{}:{}", address.kind, number.as_ref().unwrap_or(&address.value))
     } else {
         address.value.clone()
     }
@@ -81,7 +101,8 @@ impl Form {
     #[must_use]
     pub fn read(self, text: &str) -> Option<Address> {
         let plain = text.trim();
-        let is_long = (7..=15).contains(&plain.len()) && plain.bytes().all(|b| b.is_ascii_digit());
+        // Fewer digits are a short code as likely as the number of a small country: they are kept, and answered, as they are.
+        let is_long = (9..=15).contains(&plain.len()) && plain.bytes().all(|b| b.is_ascii_digit());
         match self {
             Form::Digits if is_long => e164(&format!("+{plain}")).map(|number| Address::new("phone", number)),
             _ => None,
@@ -182,7 +203,9 @@ mod tests {
     fn an_address_knows_its_kind() {
         for (text, wanted) in [
             ("+15005550009", "phone:+15005550009"),
-            ("whatsapp:+1 500 555 0009", "whatsapp:+15005550009"),
+            ("whatsapp:+1 500 555 0009", "whatsapp:15005550009"),
+            ("whatsapp:15005550009", "whatsapp:15005550009"),
+            ("rcs:+15005550009", "rcs:+15005550009"),
             ("WhatsApp:US.1234", "whatsapp:US.1234"),
             ("72727", "sender:72727"),
             ("My Shop", "sender:My Shop"),
@@ -225,6 +248,9 @@ mod tests {
             (Form::Digits, "447700900001", "phone:+447700900001", Some("447700900001")),
             (Form::Digits, "+447700900001", "phone:+447700900001", Some("447700900001")),
             (Form::Digits, "24453", "sender:24453", Some("24453")),
+            (Form::Digits, "1234567", "sender:1234567", Some("1234567")),
+            (Form::Digits, "12345678", "sender:12345678", Some("12345678")),
+            (Form::Digits, "298211234", "phone:+298211234", Some("298211234")),
             (Form::Digits, "0123456789", "sender:0123456789", Some("0123456789")),
             (Form::Digits, "AcmeInc", "sender:AcmeInc", None),
             (Form::Plus, "+447700900001", "phone:+447700900001", Some("+447700900001")),
@@ -241,8 +267,24 @@ mod tests {
 
     #[test]
     fn writing_an_address_is_the_inverse_of_reading_it() {
-        for text in ["+15005550009", "whatsapp:+15005550009", "whatsapp:US.1234", "72727"] {
+        for text in ["+15005550009", "whatsapp:+15005550009", "whatsapp:US.1234", "rcs:+15005550009", "72727"] {
             assert_eq!(written(&address(text).unwrap()), text);
+        }
+        // As it was kept before WhatsApp's numbers had one spelling.
+        assert_eq!(written(&Address::new("whatsapp", "+15005550009")), "whatsapp:+15005550009");
+    }
+
+    #[test]
+    fn what_a_person_writes_down_has_the_spelling_of_what_comes_in() {
+        for (kind, value, wanted) in [
+            ("phone", "+1 500 555-0009", "+15005550009"),
+            ("phone", "5005550009", "5005550009"),
+            ("whatsapp", "+1 (500) 555-0009", "15005550009"),
+            ("whatsapp", "15005550009", "15005550009"),
+            ("whatsapp", "US.1234", "US.1234"),
+            ("sender", "+15005550009", "+15005550009"),
+        ] {
+            assert_eq!(canonical(Address::new(kind, value)).value, wanted, "{kind}:{value}");
         }
     }
 }

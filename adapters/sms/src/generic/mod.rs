@@ -10,16 +10,18 @@
 //!
 //! What the provider calls has a secret in its path, `/hooks/<channel>/<hook_secret>/in` and `…/status`.
 //!
-//! For rules a message carries `meta.provider` (`http`), `meta.keyword` and what `inbound.meta` names.
+//! For rules a message carries `meta.provider` (`http`), `meta.keyword` and what `inbound.meta` names. Where the gateway delivers a
+//! longer text part by part, `inbound.part_of`, `inbound.part` and `inbound.parts` let the daemon join it.
 
 mod paths;
+mod read;
 mod template;
 
 use crate::{
     Provider,
     kannel::{CALLBACK_URL, HOOK_SECRET, NUMBERS, check_hook, form_of, hook_address, refuse_content, short},
     number::{self, Form},
-    request::{self, Source, attempt, behind_secret, below_secret, id_of, referred},
+    request::{self, Source, behind_secret, below_secret, id_of},
 };
 use bytes::Bytes;
 use http::Method;
@@ -32,9 +34,9 @@ use switchboard_adapter_sdk::{
     classify::{self, Class},
     redact,
     settings::{Key, Shape, any},
-    signature::{sha256_hex, to_base64},
+    signature::to_base64,
 };
-use switchboard_envelope::{ChannelProfile, Content, Inbound, Raw, Receipt, ReceiptStatus, Send, Timestamp, event_id};
+use switchboard_envelope::{ChannelProfile, Inbound, Raw, ReceiptStatus, Send, Timestamp};
 use template::{Place, Template, Values};
 
 const SEND: &[Key] = &[
@@ -65,6 +67,24 @@ const INBOUND: &[Key] = &[
     Key::new("text", Shape::Text { check: any, pattern: "" }, "the path of the text").required("\"text\""),
     Key::new("to", Shape::Text { check: any, pattern: "" }, "the path of our number"),
     Key::new("id", Shape::Text { check: any, pattern: "" }, "the path of the provider's id"),
+    Key::new(
+        "time",
+        Shape::Text { check: any, pattern: "" },
+        "the path of when it was said, in any form: where there is no id, it tells the same words said twice from a call repeated",
+    ),
+    Key::new(
+        "once",
+        Shape::Flag,
+        "the gateway never repeats a call, so each one is a message: for a gateway that gives neither id nor time",
+    )
+    .usual("false"),
+    Key::new(
+        "part_of",
+        Shape::Text { check: any, pattern: "" },
+        "the path of what the parts of one longer text have in common, where the gateway does not join them",
+    ),
+    Key::new("part", Shape::Text { check: any, pattern: "" }, "the path of the number of a part, from 1"),
+    Key::new("parts", Shape::Text { check: any, pattern: "" }, "the path of how many parts the text has"),
     Key::new(
         "list",
         Shape::Text { check: any, pattern: "" },
@@ -120,8 +140,6 @@ pub const PROVIDER: Provider = Provider {
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_TEXT: u32 = 1_530;
-/// The most events of one call.
-const MAX_EVENTS: usize = 100;
 
 fn path(text: &str) -> Result<String, String> {
     let holds = text.starts_with('/') && !text.contains(['?', '#', '{', ' ']) && !text.chars().any(char::is_control);
@@ -189,6 +207,18 @@ fn check(settings: &Settings) -> Vec<ConfigProblem> {
     if settings.text("send.method") == Some("GET") && bodies.contains(&true) {
         problems.push(settings.problem("send.method", "is `GET`, which has no body: write `query` instead"));
     }
+    let known = settings.has("inbound.id") || settings.has("inbound.time") || settings.flag("inbound.once");
+    if !known && ["inbound.from", "inbound.text"].into_iter().any(|key| settings.has(key)) {
+        let write = "has neither `id` nor `time`: a second `yes` of one person is taken for a repeat of the first; write the path of \
+                     one, or `once = true` if the gateway gives neither and never repeats a call";
+        problems.push(settings.problem("inbound", write));
+    }
+    let parts = ["inbound.part_of", "inbound.part", "inbound.parts"];
+    if parts.into_iter().any(|key| settings.has(key)) {
+        let missing = parts.into_iter().filter(|key| !settings.has(key));
+        problems
+            .extend(missing.map(|key| settings.problem(key, "is missing: `part_of`, `part` and `parts` go together")));
+    }
     let secrets = settings.named_secrets("secrets");
     for (key, text) in written(settings) {
         let Ok(template) = Template::parse(&text) else { continue };
@@ -224,6 +254,10 @@ struct Paths {
     to: Option<String>,
     text: Option<String>,
     id: Option<String>,
+    time: Option<String>,
+    part_of: Option<String>,
+    part: Option<String>,
+    parts: Option<String>,
     reference: Option<String>,
     status: Option<String>,
     code: Option<String>,
@@ -239,6 +273,10 @@ impl Paths {
             to: path("to"),
             text: path("text"),
             id: path("id"),
+            time: path("time"),
+            part_of: path("part_of"),
+            part: path("part"),
+            parts: path("parts"),
             reference: path("reference"),
             status: path("status"),
             code: path("code"),
@@ -323,92 +361,6 @@ impl Generic {
         })
     }
 
-    fn webhook(&self, source: &Source<'_>) -> Vec<Inbound> {
-        let is_report = source.path == "/status";
-        let paths = if is_report { &self.reports } else { &self.inbound };
-        let read = Fields::of(source).and_then(|fields| {
-            if !is_report && !matches!(source.path, "" | "/" | "/in") {
-                return Err("neither `in` nor `status` stands behind the secret");
-            }
-            let all = match &paths.list {
-                Some(list) => fields.list(list).ok_or("no list where the configuration names one")?,
-                None => vec![fields],
-            };
-            Ok(all)
-        });
-        let all = match read {
-            Ok(all) => all,
-            Err(reason) => return vec![source.unparsed(&self.channel, reason)],
-        };
-        let mut found = vec![];
-        let mut wrong = None;
-        for fields in all.iter().take(MAX_EVENTS) {
-            match if is_report { self.report(source, fields) } else { self.heard(source, fields).map(Some) } {
-                Ok(event) => found.extend(event),
-                Err(reason) => wrong = Some(reason),
-            }
-        }
-        // What cannot be read of a list does not spoil its neighbours: the whole is kept beside them, once.
-        found.extend(wrong.map(|reason| source.unparsed(&self.channel, reason)));
-        distinct(found)
-    }
-
-    fn heard(&self, source: &Source<'_>, fields: &Fields) -> Result<Inbound, &'static str> {
-        let at = |path: &Option<String>| path.as_deref().and_then(|path| fields.text(path));
-        let sender = at(&self.inbound.from).ok_or("no sender where the configuration names one")?;
-        let from = self.numbers.read(&sender).ok_or("the sender is no address")?;
-        let text = self.inbound.text.as_deref().and_then(|path| fields.raw(path));
-        let text = text.ok_or("no text where the configuration names one")?;
-        let id = at(&self.inbound.id).map(|id| id_of(&id));
-        // Without an id the same words in one call, from one person, are one message.
-        let key = id.clone().unwrap_or_else(|| {
-            sha256_hex(
-                &[source.query.as_bytes(), b"\n", source.body, b"\n", sender.as_bytes(), b"\n", text.as_bytes()]
-                    .concat(),
-            )
-        });
-        let mut message = request::message(&self.channel, &key, from, source);
-        message.to = at(&self.inbound.to).and_then(|to| self.numbers.read(&to));
-        message.content = Content::text(text);
-        message.provider_id = id;
-        message.meta = self
-            .inbound
-            .meta
-            .iter()
-            .filter_map(|(name, path)| Some((name.clone(), short(&fields.text(path)?))))
-            .collect();
-        message.meta.insert("provider".into(), "http".into());
-        Ok(Inbound::Message(Box::new(message)))
-    }
-
-    fn report(&self, source: &Source<'_>, fields: &Fields) -> Result<Option<Inbound>, &'static str> {
-        let at = |path: &Option<String>| path.as_deref().and_then(|path| fields.text(path));
-        let word = at(&self.reports.status).ok_or("no status where the configuration names one")?;
-        let attempt = attempt(source.query).or_else(|| at(&self.reports.reference).and_then(|text| referred(&text)));
-        let id = at(&self.reports.id).map(|id| id_of(&id));
-        let id = id.or_else(|| attempt.as_ref().map(|(send, part, n)| format!("{send}.{part}.{n}")));
-        let id = id.ok_or("the report names no message")?;
-        // A word that is not described says nothing that we could show.
-        let known = self.statuses.iter().find(|(known, _)| known.eq_ignore_ascii_case(&word));
-        let Some(status) = known.and_then(|(_, status)| receipt_status(status)) else { return Ok(None) };
-        let failed = status == ReceiptStatus::Failed;
-        let code = at(&self.reports.code).filter(|_| failed).map(|code| short(&code));
-        let key = format!("{id}:{}", id_of(&word));
-        Ok(Some(Inbound::Receipt(Receipt {
-            thread: None,
-            id: event_id(&self.channel, "receipt", &key),
-            channel: self.channel.clone(),
-            provider_id: id,
-            send: attempt.as_ref().map(|(send, ..)| send.clone()),
-            part: attempt.as_ref().map(|(_, part, _)| *part),
-            n: attempt.as_ref().map(|(.., n)| *n),
-            status,
-            at: source.received_at,
-            code,
-            detail: failed.then(|| format!("the gateway reports `{}`", redact::text(&short(&word), &[]))),
-        })))
-    }
-
     fn answered(&self, send: &Send, response: &Response, now: Timestamp) -> AttemptOutcome {
         let status = response.status;
         let fields = Fields::of_answer(response);
@@ -463,12 +415,6 @@ fn sentence(class: Class) -> &'static str {
         Class::Config => ": it refuses us; check base_url, send and secrets",
         _ => "",
     }
-}
-
-/// Events without those that say the same again in one call.
-fn distinct(events: Vec<Inbound>) -> Vec<Inbound> {
-    let mut seen = std::collections::BTreeSet::new();
-    events.into_iter().filter(|event| seen.insert(event.id().to_owned())).collect()
 }
 
 /// The headers that a description may set: HTTP's own are the client's.

@@ -42,6 +42,12 @@ impl Fields {
         self.raw(path).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
     }
 
+    /// A value that names one message: not a number so large that it cannot be read exactly, which would name others as well.
+    pub(super) fn id(&self, path: &str) -> Option<String> {
+        let is_inexact = matches!(self, Fields::Json(json) if pointed(json, path).is_some_and(Value::is_f64));
+        self.text(path).filter(|_| !is_inexact)
+    }
+
     /// A value as it is written.
     pub(super) fn raw(&self, path: &str) -> Option<String> {
         match self {

@@ -7,7 +7,7 @@ use switchboard_adapter_sdk::{
     settings::Value,
     testkit::{self, Fixture, Kit},
 };
-use switchboard_envelope::{Address, Author, Message, Outcome};
+use switchboard_envelope::{Address, Author, Content, Message, Outcome, Receipt};
 
 const NOW: Timestamp = Timestamp(1_795_298_400_000);
 const HOOK: &str = "a-hook-secret-of-the-tests";
@@ -174,17 +174,18 @@ fn queries_and_forms_are_read_too() {
         .with("send.path", text("/send"))
         .with("inbound.from", text("sender"))
         .with("inbound.text", text("msg"))
+        .with("inbound.time", text("at"))
         .with("reports.status", text("dlr"))
         .with("reports.statuses", pairs(&[("1", "delivered")]));
     let adapter = Generic::new(&settings).unwrap();
-    let query = "sender=%2B15005550009&msg=Gr%C3%BC%C3%9Fe+you";
+    let query = "sender=%2B15005550009&msg=Gr%C3%BC%C3%9Fe+you&at=12:00:01";
     let get = RawRequest { method: Method::GET, query: query.into(), ..post("/in", "", "") };
     let form = post("/in", "application/x-www-form-urlencoded", query);
     for request in [&get, &form] {
         let events = parse(&adapter, request);
         assert_eq!(message(&events[0]).content.text, "Grüße you");
         let again = parse(&adapter, request);
-        assert_eq!(again[0].id(), events[0].id(), "without an id, the same call is the same message");
+        assert_eq!(again[0].id(), events[0].id(), "without an id, the same words of one time are the same message");
     }
     let report =
         RawRequest { query: "send=tok-1&part=1&n=2&dlr=1".into(), method: Method::GET, ..post("/status", "", "") };
@@ -193,6 +194,130 @@ fn queries_and_forms_are_read_too() {
         matches!(&events[..], [Inbound::Receipt(r)] if r.provider_id == "tok-1.1.2" && r.status == ReceiptStatus::Delivered),
         "{events:?}"
     );
+}
+
+fn later(request: &RawRequest, ms: i64) -> RawRequest {
+    RawRequest { received_at: NOW.plus(ms), ..request.clone() }
+}
+
+#[test]
+fn the_same_words_said_again_are_another_message() {
+    let described = |key: &str, value: Value| {
+        let settings = base().with("send.path", text("/send")).with("inbound.from", text("sender"));
+        let settings = settings.with("inbound.text", text("msg")).with(key, value);
+        assert_eq!(check(&settings), [], "{key}");
+        Generic::new(&settings).unwrap()
+    };
+    let call = |extra: &str| {
+        let query = format!("sender=%2B15005550009&msg=yes{extra}");
+        RawRequest { method: Method::GET, query, ..post("/in", "", "") }
+    };
+    let id = |adapter: &Generic, request: &RawRequest| parse(adapter, request)[0].id().to_owned();
+    let by_time = described("inbound.time", text("at"));
+    let (first, second) = (call("&at=2026-11-23+09:00:00"), call("&at=2026-11-23+09:00:07"));
+    assert_eq!(id(&by_time, &first), id(&by_time, &later(&first, 60_000)), "a call that is repeated");
+    assert_ne!(id(&by_time, &first), id(&by_time, &second), "a second `yes`");
+    // Neither id nor time: never a repeat.
+    for adapter in [by_time, described("inbound.once", Value::Flag(true)), described("inbound.id", text("id"))] {
+        let first = call("");
+        assert_ne!(id(&adapter, &first), id(&adapter, &later(&first, 1)));
+        assert_eq!(id(&adapter, &first), id(&adapter, &first), "out of the quarantine it is itself");
+    }
+    let neither = base().with("inbound.from", text("sender")).with("inbound.text", text("msg"));
+    let problems = check(&neither);
+    assert!(matches!(&problems[..], [p] if p.key == "inbound" && p.problem.contains("once = true")), "{problems:?}");
+    assert_eq!(check(&base()), [], "a gateway that only sends");
+}
+
+#[test]
+fn an_id_that_json_cannot_hold_exactly_names_nothing() {
+    let item = |id: &str| format!(r#"{{"results":[{{"id":{id},"from":"15005550009","message":{{"text":"hi"}}}}]}}"#);
+    let of = |id: &str| {
+        let events = parse(&adapter(), &post("/in", "application/json", &item(id)));
+        (events[0].id().to_owned(), message(&events[0]).provider_id.clone())
+    };
+    let (long, next) = (of("123456789012345678901234567890"), of("123456789012345678901234567891"));
+    assert_eq!((long.1, next.1), (None, None));
+    assert_eq!(of("18446744073709551615").1.as_deref(), Some("18446744073709551615"));
+    assert_eq!(of(r#""123456789012345678901234567890""#).1.as_deref(), Some("123456789012345678901234567890"));
+}
+
+#[test]
+fn a_call_is_read_to_its_last_item_or_kept_whole() {
+    let item = |n: usize| json!({ "id": n.to_string(), "from": "15005550009", "message": { "text": "hi" } });
+    let of = |count: usize| {
+        let body = json!({ "results": (0..count).map(item).collect::<Vec<_>>() });
+        parse(&adapter(), &post("/in", "application/json", &body.to_string()))
+    };
+    for count in [101, 5_000, 10_000] {
+        let events = of(count);
+        assert_eq!(events.len(), count);
+        assert_eq!(message(&events[count - 1]).provider_id, Some((count - 1).to_string()));
+    }
+    let events = of(10_001);
+    assert!(matches!(&events[..], [Inbound::Unparsed(u)] if u.reason.starts_with("more items")), "{}", events.len());
+    // The address is kept with each of them.
+    let body = json!({ "results": (0..2_000).map(item).collect::<Vec<_>>() });
+    let long = post("/in", "application/json", &body.to_string());
+    let long = RawRequest { query: "x".repeat(16_000), ..long };
+    assert!(matches!(&parse(&adapter(), &long)[..], [Inbound::Unparsed(_)]));
+}
+
+#[test]
+fn the_parts_of_a_longer_text_say_that_they_are() {
+    let settings = settings()
+        .with("inbound.part_of", text("/udh/ref"))
+        .with("inbound.part", text("/udh/part"))
+        .with("inbound.parts", text("/udh/of"));
+    assert_eq!(check(&settings), []);
+    let adapter = Generic::new(&settings).unwrap();
+    let item = |from: &str, part: Json, parts: Json| {
+        // All parts have the id of the whole.
+        json!({ "id": format!("of {from}"), "from": from, "to": "24453", "message": { "text": "hi" },
+            "udh": { "ref": 7, "part": part, "of": parts } })
+    };
+    let ann = "15005550009";
+    let body = json!({ "results": [
+        item(ann, json!(2), json!("2")), item(ann, json!(1), json!(2)), item("15005550010", json!(1), json!(2)),
+    ] });
+    let events = parse(&adapter, &post("/in", "application/json", &body.to_string()));
+    let meta = |event: &Inbound, name: &str| message(event).meta.get(name).cloned();
+    assert_eq!(events.len(), 3, "{events:?}");
+    for (event, part) in events.iter().zip(["2", "1", "1"]) {
+        assert_eq!((meta(event, "part").as_deref(), meta(event, "parts").as_deref()), (Some(part), Some("2")));
+    }
+    assert_eq!(meta(&events[0], "part_of"), meta(&events[1], "part_of"));
+    assert_ne!(meta(&events[1], "part_of"), meta(&events[2], "part_of"), "another person's");
+    for (part, parts) in [(json!(1), json!(1)), (json!(3), json!(2)), (json!(0), json!(2)), (json!("x"), json!(2))] {
+        let body = json!({ "results": [item(ann, part, parts)] });
+        let events = parse(&adapter, &post("/in", "application/json", &body.to_string()));
+        assert_eq!(meta(&events[0], "part_of"), None, "it stands alone");
+    }
+    let keys: Vec<_> = check(&base().with("inbound.part", text("n"))).into_iter().map(|p| p.key).collect();
+    assert_eq!(keys, ["inbound.part_of", "inbound.parts"]);
+}
+
+#[test]
+fn a_list_of_reports_names_its_messages_itself() {
+    let settings = settings().with("reports.list", text("/reports"));
+    let adapter = Generic::new(&settings).unwrap();
+    let receipts = |reports: Json| {
+        let request = post("/status", "application/json", &json!({ "reports": reports }).to_string());
+        let request = RawRequest { query: "send=tok-9&part=1&n=1".into(), ..request };
+        let receipts = parse(&adapter, &request).into_iter();
+        receipts
+            .map(|event| match event {
+                Inbound::Receipt(Receipt { provider_id, send, .. }) => (provider_id, send),
+                other => panic!("{other:?}"),
+            })
+            .collect::<Vec<_>>()
+    };
+    let of = |id: &str, reference: Json| json!({ "id": id, "ref": reference, "state": "DELIVERED" });
+    let (one, other) = (("g-1".to_owned(), Some("tok-1".to_owned())), ("g-2".to_owned(), None));
+    let seen = receipts(json!([of("g-1", json!("tok-1.1.1")), of("g-2", json!(null))]));
+    assert_eq!(seen, [one.clone(), other], "the address is of one text, and there are several");
+    assert_eq!(receipts(json!([of("g-1", json!("tok-1.1.1"))])), [one], "what the report says itself comes first");
+    assert_eq!(receipts(json!([of("g-1", json!(null))])), [("g-1".to_owned(), Some("tok-9".to_owned()))]);
 }
 
 #[test]

@@ -166,13 +166,13 @@ struct Sweep {
 }
 
 impl Cursor {
-    /// A cursor that cannot be read begins anew.
-    fn read(text: Option<&str>, now: Timestamp) -> Cursor {
-        text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Cursor {
-            since: now,
-            seen: vec![],
-            sweep: None,
-        })
+    /// A cursor that cannot be read begins anew; so does a sweep whose page is of another list, as after another account was
+    /// configured.
+    fn read(twilio: &Twilio, text: Option<&str>, now: Timestamp) -> Cursor {
+        let kept = text.and_then(|text| serde_json::from_str(text).ok());
+        let mut cursor = kept.unwrap_or(Cursor { since: now, seen: vec![], sweep: None });
+        cursor.sweep = cursor.sweep.filter(|s| s.next.is_empty() || page_path(twilio, &s.next).is_some());
+        cursor
     }
 
     fn window(&self) -> Timestamp {
@@ -183,10 +183,10 @@ impl Cursor {
 pub(super) fn poll(twilio: &Twilio, cursor: Option<&str>, now: Timestamp) -> Option<Call> {
     // Without a number of our own the list would be the whole account's.
     let ours = twilio.from.as_ref().map(number::written)?;
-    let cursor = Cursor::read(cursor, now);
+    let cursor = Cursor::read(twilio, cursor, now);
     let url = match &cursor.sweep {
         Some(sweep) if !sweep.next.is_empty() => {
-            format!("{}{}", twilio.base.as_str().trim_end_matches('/'), page_path(twilio, &sweep.next)?)
+            format!("{}{}", twilio.base.as_str().trim_end_matches('/'), sweep.next)
         }
         sweep => {
             let whose = if sweep.as_ref().is_some_and(|s| s.echoes.is_some()) { "From" } else { "To" };
@@ -205,14 +205,28 @@ fn page_path<'a>(twilio: &Twilio, uri: &'a str) -> Option<&'a str> {
     (uri.len() <= 2048 && uri.starts_with(&list) && !uri.chars().any(|c| c.is_control() || c == ' ')).then_some(uri)
 }
 
+fn written(cursor: &Cursor) -> Result<String, String> {
+    serde_json::to_string(cursor).map_err(|e| e.to_string())
+}
+
 pub(super) fn polled(twilio: &Twilio, cursor: Option<&str>, answer: &Answer, now: Timestamp) -> Result<Polled, String> {
     let response = answer.as_ref().map_err(ToString::to_string)?;
+    let mut cursor = Cursor::read(twilio, cursor, now);
+    let is_further = cursor.sweep.as_ref().is_some_and(|sweep| !sweep.next.is_empty());
+    if is_further && matches!(response.status, 400 | 404 | 410 | 422) {
+        // Twilio gives that page no more. Asked again it would answer the same for ever, so the window begins anew.
+        cursor.sweep = None;
+        let complaint = Some(format!(
+            "a page of the message list answered {}; the list is read from its beginning",
+            response.status
+        ));
+        return Ok(Polled { complaint, cursor: written(&cursor)?, ..Polled::default() });
+    }
     if response.status != 200 {
         return Err(format!("the message list answered {}", response.status));
     }
     let page: Page = serde_json::from_slice(&response.body)
         .map_err(|e| format!("the message list is not the documented JSON: {}", JsonProblem::from(&e)))?;
-    let mut cursor = Cursor::read(cursor, now);
     let first = Sweep { began: now, next: String::new(), echoes: None, seen: vec![] };
     let mut sweep = cursor.sweep.take().unwrap_or(first);
     let (window, newest, next_window) = (cursor.window(), now.plus(-GRACE_MS), sweep.began.plus(-OVERLAP_MS));
@@ -239,8 +253,11 @@ pub(super) fn polled(twilio: &Twilio, cursor: Option<&str>, answer: &Answer, now
     }
     let pages = sweep.echoes.map(|pages| pages + 1);
     let next = page.next_page_uri.filter(|_| !reached_window && pages.is_none_or(|pages| pages < ECHO_PAGES));
-    if let Some(next) = next {
-        page_path(twilio, &next).ok_or("the message list's next page is not of this list")?;
+    let mut complaint = None;
+    if next.as_ref().is_some_and(|next| page_path(twilio, next).is_none()) {
+        // What stands there is not read, and what is behind it is still missing: the next poll reads the window again.
+        complaint = Some("the message list's next page is not of this list".to_owned());
+    } else if let Some(next) = next {
         cursor.sweep = Some(Sweep { next, echoes: pages, ..sweep });
     } else if twilio.echoes && pages.is_none() {
         cursor.sweep = Some(Sweep { next: String::new(), echoes: Some(0), ..sweep });
@@ -248,9 +265,9 @@ pub(super) fn polled(twilio: &Twilio, cursor: Option<&str>, answer: &Answer, now
         cursor = Cursor { since: sweep.began, seen: sweep.seen, sweep: None };
     }
     let more = cursor.sweep.is_some();
-    let cursor = serde_json::to_string(&cursor).map_err(|e| e.to_string())?;
     // The list is newest first.
-    Ok(Polled { events: found.into_iter().rev().flatten().collect(), cursor, more, complaint: None })
+    let events = found.into_iter().rev().flatten().collect();
+    Ok(Polled { events, cursor: written(&cursor)?, more, complaint })
 }
 
 /// A message of ours as the list shows it, unless it never went out.

@@ -120,7 +120,7 @@ fn a_whatsapp_button_is_a_choice_on_another_thread() {
     ));
     let message = message(&events);
     assert_eq!(message.content.choice, Some(Choice { id: "confirm-7".into(), label: Some("Yes, please".into()) }));
-    assert_eq!(message.from.identity(), "whatsapp:+15005550009");
+    assert_eq!(message.from.identity(), "whatsapp:15005550009");
     assert_eq!(message.from.name.as_deref(), Some("Ann"));
     assert_eq!(message.thread, "whatsapp:+15005550009");
     assert_eq!(message.content.text, "Yes, please");

@@ -416,5 +416,5 @@ fn the_messages_api_brings_files_other_channels_and_its_older_shape() {
     assert_eq!((message(&events).thread.as_str(), message(&events).content.text.as_str()), ("+447700900001", "hi"));
     let whatsapp = json!({ "message_uuid": "u-3", "from": "447700900001", "channel": "whatsapp", "text": "hi" });
     let events = parse(&with_token(whatsapp.to_string().as_bytes()));
-    assert_eq!(message(&events).from.identity(), "whatsapp:+447700900001");
+    assert_eq!(message(&events).from.identity(), "whatsapp:447700900001");
 }

@@ -160,9 +160,42 @@ fn a_sweep_goes_on_from_page_to_page_and_nowhere_else() {
         ["https://evil.example/x", "//evil.example/x", "@evil.example/", "/2010-04-01/Accounts/AC2/Messages.json?x"]
     {
         let body = json!({ "messages": [heard("SMb", NOW.plus(-120_000))], "next_page_uri": evil });
-        assert!(adapter().polled(Some(&long_ago), &answer(200, body), NOW).is_err(), "{evil}");
+        let polled = adapter().polled(Some(&long_ago), &answer(200, body), NOW).unwrap();
+        assert_eq!((sids(&polled), polled.more), (vec!["SMb"], false), "{evil}");
+        assert!(polled.complaint.unwrap().contains("not of this list"), "{evil}");
+        let call = adapter().poll(Some(&polled.cursor), NOW).unwrap();
+        assert_eq!(call.url, adapter().poll(Some(&long_ago), NOW).unwrap().url, "what is behind it is still missing");
+        // As after another account was configured.
         let planted = json!({ "since": NOW, "sweep": { "began": NOW, "next": evil } }).to_string();
-        assert!(adapter().poll(Some(&planted), NOW).is_none(), "{evil}");
+        assert_eq!(adapter().poll(Some(&planted), NOW).unwrap().url, adapter().poll(None, NOW).unwrap().url, "{evil}");
+    }
+}
+
+#[test]
+fn a_page_that_twilio_refuses_begins_the_window_anew() {
+    let list = "/2010-04-01/Accounts/AC00000000000000000000000000000000/Messages.json?Page=1&PageToken=x";
+    let long_ago = json!({ "since": NOW.plus(-3_600_000) }).to_string();
+    let first = poll_page(Some(&long_ago), &[heard("SMb", NOW.plus(-120_000))], json!(list), NOW);
+    for status in [400, 404, 410, 422] {
+        let refused = adapter().polled(Some(&first.cursor), &answer(status, ""), NOW).unwrap();
+        assert!(refused.events.is_empty() && !refused.more);
+        assert!(refused.complaint.unwrap().contains(&status.to_string()));
+        let call = adapter().poll(Some(&refused.cursor), NOW.plus(1000)).unwrap();
+        assert_eq!(call.url, adapter().poll(Some(&long_ago), NOW).unwrap().url, "{status}");
+        let whole = poll_page(
+            Some(&refused.cursor),
+            &[heard("SMb", NOW.plus(-120_000)), heard("SMa", NOW.plus(-3_000_000))],
+            Value::Null,
+            NOW.plus(1000),
+        );
+        assert_eq!(sids(&whole), ["SMa", "SMb"], "nothing behind the refused page is missed");
+        assert!(
+            adapter().polled(Some(&long_ago), &answer(status, ""), NOW).is_err(),
+            "a first page is refused for good"
+        );
+    }
+    for status in [401, 429, 500] {
+        assert!(adapter().polled(Some(&first.cursor), &answer(status, ""), NOW).is_err(), "{status} passes");
     }
 }
 
