@@ -1,12 +1,13 @@
 //! What channels say after the send: receipts and echoes. Statuses only move forward.
 
 use super::Draft;
-use crate::event::{DeadReason, Private, Public};
+use crate::event::{DeadReason, KeyHash, OfPart, Private, Public};
 use crate::ids::{ConvId, MessageId};
 use crate::pack::ConvStatus;
-use crate::state::{Phase, SendState};
+use crate::state::{HeldPart, HeldReceipt, Phase, SendState, Settled};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use switchboard_envelope::{Author, Echo, Outcome, Receipt, ReceiptStatus};
+use switchboard_envelope::{Author, Echo, Outcome, Receipt, ReceiptStatus, Timestamp};
 
 /// An echo this near to a send whose fate is open is taken for it, whatever the provider made of the text.
 const NEAR_MS: i64 = 120_000;
@@ -16,6 +17,34 @@ fn follows(new: ReceiptStatus, old: ReceiptStatus) -> bool {
     match new {
         ReceiptStatus::Failed => old == ReceiptStatus::Accepted,
         _ => old != ReceiptStatus::Failed && new > old,
+    }
+}
+
+/// What a message has come to by a receipt, and of which of its parts that was said. A part that did not arrive is a message that
+/// did not, whatever became of the others; else it has come as far as the furthest: one message may have several names.
+fn after(settled: &Settled, provider: KeyHash, new: ReceiptStatus) -> Option<(ReceiptStatus, Option<OfPart>)> {
+    let Some(old) = settled.part(provider) else {
+        return follows(new, settled.status).then_some((new, None));
+    };
+    let holds = settled.status != ReceiptStatus::Failed && follows(new, old);
+    holds.then(|| (settled.status.max(new), Some(OfPart { provider, status: new })))
+}
+
+/// The most of a provider's ids that are told of before the result of their message.
+const MAX_HELD_PARTS: usize = 256;
+
+/// What a receipt says of a message, live or held.
+struct Told {
+    status: ReceiptStatus,
+    of: Option<OfPart>,
+    code: Option<String>,
+    detail: Option<String>,
+    at: Timestamp,
+}
+
+impl Told {
+    fn by(r: &Receipt, status: ReceiptStatus, of: Option<OfPart>, at: Timestamp) -> Told {
+        Told { status, of, code: r.code.clone(), detail: r.detail.clone(), at }
     }
 }
 
@@ -30,18 +59,23 @@ impl Draft<'_> {
         let provider = self.state.hash("provider", &[&r.channel, &r.provider_id]);
         let named = r.send.as_deref().and_then(MessageId::parse);
         let Some(message) = named.or_else(|| self.state.message_of_provider(provider)) else {
-            return self.hold(provider, r);
+            return self.hold(provider, None, r);
         };
         if let Some(send) = self.state.sends.get(&message).cloned() {
-            return self.receipt_before_result(&send, r);
+            return self.receipt_before_result(&send, provider, r);
         }
         match self.state.settled.get(&message).cloned() {
             Some(s) if s.channel != r.channel => self.ignore("the receipt names another channel's message"),
-            Some(s) if follows(r.status, s.status) || self.remarks(r, s.status) => {
-                self.apply_receipt(s.conv, message, r.status, r);
-            }
-            Some(_) => self.ignore("a newer status is known"),
-            None => self.hold(provider, r),
+            Some(s) => self.receipt_of_settled(&s, message, provider, r),
+            None => self.hold(provider, None, r),
+        }
+    }
+
+    fn receipt_of_settled(&mut self, settled: &Settled, message: MessageId, provider: KeyHash, r: &Receipt) {
+        let remarked = || self.remarks(r, settled.status).then_some((r.status, None));
+        match after(settled, provider, r.status).or_else(remarked) {
+            Some((status, of)) => self.told(settled.conv, message, Told::by(r, status, of, self.now())),
+            None => self.ignore("a newer status is known"),
         }
     }
 
@@ -79,27 +113,37 @@ impl Draft<'_> {
         }
         // In the order in which they were sent.
         for (conv, message) in told.into_iter().rev() {
-            self.apply_receipt(conv, message, r.status, r);
+            self.told(conv, message, Told::by(r, r.status, None, self.now()));
         }
     }
 
-    fn hold(&mut self, provider: crate::event::KeyHash, r: &Receipt) {
-        if self.state.held.get(&provider).is_some_and(|h| !follows(r.status, h.status)) {
-            return self.ignore("a newer status is held");
+    /// Keeps a receipt under the provider's id, or under our message with the provider's id beside it.
+    fn hold(&mut self, key: KeyHash, of: Option<KeyHash>, r: &Receipt) {
+        if let Some(held) = self.state.held.get(&key) {
+            let part = held.parts.iter().find(|part| Some(part.provider) == of);
+            let known = match part {
+                None if !held.parts.is_empty() => None,
+                part => Some(part.map_or(held.status, |part| part.status)),
+            };
+            if known.is_some_and(|known| !follows(r.status, known)) {
+                return self.ignore("a newer status is held");
+            }
+            if part.is_none() && held.parts.len() >= MAX_HELD_PARTS {
+                return self.ignore("more of the provider's ids than a message may have");
+            }
         }
         let (channel, at) = (r.channel.clone(), self.now());
-        self.emit(Public::ReceiptHeld { provider, channel, status: r.status, code: r.code.clone(), at });
+        self.emit(Public::ReceiptHeld { provider: key, channel, status: r.status, code: r.code.clone(), at, of });
     }
 
     /// A receipt that names an attempt proves that the provider took it.
-    fn receipt_before_result(&mut self, send: &Arc<SendState>, r: &Receipt) {
+    fn receipt_before_result(&mut self, send: &Arc<SendState>, provider: KeyHash, r: &Receipt) {
         if send.channel != r.channel {
             return self.ignore("the receipt names another channel's message");
         }
         let lost = matches!(send.phase, Phase::Reconciling { .. } | Phase::Dead { reason: DeadReason::Unknown, .. });
         let names_attempt = r.part == Some(send.part) && r.n == Some(send.n);
         if lost && names_attempt {
-            let provider = vec![self.state.hash("provider", &[&send.channel, &r.provider_id])];
             self.emit_private(
                 Public::AttemptEnded {
                     conv: send.conv,
@@ -109,7 +153,7 @@ impl Draft<'_> {
                     outcome: Outcome::Accepted,
                     code: None,
                     retry_at: None,
-                    provider,
+                    provider: vec![provider],
                 },
                 send.contact,
                 Private::Attempt { provider_ids: vec![r.provider_id.clone()], detail: None },
@@ -117,37 +161,74 @@ impl Draft<'_> {
             self.release.insert(send.channel.clone());
             let last = send.part >= send.parts;
             self.part_ended(send.conv, send.id, last, send.is_dead());
-            if last && follows(r.status, ReceiptStatus::Accepted) {
-                self.apply_receipt(send.conv, send.id, r.status, r);
+            match self.state.settled.get(&send.id).cloned() {
+                _ if r.status == ReceiptStatus::Accepted => {}
+                Some(settled) => self.receipt_of_settled(&settled, send.id, provider, r),
+                None => self.hold(provider, None, r),
             }
             return;
         }
+        if send.provider.contains(&provider) {
+            return self.hold(provider, None, r);
+        }
         let key = self.state.held_key(send.id);
-        self.hold(key, r);
+        self.hold(key, Some(provider), r);
     }
 
     /// Receipts that overtook the result of their message.
     pub(super) fn apply_held(&mut self, conv: ConvId, message: MessageId) {
         let Some(settled) = self.state.settled.get(&message).cloned() else { return };
-        let keys = settled.provider.iter().copied().chain([self.state.held_key(message)]);
-        let held = keys.filter_map(|k| self.state.held.get(&k).cloned()).max_by_key(|h| h.status);
-        if let Some(h) = held.filter(|h| follows(h.status, settled.status)) {
-            self.emit(Public::Receipt { conv, message, status: h.status, code: h.code.clone(), at: h.at });
-            if h.status == ReceiptStatus::Failed {
-                self.tell_owner_of(conv, message);
+        for held in self.held_of(&settled, message) {
+            let Some(settled) = self.state.settled.get(&message) else { return };
+            if let Some((status, of)) = after(settled, held.provider, held.status) {
+                let at = self.now();
+                self.told(conv, message, Told { status, of, code: held.code, detail: None, at });
             }
         }
     }
 
-    fn apply_receipt(&mut self, conv: ConvId, message: MessageId, status: ReceiptStatus, r: &Receipt) {
-        let public = Public::Receipt { conv, message, status, code: r.code.clone(), at: self.now() };
-        match (self.state.settled.get(&message).map(|s| s.contact), r.detail.clone()) {
+    /// What is held of a message, the least first: of each part the last that was said, of one that is no part the same.
+    fn held_of(&self, settled: &Settled, message: MessageId) -> Vec<HeldPart> {
+        let alone = |provider: KeyHash, h: &HeldReceipt| HeldPart { provider, status: h.status, code: h.code.clone() };
+        let by_id = settled.provider.iter().filter_map(|p| self.state.held.get(p).map(|h| alone(*p, h)));
+        let key = self.state.held_key(message);
+        let by_message = self.state.held.get(&key).into_iter().flat_map(|h| match h.parts.is_empty() {
+            true => vec![alone(key, h)],
+            false => h.parts.clone(),
+        });
+        let mut last: BTreeMap<Option<KeyHash>, HeldPart> = BTreeMap::new();
+        for held in by_id.chain(by_message) {
+            let part = settled.part(held.provider).map(|_| held.provider);
+            match last.get(&part) {
+                Some(known) if known.status >= held.status => {}
+                _ => drop(last.insert(part, held)),
+            }
+        }
+        let mut all: Vec<HeldPart> = last.into_values().collect();
+        all.sort_by_key(|held| held.status);
+        all
+    }
+
+    fn told(&mut self, conv: ConvId, message: MessageId, told: Told) {
+        let Told { status, of, code, detail, at } = told;
+        let settled = self.state.settled.get(&message);
+        let contact = settled.map(|s| s.contact);
+        let failed = status == ReceiptStatus::Failed;
+        // Who sends it again should know that the customer has some of it.
+        let others = settled.filter(|s| failed && of.is_some() && s.status > ReceiptStatus::Accepted);
+        let detail = match (others, detail) {
+            (Some(_), Some(detail)) => Some(format!("a part of it, while another was delivered: {detail}")),
+            (Some(_), None) => Some("a part of it was not delivered, while another was".to_owned()),
+            (None, detail) => detail,
+        };
+        let public = Public::Receipt { conv, message, status, code, at, of };
+        match (contact, detail) {
             (Some(contact), Some(detail)) => {
                 self.emit_private(public, contact, Private::Receipt { detail: Some(detail) });
             }
             _ => self.emit(public),
         }
-        if status == ReceiptStatus::Failed {
+        if failed {
             self.tell_owner_of(conv, message);
         }
     }

@@ -14,6 +14,13 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use switchboard_envelope::{Author, ChannelProfile, ConsentState, Outcome, ReceiptStatus, Timestamp};
 
+/// What was told of one of the ids by which a provider has a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfPart {
+    pub provider: KeyHash,
+    pub status: ReceiptStatus,
+}
+
 /// A 128-bit keyed hash, of an event id, a provider's id or an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(Rust, packed(2))]
@@ -390,6 +397,9 @@ pub enum Public {
         status: ReceiptStatus,
         code: Option<String>,
         at: Timestamp,
+        /// Which part it is about, where the provider has the message in several; `status` is what the whole has come to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        of: Option<OfPart>,
     },
     /// A receipt came before the result that names its message; it is held for a while.
     ReceiptHeld {
@@ -398,6 +408,9 @@ pub enum Public {
         status: ReceiptStatus,
         code: Option<String>,
         at: Timestamp,
+        /// The provider's id, where `provider` is the key of our message: others of its ids may be told of meanwhile.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        of: Option<KeyHash>,
     },
     NotReplied {
         conv: ConvId,

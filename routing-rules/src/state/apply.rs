@@ -2,8 +2,8 @@
 
 use super::fold::fold_conversation;
 use super::{
-    Channel, ContactPrivate, ConvPrivate, Conversation, Cursor, HeldReceipt, Join, Phase, Rare, Rebase, SendPrivate,
-    SendState, Settled, State, Steps, When, day, merge_attributes,
+    Channel, ContactPrivate, ConvPrivate, Conversation, Cursor, HeldPart, HeldReceipt, Join, Phase, Rare, Rebase,
+    SendPrivate, SendState, Settled, State, Steps, When, day, merge_attributes,
 };
 use crate::event::{ClockKind, DeadReason, Event, KeyHash, Presence, Private, Public, status_after};
 use crate::ids::{ContactId, ConvId, MessageId};
@@ -271,15 +271,21 @@ impl State {
             Public::Sent { message, at, .. } => self.settle(*message, *at),
             Public::Dead { conv, message, reason, at } => self.bury(*conv, *message, *reason, *at),
             Public::DeadCleared { message, .. } => self.remove_send(*message),
-            Public::Receipt { message, status, .. } => {
+            Public::Receipt { message, status, of, .. } => {
                 let held = self.held_key(*message);
                 self.drop_held(held);
                 if let Some(s) = self.settled.get_mut(message) {
-                    Arc::make_mut(s).status = *status;
+                    Arc::make_mut(s).told(*status, *of);
                 }
             }
-            Public::ReceiptHeld { provider, channel, status, code, at } => {
-                let held = HeldReceipt { channel: channel.clone(), status: *status, code: code.clone(), at: *at };
+            Public::ReceiptHeld { provider, channel, status, code, at, of } => {
+                let mut parts = self.held.get(provider).map(|h| h.parts.clone()).unwrap_or_default();
+                if let Some(of) = of {
+                    parts.retain(|part| part.provider != *of);
+                    parts.push(HeldPart { provider: *of, status: *status, code: code.clone() });
+                }
+                let (channel, status, code) = (channel.clone(), *status, code.clone());
+                let held = HeldReceipt { channel, status, code, at: *at, parts };
                 if let Some(old) = self.held.insert(*provider, Arc::new(held)) {
                     self.held_order.remove(&(old.at, *provider));
                 }
@@ -447,6 +453,7 @@ impl State {
             status: ReceiptStatus::Accepted,
             at,
             provider: s.provider.clone(),
+            parts: vec![],
             queued_at: s.at,
             before: s.before,
         };

@@ -2,7 +2,7 @@
 
 use super::private::ConvPrivate;
 use super::slim::{Empty, Label, Rare, Steps, When};
-use crate::event::{ClockKind, DeadReason, KeyHash, Presence};
+use crate::event::{ClockKind, DeadReason, KeyHash, OfPart, Presence};
 use crate::ids::{ContactId, ConvId, MessageId, OfferId};
 use crate::pack::{ConvStatus, Name, Priority, Skills};
 use serde::{Deserialize, Serialize};
@@ -376,6 +376,9 @@ pub struct Settled {
     pub status: ReceiptStatus,
     pub at: Timestamp,
     pub provider: Vec<KeyHash>,
+    /// What was told of each of these ids, where there are several; empty where nobody counts.
+    #[serde(default)]
+    pub parts: Vec<ReceiptStatus>,
     /// When it was accepted for sending: the provider had it no earlier.
     #[serde(default)]
     pub queued_at: Timestamp,
@@ -384,12 +387,46 @@ pub struct Settled {
     pub before: Option<MessageId>,
 }
 
+impl Settled {
+    /// What was told of the part that the provider calls so; `None` where the message is one part, or none of that name.
+    #[must_use]
+    pub fn part(&self, provider: KeyHash) -> Option<ReceiptStatus> {
+        let at = self.provider.iter().position(|p| *p == provider).filter(|_| self.provider.len() > 1)?;
+        Some(self.parts.get(at).copied().unwrap_or(self.status))
+    }
+
+    /// A receipt: of one part, or of all of it.
+    pub(super) fn told(&mut self, status: ReceiptStatus, of: Option<OfPart>) {
+        // It may have been settled before parts were counted.
+        self.parts.resize(if self.provider.len() > 1 { self.provider.len() } else { 0 }, self.status);
+        self.status = status;
+        for (provider, part) in self.provider.iter().zip(&mut self.parts) {
+            match of {
+                Some(of) if of.provider == *provider => *part = of.status,
+                Some(_) => {}
+                None => *part = status.max(*part),
+            }
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HeldReceipt {
     pub channel: Name,
     pub status: ReceiptStatus,
     pub code: Option<String>,
     pub at: Timestamp,
+    /// By the provider's id, where it is held for our message.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<HeldPart>,
+}
+
+/// What is held of one of the ids by which a provider has a message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HeldPart {
+    pub provider: KeyHash,
+    pub status: ReceiptStatus,
+    pub code: Option<String>,
 }
 
 /// The order in a queue: effective priority first, then age, then id.

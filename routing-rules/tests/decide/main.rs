@@ -16,6 +16,8 @@ mod packs;
 mod parts;
 mod queues;
 mod reopening;
+mod receipts;
+mod scope;
 mod settling;
 mod time;
 mod traces;

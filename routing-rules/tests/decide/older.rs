@@ -3,14 +3,15 @@
 use crate::life::{CHANNEL, Life};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use switchboard_envelope::{Action, ChannelProfile};
+use switchboard_envelope::{Action, ChannelProfile, Inbound, Outcome, Receipt, ReceiptStatus, Timestamp};
 use switchboard_routing_rules::State;
 
 /// What came to be kept later, by the record in which it stands.
-const LATER: [(&str, &[&str]); 3] = [
+const LATER: [(&str, &[&str]); 4] = [
     ("Head", &["assign_at", "packs", "canary"]),
     ("Conversation", &["resolution", "answered"]),
     ("Agent", &["idle_since", "wrap_until"]),
+    ("Settled", &["parts"]),
 ];
 
 /// What a conversation had none of was written all the same.
@@ -173,4 +174,39 @@ default: { queue: q }
     life.passes(60_000);
     life.writes("d", "d");
     assert_eq!(life.state.conversations.len(), 4);
+}
+
+#[test]
+fn a_snapshot_from_before_parts_had_receipts_of_their_own_is_read() {
+    let mut life = Life::new();
+    life.customer("SM1");
+    let send = life.answers("1", "a long text").2;
+    life.result(&send, Outcome::Accepted, false, &["P1", "P2"]);
+    let receipt = |provider_id: &str, status: ReceiptStatus| {
+        Inbound::Receipt(Receipt {
+            id: format!("{CHANNEL}:receipt:{provider_id}:{status:?}"),
+            channel: CHANNEL.into(),
+            provider_id: provider_id.into(),
+            thread: None,
+            send: None,
+            part: None,
+            n: None,
+            status,
+            at: Timestamp(0),
+            code: None,
+            detail: None,
+        })
+    };
+    life.hears(&receipt("P1", ReceiptStatus::Delivered));
+    let parts = life.state.to_parts().expect("a snapshot");
+    let (older, left_out) = before(&parts.public);
+    assert!(left_out >= 1, "{left_out} fields are new");
+    let read = State::from_parts(life.state.salt, &older, &parts.private).expect("it is read");
+    life.state = read;
+    let status = |life: &Life| life.state.settled.values().map(|s| s.status).collect::<Vec<_>>();
+    assert_eq!(status(&life), [ReceiptStatus::Delivered]);
+    // Whose receipt that was nobody knows any more, so it counts for all of it.
+    life.hears(&receipt("P2", ReceiptStatus::Failed));
+    life.hears(&receipt("P2", ReceiptStatus::Read));
+    assert_eq!(status(&life), [ReceiptStatus::Read]);
 }

@@ -84,6 +84,18 @@ fn a_part_that_the_customer_has_is_not_sent_again_when_a_later_one_fails() {
 }
 
 #[test]
+fn a_file_that_is_refused_leaves_the_text_sent() {
+    let mut life = apart();
+    let send = answers_with_files(&mut life);
+    ends(&mut life, &send, (1, 1), Outcome::Accepted);
+    let events = ends(&mut life, &send, (2, 1), Outcome::Rejected);
+    assert_eq!((dead(&events), made(&events, &send)), (vec![DeadReason::Rejected], vec![]));
+    // Its owner hears of it, and what is sent again is only what the customer does not have.
+    let (_, events) = resend(&mut life, &send);
+    assert_eq!(content(&events), (String::new(), vec!["a".to_owned(), "b".to_owned()]));
+}
+
+#[test]
 fn no_further_part_leaves_once_the_lane_was_freed() {
     let mut life = apart();
     let send = answers_with_files(&mut life);

@@ -14,6 +14,7 @@ on_every_backend! {
     texts_come_in_every_form_and_only_when_they_are_signed,
     parts_in_any_order_become_one_message,
     answers_go_out_and_their_receipts_come_back,
+    a_segment_that_is_lost_is_told_although_another_arrived,
     failures_have_their_outcomes_and_nothing_goes_out_twice,
     the_price_of_a_text_is_told_before_it_is_sent,
 }
@@ -136,6 +137,24 @@ async fn answers_go_out_and_their_receipts_come_back(backend: Backend) {
         assert_eq!(scene.sim.receipt(&sent, word, code).await, 200);
         status(&api, "Żółw", "failed").await;
     }
+}
+
+async fn a_segment_that_is_lost_is_told_although_another_arrived(backend: Backend) {
+    let scene = scene(&backend, "sms").await;
+    let _daemon = Daemon::start(&scene.shop).await;
+    let api = scene.shop.api();
+    scene.hears("A1", "hello").await;
+    scene.sim.next(VonageStep::Statuses(vec![("0", ""), ("0", "")]));
+    reply(&api, "a text of two segments").await;
+    let first = scene.sent(1).await.remove(0);
+    let second = VonageSent { id: format!("{}-1", first.id), ..first.clone() };
+    assert_eq!(scene.sim.receipt(&first, "delivered", "0").await, 200);
+    status(&api, "a text of two segments", "delivered").await;
+    assert_eq!(scene.sim.receipt(&second, "failed", "6").await, 200);
+    status(&api, "a text of two segments", "failed").await;
+    let told = api.conversation(&format!("phone:{ANN}"), "to be back", |c| c["state"] == "queued").await;
+    let detail = message(&told, "a text of two segments").expect("the answer")["detail"].clone();
+    assert_eq!(detail, "a part of it, while another was delivered: a carrier filtered the message as spam");
 }
 
 async fn failures_have_their_outcomes_and_nothing_goes_out_twice(backend: Backend) {
