@@ -91,6 +91,8 @@ export const reply = (id, body) => act(`/conversations/${seg(id)}/reply`, body);
 /** Stores a file of a conversation; the answer goes into a reply's `attachments`. */
 export const upload = (id, file) => act(`/attachments${query({ conversation: id, name: file.name || "file" })}`, file);
 export const note = (id, text) => act(`/conversations/${seg(id)}/note`, { text });
+/** What a text costs on a channel, which may send it in plainer characters or in fewer segments than the text needs. */
+export const measure = (channel, text) => api("POST", `/channels/${seg(channel)}/measure`, { text });
 export const typing = (id) => api("PUT", `/conversations/${seg(id)}/typing`, {});
 export const close = (id) => act(`/conversations/${seg(id)}/close`);
 export const reopen = (id) => act(`/conversations/${seg(id)}/reopen`);

@@ -61,12 +61,13 @@ function effect(c) {
   return "";
 }
 
-function measure(c, text) {
-  if (c.kind !== "sms") return "";
-  const { segments, unicode, left, culprit } = count(text);
+/** What the text costs; `known` is what the channel itself said of this text, once it did. */
+function price(text, known) {
+  const { segments, unicode, left, culprit } = count(known?.text ?? text);
   if (segments === 0) return "SMS";
   const why = unicode && segments > 1 ? ` (“${culprit}” makes them short)` : "";
-  return `${plural(segments, "segment")}${why} · ${left} left`;
+  const most = known && !known.fits ? `, and this channel sends at most ${known.most}` : "";
+  return `${plural(segments, "segment")}${why}${most} · ${left} left`;
 }
 
 /** The composer; `actions` are the buttons beside Send. */
@@ -75,6 +76,8 @@ export function mount(root, actions) {
   let sending = false;
   /** When the customer was last told that somebody writes. */
   let told = 0;
+  /** The text that its channel was asked about last, and what it said. */
+  let asked = {};
   const tabs = h("div.tabs", { role: "tablist", "aria-label": "What to write" });
   const area = h("textarea", { rows: 2, dir: "auto" });
   const notice = h("div.notice", { role: "status" });
@@ -118,8 +121,25 @@ export function mount(root, actions) {
     drawInfo();
   }
 
+  /** What the text costs: counted at once, and by the channel itself as soon as it answers. */
+  function cost() {
+    if (current.kind !== "sms") return "";
+    const text = extras.numbered(area.value, more.labels());
+    const { channel } = current;
+    if (text && (asked.text !== text || asked.channel !== channel)) {
+      clearTimeout(asked.timer);
+      const question = { text, channel };
+      question.timer = setTimeout(async () => {
+        question.known = await api.measure(channel, text).catch(() => undefined);
+        if (asked === question && current) drawInfo();
+      }, 200);
+      asked = question;
+    }
+    return price(text, text ? asked.known : undefined);
+  }
+
   function drawInfo() {
-    const parts = mode() === "reply" && !blocked() ? [measure(current, extras.numbered(area.value, more.labels())), remaining(current), effect(current)] : [];
+    const parts = mode() === "reply" && !blocked() ? [cost(), remaining(current), effect(current)] : [];
     fill(info, parts.filter(Boolean).join(" · ") || (blocked() ? "" : "Enter sends · Shift Enter for a new line"));
   }
 

@@ -31,7 +31,10 @@ default: { queue: everyone }
 
 fn shop(provider: &Provider) -> Shop {
     let token = "[admin.tokens.ann]\ntoken = { file = \"ann.token\" }\nscopes = [\"agent\"]\nagent = \"ann\"\n";
-    let shop = Shop::with(&provider.base_url()).pack(PACK).more(token).open();
+    with_token(Shop::with(&provider.base_url()).pack(PACK).more(token).open())
+}
+
+fn with_token(shop: Shop) -> Shop {
     let path = shop.folder().join("ann.token");
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
     writeln!(file, "{TOKEN}").unwrap();
@@ -230,5 +233,35 @@ async fn the_board_shows_queues_and_clocks_and_a_file_opens_by_its_link() {
         assert_eq!(fetched(&refused).await.0, 403, "{refused}");
     }
     assert!(rest.starts_with("signature="));
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_price_of_a_text_is_what_its_channel_sends() {
+    let provider = Provider::start().await;
+    let token = "[admin.tokens.ann]\ntoken = { file = \"ann.token\" }\nscopes = [\"agent\"]\nagent = \"ann\"\n";
+    let shop = Shop::with(&provider.base_url()).pack(PACK).sms("smart_encoding = true\nmax_segments = 2");
+    let shop = with_token(shop.more(token).open());
+    let _daemon = Daemon::start(&shop).await;
+    let (api, hook) = (shop.api(), shop.hook("support-sms"));
+    let browser = Browser::start().await;
+    browser.look(1440, 900, "light").await;
+    signed_in(&browser, &shop).await;
+    shop.sms(ANN_LEE, "Where is my refund?", &sid("1")).deliver(&hook).await.unwrap();
+    api.conversation(&format!("phone:{ANN_LEE}"), "to be offered", |c| c["state"] == "offered").await;
+    browser.press("go").await;
+    browser.press("jo").await;
+    browser.sees("Offered to you").await;
+    browser.press("a").await;
+    browser.sees("yours").await;
+
+    browser.press("r").await;
+    browser.wait_for("the field", "return document.activeElement.nodeName === 'TEXTAREA'").await;
+    // 80 characters, of which one would need the longer encoding if it went out as it stands.
+    let text = format!("It\u{2019}s on its way. {}", "x".repeat(63));
+    browser.press(&text).await;
+    browser.sees("1 segment · 80 left").await;
+    browser.press(&"x".repeat(240)).await;
+    browser.sees("3 segments, and this channel sends at most 2").await;
     assert_eq!(browser.complaints().await, Vec::<String>::new());
 }
