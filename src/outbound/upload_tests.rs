@@ -148,8 +148,26 @@ async fn what_would_take_longer_than_the_attempt_is_given_up_before_its_message(
     lane.hand_over(&send(&log, &[("a.png", b"abc")], later(15_000)).await).await.expect("there is time");
     let long: &[u8] = &[b'x'; 4 * 1000];
     let endless = lane.hand_over(&send(&log, &[("a.png", long)], later(600_000)).await).await;
-    assert_eq!(endless.expect_err("it never ends").outcome, Outcome::NotSent);
+    let endless = endless.expect_err("it never ends");
+    assert_eq!((endless.outcome, endless.fault), (Outcome::NotSent, Some(Fault::Recipient)));
     assert_eq!(provider.0.lock().unwrap().len(), 1 + MOST_STEPS as usize);
+}
+
+/// Others are written to meanwhile: five of these in a row do not make everybody wait.
+#[test]
+fn a_file_that_the_provider_does_not_take_now_is_no_failure_of_the_channel() {
+    let answered: Answer = Ok(Response { status: 503, headers: HeaderMap::new(), body: Bytes::new() });
+    let lost: Answer = Err(switchboard_adapter_sdk::CallError::Lost("reset".into()));
+    for (class, answer, wanted) in [
+        (Class::Retry, Some(&answered), Some(Fault::Recipient)),
+        (Class::RateLimit, Some(&answered), Some(Fault::Recipient)),
+        (Class::Config, Some(&answered), None),
+        (Class::PermanentMessage, Some(&answered), None),
+        (Class::Retry, Some(&lost), None),
+        (Class::Retry, None, None),
+    ] {
+        assert_eq!(of_the_file(class.attempt(None, "why"), answer).fault, wanted, "{class:?} {answer:?}");
+    }
 }
 
 #[tokio::test]

@@ -133,9 +133,10 @@ fn refused(response: &Response, now: Timestamp) -> AttemptOutcome {
     let code = refused.as_ref().map(|refused| refused.code.to_string());
     let row = code.as_deref().and_then(|code| classify::find(CODES, code));
     let class = match (status, row.map(|row| row.class)) {
+        (429, Some(Class::PersonLimit)) => Class::PersonLimit,
         (429, _) => Class::RateLimit,
         // Behind a 5xx only a documented "try later" says that nothing was done.
-        (500..=599, Some(class @ (Class::RateLimit | Class::Retry))) => class,
+        (500..=599, Some(class @ (Class::RateLimit | Class::PersonLimit | Class::Retry))) => class,
         (400..=499, Some(class)) => class,
         (401 | 403 | 407, None) => Class::Config,
         // A refusal in Twilio's own form, with a code that the table does not know.
@@ -165,7 +166,7 @@ fn refused(response: &Response, now: Timestamp) -> AttemptOutcome {
     };
     let code = code.unwrap_or_else(|| status.to_string());
     let mut outcome = class.attempt(Some(&code), sentence);
-    if matches!(class, Class::RateLimit | Class::Retry) {
+    if matches!(class, Class::RateLimit | Class::PersonLimit | Class::Retry) {
         outcome.retry_after_ms = response.retry_after_ms(now);
     }
     outcome
