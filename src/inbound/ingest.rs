@@ -7,7 +7,9 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use switchboard_adapter_sdk::{Opened, signature::sha256_hex};
-use switchboard_envelope::{Attachment, Content, Inbound, Message, Raw, Timestamp, Unparsed, event_id};
+use switchboard_envelope::{
+    Attachment, Content, Inbound, MAX_ENVELOPE, Message, Raw, Timestamp, Unparsed, WireError, event_id,
+};
 
 /// Content over this becomes a blob.
 const CONTENT_MAX: usize = 64 * 1024;
@@ -38,14 +40,15 @@ impl Ingest {
         if let Err(e) = inbound.validate() {
             return Err(LogError::Refused(e.to_string()));
         }
+        let data = inbound.to_vec();
+        if data.len() > MAX_ENVELOPE {
+            // Whoever reads IN would refuse it then.
+            return Err(LogError::Refused(WireError::TooLarge { size: data.len() }.to_string()));
+        }
         let class =
             if matches!(inbound, Inbound::Message(_) | Inbound::Unparsed(_)) { Class::Message } else { Class::Vital };
-        let record = InRecord {
-            id: inbound.id().to_owned(),
-            channel: inbound.channel().to_owned(),
-            class,
-            data: inbound.to_vec().into(),
-        };
+        let record =
+            InRecord { id: inbound.id().to_owned(), channel: inbound.channel().to_owned(), class, data: data.into() };
         let result = self.log.ingest(record).await;
         match &result {
             Ok(Ingested::Stored(_)) => self.metrics.ingested(inbound.channel(), inbound.kind()),
@@ -309,5 +312,29 @@ mod tests {
         let read: Vec<Inbound> = stored.iter().map(|s| Inbound::from_slice(&s.data).expect("an envelope")).collect();
         let [Inbound::Unparsed(unparsed), Inbound::Consent(_)] = &read[..] else { panic!("{read:?}") };
         assert!(unparsed.reason.contains("envelope is invalid") && unparsed.raw.inline.is_some(), "{unparsed:?}");
+    }
+
+    /// What no reader of IN takes is not acknowledged as if it were stored.
+    #[tokio::test]
+    async fn a_record_that_nobody_could_read_is_refused() {
+        let log = MemoryLog::new(&MemoryOptions::default());
+        let ingest = Ingest { log: Arc::new(log.clone()), metrics: Arc::new(Metrics::default()) };
+        let consent = |length: usize| {
+            Inbound::Consent(ConsentChange {
+                id: "handle:consent:1".into(),
+                channel: "handle".into(),
+                address: Address::new("twitter", "1"),
+                state: ConsentState::OptedOut,
+                at: Timestamp(1),
+                reason: Some("r".repeat(length)),
+            })
+        };
+        let around = consent(0).to_vec().len();
+        let refused = ingest.one(consent(MAX_ENVELOPE + 1 - around)).await;
+        assert!(matches!(refused, Err(LogError::Refused(why)) if why.contains("over the limit")));
+        ingest.one(consent(MAX_ENVELOPE - around)).await.expect("it fits");
+        let stored = log.everything_in();
+        assert_eq!(stored.len(), 1);
+        assert!(Inbound::from_slice(&stored[0].data).is_ok());
     }
 }

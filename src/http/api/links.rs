@@ -38,13 +38,15 @@ impl FileLinks {
         self.0.sign_parts(&[path.as_bytes(), b"\n", until.as_bytes()])
     }
 
-    /// Whether a request comes by a link; `None` when it brings no signature.
+    /// Whether a request comes by a link; `None` when it is for no file, or brings no signature.
     ///
     /// # Errors
     /// 403 when the link is not ours, was changed, or has ended.
     pub(super) fn open(&self, uri: &Uri, now: Timestamp) -> Option<Result<(), Problem>> {
-        let query = uri.query().filter(|q| q.contains("signature="))?;
         let path = uri.path().strip_prefix("/api/v1").unwrap_or(uri.path());
+        // Elsewhere the word is one that somebody looks for.
+        let (_, index) = path.strip_prefix("/messages/")?.split_once("/attachments/")?;
+        let query = uri.query().filter(|q| !index.contains('/') && q.contains("signature="))?;
         Some(self.check(path, query, now))
     }
 
@@ -108,6 +110,10 @@ mod tests {
             assert_eq!(opened(&links, &address, now), refused, "{strange}");
         }
         assert_eq!(opened(&links, &format!("{link}&x=1"), now), refused, "nothing beside it");
-        assert_eq!(opened(&links, "/api/v1/messages/m1/attachments/0", now), None, "that is for tokens");
+        for other in
+            ["/messages/m1/attachments/0", "/conversations?text=signature%3D&q=signature=", "/messages/m1?signature="]
+        {
+            assert_eq!(opened(&links, &format!("/api/v1{other}"), now), None, "{other} is for tokens");
+        }
     }
 }
