@@ -178,7 +178,8 @@ fn refused(send: &Send, response: &Response, body: &Value) -> AttemptOutcome {
         .or_else(|| phrase(status, detail.unwrap_or_default()));
     if let Some(row) = row {
         let code = code.map_or_else(|| shown.clone(), |code| code.to_string());
-        return row.class.attempt(Some(&code), row.sentence);
+        let repeated = send.n > 1 && row.sentence == codes::DUPLICATE;
+        return row.class.attempt(Some(&code), if repeated { codes::REPEATED } else { row.sentence });
     }
     let class = of_status(status, body, is_public(&send.thread));
     let sentence = match class {

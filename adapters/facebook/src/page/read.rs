@@ -410,8 +410,12 @@ struct Found {
 impl Found {
     fn of(attachments: Option<&Value>) -> Found {
         let mut found = Found::default();
-        for attachment in attachments.and_then(Value::as_array).into_iter().flatten().take(MAX_FILES) {
+        let all = attachments.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        for attachment in all.iter().take(MAX_FILES) {
             found.add(attachment);
+        }
+        if all.len() > MAX_FILES {
+            found.lines.push(format!("[{} more files, which are not shown]", all.len() - MAX_FILES));
         }
         found
     }

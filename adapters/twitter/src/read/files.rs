@@ -11,13 +11,15 @@ const MAX_FILES: usize = 30;
 pub(crate) struct Found {
     pub files: Vec<Attachment>,
     pub links: Vec<String>,
+    /// How many there are beyond the most of one message.
+    more: usize,
 }
 
 impl Found {
     /// `media` are media objects.
-    pub(crate) fn of<'a>(media: impl Iterator<Item = &'a Value>) -> Found {
-        let mut found = Found { files: vec![], links: vec![] };
-        for one in media.take(MAX_FILES) {
+    pub(crate) fn of<'a>(mut media: impl Iterator<Item = &'a Value>) -> Found {
+        let mut found = Found { files: vec![], links: vec![], more: 0 };
+        for one in media.by_ref().take(MAX_FILES) {
             let kind = text(one, "/type").unwrap_or("photo");
             let (name, mime, url) = match kind {
                 "video" | "animated_gif" => {
@@ -30,7 +32,17 @@ impl Found {
             found.files.push(file(name, mime, url));
             found.links.extend(text(one, "/url").filter(|link| link.contains("://t.co/")).map(str::to_owned));
         }
+        found.more = media.count();
         found
+    }
+
+    /// What was said, with a line for the files that are too many to be shown.
+    pub(crate) fn beside(&self, said: String) -> String {
+        if self.more == 0 {
+            return said;
+        }
+        let line = format!("[{} more files, which are not shown]", self.more);
+        [said, line].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
     }
 
     /// The same, of what we wrote: nobody fetches it.

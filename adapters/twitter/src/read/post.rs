@@ -103,7 +103,7 @@ impl Post {
 
 fn told(said: &str, links: &[&Value], files: &Found) -> String {
     let dropped: Vec<&str> = files.links.iter().map(String::as_str).collect();
-    expanded(said, links, &dropped)
+    files.beside(expanded(said, links, &dropped))
 }
 
 impl About<'_> {

@@ -13,7 +13,10 @@ const TOKENS: &str = "X refuses the tokens: write new ones, and check the app's 
 const RIGHTS: &str =
     "the app lacks a permission: allow it to read, write and send direct messages, then make new tokens";
 const CLOSED: &str = "the person takes no direct messages from us: they have to write or follow first";
-const DUPLICATE: &str = "X takes the same words only once in a while: change them";
+pub(super) const DUPLICATE: &str = "X takes the same words only once in a while: change them";
+/// The same of a later attempt: an earlier one may have brought them there, so nobody is told to write others at once.
+pub(super) const REPEATED: &str =
+    "X has these words already, perhaps by an earlier attempt of this message: look there before you send others";
 const UNINVITED: &str = "X lets an app answer only posts that mention or quote the account";
 const PAY: &str = "the app's plan at X is used up: look at its usage in the developer console";
 

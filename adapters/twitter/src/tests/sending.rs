@@ -172,6 +172,16 @@ fn each_code_has_its_outcome() {
 }
 
 #[test]
+fn words_that_an_earlier_attempt_may_have_brought_are_not_asked_to_be_changed() {
+    let forbidden = json!({ "detail": "You are not allowed to create a Tweet with duplicate content.", "status": 403 });
+    for told in [v1(187), forbidden] {
+        let why = |n: u32| outcome(&Send { n, ..send("hi") }, 403, told.clone()).detail.unwrap();
+        assert!(why(1).contains("change them"), "{}", why(1));
+        assert!(why(2).contains("an earlier attempt") && !why(2).contains("change"), "{}", why(2));
+    }
+}
+
+#[test]
 fn each_status_and_each_reason_has_its_outcome() {
     let problem =
         |detail: &str| json!({ "title": "Forbidden", "detail": detail, "type": "about:blank", "status": 403 });

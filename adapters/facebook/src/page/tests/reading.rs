@@ -116,6 +116,14 @@ fn attachments_are_files_or_lines() {
 }
 
 #[test]
+fn files_that_are_too_many_are_counted() {
+    let file = json!({ "type": "image", "payload": { "url": "https://cdn.example/a.png" } });
+    let events = read(&[event(json!({ "message": { "mid": "m_1", "text": "all", "attachments": vec![file; 33] } }))]);
+    let content = &message(&events).content;
+    assert_eq!((content.attachments.len(), content.text.as_str()), (30, "all\n[3 more files, which are not shown]"));
+}
+
+#[test]
 fn events_without_words_are_told_once_each() {
     for (name, value) in [
         ("pass_thread_control", json!({ "new_owner_app_id": "1" })),
