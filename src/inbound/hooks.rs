@@ -1,6 +1,7 @@
 //! `/hooks/<channel>`: a provider calls.
 
 use super::ingest::{Ingest, RAW_INLINE_MAX};
+use super::whose::{Speaker, vouch, whose};
 use crate::clock;
 use crate::http::body::{self, BodyLimits, Cut, Room};
 use crate::http::chat::ClientAddr;
@@ -70,8 +71,8 @@ impl Served {
                 channel,
                 account,
                 unsaid,
-                "a delivery is for an account that no channel has; it is in the quarantine: configure a channel for the account with \
-                 the app's secret and retry what is held, or unsubscribe the app from it"
+                "a delivery is for an account that no channel has, or that more than one could have; it is in the quarantine: \
+                 configure a channel for the account with the app's secret and retry what is held, or unsubscribe the app from it"
             );
         }
     }
@@ -219,62 +220,87 @@ impl Wrong {
     }
 }
 
+/// A delivery, or a part of it, and the channel that takes it.
+struct Part<'a> {
+    channel: &'a str,
+    request: RawRequest,
+    /// The account that it is for, where no channel has that: then it is held by the channel that was called.
+    stranger: Option<String>,
+}
+
 /// Every part of a delivery, by those whom it is for.
 async fn take(served: &Served, channel: &str, hook: &Hook, raw: &RawRequest) -> Result<(), LogError> {
     let state = &served.state;
-    for (at, part) in addressed(served, channel, hook, raw) {
-        let Some(hook) = state.hooks.get(at) else { continue };
-        for thread in hook.adapter.typing(&part) {
-            (state.typing)(at, &thread);
+    let parts = addressed(served, channel, hook, raw);
+    // Looked for once: a delivery may have thousands of events, and be long.
+    let has_strangers = parts.iter().any(|part| part.stranger.is_some());
+    let signer = if has_strangers { hook.adapter.signed_by(raw) } else { None };
+    for part in parts {
+        let Some(hook) = state.hooks.get(part.channel) else { continue };
+        for thread in hook.adapter.typing(&part.request) {
+            (state.typing)(part.channel, &thread);
         }
-        store(state, at, hook, &part).await?;
+        store(served, hook, &part, signer).await?;
     }
     Ok(())
 }
 
 /// A delivery as it is, or its parts with the channels that they are for: an app's one address is called for all of its accounts.
 /// Whose channel does not find the delivery genuine by its own secrets is of another app.
-fn addressed<'a>(served: &'a Served, channel: &'a str, hook: &Hook, raw: &RawRequest) -> Vec<(&'a str, RawRequest)> {
+fn addressed<'a>(served: &'a Served, channel: &'a str, hook: &'a Hook, raw: &RawRequest) -> Vec<Part<'a>> {
     let (ours, parts) = (hook.adapter.accounts(), hook.adapter.apart(&raw.body));
     if parts.iter().all(|(account, _)| ours.contains(account)) {
-        return vec![(channel, raw.clone())];
+        return vec![Part { channel, request: raw.clone(), stranger: None }];
     }
-    let others: Vec<(&str, Vec<String>)> = served
-        .state
-        .hooks
-        .iter()
-        .filter(|(id, other)| *id != channel && genuine(other.adapter.verify(raw)).is_ok())
-        .map(|(id, other)| (id.as_str(), other.adapter.accounts()))
-        .collect();
-    let whose = |account: &String| {
-        if ours.contains(account) {
-            return channel;
+    let others = served.state.hooks.iter().filter(|(id, _)| *id != channel);
+    let of_the_app = others.filter(|(_, other)| genuine(other.adapter.verify(raw)).is_ok());
+    let called: Speaker<'a> = (channel, hook.adapter.as_ref());
+    let channels: Vec<Speaker<'a>> =
+        std::iter::once(called).chain(of_the_app.map(|(id, other)| (id.as_str(), other.adapter.as_ref()))).collect();
+    let part = |(account, body): (String, Bytes)| {
+        let request = RawRequest { body, ..raw.clone() };
+        match whose(&account, &channels) {
+            Some((channel, _)) => Part { channel, request, stranger: None },
+            None => Part { channel, request, stranger: Some(account) },
         }
-        others.iter().find(|(_, accounts)| accounts.contains(account)).map_or_else(
-            || {
-                served.stranger(channel, account);
-                channel
-            },
-            |(other, _)| *other,
-        )
     };
-    parts.into_iter().map(|(account, body)| (whose(&account), RawRequest { body, ..raw.clone() })).collect()
+    parts.into_iter().map(part).collect()
 }
 
 /// Everything that was parsed is durable before the provider hears of it. Repeating the delivery is safe: ids are stable.
-async fn store(state: &HookState, channel: &str, hook: &Hook, raw: &RawRequest) -> Result<(), LogError> {
+async fn store(served: &Served, hook: &Hook, part: &Part<'_>, signer: Option<usize>) -> Result<(), LogError> {
+    let (state, raw) = (&served.state, &part.request);
+    let word = |held: &[u8]| hook.adapter.vouch(signer?, held);
     let trace = trace_of(&raw.headers);
+    let held = |reason: &str| {
+        let mut held = quarantined(part.channel, hook.adapter.as_ref(), raw, reason);
+        if part.stranger.is_some() {
+            vouch(&mut held, &raw.body, &word);
+        }
+        held
+    };
+    let mut unknown = part.stranger.as_deref();
     for mut inbound in hook.adapter.parse(raw) {
-        if let Inbound::Message(m) = &mut inbound
-            && m.traceparent.is_none()
+        match &mut inbound {
+            Inbound::Message(m) if m.traceparent.is_none() => m.traceparent.clone_from(&trace),
+            // Nobody knows that it is of this channel, so it does not stop it.
+            Inbound::Refused(_) if part.stranger.is_some() => {
+                inbound = held("it says that an account is closed, and no channel has it")
+            }
+            Inbound::Unparsed(_) if part.stranger.is_some() => vouch(&mut inbound, &raw.body, &word),
+            _ => {}
+        }
+        if matches!(inbound, Inbound::Unparsed(_))
+            && let Some(account) = unknown.take()
         {
-            m.traceparent.clone_from(&trace);
+            served.stranger(part.channel, account);
         }
         match state.ingest.of_request(inbound, &raw.body).await {
             Ok(_) => {}
             // The adapter made something that breaks the envelope's rules: the bytes are kept, and can be read again.
             Err(LogError::Refused(why)) => {
-                state.ingest.of_request(quarantined(channel, raw, &why), &raw.body).await?;
+                let held = held(&format!("the adapter's envelope is invalid: {why}"));
+                state.ingest.of_request(held, &raw.body).await?;
             }
             Err(error) => return Err(error),
         }
@@ -282,7 +308,8 @@ async fn store(state: &HookState, channel: &str, hook: &Hook, raw: &RawRequest) 
     Ok(())
 }
 
-fn quarantined(channel: &str, raw: &RawRequest, why: &str) -> Inbound {
+/// A record of a whole request. Of its path nothing is kept that proves who called.
+fn quarantined(channel: &str, adapter: &dyn Adapter, raw: &RawRequest, reason: &str) -> Inbound {
     let hex = sha256_hex(&raw.body);
     let content_type = raw.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
     let kept = Raw {
@@ -291,15 +318,14 @@ fn quarantined(channel: &str, raw: &RawRequest, why: &str) -> Inbound {
         inline: (raw.body.len() <= RAW_INLINE_MAX).then(|| base64::engine::general_purpose::STANDARD.encode(&raw.body)),
         meta: BTreeMap::from([
             ("method".to_owned(), raw.method.to_string()),
-            ("path".to_owned(), raw.path.clone()),
+            ("path".to_owned(), adapter.kept_path(&raw.path).to_owned()),
             ("query".to_owned(), raw.query.clone()),
-            ("url".to_owned(), raw.url.clone()),
         ]),
     };
     Inbound::Unparsed(switchboard_envelope::Unparsed {
         id: switchboard_envelope::event_id(channel, "unparsed", &hex),
         channel: channel.to_owned(),
-        reason: format!("the adapter's envelope is invalid: {why}"),
+        reason: reason.to_owned(),
         at: raw.received_at,
         raw: kept,
     })

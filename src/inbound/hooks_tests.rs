@@ -1,6 +1,7 @@
 //! What a stranger may cost. The rest of the webhooks' behaviour is in `tests/e2e`.
 
 use super::*;
+use crate::inbound::whose::tests::number;
 use crate::log::memory::{Faults, MemoryLog, MemoryOptions};
 use crate::metrics::Metrics;
 use axum::body::Body;
@@ -124,5 +125,151 @@ async fn a_challenge_is_answered_while_nothing_can_be_stored() {
         assert_eq!(answer.status(), StatusCode::OK);
         let body = axum::body::to_bytes(answer.into_body(), 1000).await.unwrap();
         assert_eq!(body, "{\"response_token\":\"sha256=O5hJl2njQRIa4vsumZ+3oom9ECR5m3aQLRZkPoYelp0=\"}");
+    }
+}
+
+/// Where a secret stands in the path; what it hears breaks the envelope's rules.
+struct Odd;
+
+impl Adapter for Odd {
+    fn profile(&self) -> switchboard_envelope::ChannelProfile {
+        switchboard_envelope::ChannelProfile::new("sms", "phone")
+    }
+
+    fn verify(&self, _: &RawRequest) -> Verdict {
+        Verdict::Genuine
+    }
+
+    fn parse(&self, request: &RawRequest) -> Vec<Inbound> {
+        vec![Inbound::Consent(switchboard_envelope::ConsentChange {
+            id: "gateway:consent:1".into(),
+            channel: "gateway".into(),
+            address: switchboard_envelope::Address::new("phone", ""),
+            state: switchboard_envelope::ConsentState::OptedOut,
+            at: request.received_at,
+            reason: None,
+        })]
+    }
+
+    fn kept_path<'a>(&self, path: &'a str) -> &'a str {
+        path.strip_prefix("/a-s3cret").unwrap_or_default()
+    }
+
+    fn reparse(&self, _: &Raw, _: Bytes, _: switchboard_envelope::Timestamp) -> Vec<Inbound> {
+        vec![]
+    }
+
+    fn encode(
+        &self,
+        _: &switchboard_envelope::Send,
+    ) -> Result<switchboard_adapter_sdk::Call, switchboard_adapter_sdk::AttemptOutcome> {
+        unreachable!("nothing is sent")
+    }
+
+    fn classify(
+        &self,
+        _: &switchboard_envelope::Send,
+        _: &switchboard_adapter_sdk::Answer,
+        _: switchboard_envelope::Timestamp,
+    ) -> switchboard_adapter_sdk::AttemptOutcome {
+        unreachable!("nothing is sent")
+    }
+}
+
+/// Hooks over a log that can be looked into.
+fn hooks(adapters: Vec<(&str, Arc<dyn Adapter>, bool)>) -> (Router, MemoryLog) {
+    let log = MemoryLog::new(&MemoryOptions::default());
+    let hook = |(id, adapter, report_only): (&str, Arc<dyn Adapter>, bool)| {
+        (id.to_owned(), Hook { adapter, report_only, public_url: None })
+    };
+    let router = routes(Arc::new(HookState {
+        hooks: adapters.into_iter().map(hook).collect(),
+        ingest: Ingest { log: Arc::new(log.clone()), metrics: Arc::new(Metrics::default()) },
+        max_body: 1 << 20,
+        read_timeout: TIMEOUT,
+        room: Room::new(1 << 20),
+        typing: Box::new(|_, _| {}),
+    }));
+    (router, log)
+}
+
+fn read(log: &MemoryLog) -> Vec<Inbound> {
+    log.everything_in().iter().map(|stored| Inbound::from_slice(&stored.data).expect("an envelope")).collect()
+}
+
+#[tokio::test]
+async fn what_an_adapter_makes_wrong_is_kept_without_the_secret_of_its_path() {
+    let (mut router, log) = hooks(vec![("gateway", Arc::new(Odd), false)]);
+    let call = Request::get("/hooks/gateway/a-s3cret/in?text=stop").body(Body::empty()).unwrap();
+    assert_eq!(router.call(call).await.unwrap().status(), StatusCode::OK);
+    let [Inbound::Unparsed(held)] = &read(&log)[..] else { panic!("{:?}", read(&log)) };
+    assert_eq!((held.raw.meta["path"].as_str(), held.raw.meta["query"].as_str()), ("/in", "text=stop"));
+    let kept = log.everything_in().iter().any(|stored| String::from_utf8_lossy(&stored.data).contains("s3cret"));
+    assert!(!kept);
+}
+
+fn by_meta(hook: &str, secret: &str, body: &serde_json::Value) -> Request {
+    use switchboard_adapter_sdk::signature::{Mac, to_hex};
+    let tag = to_hex(&Mac::sha256(secret.as_bytes()).sign(body.to_string().as_bytes()));
+    let request = Request::post(hook).header("x-hub-signature-256", format!("sha256={tag}"));
+    request.body(Body::from(body.to_string())).unwrap()
+}
+
+fn closed(business: &str) -> serde_json::Value {
+    let change = serde_json::json!({ "field": "account_update", "value": { "event": "ACCOUNT_DELETED" } });
+    serde_json::json!({ "object": "whatsapp_business_account", "entry": [{ "id": business, "changes": [change] }] })
+}
+
+/// Nobody is paused by a guess.
+#[tokio::test]
+async fn an_account_that_is_closed_pauses_the_channel_that_has_it_and_no_other() {
+    let first = |business| ("wa-a", number("wa-a", "1", "app", business), false);
+    let second = |business| ("wa-b", number("wa-b", "2", "app", business), false);
+    let foreign = || ("wa-c", number("wa-c", "3", "another app", None), false);
+    for (channels, of, refused) in [
+        (vec![first(None)], "77", Some("wa-a")),
+        (vec![first(None), foreign()], "77", Some("wa-a")),
+        (vec![first(None), second(None)], "77", None),
+        (vec![first(Some("77")), second(Some("88"))], "77", Some("wa-a")),
+        (vec![first(Some("77")), second(Some("88"))], "88", Some("wa-b")),
+        (vec![first(Some("77")), second(Some("88"))], "99", None),
+        (vec![first(None), second(Some("88"))], "88", Some("wa-b")),
+    ] {
+        let (mut router, log) = hooks(channels);
+        let answer = router.call(by_meta("/hooks/wa-a", "app", &closed(of))).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        match (&read(&log)[..], refused) {
+            ([Inbound::Refused(found)], Some(wanted)) => assert_eq!(found.channel, wanted, "{of}"),
+            ([Inbound::Unparsed(held)], None) => assert_eq!(held.channel, "wa-a", "{of}"),
+            (other, wanted) => panic!("{of}: {wanted:?} is not {other:?}"),
+        }
+    }
+}
+
+/// What is held can be read by who has the secret that signed it. A body that was only let through was signed by nobody.
+#[tokio::test]
+async fn what_is_held_of_a_stranger_says_whose_secret_signed_it() {
+    let said = serde_json::json!({ "messages": [{ "from": "15005550009", "id": "wamid.1", "type": "text", "text": { "body": "hi" } }],
+        "metadata": { "phone_number_id": "2" } });
+    let change = serde_json::json!({ "field": "messages", "value": said });
+    let body =
+        serde_json::json!({ "object": "whatsapp_business_account", "entry": [{ "id": "77", "changes": [change] }] });
+    for (secret, vouched) in [("app", true), ("another app", false)] {
+        let (mut router, log) = hooks(vec![("wa-a", number("wa-a", "1", "app", None), true)]);
+        let answer = router.call(by_meta("/hooks/wa-a", secret, &body)).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        let [Inbound::Unparsed(held)] = &read(&log)[..] else { panic!("{:?}", read(&log)) };
+        let bytes = base64::engine::general_purpose::STANDARD.decode(held.raw.inline.as_ref().unwrap()).unwrap();
+        let taken_by = number("wa-a", "1", "app", None);
+        let again = |others: &[(&str, Arc<dyn Adapter>)]| {
+            let others: Vec<Speaker<'_>> = others.iter().map(|(id, other)| (*id, other.as_ref())).collect();
+            let bytes = Bytes::from(bytes.clone());
+            let found = crate::inbound::reader(&held.raw, &bytes, ("wa-a", taken_by.as_ref()), &others);
+            found.map(|(id, _)| id.to_owned())
+        };
+        let of_the_app = [("wa-b", number("wa-b", "2", "app", None))];
+        assert_eq!(again(&of_the_app).ok().as_deref(), vouched.then_some("wa-b"));
+        assert!(again(&[("wa-b", number("wa-b", "2", "another app", None))]).is_err(), "of another app");
+        assert!(again(&[]).is_err());
     }
 }

@@ -6,6 +6,7 @@ mod hooks;
 mod ingest;
 mod mail;
 mod poll;
+mod whose;
 
 pub use delivery::{Handover, spawn as spawn_handover};
 pub use files::{FILE_MAX, Fetcher, FileChannel, FileSource, spawn as spawn_files};
@@ -13,3 +14,4 @@ pub use hooks::{Hook, HookState, routes};
 pub use ingest::{Ingest, blob_scope};
 pub use mail::{Again, Mailbox, Mailboxes, spawn as spawn_mailbox};
 pub use poll::{Poller, spawn};
+pub use whose::{Speaker, reader};

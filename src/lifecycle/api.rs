@@ -8,7 +8,7 @@ use crate::http::api::{
 };
 use crate::http::chat::Wakes;
 use crate::http::console::{self, Sessions};
-use crate::inbound::{Again, Ingest, blob_scope};
+use crate::inbound::{Again, Ingest, Speaker, blob_scope, reader};
 use crate::log::{Log, LogError, Seq};
 use crate::packs::{PackError, Packs, Staged};
 use crate::router::{Codec, RouterHandle};
@@ -183,12 +183,18 @@ fn record() -> Raw {
 }
 
 impl Api {
-    /// What was held because no channel had its account is that account's, once one has it.
-    fn speaks_for<'a>(&'a self, body: &Bytes, taken_by: &'a Arc<dyn Adapter>) -> &'a Arc<dyn Adapter> {
-        let parts = taken_by.apart(body);
-        let [(account, _)] = &parts[..] else { return taken_by };
-        let has = |adapter: &&Arc<dyn Adapter>| adapter.accounts().contains(account);
-        [taken_by].into_iter().chain(self.adapters.values()).find(has).unwrap_or(taken_by)
+    /// Reads a held record again, by whoever it is of. All of it is guarded: nobody knows why it is held.
+    async fn reopen(&self, channel: String, raw: Raw, bytes: Bytes) -> Result<Opened, String> {
+        let adapters = self.adapters.clone();
+        let read = move || -> Result<Opened, String> {
+            let all: Vec<Speaker<'_>> =
+                adapters.iter().map(|(id, adapter)| (id.as_str(), adapter.as_ref() as _)).collect();
+            let (taken_by, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|(id, _)| *id == channel);
+            let taken_by = taken_by.first().ok_or_else(|| unconfigured(&channel))?;
+            let (_, adapter) = reader(&raw, &bytes, *taken_by, &others)?;
+            Ok(adapter.reopen(&raw, bytes.clone(), clock::now()))
+        };
+        self.again.read(read).await.and_then(|opened| opened)
     }
 }
 
@@ -321,16 +327,13 @@ impl Backend for Api {
         }
         let gone = || Retried::StillHeld("its bytes are not kept any more".into());
         let Some(held) = self.held(seq).await? else { return Ok(gone()) };
-        let channel = held.channel;
-        let Some(adapter) = self.adapters.get(&channel) else {
-            return Ok(Retried::StillHeld(format!("channel `{channel}` is not in the configuration")));
-        };
+        if !self.adapters.contains_key(&held.channel) {
+            return Ok(Retried::StillHeld(unconfigured(&held.channel)));
+        }
         // What was understood, and refused only as it stood, is decided again; anything else is read by its adapter.
         let (opened, bytes) = match (held.inbound, held.bytes) {
             (Some(Inbound::Unparsed(_)) | None, Some(bytes)) => {
-                let adapter = self.speaks_for(&bytes, adapter).clone();
-                let (raw, read) = (held.raw, bytes.clone());
-                match self.again.read(move || adapter.reopen(&raw, read, clock::now())).await {
+                match self.reopen(held.channel, held.raw, bytes.clone()).await {
                     Ok(opened) => (opened, bytes),
                     Err(why) => return Ok(Retried::StillHeld(why)),
                 }
@@ -341,8 +344,11 @@ impl Backend for Api {
         if let Some(Inbound::Unparsed(u)) = opened.events.iter().find(|e| matches!(e, Inbound::Unparsed(_))) {
             return Ok(Retried::StillHeld(u.reason.clone()));
         }
-        self.ingest.opened(opened, &bytes).await?;
-        Ok(Retried::Understood)
+        match self.ingest.opened(opened, &bytes).await {
+            Ok(()) => Ok(Retried::Understood),
+            Err(LogError::Refused(why)) => Ok(Retried::StillHeld(format!("the adapter's envelope is invalid: {why}"))),
+            Err(error) => Err(error),
+        }
     }
 
     async fn frames(&self, after: Seq, max: usize) -> Result<Vec<(Seq, Vec<Event>)>, LogError> {
@@ -383,6 +389,10 @@ fn unusable(error: PackError) -> ReloadError {
         PackError::Log(error) => ReloadError::Log(error),
         error @ (PackError::Read { .. } | PackError::Empty { .. }) => ReloadError::Pack(vec![error.to_string()]),
     }
+}
+
+fn unconfigured(channel: &str) -> String {
+    format!("channel `{channel}` is not in the configuration")
 }
 
 /// The same record under an id of its own: its first one is remembered as decided.

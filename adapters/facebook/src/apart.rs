@@ -1,6 +1,6 @@
 //! Whom a delivery is for. An app has one address, which Meta calls for all of its pages, accounts and numbers.
 
-use crate::event::{id, text};
+use crate::event::{Size, id, text, written};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -15,51 +15,82 @@ pub(crate) fn account(object: &str, id: &str) -> String {
     format!("{object}:{id}")
 }
 
-/// What is said of a business account and none of its numbers.
-pub(crate) fn of_no_number() -> String {
-    account(WHATSAPP, "")
+/// What is said of a business account and none of its numbers; without an id, how all of them begin.
+pub(crate) fn of_no_number(business: &str) -> String {
+    account(WHATSAPP, &format!("waba:{business}"))
 }
 
-/// The delivery by accounts, each part a delivery of its own, in the order in which they come. Empty for what cannot be told apart.
+/// The delivery by accounts, each part a delivery of its own, in the order in which they come. Empty for what cannot be told apart,
+/// and for what would become more than a delivery may: that is counted before any of it is made.
 pub(crate) fn delivery(body: &Bytes) -> Vec<(String, Bytes)> {
     let Ok(body) = serde_json::from_slice::<Value>(body) else { return vec![] };
     let (Some(object), Some(entries)) = (text(&body, "/object"), body.get("entry").and_then(Value::as_array)) else {
         return vec![];
     };
-    let mut parts = Parts::default();
+    let (mut parts, mut size) = (Parts::default(), Size::default());
     for entry in entries {
-        let changes = entry.get("changes").and_then(Value::as_array).filter(|_| object == WHATSAPP);
-        let Some(changes) = changes else {
-            parts.add(account(object, &id(entry, "/id").unwrap_or_default()), entry.clone());
-            continue;
-        };
-        for change in changes {
-            let number = id(change, "/value/metadata/phone_number_id");
-            let of = number.map_or_else(of_no_number, |number| account(object, &number));
-            let mut alone: Map<String, Value> = entry.as_object().cloned().unwrap_or_default();
-            alone.insert("changes".to_owned(), json!([change]));
-            parts.add(of, Value::Object(alone));
+        let of = id(entry, "/id").unwrap_or_default();
+        match entry.get("changes").and_then(Value::as_array).filter(|_| object == WHATSAPP) {
+            Some(changes) if !changes.is_empty() => {
+                let around = written(entry.get("id")) + written(entry.get("time"));
+                if size.add(changes.len(), around).is_err() {
+                    return vec![];
+                }
+                for change in changes {
+                    let number = id(change, "/value/metadata/phone_number_id");
+                    let of = number.map_or_else(|| of_no_number(&of), |number| account(object, &number));
+                    parts.add(of, entry, Some(change));
+                }
+            }
+            _ if object == WHATSAPP => parts.add(of_no_number(&of), entry, None),
+            _ => parts.add(account(object, &of), entry, None),
         }
     }
     parts.written(object)
 }
 
+/// An entry as a part has it: whole, or these changes of it alone.
+struct Entry<'a> {
+    entry: &'a Value,
+    changes: Vec<&'a Value>,
+}
+
+impl Entry<'_> {
+    fn written(&self) -> Value {
+        if self.changes.is_empty() {
+            return self.entry.clone();
+        }
+        let around =
+            ["id", "time"].into_iter().filter_map(|name| Some((name.to_owned(), self.entry.get(name)?.clone())));
+        let mut alone: Map<String, Value> = around.collect();
+        alone.insert("changes".to_owned(), json!(self.changes));
+        Value::Object(alone)
+    }
+}
+
 #[derive(Default)]
-struct Parts {
+struct Parts<'a> {
     order: Vec<String>,
-    entries: BTreeMap<String, Vec<Value>>,
+    entries: BTreeMap<String, Vec<Entry<'a>>>,
     too_many: bool,
 }
 
-impl Parts {
-    fn add(&mut self, account: String, entry: Value) {
-        if let Some(known) = self.entries.get_mut(&account) {
-            return known.push(entry);
+impl<'a> Parts<'a> {
+    /// Adds an entry, or one change of it.
+    fn add(&mut self, account: String, entry: &'a Value, change: Option<&'a Value>) {
+        let known = self.entries.get_mut(&account);
+        if known.is_none() && self.order.len() >= MOST_ACCOUNTS {
+            self.too_many = true;
+            return;
         }
-        self.too_many |= self.order.len() >= MOST_ACCOUNTS;
-        if !self.too_many {
+        let Some(known) = known else {
             self.order.push(account.clone());
-            self.entries.insert(account, vec![entry]);
+            self.entries.insert(account, vec![Entry { entry, changes: change.into_iter().collect() }]);
+            return;
+        };
+        match (known.last_mut(), change) {
+            (Some(last), Some(change)) if std::ptr::eq(last.entry, entry) => last.changes.push(change),
+            _ => known.push(Entry { entry, changes: change.into_iter().collect() }),
         }
     }
 
@@ -69,6 +100,7 @@ impl Parts {
         }
         let part = |account: String| {
             let entries = self.entries.remove(&account).unwrap_or_default();
+            let entries: Vec<Value> = entries.iter().map(Entry::written).collect();
             let body = json!({ "object": object, "entry": entries });
             (account, Bytes::from(body.to_string()))
         };
@@ -103,11 +135,42 @@ mod tests {
         let change =
             |number: &str| json!({ "field": "messages", "value": { "metadata": { "phone_number_id": number } } });
         let closed = json!({ "field": "account_update", "value": { "event": "ACCOUNT_DELETED" } });
-        let entry = json!({ "id": "waba", "changes": [change("5"), closed, change("6")] });
-        let found = parts(&json!({ "object": WHATSAPP, "entry": [entry] }));
+        let changes = [change("5"), closed.clone(), change("6"), change("5")];
+        let entry = json!({ "id": "1", "time": 7, "changes": changes });
+        let again = json!({ "id": "1", "changes": [change("5")] });
+        let empty = json!({ "id": "2", "changes": [] });
+        let found = parts(&json!({ "object": WHATSAPP, "entry": [entry, again, empty] }));
         let accounts: Vec<&str> = found.iter().map(|(account, _)| account.as_str()).collect();
-        assert_eq!(accounts, [account(WHATSAPP, "5"), of_no_number(), account(WHATSAPP, "6")]);
-        assert_eq!(found[1].1, json!({ "object": WHATSAPP, "entry": [{ "id": "waba", "changes": [closed] }] }));
+        assert_eq!(accounts, [account(WHATSAPP, "5"), of_no_number("1"), account(WHATSAPP, "6"), of_no_number("2")]);
+        let of_five = json!([{ "id": "1", "time": 7, "changes": [change("5"), change("5")] }, again]);
+        assert_eq!(found[0].1, json!({ "object": WHATSAPP, "entry": of_five }));
+        let of_none = json!([{ "id": "1", "time": 7, "changes": [closed] }]);
+        assert_eq!(found[1].1, json!({ "object": WHATSAPP, "entry": of_none }));
+        assert_eq!(found[3].1, json!({ "object": WHATSAPP, "entry": [empty] }));
+    }
+
+    /// A megabyte must not become a hundred gigabytes, nor take minutes.
+    #[test]
+    fn what_stands_around_many_changes_is_not_copied_for_each() {
+        let long = "1".repeat(500_000);
+        let many = |around: Value, count: usize| {
+            let mut entry = around;
+            entry["changes"] = json!(vec![0; count]);
+            json!({ "object": WHATSAPP, "entry": [entry] })
+        };
+        for (around, count) in [(json!({ "id": long }), 250_000), (json!({ "id": "1" }), 500_000)] {
+            assert_eq!(parts(&many(around, count)), []);
+        }
+        for (around, fits) in [
+            (json!({ "id": "1", "other": long }), true),
+            (json!({ "id": long }), false),
+            (json!({ "id": "1", "time": long }), false),
+        ] {
+            let body = many(around.clone(), 4000);
+            let found = parts(&body);
+            assert_eq!(found.len(), usize::from(fits));
+            assert!(found.iter().all(|(_, part)| part.to_string().len() < 20_000), "{:.100}", around.to_string());
+        }
     }
 
     #[test]

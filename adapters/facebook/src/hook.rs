@@ -49,6 +49,21 @@ impl Hook {
         }
     }
 
+    /// Which of the secrets signed a delivery.
+    pub(crate) fn signed_by(&self, request: &RawRequest) -> Option<usize> {
+        let tag = tag(request).ok()?;
+        self.macs.iter().position(|mac| mac.verify(&request.body, &tag))
+    }
+
+    /// A word for a part of a delivery, by the secret that signed the delivery.
+    pub(crate) fn vouch(&self, secret: usize, part: &[u8]) -> Option<String> {
+        self.macs.get(secret).map(|mac| mac.vouch(part))
+    }
+
+    pub(crate) fn vouched(&self, part: &[u8], word: &str) -> bool {
+        self.macs.iter().any(|mac| mac.vouched(part, word))
+    }
+
     /// The answer to `hub.challenge`; `None` for what is no handshake.
     pub(crate) fn handshake(&self, request: &RawRequest) -> Option<Reply> {
         if request.method != Method::GET {
@@ -160,6 +175,22 @@ mod tests {
         for wrong in ["", "sha256=", &good.to_uppercase(), &good[7..], &good[..70], &format!("{good}0"), "sha1=00"] {
             assert!(matches!(verdict(b"hello world", Some(wrong)), Verdict::Forged(_)), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_part_is_vouched_for_by_the_secret_that_signed_the_delivery() {
+        let signed = |secret: &[u8]| {
+            let tag = switchboard_adapter_sdk::signature::to_hex(&Mac::sha256(secret).sign(b"whole"));
+            request(Method::POST, "", b"whole", Some(&format!("sha256={tag}")))
+        };
+        let other = Hook { macs: vec![Mac::sha256(b"the-next-one")], verify_tokens: vec![] };
+        let vouch = |request: &RawRequest| hook().vouch(hook().signed_by(request)?, b"part");
+        let word = vouch(&signed(b"the-next-one")).unwrap();
+        assert!(hook().vouched(b"part", &word) && other.vouched(b"part", &word) && !other.vouched(b"parT", &word));
+        let of_the_first = vouch(&signed(b"sesame")).unwrap();
+        assert!(hook().vouched(b"part", &of_the_first) && !other.vouched(b"part", &of_the_first));
+        assert_eq!(vouch(&signed(b"another")), None, "what was only let through");
+        assert_eq!(vouch(&request(Method::POST, "", b"whole", None)), None);
     }
 
     #[test]

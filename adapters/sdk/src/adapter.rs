@@ -212,6 +212,33 @@ pub trait Adapter: std::marker::Send + Sync + 'static {
         vec![]
     }
 
+    /// Whether an account that no channel names may be this one's, because its settings do not say which it has. It is, where no
+    /// other channel could have it.
+    fn may_have(&self, _account: &str) -> bool {
+        false
+    }
+
+    /// Which of its secrets found a delivery genuine; `None` where none did.
+    fn signed_by(&self, _request: &RawRequest) -> Option<usize> {
+        None
+    }
+
+    /// A word by which a channel that has this one of our secrets can tell later that a part of a delivery, which is kept, came with
+    /// one that it signed.
+    fn vouch(&self, _secret: usize, _part: &[u8]) -> Option<String> {
+        None
+    }
+
+    /// Whether a word is [`Adapter::vouch`]'s, by a secret of this channel.
+    fn vouched(&self, _part: &[u8], _word: &str) -> bool {
+        false
+    }
+
+    /// What of the path of a genuine request may be kept with it: a secret may not.
+    fn kept_path<'a>(&self, path: &'a str) -> &'a str {
+        path
+    }
+
     /// The threads in which somebody is writing, as a request says: a hint for who looks at them, which nobody keeps.
     fn typing(&self, _request: &RawRequest) -> Vec<String> {
         vec![]

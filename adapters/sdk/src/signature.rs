@@ -6,6 +6,9 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 
+/// What vouches for a part of a delivery begins with this, so that it is never the signature of a delivery.
+const VOUCHED: &[u8] = b"switchboard: a part of a delivery\n";
+
 /// A key that signs and verifies. It is made once per configured secret.
 #[derive(Clone)]
 pub struct Mac(hmac::Key);
@@ -53,6 +56,18 @@ impl Mac {
     #[must_use]
     pub fn verify(&self, data: &[u8], tag: &[u8]) -> bool {
         hmac::verify(&self.0, data, tag).is_ok()
+    }
+
+    /// A word by which whoever has the key can tell later that it found the delivery genuine of which this is a part.
+    #[must_use]
+    pub fn vouch(&self, part: &[u8]) -> String {
+        to_hex(&self.sign_parts(&[VOUCHED, part]))
+    }
+
+    /// Whether a word is this key's for the part.
+    #[must_use]
+    pub fn vouched(&self, part: &[u8], word: &str) -> bool {
+        from_hex(word).is_some_and(|word| equal(&word, &self.sign_parts(&[VOUCHED, part])))
     }
 }
 
@@ -141,6 +156,17 @@ mod tests {
         assert!(!mac.verify(b"body", &tag[..19]));
         assert!(!mac.verify(b"body", b""));
         assert!(!Mac::sha1(b"12346").verify(b"body", &tag));
+    }
+
+    #[test]
+    fn a_key_vouches_for_a_part_and_for_nothing_else() {
+        let mac = Mac::sha256(b"12345");
+        let word = mac.vouch(b"part");
+        assert!(mac.vouched(b"part", &word));
+        assert!(!mac.vouched(b"parT", &word) && !Mac::sha256(b"12346").vouched(b"part", &word));
+        assert!(!mac.vouched(b"part", "") && !mac.vouched(b"part", &word[2..]) && !mac.vouched(b"part", "no hex"));
+        let signature = from_hex(&word).unwrap();
+        assert!(!mac.verify(b"part", &signature), "nobody can send it as a delivery of its own");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! assert!(failures.is_empty(), "{failures:#?}");
 //! ```
 
-use crate::{Adapter, AttemptOutcome, CallError, RawRequest, Response, Verdict, signature::to_base64};
+use crate::{Adapter, AttemptOutcome, CallError, RawRequest, Response, Verdict, classify::Class, signature::to_base64};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
@@ -45,6 +45,39 @@ pub struct Failure {
     pub subject: String,
     pub check: &'static str,
     pub detail: String,
+}
+
+/// The classes that a word of the recorded payloads stands for, in each spelling that they have it in; none for any other word.
+#[must_use]
+pub fn classes(word: &str) -> &'static [Class] {
+    match word.replace('_', "-").as_str() {
+        "ok" => &[Class::Ok],
+        "ok-truncated" => &[Class::OkTruncated],
+        "rate-limit" | "rate-limited" => &[Class::RateLimit, Class::PersonLimit],
+        "retry" | "retryable" | "retryable-later" | "later" | "temporary" => &[Class::Retry],
+        "ambiguous" | "unknown" => &[Class::Ambiguous],
+        "permanent" => &[Class::PermanentMessage, Class::PermanentRecipient],
+        "permanent-for-message" | "permanent-message" => &[Class::PermanentMessage],
+        "permanent-for-recipient" | "permanent-recipient" => &[Class::PermanentRecipient],
+        "opted-out" => &[Class::OptedOut],
+        "outside-window" => &[Class::OutsideWindow],
+        "configuration" | "config" => &[Class::Config],
+        _ => &[],
+    }
+}
+
+/// Whether an answer ended as a word of the recorded payloads says.
+///
+/// # Panics
+/// When nobody knows the word.
+#[must_use]
+pub fn ended_as(word: &str, outcome: &AttemptOutcome) -> bool {
+    assert!(!classes(word).is_empty(), "the class {word} is not known to the kit");
+    classes(word).iter().any(|class| {
+        let of_class = class.attempt(None, "");
+        (outcome.outcome, outcome.channel_refused, outcome.opted_out)
+            == (of_class.outcome, of_class.channel_refused, of_class.opted_out)
+    })
 }
 
 /// Every failure of every check; none is a pass.

@@ -132,6 +132,10 @@ impl Adapter for Channel {
         self.provider.handshake(request)
     }
 
+    fn kept_path<'a>(&self, path: &'a str) -> &'a str {
+        self.provider.kept_path(path)
+    }
+
     fn parse(&self, request: &RawRequest) -> Vec<Inbound> {
         self.marked(self.provider.parse(request))
     }

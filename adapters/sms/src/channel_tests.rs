@@ -104,6 +104,11 @@ fn the_confirmation_of_an_opt_out_comes_before_it_holds_and_a_welcome_after() {
 }
 
 #[test]
+fn nothing_is_kept_of_the_secret_in_a_path() {
+    assert_eq!(built(&settings()).kept_path(&format!("/{HOOK}/in")), "/in");
+}
+
+#[test]
 fn what_is_read_again_is_marked_alike() {
     let adapter = built(&settings());
     let request = request("stop", "");

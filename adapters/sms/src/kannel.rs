@@ -407,6 +407,10 @@ impl Adapter for Kannel {
 
     // An answer to a message with any text in it would be sent to the person, so `accepted` stays empty.
 
+    fn kept_path<'a>(&self, path: &'a str) -> &'a str {
+        behind_secret(path)
+    }
+
     fn reparse(&self, raw: &Raw, body: Bytes, received_at: Timestamp) -> Vec<Inbound> {
         self.webhook(&Source::again(raw, &body, received_at))
     }

@@ -1,5 +1,6 @@
 //! The channel as the daemon sees it.
 
+use crate::apart;
 use crate::config::{BASE_URL, INVITATION};
 use crate::hook::Hook;
 use crate::json::is_number;
@@ -159,6 +160,26 @@ impl Adapter for Twitter {
 
     fn verify(&self, request: &RawRequest) -> Verdict {
         self.hook.verify(request)
+    }
+
+    fn accounts(&self) -> Vec<String> {
+        vec![apart::account(&self.user_id), apart::account("")]
+    }
+
+    fn apart(&self, body: &Bytes) -> Vec<(String, Bytes)> {
+        apart::delivery(body)
+    }
+
+    fn signed_by(&self, request: &RawRequest) -> Option<usize> {
+        self.hook.signed_by(request)
+    }
+
+    fn vouch(&self, secret: usize, part: &[u8]) -> Option<String> {
+        self.hook.vouch(secret, part)
+    }
+
+    fn vouched(&self, part: &[u8], word: &str) -> bool {
+        self.hook.vouched(part, word)
     }
 
     fn handshake(&self, request: &RawRequest) -> Option<Reply> {

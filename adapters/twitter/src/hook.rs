@@ -47,6 +47,21 @@ impl Hook {
         }
     }
 
+    /// Which of the secrets signed a delivery.
+    pub(crate) fn signed_by(&self, request: &RawRequest) -> Option<usize> {
+        let tag = tag(request).ok()?;
+        self.macs.iter().position(|mac| mac.verify(&request.body, &tag))
+    }
+
+    /// A word for a part of a delivery, by the secret that signed the delivery.
+    pub(crate) fn vouch(&self, secret: usize, part: &[u8]) -> Option<String> {
+        self.macs.get(secret).map(|mac| mac.vouch(part))
+    }
+
+    pub(crate) fn vouched(&self, part: &[u8], word: &str) -> bool {
+        self.macs.iter().any(|mac| mac.vouched(part, word))
+    }
+
     /// The answer to a challenge. It needs nothing but the secret, so it is given whatever else is down.
     pub(crate) fn handshake(&self, request: &RawRequest) -> Option<Reply> {
         if request.method != Method::GET {

@@ -5,6 +5,7 @@
 //! plain message (`encrypted`, `edit`, `delete`, and with `activity = true` X's names of likes, follows and the like).
 #![forbid(unsafe_code)]
 
+mod apart;
 mod channel;
 mod config;
 #[cfg(test)]

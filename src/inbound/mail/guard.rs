@@ -264,7 +264,7 @@ impl Again {
 
     /// # Errors
     /// A sentence, when the reading did not end in time, failed, or had no room.
-    pub async fn read(&self, work: impl FnOnce() -> Opened + Send + 'static) -> Result<Opened, String> {
+    pub async fn read<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
         let Ok(free) = self.free.clone().try_acquire_owned() else {
             return Err(format!("{RETRIES} readings are under way or do not end: try it later, or after a restart"));
         };

@@ -157,6 +157,18 @@ impl Adapter for Page {
         apart::delivery(body)
     }
 
+    fn signed_by(&self, request: &RawRequest) -> Option<usize> {
+        self.hook.signed_by(request)
+    }
+
+    fn vouch(&self, secret: usize, part: &[u8]) -> Option<String> {
+        self.hook.vouch(secret, part)
+    }
+
+    fn vouched(&self, part: &[u8], word: &str) -> bool {
+        self.hook.vouched(part, word)
+    }
+
     fn handshake(&self, request: &RawRequest) -> Option<Reply> {
         self.hook.handshake(request)
     }

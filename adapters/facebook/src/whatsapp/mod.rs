@@ -37,6 +37,11 @@ const KEYS: &[Key] = &[
         "the number's id, not the number itself",
     )
     .required("\"106540352242922\""),
+    Key::new(
+        "business_account_id",
+        Shape::Text { check: number, pattern: "^[0-9]{1,32}$" },
+        "the id of the business account that the number is of, as webhooks name it: whose closing pauses the channel",
+    ),
     Key::new("access_token", Shape::Secret, "a token of a system user").required("{ env = \"NAME\" }"),
     Key::new(
         "list_button",
@@ -72,6 +77,8 @@ fn label(text: &str) -> Result<String, String> {
 struct WhatsApp {
     channel: String,
     phone_number_id: String,
+    /// The business account that the number is of.
+    business: Option<String>,
     hook: Hook,
     graph: Graph,
     list_button: String,
@@ -87,6 +94,7 @@ fn build(settings: &Settings) -> Result<Arc<dyn Adapter>, Vec<ConfigProblem>> {
     Ok(Arc::new(WhatsApp {
         channel: settings.channel.clone(),
         phone_number_id: phone_number_id.to_owned(),
+        business: settings.text("business_account_id").map(str::to_owned),
         hook: Hook::new(settings),
         graph,
         list_button: settings.text("list_button").unwrap_or("Choose").to_owned(),
@@ -123,11 +131,28 @@ impl Adapter for WhatsApp {
     }
 
     fn accounts(&self) -> Vec<String> {
-        vec![apart::account(WHATSAPP, &self.phone_number_id), apart::of_no_number()]
+        let number = apart::account(WHATSAPP, &self.phone_number_id);
+        [Some(number), self.business.as_deref().map(apart::of_no_number)].into_iter().flatten().collect()
+    }
+
+    fn may_have(&self, account: &str) -> bool {
+        self.business.is_none() && account.starts_with(&apart::of_no_number(""))
     }
 
     fn apart(&self, body: &Bytes) -> Vec<(String, Bytes)> {
         apart::delivery(body)
+    }
+
+    fn signed_by(&self, request: &RawRequest) -> Option<usize> {
+        self.hook.signed_by(request)
+    }
+
+    fn vouch(&self, secret: usize, part: &[u8]) -> Option<String> {
+        self.hook.vouch(secret, part)
+    }
+
+    fn vouched(&self, part: &[u8], word: &str) -> bool {
+        self.hook.vouched(part, word)
     }
 
     fn handshake(&self, request: &RawRequest) -> Option<Reply> {

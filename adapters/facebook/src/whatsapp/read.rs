@@ -32,15 +32,39 @@ fn split(body: &Value, received_at: Timestamp) -> Result<Vec<Event>, &'static st
     }
     let entries = body.get("entry").and_then(Value::as_array).ok_or("the delivery has no list of entries")?;
     let mut size = Size::default();
-    let mut changes = vec![];
+    let mut found = vec![];
     for entry in entries {
-        for change in entry.get("changes").and_then(Value::as_array).into_iter().flatten() {
+        let changes = entry.get("changes").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        if changes.is_empty() {
+            size.add(1, 0)?;
+            found.push(Found::Nothing(entry));
+        }
+        for change in changes {
             let change = Change::of(entry, change);
             change.weigh(&mut size)?;
-            changes.push(change);
+            found.push(Found::Change(change));
         }
     }
-    Ok(changes.iter().flat_map(|change| change.events(received_at)).collect())
+    Ok(found.iter().flat_map(|found| found.events(received_at)).collect())
+}
+
+/// What an entry has in it.
+enum Found<'a> {
+    Change(Change<'a>),
+    /// The entry has no changes, whatever else it has.
+    Nothing(&'a Value),
+}
+
+impl Found<'_> {
+    fn events(&self, received_at: Timestamp) -> Vec<Event> {
+        match self {
+            Found::Change(change) => change.events(received_at),
+            Found::Nothing(entry) => {
+                let alone = json!({ "object": WHATSAPP, "entry": [entry] });
+                vec![Event { value: Value::Null, alone, received_at }]
+            }
+        }
+    }
 }
 
 /// A change, with its items apart from what is said of all of them.
@@ -125,11 +149,11 @@ impl<'a> Change<'a> {
 }
 
 fn one(whatsapp: &WhatsApp, event: &Event, raw: Raw) -> Result<Vec<Inbound>, String> {
-    let change = event.alone.pointer("/entry/0/changes/0").unwrap_or(&Value::Null);
+    let Some(change) = event.alone.pointer("/entry/0/changes/0") else { return Err("an entry without changes".into()) };
     let value = change.get("value").unwrap_or(&Value::Null);
     let field: String = text(change, "/field").unwrap_or("without a name").chars().take(60).collect();
     if let Some(refused) = disabled(whatsapp, event, value, &field) {
-        return Ok(vec![refused]);
+        return refused.map(|refused| vec![refused]);
     }
     let Some(list) = LISTS.iter().find(|list| value.get(**list).is_some()) else {
         return Err(format!("a change of the field {field}, which this channel does not read"));
@@ -152,19 +176,24 @@ fn one(whatsapp: &WhatsApp, event: &Event, raw: Raw) -> Result<Vec<Inbound>, Str
     }
 }
 
-/// The account is closed, or about to be.
-fn disabled(whatsapp: &WhatsApp, event: &Event, value: &Value, field: &str) -> Option<Inbound> {
+/// The account is closed, or about to be. Where the channel knows which one it is of, another's says nothing of it.
+fn disabled(whatsapp: &WhatsApp, event: &Event, value: &Value, field: &str) -> Option<Result<Inbound, String>> {
     let what = text(value, "/event").filter(|_| field == "account_update")?;
     let state = text(value, "/ban_info/waba_ban_state").unwrap_or_default();
-    (what == "ACCOUNT_DELETED" || (what == "DISABLED_UPDATE" && state == "DISABLE")).then(|| {
-        let key = kept_id(&switchboard_adapter_sdk::signature::sha256_hex(event.alone.to_string().as_bytes()));
-        Inbound::Refused(ChannelRefused {
-            id: event_id(&whatsapp.channel, "refused", &key),
-            channel: whatsapp.channel.clone(),
-            at: event.received_at,
-            detail: "WhatsApp closed the business account: look into the business manager".into(),
-        })
-    })
+    if what != "ACCOUNT_DELETED" && (what != "DISABLED_UPDATE" || state != "DISABLE") {
+        return None;
+    }
+    let of = event::id(&event.alone, "/entry/0/id").unwrap_or_default();
+    if whatsapp.business.as_ref().is_some_and(|ours| *ours != of) {
+        return Some(Err("another business account than this channel's business_account_id is closed".into()));
+    }
+    let key = kept_id(&switchboard_adapter_sdk::signature::sha256_hex(event.alone.to_string().as_bytes()));
+    Some(Ok(Inbound::Refused(ChannelRefused {
+        id: event_id(&whatsapp.channel, "refused", &key),
+        channel: whatsapp.channel.clone(),
+        at: event.received_at,
+        detail: "WhatsApp closed the business account: look into the business manager".into(),
+    })))
 }
 
 /// What one item is about, beside its own words.

@@ -33,6 +33,11 @@ pub(super) fn encode(whatsapp: &WhatsApp, send: &Send) -> Result<Call, AttemptOu
     let mut body = json!({
         "messaging_product": "whatsapp", "recipient_type": recipient, "to": to, "type": kind, (kind): told,
     });
+    // Between two people an answer is one without saying so; in a group nobody else knows to whom.
+    let answered = send.reply_to.last().filter(|_| recipient == "group" && send.part == 1);
+    if let Some((object, id)) = body.as_object_mut().zip(answered) {
+        object.insert("context".into(), json!({ "message_id": id }));
+    }
     let word = reference(&send.send, send.part, send.n);
     if let Some(object) = body.as_object_mut().filter(|_| word.len() <= MAX_CALLBACK) {
         object.insert("biz_opaque_callback_data".into(), word.into());

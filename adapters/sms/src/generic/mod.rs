@@ -458,6 +458,10 @@ impl Adapter for Generic {
         Reply { status: 200, content_type: "text/plain", body: self.reply.clone() }
     }
 
+    fn kept_path<'a>(&self, path: &'a str) -> &'a str {
+        behind_secret(path)
+    }
+
     fn reparse(&self, raw: &Raw, body: Bytes, received_at: Timestamp) -> Vec<Inbound> {
         self.webhook(&Source::again(raw, &body, received_at))
     }

@@ -160,8 +160,7 @@ impl Vonage {
 
     /// The path below the hook, without a secret that stands in it.
     fn source<'a>(&self, request: &'a RawRequest) -> Source<'a> {
-        let source = Source::of(request);
-        if self.hook_secrets.is_empty() { source } else { source.at(crate::request::behind_secret(&request.path)) }
+        Source::of(request).at(self.kept_path(&request.path))
     }
 }
 
@@ -198,6 +197,10 @@ impl Adapter for Vonage {
 
     fn parse(&self, request: &RawRequest) -> Vec<Inbound> {
         read::webhook(self, &self.source(request))
+    }
+
+    fn kept_path<'a>(&self, path: &'a str) -> &'a str {
+        if self.hook_secrets.is_empty() { path } else { crate::request::behind_secret(path) }
     }
 
     fn reparse(&self, raw: &Raw, body: Bytes, received_at: Timestamp) -> Vec<Inbound> {

@@ -280,6 +280,7 @@ fn an_account_that_signs_nothing_is_known_by_its_path() {
     assert!(forged(&adapter, &at("/in")));
     let events = adapter.parse(&at(&format!("/{hook}/in")));
     assert!(!format!("{events:?}").contains(hook), "the secret is not stored");
+    assert_eq!(adapter.kept_path(&format!("/{hook}/in")), "/in");
     let neither = Settings::new("support-sms", None).with("api_key", Value::Text("abcd1234".into()));
     let keys: Vec<_> = check(&neither).into_iter().map(|problem| problem.key).collect();
     assert_eq!(keys, ["signature_secret", "public_url"]);

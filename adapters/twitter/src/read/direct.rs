@@ -36,7 +36,7 @@ impl Direct {
         if let Some(place) = attachment.filter(|a| text(a, "/type") == Some("location")) {
             said = [said, located(place)].into_iter().filter(|t| !t.is_empty()).collect::<Vec<_>>().join("\n");
         }
-        let mut content = Content::text(said);
+        let mut content = Content::text(files.beside(said));
         if let Some(answer) = data.get("quick_reply_response") {
             let label = Some(content.text.clone()).filter(|label| !label.is_empty());
             let chosen = text(answer, "/metadata").map(str::to_owned).or_else(|| label.clone());
@@ -64,7 +64,8 @@ impl Direct {
         let of_files = links.iter().filter(|link| link.get("media_key").is_some()).filter_map(|l| text(l, "/url"));
         files.links.extend(of_files.map(str::to_owned));
         let dropped: Vec<&str> = files.links.iter().map(String::as_str).collect();
-        let content = Content::text(expanded(text(value, "/text").unwrap_or_default(), &links, &dropped));
+        let said = expanded(text(value, "/text").unwrap_or_default(), &links, &dropped);
+        let content = Content::text(files.beside(said));
         let sender = id(value, "/sender_id").ok_or("a direct message of nobody")?;
         let conversation = text(value, "/dm_conversation_id").unwrap_or_default();
         let other = conversation.split_once('-').map(|(a, b)| if a == sender { b } else { a });
@@ -91,6 +92,10 @@ impl About<'_> {
     pub(super) fn said_directly(&self, direct: Direct) -> Result<Option<Inbound>, String> {
         let Direct { id, sender, recipient, at, mut content, files, group, post } = direct;
         let at = at.or_else(|| crate::json::made_at(&id)).unwrap_or(self.event.received_at);
+        // Between two people the recipient says whose it is; in a group nobody but X does.
+        if group.is_some() {
+            self.for_us()?;
+        }
         if sender == self.ours() && group.is_some() {
             return Ok(None);
         }

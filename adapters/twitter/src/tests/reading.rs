@@ -81,6 +81,18 @@ fn films_and_pictures_are_files_and_their_links_no_words() {
 }
 
 #[test]
+fn files_that_are_too_many_are_counted() {
+    let media: Vec<Value> = (0..33)
+        .map(|n| json!({ "type": "photo", "media_url_https": format!("https://pbs.twimg.com/{n}.jpg") }))
+        .collect();
+    let post = json!({ "id_str": "90", "user": { "id_str": ANN }, "text": "all", "extended_entities": { "media": media },
+        "entities": { "user_mentions": [{ "id_str": US }] } });
+    let events = read(&json!({ "for_user_id": US, "tweet_create_events": [post] }));
+    let content = &message(&events).content;
+    assert_eq!((content.attachments.len(), content.text.as_str()), (30, "all\n[3 more files, which are not shown]"));
+}
+
+#[test]
 fn files_are_fetched_with_our_keys_from_x_only_and_never_from_inside() {
     let adapter = adapter();
     let fetched = |url: &str| {
@@ -231,6 +243,25 @@ fn in_a_group_each_person_has_a_thread_and_the_group_is_answered() {
     assert_eq!(body(&call), json!({ "text": "hello\n\n1. Red" }));
     let odd = Send { thread: "group:../../tweets:1".into(), ..send("hello") };
     assert_eq!(adapter().encode(&odd).unwrap_err().outcome, Outcome::Rejected);
+}
+
+#[test]
+fn a_group_of_another_account_of_the_app_is_not_ours() {
+    let said = |from: &str| {
+        let mut event = direct("77", from, "3333", json!({ "text": "hi all" }));
+        event["dm_conversation_id"] = json!("1582103724607971332");
+        event
+    };
+    for from in [ANN, "3333", US] {
+        let event = said(from);
+        let newer = json!({ "data": { "event_uuid": "1", "filter": { "user_id": "3333" }, "event_type": "dm.received",
+            "payload": { "direct_message_events": [event] } } });
+        for body in [newer, json!({ "for_user_id": "3333", "direct_message_events": [event] })] {
+            assert!(reason(&read(&body)).contains("account 3333"), "{body}");
+        }
+    }
+    let ours = read(&json!({ "for_user_id": US, "direct_message_events": [said(ANN)] }));
+    assert_eq!(message(&ours).thread, format!("group:1582103724607971332:{ANN}"));
 }
 
 #[test]
