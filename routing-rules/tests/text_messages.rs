@@ -66,6 +66,7 @@ impl Life {
             state,
             at: self.now,
             reason: Some("a word".into()),
+            topic: None,
         }));
     }
 

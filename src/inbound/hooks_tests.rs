@@ -148,6 +148,7 @@ impl Adapter for Odd {
             state: switchboard_envelope::ConsentState::OptedOut,
             at: request.received_at,
             reason: None,
+            topic: None,
         })]
     }
 

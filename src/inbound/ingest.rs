@@ -301,6 +301,7 @@ mod tests {
                 state: ConsentState::OptedOut,
                 at: Timestamp(1),
                 reason: None,
+                topic: None,
             })
         };
         assert!(matches!(ingest.one(consent("")).await, Err(LogError::Refused(_))));
@@ -327,6 +328,7 @@ mod tests {
                 state: ConsentState::OptedOut,
                 at: Timestamp(1),
                 reason: Some("r".repeat(length)),
+                topic: None,
             })
         };
         let around = consent(0).to_vec().len();

@@ -535,6 +535,7 @@ mod tests {
                 state: ConsentState::OptedOut,
                 at: Timestamp(1),
                 reason: None,
+                topic: None,
             });
             let again = again(inbound.clone(), 42);
             assert_ne!(again.id(), inbound.id());

@@ -529,6 +529,7 @@ impl World {
             state,
             at: self.now(),
             reason: None,
+            topic: None,
         };
         self.ingest(&Inbound::Consent(change)).await;
     }

@@ -449,6 +449,7 @@ impl Writer<'_> {
             state: ConsentState::OptedOut,
             at: self.received_at,
             reason: Some(reason.into()),
+            topic: None,
         })
     }
 

@@ -180,7 +180,7 @@ pub enum ConsentState {
 }
 
 /// A provider, or a word that the customer sent, changed whether we may write to an address. It holds for this address on
-/// this channel.
+/// this channel, and where a topic is named for messages of that kind alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ConsentChange {
@@ -192,6 +192,23 @@ pub struct ConsentChange {
     /// What caused it, such as the keyword.
     #[serde(default)]
     pub reason: Option<String>,
+    /// The kind of message that it is about, as a template's `category` names it, such as `marketing`; without one, every kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+}
+
+impl ConsentChange {
+    /// What the consent is kept for: the channel, or one topic of it.
+    #[must_use]
+    pub fn scope(&self) -> String {
+        self.topic.as_ref().map_or_else(|| self.channel.clone(), |topic| topic_of(&self.channel, topic))
+    }
+}
+
+/// A topic of a channel, as consent is kept for it. No channel is called so.
+#[must_use]
+pub fn topic_of(channel: &str, topic: &str) -> String {
+    format!("{channel}/{}", topic.to_ascii_lowercase())
 }
 
 /// How one outbound attempt ended.

@@ -24,7 +24,7 @@ pub use content::{
 };
 pub use inbound::{
     AttemptResult, ChannelRefused, ConsentChange, ConsentState, Echo, Fault, Inbound, Message, Outcome, Receipt,
-    ReceiptStatus, Unparsed,
+    ReceiptStatus, Unparsed, topic_of,
 };
 pub use mail::{Answers, Evidence, MailContext, MailFacts, Quote};
 pub use names::{InvalidId, MAX_EVENT_ID, event_id, is_id, subject_token, subject_untoken, traceparent};

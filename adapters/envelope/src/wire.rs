@@ -238,7 +238,13 @@ impl Inbound {
                 check(m.references.len() <= 100, "references", || "more than 100".into())
             }
             Inbound::Echo(e) => address("to", &e.to).and_then(|()| content(&e.content)),
-            Inbound::Consent(c) => address("address", &c.address),
+            Inbound::Consent(c) => {
+                let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+                let is_name = |topic: &String| (1..=64).contains(&topic.len()) && topic.bytes().all(plain);
+                let named = c.topic.as_ref().is_none_or(is_name);
+                check(named, "topic", || "must be 1 to 64 letters, digits, `-` and `_`".into())?;
+                address("address", &c.address)
+            }
             Inbound::Result(r) => {
                 check(r.part >= 1, "part", || "counts from 1".into())?;
                 check(r.n >= 1, "n", || "counts from 1".into())

@@ -143,10 +143,14 @@ fn receipt() -> impl Strategy<Value = Inbound> {
 }
 
 fn consent() -> impl Strategy<Value = Inbound> {
-    (id(), key(), address(), any::<bool>(), time(), of(text())).prop_map(|(channel, key, address, out, at, reason)| {
-        let state = if out { ConsentState::OptedOut } else { ConsentState::OptedIn };
-        Inbound::Consent(ConsentChange { id: format!("{channel}:consent:{key}"), channel, address, state, at, reason })
-    })
+    let about = (of(text()), of("[a-z]{1,64}"));
+    (id(), key(), address(), any::<bool>(), time(), about).prop_map(
+        |(channel, key, address, out, at, (reason, topic))| {
+            let state = if out { ConsentState::OptedOut } else { ConsentState::OptedIn };
+            let id = format!("{channel}:consent:{key}");
+            Inbound::Consent(ConsentChange { id, channel, address, state, at, reason, topic })
+        },
+    )
 }
 
 fn result() -> impl Strategy<Value = Inbound> {

@@ -93,6 +93,7 @@ impl Channel {
                 state,
                 at: message.at,
                 reason: Some(word.to_owned()),
+                topic: None,
             };
             (state, Inbound::Consent(consent))
         });

@@ -254,6 +254,7 @@ impl Update<'_> {
             state,
             at,
             reason: Some(if state == ConsentState::OptedOut { "blocked the bot" } else { "unblocked the bot" }.into()),
+            topic: None,
         }))
     }
 

@@ -361,6 +361,7 @@ impl Reader<'_> {
             state: chose.state,
             at: self.at(chose.at),
             reason: chose.reason.map(|reason| shown(&reason)),
+            topic: None,
         }))
     }
 

@@ -9,7 +9,7 @@ use crate::state::{Conversation, Phase, Window};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use switchboard_envelope::{
-    Action, Actor, Address, Attachment, Author, Command, ConsentState, Content, Destination, Scope, numbered,
+    Action, Actor, Address, Attachment, Author, Command, ConsentState, Content, Destination, Scope, numbered, topic_of,
 };
 
 /// The reason with which an operator pauses a channel; other reasons end when the configuration is read again.
@@ -198,6 +198,15 @@ impl<'a> Draft<'a> {
         let identity = self.state.identity_hash(to);
         if self.state.consent.get(&(identity, channel.to_owned())) == Some(&ConsentState::OptedOut) {
             return Err(refuse(422, "opted_out", "the customer opted out of messages on this channel"));
+        }
+        let category = content.template.as_ref().and_then(|template| template.category.as_deref());
+        let stopped =
+            |of: &&str| self.state.consent.get(&(identity, topic_of(channel, of))) == Some(&ConsentState::OptedOut);
+        if let Some(category) = category.filter(stopped) {
+            let detail = format!(
+                "the customer stopped messages of the kind `{category}` on this channel; others still reach them"
+            );
+            return Err(refuse(422, "opted_out", detail));
         }
         Ok(())
     }

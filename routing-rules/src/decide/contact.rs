@@ -9,15 +9,16 @@ use switchboard_envelope::{Address, ConsentChange, ConsentState};
 impl Draft<'_> {
     pub(super) fn consent(&mut self, c: &ConsentChange) {
         let identity = self.state.identity_hash(&c.address);
-        let current = self.state.consent.get(&(identity, c.channel.clone())).copied();
+        let scope = c.scope();
+        let current = self.state.consent.get(&(identity, scope.clone())).copied();
         // A bare "yes" answers many questions; it opts in only who had opted out.
         let is_yes = c.reason.as_deref().is_some_and(|r| r.eq_ignore_ascii_case("yes"));
         if is_yes && current != Some(ConsentState::OptedOut) {
             return self.ignore("`yes` opts in only after an opt-out");
         }
         let contact = self.state.contact_of(&c.address);
-        self.set_consent(contact, &c.address, &c.channel, c.state, c.reason.clone());
-        if c.state == ConsentState::OptedOut {
+        self.set_consent(contact, &c.address, &scope, c.state, c.reason.clone());
+        if c.state == ConsentState::OptedOut && c.topic.is_none() {
             self.provider_keeps(&c.address, &c.channel);
         }
     }
@@ -30,6 +31,7 @@ impl Draft<'_> {
         }
     }
 
+    /// Keeps what somebody wants of a channel, or of one topic of it.
     pub(super) fn set_consent(
         &mut self,
         contact: ContactId,

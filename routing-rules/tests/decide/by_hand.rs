@@ -2,7 +2,9 @@
 
 use crate::life::{ANN, CHANNEL, Life};
 use std::collections::BTreeMap;
-use switchboard_envelope::{Action, Address, ChannelProfile, ConsentChange, ConsentState, Inbound, Outcome, Scope};
+use switchboard_envelope::{
+    Action, Address, ChannelProfile, ConsentChange, ConsentState, Inbound, Outcome, Scope, Template,
+};
 use switchboard_routing_rules::event::{Event, Public};
 use switchboard_routing_rules::pack::ConvStatus;
 
@@ -40,6 +42,7 @@ fn a_stop_that_the_provider_keeps_is_undone_by_the_customer_alone() {
             state,
             at: life.now,
             reason: Some("a word".into()),
+            topic: None,
         }));
     };
     let (out, back) = (ConsentState::OptedOut, ConsentState::OptedIn);
@@ -59,6 +62,61 @@ fn a_stop_that_the_provider_keeps_is_undone_by_the_customer_alone() {
     let (_, _, send) = life.answers("8", "hi");
     life.result(&send, Outcome::Rejected, true, &[]);
     assert_eq!(consents(&mut life, Scope::Admin, "9", back).0, 422, "its refusal says that it keeps one");
+}
+
+/// Who wants nothing sold to them is still answered.
+#[test]
+fn an_opt_out_of_one_kind_of_message_holds_back_that_kind_alone() {
+    let mut life = Life::on(ChannelProfile { templates: true, ..ChannelProfile::new("sms", "phone") });
+    life.customer("SM1");
+    let wants = |life: &mut Life, state, address: &str, topic: Option<&str>, key: &str| {
+        life.hears(&Inbound::Consent(ConsentChange {
+            id: format!("{CHANNEL}:consent:{key}"),
+            channel: CHANNEL.into(),
+            address: Address::new("phone", address),
+            state,
+            at: life.now,
+            reason: None,
+            topic: topic.map(Into::into),
+        }));
+    };
+    let says = |life: &mut Life, key: &str, category: Option<&str>| {
+        let template = Template {
+            name: "news".into(),
+            language: "en".into(),
+            category: category.map(Into::into),
+            ..Template::default()
+        };
+        let action = Action::Reply {
+            conversation: life.conversation(),
+            text: "hi".into(),
+            attachments: vec![],
+            choices: vec![],
+            template: category.map(|_| template),
+            take: false,
+            seen: None,
+        };
+        let (reply, _) = life.asks(key, action);
+        (reply.status, reply.code)
+    };
+    let (out, back) = (ConsentState::OptedOut, ConsentState::OptedIn);
+    let (taken, refused) = ((202, String::new()), (422, "opted_out".to_owned()));
+    wants(&mut life, out, ANN, Some("marketing"), "1");
+    assert_eq!(says(&mut life, "1", None), taken);
+    assert_eq!(says(&mut life, "2", Some("utility")), taken);
+    for (key, written) in [("3", "marketing"), ("4", "MARKETING")] {
+        assert_eq!(says(&mut life, key, Some(written)), refused, "{written}");
+    }
+    wants(&mut life, back, ANN, Some("marketing"), "2");
+    assert_eq!(says(&mut life, "5", Some("marketing")), taken);
+    wants(&mut life, out, "+15559999999", Some("marketing"), "3");
+    wants(&mut life, out, "+15559999999", None, "4");
+    assert_eq!(says(&mut life, "6", Some("marketing")), taken, "it was somebody else");
+    wants(&mut life, out, ANN, None, "5");
+    wants(&mut life, back, ANN, Some("marketing"), "6");
+    for (key, category) in [("7", None), ("8", Some("utility")), ("9", Some("marketing"))] {
+        assert_eq!(says(&mut life, key, category), refused, "{category:?}: of everything");
+    }
 }
 
 #[test]

@@ -39,6 +39,7 @@ fn a_refusal_for_an_opt_out_is_one_and_start_undoes_it() {
         state: ConsentState::OptedIn,
         at: life.now,
         reason: Some("START".into()),
+        topic: None,
     }));
     assert_eq!(life.answers("3", "welcome back").0, 202);
 }

@@ -14,6 +14,9 @@ pub(super) fn is_for_tomorrow(code: &str) -> bool {
     matches!(code.split('/').next(), Some("130472" | "131049"))
 }
 
+/// The person stopped what is sold to them; what else is written to them arrives.
+pub(super) const STOPPED: &str = "131050";
+
 pub(super) const CODES: &[Row] = &[
     row("0", Class::Config, "WhatsApp refuses the access token: write a new access_token"),
     row("1", Class::Retry, "WhatsApp has a passing fault"),
@@ -44,7 +47,7 @@ pub(super) const CODES: &[Row] = &[
     row("131047", Class::OutsideWindow, "the customer wrote more than a day ago: send an approved text (template)"),
     row("131048", Class::RateLimit, "too many people marked messages of this number as spam; nothing was sent"),
     row("131049", Class::Retry, "WhatsApp keeps the person from too many marketing messages, and may take it tomorrow"),
-    row("131050", Class::PermanentMessage, "the person stopped marketing messages; answers still reach them"),
+    row(STOPPED, Class::PermanentMessage, "the person stopped marketing messages; answers still reach them"),
     row("131051", Class::PermanentMessage, "WhatsApp does not know this kind of message"),
     row("131052", Class::PermanentMessage, "WhatsApp could not download the file"),
     row("131053", Class::Retry, "WhatsApp could not take the file just now"),

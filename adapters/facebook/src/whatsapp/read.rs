@@ -2,7 +2,7 @@
 
 use super::{
     GROUP, WhatsApp,
-    codes::{CODES, DAY_MS, is_for_tomorrow},
+    codes::{CODES, DAY_MS, STOPPED, is_for_tomorrow},
 };
 use crate::apart::WHATSAPP;
 use crate::event::{self, Event, Size, Source, file, joined, kept_id, referred, tell, text, time, written};
@@ -10,14 +10,16 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use switchboard_adapter_sdk::classify;
 use switchboard_envelope::{
-    Address, ChannelRefused, Choice, Content, Echo, Inbound, Message, Raw, Receipt, ReceiptStatus, Timestamp,
-    Visibility, event_id,
+    Address, ChannelRefused, Choice, ConsentChange, ConsentState, Content, Echo, Inbound, Message, Raw, Receipt,
+    ReceiptStatus, Timestamp, Visibility, event_id,
 };
 
 /// Lists of a change's value that hold events, each of which is one.
 const LISTS: [&str; 5] = ["messages", "statuses", "user_preferences", "message_echoes", "errors"];
 /// Who wrote, beside the lists.
 const CONTACTS: &str = "contacts";
+/// The topic of messages that sell something, as a template's category names it.
+const MARKETING: &str = "marketing";
 /// Fields of a form that are told to rules.
 const MAX_FORM: usize = 20;
 
@@ -167,7 +169,7 @@ fn one(whatsapp: &WhatsApp, event: &Event, raw: Raw) -> Result<Vec<Inbound>, Str
     match *list {
         "messages" => about.message().map(|message| vec![Inbound::Message(Box::new(message))]),
         "statuses" => about.status(),
-        "user_preferences" => about.preference().map(|message| vec![Inbound::Message(Box::new(message))]),
+        "user_preferences" => about.preference(),
         "message_echoes" => about.echo().map(|echo| vec![Inbound::Echo(Box::new(echo))]),
         _ => {
             let code = event.value.get("code").and_then(Value::as_i64).unwrap_or(0);
@@ -381,7 +383,7 @@ impl About<'_> {
     }
 
     /// Somebody stops or resumes one kind of message: this says nothing of answers, so nobody is opted out of them.
-    fn preference(&self) -> Result<Message, String> {
+    fn preference(&self) -> Result<Vec<Inbound>, String> {
         let event = self.event;
         let (category, value) = (event.text("/category").unwrap_or_default(), event.text("/value").unwrap_or_default());
         let person = self.person().unwrap_or_default();
@@ -396,7 +398,27 @@ impl About<'_> {
         let mut message = self.note("preference", &key, format!("[{verb} {kind}]"))?;
         tell(&mut message.meta, "category", Some(category));
         tell(&mut message.meta, "preference", Some(value));
-        Ok(message)
+        let state = match value.to_ascii_lowercase().as_str() {
+            "stop" => Some(ConsentState::OptedOut),
+            "resume" => Some(ConsentState::OptedIn),
+            _ => None,
+        };
+        let change = state.filter(|_| category.eq_ignore_ascii_case("marketing_messages"));
+        let change = change.map(|state| self.marketing(&key, &person, state, "their preferences"));
+        Ok(std::iter::once(Inbound::Message(Box::new(message))).chain(change).collect())
+    }
+
+    /// What somebody wants of what is sold to them.
+    fn marketing(&self, key: &str, person: &str, state: ConsentState, why: &str) -> Inbound {
+        Inbound::Consent(ConsentChange {
+            id: event_id(&self.whatsapp.channel, "consent", key),
+            channel: self.whatsapp.channel.clone(),
+            address: Address::new("whatsapp", person),
+            state,
+            at: self.at,
+            reason: Some(format!("WhatsApp, by {why}")),
+            topic: Some(MARKETING.to_owned()),
+        })
     }
 
     fn status(&self) -> Result<Vec<Inbound>, String> {
@@ -424,7 +446,13 @@ impl About<'_> {
         });
         let ours = event.text("/biz_opaque_callback_data").and_then(referred);
         let (send, part, n) = ours.map_or((None, None, None), |(send, part, n)| (Some(send), Some(part), Some(n)));
-        Ok(vec![Inbound::Receipt(Receipt {
+        // It was taken, and only then did WhatsApp look at what they want.
+        let stopped = event.id("/recipient_id").filter(|_| code.as_deref() == Some(STOPPED));
+        let stopped = stopped.filter(|_| status == ReceiptStatus::Failed).map(|person| {
+            let key = joined(&[STOPPED, &id]);
+            self.marketing(&key, &person, ConsentState::OptedOut, STOPPED)
+        });
+        let receipt = Inbound::Receipt(Receipt {
             id: event_id(&self.whatsapp.channel, "receipt", &joined(&[&id, word])),
             channel: self.whatsapp.channel.clone(),
             provider_id: id,
@@ -436,7 +464,8 @@ impl About<'_> {
             at: self.at,
             code: code.filter(|_| status == ReceiptStatus::Failed),
             detail,
-        })])
+        });
+        Ok(std::iter::once(receipt).chain(stopped).collect())
     }
 
     /// Somebody of ours wrote with the app on the phone.

@@ -10,7 +10,7 @@ use switchboard_adapter_sdk::{
     signature::{Mac, to_hex},
     testkit::{self, Fixture, Kit},
 };
-use switchboard_envelope::{Author, Choice, Content, Message, Outcome, Receipt, ReceiptStatus, Template};
+use switchboard_envelope::{Author, Choice, ConsentState, Content, Message, Outcome, Receipt, ReceiptStatus, Template};
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 const ANN: &str = "15005550009";
@@ -98,7 +98,10 @@ fn every_webhook_reads_as_the_corpus_says() {
     assert!(all.len() >= 17, "{} files", all.len());
     for (fixture, entry) in all {
         let (name, kind, expected) = (fixture.name.as_str(), entry["kind"].as_str().unwrap(), &entry["expected"]);
-        let events = adapter().parse(&fixture.request);
+        let (consents, events): (Vec<Inbound>, Vec<Inbound>) =
+            adapter().parse(&fixture.request).into_iter().partition(|event| event.kind() == "consent");
+        let is_of_sales = |c: &Inbound| matches!(c, Inbound::Consent(c) if c.topic.as_deref() == Some("marketing"));
+        assert!(consents.iter().all(is_of_sales), "{name}: answers are not opted out of");
         if kind.starts_with("status.") {
             let receipt = receipt(&events);
             let word = match receipt.status {
@@ -110,6 +113,7 @@ fn every_webhook_reads_as_the_corpus_says() {
             assert_eq!(word, kind, "{name}");
             same(name, expected, "id", receipt.provider_id.clone());
             same(name, expected, "code", receipt.code.clone().unwrap_or_default());
+            assert_eq!(consents.len(), usize::from(receipt.code.as_deref() == Some("131050")), "{name}");
             if let Some(wanted) = expected["class_"].as_str() {
                 let row = CODES.iter().find(|row| Some(row.code) == receipt.code.as_deref()).unwrap();
                 assert!(
@@ -142,7 +146,7 @@ fn every_webhook_reads_as_the_corpus_says() {
         }
         let noted = matches!(kind, "reaction" | "opt_out" | "opt_in");
         assert_eq!(message.automatic, noted, "{name}: what is no message is answered by no rule");
-        assert!(events.iter().all(|e| !matches!(e, Inbound::Consent(_))), "{name}: answers are not opted out of");
+        assert_eq!(consents.len(), usize::from(matches!(kind, "opt_out" | "opt_in")), "{name}");
     }
 }
 
@@ -204,6 +208,33 @@ fn every_documented_code_is_in_its_class_and_no_other_is_in_the_table() {
     };
     (200..=299).for_each(|code| assert_eq!(of(code), (Outcome::NotSent, true), "{code}"));
     (132_000..=132_016).for_each(|code| assert_eq!(of(code), (Outcome::Rejected, false), "{code}"));
+}
+
+#[test]
+fn who_stops_what_is_sold_to_them_is_opted_out_of_that_alone() {
+    let preference = |category: &str, value: &str| {
+        let item = json!({ "wa_id": ANN, "category": category, "value": value, "timestamp": 1_756_632_000 });
+        adapter().parse(&signed(&wrapped("user_preferences", json!({ "user_preferences": [item] }))))
+    };
+    for (value, wanted) in [("stop", ConsentState::OptedOut), ("resume", ConsentState::OptedIn)] {
+        let events = preference("marketing_messages", value);
+        let [Inbound::Message(note), Inbound::Consent(consent)] = &events[..] else { panic!("{events:?}") };
+        assert!(note.automatic && note.meta["preference"] == value);
+        assert_eq!((consent.state, consent.topic.as_deref()), (wanted, Some("marketing")));
+        assert_eq!(consent.address, Address::new("whatsapp", ANN));
+        assert_eq!(Inbound::Consent(consent.clone()).validate().map_err(|e| e.to_string()), Ok(()));
+    }
+    for (category, value) in [("marketing_messages", "later"), ("news_of_tomorrow", "stop")] {
+        assert!(matches!(preference(category, value)[..], [Inbound::Message(_)]), "{category} {value}");
+    }
+    let failed = |code: i64| {
+        let status = json!({ "id": "wamid.1", "status": "failed", "timestamp": "1756632000", "recipient_id": ANN, "errors": [{ "code": code }] });
+        adapter().parse(&signed(&wrapped("messages", json!({ "statuses": [status] }))))
+    };
+    let events = failed(131_050);
+    let [Inbound::Receipt(_), Inbound::Consent(consent)] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((consent.state, consent.topic.as_deref()), (ConsentState::OptedOut, Some("marketing")));
+    assert!(matches!(failed(131_026)[..], [Inbound::Receipt(_)]));
 }
 
 #[test]

@@ -124,6 +124,7 @@ pub(super) fn events(twilio: &Twilio, heard: Heard<'_>, raw: Raw) -> Result<Vec<
             state,
             at: heard.at,
             reason: Some(reason.to_owned()),
+            topic: None,
         })
     });
     let meta = heard.meta.into_iter().chain([("provider", "twilio")]).chain(keyword.map(|word| ("keyword", word)));
@@ -277,6 +278,7 @@ fn receipt(twilio: &Twilio, source: &Source<'_>, form: &Form<'_>, word: &str) ->
             state: ConsentState::OptedOut,
             at: source.received_at,
             reason: Some(format!("the provider, {}", row.code)),
+            topic: None,
         })
     });
     let receipt = Inbound::Receipt(Receipt {
