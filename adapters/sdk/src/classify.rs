@@ -1,7 +1,7 @@
 //! Outcomes from tables: an adapter lists its provider's codes as [`Row`]s, and one function reads them.
 
 use crate::{AttemptOutcome, CallError};
-use switchboard_envelope::{Fault, Outcome};
+use switchboard_envelope::Outcome;
 
 /// What a provider's answer means for a send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,8 +12,6 @@ pub enum Class {
     OkTruncated,
     /// Too much, too fast; nothing was done.
     RateLimit,
-    /// Too much for this person; nothing was done, and others can be written to meanwhile.
-    PersonLimit,
     /// A passing trouble that the provider documents; nothing was done.
     Retry,
     /// It may have been done.
@@ -36,7 +34,7 @@ impl Class {
     pub fn outcome(self) -> Outcome {
         match self {
             Class::Ok | Class::OkTruncated => Outcome::Accepted,
-            Class::RateLimit | Class::PersonLimit | Class::Retry | Class::Config => Outcome::NotSent,
+            Class::RateLimit | Class::Retry | Class::Config => Outcome::NotSent,
             Class::PermanentMessage | Class::PermanentRecipient | Class::OptedOut | Class::OutsideWindow => {
                 Outcome::Rejected
             }
@@ -52,7 +50,6 @@ impl Class {
             detail: Some(sentence.into()),
             channel_refused: self == Class::Config,
             opted_out: self == Class::OptedOut,
-            fault: (self == Class::PersonLimit).then_some(Fault::Recipient),
             ..AttemptOutcome::new(self.outcome())
         }
     }
@@ -94,7 +91,6 @@ mod tests {
             (Class::Ok, Outcome::Accepted),
             (Class::OkTruncated, Outcome::Accepted),
             (Class::RateLimit, Outcome::NotSent),
-            (Class::PersonLimit, Outcome::NotSent),
             (Class::Retry, Outcome::NotSent),
             (Class::Ambiguous, Outcome::Unknown),
             (Class::PermanentMessage, Outcome::Rejected),
@@ -107,8 +103,6 @@ mod tests {
             let attempt = class.attempt(Some("7"), "why");
             assert_eq!((attempt.outcome, attempt.channel_refused), (outcome, class == Class::Config), "{class:?}");
             assert_eq!(attempt.opted_out, class == Class::OptedOut, "{class:?}");
-            let fault = (class == Class::PersonLimit).then_some(Fault::Recipient);
-            assert_eq!(attempt.fault, fault, "{class:?}: only one person's limit is no failure of the channel");
             assert_eq!((attempt.code.as_deref(), attempt.detail.as_deref()), (Some("7"), Some("why")));
         }
     }

@@ -53,7 +53,7 @@ pub fn classes(word: &str) -> &'static [Class] {
     match word.replace('_', "-").as_str() {
         "ok" => &[Class::Ok],
         "ok-truncated" => &[Class::OkTruncated],
-        "rate-limit" | "rate-limited" => &[Class::RateLimit, Class::PersonLimit],
+        "rate-limit" | "rate-limited" => &[Class::RateLimit],
         "retry" | "retryable" | "retryable-later" | "later" | "temporary" => &[Class::Retry],
         "ambiguous" | "unknown" => &[Class::Ambiguous],
         "permanent" => &[Class::PermanentMessage, Class::PermanentRecipient],

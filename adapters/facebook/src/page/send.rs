@@ -5,12 +5,14 @@ use super::{HOUR_MS, Page, WINDOW_MS, codes::CODES};
 use crate::{event::reference, graph};
 use serde_json::{Value, json};
 use switchboard_adapter_sdk::{Answer, AttemptOutcome, Call, Response, classify::Class};
-use switchboard_envelope::{Author, Choice, Send, Timestamp};
+use switchboard_envelope::{Author, Choice, Fault, Outcome, Send, Timestamp};
 
 /// No attempt leaves later than this after its release.
 const RELEASE_MS: i64 = HOUR_MS / 6;
 /// The longest word of ours that an echo carries back.
 const MAX_METADATA: usize = 1000;
+/// How the code of what is too much for one person ends; others can be written to meanwhile.
+const OF_ONE: &str = "/1893016";
 /// The longest payload of a quick reply.
 const MAX_PAYLOAD: usize = 1000;
 
@@ -106,7 +108,10 @@ fn text(page: &Page, send: &Send) -> Result<Value, AttemptOutcome> {
 }
 
 pub(super) fn classify(page: &Page, send: &Send, answer: &Answer, now: Timestamp) -> AttemptOutcome {
-    let outcome = graph::classify(&[CODES], "/message_id", "Meta", answer, now);
+    let mut outcome = graph::classify(&[CODES], "/message_id", "Meta", answer, now);
+    if outcome.outcome == Outcome::NotSent && outcome.code.as_ref().is_some_and(|code| code.ends_with(OF_ONE)) {
+        outcome.fault = Some(Fault::Recipient);
+    }
     let tagged = messaging_type(page, send) == Ok(Messaging::HumanAgent);
     if tagged && outcome.channel_refused && is_permission(answer) {
         // It is the tag that the app may not use; what goes without it still goes.

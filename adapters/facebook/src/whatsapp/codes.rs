@@ -14,6 +14,11 @@ pub(super) fn is_for_tomorrow(code: &str) -> bool {
     matches!(code.split('/').next(), Some("130472" | "131049"))
 }
 
+/// What is too much for one person; others can be written to meanwhile.
+pub(super) fn is_of_one(code: &str) -> bool {
+    code.split('/').next() == Some("131056")
+}
+
 /// The person stopped what is sold to them; what else is written to them arrives.
 pub(super) const STOPPED: &str = "131050";
 
@@ -51,7 +56,7 @@ pub(super) const CODES: &[Row] = &[
     row("131051", Class::PermanentMessage, "WhatsApp does not know this kind of message"),
     row("131052", Class::PermanentMessage, "WhatsApp could not download the file"),
     row("131053", Class::Retry, "WhatsApp could not take the file just now"),
-    row("131056", Class::PersonLimit, "too many messages to this person at once; nothing was sent"),
+    row("131056", Class::RateLimit, "too many messages to this person at once; nothing was sent"),
     row("132000", Class::PermanentMessage, "the template has another number of places than it was given values"),
     row("132001", Class::PermanentMessage, "there is no such template in this language"),
     row("132005", Class::PermanentMessage, "the template is too long once its values are filled in"),

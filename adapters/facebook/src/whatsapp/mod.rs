@@ -183,6 +183,9 @@ impl Adapter for WhatsApp {
             outcome.retry_after_ms = outcome.retry_after_ms.max(Some(codes::DAY_MS));
             outcome.fault = Some(Fault::Recipient);
         }
+        if outcome.outcome == Outcome::NotSent && outcome.code.as_deref().is_some_and(codes::is_of_one) {
+            outcome.fault = Some(Fault::Recipient);
+        }
         outcome
     }
 

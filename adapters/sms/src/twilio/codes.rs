@@ -14,7 +14,7 @@ pub const CODES: &[Row] = &[
     row("20429", Class::RateLimit, "too many requests to Twilio; nothing was sent"),
     row("14107", Class::RateLimit, "the account's message rate is exceeded"),
     row("30022", Class::RateLimit, "the carrier's daily or per-second limit is reached"),
-    row("63017", Class::PersonLimit, "the chat network limits how often this person is written to"),
+    row("63017", Class::RateLimit, "the chat network limits how often this person is written to"),
     row("63018", Class::RateLimit, "the chat network's rate limit for this sender is exceeded"),
     row("20503", Class::Retry, "Twilio is unavailable for the moment"),
     row("30001", Class::Retry, "Twilio's queue for this sender is full"),

@@ -10,8 +10,10 @@ use switchboard_adapter_sdk::{
     classify::{self, Class},
     redact,
 };
-use switchboard_envelope::{Address, Send, Timestamp};
+use switchboard_envelope::{Address, Fault, Send, Timestamp};
 
+/// The chat network limits how often this one person is written to.
+const OF_ONE: &str = "63017";
 const FORM: &str = "application/x-www-form-urlencoded";
 
 pub(super) fn encode(twilio: &Twilio, send: &Send) -> Result<Call, AttemptOutcome> {
@@ -133,10 +135,9 @@ fn refused(response: &Response, now: Timestamp) -> AttemptOutcome {
     let code = refused.as_ref().map(|refused| refused.code.to_string());
     let row = code.as_deref().and_then(|code| classify::find(CODES, code));
     let class = match (status, row.map(|row| row.class)) {
-        (429, Some(Class::PersonLimit)) => Class::PersonLimit,
         (429, _) => Class::RateLimit,
         // Behind a 5xx only a documented "try later" says that nothing was done.
-        (500..=599, Some(class @ (Class::RateLimit | Class::PersonLimit | Class::Retry))) => class,
+        (500..=599, Some(class @ (Class::RateLimit | Class::Retry))) => class,
         (400..=499, Some(class)) => class,
         (401 | 403 | 407, None) => Class::Config,
         // A refusal in Twilio's own form, with a code that the table does not know.
@@ -166,8 +167,10 @@ fn refused(response: &Response, now: Timestamp) -> AttemptOutcome {
     };
     let code = code.unwrap_or_else(|| status.to_string());
     let mut outcome = class.attempt(Some(&code), sentence);
-    if matches!(class, Class::RateLimit | Class::PersonLimit | Class::Retry) {
+    if matches!(class, Class::RateLimit | Class::Retry) {
         outcome.retry_after_ms = response.retry_after_ms(now);
+        // Others can be written to meanwhile.
+        outcome.fault = (code == OF_ONE).then_some(Fault::Recipient);
     }
     outcome
 }

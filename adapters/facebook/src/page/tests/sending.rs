@@ -185,6 +185,15 @@ fn a_missing_permission_for_the_tag_stops_no_channel() {
 }
 
 #[test]
+fn a_limit_of_one_person_is_no_failure_of_the_channel() {
+    for (code, subcode, wanted) in [(4, Some(1_893_016), true), (10, Some(1_893_016), true), (4, None, false)] {
+        let outcome = adapter().classify(&send("hi"), &answer(400, code, subcode), NOW);
+        let fault = wanted.then_some(switchboard_envelope::Fault::Recipient);
+        assert_eq!((outcome.outcome, outcome.fault), (Outcome::NotSent, fault), "{code} {subcode:?}");
+    }
+}
+
+#[test]
 fn a_limit_says_when_it_ends() {
     let mut headers = HeaderMap::new();
     headers.insert("x-business-use-case-usage", r#"{"1":[{"estimated_time_to_regain_access":2}]}"#.parse().unwrap());

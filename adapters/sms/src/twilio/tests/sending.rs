@@ -163,6 +163,14 @@ fn every_documented_code_is_in_its_class_and_no_other_is_in_the_table() {
 }
 
 #[test]
+fn a_limit_of_one_person_is_no_failure_of_the_channel() {
+    for (code, fault) in [(63_017, Some(switchboard_envelope::Fault::Recipient)), (63_018, None)] {
+        let outcome = classify(answer(429, json!({"code": code, "message": "m", "status": 429})));
+        assert_eq!((outcome.outcome, outcome.fault), (Outcome::NotSent, fault), "{code}");
+    }
+}
+
+#[test]
 fn answers_outside_the_table_have_an_outcome_too() {
     use Outcome::{Accepted, NotSent, Rejected, Unknown};
     let error = |code: u32| json!({"code": code, "message": "m", "status": 400});
