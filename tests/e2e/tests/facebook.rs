@@ -247,6 +247,16 @@ async fn whatsapp_answers_and_its_statuses_come_back(backend: Backend) {
     let template = json!({ "name": "order_ready", "language": "en_US", "values": ["7"] });
     api.post(&path, json!({ "text": "Your order 7 is ready", "template": template })).await.ok();
     assert_eq!(scene.sent(2).await[1].body["template"]["name"], "order_ready");
+    // Who wants nothing sold to them is still answered.
+    let stops =
+        json!({ "wa_id": "15005550010", "category": "marketing_messages", "value": "stop", "timestamp": now_s() });
+    assert_eq!(scene.sim.whatsapp_says(&hook, "user_preferences", &[stops]).await, 200);
+    let has_stopped = |c: &Value| c["contact"]["consent"]["wa/marketing"] == "opted_out";
+    api.conversation("whatsapp:15005550010", "to want nothing sold to them", has_stopped).await;
+    let sale = json!({ "name": "sale", "language": "en_US", "category": "marketing" });
+    api.post(&path, json!({ "text": "Everything must go", "template": sale })).await.refused(422, "opted_out");
+    let useful = json!({ "name": "order_shipped", "language": "en_US", "category": "utility" });
+    api.post(&path, json!({ "text": "Your order 7 is on its way", "template": useful })).await.ok();
 }
 
 fn jiff_now() -> i64 {
@@ -310,6 +320,10 @@ async fn what_comes_on_one_address_reaches_each_channel_of_the_app_and_strangers
         api.post(&path, json!({})).await;
     }
     assert_eq!(holds(&api, "facebook:74", "to-nobody").await["channel"], "third");
+    // The other app's secret did not sign what names its page, whoever asks for it again.
+    let held = api.all("/quarantine", "quarantine").await;
+    assert_eq!(held.len(), 1, "{held:?}");
+    assert_eq!(api.all("/conversations?contact=facebook%3A73", "conversations").await, Vec::<Value>::new());
 }
 
 async fn a_read_mark_is_of_every_message_until_then(backend: Backend) {

@@ -12,6 +12,7 @@ const ANN: &str = "2222222222222222222";
 
 on_every_backend! {
     only_x_is_heard_on_either_api_and_each_event_once,
+    two_accounts_of_an_app_are_told_apart_on_one_webhook,
     an_answer_goes_out_is_read_and_its_echo_is_no_message,
     a_mention_is_answered_in_public_with_an_invitation_and_the_rest_in_private,
     a_lost_answer_is_settled_by_the_list_and_nothing_goes_twice,
@@ -129,6 +130,43 @@ async fn only_x_is_heard_on_either_api_and_each_event_once(backend: Backend) {
     assert!(message(&whole, "Grüße & 👋").is_some(), "{whole}");
     assert_eq!(api.messages(whole["id"].as_str().expect("an id")).await.len(), 2, "each once, and nothing forged");
     assert_eq!(api.all("/quarantine", "quarantine").await.len(), 3, "what nobody knows is kept, of each delivery");
+}
+
+async fn two_accounts_of_an_app_are_told_apart_on_one_webhook(backend: Backend) {
+    let scene = scene(&backend, XConfig::default(), "").await;
+    let c = scene.sim.config().clone();
+    let second = format!(
+        "[channels.second]\nkind = \"twitter\"\nuser_id = \"3333\"\nconsumer_secret = \"{}\"\nbase_url = \"{}\"\nconsumer_key = \"{}\"\naccess_token = \"{}\"\naccess_token_secret = \"{}\"\n",
+        c.consumer_secret,
+        scene.sim.base_url(),
+        c.consumer_key,
+        c.access_token,
+        c.access_token_secret
+    );
+    scene.shop.reconfigure(|before| format!("{before}\n{second}"));
+    let mut daemon = Daemon::start(&scene.shop).await;
+    let (api, sim) = (scene.shop.api(), &scene.sim);
+    let told = |of: &str, text: &str| {
+        let post = json!({ "id": sim.id(), "author_id": ANN, "text": text });
+        json!({ "event_uuid": sim.id(), "filter": { "user_id": of }, "event_type": "post.mention.create", "payload": post })
+    };
+    let direct = json!({ "type": "message_create", "id": sim.id(), "message_create":
+        { "target": { "recipient_id": "3333" }, "sender_id": ANN, "message_data": { "text": "older to the second" } } });
+    let bodies = [
+        json!({ "data": [told(&c.user_id, "to the first"), told("3333", "to the second"), told("4444", "to nobody")] }),
+        json!({ "for_user_id": "3333", "direct_message_events": [direct] }),
+    ];
+    for body in &bodies {
+        scene.says(body).await;
+        scene.says(body).await;
+    }
+    for (text, of) in [("to the first", "handle"), ("to the second", "second"), ("older to the second", "second")] {
+        let found = where_said(&api, text).await;
+        assert_eq!(found["channel"], of, "{text}");
+        assert_eq!(api.messages(found["id"].as_str().expect("an id")).await.len(), 1, "once: {found}");
+    }
+    assert_eq!(api.all("/quarantine", "quarantine").await.len(), 1, "of an account that has no channel");
+    assert!(daemon.metrics().await.contains("webhooks_total{channel=\"handle\",verdict=\"stranger\"} 2"));
 }
 
 async fn an_answer_goes_out_is_read_and_its_echo_is_no_message(backend: Backend) {
