@@ -12,24 +12,42 @@ pub struct Authentication {
     pub verdict: Option<bool>,
 }
 
+/// Servers that write their results below the line of their own receipt, on every mail that comes from outside: the first ones there
+/// are theirs, and what was forged stands below those.
+const BELOW: &[&str] = &["mx.google.com"];
+
 /// Reads what servers named in `trusted` said about a mail from this domain.
 #[must_use]
 pub fn read(headers: &Headers, trusted: &[String], from_domain: Option<&str>) -> Authentication {
     let mut results = vec![];
     let mut found = false;
+    let mut below = None;
     for (name, value) in headers.iter() {
         match name {
             "authentication-results" => {
                 let text = String::from_utf8_lossy(&words::unfold(value)).to_ascii_lowercase();
                 let mut parts = parts(&text).into_iter();
                 let server = parts.next().and_then(|part| part.into_iter().next()).unwrap_or_default().value;
-                if trusted.iter().any(|t| t.eq_ignore_ascii_case(&server)) {
-                    found = true;
-                    results.extend(parts.filter_map(Result::read));
+                match below {
+                    Some(by) if server != by => break,
+                    None if !trusted.iter().any(|t| t.eq_ignore_ascii_case(&server)) => continue,
+                    _ => {}
+                }
+                found = true;
+                results.extend(parts.filter_map(Result::read));
+                if below.is_some() {
+                    break;
                 }
             }
-            // Below the line that the trusted server wrote when it took the mail, everything came with the mail.
-            "received" if found || is_by(value, trusted) => break,
+            // Below the line that the trusted server wrote when it took the mail, everything else came with the mail.
+            "received" if found || below.is_some() => break,
+            "received" => match by(value).filter(|by| trusted.iter().any(|t| t.eq_ignore_ascii_case(by))) {
+                Some(by) => match BELOW.iter().find(|server| **server == by) {
+                    Some(server) => below = Some(*server),
+                    None => break,
+                },
+                None => {}
+            },
             _ => {}
         }
     }
@@ -58,11 +76,11 @@ pub fn read(headers: &Headers, trusted: &[String], from_domain: Option<&str>) ->
     }
 }
 
-/// The `by` of a Received line names a trusted server.
-fn is_by(value: &[u8], trusted: &[String]) -> bool {
+/// The `by` of a Received line, in lower case.
+fn by(value: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(value).to_ascii_lowercase();
     let mut words = text.split_whitespace().skip_while(|w| *w != "by");
-    words.nth(1).is_some_and(|host| trusted.iter().any(|t| t.eq_ignore_ascii_case(host.trim_end_matches(';'))))
+    words.nth(1).map(|host| host.trim_end_matches(';').to_owned())
 }
 
 /// What was said about the author's domain by DMARC. Of several results the worst one: none of them was asked for twice by anybody
@@ -257,6 +275,28 @@ mod tests {
         }
         let (headers, _) = Headers::read(b"Authentication-Results: mx.us.example; dmarc=pass\n\n");
         assert_eq!(read(&headers, &[], Some("shop.example")).verdict, None);
+    }
+
+    #[test]
+    fn a_server_that_writes_below_its_own_line_is_believed_there_once() {
+        let own = "Received: by 10.0.0.1 with SMTP id x\nReceived: from a by mx.google.com with ESMTPS id y;\n";
+        let proof = "Authentication-Results: mx.google.com; dmarc=pass header.from=shop.example\n";
+        let none = "Authentication-Results: mx.google.com; dmarc=fail header.from=shop.example\n";
+        let other = "Authentication-Results: mx.other.example; dmarc=pass\n";
+        for (mail, said) in [
+            (format!("{own}Received-SPF: pass\n{proof}"), Some(true)),
+            (format!("{own}{none}{proof}"), Some(false)),
+            (format!("{own}Received: from eve by eve.example\n{proof}"), None),
+            (format!("{own}{other}{proof}"), None),
+            (format!("{none}{own}{proof}"), Some(false)),
+        ] {
+            let (headers, _) = Headers::read(format!("{mail}\n").as_bytes());
+            let trusted = ["mx.google.com".to_owned()];
+            assert_eq!(read(&headers, &trusted, Some("shop.example")).verdict, said, "{mail}");
+        }
+        let mail = crate::fixtures::bytes("st-enclosed-thanks.eml");
+        let found = read(&Headers::read(&mail).0, &["mx.google.com".into()], Some("example.net"));
+        assert_eq!((found.verdict, found.dkim.as_deref()), (Some(true), Some("pass")));
     }
 
     proptest::proptest! {

@@ -18,7 +18,8 @@ pub struct Signs {
 /// More hops than a mail on its way ever makes.
 const MAX_HOPS: usize = 50;
 
-/// Beginnings of subjects that only machines write.
+/// Beginnings of subjects that only machines write. Words with which a person's own may begin ("Vacation rental: the key does not fit")
+/// are not among them, but among [`MAYBE`].
 const ABSENCES: &[&str] = &[
     "auto reply",
     "auto-reply",
@@ -30,14 +31,8 @@ const ABSENCES: &[&str] = &[
     "autoresponse",
     "autorespons",
     "automatic response",
-    "auto:",
     "out of office",
     "out of the office",
-    "ooo:",
-    "away from",
-    "vacation",
-    "on vacation",
-    "i am away",
     "abwesenheit",
     "automatische antwort",
     "automatische rückantwort",
@@ -53,15 +48,11 @@ const ABSENCES: &[&str] = &[
     "risposta automatica",
     "fuori sede",
     "automatisch antwoord",
-    "afwezig",
     "autosvar",
     "automatiskt svar",
     "automatisk svar",
     "automatisk svar",
-    "fravær",
-    "frånvaro",
     "automaattinen vastaus",
-    "poissa",
     "automatyczna odpowiedź",
     "odpowiedź automatyczna",
     "automatická odpověď",
@@ -80,10 +71,19 @@ const ABSENCES: &[&str] = &[
     "자동 회신",
 ];
 
+/// Beginnings of subjects that machines write, and people do too: nobody is answered automatically for them, and only with another
+/// sign did a machine write it.
+const MAYBE: &[&str] =
+    &["auto:", "ooo:", "away from", "vacation", "on vacation", "i am away", "afwezig", "poissa", "fravær", "frånvaro"];
+
+fn begins(subject: &str, words: &[&str]) -> bool {
+    let subject = subject.trim().to_lowercase();
+    words.iter().any(|word| subject.starts_with(word))
+}
+
 /// A subject that says that its sender is away.
 pub(crate) fn is_absence(subject: &str) -> bool {
-    let subject = subject.trim().to_lowercase();
-    ABSENCES.iter().any(|a| subject.starts_with(a))
+    begins(subject, ABSENCES) || begins(subject, MAYBE)
 }
 
 /// Reads the signs. `ours` is the id in our own loop header.
@@ -108,24 +108,29 @@ pub fn signs(headers: &Headers, ours: &str, our_addresses: &[String]) -> Signs {
         "x-auto-replied",
     ];
     let vacation = headers.word("x-apple-action") == "vacation" || headers.has("x-cron-env");
+    let suppressed = headers.word("x-auto-response-suppress");
+    let suppressed = suppressed.split([',', ';', ' ']).any(|w| matches!(w.trim(), "all" | "autoreply" | "oof"));
+    let people = ["from", "sender", "return-path", "reply-to"];
+    let machine = people.iter().flat_map(|name| address::of(headers, name)).any(|m| is_machine(&m.address));
+    let null = report::is_null_sender(headers);
+    let subject = headers.text("subject").unwrap_or_default();
+    let maybe = begins(&subject, MAYBE);
     signs.auto_reply = !(submitted.is_empty() || submitted == "no")
         || replies.iter().any(|name| said(name))
         || precedence == "auto_reply"
         || vacation
-        || is_absence(&headers.text("subject").unwrap_or_default());
+        || begins(&subject, ABSENCES)
+        || (maybe && (suppressed || machine || null));
     signs.bulk = list::is_bulk(headers);
     let loops: Vec<String> = headers.all("x-loop").map(|v| crate::header::shown(v).to_lowercase()).collect();
     signs.looping = headers.all("x-switchboard-loop").any(|v| crate::header::shown(v) == ours)
         || loops.iter().any(|l| our_addresses.iter().any(|a| l.contains(a.as_str())))
         || headers.all("received").count() > MAX_HOPS;
-    let suppressed = headers.word("x-auto-response-suppress");
-    let suppressed = suppressed.split([',', ';', ' ']).any(|w| matches!(w.trim(), "all" | "autoreply" | "oof"));
-    let people = ["from", "sender", "return-path", "reply-to"];
-    let machine = people.iter().flat_map(|name| address::of(headers, name)).any(|m| is_machine(&m.address));
     signs.no_answer = suppressed
         || machine
         || signs.looping
-        || report::is_null_sender(headers)
+        || maybe
+        || null
         || headers.has("x-ms-exchange-inbox-rules-loop")
         || ["list-id", "list-post", "x-loop"].iter().any(|name| headers.has(name));
     signs
@@ -174,6 +179,9 @@ mod tests {
             ("Precedence: auto_reply", true, false),
             ("Subject: Out of Office: back on Monday", true, false),
             ("Subject: =?utf-8?Q?R=C3=A9ponse_automatique?=: x", true, false),
+            ("Subject: Vacation rental: the key does not fit", false, true),
+            ("Subject: Auto: Kaufvertrag", false, true),
+            ("Subject: Vacation\nReturn-Path: <>", true, true),
             ("Subject: Is your office out of order?", false, false),
             ("X-Auto-Response-Suppress: DR, OOF, AutoReply", false, true),
             ("X-Auto-Response-Suppress: DR, RN", false, false),

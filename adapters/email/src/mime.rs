@@ -11,8 +11,8 @@ use crate::{
 };
 use std::borrow::Cow;
 
-/// The most files of one mail; an envelope holds no more.
-pub const MAX_FILES: usize = 100;
+/// The most files of one mail. An envelope holds a hundred, and two are for the text and the page where they are too long for it.
+pub const MAX_FILES: usize = 98;
 /// The most bytes of one part's text.
 const MAX_TEXT: usize = 1024 * 1024;
 /// The most bytes of the texts of all parts together, and of their pages.
@@ -25,10 +25,6 @@ pub struct File {
     pub name: String,
     pub mime: String,
     pub bytes: Vec<u8>,
-    /// What the page calls it by, as `cid:`.
-    pub content_id: Option<String>,
-    /// It is shown in the page, and no attachment.
-    pub inline: bool,
 }
 
 /// An invitation or an answer to one.
@@ -245,9 +241,7 @@ impl Walk {
                 .flatten()
                 .map(|s| s + ".eml")
         });
-        let content_id = leaf.part.head.id.clone();
-        let inline = content_id.is_some() && !leaf.is_attachment() && kind.starts_with("image/");
-        self.keep(File { name: name.unwrap_or_default(), mime: kind.clone(), bytes, content_id, inline });
+        self.keep(File { name: name.unwrap_or_default(), mime: kind.clone(), bytes });
     }
 
     fn keep(&mut self, mut file: File) {
@@ -287,18 +281,12 @@ impl Walk {
     fn winmail(&mut self, leaf: &Leaf<'_>) -> Vec<Piece> {
         let bytes = leaf.bytes();
         let Some(inside) = tnef::read(&bytes) else {
-            self.keep(File {
-                name: "winmail.dat".into(),
-                mime: "application/ms-tnef".into(),
-                bytes,
-                content_id: None,
-                inline: false,
-            });
+            self.keep(File { name: "winmail.dat".into(), mime: "application/ms-tnef".into(), bytes });
             return vec![];
         };
         for file in inside.files {
             let mime = file.mime.unwrap_or_else(|| "application/octet-stream".into());
-            self.keep(File { name: file.name, mime, bytes: file.bytes, content_id: None, inline: false });
+            self.keep(File { name: file.name, mime, bytes: file.bytes });
         }
         match (inside.text, inside.html) {
             (Some(text), Some(html)) => vec![Piece::Both(text, html)],

@@ -17,8 +17,10 @@ use std::sync::LazyLock;
 /// The most recipients of one report.
 const MAX_RECIPIENTS: usize = 100;
 
-/// The most groups of fields of one part.
+/// The most groups of fields of one report, in however many parts it says them.
 const MAX_GROUPS: usize = 1000;
+/// The most of them that speak of a recipient: each is searched for reasons.
+const MAX_TOLD: usize = 200;
 /// The most bytes of what a system says that are searched for its reasons: this is done for each recipient.
 const MAX_SAID: usize = 8 * 1024;
 
@@ -132,19 +134,44 @@ fn said(text: &str) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
+/// What a system says in words, searched once.
+struct Said {
+    reason: Option<Reason>,
+    code: Option<String>,
+    /// As people are told it.
+    start: String,
+}
+
+impl Said {
+    fn of(text: &str) -> Said {
+        let text = said(text);
+        Said {
+            reason: reason::in_words(text),
+            code: code_in(text),
+            start: text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect(),
+        }
+    }
+}
+
 fn delivery(parts: &Parts, text: &str) -> Report {
     let mut report = Report::new(Kind::Delivery);
-    let told = said(text);
-    for part in &parts.report {
-        let ReportPart::Delivery(status) = part else { continue };
-        for group in groups(status) {
-            if report.recipients.len() >= MAX_RECIPIENTS {
-                break;
-            }
-            report.envelope_id =
-                report.envelope_id.take().or_else(|| group.text("original-envelope-id").filter(|v| !v.is_empty()));
-            // Some systems say the same of one recipient many times.
-            report.recipients.extend(recipient(&group, told).filter(|r| !report.recipients.contains(r)));
+    let told = Said::of(text);
+    let statuses = parts.report.iter().filter_map(|part| match part {
+        ReportPart::Delivery(status) => Some(status),
+        _ => None,
+    });
+    let mut looked = 0;
+    for group in statuses.flat_map(|status| groups(status)).take(MAX_GROUPS) {
+        report.envelope_id =
+            report.envelope_id.take().or_else(|| group.text("original-envelope-id").filter(|v| !v.is_empty()));
+        let Some(found) = recipient(&group, &told) else { continue };
+        // Some systems say the same of one recipient many times.
+        if !report.recipients.contains(&found) {
+            report.recipients.push(found);
+        }
+        looked += 1;
+        if looked >= MAX_TOLD || report.recipients.len() >= MAX_RECIPIENTS {
+            break;
         }
     }
     if report.recipients.is_empty() {
@@ -160,7 +187,7 @@ fn typed_address(value: &str) -> String {
     address::list(value.as_bytes()).into_iter().next().map(|m| m.address).unwrap_or_default()
 }
 
-fn recipient(group: &Headers, text: &str) -> Option<Recipient> {
+fn recipient(group: &Headers, told: &Said) -> Option<Recipient> {
     let whose =
         ["final-recipient", "original-recipient", "x-actual-recipient"].iter().find_map(|name| group.text(name));
     if whose.is_none() && !group.has("action") {
@@ -188,9 +215,10 @@ fn recipient(group: &Headers, text: &str) -> Option<Recipient> {
             _ => Action::Failed,
         },
     };
-    let told = if diagnostic.is_empty() { text } else { diagnostic };
-    let code = code_in(diagnostic).or_else(|| code_in(text).filter(|c| class.is_none_or(|class| c.starts_with(class))));
-    Some(judge(original.unwrap_or(last), action, status, code, told))
+    let own = (!diagnostic.is_empty()).then(|| Said::of(diagnostic));
+    let of_text = || told.code.clone().filter(|c| class.is_none_or(|class| c.starts_with(class)));
+    let code = own.as_ref().and_then(|own| own.code.clone()).or_else(of_text);
+    Some(judge(original.unwrap_or(last), action, status, code, own.as_ref().unwrap_or(told)))
 }
 
 fn is_vague(status: &str) -> bool {
@@ -198,12 +226,11 @@ fn is_vague(status: &str) -> bool {
 }
 
 /// Puts the facts together.
-fn judge(address: String, action: Action, status: String, code: Option<String>, told: &str) -> Recipient {
-    let reason = reason::of(action, &status, code.as_deref(), told);
+fn judge(address: String, action: Action, status: String, code: Option<String>, told: &Said) -> Recipient {
+    let reason = reason::of(action, &status, code.as_deref(), told.reason);
     let permanent = status.starts_with('5') || (status.is_empty() && code.as_ref().is_none_or(|c| c.starts_with('5')));
     let hard = action == Action::Failed && permanent && reason.is_lasting(&status);
-    let diagnostic: String = told.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect();
-    Recipient { address, action, status, code, reason, hard, diagnostic }
+    Recipient { address, action, status, code, reason, hard, diagnostic: told.start.clone() }
 }
 
 #[expect(clippy::expect_used, reason = "the pattern is a constant, and tests build it")]
@@ -248,7 +275,7 @@ fn feedback(text: &str) -> Report {
             .collect();
         for address in whose {
             if !report.recipients.iter().any(|r| r.address == address) && report.recipients.len() < MAX_RECIPIENTS {
-                report.recipients.push(judge(address, Action::Delivered, String::new(), None, ""));
+                report.recipients.push(judge(address, Action::Delivered, String::new(), None, &Said::of("")));
             }
         }
     }
@@ -281,8 +308,9 @@ fn notice(from: &[address::Mailbox], text: &str) -> Option<Report> {
         let address = one.as_str().or_else(|| at(one, "/emailAddress").as_str()).unwrap_or_default();
         let taken = at(&value, "/delivery/smtpResponse").as_str();
         let told = said(at(one, "/diagnosticCode").as_str().or(taken).unwrap_or_default());
+        let said = Said::of(told);
         let status = at(one, "/status").as_str().map(str::to_owned).or_else(|| status_in(told)).unwrap_or_default();
-        report.recipients.push(judge(address.to_owned(), action, status, code_in(told), told));
+        report.recipients.push(judge(address.to_owned(), action, status, said.code.clone(), &said));
     }
     let named = at(&value, "/mail/headers").as_array().into_iter().flatten();
     for header in named.filter(|h| at(h, "/name").as_str().is_some_and(|n| n.eq_ignore_ascii_case("message-id"))) {
@@ -351,7 +379,7 @@ fn from_text(text: &str, failed: &[String]) -> Vec<Recipient> {
         addresses.push(String::new());
     }
     // Of all of them the same was said.
-    let one = judge(String::new(), action, status, code, said(told));
+    let one = judge(String::new(), action, status, code, &Said::of(told));
     addresses.into_iter().take(MAX_RECIPIENTS).map(|address| Recipient { address, ..one.clone() }).collect()
 }
 

@@ -3,7 +3,7 @@
 //! The work is linear in the mail and the memory is bounded by [`MAX_PARTS`]. A mail inside of a mail is one part: nothing here or
 //! behind it looks into one, so there is no depth but that of multiparts, which is [`MAX_DEPTH`].
 
-use crate::{header::Headers, params::Params, transfer::Transfer, words};
+use crate::{header::Headers, params::Params, transfer::Transfer};
 
 /// The most parts of one mail; what comes after them is left out.
 pub(crate) const MAX_PARTS: usize = 1000;
@@ -18,20 +18,16 @@ pub(crate) struct Head {
     pub kind: Params,
     pub disposition: Params,
     pub transfer: Transfer,
-    /// Content-ID, without brackets.
-    pub id: Option<String>,
 }
 
 impl Head {
     fn of(headers: &Headers) -> Head {
         let params = |name: &str| headers.first(name).map(Params::read).unwrap_or_default();
         let transfer = headers.first("content-transfer-encoding");
-        let id = headers.first("content-id").map(|v| words::decode(v).trim().trim_matches(['<', '>']).to_owned());
         Head {
             kind: params("content-type"),
             disposition: params("content-disposition"),
             transfer: transfer.map_or(Transfer::Plain, |value| Transfer::named(&String::from_utf8_lossy(value))),
-            id: id.filter(|id| !id.is_empty()),
         }
     }
 

@@ -61,7 +61,8 @@ impl Reason {
     }
 }
 
-/// Words, in lower case, and what they say. The first row that matches counts.
+/// Words, in lower case, and what they say. The first row counts that matches by more than a piece of another row's words: "domain
+/// does not exist" is of the domain, although "does not exist" is usually said of a mailbox.
 const WORDS: &[(&[&str], Reason)] = &[
     (
         &[
@@ -313,16 +314,25 @@ const WORDS: &[(&[&str], Reason)] = &[
     ),
 ];
 
-/// Why, from the status, the code and the words. A status that says something says it better than words do, but for two that
+/// What the words alone say.
+pub(super) fn in_words(said: &str) -> Option<Reason> {
+    let said = said.to_lowercase();
+    let is_piece = |word: &str, reason: Reason| {
+        let others = WORDS.iter().filter(|(_, other)| *other != reason).flat_map(|(words, _)| *words);
+        others.filter(|w| w.len() > word.len() && w.contains(word)).any(|w| said.contains(w))
+    };
+    let says = |(words, reason): &&(&[&str], Reason)| words.iter().any(|w| said.contains(w) && !is_piece(w, *reason));
+    WORDS.iter().find(says).map(|(_, reason)| *reason)
+}
+
+/// Why, from the status, the code and what the words say. A status that says something says it better than words do, but for two that
 /// many systems use for everything.
-pub(super) fn of(action: Action, status: &str, code: Option<&str>, said: &str) -> Reason {
+pub(super) fn of(action: Action, status: &str, code: Option<&str>, by_words: Option<Reason>) -> Reason {
     match action {
         Action::Delivered | Action::Relayed => return Reason::Delivered,
         Action::Delayed => return Reason::Delayed,
         Action::Failed => {}
     }
-    let said = said.to_lowercase();
-    let by_words = WORDS.iter().find(|(words, _)| words.iter().any(|w| said.contains(w))).map(|(_, reason)| *reason);
     let detail = status.get(1..).unwrap_or_default();
     let by_status = match detail {
         ".1.1" | ".1.10" | ".1.3" | ".1.6" => Some(Reason::UserUnknown),
@@ -452,4 +462,35 @@ pub(super) fn is_delay(text: &str) -> bool {
 /// The mail says that somebody is away.
 pub(super) fn is_absence(subject: &str) -> bool {
     crate::automatic::is_absence(subject)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_words_of_the_table_say_what_their_row_says() {
+        for (words, reason) in WORDS {
+            for word in *words {
+                assert_eq!(in_words(word), Some(*reason), "{word}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_longer_words_are_meant() {
+        let cases = [
+            ("550 Domain does not exist", Reason::HostUnknown),
+            ("DNS Error: Domain name not found", Reason::HostUnknown),
+            ("550 Mailbox unavailable or access denied", Reason::Suspended),
+            ("554 5.4.6 Too many hops, hop count exceeded 25", Reason::Loop),
+            ("554 Service unavailable; blocked using zen.spamhaus.org", Reason::Blocked),
+            // Each says something of its own: the earlier row counts.
+            ("Delivery to the following recipient failed permanently: the mailbox is full", Reason::MailboxFull),
+            ("User unknown; its domain does not exist", Reason::UserUnknown),
+        ];
+        for (said, reason) in cases {
+            assert_eq!(in_words(said), Some(reason), "{said}");
+        }
+    }
 }
