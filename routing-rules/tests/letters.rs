@@ -3,13 +3,15 @@
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use switchboard_envelope::{
-    Action, Actor, Address, Answers, Attachment, ChannelProfile, Command, Content, Destination, Evidence, Inbound,
-    MailContext, MailFacts, Message, Scope, Timestamp, Visibility,
+    Action, Actor, Address, Answers, Attachment, AttemptResult, BlobRef, ChannelProfile, Command, Content, Destination,
+    Echo, Evidence, Inbound, MailContext, MailFacts, Message, Outcome, Raw, Receipt, ReceiptStatus, Scope, Timestamp,
+    Visibility,
 };
-use switchboard_routing_rules::event::{Event, NoReply, Private, Public, Reply};
-use switchboard_routing_rules::ids::{ConvId, Salt};
+use switchboard_routing_rules::event::{DeadReason, Event, NoReply, Private, Public, Reply};
+use switchboard_routing_rules::ids::{ConvId, MessageId, Salt};
 use switchboard_routing_rules::invariants::check_invariants;
 use switchboard_routing_rules::pack::{ConvStatus, Environment, RulePack};
+use switchboard_routing_rules::state::Phase;
 use switchboard_routing_rules::{Input, State, decide};
 
 const MAIL: &str = "support-email";
@@ -47,6 +49,7 @@ struct Mail {
     others: Vec<Address>,
     no_auto_reply: bool,
     automatic: bool,
+    original: bool,
 }
 
 fn mail(key: &str, from: &'static str) -> Mail {
@@ -63,6 +66,7 @@ fn mail(key: &str, from: &'static str) -> Mail {
         others: vec![],
         no_auto_reply: false,
         automatic: false,
+        original: false,
     }
 }
 
@@ -122,7 +126,12 @@ impl Life {
             automatic: mail.automatic,
             authenticated: Some(mail.believed),
             meta: BTreeMap::new(),
-            raw: None,
+            raw: mail.original.then(|| Raw {
+                content_type: "message/rfc822".into(),
+                blob: Some(BlobRef::of_hash(&"a".repeat(64))),
+                inline: None,
+                meta: BTreeMap::new(),
+            }),
             traceparent: None,
             mail: Some(Box::new(MailFacts {
                 answers: mail.answers.clone(),
@@ -130,6 +139,7 @@ impl Life {
                 proved: mail.proved,
                 others: mail.others.clone(),
                 no_auto_reply: mail.no_auto_reply,
+                original: mail.original.then_some(77),
             })),
         };
         let events = self.hears(&Inbound::Message(Box::new(message)));
@@ -175,6 +185,58 @@ impl Life {
         sent(&events).expect("something is sent")
     }
 
+    /// How the first attempt at it ended.
+    fn ends(&mut self, send: MessageId, outcome: Outcome) {
+        self.ends_as(send, outcome, &format!("{send}@desk"));
+    }
+
+    fn ends_as(&mut self, send: MessageId, outcome: Outcome, provider_id: &str) {
+        let result = AttemptResult {
+            id: format!("{MAIL}:result:{send}.1.1:{outcome:?}"),
+            channel: MAIL.into(),
+            send: send.to_string(),
+            part: 1,
+            n: 1,
+            at: self.now,
+            outcome,
+            provider_ids: if outcome == Outcome::Accepted { vec![provider_id.into()] } else { vec![] },
+            code: None,
+            detail: None,
+            retry_after_ms: None,
+            channel_refused: false,
+            opted_out: false,
+            fault: None,
+            reconciled: false,
+        };
+        self.hears(&Inbound::Result(result));
+    }
+
+    /// What mail systems say of it, which names no attempt.
+    fn is_told(&mut self, send: MessageId, status: ReceiptStatus, detail: Option<&str>) -> Vec<Event> {
+        self.hears(&Inbound::Receipt(Receipt {
+            id: format!("{MAIL}:receipt:{send}:{status:?}"),
+            channel: MAIL.into(),
+            provider_id: format!("{send}@desk"),
+            thread: None,
+            send: Some(send.to_string()),
+            part: Some(1),
+            n: None,
+            status,
+            at: self.now,
+            code: None,
+            detail: detail.map(str::to_owned),
+        }))
+    }
+
+    fn status(&self, conv: ConvId) -> ConvStatus {
+        self.state.conversation(conv).expect("it is there").status
+    }
+
+    /// What is known of a letter of ours that is settled.
+    fn fate(&self, send: MessageId) -> Option<ReceiptStatus> {
+        self.state.settled.get(&send).map(|settled| settled.status)
+    }
+
     fn closes(&mut self, conv: ConvId) {
         let (reply, _) = self.asks(&format!("close-{}", self.seq), Action::Close { conversation: conv.to_string() });
         assert_eq!(reply.status, 200, "{reply:?}");
@@ -188,6 +250,7 @@ impl Life {
 
 #[derive(Debug)]
 struct Sent {
+    id: MessageId,
     to: String,
     subject: Option<String>,
     reply_to: Vec<String>,
@@ -196,12 +259,15 @@ struct Sent {
 
 fn sent(events: &[Event]) -> Option<Sent> {
     events.iter().find_map(|e| match (&e.public, &e.private) {
-        (Public::SendQueued { .. }, Some((_, Private::Send { content, to, reply_to, mail, .. }))) => Some(Sent {
-            to: to.value.clone(),
-            subject: content.subject.clone(),
-            reply_to: reply_to.clone(),
-            mail: mail.as_deref().cloned().expect("a letter says what it answers"),
-        }),
+        (Public::SendQueued { message, .. }, Some((_, Private::Send { content, to, reply_to, mail, .. }))) => {
+            Some(Sent {
+                id: *message,
+                to: to.value.clone(),
+                subject: content.subject.clone(),
+                reply_to: reply_to.clone(),
+                mail: mail.as_deref().cloned().expect("a letter says what it answers"),
+            })
+        }
         _ => None,
     })
 }
@@ -341,6 +407,46 @@ fn threads(events: &[Event]) -> Vec<Option<String>> {
 }
 
 #[test]
+fn a_mail_of_which_something_is_nowhere_else_is_listed_as_its_last_file() {
+    for (channel, listed) in [(MAIL, true), (OUTSIDE, false)] {
+        let mut life = Life::new();
+        let (_, events) = life.gets(&Mail { channel, original: true, ..mail("1", ANN) });
+        let files = events.iter().find_map(|e| match &e.private {
+            Some((_, Private::Received { content, .. })) => Some(content.attachments.clone()),
+            _ => None,
+        });
+        let files = files.expect("a mail");
+        let original = files.get(1).map(|f| (f.name.as_str(), f.mime.as_str(), f.size, f.blob.is_some()));
+        assert_eq!(original, listed.then_some(("original.eml", Attachment::ORIGINAL, 77, true)), "{channel}");
+        assert_eq!(files.iter().filter(|f| f.is_sent()).count(), 1, "it is no file that the customer sent");
+    }
+}
+
+#[test]
+fn a_letter_that_may_have_arrived_is_sent_again_as_the_same_mail() {
+    let (mut life, _, send) = lost();
+    let (reply, events) = life.asks("again", Action::Resend { send: send.to_string() });
+    assert_eq!(reply.status, 202, "{reply:?}");
+    let second = sent(&events).expect("it is sent");
+    assert_eq!(second.mail.first, Some(send.to_string()));
+    life.ends(second.id, Outcome::Unknown);
+    let (_, events) = life.asks("once more", Action::Resend { send: second.id.to_string() });
+    let third = sent(&events).expect("it is sent");
+    assert_eq!(third.mail.first, Some(send.to_string()), "all of them are the first one");
+    life.ends_as(third.id, Outcome::Accepted, &format!("{send}@desk"));
+    // A read receipt names the Message-ID, which is of the first.
+    life.is_told(send, ReceiptStatus::Read, None);
+    assert_eq!(life.fate(third.id), Some(ReceiptStatus::Read));
+
+    let mut life = Life::new();
+    let (conv, _) = life.gets(&Mail { no_auto_reply: true, ..mail("1", ANN) });
+    let refused = life.answers("r", conv).id;
+    life.ends(refused, Outcome::Rejected);
+    let (_, events) = life.asks("again", Action::Resend { send: refused.to_string() });
+    assert_eq!(sent(&events).expect("it is sent").mail.first, None, "what did not arrive is another mail");
+}
+
+#[test]
 fn an_adapter_in_another_process_cannot_name_conversations() {
     let mut life = Life::new();
     let (conv, _) = life.gets(&Mail { channel: OUTSIDE, ..mail("1", ANN) });
@@ -405,11 +511,120 @@ fn our_own_first_letter_has_a_subject_where_letters_have_one() {
     assert_eq!(life.gets(&mail("1", ANN).naming(conv, Evidence::MessageId)).0, conv);
 }
 
+/// A letter of an agent's of whose first attempt nothing is known.
+fn lost() -> (Life, ConvId, MessageId) {
+    let mut life = Life::new();
+    let (conv, _) = life.gets(&Mail { no_auto_reply: true, ..mail("1", ANN) });
+    let send = life.answers("r", conv).id;
+    life.ends(send, Outcome::Unknown);
+    let phase = life.state.sends.get(&send).expect("a dead letter").phase.clone();
+    assert!(matches!(phase, Phase::Dead { reason: DeadReason::Unknown, .. }), "{phase:?}");
+    (life, conv, send)
+}
+
+/// What the owner is told of it.
+fn details(events: &[Event]) -> Vec<&str> {
+    let mut found = vec![];
+    for event in events {
+        if let Some((_, Private::Receipt { detail: Some(detail) })) = &event.private {
+            found.push(detail.as_str());
+        }
+    }
+    found
+}
+
+#[test]
+fn a_letter_that_was_lost_is_settled_by_what_proves_that_it_was_sent() {
+    use ReceiptStatus::{Accepted, Delivered, Failed, Read};
+    let (mut life, conv, send) = lost();
+    assert_eq!(life.status(conv), ConvStatus::Queued, "it came back to us");
+    let events = life.is_told(send, Failed, Some("the address does not exist"));
+    assert_eq!(details(&events), ["the address does not exist"]);
+    assert_eq!((life.fate(send), life.state.sends.len()), (Some(Failed), 0), "no dead letter is left to be resent");
+
+    for status in [Accepted, Delivered, Read] {
+        let (mut life, _, send) = lost();
+        life.is_told(send, status, None);
+        assert_eq!((life.fate(send), life.state.sends.len()), (Some(status), 0));
+    }
+    let (mut life, _, send) = lost();
+    let events = life.is_told(send, Accepted, Some("it has not arrived yet"));
+    assert_eq!((details(&events), life.fate(send)), (vec!["it has not arrived yet"], Some(Accepted)));
+}
+
+#[test]
+fn a_letter_that_was_lost_is_settled_by_its_copy() {
+    let (mut life, conv, send) = lost();
+    let echo = Echo {
+        id: format!("{MAIL}:echo:1"),
+        channel: MAIL.into(),
+        thread: "mail:elsewhere".into(),
+        at: life.now,
+        provider_id: format!("{send}@desk"),
+        send: Some(send.to_string()),
+        part: Some(1),
+        n: None,
+        to: Address::new("email", ANN),
+        content: Content::text("Try this."),
+    };
+    let events = life.hears(&Inbound::Echo(Box::new(echo)));
+    assert!(sent(&events).is_none(), "{events:?}");
+    assert_eq!((life.fate(send), life.state.sends.len()), (Some(ReceiptStatus::Accepted), 0));
+    assert!(life.state.conversation(conv).is_some());
+}
+
+#[test]
+fn what_is_said_of_a_letter_that_is_on_its_way_waits_for_its_result() {
+    let mut life = Life::new();
+    let (conv, _) = life.gets(&Mail { no_auto_reply: true, ..mail("1", ANN) });
+    let send = life.answers("r", conv).id;
+    life.is_told(send, ReceiptStatus::Failed, Some("the address does not exist"));
+    assert_eq!((life.fate(send), life.state.sends.len()), (None, 1));
+    life.ends(send, Outcome::Accepted);
+    assert_eq!(life.fate(send), Some(ReceiptStatus::Failed));
+}
+
+#[test]
+fn what_machines_answer_to_the_envelope_sender_belongs_to_the_conversation_and_changes_nothing() {
+    let mut life = Life::new();
+    let (conv, _) = life.gets(&Mail { no_auto_reply: true, ..mail("1", ANN) });
+    let send = life.answers("r", conv).id;
+    let away = |key: &str, from| {
+        let answers = Some(Answers { conversation: send.to_string(), by: Evidence::Envelope });
+        Mail { automatic: true, no_auto_reply: true, answers, ..mail(key, from) }
+    };
+    let wait = life.state.conversation(conv).expect("it is there").wait_until;
+    assert_eq!(life.status(conv), ConvStatus::Pending);
+    for (n, outcome) in [None, Some(Outcome::Accepted)].into_iter().enumerate() {
+        if let Some(outcome) = outcome {
+            life.ends(send, outcome);
+        }
+        for k in 0..6 {
+            let (joined, events) = life.gets(&away(&format!("away-{n}-{k}"), ANN));
+            assert_eq!(joined, conv, "one conversation of eleven notices");
+            assert!(sent(&events).is_none(), "{events:?}");
+        }
+    }
+    let c = life.state.conversation(conv).expect("it is there");
+    assert_eq!((c.status, c.wait_until), (ConvStatus::Pending, wait), "it waits for the customer as before");
+    assert_ne!(life.gets(&away("eve", EVE)).0, conv, "the envelope sender is the customer's own");
+    assert_ne!(life.gets(&Mail { believed: false, ..away("forged", ANN) }).0, conv);
+    assert_ne!(life.gets(&Mail { channel: OTHER, ..away("elsewhere", ANN) }).0, conv);
+    life.closes(conv);
+    assert_eq!(life.gets(&away("late", ANN)).0, conv);
+    assert_eq!(life.status(conv), ConvStatus::Closed);
+}
+
 /// A mail of a small world: a few people, a few conversations, and every way to name one, true or not.
 fn any_mail() -> impl Strategy<Value = (Mail, Option<(usize, Evidence)>)> {
     let from = prop_oneof![Just(ANN), Just(EVE), Just("bob@x.example")];
     let channel = prop_oneof![3 => Just(MAIL), 1 => Just(OTHER), 1 => Just(OUTSIDE)];
-    let by = prop_oneof![Just(Evidence::ReplyAddress), Just(Evidence::MessageId), Just(Evidence::Subject)];
+    let by = prop_oneof![
+        Just(Evidence::ReplyAddress),
+        Just(Evidence::MessageId),
+        Just(Evidence::Envelope),
+        Just(Evidence::Subject)
+    ];
     let references = prop::collection::vec(0u8..12, 0..3);
     let flags = (any::<bool>(), prop::bool::weighted(0.8), any::<bool>(), prop::bool::weighted(0.8));
     let others = prop::sample::subsequence(vec![ANN, EVE, BOB, "carl@x.example"], 0..3);

@@ -149,7 +149,9 @@ pub fn compose(
         return Err(Refused::Empty);
     }
     let keys = &identity.keys;
-    let message_id = OurMail::id(keys, &send.conversation, &send.send, send.part, &send.to.value, &identity.domain)
+    // One that is sent again because nobody knows whether it arrived is the same mail.
+    let first = send.mail.as_ref().and_then(|mail| mail.first.as_deref()).unwrap_or(&send.send);
+    let message_id = OurMail::id(keys, &send.conversation, first, send.part, &send.to.value, &identity.domain)
         .ok_or(Refused::Key)?;
     let parent_id = parent.message_id.clone().or_else(|| send.reply_to.last().cloned());
     let chain = chain(parent, parent_id.as_deref());

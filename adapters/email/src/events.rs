@@ -6,7 +6,7 @@ use crate::{
     ids::OurMail,
     mime::File,
     read::{self, Kind, Reading, Settings},
-    report::{Action, Recipient},
+    report::{Action, Recipient, Report},
     subject,
 };
 use std::collections::BTreeMap;
@@ -214,9 +214,11 @@ impl Writer<'_> {
                 Some(ours) => format!("conversation:{}", ours.conversation),
                 None => first.clone(),
             },
-            None => match &reading.tag {
-                Some(tag) => format!("conversation:{}", tag.conversation),
-                None => reading.message_id.clone().unwrap_or_else(|| key(self.mail, reading)),
+            None => match (&reading.tag, &reading.verp) {
+                (Some(tag), _) => format!("conversation:{}", tag.conversation),
+                // However often a machine answers a mail of ours.
+                (None, Some(verp)) => format!("send:{}", verp.send),
+                (None, None) => reading.message_id.clone().unwrap_or_else(|| key(self.mail, reading)),
             },
         }
     }
@@ -243,15 +245,28 @@ impl Writer<'_> {
         let token = reading.subject.as_deref().and_then(subject::ticket);
         let by_tag = reading.tag.as_ref().map(|tag| (tag.conversation.clone(), Evidence::ReplyAddress));
         let by_id = || reading.our_mails.first().map(|(_, mail)| (mail.conversation.clone(), Evidence::MessageId));
+        let by_envelope = || reading.verp.as_ref().map(|verp| (verp.send.clone(), Evidence::Envelope));
         let by_subject = || token.map(|token| (token.to_lowercase(), Evidence::Subject));
-        let named = by_tag.or_else(by_id).or_else(by_subject);
+        let named = by_tag.or_else(by_id).or_else(by_envelope).or_else(by_subject);
         MailFacts {
             answers: named.map(|(conversation, by)| Answers { conversation, by }),
             believed: self.believed(),
             proved: self.proved(),
             others: self.others(),
             no_auto_reply: !reading.auto_reply_allowed,
+            original: self.shows_less().then(|| u64::try_from(self.mail.len()).unwrap_or(u64::MAX)),
         }
+    }
+
+    /// Something of the mail is in none of its texts and files: quotes and signatures, the page, what was too much.
+    fn shows_less(&self) -> bool {
+        let reading = self.reading;
+        reading.html.is_some()
+            || reading.encrypted
+            || reading.damaged
+            || reading.files_left_out > 0
+            || reading.new_text.len() > MAX_TEXT
+            || !reading.new_text.split_whitespace().eq(reading.text.split_whitespace())
     }
 
     /// To whom a person wrote beside us. Fields that a server adds name who got a blind copy, and are not looked at.
@@ -354,6 +369,9 @@ impl Writer<'_> {
     fn message(&self) -> Events {
         let reading = self.reading;
         let from = self.sender();
+        let facts = self.facts();
+        // What is listed as a file is a blob, however small it is.
+        let raw = raw(self.mail);
         let ours = reading.recipients.iter().find(|r| self.settings.is_ours(r)).or(reading.recipients.first());
         let message = Message {
             id: self.id("message", None),
@@ -370,9 +388,9 @@ impl Writer<'_> {
             automatic: reading.automatic,
             authenticated: reading.authentication.verdict,
             meta: self.meta(),
-            raw: Some(raw(self.mail)),
+            raw: Some(Raw { inline: raw.inline.filter(|_| facts.original.is_none()), ..raw }),
             traceparent: None,
-            mail: Some(Box::new(self.facts())),
+            mail: Some(Box::new(facts)),
         };
         Events { events: vec![Inbound::Message(Box::new(message))], files: reading.files.clone() }
     }
@@ -453,7 +471,8 @@ impl Writer<'_> {
         })
     }
 
-    /// Only a complaint that names a mail of ours, and somebody whom that mail was for, says anything about a person.
+    /// Only a complaint that names a mail of ours, and somebody whom that mail was for, says anything about a person. Where every address
+    /// is withheld, it is told of the mail.
     fn complaint(&self) -> Vec<Inbound> {
         let Some(report) = &self.reading.report else { return vec![] };
         let wants_out =
@@ -468,8 +487,18 @@ impl Writer<'_> {
             Some(address) => {
                 vec![self.consent(Address::new("email", address::canonical(address)), "called a mail of ours spam")]
             }
+            None if wants_out && !forged && !self.names_somebody(report) => {
+                let detail = "the receiver says that it was called spam; whose address that is, is withheld";
+                self.receipt(ReceiptStatus::Accepted, None, Some(detail.into()))
+            }
             None => vec![],
         }
+    }
+
+    /// The report says whom the mail was for. A redacted address is none.
+    fn names_somebody(&self, report: &Report) -> bool {
+        let mut named = report.recipients.iter().map(|r| &r.address).chain(&self.reading.returned_to);
+        named.any(|address| config::is_address(address) && !address.to_lowercase().contains("redacted"))
     }
 
     /// The wish is a message, for whoever has the conversation. It silences by itself only who proved to be who, or who wrote to the
@@ -482,7 +511,7 @@ impl Writer<'_> {
         let proved = reading.authentication.verdict == Some(true);
         let answers = reading.tag.is_some() || !reading.our_mails.is_empty();
         let theirs = reading.tag.as_ref().is_some_and(|tag| tag.was_for(&self.settings.keys, &sender.canonical()));
-        if (proved && !answers) || (read::is_to_leave(reading) && theirs) {
+        if (proved && !answers) || (read::is_to_leave(reading) && theirs && self.believed()) {
             found.events.push(self.consent(self.sender(), "asked by mail"));
         }
         found

@@ -76,6 +76,15 @@ pub struct Attachment {
 }
 
 impl Attachment {
+    /// The type of a mail as it came, which the router lists beside what was read out of it. No file that came has it.
+    pub const ORIGINAL: &str = "message/rfc822; whole=yes";
+
+    /// The person attached it: it is not the mail itself.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        self.mime != Attachment::ORIGINAL
+    }
+
     /// It has to be fetched from the provider still.
     #[must_use]
     pub fn is_wanted(&self) -> bool {

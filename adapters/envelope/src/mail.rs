@@ -23,12 +23,17 @@ pub struct MailFacts {
     /// It must not be answered automatically, though a person may have written it (RFC 3834).
     #[serde(default)]
     pub no_auto_reply: bool,
+    /// The bytes of the mail as it came, where something of it is nowhere else: `raw` names them then, and the router lists them as
+    /// the message's last file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original: Option<u64>,
 }
 
-/// A conversation that a mail names, and by what.
+/// A conversation that a mail names, or a send of it, and by what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Answers {
+    /// The conversation; of an `envelope` the send.
     pub conversation: String,
     pub by: Evidence,
 }
@@ -42,6 +47,8 @@ pub enum Evidence {
     ReplyAddress,
     /// A Message-ID of ours: no secret, so it speaks for the conversation's own customer only.
     MessageId,
+    /// The envelope sender of a mail of ours, where machines answer: it names the send, and speaks for the conversation's own customer.
+    Envelope,
     /// A token in the subject, which anybody can write: the same.
     Subject,
 }
@@ -64,6 +71,10 @@ pub struct MailContext {
     /// To whom else the mail went that this one answers. A channel that answers to all of them copies them in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<Address>,
+    /// The send that this one repeats because nobody knows whether it arrived: both are the same mail, so that who has it already
+    /// can drop the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<String>,
 }
 
 /// The words that a mail answers.

@@ -70,19 +70,21 @@ fn raw() -> impl Strategy<Value = Raw> {
 }
 
 fn mail_facts() -> impl Strategy<Value = Box<MailFacts>> {
-    let by = prop_oneof![Just(Evidence::ReplyAddress), Just(Evidence::MessageId), Just(Evidence::Subject)];
+    let by = prop_oneof![Just(Evidence::ReplyAddress), Just(Evidence::Envelope), Just(Evidence::Subject)];
     let answers = ("c[0-9a-z]{16}", by).prop_map(|(conversation, by)| Answers { conversation, by });
-    (of(answers), any::<bool>(), any::<bool>(), any::<bool>(), vec(address(), 0..3)).prop_map(
-        |(answers, believed, proved, no_auto_reply, others)| {
-            Box::new(MailFacts { answers, believed, proved, others, no_auto_reply })
+    (of(answers), any::<bool>(), any::<bool>(), any::<bool>(), vec(address(), 0..3), of(any::<u64>())).prop_map(
+        |(answers, believed, proved, no_auto_reply, others, original)| {
+            Box::new(MailFacts { answers, believed, proved, others, no_auto_reply, original })
         },
     )
 }
 
 fn mail_context() -> impl Strategy<Value = Box<MailContext>> {
     let quote = (of(text()), time(), text()).prop_map(|(author, at, text)| Quote { author, at, text });
-    (time(), vec(text(), 0..3), of(quote), of(text()), vec(address(), 0..3)).prop_map(
-        |(at, references, quote, signature, others)| Box::new(MailContext { at, references, quote, signature, others }),
+    (time(), vec(text(), 0..3), of(quote), of(text()), vec(address(), 0..3), of(text())).prop_map(
+        |(at, references, quote, signature, others, first)| {
+            Box::new(MailContext { at, references, quote, signature, others, first })
+        },
     )
 }
 

@@ -1,11 +1,11 @@
 //! Letters: which conversation one belongs to, and what an answer carries of it.
 
 use super::Draft;
-use crate::event::ReceivedMail;
-use crate::ids::{ContactId, ConvId};
-use crate::state::{ConvPrivate, Conversation};
+use crate::event::{DeadReason, ReceivedMail};
+use crate::ids::{ContactId, ConvId, MessageId};
+use crate::state::{ConvPrivate, Conversation, Phase};
 use std::sync::Arc;
-use switchboard_envelope::{Address, Author, Evidence, MailContext, Message, Timestamp};
+use switchboard_envelope::{Address, Attachment, Author, Evidence, MailContext, Message, Timestamp};
 
 /// Conversations of a contact among which a letter's references are looked for.
 const MAX_LOOKED: usize = 64;
@@ -30,13 +30,23 @@ impl Draft<'_> {
         let facts = self.facts(m).filter(|f| f.believed)?;
         let writer = self.state.contact_of(&m.from);
         let named = facts.answers.as_ref().and_then(|a| {
-            let c = self.state.conversation(ConvId::parse(&a.conversation)?).filter(|c| c.channel == m.channel)?;
+            let conv = match a.by {
+                Evidence::Envelope => self.conversation_of_send(MessageId::parse(&a.conversation)?)?,
+                _ => ConvId::parse(&a.conversation)?,
+            };
+            let c = self.state.conversation(conv).filter(|c| *c.channel == m.channel)?;
             let theirs = self.state.resolve(c.contact) == writer;
             let guest =
                 facts.proved && (a.by == Evidence::ReplyAddress || (a.by == Evidence::MessageId && copied(c, m)));
             (theirs || guest).then(|| Arc::clone(c))
         });
         named.or_else(|| self.referred_to(writer, m))
+    }
+
+    /// As long as it is on its way, or remembered.
+    fn conversation_of_send(&self, message: MessageId) -> Option<ConvId> {
+        let open = self.state.sends.get(&message).map(|send| send.conv);
+        open.or_else(|| self.state.settled.get(&message).map(|settled| settled.conv))
     }
 
     /// The writer's own conversation that knows a letter which this one names, where no thread of theirs begins alike.
@@ -55,6 +65,14 @@ impl Draft<'_> {
     /// Somebody else than the conversation's customer wrote the letter.
     pub(super) fn is_guest(&self, m: &Message, customer: ContactId) -> bool {
         self.facts(m).is_some() && self.state.resolve(customer) != self.state.contact_of(&m.from)
+    }
+
+    /// The letter as it came, where something of it is nowhere else.
+    pub(super) fn original(&self, m: &Message) -> Option<Attachment> {
+        let size = self.facts(m)?.original?;
+        let blob = m.raw.as_ref()?.blob.clone()?;
+        let (name, mime) = ("original.eml".into(), Attachment::ORIGINAL.into());
+        Some(Attachment { name, mime, size, blob: Some(blob), ..Attachment::default() })
     }
 
     /// The letter must not be answered automatically.
@@ -91,7 +109,13 @@ fn copied(c: &Conversation, m: &Message) -> bool {
 }
 
 /// What a letter of ours carries of the one that it answers. An automatic answer quotes nothing (RFC 3834).
-pub(super) fn context(p: &ConvPrivate, author: &Author, at: Timestamp, signature: Option<String>) -> MailContext {
+pub(super) fn context(
+    p: &ConvPrivate,
+    author: &Author,
+    at: Timestamp,
+    signature: Option<String>,
+    first: Option<String>,
+) -> MailContext {
     let parent = p.parent.as_deref();
     let by_hand = matches!(author, Author::Agent { .. });
     MailContext {
@@ -101,10 +125,19 @@ pub(super) fn context(p: &ConvPrivate, author: &Author, at: Timestamp, signature
         signature,
         // RFC 3834: an automatic answer goes to one person.
         others: parent.filter(|_| by_hand).map(|p| p.others.to_vec()).unwrap_or_default(),
+        first,
     }
 }
 
 impl Draft<'_> {
+    /// The letter that one which is sent again repeats, if that may have arrived.
+    pub(super) fn repeated(&self, resends: Option<MessageId>) -> Option<String> {
+        let s = self.state.sends.get(&resends?)?;
+        let lost = matches!(s.phase, Phase::Dead { reason: DeadReason::Unknown, .. });
+        let mail = s.private.as_ref()?.mail.as_ref()?;
+        (lost || s.maybe_sent).then(|| mail.first.clone().unwrap_or_else(|| s.id.to_string()))
+    }
+
     /// What stands below a letter of an agent's: their own words, then the queue's. An automatic answer has its text.
     pub(super) fn signature(&self, author: &Author, queue: Option<&str>) -> Option<String> {
         let Author::Agent { id } = author else { return None };

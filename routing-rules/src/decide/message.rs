@@ -9,7 +9,7 @@ use crate::pack::{AgentChoice, ConvStatus, RunOutcome, RunReply, SeenMessage, Se
 use crate::state::{Conversation, day};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use switchboard_envelope::{Author, Choice, ConsentState, Content, Message, Visibility, chosen, numbered};
+use switchboard_envelope::{Attachment, Author, Choice, ConsentState, Content, Message, Visibility, chosen, numbered};
 
 /// Conversations of a contact whose addresses conditions see.
 const MAX_IDENTITIES: usize = 32;
@@ -140,6 +140,7 @@ impl Draft<'_> {
         let elsewhere =
             self.state.conversation(conv).and_then(|c| c.private.as_ref()).is_some_and(|p| p.thread() != m.thread);
         let mut content = Box::new(m.content.clone());
+        content.attachments.extend(self.original(m));
         for file in &mut content.attachments {
             file.thread = elsewhere.then(|| m.thread.clone());
         }
@@ -536,7 +537,7 @@ impl DecidedMessage {
             to: self.to.clone(),
             authenticated: self.authenticated,
             language: self.language.clone(),
-            has_attachment: !content.attachments.is_empty(),
+            has_attachment: content.attachments.iter().any(Attachment::is_sent),
             automatic: self.automatic,
             choice: content.choice.as_ref().map(|c| c.id.clone()),
             meta: self.meta.clone(),

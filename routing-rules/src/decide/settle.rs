@@ -57,7 +57,9 @@ impl Draft<'_> {
             return self.receipt_of_thread(thread, r);
         }
         let provider = self.state.hash("provider", &[&r.channel, &r.provider_id]);
-        let named = r.send.as_deref().and_then(MessageId::parse);
+        // A letter that was sent again has the id of the first, which may be gone.
+        let known = |id: &MessageId| self.state.sends.contains_key(id) || self.state.settled.contains_key(id);
+        let named = r.send.as_deref().and_then(MessageId::parse).filter(known);
         let Some(message) = named.or_else(|| self.state.message_of_provider(provider)) else {
             return self.hold(provider, None, r);
         };
@@ -136,14 +138,27 @@ impl Draft<'_> {
         self.emit(Public::ReceiptHeld { provider: key, channel, status: r.status, code: r.code.clone(), at, of });
     }
 
+    /// Whether what is said names an attempt that was lost. All attempts at a letter are the same one, so whoever saw it names them
+    /// all, also where it is to be sent again.
+    fn names_lost(&self, send: &SendState, r: &Receipt) -> bool {
+        if r.part != Some(send.part) {
+            return false;
+        }
+        let lost = matches!(send.phase, Phase::Reconciling { .. } | Phase::Dead { reason: DeadReason::Unknown, .. });
+        let letter = self.profile(&send.channel).is_some_and(|p| p.mail && !p.external);
+        let waits = matches!(send.phase, Phase::Backoff { .. } | Phase::Ready { .. } | Phase::Waiting);
+        match r.n {
+            Some(n) => lost && n == send.n,
+            None => letter && (lost || (waits && send.maybe_sent)),
+        }
+    }
+
     /// A receipt that names an attempt proves that the provider took it.
     fn receipt_before_result(&mut self, send: &Arc<SendState>, provider: KeyHash, r: &Receipt) {
         if send.channel != r.channel {
             return self.ignore("the receipt names another channel's message");
         }
-        let lost = matches!(send.phase, Phase::Reconciling { .. } | Phase::Dead { reason: DeadReason::Unknown, .. });
-        let names_attempt = r.part == Some(send.part) && r.n == Some(send.n);
-        if lost && names_attempt {
+        if self.names_lost(send, r) {
             self.emit_private(
                 Public::AttemptEnded {
                     conv: send.conv,
@@ -161,8 +176,10 @@ impl Draft<'_> {
             self.release.insert(send.channel.clone());
             let last = send.part >= send.parts;
             self.part_ended(send.conv, send.id, last, send.is_dead());
+            let accepted = ReceiptStatus::Accepted;
+            let says_more = follows(r.status, accepted) || self.remarks(r, accepted);
             match self.state.settled.get(&send.id).cloned() {
-                _ if r.status == ReceiptStatus::Accepted => {}
+                _ if !says_more => {}
                 Some(settled) => self.receipt_of_settled(&settled, send.id, provider, r),
                 None => self.hold(provider, None, r),
             }

@@ -92,7 +92,7 @@ pub(super) fn seen_message(message: &Message, facts: &Facts) -> Option<SeenMessa
         to: about.to.clone(),
         authenticated: about.authenticated,
         language: about.language.clone(),
-        has_attachment: !message.attachments.is_empty(),
+        has_attachment: message.attachments.iter().any(switchboard_envelope::Attachment::is_sent),
         automatic: about.automatic,
         choice: message.choice.as_ref().map(|c| c.id.clone()),
         meta: about.meta.clone(),

@@ -22,14 +22,21 @@ fn is_met(case: &serde_json::Value) -> bool {
     squeeze(&found.text) == squeeze(text("trimmed"))
 }
 
+/// Where we differ on purpose: the case, and why.
+const ARGUED: &[(&str, &str)] = &[];
+
 #[test]
 fn the_corpus_of_replies_is_cut_as_it_wants() {
     let cases = fixtures::json("reply_trimmer_cases.json");
     let cases = cases["cases"].as_array().unwrap();
     let missed: Vec<_> = cases.iter().filter(|case| !is_met(case)).map(|case| &case["name"]).collect();
     println!("{} of {} reply cases met; not: {missed:?}", cases.len() - missed.len(), cases.len());
-    // The corpus is a yardstick: nobody's rules meet every case of somebody else's.
-    assert!(missed.len() * 20 <= cases.len(), "not met: {missed:?}");
+    let argued = |name: &&serde_json::Value| ARGUED.iter().any(|(argued, _)| *name == argued);
+    let open: Vec<_> = missed.iter().filter(|name| !argued(name)).collect();
+    assert!(open.is_empty(), "not met: {open:?}");
+    for (name, _) in ARGUED.iter().filter(|(name, _)| cases.iter().any(|case| case["name"] == *name)) {
+        assert!(missed.iter().any(|missed| *missed == name), "{name} is argued for and met");
+    }
 }
 
 #[test]

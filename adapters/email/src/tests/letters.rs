@@ -36,6 +36,7 @@ fn send() -> Send {
         quote: Some(quote),
         signature: Some("Kim\nThe desk".into()),
         others: vec![],
+        first: None,
     };
     Send {
         send: SEND.into(),
@@ -98,6 +99,37 @@ fn what_names_a_conversation_is_told_with_what_it_is_worth() {
         let found = facts(&fields, &trusting());
         assert_eq!((found.answers, found.believed), (answers, true), "{fields}");
     }
+}
+
+#[test]
+fn the_original_is_kept_where_something_of_it_is_nowhere_else() {
+    let with = |fields: &str, body: &str| {
+        let mail = format!("From: ann@x.example\nTo: support@desk.example\n{fields}\n{body}");
+        let found = events::events(mail.as_bytes(), &trusting(), NOW).events;
+        let [Inbound::Message(message)] = found.as_slice() else { panic!("{found:?}") };
+        let raw = message.raw.clone().unwrap();
+        assert_eq!(raw.inline.is_none(), message.mail.as_ref().unwrap().original.is_some(), "listed ones are blobs");
+        message.mail.as_ref().unwrap().original.map(|size| (size, mail.len() as u64))
+    };
+    let kept = |found: Option<(u64, u64)>| found.is_some_and(|(size, whole)| size == whole);
+    assert_eq!(with("", "It leaks.\n\n\nStill.\n"), None);
+    assert!(kept(with("", "It leaks.\n\nOn 1 May 2026, Desk <support@desk.example> wrote:\n> Try this.\n")), "a quote");
+    assert!(kept(with("", "It leaks.\n-- \nAnn\n")), "a signature");
+    assert!(kept(with("Content-Type: text/html\n", "<p>It <b>leaks</b>.</p>")), "how it looks");
+    let files = (0..150).map(|i| format!("--a\nContent-Type: image/png; name={i}.png\n\nx\n")).collect::<String>();
+    assert!(kept(with("Content-Type: multipart/mixed; boundary=a\n", &format!("{files}--a--\n"))), "too many files");
+    assert!(kept(with("", &"words ".repeat(30_000))), "a long text");
+}
+
+#[test]
+fn one_that_is_sent_again_in_doubt_is_the_same_mail_with_bounces_of_its_own() {
+    let first = compose::write(&send(), &[], &identity()).unwrap();
+    let mut again = Send { send: "m0000000000000002".into(), ..send() };
+    let other = compose::write(&again, &[], &identity()).unwrap();
+    assert_ne!(other.message_id, first.message_id);
+    again.mail.as_mut().unwrap().first = Some(send().send);
+    let repeated = compose::write(&again, &[], &identity()).unwrap();
+    assert_eq!((repeated.message_id, &repeated.from), (first.message_id, &other.from));
 }
 
 #[test]

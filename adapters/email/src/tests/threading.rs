@@ -6,7 +6,7 @@ use crate::{
     ids::{OurMail, Tag, Verp},
     read::{Kind, Settings, read},
 };
-use switchboard_envelope::{ConsentState, Echo, Inbound, Message, Receipt, ReceiptStatus};
+use switchboard_envelope::{ConsentState, Echo, Evidence, Inbound, Message, Receipt, ReceiptStatus};
 
 const ANN: &str = "ann@customer.example";
 
@@ -221,6 +221,48 @@ fn a_read_receipt_and_a_complaint_are_told_of_the_mail_that_they_are_about() {
 }
 
 #[test]
+fn a_complaint_that_withholds_every_address_is_told_of_its_mail() {
+    let settings = settings();
+    let verp = Verp::address(&settings.keys, SEND, 1, "support@desk.example").unwrap();
+    let report = |to: &str, fields: &str, returned: &str| {
+        format!(
+            "From: complaints@provider.example\nTo: {to}\nContent-Type: multipart/report; report-type=feedback-report; boundary=b\n\n--b\n\nText\n--b\nContent-Type: message/feedback-report\n\nFeedback-Type: abuse\n{fields}\n--b\nContent-Type: text/rfc822-headers\n\n{returned}\n--b--\n"
+        )
+    };
+    let ours = our_id(&settings);
+    for spam in [
+        report(&verp, "Original-Rcpt-To: redacted@provider.example\n", "Subject: Kettle"),
+        report("support@desk.example", "", &format!("Message-ID: <{ours}>\nTo: <redacted>")),
+        report("support@desk.example", "Original-Rcpt-To: redacted\n", &format!("Message-ID: <{ours}>")),
+    ] {
+        let told = receipt(&spam);
+        assert_eq!((told.send.as_deref(), told.status), (Some(SEND), ReceiptStatus::Accepted));
+        assert!(told.detail.unwrap().contains("called spam"));
+    }
+    let of_another = report(&verp, "Original-Rcpt-To: victim@bank.example\n", "Subject: Kettle");
+    assert!(matches!(events(of_another.as_bytes(), &settings, NOW).events.as_slice(), [Inbound::Message(_)]));
+    let unknown = report("support@desk.example", "", "Subject: Kettle");
+    assert!(matches!(events(unknown.as_bytes(), &settings, NOW).events.as_slice(), [Inbound::Message(_)]));
+}
+
+#[test]
+fn every_notice_to_the_envelope_sender_of_one_mail_is_of_one_thread_and_names_the_mail() {
+    let settings = trusting();
+    let verp = Verp::address(&settings.keys, SEND, 1, "support@desk.example").unwrap();
+    let notice = |n: usize, from: &str| {
+        message(&format!(
+            "Return-Path: <>\nDelivered-To: {verp}\nFrom: {from}\nTo: {verp}\nSubject: Away\nMessage-ID: <{n}@x>\nAuto-Submitted: auto-replied\n\nI am away.\n"
+        ))
+    };
+    let first = notice(0, ANN);
+    assert!(first.automatic);
+    let named = first.mail.clone().unwrap().answers.unwrap();
+    assert_eq!((named.conversation.as_str(), named.by), (SEND, Evidence::Envelope));
+    assert!((1..11).all(|n| notice(n, ANN).thread == first.thread));
+    assert_ne!(notice(11, "eve@evil.example").thread, first.thread);
+}
+
+#[test]
 fn a_wish_to_leave_is_heard_and_silences_only_who_proved_to_be_the_sender() {
     let settings = settings();
     let found = |fields: &str, text: &str, settings: &Settings| {
@@ -244,6 +286,8 @@ fn a_wish_to_leave_is_heard_and_silences_only_who_proved_to_be_the_sender() {
     assert!(!found(&answer, "Stop", &settings), "it may be the order that is to stop");
     let address = Tag::address(&settings.keys, CONV, ANN, "unsubscribe@desk.example").unwrap();
     assert!(found(&format!("To: {address}\n"), "Unsubscribe", &trusting()), "we gave the address to nobody else");
+    let disproved = format!("Authentication-Results: mx.desk.example; dmarc=fail\nTo: {address}\n");
+    assert!(!found(&disproved, "Unsubscribe", &settings), "whoever saw our mail has the address");
     let others = Tag::address(&settings.keys, CONV, "bob@customer.example", "unsubscribe@desk.example").unwrap();
     assert!(!found(&format!("To: {others}\n"), "Unsubscribe", &trusting()));
     assert!(!found("To: unsubscribe@desk.example\n", "Unsubscribe", &trusting()));

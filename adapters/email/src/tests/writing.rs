@@ -3,7 +3,7 @@
 use super::{CONV, NOW, SEND, settings};
 use crate::{
     address,
-    compose::{Identity, Mail, Parent, Refused, compose},
+    compose::{self, Identity, Mail, Parent, Refused, compose},
     fixtures,
     header::Headers,
     ids::{OurMail, Tag, Verp},
@@ -11,7 +11,9 @@ use crate::{
     tests::jwz,
 };
 use proptest::prelude::*;
-use switchboard_envelope::{Address, Attachment, Author, Content, Send, Timestamp};
+use switchboard_envelope::{
+    Address, Attachment, Author, Content, Evidence, Inbound, MailContext, Message, Quote, Send, Timestamp,
+};
 
 fn identity() -> Identity {
     Identity {
@@ -230,49 +232,114 @@ fn what_cannot_be_sent_is_refused_with_a_reason() {
     assert!(matches!(compose(&large, &Parent::default(), &files, None, &identity(), NOW), Err(Refused::TooLarge(_))));
 }
 
-/// A customer's mail program answers what it got: it keeps the References and adds ours.
-fn answer_of_a_client(ours: &[u8], number: usize) -> Vec<u8> {
+/// How mail programs answer: which fields name what is answered, what stands before the subject, and how they quote.
+#[derive(Clone, Copy, Debug)]
+enum Program {
+    Thunderbird,
+    Gmail,
+    /// It names what it answers, and nothing before it.
+    Outlook,
+    Yahoo,
+}
+
+const PROGRAMS: [Program; 4] = [Program::Thunderbird, Program::Gmail, Program::Outlook, Program::Yahoo];
+
+/// A customer's mail program answers what it got.
+fn answer_of_a_client(ours: &[u8], number: usize, program: Program) -> Vec<u8> {
     let (headers, _) = Headers::read(ours);
+    let got = read(ours, &settings());
     let id = headers.ids("message-id").remove(0);
     let references: Vec<String> =
         headers.ids("references").into_iter().chain([id.clone()]).map(|i| format!("<{i}>")).collect();
+    let references = format!("References: {}\r\n", references.join("\r\n "));
+    let to = headers.text("reply-to").unwrap();
+    let was = headers.text("subject").unwrap();
+    let quoted: String = got.text.lines().map(|line| format!("> {line}\r\n")).collect();
+    let said = format!("Still leaking, {number}.");
+    let plain = "Content-Type: text/plain; charset=utf-8\r\n";
+    let page: String = got.text.lines().map(|line| format!("{}<br>\r\n", crate::html::from_text(line))).collect();
+    let (fields, subject, body) = match program {
+        Program::Thunderbird => (
+            format!("{references}{plain}"),
+            was.clone(),
+            format!("{said}\r\n\r\nOn 22/11/2026 10:00, Desk, Support wrote:\r\n{quoted}\r\n"),
+        ),
+        Program::Gmail => (
+            format!("{references}Content-Type: multipart/alternative; boundary=\"000g\"\r\n"),
+            was.clone(),
+            format!(
+                "--000g\r\n{plain}\r\n{said}\r\n\r\nOn Sun, Nov 22, 2026 at 10:00 AM Desk <support@desk.example> wrote:\r\n\r\n{quoted}\r\n\
+                 --000g\r\nContent-Type: text/html; charset=utf-8\r\n\r\n<div dir=\"ltr\">{said}</div><br><div class=\"gmail_quote\">\
+                 <blockquote class=\"gmail_quote\">{page}</blockquote></div>\r\n--000g--\r\n"
+            ),
+        ),
+        Program::Outlook => (
+            format!("Thread-Topic: Kettle\r\nThread-Index: AQHZ0000000000000000000000000000{number:02}==\r\n{plain}"),
+            format!("AW: {}", was.trim_start_matches("Re: ")),
+            format!(
+                "{said}\r\n\r\n-----Urspr\u{fc}ngliche Nachricht-----\r\nVon: Desk, Support <support@desk.example>\r\nGesendet: Sonntag, 22. November 2026 10:00\r\n\
+                 An: Ann <ann@customer.example>\r\nBetreff: {was}\r\n\r\n{}\r\n",
+                got.text.replace('\n', "\r\n")
+            ),
+        ),
+        Program::Yahoo => (
+            plain.to_owned(),
+            was.clone(),
+            format!(
+                "{said}\r\n\r\n    On Sunday, November 22, 2026 at 10:00:00 AM GMT, Desk, Support <support@desk.example> wrote:  \r\n \r\n{quoted}\r\n"
+            ),
+        ),
+    };
     format!(
-        "From: Ann <ann@customer.example>\r\nTo: {}\r\nSubject: {}\r\nMessage-ID: <ann-{number}@customer.example>\r\nIn-Reply-To: <{id}>\r\nReferences: {}\r\n\r\nStill leaking, {number}.\r\n",
-        headers.text("reply-to").unwrap(),
-        headers.text("subject").unwrap(),
-        references.join("\r\n ")
+        "From: Ann <ann@customer.example>\r\nTo: {to}\r\nSubject: {subject}\r\nMessage-ID: <ann-{number}@customer.example>\r\nIn-Reply-To: <{id}>\r\n\
+         MIME-Version: 1.0\r\n{fields}\r\n{body}"
     )
     .into_bytes()
 }
 
+/// What the router releases as the answer to a mail that it was told of.
+fn answer_of_the_router(message: &Message, number: usize) -> Send {
+    let quote = Quote { author: Some("Ann".into()), at: message.at, text: message.content.text.clone() };
+    let references: Vec<String> = message.references.iter().rev().cloned().collect();
+    let mail = MailContext { at: NOW, references, quote: Some(quote), ..MailContext::default() };
+    let mut content = Content::text("Try this.");
+    content.subject.clone_from(&message.content.subject);
+    Send {
+        send: format!("m{number:016}"),
+        content,
+        reply_to: message.provider_id.clone().into_iter().collect(),
+        mail: Some(Box::new(mail)),
+        ..send("")
+    }
+}
+
 #[test]
 fn a_conversation_of_twenty_mails_is_one_thread_for_a_mail_client_and_for_us() {
+    let everybody = PROGRAMS.map(|program| vec![program]).into_iter().chain([PROGRAMS.to_vec()]);
+    for programs in everybody {
+        twenty_mails_are_one_thread(&programs);
+    }
+}
+
+/// The mail programs answer in turns, as people do who have a telephone too.
+fn twenty_mails_are_one_thread(programs: &[Program]) {
     let settings = super::trusting();
     let first = b"From: Ann <ann@customer.example>\nTo: support@desk.example\nSubject: Kettle\nMessage-ID: <ann-0@customer.example>\n\nIt leaks.\n".to_vec();
     let mut box_of_ann = vec![first.clone()];
-    let (mut last, mut threads) = (first, vec![]);
+    let mut last = first;
     for number in 1..=10 {
-        let reading = read(&last, &settings);
         let events = crate::events::events(&last, &settings, NOW);
-        let [switchboard_envelope::Inbound::Message(message)] = events.events.as_slice() else { panic!("{events:?}") };
-        threads.push(message.thread.clone());
-        assert_eq!(message.meta.get("conversation").map(String::as_str), (number > 1).then_some(CONV));
-        let parent = Parent {
-            message_id: reading.message_id,
-            in_reply_to: reading.in_reply_to,
-            references: reading.references,
-            subject: reading.subject,
-            text: Some(reading.new_text),
-            ..Parent::default()
-        };
-        let ours = Send { send: format!("m{number:016}"), ..send("Try this.") };
-        let ours = written(&ours, &parent, &[]).bytes;
-        last = answer_of_a_client(&ours, number);
+        let [Inbound::Message(message)] = events.events.as_slice() else { panic!("{events:?}") };
+        let named = message.mail.as_ref().unwrap().answers.as_ref().map(|a| (a.conversation.as_str(), a.by));
+        assert_eq!(named, (number > 1).then_some((CONV, Evidence::ReplyAddress)), "{programs:?} {number}");
+        let words = if number > 1 { format!("Still leaking, {}.", number - 1) } else { "It leaks.".into() };
+        assert_eq!(message.content.text, words, "{programs:?}: the new words alone");
+        let ours = compose::write(&answer_of_the_router(message, number), &[], &identity()).unwrap().bytes;
+        assert_eq!(read(&ours, &settings).subject.as_deref(), Some("Re: Kettle"), "{programs:?} {number}");
+        last = answer_of_a_client(&ours, number, programs[number % programs.len()]);
         box_of_ann.push(ours);
         box_of_ann.push(last.clone());
     }
-    threads.dedup();
-    assert_eq!(threads.len(), 1);
     let mails: Vec<jwz::Mail> = box_of_ann
         .iter()
         .enumerate()
@@ -289,8 +356,8 @@ fn a_conversation_of_twenty_mails_is_one_thread_for_a_mail_client_and_for_us() {
         })
         .collect();
     let found = jwz::threads(&mails, &jwz::Options { by_subject: false, ..jwz::Options::default() });
-    assert_eq!(found.len(), 1, "{found:?}");
-    assert_eq!(found[0].1.len(), 21);
+    assert_eq!(found.len(), 1, "{programs:?}: {found:?}");
+    assert_eq!(found[0].1.len(), 21, "{programs:?}");
 }
 
 fn hostile() -> impl Strategy<Value = String> {
