@@ -134,3 +134,53 @@ async fn keep(handover: &Handover, guard: &Guard, ingest: &Ingest, delivered: De
         Err(error) => later(&error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::memory::{Faults, MemoryLog, MemoryOptions, Room};
+    use switchboard_email::EmailConfig;
+    use switchboard_email::delivery::Protocol;
+
+    /// What the client is told of one mail, and what IN has then.
+    #[tokio::test]
+    async fn a_mail_is_accepted_once_it_is_stored_and_not_before() {
+        let log = MemoryLog::new(&MemoryOptions::default());
+        let ingest = Ingest { log: Arc::new(log.clone()), metrics: Arc::default() };
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let peer = IpAddr::from([127, 0, 0, 1]);
+        let listen = listener.local_addr().expect("an address");
+        let delivery = Delivery { listen, protocol: Protocol::Lmtp, peers: vec![peer] };
+        let config = EmailConfig {
+            address: "us@shop.example".into(),
+            name: None,
+            ours: vec!["us@shop.example".into()],
+            plus_addresses: true,
+            reply_line: false,
+            trusted: vec![],
+            max_mail: 1024,
+            imap: None,
+            delivery: Some(delivery.clone()),
+            smtp: None,
+            reply_all: false,
+            dkim: None,
+        };
+        let email = Arc::new(Email::new("mail", config, &[1; 32]));
+        let handover = Handover { channel: "mail".into(), email, delivery, listener };
+        let guard = Guard::new(ingest.log.clone(), "reading.delivery.mail".into(), Careful::For(CAREFUL));
+        let hand = async |text: &str| {
+            let mail = format!("From: ann@x.example\r\nMessage-ID: <{text}@x>\r\n\r\n{text}\r\n");
+            let to = vec!["us@shop.example".to_owned()];
+            let delivered =
+                Delivered { from: "ann@x.example".into(), to, helo: "x.example".into(), mail: mail.into_bytes() };
+            keep(&handover, &guard, &ingest, delivered, peer).await
+        };
+        log.set_room(Room::ForVital);
+        assert_eq!((hand("full").await, log.everything_in().len()), (Settled::Full, 0));
+        log.set_room(Room::Enough);
+        log.set_faults(Faults { request_lost: 1000, ..Faults::default() });
+        assert_eq!((hand("lost").await, log.everything_in().len()), (Settled::Later, 0));
+        log.set_faults(Faults::default());
+        assert_eq!((hand("stored").await, log.everything_in().len()), (Settled::Durable, 1));
+    }
+}

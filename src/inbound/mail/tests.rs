@@ -5,8 +5,8 @@ mod places;
 use super::session::Session;
 use super::{Careful, CatchUp, Guard, Mailbox, Mailboxes, Strikes, Trouble, Waits};
 use crate::inbound::Ingest;
-use crate::log::Stored;
-use crate::log::memory::{MemoryLog, MemoryOptions};
+use crate::log::memory::{MemoryLog, MemoryOptions, Room};
+use crate::log::{LogError, Stored};
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard_adapter_sdk::Secret;
@@ -283,6 +283,116 @@ async fn a_mail_at_which_the_server_dies_is_left_behind_after_some_tries() {
     let reasons = reasons(&events);
     assert!(reasons.len() == 2 && reasons[0].contains("the connection broke each time"), "{reasons:?}");
     assert_eq!(reasons[1], "a message");
+}
+
+#[tokio::test]
+async fn a_mail_that_the_log_does_not_take_is_neither_marked_nor_moved_nor_passed_by() {
+    let log = MemoryLog::new(&MemoryOptions::default());
+    let mut mailbox = mailbox();
+    mailbox.ingest.log = Arc::new(log.clone());
+    mailbox.imap.move_to = Some("Done".into());
+    let begin = vec![
+        ("SELECT", SELECTED),
+        ("UID FETCH 1:3 (UID RFC822.SIZE INTERNALDATE)", "* 1 FETCH (UID 1 RFC822.SIZE 5)\r\n$ OK\r\n"),
+        ("UID FETCH 1 (UID BODY", "* 1 FETCH (UID 1 BODY[]<0> {22}\r\nFrom: c@d.example\r\n\r\nx)\r\n$ OK\r\n"),
+    ];
+    log.set_room(Room::ForVital);
+    let whatever_else = vec![("", "$ OK\r\n"); 4];
+    let (ended, lines) = once(&mailbox, &mut Strikes::default(), [begin.clone(), whatever_else].concat()).await;
+    assert!(matches!(ended, Err(Trouble::Log(LogError::Full(_)))), "{ended:?}");
+    assert!(lines.last().is_some_and(|line| line.starts_with("UID FETCH 1 (UID BODY")), "nothing follows: {lines:?}");
+    assert!(taken(&mailbox).await.is_empty());
+    log.set_room(Room::Enough);
+    let rest = vec![
+        ("UID STORE 1 +FLAGS.SILENT ($Switchboard)", "$ OK\r\n"),
+        ("UID COPY 1 \"Done\"", "$ OK\r\n"),
+        ("UID STORE 1 +FLAGS.SILENT (\\Deleted)", "$ OK\r\n"),
+        ("UID FETCH 4:*", "$ OK\r\n"),
+    ];
+    once(&mailbox, &mut Strikes::default(), [begin, rest].concat()).await.0.expect("caught up");
+    assert_eq!(taken(&mailbox).await.len(), 1);
+}
+
+/// The connection ends after any of its lines, and once more with the answer on its way: each mail is taken once.
+#[tokio::test]
+async fn a_connection_that_ends_anywhere_costs_no_mail_and_brings_none_twice() {
+    let bodies: &'static str = format!("{}{}$ OK\r\n", body(1, 1024), body(2, 1024)).leak();
+    let list = "* 1 FETCH (UID 1 RFC822.SIZE 5)\r\n* 2 FETCH (UID 2 RFC822.SIZE 5)\r\n$ OK\r\n";
+    let whole: Script = vec![
+        ("SELECT", SELECTED),
+        ("UID FETCH 1:3 (UID RFC822.SIZE INTERNALDATE)", list),
+        ("UID FETCH 1:2 (UID BODY", bodies),
+        ("UID STORE 1:2 +FLAGS.SILENT", "$ OK\r\n"),
+        ("UID FETCH 4:*", "$ OK\r\n"),
+    ];
+    for line in 0..whole.len() {
+        let answer = whole[line].1;
+        // Before the answer, within it, and right after.
+        for end in [0, answer.len() / 3, answer.len() / 2, answer.len() - 1, answer.len()] {
+            let mailbox = mailbox();
+            let mut cut: Script = whole[..line].to_vec();
+            cut.push((whole[line].0, &answer[..end]));
+            let mut strikes = Strikes::default();
+            let (ended, _) = once(&mailbox, &mut strikes, cut).await;
+            let at_end = line + 1 == whole.len() && end == answer.len();
+            assert_eq!(ended.is_ok(), at_end, "{line} {end}: {ended:?}");
+            let had = taken(&mailbox).await.len();
+            assert!(had == 0 || had == 2 || line == 2, "{line} {end}: {had}");
+            // What a whole session needs now depends on how far the first one came; whatever it asks is answered.
+            let again = async {
+                let (stream, played) = answering(whole.clone());
+                let mut session = Session::open(stream, &mailbox.imap.server, 1024).await?;
+                let selected = session.select("INBOX").await?;
+                let guard = Guard::new(mailbox.ingest.log.clone(), "reading.imap.mail".into(), Careful::Mails(1));
+                let mut reader = CatchUp::begin(&mailbox, &guard, &mut session, &mut strikes, &selected).await?;
+                reader.run(&mut session, &mut strikes).await?;
+                drop(session);
+                played.await.expect("it answered");
+                Ok::<(), Trouble>(())
+            };
+            again.await.unwrap_or_else(|e| panic!("{line} {end}: {e}"));
+            let mut ids: Vec<String> = taken(&mailbox).await.iter().map(|e| e.id().to_owned()).collect();
+            ids.sort();
+            assert_eq!(ids.len(), 2, "{line} {end}: {ids:?}");
+            assert_ne!(ids[0], ids[1]);
+        }
+    }
+}
+
+/// The start of a small mail, as an answer.
+fn body(uid: u32, most: usize) -> String {
+    let mail = format!("From: c{uid}@d.example\r\nMessage-ID: <{uid}@d.example>\r\n\r\nx");
+    let mail = &mail[..mail.len().min(most)];
+    format!("* {uid} FETCH (UID {uid} BODY[]<0> {{{}}}\r\n{mail})\r\n", mail.len())
+}
+
+/// Answers whatever is asked: for mails with those mails, else by the line of the script that it begins like, and with OK where there
+/// is none.
+fn answering(script: Script) -> (Box<dyn Stream>, JoinHandle<()>) {
+    let (ours, theirs) = tokio::io::duplex(1 << 20);
+    let play = async move {
+        let mut stream = BufReader::new(theirs);
+        stream.write_all(HELLO.as_bytes()).await.expect("heard");
+        let mut line = String::new();
+        while stream.read_line(&mut line).await.unwrap_or(0) > 0 {
+            let (tag, said) = line.split_once(' ').unwrap_or((&line, ""));
+            let asked = said.strip_prefix("UID FETCH ").and_then(|rest| rest.split_once(" (UID BODY.PEEK[]<0."));
+            let answer = match asked {
+                Some((uids, rest)) => {
+                    let most = rest.split('>').next().and_then(|n| n.parse().ok()).expect("a number");
+                    let wanted = |uid: &u32| uids.split([':', ',']).any(|n| n == uid.to_string());
+                    (1..=2).filter(wanted).map(|uid| body(uid, most)).collect::<String>() + "$ OK\r\n"
+                }
+                None => {
+                    script.iter().find(|(wanted, _)| said.starts_with(wanted)).map_or("$ OK\r\n", |(_, a)| a).to_owned()
+                }
+            };
+            let answer = answer.replace('$', tag);
+            line.clear();
+            stream.write_all(answer.as_bytes()).await.expect("heard");
+        }
+    };
+    (Box::new(ours), tokio::spawn(play))
 }
 
 #[tokio::test]
