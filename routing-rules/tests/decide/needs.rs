@@ -2,7 +2,8 @@
 
 use crate::life::{CHANNEL, Life};
 use std::path::Path;
-use switchboard_envelope::{Action, ChannelProfile, Timestamp};
+use switchboard_envelope::{Action, Address, Attachment, ChannelProfile, Timestamp};
+use switchboard_routing_rules::event::{Event, Public};
 use switchboard_routing_rules::pack::{ConvStatus, Environment, RulePack, files};
 use switchboard_routing_rules::state::Conversation;
 
@@ -97,4 +98,85 @@ fn a_customer_with_another_conversation_open_goes_to_the_same_agent() {
     life.says("who", "2", "and another thing", |m| m.thread = "second".into());
     let second = conv(&life, "second");
     assert_eq!((second.status, second.agent.as_deref().map(String::as_str)), (ConvStatus::Assigned, Some("bob")));
+}
+
+/// One with these desks.
+fn with_desks(pack: &str, kind: &str, now: &str, desks: &[&str]) -> Life {
+    let mut life = life(pack, kind, now);
+    let desk = || ChannelProfile { desk: true, ..ChannelProfile::new("slack", "slack") };
+    life.leads_with(&desks.iter().map(|name| (*name, desk())).collect::<Vec<_>>());
+    life
+}
+
+/// At which desk who is told what.
+fn notices(life: &Life, events: &[Event]) -> Vec<(String, String, String)> {
+    let one = |e: &Event| match &e.public {
+        Public::SendQueued { message, notice: true, .. } => {
+            let sent = life.state.sends.get(message)?;
+            let said = sent.private.as_ref()?;
+            Some((sent.channel.clone(), said.to.value.clone(), said.content.text.clone()))
+        }
+        _ => None,
+    };
+    events.iter().filter_map(one).collect()
+}
+
+#[test]
+fn a_vips_mail_by_night_reaches_the_one_on_call_by_slack() {
+    for comes_first in [true, false] {
+        let mut life = with_desks("support-team", "email", "2026-11-24T03:00:00Z", &["team-slack", "fraud-desk"]);
+        if comes_first {
+            comes(&mut life, "ann");
+        }
+        let contact = life.state.contact_of(&Address::new("phone", "vip@customer.example")).to_string();
+        let (tags, attributes, consent) = (Some(vec!["vip".to_owned()]), [].into(), [].into());
+        let tagged = Action::UpdateContact { contact, tags, attributes, consent };
+        assert_eq!(life.asks("vip", tagged).0.status, 200);
+        let events = life.says("vip@customer.example", "1", "My shop is empty.", |_| {});
+        let told = notices(&life, &events);
+        let [(desk, to, text)] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!((desk.as_str(), to.as_str()), ("team-slack", "U0ANN"), "there: {comes_first}");
+        assert!(text.contains("Ann: "), "{text}");
+    }
+}
+
+#[test]
+fn a_banks_mail_with_a_file_is_told_at_the_desk_for_fraud() {
+    let mut life = with_desks("support-team", "email", "2026-11-24T10:00:00Z", &["team-slack", "fraud-desk"]);
+    let events = life.says("alerts@bank.example", "1", "See the file.", |m| {
+        m.authenticated = Some(true);
+        m.content.subject = Some("Chargeback 17".into());
+        m.content.attachments = vec![Attachment::default()];
+    });
+    let told = notices(&life, &events);
+    let [(desk, _, text)] = told.as_slice() else { panic!("{told:?}") };
+    assert!(desk == "fraud-desk" && text.contains("The bank wrote: Chargeback 17"), "{told:?}");
+}
+
+#[test]
+fn an_alarm_by_night_calls_the_pager_of_the_one_on_call_and_again_when_nobody_answers() {
+    let mut life = with_desks("on-call", "email", "2026-11-24T03:00:00Z", &["pager"]);
+    let events = life.says("monitor", "1", "disk full", |m| {
+        m.automatic = true;
+        m.content.subject = Some("[ALERT] db-1".into());
+    });
+    let told = notices(&life, &events);
+    assert!(told.iter().any(|(desk, to, _)| desk == "pager" && to == "+4915112345601"), "{told:?}");
+    let (mut late, end) = (vec![], life.now.plus(15 * 60_000));
+    while life.now < end {
+        let events = life.passes(60_000);
+        late.extend(notices(&life, &events));
+    }
+    assert!(late.iter().any(|(_, _, text)| text.contains("Nobody has answered the call")), "{late:?}");
+}
+
+#[test]
+fn the_leads_hear_of_a_vip_who_waits_too_long() {
+    let mut life = with_desks("vip", "email", "2026-11-24T10:00:00Z", &["leads"]);
+    let events = life.says("ceo@bigcustomer.example", "1", "Where is my order?", |_| {});
+    assert_eq!(notices(&life, &events), []);
+    let events = life.passes(5 * 60_000);
+    let told = notices(&life, &events);
+    let [(desk, _, text)] = told.as_slice() else { panic!("{told:?}") };
+    assert!(desk == "leads" && text.contains("A VIP waits too long"), "{told:?}");
 }
