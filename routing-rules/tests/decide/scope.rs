@@ -50,6 +50,7 @@ fn consents(life: &mut Life, channel: &str, who: &str, state: ConsentState) {
         state,
         at: life.now,
         reason: Some("STOP".into()),
+        topic: None,
     }));
 }
 

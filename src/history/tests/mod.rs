@@ -159,7 +159,7 @@ pub(crate) fn assigned(n: u32, agent: &str, why: Why) -> Event {
 }
 
 fn receipt(n: u32, m: u32, status: ReceiptStatus) -> Event {
-    Public::Receipt { conv: conv(n), message: msg(m), status, code: None, at: t(9) }.into()
+    Public::Receipt { conv: conv(n), message: msg(m), status, code: None, at: t(9), of: None }.into()
 }
 
 fn agent(id: &str) -> Author {
