@@ -144,7 +144,7 @@ async fn two_accounts_of_an_app_are_told_apart_on_one_webhook(backend: Backend) 
         c.access_token_secret
     );
     scene.shop.reconfigure(|before| format!("{before}\n{second}"));
-    let mut daemon = Daemon::start(&scene.shop).await;
+    let daemon = Daemon::start(&scene.shop).await;
     let (api, sim) = (scene.shop.api(), &scene.sim);
     let told = |of: &str, text: &str| {
         let post = json!({ "id": sim.id(), "author_id": ANN, "text": text });
