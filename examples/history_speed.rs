@@ -87,6 +87,8 @@ fn message(n: u64, out: &mut Vec<Event>) {
             pack: "5f2c7e0d9a3b41c68e7f0a1b2c3d4e5f5f2c7e0d9a3b41c68e7f0a1b2c3d4e5f".into(),
             hits: vec!["Refunds".into()],
             place: Some(Why::Rule("Refunds".into())),
+            chosen: None,
+            priority: None,
         },
         Private::Decided { seen: Box::new(seen), message: Box::new(about) },
     ));

@@ -5,6 +5,7 @@ use crate::decide::seen_message;
 use crate::event::{Considered, Event, Presence, Private, Public, Why};
 use crate::ids::{ContactId, ConvId, OfferId, Salt};
 use crate::pack::{Actual, ConvStatus, Name, PackTest, RuleTrace, SeenMessage, SeenState};
+use crate::state::{Answer, Label};
 use crate::{Decision, Input, RulePack, State, decide};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -152,6 +153,9 @@ impl<'t> Trial<'t> {
                 assigned(state, conv, agent);
             }
             if n >= open {
+                if let (Some(agent), Some(c)) = (known, state.conversations.get_mut(&conv)) {
+                    Arc::make_mut(c).answer = Some(Box::new(Answer { by: Label::new(agent), at: start }));
+                }
                 state.apply(&Public::Closed { conv, by: None, reopen_until: start.plus(LATER_MS) }.into());
             }
         }

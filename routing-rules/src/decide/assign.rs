@@ -169,7 +169,7 @@ impl Draft<'_> {
     }
 
     /// What somebody is given by hand while they are offline goes back after the grace, like what they leave behind.
-    pub(crate) fn given_by_hand(&mut self, agent: &str) {
+    pub(crate) fn begin_grace(&mut self, agent: &str) {
         let state = self.agent_state(agent);
         if state.presence == Presence::Offline && state.grace_until.is_none() {
             let until = self.now().plus(self.pack.absence.grace_ms);

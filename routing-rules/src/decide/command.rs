@@ -303,7 +303,7 @@ impl<'a> Draft<'a> {
             self.emit(Public::Reopened { conv: c.id, why: Why::Taken });
         }
         self.take_for(&c, Some(&who));
-        self.given_by_hand(&who);
+        self.begin_grace(&who);
         Ok(done(200, [("conversation", c.id.to_string())]))
     }
 
@@ -374,7 +374,7 @@ impl<'a> Draft<'a> {
             }
             Destination::Agent(a) => {
                 self.assign(c.id, a, Why::Transferred, Considered::default());
-                self.given_by_hand(a);
+                self.begin_grace(a);
             }
         }
         Ok(done(200, [("conversation", c.id.to_string())]))

@@ -3,13 +3,14 @@
 use super::notices::Told;
 use super::{Draft, MOST};
 use crate::event::{Considered, PassedOver, Presence, Public, Why};
-use crate::ids::ConvId;
+use crate::ids::{ContactId, ConvId};
 use crate::pack::standing::Standing;
 use crate::pack::{Agent, ConvStatus, Name, RulePack, Skills};
 use crate::state::roster::Roster;
 use crate::state::{AgentState, Conversation, WaitClass, WaitKey};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use switchboard_envelope::Timestamp;
 
 /// Agents named in an explanation at most; the rest is a number.
 const NAMED: usize = 20;
@@ -116,12 +117,17 @@ impl Draft<'_> {
             return Some((**before).clone());
         }
         let since = self.now().plus(-self.pack_of(c).queues.get(queue)?.sticky_ms?);
-        let others = self.state.conversations_of(c.contact).take(LOOK).filter(|o| o.id != c.id && o.agent.is_some());
-        let latest = others
-            .max_by_key(|o| (o.last_out.get(), o.opened_by))
-            .filter(|o| o.last_out.get().is_some_and(|at| at >= since));
-        let known = latest.and_then(|o| o.agent.as_deref());
-        known.or_else(|| self.state.last_agent(self.state.resolve(c.contact))).cloned()
+        self.last_answered(c.contact, since)
+    }
+
+    /// Who of ours answered the contact last, in whichever conversation, if it was since then; once those are gone, whom a queue that
+    /// sticks remembers.
+    pub(super) fn last_answered(&self, contact: ContactId, since: Timestamp) -> Option<Name> {
+        let theirs = self.state.conversations_of(contact).take(LOOK);
+        let answers = theirs.filter_map(|c| c.last_answer().map(|(at, by)| (at, c.opened_by, by)));
+        let ours = answers.filter(|(at, _, by)| *at >= since && self.pack.agents.contains_key(*by));
+        let latest = ours.max_by_key(|(at, opened, _)| (*at, *opened)).map(|(.., by)| by);
+        latest.or_else(|| self.state.last_agent(self.state.resolve(contact))).cloned()
     }
 
     /// Chooses an agent, and says why others were passed over.

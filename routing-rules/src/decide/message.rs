@@ -2,14 +2,16 @@
 
 use super::assign::Entry;
 use super::{Draft, PENDING_MS, REOPEN_MS};
-use crate::event::{Considered, DecidedMessage, NoReply, Private, Public, Why};
+use crate::event::{Chosen, Considered, DecidedMessage, NoReply, Private, Public, Why};
 use crate::ids::{ContactId, ConvId, MessageId};
 use crate::pack::standing::{asks, fill_in};
 use crate::pack::{AgentChoice, ConvStatus, RunOutcome, RunReply, SeenMessage, SeenState, SetTarget, Skills};
 use crate::state::{Conversation, day};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use switchboard_envelope::{Attachment, Author, Choice, ConsentState, Content, Message, Visibility, chosen, numbered};
+use switchboard_envelope::{
+    Attachment, Author, Choice, ConsentState, Content, Message, Timestamp, Visibility, chosen, numbered,
+};
 
 /// Conversations of a contact whose addresses conditions see.
 const MAX_IDENTITIES: usize = 32;
@@ -26,6 +28,8 @@ struct Came {
 enum Place {
     /// Where the rules say.
     ByRules,
+    /// The rules say where it waits what they said the time before: what moved it from there stands.
+    Again,
     /// Nothing holds it: the pack's default takes it.
     ByDefault,
     /// It keeps its owner, its offer or its place; the customer now waits for us.
@@ -168,10 +172,8 @@ impl Draft<'_> {
         let consent = self.state.consent.get(&(self.state.identity_hash(&m.from), m.channel.clone()));
         let theirs: Vec<&Conversation> = self.state.conversations_of(contact_id).map(AsRef::as_ref).collect();
         let others = || theirs.iter().filter(|o| c.is_none_or(|c| c.id != o.id));
-        let last_agent = c.and_then(|c| c.agent.as_deref().cloned()).or_else(|| {
-            let latest = others().filter(|o| o.agent.is_some()).max_by_key(|o| o.last_out.get());
-            latest.and_then(|o| o.agent.as_deref().cloned())
-        });
+        let owner = c.filter(|c| c.is_open()).and_then(|c| c.agent.as_deref().cloned());
+        let last_agent = owner.or_else(|| self.sticky_agent(contact_id, c));
         SeenState {
             now,
             new: c.is_none(),
@@ -217,13 +219,24 @@ impl Draft<'_> {
         let pack = self.pack_of(&c);
         let mut outcome = pack.run(&said, &seen);
         said.language = said.language.or_else(|| outcome.language.map(str::to_owned));
-        let place = place_of(&c, came, &outcome);
+        let mut place = place_of(&c, came, &outcome);
         if place == Place::ByDefault {
             outcome = pack.with_default(&outcome, &said, &seen);
         }
+        let chosen = matches!(place, Place::ByRules | Place::ByDefault).then(|| Box::new(chosen_place(&outcome)));
+        let waits = matches!(came.before, Some(ConvStatus::Queued | ConvStatus::Offered));
+        let again = |chosen: &Chosen| waits && c.chosen.as_deref() == Some(chosen);
+        let chosen = chosen.filter(|chosen| !again(chosen));
+        if place == Place::ByRules && chosen.is_none() {
+            place = Place::Again;
+        }
+        // What raised it since stands as well.
+        let priority = outcome.priority.take().filter(|p| c.chosen_priority != Some(*p));
+        outcome.priority = priority;
         drop(c);
+        let hits = outcome.hits.clone();
         self.emit_private(
-            Public::Decided { conv, message, pack: pack.hash.clone(), hits: outcome.hits.clone(), place: None },
+            Public::Decided { conv, message, pack: pack.hash.clone(), hits, place: None, chosen, priority },
             contact,
             Private::Decided { seen: Box::new(seen), message: Box::new(decided_message(said)) },
         );
@@ -269,11 +282,12 @@ impl Draft<'_> {
 
     fn place(&mut self, conv: ConvId, place: Place, outcome: &RunOutcome) {
         match place {
-            Place::ByRules => {
+            Place::ByRules | Place::Again => {
                 let by = outcome.placed_by.as_ref().or_else(|| outcome.hits.last());
-                self.place_by(conv, outcome, by.map_or(Why::Default, |rule| Why::Rule(rule.clone())));
+                let why = by.map_or(Why::Default, |rule| Why::Rule(rule.clone()));
+                self.place_by(conv, outcome, why, place == Place::Again);
             }
-            Place::ByDefault => self.place_by(conv, outcome, Why::Default),
+            Place::ByDefault => self.place_by(conv, outcome, Why::Default, false),
             Place::Kept => self.start_clock(conv),
             Place::Back => self.back_to_us(conv, Why::CustomerWrote),
             Place::AsItWas => {}
@@ -286,19 +300,23 @@ impl Draft<'_> {
         }
     }
 
-    fn place_by(&mut self, conv: ConvId, outcome: &RunOutcome, why: Why) {
+    /// `again` leaves it where it waits unless an agent takes it.
+    fn place_by(&mut self, conv: ConvId, outcome: &RunOutcome, why: Why, again: bool) {
         let Some(c) = self.conv(conv) else { return };
         let agent = match &outcome.agent {
             Some(AgentChoice::Agent(a)) => Some(a.clone()),
-            Some(AgentChoice::Sticky) => self.sticky_agent(&c),
+            Some(AgentChoice::Sticky) => self.sticky_agent(c.contact, Some(&c)),
             None => None,
         };
         let named = agent.clone();
         let Some(agent) = agent.filter(|agent| self.can_take(&c, &Skills::new(), agent)) else {
-            self.queue_by(&c, outcome, why);
+            match again {
+                true => self.start_clock(conv),
+                false => self.queue_by(&c, outcome, why),
+            }
             return self.call_out(conv, named.as_deref(), outcome.desk.as_deref());
         };
-        if outcome.queue.is_some() {
+        if outcome.queue.is_some() && !again {
             // Where it waits later, and whose clock runs.
             self.queue_by(&c, outcome, why.clone());
             self.arrived.remove(&conv);
@@ -326,16 +344,13 @@ impl Draft<'_> {
         self.enqueue(c.id, entry);
     }
 
-    /// The owner of the contact's latest other open conversation on any channel, else who last answered.
-    fn sticky_agent(&self, c: &Conversation) -> Option<String> {
-        let others = || self.state.conversations_of(c.contact).filter(|o| o.id != c.id && o.agent.is_some());
-        others()
-            .filter(|o| o.is_open())
-            .max_by_key(|o| (o.last_in.get(), o.opened_by))
-            .or_else(|| others().max_by_key(|o| (o.last_out.get(), o.opened_by)))
-            .and_then(|o| o.agent.as_deref().cloned())
-            .or_else(|| c.agent.as_deref().cloned())
-            .or_else(|| self.state.last_agent(self.state.resolve(c.contact)).cloned())
+    /// The owner of the contact's latest other open conversation on any channel, else who last answered, else who has this one.
+    fn sticky_agent(&self, contact: ContactId, c: Option<&Conversation>) -> Option<String> {
+        let others = self.state.conversations_of(contact).filter(|o| c.is_none_or(|c| c.id != o.id) && o.is_open());
+        let owned = others.filter(|o| o.agent.is_some()).max_by_key(|o| (o.last_in.get(), o.opened_by));
+        let owner = owned.and_then(|o| o.agent.as_deref().cloned());
+        let answered = || self.last_answered(contact, Timestamp(i64::MIN));
+        owner.or_else(answered).or_else(|| c?.agent.as_deref().cloned())
     }
 
     /// After a wait: to its owner if there is room, else to the head of its queue.
@@ -475,6 +490,10 @@ fn place_of(c: &Conversation, came: Came, outcome: &RunOutcome) -> Place {
         Some(_) if !placeless => Place::Back,
         _ => Place::ByDefault,
     }
+}
+
+fn chosen_place(outcome: &RunOutcome) -> Chosen {
+    Chosen { queue: outcome.queue.clone(), skills: outcome.skills.clone(), overflow: outcome.overflow.clone() }
 }
 
 /// The address that wrote, and those of the contact's other conversations.

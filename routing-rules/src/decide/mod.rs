@@ -413,6 +413,19 @@ impl<'a> Draft<'a> {
                 }
             }
         }
+        self.begin_graces();
+    }
+
+    /// Nobody keeps for ever what they bear while they are offline, also where an earlier build let them.
+    fn begin_graces(&mut self) {
+        let absent = self.state.agents.iter().filter(|(_, a)| a.presence == Presence::Offline && a.load > 0);
+        let absent: Vec<Name> = absent.map(|(name, _)| name.clone()).collect();
+        for agent in absent {
+            if self.events.len() >= ENOUGH {
+                break;
+            }
+            self.begin_grace(&agent);
+        }
     }
 
     /// What waits in a queue that its pack does not have moves to the default queue, in bounded steps. What is left moves with a

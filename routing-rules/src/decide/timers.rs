@@ -112,7 +112,7 @@ impl Draft<'_> {
             }
             ConvStatus::Closed => {
                 let sticky = c.queue.as_deref().and_then(|q| self.pack_of(c).queues.get(q)).and_then(|q| q.sticky_ms);
-                let until = c.agent.as_deref().and(c.last_out.get()).zip(sticky).map(|(at, ms)| at.plus(ms));
+                let until = c.last_answer().zip(sticky).map(|((at, _), ms)| at.plus(ms));
                 let sticky_until = until.filter(|at| *at > self.now());
                 self.emit(Public::Forgotten { conv: c.id, sticky_until });
             }

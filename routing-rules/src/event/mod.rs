@@ -6,7 +6,9 @@ mod private;
 mod words;
 
 pub use private::{DecidedMessage, Private, ReceivedMail};
-pub use words::{CanaryEnd, ClockKind, Considered, DeadReason, NoReply, OfferEnd, PassedOver, Presence, Reply, Why};
+pub use words::{
+    CanaryEnd, Chosen, ClockKind, Considered, DeadReason, NoReply, OfferEnd, PassedOver, Presence, Reply, Why,
+};
 
 use crate::ids::{ContactId, ConvId, MessageId, OfferId};
 use crate::pack::{ConvStatus, Name, OverflowStep, Priority, Skills};
@@ -179,6 +181,12 @@ pub enum Public {
         pack: String,
         hits: Vec<String>,
         place: Option<Why>,
+        /// The place that they chose, where it goes there: what moves it from there stands when they choose the same again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        chosen: Option<Box<Chosen>>,
+        /// The priority that they chose, where it is another than the time before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        priority: Option<Priority>,
     },
     Tagged {
         conv: ConvId,

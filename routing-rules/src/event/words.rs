@@ -1,6 +1,6 @@
 //! The words in which events say why and how.
 
-use crate::pack::Name;
+use crate::pack::{Name, OverflowStep, Skills};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -193,6 +193,18 @@ pub enum NoReply {
     Guest,
     /// The provider takes no answer so long after the message.
     OutsideWindow,
+}
+
+/// Where rules, or the pack's default, let a conversation wait, and how.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Chosen {
+    /// None where it is the one in which the conversation waits already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Name>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub skills: Skills,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overflow: Option<Vec<OverflowStep>>,
 }
 
 /// The router's answer to a command, as the API gives it.

@@ -2,7 +2,7 @@
 
 use super::fold::fold_conversation;
 use super::{
-    Channel, ContactPrivate, ConvPrivate, Conversation, Cursor, HeldPart, HeldReceipt, Join, Phase, Rare, Rebase,
+    Answer, Channel, ContactPrivate, ConvPrivate, Conversation, Cursor, HeldPart, HeldReceipt, Join, Phase, Rare, Rebase,
     SendPrivate, SendState, Settled, State, Steps, When, day, merge_attributes,
 };
 use crate::event::{ClockKind, DeadReason, Event, KeyHash, Presence, Private, Public, status_after};
@@ -81,10 +81,8 @@ impl State {
             | Public::Notified { .. } => {}
             Public::Opened { .. } => self.apply_opened(&event.public, event.private.as_ref()),
             Public::Forgotten { conv, sticky_until } => {
-                let known = self
-                    .conversations
-                    .get(conv)
-                    .and_then(|c| Some((self.resolve(c.contact), c.agent.as_deref()?.clone())));
+                let known = self.conversations.get(conv);
+                let known = known.and_then(|c| Some((self.resolve(c.contact), c.last_answer()?.1.clone())));
                 if let (Some((contact, agent)), Some(until)) = (known, sticky_until) {
                     self.remember_agent(contact, agent, *until);
                 }
@@ -184,6 +182,8 @@ impl State {
             overflow: Steps::default(),
             step: 0,
             ageing: None,
+            chosen: None,
+            chosen_priority: None,
             tags: Default::default(),
             opened_at: *at,
             opened_by: self.cursor.seq,
@@ -198,6 +198,7 @@ impl State {
             resolution_due: When::NEVER,
             resolution: None,
             answered: false,
+            answer: None,
             wait_until: When::NEVER,
             cost,
             declined: None,
@@ -372,10 +373,18 @@ impl State {
             return;
         }
         let (auto, today) = (matches!(author, Author::Auto { .. }), day(*at));
+        let by = match author {
+            Author::Agent { id } => Some(self.shared.label(id)),
+            _ => None,
+        };
         self.edit_conversation(*conv, |c| {
             c.last_out = (*at).into();
             c.last_sent = Some(*message);
             c.answered |= !auto;
+            // A tool that names no agent speaks for whoever has it.
+            if let Some(by) = by.filter(|by| c.agent.as_ref() == Some(by)) {
+                c.answer = Some(Box::new(Answer { by, at: *at }));
+            }
             // What a rule says in between takes back nothing that was offered.
             if let (Some(Private::Send { content, .. }), Some(p)) = (private, c.private.as_mut())
                 && (!auto || !content.choices.is_empty())

@@ -41,6 +41,9 @@ impl Back {
         if let Some(resolution) = &mut c.resolution {
             self.maybe(&mut resolution.warn_at);
         }
+        if let Some(answer) = &mut c.answer {
+            self.at(&mut answer.at);
+        }
         if let Some(offer) = &mut c.offer {
             self.at(&mut offer.expires);
         }

@@ -4,6 +4,7 @@ use super::slim::Shared;
 use super::{Clock, ConvPrivate, Conversation, MAX_EXCERPT, MAX_QUOTE, Offer, Parent, Resolution, STANDS_STILL, When};
 use crate::event::{ClockKind, OfferEnd, Private, Public, Why};
 use crate::pack::ConvStatus;
+use std::num::NonZeroI64;
 use std::sync::Arc;
 use switchboard_envelope::{Quote, Timestamp};
 
@@ -29,6 +30,12 @@ pub(super) fn fold_conversation(
             c.tags.extend(add.iter().cloned());
         }
         Public::Prioritised { priority, .. } => c.priority = *priority,
+        Public::Decided { chosen, priority, .. } => {
+            if let Some(chosen) = chosen {
+                c.chosen = Some(shared.chosen(chosen));
+            }
+            c.chosen_priority = priority.or(c.chosen_priority);
+        }
         Public::AttributesSet { .. } => {
             if let (Some(Private::Attributes { set }), Some(p)) = (private, c.private.as_mut()) {
                 super::merge_attributes(&mut Arc::make_mut(p).attributes, set);
@@ -106,7 +113,7 @@ fn fold_place(c: &mut Conversation, event: &Public, now: Timestamp, shared: &mut
             c.queued_at = (*since).into();
             c.entered_at = (*entered).into();
             c.skills = skills.clone().into();
-            c.ageing = *ageing;
+            c.ageing = ageing.and_then(NonZeroI64::new);
             c.wait_until = When::NEVER;
             // Whoever gave it away is asked last, and not at once.
             if *why == Why::Transferred
@@ -167,6 +174,7 @@ fn fold_place(c: &mut Conversation, event: &Public, now: Timestamp, shared: &mut
         Public::Closed { reopen_until, .. } => {
             c.status = ConvStatus::Closed;
             leave_queue(c);
+            (c.chosen, c.chosen_priority) = (None, None);
             c.clock = None;
             c.resolution_due = When::NEVER;
             c.resolution = Some(Box::new(Resolution { closed: true, ..Resolution::default() }));

@@ -2,11 +2,12 @@
 
 use super::private::ConvPrivate;
 use super::slim::{Empty, Label, Rare, Steps, When};
-use crate::event::{ClockKind, DeadReason, KeyHash, OfPart, Presence};
+use crate::event::{Chosen, ClockKind, DeadReason, KeyHash, OfPart, Presence};
 use crate::ids::{ContactId, ConvId, MessageId, OfferId};
 use crate::pack::{ConvStatus, Name, Priority, Skills};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroI64;
 use std::sync::Arc;
 use switchboard_envelope::{Address, Author, ChannelProfile, Content, MailContext, Message, ReceiptStatus, Timestamp};
 
@@ -38,6 +39,13 @@ impl Clock {
     pub fn left(&self) -> Option<i64> {
         (self.next == STANDS_STILL).then_some(self.due.0)
     }
+}
+
+/// What an agent said to the customer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    pub by: Label,
+    pub at: Timestamp,
 }
 
 /// The clock of a conversation's resolution, beside when it is due.
@@ -82,7 +90,12 @@ pub struct Conversation {
     #[serde(default, skip_serializing_if = "crate::event::is_zero")]
     pub step: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ageing: Option<i64>,
+    pub ageing: Option<NonZeroI64>,
+    /// The place and the priority that rules chose last. What moved or raised it since stands while they choose the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Arc<Chosen>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen_priority: Option<Priority>,
     #[serde(default, skip_serializing_if = "none")]
     pub tags: Rare<BTreeSet<Name>>,
     pub opened_at: Timestamp,
@@ -114,6 +127,9 @@ pub struct Conversation {
     /// One of ours has answered, and not only a rule.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub answered: bool,
+    /// Who of ours answered last, and when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Box<Answer>>,
     /// The end of a pending wait, of a snooze, or of the time in which a closed conversation reopens.
     #[serde(default, skip_serializing_if = "never")]
     pub wait_until: When,
@@ -177,6 +193,15 @@ impl Conversation {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.status != ConvStatus::Closed
+    }
+
+    /// When one of ours last answered, and who. Of what was answered before this was kept, whoever has it did.
+    #[must_use]
+    pub fn last_answer(&self) -> Option<(Timestamp, &Name)> {
+        match &self.answer {
+            Some(answer) => Some((answer.at, &answer.by)),
+            None => self.last_out.get().filter(|_| self.answered).zip(self.agent.as_deref()),
+        }
     }
 
     /// The agent whose capacity it takes: its owner, or the one it is offered to.
@@ -454,7 +479,7 @@ impl WaitKey {
     pub fn of(c: &Conversation) -> Option<WaitKey> {
         let since = c.queued_at.get().filter(|_| c.status == ConvStatus::Queued)?;
         let level = c.priority as i64 - Priority::Normal as i64;
-        let rank = since.0.saturating_sub(level.saturating_mul(c.ageing.unwrap_or(AGEING_MS)));
+        let rank = since.0.saturating_sub(level.saturating_mul(c.ageing.map_or(AGEING_MS, NonZeroI64::get)));
         Some(WaitKey { rank, since, conv: c.id })
     }
 }
@@ -486,7 +511,7 @@ impl WaitClass {
             cost: c.cost,
             declined: c.declines().map(|(agent, _)| agent.clone()).collect(),
             priority: c.priority,
-            ageing: c.ageing,
+            ageing: c.ageing.map(NonZeroI64::get),
             trial: if c.trial % 2 == 1 { c.trial } else { 0 },
         }
     }

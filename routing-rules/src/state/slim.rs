@@ -1,6 +1,6 @@
 //! Fields of a conversation that take little room: a million of them are open at once.
 
-use crate::event::KeyHash;
+use crate::event::{Chosen, KeyHash};
 use crate::ids::MessageId;
 use crate::pack::{Name, OverflowStep, Skills};
 use imbl::OrdMap;
@@ -96,6 +96,8 @@ pub(super) struct Shared {
     labels: OrdMap<Label, ()>,
     /// The last ones of each queue.
     steps: OrdMap<Label, Steps>,
+    /// The last that was chosen for each queue.
+    chosen: OrdMap<Label, Arc<Chosen>>,
 }
 
 /// Names are those of packs and configurations; when they were replaced so often, those that are in use are found anew.
@@ -118,6 +120,18 @@ impl Shared {
         let label = Label::new(name);
         self.labels.insert(label.clone(), ());
         label
+    }
+
+    pub fn chosen(&mut self, chosen: &Chosen) -> Arc<Chosen> {
+        let queue = self.label(chosen.queue.as_deref().unwrap_or_default());
+        match self.chosen.get(&queue) {
+            Some(known) if **known == *chosen => Arc::clone(known),
+            _ => {
+                let new = Arc::new(chosen.clone());
+                self.chosen.insert(queue, Arc::clone(&new));
+                new
+            }
+        }
     }
 
     pub fn steps(&mut self, queue: &Label, steps: &[OverflowStep]) -> Steps {
@@ -287,6 +301,8 @@ mod tests {
         let steps = shared.steps(&once, &[step(1), step(2)]);
         assert_eq!(shared.steps(&once, &[step(1), step(2)]).as_ptr(), steps.as_ptr());
         assert_ne!(shared.steps(&once, &[step(1)]).as_ptr(), steps.as_ptr());
+        let chosen = |queue: &str| Chosen { queue: Some(queue.to_owned()), ..Chosen::default() };
+        assert!(Arc::ptr_eq(&shared.chosen(&chosen("sales")), &shared.chosen(&chosen("sales"))));
         assert!(shared.steps(&once, &[]).is_empty() && shared.labels.len() == 1);
         for n in 0..2 * LABELS {
             shared.label(&format!("q{n}"));

@@ -327,6 +327,10 @@ impl State {
         for name in [&mut c.queue, &mut c.agent].into_iter().flatten() {
             *name = self.shared.label(name);
         }
+        if let Some(answer) = &mut c.answer {
+            answer.by = self.shared.label(&answer.by);
+        }
+        c.chosen = c.chosen.map(|chosen| self.shared.chosen(&chosen));
         if let Some(queue) = &c.queue {
             c.overflow = self.shared.steps(queue, &c.overflow);
         }

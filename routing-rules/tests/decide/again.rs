@@ -1,8 +1,10 @@
 //! What comes of a conversation's place when its customer writes again, when rules and the pack's default meet, and when people leave.
 
 use crate::life::{ANN, Life};
-use switchboard_envelope::{Action, ChannelProfile, Destination, Inbound, Outcome};
-use switchboard_routing_rules::event::{Event, Public, Why};
+use switchboard_envelope::{Action, Actor, ChannelProfile, Command, Destination, Inbound, Outcome, Scope};
+
+use switchboard_routing_rules::State;
+use switchboard_routing_rules::event::{Event, Presence, Public, Why};
 use switchboard_routing_rules::pack::{ConvStatus, Priority};
 use switchboard_routing_rules::state::Conversation;
 
@@ -253,6 +255,21 @@ default: { queue: q }
 }
 
 #[test]
+fn what_an_earlier_build_left_with_who_is_offline_goes_back_as_well() {
+    let mut life = life("zone: UTC\nqueues: { q: {} }\nagents: { ann: {} }\ndefault: { queue: q }\n");
+    life.writes("who", "1");
+    let conversation = life.conversation_of("who");
+    life.acts(Action::Transfer { conversation, to: Destination::Agent("ann".into()) });
+    let (agent, at) = ("ann".to_owned(), life.now);
+    life.state.apply(&Public::PresenceChanged { agent, presence: Presence::Offline, at, lapsed: false }.into());
+    life.passes(60 * MINUTE);
+    assert_eq!(life.has("who"), "ann");
+    life.leads_with(&[]);
+    life.passes(2 * MINUTE);
+    assert_eq!(life.has("who"), "queued");
+}
+
+#[test]
 fn nothing_is_given_back_to_who_returns_after_it_went_to_another() {
     let mut life = life("zone: UTC\nqueues: { q: {} }\nagents: { ann: {}, bob: {} }\ndefault: { queue: q }\n");
     life.acts(Action::Presence { agent: "ann".into(), presence: "available".into() });
@@ -324,4 +341,217 @@ fn a_vacation_notice_of_who_was_answered_opens_nothing_however_often_it_comes() 
         assert!(events.iter().any(|e| matches!(e.public, Public::Received { .. })), "it is kept");
         assert_eq!((life.conversation_of("who"), life.has("who")), (closed.clone(), "closed".into()));
     }
+}
+
+/// Somebody who waits and asks again is not sent back to where they waited before, nor to the end of anything.
+#[test]
+fn who_writes_again_stays_where_an_overflow_or_a_breach_brought_them() {
+    let mut life = life("
+zone: UTC
+queues:
+  vip: { skills: { care: 2 }, sla: { first_response: 8m, on_breach: { priority: urgent } }, overflow: [{ after: 5m, skills: [] }, { after: 10m, queue: everyone }] }
+  everyone: { overflow: [{ after: 30m, queue: leads }] }
+  billing: {}
+  leads: {}
+agents: { ann: { skills: { care: 1 } } }
+rules:
+  - { name: Refund, when: { text: refund }, then: { queue: billing, priority: low } }
+  - { name: French, when: { text: bonjour }, then: { queue: vip, priority: high, skills: [french] } }
+  - { name: VIP, when: { from: { prefix: vip } }, then: { queue: vip, priority: high } }
+default: { queue: everyone }
+");
+    life.writes("vip", "1");
+    assert_eq!((queue(life.conv("vip")), life.conv("vip").priority), ("vip", Priority::High));
+    life.passes(6 * MINUTE);
+    life.writes("vip", "2");
+    let c = life.conv("vip");
+    assert_eq!((c.step, c.relaxed.is_some()), (1, true), "fewer skills are wanted by now");
+    life.passes(2 * MINUTE);
+    life.passes(2 * MINUTE);
+    let before = life.conv("vip").clone();
+    assert_eq!((queue(&before), before.priority), ("everyone", Priority::Urgent));
+    life.passes(MINUTE);
+    let events = life.says("vip", "3", "hello??", |_| {});
+    let moves = |e: &Event| matches!(e.public, Public::Queued { .. } | Public::Prioritised { .. });
+    assert!(!events.iter().any(moves), "{events:?}");
+    let c = life.conv("vip");
+    assert_eq!((c.entered_at, c.queued_at, c.step), (before.entered_at, before.queued_at, before.step));
+    let parts = life.state.to_parts().expect("a snapshot");
+    let again = State::from_parts(life.state.salt, &parts.public, &parts.private).expect("it reads");
+    assert_eq!(again, life.state, "a router that starts anew remembers it");
+    // What a person decides stands as well.
+    let conversation = life.conversation_of("vip");
+    life.acts(Action::Transfer { conversation: conversation.clone(), to: Destination::Queue("leads".into()) });
+    let update = Action::Update {
+        conversation,
+        tags: None,
+        priority: Some("normal".into()),
+        attributes: std::collections::BTreeMap::new(),
+    };
+    life.acts(update);
+    life.writes("vip", "4");
+    assert_eq!((queue(life.conv("vip")), life.conv("vip").priority), ("leads", Priority::Normal));
+    // Another choice is another matter, and so is the first one after it.
+    life.says("vip", "5", "refund", |_| {});
+    assert_eq!((queue(life.conv("vip")), life.conv("vip").priority), ("billing", Priority::Low));
+    life.writes("vip", "6");
+    assert_eq!((queue(life.conv("vip")), life.conv("vip").priority), ("vip", Priority::High));
+    life.says("vip", "7", "bonjour", |_| {});
+    assert_eq!((queue(life.conv("vip")), skills(life.conv("vip"))), ("vip", vec!["french"]), "with other skills");
+    life.passes(11 * MINUTE);
+    assert_eq!(queue(life.conv("vip")), "vip", "step by step");
+    life.passes(MINUTE);
+    assert_eq!(queue(life.conv("vip")), "everyone");
+    life.closes("vip");
+    life.says("vip", "8", "bonjour", |_| {});
+    assert_eq!(queue(life.conv("vip")), "vip", "opened again, it begins again");
+}
+
+#[test]
+fn an_agent_whom_a_rule_names_takes_what_waits_elsewhere_by_now() {
+    let mut life = life(
+        "
+zone: UTC
+queues: { vip: { overflow: [{ after: 5m, queue: care }] }, care: { skills: [care] } }
+agents: { ann: {} }
+rules: [{ name: VIP, then: { agent: ann, queue: vip } }]
+default: { queue: care }
+",
+    );
+    life.writes("who", "1");
+    life.passes(5 * MINUTE);
+    life.acts(Action::Presence { agent: "ann".into(), presence: "available".into() });
+    assert_eq!((life.has("who"), queue(life.conv("who"))), ("queued".into(), "care"));
+    life.writes("who", "2");
+    assert_eq!((life.has("who"), queue(life.conv("who"))), ("ann".into(), "care"));
+}
+
+const KNOWN: &str = "
+zone: UTC
+queues: { q: { sticky: 7d, reopen: 1h }, known: { skills: [nobody] } }
+agents: { ann: {}, bob: {} }
+replies: { hi: Hello }
+rules:
+  - { name: Again, when: { text: again }, then: { agent: sticky, queue: known } }
+  - { name: Bye, when: { text: bye }, then: { reply: hi, close: true } }
+  - { name: Ann, when: { text: who, contact.agent: ann }, then: { tag: ann }, continue: true }
+default: { queue: q }
+";
+
+/// One person writes in one of several threads.
+fn writes_in(life: &mut Life, thread: &str, text: &str) {
+    let key = format!("{thread} {}", life.seq);
+    life.says(ANN, &key, text, |m| m.thread = thread.into());
+}
+
+fn answers(life: &mut Life, agent: &str, thread: &str) {
+    let action = Action::Reply {
+        conversation: life.conversation_of(thread),
+        text: "hi".into(),
+        attachments: vec![],
+        take: true,
+        seen: None,
+        choices: vec![],
+        template: None,
+    };
+    let command = Command {
+        id: format!("api:command:answer {}", life.seq),
+        channel: "api".into(),
+        at: life.now,
+        actor: Actor { agent: Some(agent.into()), scope: Scope::Admin },
+        action,
+        body_hash: None,
+        traceparent: None,
+    };
+    life.hears(&Inbound::Command(Box::new(command)));
+    settle(life);
+}
+
+fn settle(life: &mut Life) {
+    let unsettled: Vec<String> = life.state.sends.keys().map(ToString::to_string).collect();
+    for send in unsettled {
+        life.result(&send, Outcome::Accepted, false, &[&send]);
+    }
+}
+
+fn come(life: &mut Life) {
+    for agent in ["ann", "bob"] {
+        life.acts(Action::Presence { agent: agent.into(), presence: "available".into() });
+    }
+}
+
+#[test]
+fn sticky_is_the_owner_of_the_other_conversation_that_was_open_latest() {
+    let mut life = life(KNOWN);
+    for (thread, agent) in [("t1", "ann"), ("t2", "bob")] {
+        writes_in(&mut life, thread, "hello");
+        answers(&mut life, agent, thread);
+    }
+    come(&mut life);
+    writes_in(&mut life, "t3", "again");
+    assert_eq!(life.has("t3"), "bob");
+    writes_in(&mut life, "t1", "hello");
+    writes_in(&mut life, "t4", "again");
+    assert_eq!(life.has("t4"), "ann");
+}
+
+#[test]
+fn who_answered_last_is_a_person_who_answered_in_whichever_conversation() {
+    let mut life = life(KNOWN);
+    for (thread, agent) in [("t1", "ann"), ("t2", "bob")] {
+        writes_in(&mut life, thread, "hello");
+        answers(&mut life, agent, thread);
+    }
+    // A rule has the last word in what was Ann's.
+    writes_in(&mut life, "t1", "bye");
+    settle(&mut life);
+    life.closes("t2");
+    come(&mut life);
+    writes_in(&mut life, "t3", "again");
+    assert_eq!(life.has("t3"), "bob");
+    life.closes("t3");
+    // The conversation itself counts like any other.
+    answers(&mut life, "ann", "t1");
+    life.closes("t1");
+    writes_in(&mut life, "t1", "again");
+    assert_eq!(life.has("t1"), "ann");
+    assert_eq!(life.conv("t1").last_answer().map(|(_, by)| by.as_str()), Some("ann"));
+}
+
+#[test]
+fn who_had_a_conversation_and_never_answered_it_is_nobody_whom_the_customer_knows() {
+    let mut life = life(KNOWN);
+    writes_in(&mut life, "t1", "hello");
+    answers(&mut life, "bob", "t1");
+    life.closes("t1");
+    writes_in(&mut life, "t2", "hello");
+    let conversation = life.conversation_of("t2");
+    life.acts(Action::Transfer { conversation, to: Destination::Agent("ann".into()) });
+    writes_in(&mut life, "t2", "bye");
+    settle(&mut life);
+    assert_eq!(life.has("t2"), "closed");
+    come(&mut life);
+    writes_in(&mut life, "t3", "again");
+    assert_eq!(life.has("t3"), "bob", "by a rule");
+    writes_in(&mut life, "t4", "hello");
+    assert_eq!(life.has("t4"), "bob", "and by the queue, though Ann has less to do");
+}
+
+#[test]
+fn conditions_know_who_answered_last_as_long_as_sticky_does() {
+    let mut life = life(KNOWN);
+    writes_in(&mut life, "t1", "hello");
+    answers(&mut life, "ann", "t1");
+    life.closes("t1");
+    writes_in(&mut life, "t2", "who");
+    assert!(life.conv("t2").tags.contains("ann"));
+    life.closes("t2");
+    life.passes(2 * 60 * MINUTE);
+    assert!(life.state.conversations.is_empty(), "forgotten");
+    writes_in(&mut life, "t3", "who");
+    assert!(life.conv("t3").tags.contains("ann"), "the queue sticks");
+    life.closes("t3");
+    life.passes(8 * 24 * 60 * MINUTE);
+    writes_in(&mut life, "t4", "who");
+    assert!(!life.conv("t4").tags.contains("ann"), "for so long");
 }

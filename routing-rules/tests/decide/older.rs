@@ -9,7 +9,7 @@ use switchboard_routing_rules::State;
 /// What came to be kept later, by the record in which it stands.
 const LATER: [(&str, &[&str]); 4] = [
     ("Head", &["assign_at", "packs", "canary"]),
-    ("Conversation", &["resolution", "answered"]),
+    ("Conversation", &["resolution", "answered", "answer", "chosen", "chosen_priority"]),
     ("Agent", &["idle_since", "wrap_until"]),
     ("Settled", &["parts"]),
 ];

@@ -126,6 +126,8 @@ pub(crate) fn decided(n: u32, m: u32, rule: &str) -> Event {
             pack: "pack1".into(),
             hits: vec![rule.into()],
             place: Some(Why::Rule(rule.into())),
+            chosen: None,
+            priority: None,
         },
         n,
         Private::Decided { seen: Box::default(), message: Box::default() },

@@ -292,7 +292,9 @@ fn sentences(facts: &Facts, traces: Option<&[RuleTrace]>, missing: Option<&str>,
     if let Some(until) = o.snoozed_until {
         out.push(format!("The conversation was snoozed until {until}."));
     }
-    out.extend(stayed(facts, names));
+    let placing = |action: &String| action.starts_with("queue ") || action == "skills" || action == "overflow";
+    let again = traces.is_some_and(|t| t.iter().any(|r| r.matched && r.applied.iter().any(placing)));
+    out.extend(stayed(facts, again, names));
     let moves = Moves::of(facts);
     out.extend(moves.now.iter().map(|c| moved(c, "It", names)));
     out.extend(moves.later.iter().map(|c| format!("Later, at {}, {}", c.at, moved(c, "it", names))));
@@ -351,13 +353,16 @@ fn nobody_took(c: &Considering, it: &str, called: impl Fn(&Name) -> String) -> S
 }
 
 /// Where a conversation stays that a message did not move.
-fn stayed(facts: &Facts, names: &views::Names) -> Option<String> {
+fn stayed(facts: &Facts, again: bool, names: &views::Names) -> Option<String> {
     let seen = facts.seen.as_ref().filter(|s| kept(facts) && !s.new)?;
     let owner = seen.contact_agent.as_ref().map(|id| names.get(id).unwrap_or(id));
     Some(match seen.state? {
         ConvStatus::Assigned => format!("It stays with {}, who has the conversation.", owner.unwrap_or("its agent")),
         ConvStatus::Offered => "It stays with the agent to whom the conversation is offered.".into(),
         ConvStatus::Queued => match &seen.queue {
+            Some(queue) if again => {
+                format!("It stays in the queue {queue}: the rules choose for it what they chose before.")
+            }
             Some(queue) => format!("It keeps its place in the queue {queue}."),
             None => "It keeps its place.".into(),
         },
@@ -405,6 +410,23 @@ mod tests {
         let mut told = sentences(facts, None, None, &names);
         assert_eq!(told.remove(0), "No rule matched.");
         told
+    }
+
+    #[test]
+    fn who_was_moved_stays_there_while_the_rules_choose_the_same() {
+        let facts = Facts { hits: vec!["VIP".into()], ..facts(Some(ConvStatus::Queued)) };
+        let trace = RuleTrace {
+            rule: "VIP".into(),
+            place: "a.yaml:1".into(),
+            matched: true,
+            skipped: false,
+            failed: None,
+            applied: vec!["queue vip".into()],
+            superseded: vec![],
+        };
+        let told = sentences(&facts, Some(&[trace]), None, &views::Names::of_test(&[]));
+        let stays = "It stays in the queue billing: the rules choose for it what they chose before.";
+        assert_eq!(told, ["The rule “VIP” matched.", stays]);
     }
 
     #[test]
