@@ -2,9 +2,10 @@
 //! message is decided, and what came of it is compared.
 
 use crate::decide::seen_message;
-use crate::event::{Considered, Event, Presence, Private, Public, Why};
+use crate::event::{Considered, Event, NoReply, Presence, Private, Public, Why};
 use crate::ids::{ContactId, ConvId, OfferId, Salt};
-use crate::pack::{Actual, ConvStatus, Name, PackTest, RuleTrace, SeenMessage, SeenState};
+use crate::pack::{Actual, ConvStatus, Expect, Given, Name, PackTest, Place, RuleTrace, SeenMessage, SeenState};
+use crate::replay::{Would, would};
 use crate::state::{Answer, Label};
 use crate::{Decision, Input, RulePack, State, decide};
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +54,44 @@ pub fn run(pack: &RulePack, test: &PackTest) -> Verdict {
     }
     let trace = if faults.is_empty() { Vec::new() } else { trial.trace(pack, &decision) };
     Verdict { faults, trace, actual: Some(actual) }
+}
+
+/// What came of a message that nothing was before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct First {
+    pub actual: Actual,
+    /// Whom the rules would have had it, and whom they told: nobody is there to take it, and no desk.
+    pub would: Would,
+    pub trace: Vec<RuleTrace>,
+    /// Why the reply that the rules chose was not sent.
+    pub not_replied: Option<NoReply>,
+}
+
+/// Carries out what a message does that opens a conversation while nobody is there; `None` when it is not decided.
+#[must_use]
+pub fn first(pack: &RulePack, message: &Message, kind: &str) -> Option<First> {
+    let now = message.received_at;
+    let at = Place { file: Arc::from(""), line: 1, column: 1 };
+    let test = PackTest {
+        at,
+        name: String::new(),
+        now,
+        message: SeenMessage::default(),
+        address_kind: None,
+        given: Given { seen: SeenState { now, new: true, ..SeenState::default() }, ..Given::default() },
+        expect: Expect::default(),
+    };
+    let trial = Trial { test: &test, message: message.clone(), kind: kind.to_owned() };
+    let before = trial.given(pack);
+    let inbound = Inbound::Message(Box::new(message.clone()));
+    let decision = decide(before, &Input::Record { seq: 1, stored_at: now, inbound: &inbound, candidate: None }, pack);
+    let actual = trial.actual(pack, &decision)?;
+    let not_replied = decision.events.iter().find_map(|e| match &e.public {
+        Public::NotReplied { why, .. } => Some(*why),
+        _ => None,
+    });
+    let would = would(pack, &seen_message(message, kind.to_owned()), saw(&decision)?);
+    Some(First { actual, would, trace: trial.trace(pack, &decision), not_replied })
 }
 
 struct Trial<'t> {

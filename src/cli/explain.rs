@@ -5,13 +5,13 @@ use super::list::{ago, first, lookup, text};
 use super::screen::{Screen, plain};
 use super::{Done, Failure, check};
 use crate::config::{Config, Environment};
+use crate::http::api::no_reply_words;
 use crate::packs;
 use serde_json::{Value, json};
 use std::path::Path;
 use switchboard_envelope::{Inbound, MAX_ENVELOPE};
-use switchboard_routing_rules::decide::seen_message;
-use switchboard_routing_rules::pack::{AgentChoice, Priority, RuleTrace, SeenState};
-use switchboard_routing_rules::trial::Verdict;
+use switchboard_routing_rules::pack::{ConvStatus, Priority, RuleTrace};
+use switchboard_routing_rules::trial::{self, First, Verdict};
 
 /// What the API calls the newest message that a customer wrote.
 pub(crate) const LAST: &str = "last";
@@ -62,28 +62,17 @@ pub(crate) fn of_file(path: &Path, config: &Config, json: bool, screen: &mut Scr
             message.channel
         ));
     }
-    let seen = seen_message(&message, kind);
-    let state = SeenState {
-        now: message.received_at,
-        new: true,
-        contact_name: message.from.name.clone(),
-        contact_identities: vec![message.from.identity()],
-        ..SeenState::default()
-    };
-    let rules = loaded.pack.explain(&seen, &state);
-    let out = loaded.pack.run(&seen, &state);
-    let out = if out.places() { out } else { loaded.pack.with_default(&out, &seen, &state) };
-    let queue = out.queue;
-    let agent = out.agent.map(|a| match a {
-        AgentChoice::Agent(name) => name,
-        AgentChoice::Sticky => "the one who knows the customer".to_owned(),
-    });
-    let replies: Vec<String> = out.reply.iter().map(|r| r.reply.clone()).collect();
+    let First { actual, would, trace, not_replied } =
+        trial::first(&loaded.pack, &message, &kind).ok_or_else(|| failed(&"no rule was asked about this message"))?;
+    let agent = would.agent.map(|a| if a == "sticky" { "the one who knows the customer".to_owned() } else { a });
+    let snoozed_until = would.snoozed_ms.map(|ms| message.received_at.plus(ms));
+    let notices: Vec<Value> = would.notified.iter().map(|desk| json!({ "desk": desk })).collect();
     let outcome = json!({
-        "queue": queue, "agent": agent, "priority": out.priority.map(Priority::as_str), "replies": replies, "tags": out.tags,
-        "closed": out.close,
+        "queue": actual.queue, "agent": agent, "priority": would.priority.map(Priority::as_str), "replies": actual.replies,
+        "not_replied": not_replied.map(no_reply_words), "notices": notices, "tags": actual.tags,
+        "closed": actual.state == Some(ConvStatus::Closed), "snoozed_until": snoozed_until,
     });
-    let rules: Vec<Value> = rules.iter().map(rule).collect();
+    let rules: Vec<Value> = trace.iter().map(rule).collect();
     let trace = json!({ "pack": loaded.pack.hash(), "rules": rules, "outcome": outcome });
     if json {
         screen.out(&format!("{trace:#}"));
@@ -183,6 +172,7 @@ fn outcome(of: &Value) -> Vec<String> {
         ("priority", text(of, "priority")),
         ("tags", text(of, "tags")),
         ("replies", replies.join(", ")),
+        ("no reply:", text(of, "not_replied")),
         ("told", notices.join(", ")),
         ("snoozed until", text(of, "snoozed_until")),
     ];
@@ -256,6 +246,47 @@ mod tests {
             said.contains("the built-in quickstart has no channel `shop`") && said.contains("it has site"),
             "{said}"
         );
+    }
+
+    #[test]
+    fn a_message_in_a_file_comes_to_what_the_router_does_with_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let pack = "
+zone: UTC
+queues: { everyone: {}, later: {} }
+agents: { ann: {} }
+replies: { hi: Hello }
+rules:
+  - { name: Later, when: { text: later }, then: { queue: later, snooze: 2h, notify: { desk: console } } }
+  - { name: Thanks, when: { text: thanks }, then: { close: true } }
+  - { name: Hello, then: { reply: hi } }
+default: { queue: everyone, tag: placed }
+";
+        std::fs::write(dir.path().join("pack.yaml"), pack).expect("written");
+        let config = crate::config::from_text(
+            crate::config::QUICKSTART,
+            crate::config::Source::Quickstart,
+            &Environment::default(),
+        )
+        .expect("the quickstart");
+        let config = Config { rules: Some(dir.path().to_owned()), ..config };
+        let file = dir.path().join("message.json");
+        for (change, outcome) in [
+            ("hello", "outcome: queue everyone, tags placed, replies hi\n"),
+            ("thanks", "outcome: closed\n"),
+            ("later", "outcome: queue later, told console, snoozed until 2026-11-23T11:30:00.250Z\n"),
+            (
+                "away\" }, \"automatic\": true, \"meta\": { \"subject\": \"-",
+                "outcome: queue everyone, tags placed, no reply: a machine wrote the message\n",
+            ),
+        ] {
+            let envelope = include_str!("../../docs/message.json").replace("Where is my refund?", change);
+            std::fs::write(&file, envelope).expect("written");
+            let mut screen = Screen::of_test(None);
+            of_file(&file, &config, false, &mut screen).expect("explained");
+            let said = screen.kept.unwrap_or_default();
+            assert!(said.contains(outcome), "{change}: {said}");
+        }
     }
 
     #[test]

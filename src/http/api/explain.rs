@@ -240,7 +240,7 @@ fn seen_facts(facts: &Facts, message: Option<&SeenMessage>) -> Value {
     Value::Object(map)
 }
 
-fn no_reply_words(why: NoReply) -> &'static str {
+pub(crate) fn no_reply_words(why: NoReply) -> &'static str {
     match why {
         NoReply::Automatic => "a machine wrote the message",
         NoReply::ConversationBudget => "the conversation has had its automatic replies for today",

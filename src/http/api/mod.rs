@@ -25,6 +25,7 @@ pub use auth::{Caller, Gate, Tokens, scope_name};
 pub use backend::{
     AgentView, Answer, Backend, ChannelView, QueueView, RawRecord, ReloadError, Retried, StateView, Unanswered,
 };
+pub(crate) use explain::no_reply_words;
 pub use links::FileLinks;
 pub use table::{ROUTES, Route};
 
