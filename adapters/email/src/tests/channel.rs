@@ -2,7 +2,7 @@ use super::NOW;
 use crate::{Email, EmailConfig, config::Mark, events::WHOLE_SIZE};
 use bytes::Bytes;
 use switchboard_adapter_sdk::{Adapter, signature::to_base64};
-use switchboard_envelope::{Address, Choice, Inbound, chosen};
+use switchboard_envelope::{Address, ChannelProfile, Choice, Inbound, chosen};
 
 fn channel() -> Email {
     let config = EmailConfig {
@@ -27,6 +27,11 @@ const MAIL: &str = "From: Ann <ann@x.example>\r\nTo: support@desk.example\r\nSub
     MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nsee both\r\n\
     --b\r\nContent-Type: image/png\r\nContent-Disposition: attachment; filename=a.png\r\n\r\nAAAA\r\n--b\r\n\
     Content-Type: text/csv\r\nContent-Disposition: attachment; filename=b.csv\r\n\r\n1,2,3\r\n--b--\r\n";
+
+#[test]
+fn a_letter_takes_half_of_what_a_chat_takes_of_an_agent() {
+    assert_eq!((channel().profile().cost, ChannelProfile::new("webchat", "visitor").cost), (50, 100));
+}
 
 #[test]
 fn files_come_in_the_order_of_the_attachments_that_name_them() {
