@@ -2,8 +2,8 @@
 
 use super::fold::fold_conversation;
 use super::{
-    Answer, Channel, ContactPrivate, ConvPrivate, Conversation, Cursor, HeldPart, HeldReceipt, Join, Phase, Rare, Rebase,
-    SendPrivate, SendState, Settled, State, Steps, When, day, merge_attributes,
+    Answer, Channel, ContactPrivate, ConvPrivate, Conversation, Cursor, HeldPart, HeldReceipt, Join, Phase, Rare,
+    Rebase, SendPrivate, SendState, Settled, State, Steps, When, day, merge_attributes,
 };
 use crate::event::{ClockKind, DeadReason, Event, KeyHash, Presence, Private, Public, status_after};
 use crate::ids::{ContactId, ConvId, MessageId};
