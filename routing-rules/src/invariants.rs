@@ -2,11 +2,11 @@
 //! builds run the same ones.
 
 use crate::decide::matching::{passed_over, wanted};
-use crate::event::{ClockKind, Public};
+use crate::event::{ClockKind, Public, Why};
 use crate::ids::ConvId;
 use crate::pack::{ConvStatus, RulePack};
 use crate::state::roster::Roster;
-use crate::state::{Conversation, InForce, Phase, State, WaitClass};
+use crate::state::{Conversation, InForce, Phase, State, WaitClass, WaitKey};
 use std::collections::{BTreeMap, BTreeSet};
 use switchboard_envelope::Timestamp;
 
@@ -24,7 +24,7 @@ pub fn check_invariants<'p>(state: &State, packs: impl Into<InForce<'p>>) -> Vec
         lane_order(state, c, &mut broken);
     }
     parts_have_timers(state, &mut broken);
-    capacity(state, packs.pack, &mut broken);
+    loads(state, &mut broken);
     nobody_overlooked(state, packs, &mut broken);
     one_open_per_thread(state, &mut broken);
     indexes(state, packs, &mut broken);
@@ -92,9 +92,8 @@ fn lane_order(state: &State, c: &Conversation, broken: &mut Vec<Broken>) {
     }
 }
 
-/// I7: no agent bears more than their capacity by assignment or offer. Conversations that they took themselves, that were
-/// given by hand, or that a smaller pack left them with may exceed it, so the load is compared with what was assigned.
-fn capacity(state: &State, pack: &RulePack, broken: &mut Vec<Broken>) {
+/// I7: an agent's load is what they bear. That they are given no more than they take says [`given_beyond`].
+fn loads(state: &State, broken: &mut Vec<Broken>) {
     let mut loads: BTreeMap<&str, u32> = BTreeMap::new();
     for c in state.conversations.values() {
         if let Some(agent) = c.bearer() {
@@ -105,9 +104,6 @@ fn capacity(state: &State, pack: &RulePack, broken: &mut Vec<Broken>) {
         let load = loads.get(name.as_str()).copied().unwrap_or(0);
         if agent.load != load {
             broken.push(("I7", format!("agent {name}: load {} is kept, {load} is borne", agent.load)));
-        }
-        if state.offers_of(name) > 0 && pack.agents.get(name).is_some_and(|a| load > a.capacity.max(agent.load)) {
-            broken.push(("I7", format!("agent {name} is offered more than the capacity")));
         }
     }
 }
@@ -184,6 +180,49 @@ pub fn released_within(state: &State, event: &Public) -> Option<Broken> {
         .then(|| ("I19", format!("{message} was released, and {under_way} are under way where {most} may be")))
 }
 
+/// I7, before each event: nobody is assigned or offered what goes beyond their capacity by the pack in force. What they took
+/// themselves, or were offered before, may exceed it, and so may what a smaller pack leaves them with.
+#[must_use]
+pub fn given_beyond(before: &State, event: &Public, pack: &RulePack) -> Option<Broken> {
+    let (conv, agent) = match event {
+        Public::Offered { conv, agent, .. } => (conv, agent),
+        Public::Assigned { conv, agent, why, .. } if !matches!(why, Why::Taken | Why::Accepted) => (conv, agent),
+        _ => return None,
+    };
+    let c = before.conversation(*conv).filter(|c| c.bearer() != Some(agent))?;
+    let load = before.agents.get(agent).map_or(0, |a| a.load).saturating_add(c.cost);
+    let capacity = pack.agents.get(agent).map_or(0, |a| a.capacity);
+    (load > capacity).then(|| ("I7", format!("{agent} was given {conv}, and bears {load} of {capacity} hundredths")))
+}
+
+/// I17, before each event: of all who wait and whom an agent could take, the one is given to them who waited longest, priority
+/// and ageing reckoned in, whichever queue they wait in.
+#[must_use]
+pub fn overtaken<'p>(before: &State, event: &Public, packs: impl Into<InForce<'p>>) -> Option<Broken> {
+    let (conv, agent) = match event {
+        Public::Offered { conv, agent, .. } => (conv, agent),
+        Public::Assigned { conv, agent, why: Why::Strategy | Why::Sticky, .. } => (conv, agent),
+        _ => return None,
+    };
+    let packs: InForce<'p> = packs.into();
+    let c = before.conversation(*conv)?;
+    let (own, key, class) = (c.queue.as_deref()?, WaitKey::of(c)?, WaitClass::of(c));
+    let (takes, state) = (packs.pack.agents.get(agent)?, before.agents.get(agent)?);
+    // A decision that assigned as many as one may goes on with the others of its queues.
+    let all_queues = before.assign_at.is_none();
+    for queue in before.queues_in_use().filter(|queue| all_queues || *queue == own) {
+        let earlier = before.classes(queue).filter_map(|(of, set)| Some((of, set.get_min().filter(|k| **k < key)?)));
+        for (of, first) in earlier {
+            let pack = packs.of(before, of.trial);
+            let could = || passed_over(of, &wanted(pack, queue, of), agent, takes, state, false).is_none();
+            if (queue == own && *of == class) || (pack.queues.contains_key(queue) && could()) {
+                return Some(("I17", format!("{conv} was given away before {}, who waited longer", first.conv)));
+            }
+        }
+    }
+    None
+}
+
 /// I15, over the events of a whole life: a clock warns and is breached at most once, and never before its time.
 #[derive(Clone, Debug, Default)]
 pub struct ClockWatch {
@@ -192,10 +231,11 @@ pub struct ClockWatch {
     pub breached: usize,
 }
 
-/// One clock: the time until it is due, where that is known, and what it did.
+/// One clock: when it is due and when it warns, where that is known, and what it did.
 #[derive(Clone, Copy, Debug, Default)]
 struct Watched {
     due: Option<Timestamp>,
+    warn_at: Option<Timestamp>,
     warned: bool,
     breached: bool,
 }
@@ -204,18 +244,31 @@ impl ClockWatch {
     /// Watches the next event, which was decided at `now`.
     pub fn see(&mut self, now: Timestamp, event: &Public) -> Option<Broken> {
         match event {
-            Public::ClockSet { conv, due, .. } => {
-                self.clocks.insert((*conv, false), Watched { due: Some(*due), ..Watched::default() });
+            Public::ClockSet { conv, due, warn_at, .. } => {
+                let set = Watched { due: Some(*due), warn_at: *warn_at, ..Watched::default() };
+                self.clocks.insert((*conv, false), set);
             }
-            Public::ResolutionDue { conv, due, .. } => self.clocks.entry((*conv, true)).or_default().due = *due,
-            Public::ResolutionStopped { conv, .. } => self.clocks.entry((*conv, true)).or_default().due = None,
+            Public::ResolutionDue { conv, due, warn_at } => {
+                let k = self.clocks.entry((*conv, true)).or_default();
+                (k.due, k.warn_at) = (*due, *warn_at);
+            }
+            Public::ResolutionStopped { conv, .. } => {
+                let k = self.clocks.entry((*conv, true)).or_default();
+                (k.due, k.warn_at) = (None, None);
+            }
             Public::Closed { conv, .. } => drop(self.clocks.remove(&(*conv, true))),
             // Deadlines from before come early then, by as much as nobody can tell.
-            Public::TimeSetBack { .. } => self.clocks.values_mut().for_each(|k| k.due = Some(Timestamp(i64::MIN))),
+            Public::TimeSetBack { .. } => self.clocks.values_mut().for_each(|k| {
+                let ever = Some(Timestamp(i64::MIN));
+                (k.due, k.warn_at) = (ever, ever);
+            }),
             Public::ClockWarned { conv, clock } => {
                 let k = self.clocks.entry((*conv, *clock == ClockKind::Resolution)).or_default();
                 if k.warned || k.breached || k.due.is_none() {
                     return Some(("I15", format!("{conv}: a clock warned at {now} that had warned, or did not run")));
+                }
+                if k.warn_at.is_none_or(|at| now < at) {
+                    return Some(("I15", format!("{conv}: a clock warned at {now}, early or unasked: {k:?}")));
                 }
                 k.warned = true;
             }

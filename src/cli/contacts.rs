@@ -65,6 +65,12 @@ enum ContactsCommand {
         #[arg(value_enum)]
         state: Consent,
     },
+    /// Hear one again whom a rule blocked on a channel
+    Unblock {
+        #[arg(value_parser = id)]
+        id: String,
+        channel: String,
+    },
     /// Join one contact into another, which keeps its id
     Merge {
         #[arg(value_parser = id)]
@@ -124,6 +130,10 @@ impl Contacts {
                 consent.insert(channel.clone(), word.into());
                 let answer = api.patch(&path(&id), json!({ "consent": consent })).await?;
                 (answer, format!("{id} is {said} {channel}"))
+            }
+            Some(ContactsCommand::Unblock { id, channel }) => {
+                let answer = api.patch(&path(&id), json!({ "unblock": [channel] })).await?;
+                (answer, format!("{id} is heard on {channel}"))
             }
             Some(ContactsCommand::Merge { into, from }) => {
                 let answer = api.post(&format!("{}/merge", path(&into)), json!({ "from": from })).await?;

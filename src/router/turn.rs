@@ -368,6 +368,8 @@ impl Router {
         let (pack, tried, state) = (self.pack.clone(), self.tried.clone(), self.lend());
         #[cfg(test)]
         let tried = tried.filter(|_| !planted(Bug::TrialForgotten) || state.incarnation < 2);
+        #[cfg(test)]
+        let pack = crate::simulation::roomy(&inbound, &pack).unwrap_or(pack);
         let packs = InForce { pack: &pack, tried: tried.as_deref() };
         // A record that makes the core panic must not stop the others; nothing of it was committed.
         let decided = catch_unwind(AssertUnwindSafe(|| {

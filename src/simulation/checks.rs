@@ -1,6 +1,6 @@
 //! The promises of the design as predicates over a finished simulation.
 
-use super::packs::{AUTO_REPLIES, packs};
+use super::packs::{ADDRESS_REPLIES, AUTO_REPLIES, PING_PONG, packs};
 use super::provider::{counts, key};
 use super::world::{CHANNEL, SALT, World};
 use crate::log::memory::MemoryLog;
@@ -8,13 +8,15 @@ use crate::log::{Log, Seq};
 use crate::router::Codec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use switchboard_envelope::{Author, Inbound, Outcome};
+use switchboard_envelope::{Author, Inbound, Outcome, Timestamp};
 use switchboard_routing_rules::RulePack;
 use switchboard_routing_rules::decide::CLOCK_AHEAD_MS;
-use switchboard_routing_rules::event::{DeadReason, Event, Private, Public, Why};
+use switchboard_routing_rules::event::{DeadReason, Event, Private, Public};
 use switchboard_routing_rules::ids::{ContactId, ConvId, MessageId};
-use switchboard_routing_rules::invariants::{Broken, ClockWatch, check_invariants, released_within};
-use switchboard_routing_rules::state::{InForce, State, WaitClass, WaitKey};
+use switchboard_routing_rules::invariants::{
+    Broken, ClockWatch, check_invariants, given_beyond, overtaken, released_within,
+};
+use switchboard_routing_rules::state::{InForce, State};
 
 /// Frames after which a snapshot is taken, to go on from it.
 const SNAPSHOTS: [Seq; 4] = [5, 25, 125, 625];
@@ -81,10 +83,10 @@ async fn read(log: &MemoryLog) -> Result<Story, String> {
     let (mut clocks, mut replies) = (ClockWatch::default(), Replies::default());
     for frame in &log.every_frame() {
         for event in codec.decode(frame).await.map_err(|e| format!("I11: frame {}: {e}", frame.seq))? {
-            let overtaken = overtaken(&story.folded, &event.public);
+            let given = given(&story.folded, &event.public)?;
             story.folded.apply(&event);
             story.resumed.iter_mut().for_each(|state| state.apply(&event));
-            story.broken = story.broken.or(overtaken).or_else(|| replies.see(&event.public));
+            story.broken = story.broken.or(given).or_else(|| replies.see(&event));
             let late = clocks.see(story.folded.now, &event.public);
             let crowd = released_within(&story.folded, &event.public);
             story.broken = story.broken.or(late).or(crowd).or_else(|| other_pack(&story.folded, &event.public));
@@ -106,48 +108,105 @@ async fn read(log: &MemoryLog) -> Result<Story, String> {
     Ok(story)
 }
 
-/// I17: of those who wait in a queue and want the same, the one is given away who waited longest, priority reckoned in. With I14
-/// that means that nobody starves.
-fn overtaken(before: &State, event: &Public) -> Option<Broken> {
-    let conv = match event {
-        Public::Offered { conv, .. } | Public::Assigned { conv, why: Why::Strategy | Why::Sticky, .. } => conv,
-        _ => return None,
-    };
-    let c = before.conversation(*conv)?;
-    let (queue, key, class) = (c.queue.as_deref()?, WaitKey::of(c)?, WaitClass::of(c));
-    let first = before.classes(queue).find(|(of, _)| **of == class).and_then(|(_, all)| all.get_min())?;
-    (*first < key).then(|| ("I17", format!("{conv} was given away before {}, who waited longer", first.conv)))
+/// I7 and I17: who is given something has room for it, and nobody whom they could take has waited longer.
+fn given(before: &State, event: &Public) -> Result<Option<Broken>, String> {
+    if !matches!(event, Public::Offered { .. } | Public::Assigned { .. }) {
+        return Ok(None);
+    }
+    let packs = packs()?;
+    let in_force = in_force(before, &packs)?;
+    Ok(given_beyond(before, event, in_force.pack).or_else(|| overtaken(before, event, in_force)))
 }
 
-/// I18: what a machine wrote is never answered automatically, and nobody gets more automatic replies a day than the pack allows, so that
-/// two machines cannot talk for ever.
+/// The packs by which a state is decided.
+fn in_force<'p>(state: &State, packs: &'p [Arc<RulePack>]) -> Result<InForce<'p>, String> {
+    let known = |hash: &str| packs.iter().find(|p| p.hash() == hash).map(AsRef::as_ref);
+    let pack = known(&state.pack).ok_or("I16: a pack is in force that nobody put there")?;
+    Ok(InForce { pack, tried: state.trying().and_then(|c| known(&c.pack)) })
+}
+
+/// I18: what a machine wrote is never answered automatically, nobody gets more automatic replies a day than the pack allows, whichever
+/// conversation they are of, and whoever answers them as machines do gets none before a person of ours wrote.
 #[derive(Default)]
 struct Replies {
     /// What the input is that is decided: a machine's message.
     automatic: bool,
+    of: BTreeMap<ConvId, ContactId>,
     sent: BTreeMap<(ConvId, i64), u32>,
+    to: BTreeMap<(ContactId, i64), u32>,
+    rallies: BTreeMap<ConvId, Rally>,
 }
 
+/// Automatic replies in a row, as one who only listens tells them.
+#[derive(Default)]
+struct Rally {
+    /// When the latest was sent that nothing was said after.
+    answered_at: Option<Timestamp>,
+    text: String,
+    returned: u32,
+}
+
+/// So fast nobody answers several times in a row.
+const AT_ONCE_MS: i64 = 15_000;
+
 impl Replies {
-    fn see(&mut self, event: &Public) -> Option<Broken> {
-        match event {
+    fn see(&mut self, event: &Event) -> Option<Broken> {
+        match &event.public {
             Public::Consumed { .. } | Public::Ticked { .. } => self.automatic = false,
-            Public::Received { automatic, .. } => self.automatic = *automatic,
-            // Days are others then.
-            Public::TimeSetBack { .. } => self.sent.clear(),
+            Public::Opened { conv, contact, .. } => drop(self.of.insert(*conv, *contact)),
+            Public::Received { conv, at, automatic, .. } => {
+                self.automatic = *automatic;
+                if let (false, Some((_, Private::Received { content, .. }))) = (automatic, &event.private) {
+                    self.rallies.entry(*conv).or_default().hear(*at, &content.text);
+                }
+            }
+            // Days and times are others then.
+            Public::TimeSetBack { .. } => {
+                let Replies { automatic, of, .. } = std::mem::take(self);
+                *self = Replies { automatic, of, ..Replies::default() };
+            }
             Public::SendQueued { conv, author: Author::Auto { .. }, resends: None, notice: false, at, .. } => {
-                if self.automatic {
-                    return Some(("I18", format!("{conv}: a machine's message was answered automatically")));
-                }
-                let sent = self.sent.entry((*conv, at.0.div_euclid(86_400_000))).or_default();
-                *sent += 1;
-                if *sent > AUTO_REPLIES {
-                    return Some(("I18", format!("{conv}: {sent} automatic replies in a day")));
-                }
+                return self.replied(*conv, *at);
+            }
+            Public::SendQueued { conv, author, .. } if !matches!(author, Author::Auto { .. }) => {
+                self.rallies.remove(conv);
             }
             _ => {}
         }
         None
+    }
+
+    fn replied(&mut self, conv: ConvId, at: Timestamp) -> Option<Broken> {
+        if self.automatic {
+            return Some(("I18", format!("{conv}: a machine's message was answered automatically")));
+        }
+        let today = at.0.div_euclid(86_400_000);
+        let sent = self.sent.entry((conv, today)).or_default();
+        *sent += 1;
+        if *sent > AUTO_REPLIES {
+            return Some(("I18", format!("{conv}: {sent} automatic replies in a day")));
+        }
+        if let Some(contact) = self.of.get(&conv) {
+            let to = self.to.entry((*contact, today)).or_default();
+            *to += 1;
+            if *to > ADDRESS_REPLIES {
+                return Some(("I18", format!("{conv}: its customer got {to} automatic replies in a day")));
+            }
+        }
+        let rally = self.rallies.entry(conv).or_default();
+        rally.answered_at = Some(at);
+        let machine = rally.returned >= PING_PONG;
+        machine.then(|| ("I18", format!("{conv}: {} automatic replies were answered by a machine", rally.returned)))
+    }
+}
+
+impl Rally {
+    fn hear(&mut self, at: Timestamp, text: &str) {
+        if let Some(sent) = self.answered_at.take().filter(|_| self.returned < PING_PONG) {
+            let machine = at.since(sent) <= AT_ONCE_MS || self.text == text;
+            self.returned = if machine { self.returned + 1 } else { 0 };
+        }
+        text.clone_into(&mut self.text);
     }
 }
 
@@ -330,10 +389,7 @@ fn i4_outbound_order(world: &World, story: &Story) -> Result<(), String> {
 
 fn i5_to_i10(live: &State) -> Result<(), String> {
     let packs = packs()?;
-    let known = |hash: &str| packs.iter().find(|p| p.hash() == hash).map(AsRef::as_ref);
-    let pack: &RulePack = known(&live.pack).ok_or("I16: a pack is in force that nobody put there")?;
-    let tried = live.trying().and_then(|c| known(&c.pack));
-    match check_invariants(live, InForce { pack, tried }).first() {
+    match check_invariants(live, in_force(live, &packs)?).first() {
         Some((id, what)) => Err(format!("{id}: {what}")),
         None => Ok(()),
     }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use switchboard_routing_rules::RulePack;
 use switchboard_routing_rules::pack::{Environment, Problem};
 
-/// Automatic replies of a conversation a day, by either pack.
-pub(super) const AUTO_REPLIES: u32 = 3;
+/// Automatic replies of a conversation and of an address a day, and to what seems a machine, by either pack.
+pub(super) const AUTO_REPLIES: u32 = 4;
+pub(super) const ADDRESS_REPLIES: u32 = 6;
+pub(super) const PING_PONG: u32 = 2;
 
 /// What each workspace begins with.
 pub(super) const PACK: &str = r#"
@@ -27,7 +29,7 @@ agents:
   bob: { name: Bob, capacity: 2, skills: { direct: 1 } }
 replies:
   refund: "We will look at it; you are {{ queue.place }}, {{ queue.wait }}."
-budget: { conversation: 3, address: 6 }
+budget: { conversation: 4, address: 6, ping_pong: 2 }
 rules:
   - name: Refunds
     when: { content: { word: refund } }
@@ -54,7 +56,7 @@ agents:
   bob: { name: Bob, capacity: 2, skills: { direct: 1 } }
 replies:
   hello: "Welcome."
-budget: { conversation: 3, address: 6 }
+budget: { conversation: 4, address: 6, ping_pong: 2 }
 rules:
   - name: Refunds
     when: { content: { word: refund } }

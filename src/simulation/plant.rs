@@ -1,7 +1,10 @@
 //! Bugs that the simulation must find. They exist in test builds only.
 
 use std::cell::Cell;
-use switchboard_envelope::Inbound;
+use std::sync::Arc;
+use switchboard_envelope::{Action, Inbound};
+use switchboard_routing_rules::RulePack;
+use switchboard_routing_rules::pack::Environment;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
@@ -21,10 +24,12 @@ pub(crate) enum Bug {
     RelievedKeepsItsState,
     /// A router that is not the first decides everything by the pack in force, whatever is tried.
     TrialForgotten,
+    /// Whoever comes is given what waits as if nobody were ever full.
+    RoomForgotten,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Bug; 8] = [
+    pub(crate) const ALL: [Bug; 9] = [
         Bug::ResultBeforeSend,
         Bug::DroppedCompareAndSwap,
         Bug::CursorBeforeEffects,
@@ -33,7 +38,16 @@ impl Bug {
         Bug::OlderCopyUnnoticed,
         Bug::RelievedKeepsItsState,
         Bug::TrialForgotten,
+        Bug::RoomForgotten,
     ];
+
+    /// The promise that it breaks first, where another one could be found broken for other reasons.
+    pub(crate) fn breaks(self) -> &'static str {
+        match self {
+            Bug::RoomForgotten => "I7",
+            _ => "",
+        }
+    }
 }
 
 /// A message with this text makes its decision panic.
@@ -44,6 +58,19 @@ pub(crate) fn trip(inbound: &Inbound) {
     if matches!(inbound, Inbound::Message(m) if m.content.text == TRIP) {
         std::panic::resume_unwind(Box::new(TRIP));
     }
+}
+
+/// The pack that decides what comes in place of the right one, while that bug is planted: one in which nobody is full, for
+/// commands that say who is there.
+pub(crate) fn roomy(inbound: &Inbound, pack: &RulePack) -> Option<Arc<RulePack>> {
+    let presence = matches!(inbound, Inbound::Command(c) if matches!(c.action, Action::Presence { .. }));
+    if !presence || !planted(Bug::RoomForgotten) {
+        return None;
+    }
+    let wider =
+        |(path, text): &(String, String)| (path.clone(), text.replace("capacity: ", "capacity: 1").into_bytes());
+    let files: Vec<_> = pack.sources().iter().map(wider).collect();
+    Some(Arc::new(RulePack::load(&files, &Environment::default()).ok()?.pack))
 }
 
 thread_local! {

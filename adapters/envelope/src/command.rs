@@ -122,6 +122,9 @@ pub enum Action {
         /// Consent per `<channel>`.
         #[serde(default)]
         consent: BTreeMap<String, ConsentState>,
+        /// Channels on which a rule blocked them.
+        #[serde(default)]
+        unblock: Vec<String>,
     },
     MergeContact {
         into: String,

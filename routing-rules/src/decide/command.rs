@@ -48,7 +48,7 @@ pub(super) fn refuse(status: u16, code: &'static str, detail: impl Into<String>)
     Refusal { status, code, detail: detail.into() }
 }
 
-fn not_found(what: &str) -> Refusal {
+pub(super) fn not_found(what: &str) -> Refusal {
     refuse(404, "not_found", format!("there is no such {what}"))
 }
 
@@ -58,7 +58,7 @@ pub(super) fn done<const N: usize>(status: u16, ids: [(&str, String); N]) -> Rep
 }
 
 /// The author of what a tool says that names no agent.
-const ADMIN: &str = "admin";
+pub(super) const ADMIN: &str = "admin";
 
 impl<'a> Draft<'a> {
     pub(super) fn command(&mut self, c: &Command, id: KeyHash, candidate: Option<&'a RulePack>) {
@@ -96,8 +96,9 @@ impl<'a> Draft<'a> {
             Action::Presence { agent, presence } => self.presence(actor, agent, presence),
             Action::AcceptOffer { offer } => self.accept_offer(actor, offer),
             Action::DeclineOffer { offer } => self.decline_offer(actor, offer),
-            Action::UpdateContact { contact, tags, attributes, consent } => {
-                self.update_contact(actor, contact, tags.as_ref(), attributes, consent)
+            Action::UpdateContact { contact, tags, attributes, consent, unblock } => {
+                self.update_contact(actor, contact, tags.as_ref(), attributes, consent)?;
+                self.unblock(actor, contact, unblock)
             }
             Action::MergeContact { into, from } => self.merge(into, from),
             Action::Start { to_channel, to, subject, text, destination } => {
@@ -136,7 +137,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Who speaks: the agent that the command names, or the only one that there is.
-    fn speaker(&self, actor: &Actor) -> Result<Option<String>, Refusal> {
+    pub(super) fn speaker(&self, actor: &Actor) -> Result<Option<String>, Refusal> {
         match &actor.agent {
             Some(a) if self.pack.agents.contains_key(a) => Ok(Some(a.clone())),
             Some(a) => Err(refuse(422, "unknown_agent", format!("the pack has no agent `{a}`"))),
@@ -160,7 +161,7 @@ impl<'a> Draft<'a> {
         Err(refuse(409, "owned", format!("the conversation is with `{owner}`{hint}")))
     }
 
-    fn supervises(&self, actor: &Actor) -> Result<(), Refusal> {
+    pub(super) fn supervises(&self, actor: &Actor) -> Result<(), Refusal> {
         if actor.scope >= Scope::Supervisor {
             return Ok(());
         }

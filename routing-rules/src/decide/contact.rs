@@ -1,10 +1,11 @@
 //! Contacts: who they are, and whether we may write to them.
 
 use super::Draft;
-use crate::event::{Private, Public};
+use super::command::{ADMIN, Answer, done, not_found, refuse};
+use crate::event::{KeyHash, Private, Public};
 use crate::ids::ContactId;
 use std::collections::{BTreeMap, BTreeSet};
-use switchboard_envelope::{Address, ConsentChange, ConsentState};
+use switchboard_envelope::{Actor, Address, ConsentChange, ConsentState};
 
 impl Draft<'_> {
     pub(super) fn consent(&mut self, c: &ConsentChange) {
@@ -49,6 +50,30 @@ impl Draft<'_> {
             contact,
             Private::Consent { address: address.clone(), reason },
         );
+    }
+
+    /// What a rule blocked on these channels is heard again, from every address of the contact.
+    pub(super) fn unblock(&mut self, actor: &Actor, contact: &str, channels: &[String]) -> Answer {
+        let id = ContactId::parse(contact).map(|id| self.state.resolve(id)).ok_or_else(|| not_found("contact"))?;
+        if !channels.is_empty() {
+            self.supervises(actor)?;
+        }
+        if let Some(channel) = channels.iter().find(|c| self.profile(c).is_none()) {
+            return Err(refuse(422, "no_channel", format!("channel `{channel}` is not in the configuration")));
+        }
+        let by = self.speaker(actor)?.unwrap_or_else(|| ADMIN.to_owned());
+        let addresses = self.state.conversations_of(id).filter_map(|c| c.private.as_ref()?.address());
+        let known: BTreeSet<KeyHash> = addresses.map(|a| self.state.identity_hash(&a)).collect();
+        let theirs = |who: &KeyHash, of: &Option<ContactId>| match of {
+            Some(of) => self.state.resolve(*of) == id,
+            None => known.contains(who),
+        };
+        let blocked = self.state.blocked.iter().filter(|((who, on), of)| channels.contains(on) && theirs(who, of));
+        let blocked: Vec<_> = blocked.map(|(key, _)| key.clone()).collect();
+        for (identity, channel) in blocked {
+            self.emit(Public::Unblocked { identity, channel, by: by.clone() });
+        }
+        Ok(done(200, [("contact", id.to_string())]))
     }
 
     pub(super) fn touch_contact(

@@ -6,12 +6,16 @@ use crate::event::{Chosen, Considered, DecidedMessage, NoReply, Private, Public,
 use crate::ids::{ContactId, ConvId, MessageId};
 use crate::pack::standing::{asks, fill_in};
 use crate::pack::{AgentChoice, ConvStatus, RunOutcome, RunReply, SeenMessage, SeenState, SetTarget, Skills};
+use crate::state::fold::words;
 use crate::state::{Conversation, day};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use switchboard_envelope::{
     Attachment, Author, Choice, ConsentState, Content, Message, Timestamp, Visibility, chosen, numbered,
 };
+
+/// Whoever answers an automatic reply as fast as this, several times in a row, is a machine.
+const AT_ONCE_MS: i64 = 15_000;
 
 /// Conversations of a contact whose addresses conditions see.
 const MAX_IDENTITIES: usize = 32;
@@ -65,7 +69,7 @@ impl Draft<'_> {
         let contact = self.state.contact_of(&m.from);
         let thread = self.state.thread_hash(&m.channel, &m.thread);
         let identity = self.state.identity_hash(&m.from);
-        let blocked = self.state.blocked.contains(&(identity, m.channel.clone()));
+        let blocked = self.state.blocked.contains_key(&(identity, m.channel.clone()));
         let now = self.now();
         let reopens = |c: &Conversation| c.is_open() || (!m.automatic && c.wait_until.get().is_some_and(|t| now <= t));
         let appends = |c: &Arc<Conversation>| reopens(c) || m.automatic || blocked;
@@ -79,6 +83,7 @@ impl Draft<'_> {
         let kept = kept.or_else(|| self.state.conversation_of_thread(thread).cloned().filter(appends));
         let before = kept.as_ref().map(|c| c.status);
         let seen = self.seen_state(m, kept.as_deref());
+        let ping_pong = kept.as_deref().and_then(|c| self.ping_pong(c, m));
         // What is held of it from here on would have to be copied before it changes.
         let kept = kept.map(|c| (c.id, c.contact));
         let contact = kept.map_or(contact, |(_, contact)| contact);
@@ -91,6 +96,9 @@ impl Draft<'_> {
             self.emit(Public::Reopened { conv, why: Why::CustomerWrote });
         }
         let message = self.received(conv, contact, m);
+        if let Some(replies) = ping_pong {
+            self.emit(Public::PingPong { conv, replies });
+        }
         if blocked {
             if kept.is_none() {
                 self.close(conv, None);
@@ -276,7 +284,7 @@ impl Draft<'_> {
         }
         if outcome.block {
             let identity = self.state.identity_hash(&m.from);
-            self.emit(Public::Blocked { identity, channel: m.channel.clone() });
+            self.emit(Public::Blocked { identity, channel: m.channel.clone(), contact: Some(writer) });
         }
     }
 
@@ -431,6 +439,22 @@ impl Draft<'_> {
         RunReply { text: reply.text.as_ref().map(said).map_err(Clone::clone), ..reply.clone() }
     }
 
+    /// How many automatic replies in a row a machine seems to have answered, where this message changes that: it answers the
+    /// latest at once, or in the words of the message before. Once it is as many as the pack allows, only a person of ours
+    /// changes it. Whoever chooses what a reply offers may be fast.
+    fn ping_pong(&self, c: &Conversation, m: &Message) -> Option<u16> {
+        let cut = c.ping_pong >= self.pack_of(c).budget.ping_pong;
+        if m.automatic || cut || !c.auto_spoke || self.is_guest(m, c.contact) {
+            return None;
+        }
+        let at_once = c.last_out.get().is_some_and(|at| self.now().since(at) <= AT_ONCE_MS);
+        let before = c.private.as_ref().and_then(|p| p.words()).filter(|_| !m.content.text.trim().is_empty());
+        let same = before.is_some_and(|before| before == words(&m.content.text));
+        let machine = (at_once || same) && m.content.choice.is_none();
+        let replies = if machine { c.ping_pong.saturating_add(1) } else { 0 };
+        (replies != c.ping_pong).then_some(replies)
+    }
+
     fn auto_reply_refused(&self, conv: ConvId, m: &Message, reply: &RunReply) -> Option<NoReply> {
         if m.automatic {
             return Some(NoReply::Automatic);
@@ -459,6 +483,9 @@ impl Draft<'_> {
         let today = day(self.now());
         let c = self.conv(conv)?;
         let budget = &self.pack_of(&c).budget;
+        if c.ping_pong >= budget.ping_pong {
+            return Some(NoReply::PingPong);
+        }
         if c.auto_day == today && c.auto_replies >= budget.conversation {
             return Some(NoReply::ConversationBudget);
         }

@@ -248,6 +248,11 @@ pub enum Public {
         conv: ConvId,
         before: Timestamp,
     },
+    /// So many automatic replies in a row were each answered as machines answer.
+    PingPong {
+        conv: ConvId,
+        replies: u16,
+    },
     Pending {
         conv: ConvId,
         until: Timestamp,
@@ -467,6 +472,15 @@ pub enum Public {
     Blocked {
         identity: KeyHash,
         channel: Name,
+        /// Whose address it is, by whom it is found again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        contact: Option<ContactId>,
+    },
+    /// Somebody of ours lets the address be heard again.
+    Unblocked {
+        identity: KeyHash,
+        channel: Name,
+        by: Name,
     },
     BudgetSpent {
         identity: KeyHash,
@@ -559,6 +573,7 @@ impl Public {
             | P::Assigned { conv, .. }
             | P::NobodyFree { conv, .. }
             | P::DeclinesForgotten { conv, .. }
+            | P::PingPong { conv, .. }
             | P::Pending { conv, .. }
             | P::Snoozed { conv, .. }
             | P::Closed { conv, .. }

@@ -178,6 +178,8 @@ pub enum NoReply {
     /// A machine wrote the message.
     Automatic,
     ConversationBudget,
+    /// Those before it were each answered at once, or with the same words: another machine answers us.
+    PingPong,
     AddressBudget,
     OptedOut,
     /// The template needs a value that is missing.

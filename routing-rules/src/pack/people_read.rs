@@ -269,11 +269,16 @@ impl PeopleReader<'_> {
 
     pub(crate) fn budget(&mut self, node: &Node) -> Budget {
         let mut budget = Budget::default();
-        let Some(keys) = keys(node, "the budget", &["conversation", "address"], self.sink) else { return budget };
+        let Some(keys) = keys(node, "the budget", &["conversation", "address", "ping_pong"], self.sink) else {
+            return budget;
+        };
         let mut count =
             |key: &str| keys.get(key).and_then(|n| whole(n, "a number of replies a day", 0..=10_000, self.sink));
         budget.conversation = count("conversation").unwrap_or(budget.conversation);
         budget.address = count("address").unwrap_or(budget.address);
+        let robots =
+            keys.get("ping_pong").and_then(|n| whole(n, "a number of replies in a row", 1..=10_000, self.sink));
+        budget.ping_pong = robots.and_then(|n| u16::try_from(n).ok()).unwrap_or(budget.ping_pong);
         budget
     }
 

@@ -49,7 +49,7 @@ fn top(key: &str) -> Value {
         "hours" => named("hours"),
         "rotations" => named("rotation"),
         "replies" => named("reply"),
-        "budget" => closed(&[("conversation", reference("number")), ("address", reference("number"))], &[]),
+        "budget" => closed(&["conversation", "address", "ping_pong"].map(|key| (key, reference("number"))), &[]),
         "presence" => closed(&[("grace", reference("duration")), ("lapses", reference("number"))], &[]),
         "rules" => json!({ "type": "array", "items": reference("rule") }),
         _ => reference("default"),

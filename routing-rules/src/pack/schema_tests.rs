@@ -161,7 +161,7 @@ fn every_file_of_every_shipped_pack_fits_the_schema() {
 fn everything_that_a_pack_can_hold_fits_the_schema() {
     let everything = r#"
 zone: Europe/Paris
-budget: { conversation: 5, address: 20 }
+budget: { conversation: 5, address: 20, ping_pong: 3 }
 queues:
   a: { skills: { french: 2 }, strategy: round_robin, sticky: 7d, offer: { timeout: 1m30s }, ageing: 30m, reopen: 0s, hours: office }
   b: { skills: [x], sla: { next_response: 1h, warn: 80%, on_breach: { queue: a, priority: high, notify: { desk: d, text: late } } } }

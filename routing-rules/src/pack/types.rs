@@ -141,16 +141,18 @@ pub struct Agent {
     pub signature: Option<String>,
 }
 
-/// How many automatic replies a day.
+/// How many automatic replies a day, and how many to another machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
     pub conversation: u32,
     pub address: u32,
+    /// After so many in a row that were each answered as machines answer, a conversation gets none until a person writes.
+    pub ping_pong: u16,
 }
 
 impl Default for Budget {
     fn default() -> Budget {
-        Budget { conversation: 5, address: 20 }
+        Budget { conversation: 5, address: 20, ping_pong: 3 }
     }
 }
 

@@ -50,6 +50,7 @@ impl State {
             | Public::ContactTouched { .. }
             | Public::ContactMerged { .. }
             | Public::Blocked { .. }
+            | Public::Unblocked { .. }
             | Public::BudgetSpent { .. } => self.apply_contact(&event.public, private),
             Public::PresenceChanged { agent, presence, at, lapsed } => {
                 let (presence, at, lapsed) = (*presence, *at, *lapsed);
@@ -204,6 +205,8 @@ impl State {
             declined: None,
             auto_day: 0,
             auto_replies: 0,
+            auto_spoke: false,
+            ping_pong: 0,
             lane: Rare::default(),
             trial: *trial,
             private,
@@ -309,11 +312,11 @@ impl State {
             at,
             not_after,
             push,
+            resends,
             relived,
             doubted,
             notice,
             parts,
-            ..
         } = event
         else {
             return;
@@ -392,6 +395,9 @@ impl State {
             {
                 Arc::make_mut(p).offered = content.choices.clone().into();
             }
+            // What a person sends once more is no answer of a rule.
+            c.auto_spoke = auto && (resends.is_none() || c.auto_spoke);
+            c.ping_pong = if auto { c.ping_pong } else { 0 };
             if auto {
                 c.auto_replies = if c.auto_day == today { c.auto_replies.saturating_add(1) } else { 1 };
                 c.auto_day = today;
@@ -578,8 +584,11 @@ impl State {
                 self.contacts.insert(*contact, Arc::new(entry));
             }
             Public::ContactMerged { into, from } => self.merge_contacts(*into, *from),
-            Public::Blocked { identity, channel } => {
-                self.blocked.insert((*identity, channel.clone()));
+            Public::Blocked { identity, channel, contact } => {
+                self.blocked.insert((*identity, channel.clone()), *contact);
+            }
+            Public::Unblocked { identity, channel, .. } => {
+                self.blocked.remove(&(*identity, channel.clone()));
             }
             Public::BudgetSpent { identity, day } => {
                 *self.budgets.entry((*day, *identity)).or_insert(0) += 1;

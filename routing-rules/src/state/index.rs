@@ -327,14 +327,6 @@ impl State {
         self.conv_timers.contains(&Deadline::new(at, id))
     }
 
-    pub(crate) fn offers_of(&self, agent: &str) -> usize {
-        self.offers
-            .values()
-            .filter_map(|c| self.conversations.get(c))
-            .filter(|c| c.bearer().is_some_and(|b| b == agent))
-            .count()
-    }
-
     /// Which indexes differ, for a failing check.
     pub(crate) fn index_difference(&self, other: &State) -> String {
         let pairs = [

@@ -116,7 +116,8 @@ pub struct State {
     pub consent: OrdMap<(KeyHash, Name), ConsentState>,
     /// Opt-outs that the channel's provider holds as well.
     pub kept_opt_outs: OrdSet<(KeyHash, Name)>,
-    pub blocked: OrdSet<(KeyHash, Name)>,
+    /// Addresses that are not heard on a channel, each with whose it is.
+    pub blocked: OrdMap<(KeyHash, Name), Option<ContactId>>,
     pub agents: OrdMap<Name, Arc<AgentState>>,
     pub sends: OrdMap<MessageId, Arc<SendState>>,
     pub settled: OrdMap<MessageId, Arc<Settled>>,
@@ -172,7 +173,7 @@ impl State {
             contacts: OrdMap::new(),
             consent: OrdMap::new(),
             kept_opt_outs: OrdSet::new(),
-            blocked: OrdSet::new(),
+            blocked: OrdMap::new(),
             agents: OrdMap::new(),
             sends: OrdMap::new(),
             settled: OrdMap::new(),

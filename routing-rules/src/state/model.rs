@@ -143,6 +143,12 @@ pub struct Conversation {
     /// Automatic replies on `auto_day`.
     #[serde(default, skip_serializing_if = "crate::event::is_zero")]
     pub auto_replies: u32,
+    /// Nobody has said anything since an automatic reply.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub auto_spoke: bool,
+    /// Automatic replies in a row that were each answered as machines answer, since a person of ours wrote.
+    #[serde(default, skip_serializing_if = "few")]
+    pub ping_pong: u16,
     /// Unsettled sends in order; of each channel or desk the first is the only one that may be in flight.
     #[serde(default, skip_serializing_if = "none")]
     pub lane: Rare<Vec<MessageId>>,
@@ -152,6 +158,11 @@ pub struct Conversation {
     pub trial: u32,
     #[serde(skip)]
     pub private: Option<Arc<ConvPrivate>>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn few(n: &u16) -> bool {
+    *n == 0
 }
 
 fn never(at: &When) -> bool {

@@ -49,9 +49,10 @@ enum Text {
     ReplyTo,
     Subject,
     Excerpt,
+    Words,
 }
 
-const TEXTS: usize = 7;
+const TEXTS: usize = 8;
 
 /// Each text after its length and one, in bytes of seven bits with the lowest first; an absent one is 0.
 fn packed(texts: [Option<&str>; TEXTS]) -> Box<[u8]> {
@@ -89,15 +90,16 @@ impl ConvPrivate {
     #[must_use]
     pub fn new(thread: &str, address: &Address, subject: Option<&str>) -> ConvPrivate {
         let mut new = ConvPrivate::default();
-        new.put(thread, Some(address), [None, subject, None]);
+        new.put(thread, Some(address), [None, subject, None, None]);
         new
     }
 
-    fn put(&mut self, thread: &str, address: Option<&Address>, [reply_to, subject, excerpt]: [Option<&str>; 3]) {
+    fn put(&mut self, thread: &str, address: Option<&Address>, rest: [Option<&str>; 4]) {
+        let [reply_to, subject, excerpt, words] = rest;
         let thread = Some(thread).filter(|thread| address.is_none_or(|a| a.value != *thread));
         let (kind, value) = (address.map(|a| a.kind.as_str()), address.map(|a| a.value.as_str()));
         let name = address.and_then(|a| a.name.as_deref());
-        self.texts = packed([thread, kind, value, name, reply_to, subject, excerpt]);
+        self.texts = packed([thread, kind, value, name, reply_to, subject, excerpt, words]);
     }
 
     fn text(&self, which: Text) -> Option<&str> {
@@ -137,17 +139,28 @@ impl ConvPrivate {
         self.text(Text::Excerpt)
     }
 
-    /// They wrote from this address; what they answer to and the subject stay as they were where they are absent.
+    /// By what the words of the customer's latest message are told from others.
+    #[must_use]
+    pub fn words(&self) -> Option<&str> {
+        self.text(Text::Words)
+    }
+
+    /// They wrote from this address; what they answer to, the subject and the words stay as they were where they are absent.
     pub(super) fn heard(
         &mut self,
         from: &Address,
         reply_to: Option<Option<&str>>,
         subject: Option<&str>,
         excerpt: Option<&str>,
+        words: Option<&str>,
     ) {
         let was = self.clone();
         let reply_to = reply_to.unwrap_or_else(|| was.reply_to());
-        self.put(was.thread(), Some(from), [reply_to, subject.or_else(|| was.subject()), excerpt]);
+        self.put(
+            was.thread(),
+            Some(from),
+            [reply_to, subject.or_else(|| was.subject()), excerpt, words.or_else(|| was.words())],
+        );
     }
 }
 
@@ -177,6 +190,8 @@ struct Written {
     offered: Vec<Choice>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     excerpt: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    words: Option<Box<str>>,
 }
 
 impl From<ConvPrivate> for Written {
@@ -188,6 +203,7 @@ impl From<ConvPrivate> for Written {
             reply_to: p.reply_to().map(Into::into),
             attributes: (*p.attributes).clone(),
             excerpt: p.excerpt().map(Into::into),
+            words: p.words().map(Into::into),
             said_at: p.said_at.get(),
             offered: (*p.offered).clone(),
             parent: p.parent,
@@ -204,7 +220,7 @@ impl From<Written> for ConvPrivate {
             offered: w.offered.into(),
             ..ConvPrivate::default()
         };
-        let texts = [w.reply_to.as_deref(), w.subject.as_deref(), w.excerpt.as_deref()];
+        let texts = [w.reply_to.as_deref(), w.subject.as_deref(), w.excerpt.as_deref(), w.words.as_deref()];
         p.put(&w.thread, w.address.as_ref(), texts);
         p
     }
@@ -230,11 +246,11 @@ mod tests {
             let thread = if same { &value } else { &thread };
             let from = address(&value, name.as_deref());
             let mut p = ConvPrivate::new(thread, &address("elsewhere", None), subject.as_deref());
-            p.heard(&from, Some(reply_to.as_deref()), None, None);
-            p.heard(&from, None, None, excerpt.as_deref());
+            p.heard(&from, Some(reply_to.as_deref()), None, None, Some("a0Zz"));
+            p.heard(&from, None, None, excerpt.as_deref(), None);
             prop_assert_eq!((p.thread(), p.address()), (thread.as_str(), Some(from)));
             prop_assert_eq!((p.reply_to(), p.subject()), (reply_to.as_deref(), subject.as_deref()));
-            prop_assert_eq!(p.excerpt(), excerpt.as_deref());
+            prop_assert_eq!((p.excerpt(), p.words()), (excerpt.as_deref(), Some("a0Zz")));
             let bytes = rmp_serde::to_vec_named(&p).expect("bytes");
             prop_assert_eq!(rmp_serde::from_slice::<ConvPrivate>(&bytes).expect("read back"), p);
         }
@@ -242,7 +258,7 @@ mod tests {
         #[test]
         fn damaged_bytes_are_read_as_something(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
             let p = ConvPrivate { texts: bytes.into(), ..ConvPrivate::default() };
-            let _ = (p.thread(), p.address(), p.reply_to(), p.subject(), p.excerpt());
+            let _ = (p.thread(), p.address(), p.reply_to(), p.subject(), p.excerpt(), p.words());
         }
     }
 
@@ -251,7 +267,13 @@ mod tests {
         let counts = 2 * size_of::<usize>();
         assert!(size_of::<ConvPrivate>() + counts <= 64, "{} bytes", size_of::<ConvPrivate>());
         let mut p = ConvPrivate::new("+15551230001", &address("+15551230001", None), None);
-        p.heard(&address("+15551230001", None), Some(Some("SM0123456789abcdef0123456789abcdef")), None, None);
+        p.heard(
+            &address("+15551230001", None),
+            Some(Some("SM0123456789abcdef0123456789abcdef")),
+            None,
+            None,
+            Some("a0Zz"),
+        );
         assert!(p.texts.len() <= 64, "{} bytes", p.texts.len());
     }
 }

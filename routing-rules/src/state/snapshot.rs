@@ -69,7 +69,9 @@ enum Record<'a> {
     Contact(ContactId, Cow<'a, Contact>),
     Consent(KeyHash, Cow<'a, str>, ConsentState),
     OptOutKept(KeyHash, Cow<'a, str>),
+    /// One of whom it is not known whose address it is.
     Blocked(KeyHash, Cow<'a, str>),
+    BlockedOf(KeyHash, Cow<'a, str>, ContactId),
     Agent(Cow<'a, str>, Cow<'a, AgentState>),
     Send(Cow<'a, SendState>),
     Settled(MessageId, Cow<'a, Settled>),
@@ -140,7 +142,10 @@ impl State {
         self.contacts.iter().try_for_each(|(id, c)| put(Record::Contact(*id, Cow::Borrowed(c))))?;
         self.consent.iter().try_for_each(|((who, channel), c)| put(Record::Consent(*who, channel.into(), *c)))?;
         self.kept_opt_outs.iter().try_for_each(|(who, channel)| put(Record::OptOutKept(*who, channel.into())))?;
-        self.blocked.iter().try_for_each(|(who, channel)| put(Record::Blocked(*who, channel.into())))?;
+        self.blocked.iter().try_for_each(|((who, channel), contact)| match contact {
+            Some(contact) => put(Record::BlockedOf(*who, channel.into(), *contact)),
+            None => put(Record::Blocked(*who, channel.into())),
+        })?;
         self.agents.iter().try_for_each(|(n, a)| put(Record::Agent(n.into(), Cow::Borrowed(a))))?;
         self.sends.values().try_for_each(|s| put(Record::Send(Cow::Borrowed(s))))?;
         self.settled.iter().try_for_each(|(id, s)| put(Record::Settled(*id, Cow::Borrowed(s))))?;
@@ -308,7 +313,10 @@ impl State {
             Record::Contact(id, c) => drop(self.contacts.insert(id, Arc::new(c.into_owned()))),
             Record::Consent(who, channel, c) => drop(self.consent.insert((who, channel.into_owned()), c)),
             Record::OptOutKept(who, channel) => drop(self.kept_opt_outs.insert((who, channel.into_owned()))),
-            Record::Blocked(who, channel) => drop(self.blocked.insert((who, channel.into_owned()))),
+            Record::Blocked(who, channel) => drop(self.blocked.insert((who, channel.into_owned()), None)),
+            Record::BlockedOf(who, channel, contact) => {
+                self.blocked.insert((who, channel.into_owned()), Some(contact));
+            }
             Record::Agent(name, a) => drop(self.agents.insert(name.into_owned(), Arc::new(a.into_owned()))),
             Record::Send(x) => drop(self.sends.insert(x.id, Arc::new(x.into_owned()))),
             Record::Settled(id, x) => drop(self.settled.insert(id, Arc::new(x.into_owned()))),

@@ -12,7 +12,7 @@ use switchboard_routing_rules::pack::ConvStatus;
 fn consents(life: &mut Life, scope: Scope, key: &str, state: ConsentState) -> (u16, String, usize) {
     let contact = life.state.contact_of(&Address::new("phone", ANN)).to_string();
     let consent = [(CHANNEL.to_owned(), state)].into();
-    let action = Action::UpdateContact { contact, tags: None, attributes: BTreeMap::new(), consent };
+    let action = Action::UpdateContact { contact, tags: None, attributes: BTreeMap::new(), consent, unblock: vec![] };
     let (reply, events) = life.asks_with(scope, key, action);
     let told =
         |e: &&Event| matches!(&e.public, Public::ConsentByHand { by, state: s, .. } if by == "ann" && *s == state);

@@ -7,7 +7,7 @@ use switchboard_envelope::{
 };
 use switchboard_routing_rules::event::{DeadReason, Event, Public, Reply};
 use switchboard_routing_rules::ids::Salt;
-use switchboard_routing_rules::invariants::check_invariants;
+use switchboard_routing_rules::invariants::{check_invariants, given_beyond, overtaken};
 use switchboard_routing_rules::pack::{ConvStatus, Environment, RulePack};
 use switchboard_routing_rules::state::InForce;
 use switchboard_routing_rules::{Input, State, decide};
@@ -74,6 +74,7 @@ impl Life {
         let candidate = self.candidate.take();
         let input = Input::Record { seq: self.seq, stored_at: self.now, inbound, candidate: candidate.as_ref() };
         let decision = decide(self.state.clone(), &input, self.packs());
+        self.nobody_is_wronged(&decision.events, candidate.as_ref());
         self.state = decision.after;
         for pack in candidate.into_iter().chain(self.tried.take()) {
             if pack.hash() == self.state.pack {
@@ -84,6 +85,21 @@ impl Life {
         }
         assert_eq!(check_invariants(&self.state, self.packs()), vec![], "after {inbound:?}");
         decision.events
+    }
+
+    /// What is given away by these events goes to who has room, and to who waited longest.
+    fn nobody_is_wronged(&self, events: &[Event], candidate: Option<&RulePack>) {
+        let mut before = self.state.clone();
+        for event in events {
+            let known = || [Some(&self.pack), candidate, self.tried.as_ref()].into_iter().flatten();
+            let packs = InForce {
+                pack: known().find(|p| p.hash() == before.pack).unwrap_or(&self.pack),
+                tried: known().find(|p| before.trying().is_some_and(|c| c.pack == p.hash())),
+            };
+            assert_eq!(given_beyond(&before, &event.public, packs.pack), None);
+            assert_eq!(overtaken(&before, &event.public, packs), None);
+            before.apply(event);
+        }
     }
 
     pub fn packs(&self) -> InForce<'_> {
@@ -207,6 +223,7 @@ impl Life {
     pub fn passes(&mut self, ms: i64) -> Vec<Event> {
         self.now = self.now.plus(ms);
         let decision = decide(self.state.clone(), &Input::Timers { now: self.now }, self.packs());
+        self.nobody_is_wronged(&decision.events, None);
         self.state = decision.after;
         assert_eq!(check_invariants(&self.state, self.packs()), vec![], "after {ms} ms");
         decision.events

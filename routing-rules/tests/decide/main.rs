@@ -1,6 +1,7 @@
 //! Whole decisions, over the life of a small workspace.
 
 mod again;
+mod blocked;
 mod by_hand;
 mod choices;
 mod clocks;
@@ -8,6 +9,7 @@ mod commands;
 mod delivery;
 mod faults;
 mod life;
+mod loops;
 mod needs;
 mod notices;
 mod older;
@@ -21,4 +23,5 @@ mod scope;
 mod settling;
 mod time;
 mod traces;
+mod watched;
 mod windows;

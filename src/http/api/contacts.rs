@@ -66,7 +66,11 @@ pub(super) async fn update(
         }
         consent.insert(channel, state);
     }
-    posted.act(&state, Action::UpdateContact { contact, tags, attributes, consent }).await
+    let unblock = f.strings("unblock").unwrap_or_default();
+    if let Some(channel) = unblock.iter().find(|channel| !is_id(channel)) {
+        f.fault("unblock", format!("`{channel}` is no channel's id"));
+    }
+    posted.act(&state, Action::UpdateContact { contact, tags, attributes, consent, unblock }).await
 }
 
 /// Joins the contact that the body names into the one of the path.

@@ -244,6 +244,9 @@ pub(crate) fn no_reply_words(why: NoReply) -> &'static str {
     match why {
         NoReply::Automatic => "a machine wrote the message",
         NoReply::ConversationBudget => "the conversation has had its automatic replies for today",
+        NoReply::PingPong => {
+            "a machine seems to answer: each of the replies before was answered at once or in the same words"
+        }
         NoReply::AddressBudget => "the address has had its automatic replies for today",
         NoReply::OptedOut => "the customer opted out",
         NoReply::Template => "the reply needs a value that is missing",

@@ -52,7 +52,7 @@ fn pack() -> String {
     format!(
         r#"
 zone: UTC
-budget: {{ conversation: 10000, address: 10000 }}
+budget: {{ conversation: 10000, address: 10000, ping_pong: 10000 }}
 queues:
   everyone: {{}}
 agents:

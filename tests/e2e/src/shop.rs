@@ -21,7 +21,7 @@ impl Default for Pack {
         Pack {
             yaml: r#"
 zone: Europe/Paris
-budget: { conversation: 10000, address: 10000 }
+budget: { conversation: 10000, address: 10000, ping_pong: 10000 }
 queues:
   everyone:
     offer: { timeout: 10m }

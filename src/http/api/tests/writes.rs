@@ -228,6 +228,19 @@ async fn each_request_becomes_its_command() {
                 tags: None,
                 attributes: [].into(),
                 consent: [("sms".to_owned(), ConsentState::OptedIn)].into(),
+                unblock: vec![],
+            },
+        ),
+        (
+            "PATCH",
+            "/contacts/$p",
+            json!({ "unblock": ["sms"] }),
+            Action::UpdateContact {
+                contact: p.clone(),
+                tags: None,
+                attributes: [].into(),
+                consent: [].into(),
+                unblock: vec!["sms".into()],
             },
         ),
         (
