@@ -121,7 +121,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let report = runtime.block_on(measure(&options))?;
     println!("{report:#}");
-    Ok(())
+    // A short run, or one of a debug build, measures nothing that was promised.
+    let broken = if options.smoke || cfg!(debug_assertions) { vec![] } else { not_kept(&report) };
+    if broken.is_empty() { Ok(()) } else { Err(format!("not kept: {}", broken.join(", ")).into()) }
+}
+
+/// The parts of a report that say that what is promised of them was not kept.
+fn not_kept(report: &Value) -> Vec<String> {
+    let parts = report.as_object().into_iter().flatten();
+    parts.filter(|(_, part)| part["kept"] == false).map(|(name, _)| name.clone()).collect()
 }
 
 /// The program is built with the profile of this benchmark, which finds it in this checkout's target folder.
@@ -200,4 +208,18 @@ async fn measure(options: &Options) -> Result<Value, Box<dyn Error>> {
         report["waiting"] = waiting::measure(options).await?;
     }
     Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_that_is_not_kept_is_found_and_one_that_was_not_asked_is_none() {
+        let report = json!({
+            "machine": { "processors": 2 }, "job": "words",
+            "rules": { "kept": true }, "assignment": { "kept": false }, "waiting": { "kept": null },
+        });
+        assert_eq!(not_kept(&report), ["assignment"]);
+    }
 }
