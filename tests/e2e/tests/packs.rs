@@ -15,7 +15,10 @@ on_every_backend! {
 
 /// The default pack, whose refunds end with this word.
 fn pack(word: &str) -> Pack {
-    Pack { yaml: Pack::default().yaml.replace("is on its way", word) }
+    // A rule more before the others: what is explained by the wrong pack shows it.
+    let more =
+        format!("rules:\n  - {{ name: Never {word}, when: {{ text: {{ word: zzz }} }}, then: {{ tag: never }} }}\n");
+    Pack { yaml: Pack::default().yaml.replace("is on its way", word).replacen("rules:\n", &more, 1) }
 }
 
 /// Waits until this daemon shows a pack with that hash as the one in force.
@@ -46,6 +49,10 @@ impl Customers<'_> {
     }
 }
 
+async fn explained(shop: &Shop, message: &str) -> Value {
+    shop.api().get(&format!("/messages/{message}/explain")).await.ok()
+}
+
 async fn reload(shop: &Shop, word: &str) -> String {
     shop.write_pack(&pack(word));
     shop.api().post("/rules/reload", json!({})).await.ok();
@@ -59,6 +66,8 @@ async fn a_reload_and_a_rollback_outlive_restarts_and_only_a_pack_that_is_new_is
     let mut customers = Customers { provider: &provider, number: 0 };
     let first = hash(&shop).await;
     customers.hear(&shop, "is on its way").await;
+    let decision = explained(&shop, "last").await;
+    assert_eq!(decision["pack"], json!(first));
     let paid = reload(&shop, "was paid").await;
     assert_ne!(first, paid);
     for stop in ["kill", "terminate"] {
@@ -70,6 +79,11 @@ async fn a_reload_and_a_rollback_outlive_restarts_and_only_a_pack_that_is_new_is
         daemon.restart().await;
         in_force(&shop, &paid).await;
         customers.hear(&shop, "was paid").await;
+        // What was decided before is explained by the pack that decided it, with what its rules said then.
+        let again = explained(&shop, decision["message"].as_str().expect("an id")).await;
+        assert_eq!((&again["pack"], &again["rules"]), (&json!(first), &decision["rules"]));
+        assert_eq!(again["incomplete"], Value::Null);
+        assert_eq!(explained(&shop, "last").await["pack"], json!(paid));
     }
     // Rolled back, while the disk still has what was rolled back.
     shop.api().post("/rules/rollback", json!({})).await.ok();

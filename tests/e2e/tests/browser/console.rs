@@ -4,7 +4,7 @@ use super::{ENTER, ESCAPE, fetched, file, picture, pictures};
 use serde_json::json;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use switchboard_e2e::{Browser, Daemon, Provider, Shop, sid};
+use switchboard_e2e::{Browser, Daemon, Pack, Provider, Shop, sid};
 
 const ANN_LEE: &str = "+15005550009";
 const OTHER: &str = "+15005550010";
@@ -263,5 +263,54 @@ async fn the_price_of_a_text_is_what_its_channel_sends() {
     browser.sees("1 segment · 80 left").await;
     browser.press(&"x".repeat(240)).await;
     browser.sees("3 segments, and this channel sends at most 2").await;
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+}
+
+/// A row of the rules page as its cells, and whether it is drawn as one that never matched.
+fn rule_row(rule: &str, hits: &str, in_all: &str, off: bool) -> String {
+    format!(
+        "const row = [...document.querySelectorAll('[aria-label=Rules] tbody tr')].find((r) => r.textContent.includes({rule:?})); \
+         const cells = row ? [...row.querySelectorAll('td.num')].map((c) => c.textContent) : []; \
+         return cells[1] === {hits:?} && cells[2] === {in_all:?} && row.classList.contains('off') === {off}"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rules_page_counts_what_matched_and_shows_what_never_did_and_a_trial() {
+    let provider = Provider::start().await;
+    let shop = shop(&provider);
+    let _daemon = Daemon::start(&shop).await;
+    let (api, hook) = (shop.api(), shop.hook("support-sms"));
+    for (from, id) in [(ANN_LEE, "1"), (OTHER, "2")] {
+        shop.sms(from, "Where is my refund?", &sid(id)).deliver(&hook).await.unwrap();
+        api.conversation(&format!("phone:{from}"), "to be in billing", |c| c["queue"] == "billing").await;
+    }
+    let browser = Browser::start().await;
+    browser.look(1440, 900, "light").await;
+    signed_in(&browser, &shop).await;
+    browser.open(&format!("{}/console/rules", shop.admin())).await;
+    browser.wait_for("two hits", &rule_row("Refunds go to billing", "2", "2", false)).await;
+    browser.wait_for("no hit", &rule_row("Shouting is urgent", "never", "0", true)).await;
+    browser.sees("2 rules, 1 that never matched since").await;
+    let hash = api.get("/rules").await.ok()["hash"].as_str().unwrap().to_owned();
+    browser.sees(&hash[..12]).await;
+    pictures(&browser, "console-rules").await;
+
+    // Another pack comes in force: what matched before counts in all, and not for it.
+    shop.write_pack(&Pack { yaml: format!("{PACK}# another\n") });
+    api.post("/rules/reload", json!({})).await.ok();
+    browser.reload().await;
+    browser.wait_for("no hit of the new pack", &rule_row("Refunds go to billing", "never", "2", true)).await;
+    browser.sees("(1 of them did under earlier packs)").await;
+
+    // A trial is shown with both packs beside each other.
+    shop.write_pack(&Pack { yaml: format!("{PACK}# tried\n") });
+    api.post("/rules/canary", json!({ "share": "100%" })).await.ok();
+    browser.reload().await;
+    browser.sees("A pack is being tried").await;
+    browser.sees("100 % of the new conversations").await;
+    let opened = "const row = [...document.querySelectorAll('[aria-label=\"Both packs\"] tbody tr')].find((r) => r.textContent.startsWith('Opened')); \
+                  return row && [...row.querySelectorAll('td.num')].map((c) => c.textContent).join('|')";
+    assert_eq!(browser.wait_for("the counts of both", opened).await, json!("0|0"));
     assert_eq!(browser.complaints().await, Vec::<String>::new());
 }
