@@ -130,7 +130,7 @@ fn a_vips_mail_by_night_reaches_the_one_on_call_by_slack() {
         }
         let contact = life.state.contact_of(&Address::new("phone", "vip@customer.example")).to_string();
         let (tags, attributes, consent) = (Some(vec!["vip".to_owned()]), [].into(), [].into());
-        let tagged = Action::UpdateContact { contact, tags, attributes, consent };
+        let tagged = Action::UpdateContact { contact, tags, attributes, consent, unblock: vec![] };
         assert_eq!(life.asks("vip", tagged).0.status, 200);
         let events = life.says("vip@customer.example", "1", "My shop is empty.", |_| {});
         let told = notices(&life, &events);
