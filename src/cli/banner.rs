@@ -65,7 +65,8 @@ fn next(b: &Banner<'_>) -> String {
     }
     let console = format!("http://{}/console", b.admin);
     let (name, login) = if b.agent.is_some() { ("be the agent", b.login) } else { ("console", b.login) };
-    let _ = writeln!(out, "{name:<17}{}", login.unwrap_or(&console));
+    let once = if login.is_some() { "  (once, within ten minutes)" } else { "" };
+    let _ = writeln!(out, "{name:<17}{}{once}", login.unwrap_or(&console));
     if b.agents == 0 && !b.pack_hash.is_empty() {
         let _ = writeln!(
             out,

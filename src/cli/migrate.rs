@@ -43,7 +43,6 @@ fn said(moved: &Moved, to: &Path) -> String {
     let amount = |n: u64, what: &str| count(usize::try_from(n).unwrap_or(usize::MAX), what);
     let held = [
         count(moved.conversations, "conversation"),
-        count(moved.contacts, "contact"),
         amount(moved.frames, "frame"),
         amount(moved.blobs, "file"),
         format!("{} still to be decided or just decided", amount(moved.inputs, "record")),

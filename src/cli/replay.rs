@@ -158,9 +158,10 @@ pub(crate) async fn run(
         report.tell(&pack, since, screen);
     }
     match replay.max_changes {
-        Some(most) if report.changes > most => {
-            Err(Failure::Failed(format!("{} messages would be handled otherwise, at most {most} may", report.changes)))
-        }
+        Some(most) if report.changes > most => Err(Failure::Failed(format!(
+            "{} would be handled otherwise, at most {most} may",
+            check::count(report.changes, "message")
+        ))),
         _ => Ok(()),
     }
 }

@@ -126,8 +126,10 @@ async fn ready(Extract(h): Extract<Health>) -> Response {
             "the log is not the one that this process read: nothing is sent until a router has rebased it".to_owned(),
         );
     }
-    if let Some(at) = state.rebased.map(|r| r.at).filter(|at| clock::now().since(*at) < REBASED_MS) {
-        notes.push(format!("the log was rebased at {at}: look at the dead letters, and ask customers what was lost"));
+    if let Some(rebased) = state.rebased.filter(|r| clock::now().since(r.at) < REBASED_MS) {
+        let lost =
+            if rebased.cut_inn.is_some() { ", and ask customers what was lost" } else { "; nothing else was lost" };
+        notes.push(format!("the log was rebased at {}: look at the dead letters{lost}", rebased.at));
     }
     let paused = state
         .channels

@@ -58,7 +58,6 @@ pub struct Moved {
     pub keys: u64,
     pub blobs: u64,
     pub conversations: usize,
-    pub contacts: usize,
     pub from: String,
     pub to: String,
 }
@@ -167,7 +166,7 @@ pub async fn migrate(from: &Config, to: &Config, tell: &mut dyn FnMut(&str)) -> 
     tell("comparing what the new log holds");
     let there = state_of(&(new.log.clone() as Arc<dyn Log>), limits).await?;
     compare(&state, &there)?;
-    (moved.conversations, moved.contacts) = (state.conversations.len(), state.contacts.len());
+    moved.conversations = state.conversations.len();
     let known = there.rebased.map_or(0, |r| r.number);
     let why = format!("migrate: this workspace was moved here from {}", old.words);
     request_rebase(new.log.as_ref(), known, &why).await.map_err(MigrateError::To)?;
@@ -193,7 +192,6 @@ async fn interrupted(old: &Place, to: &Config) -> Result<Option<Moved>, MigrateE
     Ok(Some(Moved {
         frames: (last + 1).saturating_sub(first),
         conversations: state.conversations.len(),
-        contacts: state.contacts.len(),
         from: old.words.clone(),
         to: new.words,
         ..Moved::default()

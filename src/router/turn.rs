@@ -151,13 +151,18 @@ impl Router {
 
     async fn take_lead(&mut self, due: Option<Due>) -> Result<(), Stop> {
         if let Some(Due { now, number, agrees, inn, out, cut, why }) = due {
-            tracing::error!(
-                why,
-                cut,
-                out,
-                cursor = agrees.seq,
-                "the log is not the one that was written last: it is rebased"
-            );
+            if cut {
+                let cursor = agrees.seq;
+                tracing::error!(why, cut, out, cursor, "the log is not the one that was written last: it is rebased");
+            } else {
+                tracing::warn!(
+                    why,
+                    cut,
+                    out,
+                    cursor = agrees.seq,
+                    "the log is rebased; it lacks nothing that was decided"
+                );
+            }
             let frame = self.last + 1;
             self.decide(&Input::Rebase { now, number, frame, agrees, inn, out, cut, why: &why })?;
         }
