@@ -92,6 +92,8 @@ impl NatsLog {
 impl Movable for NatsLog {
     /// Every process follows LOG by a consumer.
     async fn is_alone(&self) -> Result<bool, LogError> {
+        // This process follows LOG too: until its consumer is there, the one that is counted would be somebody else's.
+        self.log.sound().await?;
         let deadline = Instant::now() + LINGERS;
         loop {
             if feed::info(&self.link, &self.names.log()).await?.state.consumer_count <= 1 {
