@@ -275,7 +275,7 @@ async fn store(served: &Served, hook: &Hook, part: &Part<'_>, signer: Option<usi
     let held = |reason: &str| {
         let mut held = quarantined(part.channel, hook.adapter.as_ref(), raw, reason);
         if part.stranger.is_some() {
-            vouch(&mut held, &raw.body, &word);
+            vouch(&mut held, &raw.body, word);
         }
         held
     };
@@ -287,7 +287,7 @@ async fn store(served: &Served, hook: &Hook, part: &Part<'_>, signer: Option<usi
             Inbound::Refused(_) if part.stranger.is_some() => {
                 inbound = held("it says that an account is closed, and no channel has it")
             }
-            Inbound::Unparsed(_) if part.stranger.is_some() => vouch(&mut inbound, &raw.body, &word),
+            Inbound::Unparsed(_) if part.stranger.is_some() => vouch(&mut inbound, &raw.body, word),
             _ => {}
         }
         if matches!(inbound, Inbound::Unparsed(_))

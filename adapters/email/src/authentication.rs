@@ -41,13 +41,14 @@ pub fn read(headers: &Headers, trusted: &[String], from_domain: Option<&str>) ->
             }
             // Below the line that the trusted server wrote when it took the mail, everything else came with the mail.
             "received" if found || below.is_some() => break,
-            "received" => match by(value).filter(|by| trusted.iter().any(|t| t.eq_ignore_ascii_case(by))) {
-                Some(by) => match BELOW.iter().find(|server| **server == by) {
-                    Some(server) => below = Some(*server),
-                    None => break,
-                },
-                None => {}
-            },
+            "received" => {
+                if let Some(by) = by(value).filter(|by| trusted.iter().any(|t| t.eq_ignore_ascii_case(by))) {
+                    match BELOW.iter().find(|server| **server == by) {
+                        Some(server) => below = Some(*server),
+                        None => break,
+                    }
+                }
+            }
             _ => {}
         }
     }
