@@ -233,8 +233,9 @@ impl State {
     pub(super) fn drop_settled(&mut self, id: MessageId) {
         if let Some(s) = self.settled.remove(&id) {
             self.settled_order.remove(&(s.at, id));
-            for p in &s.provider {
-                self.providers.remove(p);
+            // A provider that gives its ids again means its latest message.
+            for p in s.provider.iter().filter(|p| self.providers.get(*p) == Some(&id)).copied().collect::<Vec<_>>() {
+                self.providers.remove(&p);
             }
         }
     }
@@ -391,10 +392,10 @@ impl State {
         for s in self.sends.values().cloned().collect::<Vec<_>>() {
             self.index_send(&s.channel, s.id, &send_index(&s));
         }
-        for (id, s) in self.settled.clone() {
-            self.settled_order.insert((s.at, id));
-            for p in &s.provider {
-                self.providers.insert(*p, id);
+        self.settled_order = self.settled.iter().map(|(id, s)| (s.at, *id)).collect();
+        for (_, id) in self.settled_order.clone() {
+            for p in self.settled.get(&id).map(|s| s.provider.clone()).into_iter().flatten() {
+                self.providers.insert(p, id);
             }
         }
         for (p, h) in self.held.clone() {

@@ -125,6 +125,25 @@ fn answers_with_a_picture(life: &mut Life) -> String {
     life.asks("picture", action).0.ids["message"].clone()
 }
 
+/// A provider that counts from one again after a restart gives its ids twice.
+#[test]
+fn an_id_that_a_provider_gives_again_means_its_latest_message() {
+    let mut life = Life::new();
+    life.customer("SM1");
+    let sends = ["1", "2", "3"].map(|n| {
+        let send = life.answers(n, "an answer").2;
+        life.result(&send, Outcome::Accepted, false, &["P1"]);
+        life.passes(1_000);
+        send
+    });
+    receipt(&mut life, "P1", None, Delivered);
+    assert_eq!(sends.map(|send| status(&life, &send)), [Some(Accepted), Some(Accepted), Some(Delivered)]);
+    let parts = life.state.to_parts().expect("a snapshot");
+    let read = switchboard_routing_rules::State::from_parts(life.state.salt, &parts.public, &parts.private)
+        .expect("it can be read");
+    assert!(read == life.state, "a snapshot gives the same state");
+}
+
 fn part_ends(life: &mut Life, send: &str, part: u16, outcome: Outcome, provider: &[&str]) {
     let id = format!("{CHANNEL}:result:{send}.{part}.1:{}", outcome.as_str());
     let provider_ids = provider.iter().map(|p| (*p).to_owned()).collect();

@@ -153,8 +153,9 @@ async fn any_edge_takes_any_webhook_and_any_process_answers_for_all() {
 async fn parallel_first_messages_at_two_edges_make_one_conversation_with_one_budget() {
     const MESSAGES: usize = 20;
     let (provider, broker) = (Provider::start().await, Backend::nats());
-    let pack =
-        Pack::default().yaml.replace("{ conversation: 10000, address: 10000 }", "{ conversation: 3, address: 3 }");
+    let pack = Pack::default()
+        .yaml
+        .replace("{ conversation: 10000, address: 10000, ping_pong: 10000 }", "{ conversation: 3, address: 3 }");
     let shop = |role| Shop::with(&provider.base_url()).log(&broker).role(role).pack(&pack).open();
     let (router, one, two) = (shop("router"), shop("edge"), shop("edge"));
     let _daemons = [Daemon::start(&router).await, Daemon::start(&one).await, Daemon::start(&two).await];
