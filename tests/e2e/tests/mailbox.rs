@@ -298,7 +298,7 @@ async fn a_mail_that_cannot_be_taken_is_quarantined_and_the_next_one_comes() {
     until_flags(&mut client, 1, "$Switchboard").await;
 }
 
-const MAILBOX_MAILS: usize = 20_000;
+const MAILBOX_MAILS: usize = 50_000;
 
 fn resident(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is there");
