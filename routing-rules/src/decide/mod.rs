@@ -365,7 +365,9 @@ impl<'a> Draft<'a> {
 
     fn lead(&mut self, now: Timestamp, incarnation: u64, channels: &BTreeMap<Name, ChannelProfile>) {
         let now = self.state.now.max(now);
-        self.cause = format!("lead:{incarnation}");
+        // Frames that are lost may have held a start of the same number.
+        let lost = self.state.rebased.map_or_else(String::new, |r| format!(":{}", r.number));
+        self.cause = format!("lead:{incarnation}{lost}");
         self.emit(Public::Led { now, incarnation });
         if self.state.pack != self.pack.hash {
             self.end_canary_for(CanaryEnd::Replaced);

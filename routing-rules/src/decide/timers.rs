@@ -24,6 +24,8 @@ impl Draft<'_> {
             if self.events.len() >= ENOUGH {
                 break;
             }
+            // It may have fired in frames that are lost, and somebody may have been told.
+            self.relived |= self.state.rebased.is_some_and(|r| r.cut_inn.is_some() && at <= r.at);
             match timer {
                 Timer::Conv(id) => {
                     self.cause = format!("timer:{id}:{}", at.0);
