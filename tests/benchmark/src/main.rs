@@ -22,6 +22,10 @@ use clap::Parser;
 use serde_json::{Value, json};
 use std::error::Error;
 
+/// The program's own allocator, since the runs of rules and of assignment decide in this process.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Measures Switchboard and prints one JSON object.
 #[derive(Debug, Parser)]
 pub struct Options {
