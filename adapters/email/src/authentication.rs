@@ -35,15 +35,17 @@ pub fn read(headers: &Headers, trusted: &[String], from_domain: Option<&str>) ->
                 }
                 found = true;
                 results.extend(parts.filter_map(Result::read));
-                if below.is_some() {
+                // Such a server writes one; another of its name came with the mail, also where its own line was not known for it.
+                if below.is_some() || BELOW.contains(&server.as_str()) {
                     break;
                 }
             }
             // Below the line that the trusted server wrote when it took the mail, everything else came with the mail.
             "received" if found || below.is_some() => break,
             "received" => {
-                if let Some(by) = by(value).filter(|by| trusted.iter().any(|t| t.eq_ignore_ascii_case(by))) {
-                    match BELOW.iter().find(|server| **server == by) {
+                let by = by(value);
+                if let Some(by) = by.iter().find(|host| trusted.iter().any(|t| t.eq_ignore_ascii_case(host))) {
+                    match BELOW.iter().find(|server| **server == by.as_str()) {
                         Some(server) => below = Some(*server),
                         None => break,
                     }
@@ -77,11 +79,12 @@ pub fn read(headers: &Headers, trusted: &[String], from_domain: Option<&str>) ->
     }
 }
 
-/// The `by` of a Received line, in lower case.
-fn by(value: &[u8]) -> Option<String> {
+/// The `by` of a Received line, in lower case. Who hands the mail over chooses words before it, and one of them may be `by`.
+fn by(value: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(value).to_ascii_lowercase();
-    let mut words = text.split_whitespace().skip_while(|w| *w != "by");
-    words.nth(1).map(|host| host.trim_end_matches(';').to_owned())
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let hosts = words.iter().zip(words.iter().skip(1)).filter(|(word, _)| **word == "by");
+    hosts.map(|(_, host)| host.trim_end_matches([';', '.']).to_owned()).collect()
 }
 
 /// What was said about the author's domain by DMARC. Of several results the worst one: none of them was asked for twice by anybody
@@ -214,6 +217,11 @@ mod tests {
                 "Received: from a by mx.us.example with SMTP\nAuthentication-Results: mx.us.example; dmarc=pass\n\n",
                 None,
             ),
+            // Who says hello as `by` is not believed more than others.
+            (
+                "Received: from by (eve [192.0.2.7]) by mx.us.example; x\nAuthentication-Results: mx.us.example; dmarc=pass\n\n",
+                None,
+            ),
             (
                 "Received: from us by inner.us.example\nAuthentication-Results: mx.us.example; dmarc=pass\n\n",
                 Some(true),
@@ -284,12 +292,19 @@ mod tests {
         let proof = "Authentication-Results: mx.google.com; dmarc=pass header.from=shop.example\n";
         let none = "Authentication-Results: mx.google.com; dmarc=fail header.from=shop.example\n";
         let other = "Authentication-Results: mx.other.example; dmarc=pass\n";
+        let hello = "Received: by 10.0.0.1 with SMTP id x\nReceived: from by (mail.eve.example. [192.0.2.1]) by mx.google.com;\n";
+        let silent = "Authentication-Results: mx.google.com; dkim=none; spf=pass smtp.mailfrom=a@eve.example\n";
+        let forged = "Authentication-Results: mx.google.com; dkim=pass header.d=shop.example\n";
         for (mail, said) in [
             (format!("{own}Received-SPF: pass\n{proof}"), Some(true)),
             (format!("{own}{none}{proof}"), Some(false)),
             (format!("{own}Received: from eve by eve.example\n{proof}"), None),
             (format!("{own}{other}{proof}"), None),
             (format!("{none}{own}{proof}"), Some(false)),
+            // Nothing is said of a domain without a policy: what the sender wrote below is not taken for it.
+            (format!("{hello}{silent}{forged}"), None),
+            (format!("{own}{silent}{forged}"), None),
+            (format!("Received: from a by mx.other.example\n{silent}{forged}"), None),
         ] {
             let (headers, _) = Headers::read(format!("{mail}\n").as_bytes());
             let trusted = ["mx.google.com".to_owned()];
