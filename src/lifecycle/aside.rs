@@ -40,17 +40,16 @@ pub(super) async fn find(log: &dyn Log, seq: Seq) -> Result<Option<Stored>, LogE
     Ok(Some(Stored { seq, at: kept.at, channel: kept.channel, data: data.into() }))
 }
 
-/// The record is in quarantine no more.
-pub(super) async fn forget(log: &dyn Log, seq: Seq) -> Result<(), LogError> {
-    if let Some(blob) = named(log, seq).await? {
-        log.delete_blob(&place(seq), &blob).await?;
-        log.put_cursor(&place(seq), "").await?;
-    }
-    Ok(())
+/// The record need not be kept any more; answers whether it was.
+pub(super) async fn forget(log: &dyn Log, seq: Seq) -> Result<bool, LogError> {
+    let Some(blob) = named(log, seq).await? else { return Ok(false) };
+    log.delete_blob(&place(seq), &blob).await?;
+    log.delete_cursor(&place(seq)).await?;
+    Ok(true)
 }
 
 async fn named(log: &dyn Log, seq: Seq) -> Result<Option<BlobRef>, LogError> {
-    Ok(log.get_cursor(&place(seq)).await?.filter(|hash| !hash.is_empty()).map(BlobRef))
+    Ok(log.get_cursor(&place(seq)).await?.map(BlobRef))
 }
 
 #[cfg(test)]

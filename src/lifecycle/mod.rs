@@ -20,6 +20,6 @@ mod waiting;
 
 pub use migrate::{MigrateError, Moved, migrate};
 #[cfg(test)]
-pub(crate) use retention::{Steady, tidy};
+pub(crate) use retention::{Known, Steady, tidy};
 pub use role::Role;
 pub use start::{StartError, run};

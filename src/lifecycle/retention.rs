@@ -22,8 +22,10 @@ const LOG_ROUNDS: u32 = 720;
 const STEP: usize = 256;
 /// From here on IN is trimmed behind the cursor whatever its age.
 const HALF_FULL: u32 = 500;
-/// From here on also what is in quarantine and has no room beside IN: new messages would have to be refused for it.
+/// From here on also what is in quarantine and cannot be kept beside IN: new messages would have to be refused for it.
 const NEARLY_FULL: u32 = 700;
+/// Records of the quarantine that are kept beside IN: each takes a place among the cursors, of which a broker has few megabytes.
+const MOST_ASIDE: usize = 10_000;
 /// An attempt ends ten minutes after its release at the latest, and its claim is asked within ten more.
 const OUT_MS: i64 = 20 * 60_000;
 /// No clock gains as much between two looks by itself.
@@ -44,7 +46,7 @@ impl Keeper {
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let (mut rounds, mut steady) = (0_u32, Steady::default());
         steady.look(self.log.as_ref()).await;
-        let mut quarantine = BTreeSet::new();
+        let mut held = Quarantine::default();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(EVERY) => {}
@@ -56,16 +58,15 @@ impl Keeper {
             if *self.standing.borrow() != Standing::Leads {
                 continue;
             }
+            let life = self.log.doubt().life();
             let (at, state) = self.state.recent();
-            match released(self.log.as_ref(), &quarantine, &state).await {
-                Ok(()) => quarantine = state.quarantine.iter().copied().collect(),
-                Err(error) => {
-                    tracing::warn!(%error, "what left the quarantine could not be removed; it is tried again")
-                }
+            if let Err(error) = held.is_now(self.log.as_ref(), &state).await {
+                tracing::warn!(%error, "what left the quarantine could not be removed; it is tried again");
             }
             let told = rounds.is_multiple_of(LOG_ROUNDS).then(|| self.history.history().cursor());
             rounds = rounds.wrapping_add(1);
-            if let Err(error) = tidy(self.log.as_ref(), (at, &state), told, &self.retention, &mut steady).await {
+            let known = Known { life, at, state: &state };
+            if let Err(error) = tidy(self.log.as_ref(), known, told, &self.retention, &mut steady).await {
                 tracing::warn!(%error, "the log could not be trimmed; it is tried again");
                 self.metrics.log_error("trim");
             }
@@ -73,32 +74,76 @@ impl Keeper {
     }
 }
 
-/// Removes what was kept for the quarantine, and is in it no more.
-async fn released(log: &dyn Log, before: &BTreeSet<Seq>, now: &State) -> Result<(), LogError> {
-    for seq in before.iter().filter(|seq| !now.quarantine.contains(*seq)) {
-        aside::forget(log, *seq).await?;
-    }
-    Ok(())
+/// What was in quarantine when it was last looked at.
+#[derive(Default)]
+struct Quarantine {
+    records: BTreeSet<Seq>,
+    /// The last rebase by then.
+    rebase: Option<u64>,
 }
 
-/// Trims IN and OUT once, and LOG when `told` says up to which frame history holds it. `state` is that of the frame `at`: where LOG
-/// does not hold it, an older copy came back, and what it does not say must stay in IN to be decided again.
+impl Quarantine {
+    /// Removes what was kept for the quarantine, and was retried or dropped since. What a rebase takes out of it nobody released.
+    async fn is_now(&mut self, log: &dyn Log, state: &State) -> Result<(), LogError> {
+        let rebase = state.rebased.map(|r| r.number);
+        let gone = self.records.iter().filter(|seq| !state.quarantine.contains(*seq));
+        if rebase == self.rebase {
+            for seq in gone {
+                aside::forget(log, *seq).await?;
+            }
+        } else {
+            let gone: Vec<&Seq> = gone.collect();
+            if !gone.is_empty() {
+                tracing::error!(
+                    ?gone,
+                    "these records are in quarantine no more after a rebase; their bytes stay where they are"
+                );
+            }
+        }
+        *self = Quarantine { records: state.quarantine.iter().copied().collect(), rebase };
+        Ok(())
+    }
+}
+
+/// What is known of the log by whoever trims it.
+#[derive(Clone, Copy)]
+pub(crate) struct Known<'a> {
+    /// The life of the log, asked before the state.
+    pub life: u64,
+    /// The frame after which the state was so.
+    pub at: Seq,
+    pub state: &'a State,
+}
+
+impl Known<'_> {
+    /// Whether LOG has that frame, as far as is known: where it does not, an older copy came back, and what it does not say must stay
+    /// in IN to be decided again. Asked right before what cannot be undone.
+    async fn holds(&self, log: &dyn Log) -> Result<bool, LogError> {
+        let there = log.log_bounds().await?.1 >= self.at;
+        Ok(there && !log.doubt().is_doubted() && log.doubt().life() == self.life)
+    }
+}
+
+/// Trims IN and OUT once, and LOG when `told` says up to which frame history holds it.
 pub(crate) async fn tidy(
     log: &dyn Log,
-    (at, state): (Seq, &State),
+    known: Known<'_>,
     told: Option<Seq>,
     retention: &RetentionConfig,
     steady: &mut Steady,
 ) -> Result<(), LogError> {
-    if !holds(log, at).await? {
+    if !known.holds(log).await? {
         return Ok(());
     }
     let now = steady.now(log.now().await?);
-    trim_in(log, (at, state), now.plus(-millis(retention.raw))).await?;
-    if let Some(told) = told {
-        trim_log(log, told, now.plus(-millis(retention.messages))).await?;
-    }
-    log.trim_out(out_before(state, now)).await
+    // What has no room in one of them is no reason to let the others fill up.
+    let inn = trim_in(log, known, now.plus(-millis(retention.raw))).await;
+    let frames = match told {
+        Some(told) => trim_log(log, told, now.plus(-millis(retention.messages))).await,
+        None => Ok(()),
+    };
+    log.trim_out(out_before(known.state, now)).await?;
+    inn.and(frames)
 }
 
 /// The time by which things grow old. A clock that jumps ahead is believed once it has stayed there for as long as an attempt may need
@@ -131,15 +176,11 @@ impl Steady {
     }
 }
 
-/// Whether LOG has the frame `at`, as far as is known. Asked right before what cannot be undone.
-async fn holds(log: &dyn Log, at: Seq) -> Result<bool, LogError> {
-    Ok(log.log_bounds().await?.1 >= at && !log.doubt().is_doubted())
-}
-
 /// The record at the cursor stays: it tells whether a log that was restored agrees with the state. What is in quarantine is kept
 /// beside IN first.
-async fn trim_in(log: &dyn Log, (at, state): (Seq, &State), before: Timestamp) -> Result<(), LogError> {
-    let end = state.cursor.seq;
+async fn trim_in(log: &dyn Log, known: Known<'_>, before: Timestamp) -> Result<(), LogError> {
+    let end = known.state.cursor.seq;
+    let quarantine = &known.state.quarantine;
     loop {
         let fill = log.in_fill().await?;
         let old = |r: &Stored| r.seq < end && (r.at < before || fill >= HALF_FULL);
@@ -148,24 +189,40 @@ async fn trim_in(log: &dyn Log, (at, state): (Seq, &State), before: Timestamp) -
         }
         let records = log.read_in(0, STEP).await?;
         let Some(last) = records.iter().take_while(|r| old(r)).last() else { return Ok(()) };
-        for record in records.iter().take_while(|r| r.seq <= last.seq).filter(|r| state.quarantine.contains(&r.seq)) {
-            match aside::keep(log, record).await {
-                Err(LogError::Full(why)) if fill >= NEARLY_FULL => {
+        for record in records.iter().take_while(|r| r.seq <= last.seq).filter(|r| quarantine.contains(&r.seq)) {
+            let kept = match quarantine.range(..record.seq).rev().nth(MOST_ASIDE - 1) {
+                Some(oldest) => gives_way(log, *oldest).await,
+                None => Ok(()),
+            };
+            match kept.and(aside::keep(log, record).await) {
+                Err(error) if fill >= NEARLY_FULL => {
                     tracing::error!(
                         seq = record.seq,
                         channel = %record.channel,
-                        why,
-                        "a record in quarantine is trimmed, for there is no room for it; it cannot be retried any more"
+                        %error,
+                        "a record in quarantine is trimmed and could not be kept beside; it cannot be retried any more"
                     );
                 }
                 kept => kept?,
             }
         }
-        if !holds(log, at).await? {
+        if !known.holds(log).await? {
             return Ok(());
         }
         log.trim_in(last.seq).await?;
     }
+}
+
+/// Forgets the oldest record that is kept beside IN for a newer one.
+async fn gives_way(log: &dyn Log, seq: Seq) -> Result<(), LogError> {
+    if aside::forget(log, seq).await? {
+        tracing::error!(
+            seq,
+            most = MOST_ASIDE,
+            "the oldest record of the quarantine is not kept any more, for there are too many of them: retry or drop them"
+        );
+    }
+    Ok(())
 }
 
 /// Frames are needed from the older of the two snapshots on, and until history holds them.
@@ -211,6 +268,7 @@ mod tests {
     use crate::log::{Class, Commit, FrameWrite, InRecord};
     use bytes::Bytes;
     use switchboard_routing_rules::ids::Salt;
+    use switchboard_routing_rules::state::Rebase;
 
     const DAY: Duration = Duration::from_secs(86_400);
 
@@ -233,6 +291,10 @@ mod tests {
         }
     }
 
+    fn known<'a>(log: &MemoryLog, at: Seq, state: &'a State) -> Known<'a> {
+        Known { life: log.doubt().life(), at, state }
+    }
+
     fn at_cursor(seq: Seq) -> State {
         let mut state = State::new(Salt([1; 16]));
         state.cursor.seq = seq;
@@ -247,10 +309,10 @@ mod tests {
     async fn records_are_kept_for_their_time_and_never_beyond_the_cursor() {
         let log = MemoryLog::new(&MemoryOptions::default());
         ingest(&log, 600, 10).await;
-        tidy(&log, (0, &at_cursor(500)), Some(0), &retention(), &mut Steady::default()).await.expect("tidy");
+        tidy(&log, known(&log, 0, &at_cursor(500)), Some(0), &retention(), &mut Steady::default()).await.expect("tidy");
         assert_eq!(kept(&log).await.len(), 600, "nothing is old yet");
         let later = log.now().await.expect("now").plus(1);
-        trim_in(&log, (0, &at_cursor(500)), later).await.expect("trim");
+        trim_in(&log, known(&log, 0, &at_cursor(500)), later).await.expect("trim");
         assert_eq!(kept(&log).await.first(), Some(&500), "the record at the cursor stays");
         assert_eq!(kept(&log).await.len(), 101);
     }
@@ -261,13 +323,16 @@ mod tests {
         ingest(&log, 600, 1000).await;
         commit(&log, 4).await;
         let state = at_cursor(500);
-        tidy(&log, (5, &state), Some(0), &retention(), &mut Steady::default()).await.expect("tidy");
+        tidy(&log, known(&log, 5, &state), Some(0), &retention(), &mut Steady::default()).await.expect("tidy");
         assert_eq!(kept(&log).await.len(), 600, "LOG ends before the frame that says that these were decided");
         log.doubt().log_is_another();
-        tidy(&log, (4, &state), Some(0), &retention(), &mut Steady::default()).await.expect("tidy");
+        tidy(&log, known(&log, 4, &state), Some(0), &retention(), &mut Steady::default()).await.expect("tidy");
         assert_eq!(kept(&log).await.len(), 600, "nobody has rebased it yet");
+        let before = Known { life: log.doubt().life() - 1, at: 4, state: &state };
         log.doubt().rebased(log.doubt().log_life(), 0);
-        tidy(&log, (4, &state), Some(0), &retention(), &mut Steady::default()).await.expect("tidy");
+        tidy(&log, before, Some(0), &retention(), &mut Steady::default()).await.expect("tidy");
+        assert_eq!(kept(&log).await.len(), 600, "the state is that of another life");
+        tidy(&log, known(&log, 4, &state), Some(0), &retention(), &mut Steady::default()).await.expect("tidy");
         assert!(kept(&log).await.len() < 600);
     }
 
@@ -295,7 +360,7 @@ mod tests {
         let log = MemoryLog::new(&MemoryOptions { in_max_bytes: 1_000_000, ..MemoryOptions::default() });
         ingest(&log, 600, 1000).await;
         assert!(log.in_fill().await.expect("fill") > HALF_FULL);
-        tidy(&log, (0, &at_cursor(200)), Some(0), &retention(), &mut Steady::default()).await.expect("tidy");
+        tidy(&log, known(&log, 0, &at_cursor(200)), Some(0), &retention(), &mut Steady::default()).await.expect("tidy");
         assert!(log.in_fill().await.expect("fill") < HALF_FULL, "what was decided went");
         assert!(kept(&log).await.contains(&600), "what was not decided stays");
     }
@@ -306,17 +371,39 @@ mod tests {
         ingest(&log, 600, 1000).await;
         let mut state = at_cursor(550);
         state.quarantine = [1_u64, 3, 600].into_iter().collect();
-        tidy(&log, (0, &state), None, &retention(), &mut Steady::default()).await.expect("tidy");
+        tidy(&log, known(&log, 0, &state), None, &retention(), &mut Steady::default()).await.expect("tidy");
         assert!(log.in_fill().await.expect("fill") < HALF_FULL, "it holds up nothing");
         assert!(!kept(&log).await.contains(&3));
         for (seq, there) in [(1, true), (2, false), (3, true), (600, true)] {
             let found = aside::find(&log, seq).await.expect("an answer");
             assert_eq!(found.map(|r| (r.seq, r.data.len())), there.then_some((seq, 1000)));
         }
+        let mut held = Quarantine::default();
+        held.is_now(&log, &state).await.expect("looked at");
         state.quarantine.remove(&1);
-        released(&log, &BTreeSet::from([1, 3, 600]), &state).await.expect("removed");
+        held.is_now(&log, &state).await.expect("removed");
         assert!(aside::find(&log, 1).await.expect("an answer").is_none(), "it was retried or dropped");
         assert!(aside::find(&log, 3).await.expect("an answer").is_some());
+        state.quarantine.remove(&3);
+        let at = Timestamp(0);
+        state.rebased = Some(Rebase { number: 1, at, frame: 1, out: 0, inn: 0, cut_inn: None });
+        held.is_now(&log, &state).await.expect("looked at");
+        assert!(aside::find(&log, 3).await.expect("an answer").is_some(), "nobody released it");
+    }
+
+    #[tokio::test]
+    async fn of_what_is_kept_beside_in_the_oldest_gives_way_when_there_is_too_much() {
+        let log = MemoryLog::new(&MemoryOptions::default());
+        let most = MOST_ASIDE as u64;
+        ingest(&log, MOST_ASIDE + 3, 10).await;
+        let mut state = at_cursor(most + 3);
+        state.quarantine = (1..=most + 2).collect();
+        let later = log.now().await.expect("now").plus(1);
+        trim_in(&log, known(&log, 0, &state), later).await.expect("trim");
+        assert_eq!(kept(&log).await, [most + 3]);
+        for (seq, there) in [(1, false), (2, false), (3, true), (most + 2, true)] {
+            assert_eq!(aside::find(&log, seq).await.expect("an answer").is_some(), there, "{seq}");
+        }
     }
 
     #[tokio::test]
@@ -326,7 +413,7 @@ mod tests {
         let mut state = at_cursor(10);
         state.quarantine.insert(5);
         let later = log.now().await.expect("now").plus(1);
-        trim_in(&log, (0, &state), later).await.expect("trim");
+        trim_in(&log, known(&log, 0, &state), later).await.expect("trim");
         assert_eq!(kept(&log).await, [10]);
         assert!(aside::find(&log, 5).await.expect("an answer").is_some());
     }
@@ -337,16 +424,23 @@ mod tests {
         ingest(&log, 600, 1000).await;
         let mut state = at_cursor(650);
         state.quarantine.insert(1);
+        commit(&log, 20).await;
+        for at in [10, 15] {
+            log.put_snapshot(at, Bytes::from_static(b"state")).await.expect("snapshot");
+        }
+        log.set_now(log.now().await.expect("now").plus(1000));
         log.set_room(Room::None);
+        let soon = RetentionConfig { messages: Duration::ZERO, ..retention() };
         assert!(matches!(
-            tidy(&log, (0, &state), None, &retention(), &mut Steady::default()).await,
+            tidy(&log, known(&log, 0, &state), Some(20), &soon, &mut Steady::default()).await,
             Err(LogError::Full(_))
         ));
+        assert_eq!(log.log_bounds().await, Ok((11, 20)), "LOG does not fill up for it");
         assert_eq!(kept(&log).await.len(), 600, "there is time to make room");
         log.set_room(Room::Enough);
         ingest(&log, 60, 1001).await;
         log.set_room(Room::None);
-        tidy(&log, (0, &state), None, &retention(), &mut Steady::default()).await.expect("tidy");
+        tidy(&log, known(&log, 0, &state), None, &retention(), &mut Steady::default()).await.expect("tidy");
         assert!(log.in_fill().await.expect("fill") < HALF_FULL);
     }
 
@@ -365,7 +459,7 @@ mod tests {
         assert_eq!(log.log_bounds().await, Ok((8, 20)), "history has not seen the later ones");
         trim_log(&log, 20, later).await.expect("trim");
         assert_eq!(log.log_bounds().await, Ok((11, 20)));
-        tidy(&log, (0, &at_cursor(0)), Some(20), &retention(), &mut Steady::default()).await.expect("tidy");
+        tidy(&log, known(&log, 0, &at_cursor(0)), Some(20), &retention(), &mut Steady::default()).await.expect("tidy");
         assert_eq!(log.log_bounds().await, Ok((11, 20)), "the others are young");
     }
 }

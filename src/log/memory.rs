@@ -456,6 +456,10 @@ impl Log for MemoryLog {
         self.read(|store| store.cursors.get(name).cloned()).await
     }
 
+    async fn delete_cursor(&self, name: &str) -> Result<(), LogError> {
+        self.write(Write::DeleteCursor(name.into())).await.map(drop)
+    }
+
     async fn put_snapshot(&self, at: Seq, bytes: Bytes) -> Result<(), LogError> {
         self.write(Write::PutSnapshot(at, bytes)).await.map(drop)
     }

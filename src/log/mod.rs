@@ -189,6 +189,9 @@ pub trait Log: Send + Sync + 'static {
 
     async fn get_cursor(&self, name: &str) -> Result<Option<String>, LogError>;
 
+    /// Forgets a cursor, so that it takes no room.
+    async fn delete_cursor(&self, name: &str) -> Result<(), LogError>;
+
     /// Replaces a cursor that is as it was `seen`; `false` when it is another by now. A log that several processes share does both
     /// in one step.
     async fn swap_cursor(&self, name: &str, seen: Option<&str>, value: &str) -> Result<bool, LogError> {

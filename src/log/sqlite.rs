@@ -330,6 +330,10 @@ impl Log for SqliteLog {
         self.readers.with(move |conn| read::edge_cursor(conn, &name)).await
     }
 
+    async fn delete_cursor(&self, name: &str) -> Result<(), LogError> {
+        self.ask(|reply| Op::DeleteCursor(name.to_owned(), reply)).await
+    }
+
     async fn put_snapshot(&self, at: Seq, bytes: Bytes) -> Result<(), LogError> {
         self.on_files(move |files| files.put_snapshot(at, &bytes)).await
     }

@@ -5,7 +5,7 @@ use super::checks;
 use super::world::{CHANNEL, Process, World, seat};
 use crate::clock;
 use crate::config::RetentionConfig;
-use crate::lifecycle::{Steady, tidy};
+use crate::lifecycle::{Known, Steady, tidy};
 use crate::log::Log;
 use crate::log::memory::{Faults, Parts, Room};
 use crate::router::{RouterHandle, Standing, request_rebase};
@@ -24,9 +24,12 @@ pub(super) async fn keeps_tidy(log: Arc<dyn Log>, handle: RouterHandle, frames: 
             _ = stop.wait_for(|stop| *stop) => return,
         }
         if *handle.standing.borrow() == Standing::Leads {
+            let life = log.doubt().life();
             let (at, state) = handle.state.recent();
             // What fails is tried again.
-            let _ = tidy(log.as_ref(), (at, &state), frames.then_some(at), &retention, &mut steady).await;
+            let _ =
+                tidy(log.as_ref(), Known { life, at, state: &state }, frames.then_some(at), &retention, &mut steady)
+                    .await;
         }
     }
 }

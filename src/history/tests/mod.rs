@@ -623,6 +623,9 @@ impl Log for Frames {
     async fn get_cursor(&self, _: &str) -> Result<Option<String>, LogError> {
         no()
     }
+    async fn delete_cursor(&self, _: &str) -> Result<(), LogError> {
+        no()
+    }
     async fn put_snapshot(&self, _: Seq, _: Bytes) -> Result<(), LogError> {
         no()
     }

@@ -193,6 +193,14 @@ pub(crate) async fn an_edge_gets_back_its_cursor(backend: &dyn Backend) {
     let log = backend.open().await;
     assert_eq!(log.get_cursor("sms/list").await, Ok(Some("page 2".into())));
     assert_eq!(log.get_cursor("other").await, Ok(None));
+    for _ in 0..2 {
+        log.delete_cursor("sms/list").await.expect("delete");
+        assert_eq!(log.get_cursor("sms/list").await, Ok(None));
+    }
+    drop(log);
+    let log = backend.open().await;
+    assert_eq!(log.get_cursor("sms/list").await, Ok(None));
+    assert_eq!(log.swap_cursor("sms/list", None, "page 1").await, Ok(true), "it is as if it never was");
 }
 
 pub(crate) async fn the_snapshot_before_the_newest_is_kept(backend: &dyn Backend) {

@@ -23,6 +23,7 @@ pub(super) enum Write {
     PutKey(KeyId, [u8; 32]),
     DeleteKey(KeyId),
     PutCursor(String, String),
+    DeleteCursor(String),
     PutSnapshot(Seq, Bytes),
     DropSnapshots(Seq),
     TrimIn(Seq),
@@ -32,8 +33,9 @@ pub(super) enum Write {
 
 impl Write {
     pub(super) fn only_removes(&self) -> bool {
-        use Write::{DeleteBlob, DeleteKey, DropSnapshots, TrimIn, TrimLog, TrimOut};
-        matches!(self, DeleteBlob { .. } | DeleteKey(_) | DropSnapshots(_) | TrimIn(_) | TrimLog(_) | TrimOut(_))
+        use Write::{DeleteBlob, DeleteCursor, DeleteKey, DropSnapshots, TrimIn, TrimLog, TrimOut};
+        matches!(self, DeleteBlob { .. } | DeleteKey(_) | DeleteCursor(_) | DropSnapshots(_))
+            || matches!(self, TrimIn(_) | TrimLog(_) | TrimOut(_))
     }
 }
 
@@ -144,6 +146,7 @@ impl Store {
             Write::DeleteBlob { scope, blob } => drop(self.blobs.remove(&(scope, blob))),
             Write::DeleteKey(id) => drop(self.keys.remove(&id)),
             Write::PutCursor(name, value) => drop(self.cursors.insert(name, value)),
+            Write::DeleteCursor(name) => drop(self.cursors.remove(&name)),
             Write::PutSnapshot(at, bytes) => self.put_snapshot(at, bytes),
             Write::DropSnapshots(after) => self.snapshots.retain(|at, _| *at <= after),
             Write::TrimIn(up_to) => self.trim_in(up_to),

@@ -295,6 +295,10 @@ impl Log for NatsLog {
         Ok(value.map(|value| String::from_utf8_lossy(&value).into_owned()))
     }
 
+    async fn delete_cursor(&self, name: &str) -> Result<(), LogError> {
+        self.edges.wipe(name).await
+    }
+
     async fn swap_cursor(&self, name: &str, seen: Option<&str>, value: &str) -> Result<bool, LogError> {
         let there = self.edges.find(name).await?;
         if there.as_ref().map(|kept| kept.data.as_ref()) != seen.map(str::as_bytes) {

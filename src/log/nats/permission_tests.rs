@@ -72,6 +72,7 @@ async fn the_shipped_permissions_suffice() {
         log.delete_blob("sms/ann", &blob).await.expect("delete");
         log.put_cursor("poll.sms", "page 2").await.expect("put");
         assert_eq!(log.get_cursor("poll.sms").await, Ok(Some("page 2".into())));
+        log.delete_cursor("poll.sms").await.expect("delete");
         for at in 1..=3 {
             log.put_snapshot(at, Bytes::from_static(b"state")).await.expect("put");
         }
@@ -214,6 +215,7 @@ async fn an_edge_may_not_decide_and_a_router_may_not_take_what_is_to_be_sent() {
         "$JS.API.STREAM.PURGE.SB_main_LOG",
         "$JS.API.STREAM.PURGE.KV_SB_main_CLAIMS",
         "$JS.API.STREAM.MSG.DELETE.KV_SB_main_KEYS",
+        "$JS.API.STREAM.MSG.DELETE.KV_SB_main_EDGES",
     ];
     denied(&broker, EDGE.0, &of_an_edge, &["sb.main.router", "_INBOX_sb_main_router.>"]).await;
     let of_a_router = ["$JS.API.CONSUMER.MSG.NEXT.SB_main_OUT.sms", "$JS.ACK.SB_main_OUT.sms.1.1.1.1.0"];

@@ -55,6 +55,7 @@ pub(super) enum Op {
     PutKey(String, [u8; 32], Reply<[u8; 32]>),
     DeleteKey(String, Reply<()>),
     PutCursor(String, String, Reply<()>),
+    DeleteCursor(String, Reply<()>),
     /// Trims answer whether there is more to do.
     TrimIn(Seq, Reply<bool>),
     TrimLog(Seq, Reply<bool>),
@@ -81,7 +82,7 @@ impl Op {
             Op::Claim { reply, .. } => reply.send(),
             Op::Claimed(_, reply) => reply.send(),
             Op::PutKey(_, _, reply) => reply.send(),
-            Op::DeleteKey(_, reply) | Op::PutCursor(_, _, reply) => reply.send(),
+            Op::DeleteKey(_, reply) | Op::PutCursor(_, _, reply) | Op::DeleteCursor(_, reply) => reply.send(),
             Op::TrimIn(_, reply) | Op::TrimLog(_, reply) | Op::TrimOut(_, reply) => reply.send(),
         }
     }
@@ -93,7 +94,7 @@ impl Op {
             Op::Claim { reply, .. } => reply.fail(error),
             Op::Claimed(_, reply) => reply.fail(error),
             Op::PutKey(_, _, reply) => reply.fail(error),
-            Op::DeleteKey(_, reply) | Op::PutCursor(_, _, reply) => reply.fail(error),
+            Op::DeleteKey(_, reply) | Op::PutCursor(_, _, reply) | Op::DeleteCursor(_, reply) => reply.fail(error),
             Op::TrimIn(_, reply) | Op::TrimLog(_, reply) | Op::TrimOut(_, reply) => reply.fail(error),
         }
     }
@@ -153,6 +154,10 @@ impl Turn<'_> {
                 self.conn
                     .prepare_cached("INSERT OR REPLACE INTO edge_cursors VALUES (?1, ?2)")?
                     .execute([&*name, &*value])?;
+                reply.answer = Some(Ok(()));
+            }
+            Op::DeleteCursor(name, reply) => {
+                self.conn.prepare_cached("DELETE FROM edge_cursors WHERE name = ?1")?.execute([&*name])?;
                 reply.answer = Some(Ok(()));
             }
             Op::TrimIn(up_to, reply) => reply.answer = Some(Ok(trim::trim_in(self, *up_to)?)),
