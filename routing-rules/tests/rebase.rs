@@ -278,12 +278,7 @@ fn an_answer_that_is_decided_again_is_parked_and_not_sent_again() {
 fn answered_with_files() -> (Life, MessageId, Timestamp) {
     let mut life = Life::on(ChannelProfile { files_apart: true, ..ChannelProfile::new("sms", "phone") });
     life.customer("1", "hello");
-    let (mut answer, at) = (reply(conversation(&life), "answer", life.now), life.now);
-    if let Inbound::Command(c) = &mut answer
-        && let Action::Reply { attachments, .. } = &mut c.action
-    {
-        attachments.extend([Attachment::default(), Attachment::default()]);
-    }
+    let (answer, at) = (with_files(reply(conversation(&life), "answer", life.now)), life.now);
     life.unread = 5;
     life.rebases(1, true);
     assert_eq!(released(&life.hears_again(2, at, &answer)), 0);
@@ -314,6 +309,37 @@ fn what_in_holds_of_each_part_ends_an_answer_that_is_decided_again() {
         assert_eq!((released(&events), dead(&events)), (0, vec![]), "part {part}");
     }
     assert!(life.sends().is_empty() && dead(&life.ticks(5)).is_empty());
+}
+
+/// The first answer ended in frames that are lost, after which the second one was sent in part: IN says so of the second only.
+#[test]
+fn a_part_that_was_sent_behind_what_is_in_doubt_lets_nothing_overtake() {
+    let mut life = Life::on(ChannelProfile { files_apart: true, ..ChannelProfile::new("sms", "phone") });
+    life.customer("1", "hello");
+    let first = reply(conversation(&life), "first", life.now);
+    life.hears(&first);
+    let first = life.sends()[0].0;
+    let second = with_files(reply(conversation(&life), "second", life.now));
+    life.hears(&second);
+    let (second, at) = (life.sends().into_iter().map(|(id, _)| id).find(|id| *id != first).expect("another"), life.now);
+    life.unread = 1;
+    life.rebases(3, true);
+    let events = life.hears_again(4, at, &accepted(second, 1, at));
+    assert_eq!((released(&events), dead(&events)), (0, vec![]), "{events:?}");
+    let phase = |life: &Life| life.state.sends.get(&second).map(|s| (s.part, s.phase.clone()));
+    assert_eq!(phase(&life), Some((2, Phase::Waiting)), "it waits for the end of the first, with its next part");
+    let events: Vec<Event> = (0..3).flat_map(|_| life.ticks(5)).collect();
+    assert_eq!((released(&events), dead(&events)), (0, vec![DeadReason::Unknown; 2]), "with a person to decide");
+}
+
+/// An answer with two files.
+fn with_files(mut answer: Inbound) -> Inbound {
+    if let Inbound::Command(c) = &mut answer
+        && let Action::Reply { attachments, .. } = &mut c.action
+    {
+        attachments.extend([Attachment::default(), Attachment::default()]);
+    }
+    answer
 }
 
 #[test]

@@ -425,8 +425,9 @@ impl State {
                     s.n = 0;
                     s.retries = 0;
                     s.maybe_sent = s.relived;
-                    // Of a dead letter it says from where a resend goes on, and no more: its lane went on.
-                    if !s.is_dead() {
+                    // Of a dead letter it says from where a resend goes on, and no more: its lane went on. What waits behind
+                    // others, since its lane went on without it or in frames that are lost, waits now with its next part.
+                    if !s.is_dead() && s.phase != Phase::Waiting {
                         // Frames that are lost may have gone on to the next part as well.
                         s.phase = match s.doubted && s.relived {
                             true => Phase::InFlight { until: now.plus(SOON_MS) },

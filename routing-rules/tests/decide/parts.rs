@@ -212,3 +212,20 @@ fn an_attempt_that_turns_out_unsent_is_made_again_where_nothing_waits_behind_it(
     life.result(&send, Outcome::NotSent, false, &[]);
     assert_eq!(made(&life.passes(3_000), &send), [(1, 2)]);
 }
+
+/// An answer that was given up, and turned out unsent, waits behind the next one. That its first part was sent after all moves it
+/// on, and not ahead.
+#[test]
+fn a_part_that_turns_out_sent_behind_others_lets_nothing_overtake_them() {
+    let mut life = apart();
+    let first = answers_with_files(&mut life);
+    ends(&mut life, &first, (1, 1), Outcome::Unknown);
+    let second = life.answers("2", "and this").2;
+    ends(&mut life, &first, (1, 1), Outcome::NotSent);
+    let events = ends(&mut life, &first, (1, 1), Outcome::Accepted);
+    assert_eq!(made(&events, &first), [], "the second one is under way");
+    let events = ends(&mut life, &second, (1, 1), Outcome::Accepted);
+    assert_eq!(made(&events, &first), [(2, 1)], "{events:?}");
+    ends(&mut life, &first, (2, 1), Outcome::Accepted);
+    assert!(is_sent(&ends(&mut life, &first, (3, 1), Outcome::Accepted)) && life.state.sends.is_empty());
+}
