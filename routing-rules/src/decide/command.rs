@@ -97,8 +97,10 @@ impl<'a> Draft<'a> {
             Action::AcceptOffer { offer } => self.accept_offer(actor, offer),
             Action::DeclineOffer { offer } => self.decline_offer(actor, offer),
             Action::UpdateContact { contact, tags, attributes, consent, unblock } => {
-                self.update_contact(actor, contact, tags.as_ref(), attributes, consent)?;
-                self.unblock(actor, contact, unblock)
+                self.may_unblock(actor, unblock)?;
+                let updated = self.update_contact(actor, contact, tags.as_ref(), attributes, consent)?;
+                self.unblock(actor, contact, unblock)?;
+                Ok(updated)
             }
             Action::MergeContact { into, from } => self.merge(into, from),
             Action::Start { to_channel, to, subject, text, destination } => {

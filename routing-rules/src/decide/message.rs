@@ -16,6 +16,8 @@ use switchboard_envelope::{
 
 /// Whoever answers an automatic reply as fast as this, several times in a row, is a machine.
 const AT_ONCE_MS: i64 = 15_000;
+/// Providers tell the time of a message in whole seconds.
+const BLUR_MS: i64 = 1_000;
 
 /// Conversations of a contact whose addresses conditions see.
 const MAX_IDENTITIES: usize = 32;
@@ -441,13 +443,15 @@ impl Draft<'_> {
 
     /// How many automatic replies in a row a machine seems to have answered, where this message changes that: it answers the
     /// latest at once, or in the words of the message before. Once it is as many as the pack allows, only a person of ours
-    /// changes it. Whoever chooses what a reply offers may be fast.
+    /// changes it. Whoever chooses what a reply offers may be fast, and what was said before the reply, as all that a mailbox
+    /// gave after an outage, is no answer to it.
     fn ping_pong(&self, c: &Conversation, m: &Message) -> Option<u16> {
         let cut = c.ping_pong >= self.pack_of(c).budget.ping_pong;
         if m.automatic || cut || !c.auto_spoke || self.is_guest(m, c.contact) {
             return None;
         }
-        let at_once = c.last_out.get().is_some_and(|at| self.now().since(at) <= AT_ONCE_MS);
+        let since = c.last_out.get().map(|at| m.at.min(self.now()).since(at));
+        let at_once = since.is_some_and(|ms| (-BLUR_MS..=AT_ONCE_MS).contains(&ms));
         let before = c.private.as_ref().and_then(|p| p.words()).filter(|_| !m.content.text.trim().is_empty());
         let same = before.is_some_and(|before| before == words(&m.content.text));
         let machine = (at_once || same) && m.content.choice.is_none();
@@ -483,7 +487,8 @@ impl Draft<'_> {
         let today = day(self.now());
         let c = self.conv(conv)?;
         let budget = &self.pack_of(&c).budget;
-        if c.ping_pong >= budget.ping_pong {
+        // Some law wants the confirmation of a keyword.
+        if c.ping_pong >= budget.ping_pong && self.keyword_reply(m).is_none() {
             return Some(NoReply::PingPong);
         }
         if c.auto_day == today && c.auto_replies >= budget.conversation {
