@@ -252,6 +252,30 @@ fn messages_dated_before_it_get_no_automatic_reply_and_later_ones_do() {
     }
 }
 
+/// A part of a text of two.
+fn part(key: &str, number: u16, at: Timestamp) -> Inbound {
+    let Inbound::Message(mut m) = message(key, "my refund, please ", at) else { unreachable!("it is a message") };
+    let meta = [("part_of", "7".to_owned()), ("part", number.to_string()), ("parts", "2".to_owned())];
+    m.meta = meta.map(|(k, v)| (k.to_owned(), v)).into();
+    Inbound::Message(m)
+}
+
+#[test]
+fn a_text_in_parts_that_may_have_been_answered_in_lost_frames_is_not_answered_again() {
+    for completes in [false, true] {
+        let mut life = Life::new();
+        let first = part("1", 1, life.now);
+        life.hears(&first);
+        let mut lost = life.clone();
+        assert_eq!(released(&lost.ticks(60_000)), 1, "its clock was ahead, so it waited no longer");
+        life.rebases(1, true);
+        let second = part("2", 2, life.now);
+        let events = if completes { life.hears(&second) } else { life.ticks(60_000) };
+        let refused = |e: &Event| matches!(e.public, Public::NotReplied { why: NoReply::Rebased, .. });
+        assert!(events.iter().any(refused) && released(&events) == 0, "complete: {completes}: {events:?}");
+    }
+}
+
 #[test]
 fn an_answer_that_is_decided_again_is_parked_and_not_sent_again() {
     let mut life = Life::new();

@@ -26,7 +26,7 @@ impl HistoryWriter {
             return self.fold_conversation(conv, &event.public, private);
         }
         match &event.public {
-            Public::Led { now, .. } | Public::Consumed { now, .. } | Public::Ticked { now } => {
+            Public::Led { now, .. } | Public::Consumed { now, .. } | Public::Ticked { now, .. } => {
                 self.work.now = *now;
                 self.work.deciding = None;
                 Ok(())

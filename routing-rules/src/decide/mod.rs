@@ -215,7 +215,7 @@ pub(crate) struct Draft<'a> {
     arrived: BTreeSet<ConvId>,
     /// The input was stored before the log was last rebased.
     before_rebase: bool,
-    /// And frames were lost then: it may have been decided in one of them.
+    /// It may have been decided in frames that are lost: an input that they may have read, a timer that may have fired in them.
     relived: bool,
     /// The trace of the input, which what is sent for it carries on.
     traceparent: Option<String>,

@@ -292,7 +292,8 @@ impl Draft<'_> {
     pub(super) fn verdict(&mut self, now: Timestamp, message: MessageId, part: u16, n: u32, verdict: Verdict) {
         let now = self.state.now.max(now);
         self.cause = format!("verdict:{message}.{part}.{n}");
-        self.emit(Public::Ticked { now });
+        self.relived = self.state.sends.get(&message).is_some_and(|s| s.relived);
+        self.emit(Public::Ticked { now, relived: self.relived });
         let Some(send) = self.state.sends.get(&message).cloned() else { return };
         if send.part != part || send.n != n || !matches!(send.phase, Phase::InFlight { .. }) {
             return;

@@ -16,23 +16,29 @@ impl Draft<'_> {
             self.emit(Public::TimeSetBack { now });
         }
         let now = self.state.now.max(now);
-        self.emit(Public::Ticked { now });
         // The end of an attempt is the router's to judge: its verdict is an input of its own, and may have to wait.
+        let mut due = self.state.due(now).filter(|(_, timer)| !self.state.ends(timer)).take(STEP).peekable();
+        // Those that may have fired in frames that are lost are apart from the others, so that what they tell is known as such.
+        let relived = due.peek().is_some_and(|(_, timer)| self.state.may_have_fired(timer, now));
         let due: Vec<(Timestamp, Timer)> =
-            self.state.due(now).filter(|(_, timer)| !self.state.ends(timer)).take(STEP).collect();
+            due.take_while(|(_, t)| self.state.may_have_fired(t, now) == relived).collect();
+        self.relived = relived;
+        self.emit(Public::Ticked { now, relived });
         for (at, timer) in due {
             if self.events.len() >= ENOUGH {
                 break;
             }
-            // It may have fired in frames that are lost, and somebody may have been told.
-            self.relived |= self.state.rebased.is_some_and(|r| r.cut_inn.is_some() && at <= r.at);
             match timer {
                 Timer::Conv(id) => {
                     self.cause = format!("timer:{id}:{}", at.0);
                     self.ordinal = 0;
                     self.conversation_due(id);
                 }
-                Timer::Send(id) => self.send_due(id),
+                Timer::Send(id) => {
+                    self.cause = format!("timer:{id}:{}", at.0);
+                    self.ordinal = 0;
+                    self.send_due(id);
+                }
                 Timer::Agent(agent) => {
                     self.cause = format!("timer:{agent}:{}", at.0);
                     self.ordinal = 0;

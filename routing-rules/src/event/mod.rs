@@ -112,6 +112,9 @@ pub enum Public {
     /// Time moved without an input of IN.
     Ticked {
         now: Timestamp,
+        /// What is decided then may have been decided in frames that are lost.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        relived: bool,
     },
     /// The log's clock had been ahead: `now` goes back to it, and every later time with it.
     TimeSetBack {

@@ -3,7 +3,7 @@
 use super::fold::fold_conversation;
 use super::{
     Answer, Channel, ContactPrivate, ConvPrivate, Conversation, Cursor, HeldPart, HeldReceipt, Join, Phase, Rare,
-    Rebase, SendPrivate, SendState, Settled, State, Steps, When, day, merge_attributes,
+    Rebase, Relived, SendPrivate, SendState, Settled, State, Steps, When, day, merge_attributes,
 };
 use crate::event::{ClockKind, DeadReason, Event, KeyHash, Presence, Private, Public, status_after};
 use crate::ids::{ContactId, ConvId, MessageId};
@@ -69,7 +69,10 @@ impl State {
             }
             Public::GraceBegan { agent, until } => self.edit_agent(agent, |a| a.grace_until = Some(*until)),
             Public::WrapUp { agent, until } => self.edit_agent(agent, |a| a.wrap_until = *until),
-            Public::AssignAgain { at } => self.assign_again(*at),
+            Public::AssignAgain { at } => {
+                self.assign_relived = self.relives;
+                self.assign_again(*at);
+            }
             Public::Lapsed { agent, count } => self.edit_agent(agent, |a| a.lapses = *count),
             Public::Answered { .. }
             | Public::Ignored { .. }
@@ -98,17 +101,20 @@ impl State {
             Public::Led { now, incarnation } => {
                 self.now = *now;
                 self.incarnation = *incarnation;
+                self.relives = self.rebased.is_some_and(|r| r.cut_after(self.cursor.seq));
             }
             Public::Consumed { seq, stored_at, now, id, duplicate } => {
                 self.now = *now;
                 self.cursor = Cursor { seq: *seq, at: *stored_at };
+                self.relives = self.rebased.is_some_and(|r| r.cut_after(*seq));
                 if let (Some(id), false) = (id, duplicate) {
                     self.dups.insert(*id, *now, self.limits.duplicates);
                 }
                 self.forget_old(*now);
             }
-            Public::Ticked { now } => {
+            Public::Ticked { now, relived } => {
                 self.now = *now;
+                self.relives = *relived;
                 self.forget_old(*now);
             }
             Public::TimeSetBack { now } => self.set_back(*now),
@@ -209,6 +215,7 @@ impl State {
             ping_pong: 0,
             lane: Rare::default(),
             trial: *trial,
+            relived: Relived::default(),
             private,
         };
         self.threads.insert(*thread, *conv);
@@ -521,6 +528,9 @@ impl State {
         let earlier = earlier.and_then(|r| r.cut_inn).map(|end| end.min(*inn));
         let cut_inn = if *cut { Some(*inn) } else { earlier };
         self.rebased = Some(Rebase { number: *number, at: *at, frame: *frame, out: *out, inn: *inn, cut_inn });
+        if *cut {
+            self.frames_are_lost();
+        }
         // Later records are others now, or none.
         self.quarantine = self.quarantine.iter().filter(|seq| *seq <= cursor).copied().collect();
         let unsettled: Vec<MessageId> = self.sends.values().filter(|s| !s.is_dead()).map(|s| s.id).collect();
@@ -548,6 +558,7 @@ impl State {
             total: *total,
             numbers: BTreeSet::new(),
             until: *until,
+            relived: self.relives,
             private: None,
         });
         join.numbers.insert(*number);

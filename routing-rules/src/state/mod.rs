@@ -13,6 +13,7 @@ mod index;
 mod line;
 mod model;
 mod private;
+mod relived;
 pub(crate) mod roster;
 mod slim;
 mod snapshot;
@@ -24,6 +25,7 @@ pub use dups::{Dups, day};
 pub use line::{FAR_BACK, Kept, Pace};
 pub use model::*;
 pub use private::{ConvPrivate, MAX_EXCERPT, MAX_QUOTE, Parent};
+pub use relived::Relived;
 pub use slim::{Empty, Label, Rare, Steps, When};
 pub use snapshot::{PrivateIndex, SnapshotError, SnapshotParts};
 pub use window::Window;
@@ -134,6 +136,10 @@ pub struct State {
     pub paces: OrdMap<Name, Pace>,
     /// More could be assigned than one decision may.
     pub assign_at: Option<Timestamp>,
+    /// And that may have gone on in frames that are lost.
+    assign_relived: bool,
+    /// What is decided now may have been decided in frames that are lost.
+    relives: bool,
     /// Who is free, for the pack that was decided with last.
     pub(crate) roster: Roster,
 
@@ -185,6 +191,8 @@ impl State {
             last_agents: OrdMap::new(),
             paces: OrdMap::new(),
             assign_at: None,
+            assign_relived: false,
+            relives: false,
             roster: Roster::default(),
             last_agents_order: OrdSet::new(),
             shared: Shared::default(),

@@ -1,6 +1,7 @@
 //! The entities of the state.
 
 use super::private::ConvPrivate;
+use super::relived::Relived;
 use super::slim::{Empty, Label, Rare, Steps, When};
 use crate::event::{Chosen, ClockKind, DeadReason, KeyHash, OfPart, Presence};
 use crate::ids::{ContactId, ConvId, MessageId, OfferId};
@@ -156,6 +157,9 @@ pub struct Conversation {
     /// the pack that is tried. 0 outside of any.
     #[serde(default, skip_serializing_if = "crate::event::is_zero")]
     pub trial: u32,
+    /// Which of its deadlines may have passed in frames that are lost.
+    #[serde(default, skip_serializing_if = "Relived::is_none")]
+    pub relived: Relived,
     #[serde(skip)]
     pub private: Option<Arc<ConvPrivate>>,
 }
@@ -231,22 +235,35 @@ impl Conversation {
         matches!(self.status, ConvStatus::Queued | ConvStatus::Offered | ConvStatus::Assigned)
     }
 
+    /// Its deadlines, also those that mean nothing where it is now.
+    pub(super) fn times(&self) -> [Option<Timestamp>; 6] {
+        let step = self.entered_at.get();
+        let step = step.and_then(|at| self.overflow.get(self.step as usize).map(|s| at.plus(s.after_ms)));
+        let declined = self.declines().map(|(_, at)| at).min().map(|at| at.plus(DECLINE_MEMORY_MS));
+        let warning = self.resolution.as_ref().and_then(|r| r.warn_at);
+        let resolution = self.resolution_due.get().map(|due| warning.map_or(due, |w| w.min(due)));
+        let (clock, offer) = (self.clock.as_ref().map(|c| c.next), self.offer.as_ref().map(|o| o.expires));
+        [clock, offer, step, declined, resolution, self.wait_until.get()]
+    }
+
+    /// When something must happen to it.
+    pub(super) fn deadlines(&self) -> [Option<Timestamp>; 6] {
+        let queued = self.status == ConvStatus::Queued;
+        let [clock, offer, step, declined, resolution, wait] = self.times();
+        [
+            clock.filter(|_| self.is_ours()),
+            offer,
+            step.filter(|_| queued),
+            declined.filter(|_| queued),
+            resolution.filter(|_| self.is_open()),
+            wait,
+        ]
+    }
+
     /// The next moment at which something must happen to it.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        let queued = self.status == ConvStatus::Queued;
-        let clock = self.clock.as_ref().filter(|_| self.is_ours()).map(|c| c.next);
-        let offer = self.offer.as_ref().map(|o| o.expires);
-        let step = self
-            .entered_at
-            .get()
-            .filter(|_| queued)
-            .and_then(|at| self.overflow.get(self.step as usize).map(|s| at.plus(s.after_ms)));
-        let declined = self.declines().map(|(_, at)| at).min().filter(|_| queued).map(|at| at.plus(DECLINE_MEMORY_MS));
-        let warning = self.resolution.as_ref().and_then(|r| r.warn_at);
-        let resolution =
-            self.resolution_due.get().filter(|_| self.is_open()).map(|due| warning.map_or(due, |w| w.min(due)));
-        [clock, offer, step, declined, resolution, self.wait_until.get()].into_iter().flatten().min()
+        self.deadlines().into_iter().flatten().min()
     }
 }
 
@@ -280,15 +297,22 @@ pub struct AgentState {
     /// Until then they finish what they closed, and are given nothing new.
     #[serde(default)]
     pub wrap_until: Option<Timestamp>,
+    /// Which of their deadlines may have passed in frames that are lost.
+    #[serde(default, skip_serializing_if = "Relived::is_none")]
+    pub relived: Relived,
     /// Derived: hundredths of units borne.
     pub load: u32,
 }
 
 impl AgentState {
+    pub(super) fn deadlines(&self) -> [Option<Timestamp>; 2] {
+        [self.grace_until, self.wrap_until]
+    }
+
     /// When something must happen to them.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        [self.grace_until, self.wrap_until].into_iter().flatten().min()
+        self.deadlines().into_iter().flatten().min()
     }
 }
 
@@ -568,6 +592,9 @@ pub struct Join {
     pub numbers: BTreeSet<u16>,
     /// From when on it waits no longer.
     pub until: Timestamp,
+    /// It may have ended in frames that are lost.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub relived: bool,
     /// The parts by their numbers.
     #[serde(skip)]
     pub private: Option<Arc<BTreeMap<u16, Message>>>,

@@ -58,6 +58,10 @@ struct Head {
     canary: Option<Arc<Canary>>,
     #[serde(default)]
     assign_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    assign_relived: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    relives: bool,
 }
 
 /// One record of the public part. What a person wrote is not in it: see [`PrivatePart`].
@@ -136,6 +140,8 @@ impl State {
             packs: self.packs.clone(),
             canary: self.canary.clone(),
             assign_at: self.assign_at,
+            assign_relived: self.assign_relived,
+            relives: self.relives,
         })))?;
         self.channels.iter().try_for_each(|(n, c)| put(Record::Channel(n.into(), Cow::Borrowed(c))))?;
         self.conversations.values().try_for_each(|c| put(Record::Conversation(Cow::Borrowed(c))))?;
@@ -306,7 +312,7 @@ impl State {
                 self.pack = h.pack;
                 self.previous_pack = h.previous_pack;
                 (self.packs, self.canary) = (h.packs, h.canary);
-                self.assign_at = h.assign_at;
+                (self.assign_at, self.assign_relived, self.relives) = (h.assign_at, h.assign_relived, h.relives);
             }
             Record::Channel(name, c) => drop(self.channels.insert(name.into_owned(), Arc::new(c.into_owned()))),
             Record::Conversation(c) => self.restore_conversation(c.into_owned()),

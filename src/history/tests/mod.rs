@@ -218,7 +218,7 @@ pub(crate) fn story() -> Vec<(Seq, Vec<Event>)> {
                 }
                 .into(),
                 Public::Sent { conv: conv(1), message: msg(2), at: t(5) }.into(),
-                Public::Ticked { now: t(40) }.into(),
+                Public::Ticked { now: t(40), relived: false }.into(),
                 assigned(1, "ann", Why::Strategy),
                 Public::Offered {
                     conv: conv(2),
