@@ -70,7 +70,7 @@ impl Life {
 
     fn rebases(&mut self, agrees: u64, cut: bool) -> Vec<Event> {
         self.now = self.now.plus(10_000);
-        let agrees = Cursor { seq: agrees, at: self.now };
+        let agrees = Cursor { seq: agrees, at: self.now, id: None };
         let inn = self.seq + self.unread;
         self.takes(&Input::Rebase {
             now: self.now,

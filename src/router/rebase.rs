@@ -8,10 +8,10 @@ use super::outgoing::claim_key;
 use super::post::Post;
 use super::recover::{FRAMES, Folded, RecoverError};
 use crate::log::frame::id_of;
-use crate::log::{Log, LogError, Seq, Told};
+use crate::log::{Log, LogError, Seq, Stored, Told};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use switchboard_envelope::Timestamp;
+use switchboard_envelope::{Inbound, Timestamp};
 use switchboard_routing_rules::event::Public;
 use switchboard_routing_rules::state::{Cursor, Phase, State};
 
@@ -161,19 +161,22 @@ fn open_claims(state: &State) -> BTreeSet<String> {
     state.sends.values().filter(|s| matches!(s.phase, Phase::InFlight { .. })).map(|s| claim_key(s)).collect()
 }
 
-async fn holds(log: &Arc<dyn Log>, at: Cursor) -> Result<bool, LogError> {
-    Ok(log.get_in(at.seq).await?.is_some_and(|record| record.at == at.at))
+/// Whether IN holds the record that was decided, and not another one under its number, be it of the same moment.
+async fn holds(log: &Arc<dyn Log>, state: &State, at: Cursor) -> Result<bool, LogError> {
+    let id = |record: &Stored| Inbound::from_slice(&record.data).ok().map(|i| state.hash("input", &[i.id()]));
+    let is_it = |record: Stored| record.at == at.at && at.id.is_none_or(|known| id(&record) == Some(known));
+    Ok(log.get_in(at.seq).await?.is_some_and(is_it))
 }
 
 /// A log that was moved has its records under their numbers, and other times; so does the record at the cursor.
 async fn as_moved(log: &Arc<dyn Log>, at: Cursor) -> Result<Cursor, LogError> {
-    Ok(log.get_in(at.seq).await?.map_or_else(Cursor::default, |record| Cursor { seq: at.seq, at: record.at }))
+    Ok(log.get_in(at.seq).await?.map_or_else(Cursor::default, |record| Cursor { at: record.at, ..at }))
 }
 
 /// The last input that LOG decided and IN still holds as the same record; 0, which agrees with anything, when there is none.
 async fn agreeing(log: &Arc<dyn Log>, codec: &super::Codec, folded: &Folded) -> Result<Cursor, RecoverError> {
     let at = folded.state.cursor;
-    if at.seq == 0 || holds(log, at).await? {
+    if at.seq == 0 || holds(log, &folded.state, at).await? {
         return Ok(at);
     }
     // Records before the first that IN has were trimmed; they say nothing.
@@ -192,7 +195,7 @@ async fn agreeing(log: &Arc<dyn Log>, codec: &super::Codec, folded: &Folded) -> 
         limit = before;
         let reaches = decided.first().is_none_or(|first_here| first_here.seq <= first);
         let known: Vec<Cursor> = decided.into_iter().filter(|at| at.seq >= first).collect();
-        if let Some(at) = last_held(log, &known).await? {
+        if let Some(at) = last_held(log, &folded.state, &known).await? {
             return Ok(at);
         }
         if reaches && !known.is_empty() {
@@ -210,8 +213,8 @@ fn decided(events: &[Public], mut limit: Seq) -> (Vec<Cursor>, Seq) {
     for event in events.iter().rev() {
         match event {
             Public::Rebased { cursor, .. } => limit = limit.min(*cursor),
-            Public::Consumed { seq, stored_at, .. } if *seq <= limit => {
-                inputs.push(Cursor { seq: *seq, at: *stored_at });
+            Public::Consumed { seq, stored_at, id, .. } if *seq <= limit => {
+                inputs.push(Cursor { seq: *seq, at: *stored_at, id: *id });
             }
             _ => {}
         }
@@ -221,12 +224,12 @@ fn decided(events: &[Public], mut limit: Seq) -> (Vec<Cursor>, Seq) {
 }
 
 /// The last of these that IN holds: what agrees is a beginning of them.
-async fn last_held(log: &Arc<dyn Log>, inputs: &[Cursor]) -> Result<Option<Cursor>, LogError> {
+async fn last_held(log: &Arc<dyn Log>, state: &State, inputs: &[Cursor]) -> Result<Option<Cursor>, LogError> {
     let (mut low, mut high) = (0, inputs.len());
     while low < high {
         let middle = low + (high - low) / 2;
         let Some(at) = inputs.get(middle) else { break };
-        if holds(log, *at).await? {
+        if holds(log, state, *at).await? {
             low = middle + 1;
         } else {
             high = middle;
@@ -246,7 +249,18 @@ mod tests {
 
     fn rebased(cursor: Seq) -> Public {
         let (at, why) = (Timestamp(0), String::new());
-        Public::Rebased { number: 1, at, frame: 1, cursor, cursor_at: at, inn: 0, out: 0, cut: false, why }
+        Public::Rebased {
+            number: 1,
+            at,
+            frame: 1,
+            cursor,
+            cursor_at: at,
+            cursor_id: None,
+            inn: 0,
+            out: 0,
+            cut: false,
+            why,
+        }
     }
 
     #[test]

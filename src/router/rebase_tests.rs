@@ -231,6 +231,31 @@ async fn where_the_last_decided_input_is_gone_a_router_rewinds_to_the_last_that_
     assert_eq!((one.decided(), state(&one).conversations.len()), (5, 7), "ids remove what was decided");
 }
 
+/// IN's times never go back: while a clock was a little ahead, what comes is all of one moment.
+#[tokio::test(start_paused = true)]
+async fn another_record_of_the_same_number_and_moment_is_not_taken_for_the_one_that_was_decided() {
+    let shop = Workspace::new();
+    let one = shop.process("one").await;
+    clock::simulated::ahead(5_000);
+    shop.says(1, "hello").await;
+    clock::simulated::ahead(0);
+    sleep(Duration::from_millis(100)).await;
+    let copy = shop.0.copy();
+    shop.says(2, "hello").await;
+    sleep(Duration::from_millis(100)).await;
+    let decided = shop.0.get_in(2).await.expect("IN").expect("a record");
+    assert_eq!(one.decided(), 2);
+    one.kill().await;
+    shop.0.restore(&copy, Parts { inn: true, ..NONE });
+    shop.says(3, "hello").await;
+    let other = shop.0.get_in(2).await.expect("IN").expect("a record");
+    assert!(other.at == decided.at && other.data != decided.data);
+    let two = shop.process("two").await;
+    settle().await;
+    assert_eq!(only_rebase(&shop).await.cursor, 1);
+    assert_eq!(state(&two).conversations.len(), 3, "the message under that number is routed too");
+}
+
 #[tokio::test(start_paused = true)]
 async fn cursor_zero_agrees_with_anything() {
     let shop = Workspace::new();

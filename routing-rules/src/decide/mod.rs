@@ -141,6 +141,7 @@ fn decide_by<'p>(state: State, input: &Input<'p>, packs: InForce<'p>) -> Decisio
                 frame: *frame,
                 cursor: agrees.seq,
                 cursor_at: agrees.at,
+                cursor_id: agrees.id,
                 inn: *inn,
                 out: *out,
                 cut: *cut,

@@ -92,6 +92,8 @@ pub enum Public {
         /// Where IN is read on: after the last record that is the one that was decided.
         cursor: u64,
         cursor_at: Timestamp,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cursor_id: Option<KeyHash>,
         /// IN's end: what is up to here came before.
         #[serde(default)]
         inn: u64,

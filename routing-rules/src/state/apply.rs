@@ -105,7 +105,7 @@ impl State {
             }
             Public::Consumed { seq, stored_at, now, id, duplicate } => {
                 self.now = *now;
-                self.cursor = Cursor { seq: *seq, at: *stored_at };
+                self.cursor = Cursor { seq: *seq, at: *stored_at, id: *id };
                 self.relives = self.rebased.is_some_and(|r| r.cut_after(*seq));
                 if let (Some(id), false) = (id, duplicate) {
                     self.dups.insert(*id, *now, self.limits.duplicates);
@@ -520,9 +520,11 @@ impl State {
     /// What was on its way may have been sent; with frames lost, that is also what seems to wait. Its end comes by itself,
     /// once what IN holds about it was read.
     fn apply_rebased(&mut self, event: &Public) {
-        let Public::Rebased { number, at, frame, cursor, cursor_at, inn, out, cut, .. } = event else { return };
+        let Public::Rebased { number, at, frame, cursor, cursor_at, cursor_id, inn, out, cut, .. } = event else {
+            return;
+        };
         self.now = self.now.max(*at);
-        self.cursor = Cursor { seq: *cursor, at: *cursor_at };
+        self.cursor = Cursor { seq: *cursor, at: *cursor_at, id: *cursor_id };
         let earlier = self.rebased;
         // Records beyond IN's end are others than those that were there when frames were lost.
         let earlier = earlier.and_then(|r| r.cut_inn).map(|end| end.min(*inn));

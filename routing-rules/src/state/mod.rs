@@ -63,6 +63,8 @@ impl Default for Limits {
 pub struct Cursor {
     pub seq: u64,
     pub at: Timestamp,
+    /// The hash of its input's id, where it could be read: in another life of IN the same number may have the same time.
+    pub id: Option<KeyHash>,
 }
 
 /// When, and by which frame, the log was last taken for another one than was written.

@@ -47,6 +47,8 @@ struct Head {
     layout: u32,
     now: Timestamp,
     cursor: (u64, Timestamp),
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cursor_id: Option<KeyHash>,
     incarnation: u64,
     #[serde(default)]
     rebased: Option<Rebase>,
@@ -133,6 +135,7 @@ impl State {
             layout: LAYOUT,
             now: self.now,
             cursor: (self.cursor.seq, self.cursor.at),
+            cursor_id: self.cursor.id,
             incarnation: self.incarnation,
             rebased: self.rebased,
             pack: self.pack.clone(),
@@ -306,7 +309,7 @@ impl State {
             Record::Head(h) => {
                 let h = h.into_owned();
                 self.now = h.now;
-                self.cursor = Cursor { seq: h.cursor.0, at: h.cursor.1 };
+                self.cursor = Cursor { seq: h.cursor.0, at: h.cursor.1, id: h.cursor_id };
                 self.incarnation = h.incarnation;
                 self.rebased = h.rebased;
                 self.pack = h.pack;

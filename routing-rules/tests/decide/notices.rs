@@ -5,7 +5,7 @@ use std::sync::Arc;
 use switchboard_envelope::{Action, AttemptResult, Author, ChannelProfile, Echo, Inbound, Outcome, Timestamp};
 use switchboard_routing_rules::event::{DeadReason, Event, Public};
 use switchboard_routing_rules::pack::ConvStatus;
-use switchboard_routing_rules::state::{Conversation, Cursor, Phase, SendState};
+use switchboard_routing_rules::state::{Conversation, Phase, SendState};
 use switchboard_routing_rules::{Input, State, decide};
 
 const MINUTE: i64 = 60_000;
@@ -336,7 +336,7 @@ fn a_snapshot_gives_back_notices_and_what_they_quote() {
 
 /// The log lost frames that came after this, and IN nothing.
 fn rebases(life: &mut Life) {
-    let agrees = Cursor { seq: life.seq, at: life.state.cursor.at };
+    let agrees = life.state.cursor;
     let (now, inn, why) = (life.now, life.seq, "an older copy");
     let rebase = Input::Rebase { now, number: 0, frame: 9, agrees, inn, out: 0, cut: true, why };
     life.state = decide(life.state.clone(), &rebase, life.packs()).after;

@@ -7,7 +7,21 @@ use switchboard_routing_rules::event::{Event, Public};
 fn rebased(number: u64) -> Vec<Event> {
     let why = "an older copy was put back".to_owned();
     let at = t(0);
-    vec![Public::Rebased { number, at, frame: 5, cursor: 0, cursor_at: at, inn: 0, out: 0, cut: true, why }.into()]
+    vec![
+        Public::Rebased {
+            number,
+            at,
+            frame: 5,
+            cursor: 0,
+            cursor_at: at,
+            cursor_id: None,
+            inn: 0,
+            out: 0,
+            cut: true,
+            why,
+        }
+        .into(),
+    ]
 }
 
 #[test]
