@@ -127,6 +127,8 @@ impl Draft<'_> {
         if send.channel != r.channel || send.part != r.part {
             return self.ignore("the result is of a part that is settled");
         }
+        // An attempt of this number may have ended so in frames that are lost, and whoever it concerns was told.
+        self.relived |= send.relived;
         let current = send.n == r.n;
         let waits = matches!(send.phase, Phase::InFlight { .. } | Phase::Reconciling { .. });
         let unknown = matches!(send.phase, Phase::Dead { reason: DeadReason::Unknown, .. });

@@ -4,9 +4,10 @@ use crate::life::{ANN, CHANNEL, Life, dead, released};
 use std::sync::Arc;
 use switchboard_envelope::{Action, AttemptResult, Author, ChannelProfile, Echo, Inbound, Outcome, Timestamp};
 use switchboard_routing_rules::event::{DeadReason, Event, Public};
+use switchboard_routing_rules::ids::MessageId;
 use switchboard_routing_rules::pack::ConvStatus;
 use switchboard_routing_rules::state::{Conversation, Phase, SendState};
-use switchboard_routing_rules::{Input, State, decide};
+use switchboard_routing_rules::{Input, State, Verdict, decide};
 
 const MINUTE: i64 = 60_000;
 const DESK: &str = "team";
@@ -363,6 +364,24 @@ fn what_a_timer_may_have_told_in_lost_frames_is_told_again_only_by_hand_whatever
     // Who wrote since the loss waits for the first time.
     let events = life.passes(0);
     assert_eq!((notices(&life, &events).len(), released(&events)), (1, vec![1]), "{events:?}");
+}
+
+#[test]
+fn what_became_of_an_answer_that_lost_frames_knew_is_told_again_only_by_hand() {
+    let mut life = Life::with(ChannelProfile { same_id_retry: true, ..ChannelProfile::new("sms", "phone") }, PACK);
+    life.leads_with(&[(DESK, desk()), ("other", desk())]);
+    comes(&mut life, "ann");
+    says(&mut life, "1", "hello");
+    let message = MessageId::parse(&life.answers("1", "hi").2).expect("an id");
+    rebases(&mut life);
+    let verdict = Input::Verdict { now: life.now.plus(10), message, part: 1, n: 1, verdict: Verdict::Unknown };
+    life.state = decide(life.state.clone(), &verdict, life.packs()).after;
+    assert_eq!(released(&life.passes(10_000)), [2], "its receiver drops repetitions");
+    let send = life.state.sends.get(&message).cloned().expect("it is under way");
+    let events = ends(&mut life, &send, 2, Outcome::Rejected);
+    assert_eq!(dead(&events), [DeadReason::Unknown]);
+    let told = only(&life, &events);
+    assert!(told.doubted && released(&events).is_empty(), "that attempt may have been made before: {events:?}");
 }
 
 #[test]
