@@ -205,8 +205,9 @@ impl Draft<'_> {
 
     fn sent(&mut self, conv: ConvId, message: MessageId) {
         let at = self.now();
+        let private = self.state.sends.get(&message).and_then(|send| send.private.clone());
         self.emit(Public::Sent { conv, message, at });
-        self.apply_held(conv, message);
+        self.apply_held(conv, message, private.as_deref().map_or(&[], |p| &p.told));
     }
 
     fn rejected(&mut self, send: &Arc<SendState>, r: &AttemptResult) {

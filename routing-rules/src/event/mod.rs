@@ -429,6 +429,9 @@ pub enum Public {
         /// The provider's id, where `provider` is the key of our message: others of its ids may be told of meanwhile.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         of: Option<KeyHash>,
+        /// Our message, where it is known and something was said of it in words: they are kept with it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<MessageId>,
     },
     NotReplied {
         conv: ConvId,

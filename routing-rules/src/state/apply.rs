@@ -2,8 +2,8 @@
 
 use super::fold::fold_conversation;
 use super::{
-    Answer, Channel, ContactPrivate, ConvPrivate, Conversation, Cursor, HeldPart, HeldReceipt, Join, Phase, Rare,
-    Rebase, Relived, SendPrivate, SendState, Settled, State, Steps, When, day, merge_attributes,
+    Answer, Channel, ContactPrivate, ConvPrivate, Conversation, Cursor, HeldDetail, HeldPart, HeldReceipt, Join, Phase,
+    Rare, Rebase, Relived, SendPrivate, SendState, Settled, State, Steps, When, day, merge_attributes,
 };
 use crate::event::{ClockKind, DeadReason, Event, KeyHash, Presence, Private, Public, status_after};
 use crate::ids::{ContactId, ConvId, MessageId};
@@ -289,7 +289,15 @@ impl State {
                     Arc::make_mut(s).told(*status, *of);
                 }
             }
-            Public::ReceiptHeld { provider, channel, status, code, at, of } => {
+            Public::ReceiptHeld { provider, channel, status, code, at, of, message } => {
+                if let (Some(message), Some(Private::Receipt { detail: Some(detail) })) = (message, private) {
+                    let (provider, status, detail) = (of.unwrap_or(*provider), *status, detail.clone());
+                    self.edit_send(*message, |s| {
+                        let Some(p) = s.private.as_mut().map(Arc::make_mut) else { return };
+                        p.told.retain(|told| told.provider != provider);
+                        p.told.push(HeldDetail { provider, status, detail });
+                    });
+                }
                 let mut parts = self.held.get(provider).map(|h| h.parts.clone()).unwrap_or_default();
                 if let Some(of) = of {
                     parts.retain(|part| part.provider != *of);
@@ -344,6 +352,7 @@ impl State {
                     reply_to: reply_to.clone(),
                     mail: mail.clone(),
                     traceparent: traceparent.clone(),
+                    told: vec![],
                 })),
                 _ => None,
             };

@@ -367,6 +367,18 @@ pub struct SendPrivate {
     pub mail: Option<Box<MailContext>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// What was said of it before its result, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub told: Vec<HeldDetail>,
+}
+
+/// The words of a receipt that is held.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HeldDetail {
+    /// As [`HeldPart::provider`].
+    pub provider: KeyHash,
+    pub status: ReceiptStatus,
+    pub detail: String,
 }
 
 /// A message of ours that is not settled, or is a dead letter.
