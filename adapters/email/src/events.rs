@@ -195,7 +195,8 @@ impl Writer<'_> {
     fn sender(&self) -> Address {
         match &self.reading.sender {
             Some(mailbox) => Address { kind: "email".into(), value: mailbox.canonical(), name: mailbox.name.clone() },
-            None => Address::new("email", "unknown@invalid"),
+            // Each of them is somebody else.
+            None => Address::new("email", format!("unknown.{}@invalid", key(self.mail, self.reading))),
         }
     }
 
@@ -428,9 +429,15 @@ impl Writer<'_> {
     fn receipts(&self) -> Vec<Inbound> {
         let Some(report) = &self.reading.report else { return vec![] };
         let named = |list: &[String], address: &str| list.iter().any(|a| address::canonical(a) == address);
+        let keys = &self.settings.keys;
+        let told = |address: &str| self.reading.verp.as_ref().is_some_and(|verp| verp.was_copied_to(keys, address));
+        let written_to = |address: &str| {
+            let ours = self.reading.our_mails.first().is_some_and(|(_, mail)| mail.was_for(keys, address));
+            ours || named(&self.reading.returned_to, address)
+        };
         let copy = |r: &Recipient| {
             let address = address::canonical(&r.address);
-            named(&self.reading.returned_cc, &address) && !named(&self.reading.returned_to, &address)
+            (named(&self.reading.returned_cc, &address) || told(&address)) && !written_to(&address)
         };
         let rank = |r: &&Recipient| match r.action {
             Action::Failed => 3,

@@ -6,7 +6,7 @@ pub use gateways::{DESCRIBED, Gateway, NewerVonage};
 
 use crate::{
     Dice, Dovecot, HookStep, MetaSigned, MetaSim, MetaStep, Postfix, Provider, Shop, Step, TelegramSim, TelegramStep,
-    Visitor, VonageForm, VonageSigned, VonageSim, VonageStep, WebhookSim, XSim, XStep, field, fields, sid,
+    Visitor, VonageForm, VonageSigned, VonageSim, VonageStep, WebhookSim, XSim, XStep, field, sid, text_of,
 };
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
@@ -514,7 +514,7 @@ impl Way for Mail {
         let to = mailed(who);
         let mails = self.postfix.mails("customers").into_iter().filter(|mail| field(mail, "to") == to);
         // What was quoted comes after what was written.
-        let sent = mails.map(|mail| fields(&mail).1.lines().next().unwrap_or_default().trim().to_owned()).collect();
+        let sent = mails.map(|mail| text_of(&mail).lines().next().unwrap_or_default().trim().to_owned()).collect();
         Box::pin(async move { sent })
     }
 
