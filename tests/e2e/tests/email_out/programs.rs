@@ -55,7 +55,8 @@ impl Program {
         let subject =
             subject.map_or_else(|| format!("{before_subject}{}", was.trim_start_matches("Re: ")), str::to_owned);
         let (to, answered, chain) = (field(ours, "reply-to"), field(ours, "message-id"), field(ours, "references"));
-        let chain = if names_chain { format!("References: {chain}\r\n {answered}\r\n") } else { String::new() };
+        let chain = chain.split_whitespace().chain([answered.as_str()]).collect::<Vec<_>>().join("\r\n ");
+        let chain = if names_chain { format!("References: {chain}\r\n") } else { String::new() };
         let head = format!(
             "Received: from mx.customer.example by mail.shop.example; Sun, 22 Nov 2026 10:00:01 +0000\r\n\
              From: Ann Lee <ann@customer.example>\r\nTo: {to}\r\nSubject: {subject}\r\nDate: Sun, 22 Nov 2026 10:00:00 +0000\r\n\
