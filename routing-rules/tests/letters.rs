@@ -155,7 +155,7 @@ impl Life {
             id: format!("api:command:{key}"),
             channel: "api".into(),
             at: self.now,
-            actor: Actor { agent: Some("ann".into()), scope: Scope::Admin },
+            actor: Actor { agent: Some("ann".into()), token: None, scope: Scope::Admin },
             action,
             body_hash: None,
             traceparent: None,

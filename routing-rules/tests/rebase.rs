@@ -133,7 +133,7 @@ fn reply(conversation: String, key: &str, at: Timestamp) -> Inbound {
         id: format!("api:command:{key}"),
         channel: "api".into(),
         at,
-        actor: Actor { agent: Some("ann".into()), scope: Scope::Admin },
+        actor: Actor { agent: Some("ann".into()), token: None, scope: Scope::Admin },
         action: Action::Reply {
             conversation,
             text: key.into(),

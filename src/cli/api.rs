@@ -71,6 +71,11 @@ impl Api {
         self
     }
 
+    /// Where the daemon is asked, without a slash at its end.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     pub async fn get(&self, path: &str) -> Result<Value, Failure> {
         self.ask(Method::GET, path, None).await
     }

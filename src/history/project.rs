@@ -141,8 +141,9 @@ impl HistoryWriter {
                 self.opened(conv, *contact, channel, *thread, *when, *ours, private)
             }
             P::Received { message, at: when, .. } => self.received(conv, *message, *when, private),
-            P::NoteAdded { message, agent, at: when, .. } => {
-                let who = agent.clone().map_or(Who::System, Who::Agent);
+            P::NoteAdded { message, agent, token, at: when, .. } => {
+                let by_token = || token.clone().map_or(Who::System, Who::Token);
+                let who = agent.clone().map_or_else(by_token, Who::Agent);
                 let mut row = Message::new(conv, Direction::Note, who, *when);
                 if let Some(Private::Note { text }) = private {
                     row.text = Some(text.clone());
@@ -291,6 +292,7 @@ impl HistoryWriter {
         let who = match author {
             Author::Auto { rule } => Who::Auto(rule.clone()),
             Author::Agent { id } => Who::Agent(id.clone()),
+            Author::Token { name } => Who::Token(name.clone()),
             Author::Elsewhere => Who::Elsewhere,
         };
         let mut row = Message::new(conv, Direction::Out, who, when);

@@ -125,6 +125,8 @@ impl Direction {
 pub enum Who {
     Contact,
     Agent(Name),
+    /// A person or a program that spoke for no agent, by the name of its API token.
+    Token(Name),
     /// An automatic reply, by rule.
     Auto(String),
     System,

@@ -403,6 +403,7 @@ fn author_code(who: &Who) -> (u8, Option<&String>) {
         Who::Auto(rule) => (2, Some(rule)),
         Who::System => (3, None),
         Who::Elsewhere => (4, None),
+        Who::Token(name) => (5, Some(name)),
     }
 }
 
@@ -412,6 +413,7 @@ fn author_of(code: (u8, Option<String>)) -> Who {
         (1, Some(id)) => Who::Agent(id),
         (2, Some(rule)) => Who::Auto(rule),
         (4, _) => Who::Elsewhere,
+        (5, Some(name)) => Who::Token(name),
         _ => Who::System,
     }
 }
@@ -528,7 +530,8 @@ mod tests {
         }
         let id = [1, 2, 3, 4, 5, 6, 7, 8, 9, 250];
         assert_eq!(whole(parts(id)), id);
-        for who in [Who::Contact, Who::Agent("ann".into()), Who::Auto("Refunds".into()), Who::System] {
+        let token = Who::Token("crm".into());
+        for who in [Who::Contact, Who::Agent("ann".into()), token, Who::Auto("Refunds".into()), Who::System] {
             let (code, name) = author_code(&who);
             assert_eq!(author_of((code, name.cloned())), who);
         }

@@ -309,7 +309,7 @@ impl Fetcher {
             id: event_id(SPEAKER, "command", &key),
             channel: SPEAKER.to_owned(),
             at: clock::now(),
-            actor: Actor { agent: None, scope: Scope::Admin },
+            actor: Actor { agent: None, token: None, scope: Scope::Admin },
             action: Action::Fetched {
                 conversation: found.conv.to_string(),
                 message: found.message.to_string(),

@@ -1,10 +1,12 @@
 //! The API's view of the daemon: commands through IN and the router, live numbers from its state.
 
 use super::adapters::Adapters;
+use super::trouble::{self, Troubles};
 use crate::clock;
 use crate::history::HistoryHandle;
 use crate::http::api::{
     AgentView, Answer, Backend, ChannelView, QueueView, RawRecord, ReloadError, Retried, StateView, Unanswered,
+    Undelivered,
 };
 use crate::http::chat::Wakes;
 use crate::http::console::{self, Sessions};
@@ -61,6 +63,9 @@ pub struct Api {
     pub typing: broadcast::Sender<ConvId>,
     /// What reads a quarantined record again.
     pub again: Again,
+    pub troubles: Troubles,
+    /// Where people reach the console from outside.
+    pub console_url: Option<String>,
 }
 
 /// Warnings of packs that were staged here kept at most: a trial and what is reloaded meanwhile.
@@ -301,6 +306,19 @@ impl Backend for Api {
         Window::of(c, &state.channels.get(c.channel.as_str())?.profile, true)
     }
 
+    fn undelivered(&self, conversation: ConvId) -> Option<Undelivered> {
+        trouble::undelivered(&self.current().1, conversation, clock::now())
+    }
+
+    async fn trouble(&self, channel: &str) -> Option<String> {
+        let state = self.current().1;
+        self.troubles.of(&state, channel).await
+    }
+
+    fn console_url(&self) -> Option<String> {
+        self.console_url.clone()
+    }
+
     fn canonical(&self, channel: &str, to: Address) -> Address {
         match self.adapters.get(channel) {
             Some(adapter) => adapter.canonical(to),
@@ -495,7 +513,7 @@ pub async fn watch_consoles(api: Arc<Api>, sessions: Arc<Sessions>) {
                 id: event_id("api", "command", &format!("console-{}-{}-{n}", change.agent, clock::now().0)),
                 channel: "api".into(),
                 at: clock::now(),
-                actor: Actor { agent: None, scope: switchboard_envelope::Scope::Supervisor },
+                actor: Actor { agent: None, token: None, scope: switchboard_envelope::Scope::Supervisor },
                 action: Action::Presence { agent: change.agent.clone(), presence: change.to.as_str().to_owned() },
                 body_hash: None,
                 traceparent: None,

@@ -417,7 +417,7 @@ impl World {
             id: format!("api:command:{}", self.serial),
             channel: "api".into(),
             at: self.now(),
-            actor: Actor { agent: agent.map(str::to_owned), scope: Scope::Supervisor },
+            actor: Actor { agent: agent.map(str::to_owned), token: None, scope: Scope::Supervisor },
             action,
             body_hash: None,
             traceparent: None,

@@ -209,7 +209,7 @@ pub fn compose(
 
 /// The others whom the answered mail openly went to. An automatic answer goes to one person (RFC 3834), and nothing to ourselves.
 fn copies(send: &Send, identity: &Identity) -> Vec<Mailbox> {
-    let by_hand = matches!(send.author, Author::Agent { .. });
+    let by_hand = send.author.by_hand();
     let others = send.mail.iter().filter(|_| identity.reply_all && by_hand).flat_map(|mail| &mail.others);
     let mut seen = vec![address::canonical(&send.to.value)];
     let mut copies = vec![];

@@ -220,10 +220,10 @@ fn action() -> impl Strategy<Value = Action> {
 
 fn command() -> impl Strategy<Value = Inbound> {
     let scope = prop_oneof![Just(Scope::Read), Just(Scope::Agent), Just(Scope::Supervisor), Just(Scope::Admin)];
-    (id(), key(), time(), of(id()), scope, action(), of(text()), of(text())).prop_map(
-        |(channel, key, at, agent, scope, action, body_hash, traceparent)| {
+    (id(), key(), time(), (of(id()), of(text())), scope, action(), of(text()), of(text())).prop_map(
+        |(channel, key, at, (agent, token), scope, action, body_hash, traceparent)| {
             let id = format!("{channel}:command:{key}");
-            let actor = Actor { agent, scope };
+            let actor = Actor { agent, token, scope };
             Inbound::Command(Box::new(Command { id, channel, at, actor, action, body_hash, traceparent }))
         },
     )
@@ -249,6 +249,7 @@ fn outbound() -> impl Strategy<Value = Outbound> {
     let author = prop_oneof![
         text().prop_map(|rule| Author::Auto { rule }),
         id().prop_map(|id| Author::Agent { id }),
+        text().prop_map(|name| Author::Token { name }),
         Just(Author::Elsewhere)
     ];
     let attempt = || (text(), any::<u16>(), any::<u32>(), id(), text(), text());

@@ -172,7 +172,7 @@ pub fn confirmation(channel: &str, visitor: &Visitor, confirmed: Confirmation, n
         id: event_id(channel, "command", &format!("{visitor}.{word}.{}", confirmed.up_to)),
         channel: channel.into(),
         at: now,
-        actor: Actor { agent: None, scope: Scope::Read },
+        actor: Actor { agent: None, token: None, scope: Scope::Read },
         action: Action::Confirmed {
             target: channel.into(),
             thread: visitor.as_str().into(),

@@ -57,8 +57,21 @@ pub(super) fn done<const N: usize>(status: u16, ids: [(&str, String); N]) -> Rep
     Reply { status, code: String::new(), detail: String::new(), ids }
 }
 
-/// The author of what a tool says that names no agent.
-pub(super) const ADMIN: &str = "admin";
+/// Who acts where neither an agent nor a token is named.
+const ADMIN: &str = "admin";
+
+/// Who acted, in a word: the agent, else whoever asked by the name of their token.
+pub(super) fn by_whom(actor: &Actor, agent: Option<String>) -> String {
+    agent.or_else(|| actor.token.clone()).unwrap_or_else(|| ADMIN.to_owned())
+}
+
+/// The author of what is written: nobody writes in the name of an agent who is not named.
+fn author_of(actor: &Actor, agent: Option<String>) -> Author {
+    match agent {
+        Some(id) => Author::Agent { id },
+        None => Author::Token { name: by_whom(actor, None) },
+    }
+}
 
 impl<'a> Draft<'a> {
     pub(super) fn command(&mut self, c: &Command, id: KeyHash, candidate: Option<&'a RulePack>) {
@@ -138,12 +151,11 @@ impl<'a> Draft<'a> {
         })
     }
 
-    /// Who speaks: the agent that the command names, or the only one that there is.
+    /// The agent who speaks; without one the command speaks for whoever asks, and makes nobody the owner.
     pub(super) fn speaker(&self, actor: &Actor) -> Result<Option<String>, Refusal> {
         match &actor.agent {
             Some(a) if self.pack.agents.contains_key(a) => Ok(Some(a.clone())),
             Some(a) => Err(refuse(422, "unknown_agent", format!("the pack has no agent `{a}`"))),
-            None if self.pack.agents.len() == 1 => Ok(self.pack.agents.keys().next().cloned()),
             None => Ok(None),
         }
     }
@@ -254,7 +266,7 @@ impl<'a> Draft<'a> {
             self.emit(Public::Reopened { conv: c.id, why: Why::Taken });
         }
         self.take_for(&c, who.as_deref());
-        let author = Author::Agent { id: who.unwrap_or_else(|| ADMIN.to_owned()) };
+        let author = author_of(actor, who);
         let Some(message) = self.send(c.id, author, content, None) else {
             return Err(refuse(422, "no_address", "the customer's address was erased"));
         };
@@ -280,8 +292,9 @@ impl<'a> Draft<'a> {
             return Err(refuse(422, "empty", "the note has no text"));
         }
         let agent = self.speaker(actor)?;
+        let token = if agent.is_none() { actor.token.clone() } else { None };
         let (message, at) = (self.new_message_id(), self.now());
-        let public = Public::NoteAdded { conv: c.id, message, agent, at };
+        let public = Public::NoteAdded { conv: c.id, message, agent, token, at };
         self.emit_private(public, c.contact, Private::Note { text: text.to_owned() });
         Ok(done(201, [("conversation", c.id.to_string()), ("message", message.to_string())]))
     }
@@ -478,7 +491,7 @@ impl<'a> Draft<'a> {
         let id = ContactId::parse(contact).map(|id| self.state.resolve(id)).ok_or_else(|| not_found("contact"))?;
         let known = self.state.contacts.get(&id).and_then(|c| c.private.clone());
         attributes_fit(known.as_ref().map(|p| &p.attributes), attributes)?;
-        let by = self.speaker(actor)?.unwrap_or_else(|| ADMIN.to_owned());
+        let by = by_whom(actor, self.speaker(actor)?);
         let changes: Vec<_> = consent
             .iter()
             .map(|(channel, to)| self.consent_by_hand(actor, id, channel, *to))
@@ -586,7 +599,7 @@ impl<'a> Draft<'a> {
                 conv
             }
         };
-        let author = Author::Agent { id: who.unwrap_or_else(|| ADMIN.to_owned()) };
+        let author = author_of(actor, who);
         let message = self.send(conv, author, content, None);
         let message = message.ok_or_else(|| refuse(422, "no_address", "the customer's address was erased"))?;
         if open.is_none() {
@@ -608,7 +621,7 @@ impl<'a> Draft<'a> {
         let Some(c) = self.conv(s.conv) else {
             return Err(refuse(409, "closed", "its conversation closed too long ago; start a new one"));
         };
-        self.in_window(&c, matches!(s.author, Author::Agent { .. }), &p.content)?;
+        self.in_window(&c, s.author.by_hand(), &p.content)?;
         // What the customer has already is not repeated.
         let left = self.profile(&s.channel).map(|profile| profile.remaining(&p.content, s.part));
         let Some(message) = self.send(s.conv, s.author.clone(), left.unwrap_or_default(), Some(s.id)) else {
@@ -617,7 +630,7 @@ impl<'a> Draft<'a> {
         self.emit(Public::DeadCleared { conv: s.conv, message: s.id, resent: Some(message) });
         // It came back to us because this answer failed; now the customer has it, unless they wrote again meanwhile.
         if let Some(c) = self.conv(s.conv).filter(|c| c.is_ours() && c.last_in.get().is_none_or(|at| at <= s.at))
-            && matches!(s.author, Author::Agent { .. })
+            && s.author.by_hand()
         {
             self.withdraw_offer(&c);
             self.wait_for_customer(c.id);

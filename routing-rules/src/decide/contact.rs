@@ -1,7 +1,7 @@
 //! Contacts: who they are, and whether we may write to them.
 
 use super::Draft;
-use super::command::{ADMIN, Answer, done, not_found, refuse};
+use super::command::{Answer, by_whom, done, not_found, refuse};
 use crate::event::{KeyHash, Private, Public};
 use crate::ids::ContactId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,7 +68,7 @@ impl Draft<'_> {
     /// What a rule blocked on these channels is heard again, from every address of the contact.
     pub(super) fn unblock(&mut self, actor: &Actor, contact: &str, channels: &[String]) -> Answer {
         let id = ContactId::parse(contact).map(|id| self.state.resolve(id)).ok_or_else(|| not_found("contact"))?;
-        let by = self.speaker(actor)?.unwrap_or_else(|| ADMIN.to_owned());
+        let by = by_whom(actor, self.speaker(actor)?);
         let addresses = self.state.conversations_of(id).filter_map(|c| c.private.as_ref()?.address());
         let known: BTreeSet<KeyHash> = addresses.map(|a| self.state.identity_hash(&a)).collect();
         let theirs = |who: &KeyHash, of: &Option<ContactId>| match of {

@@ -330,6 +330,9 @@ pub enum Public {
         conv: ConvId,
         message: MessageId,
         agent: Option<Name>,
+        /// By which token it was written, where no agent wrote it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<Name>,
         at: Timestamp,
     },
 

@@ -238,7 +238,13 @@ pub(crate) fn story() -> Vec<(Seq, Vec<Event>)> {
             vec![
                 consumed(4),
                 with(
-                    Public::NoteAdded { conv: conv(2), message: msg(4), agent: Some("bob".into()), at: t(44) },
+                    Public::NoteAdded {
+                        conv: conv(2),
+                        message: msg(4),
+                        agent: Some("bob".into()),
+                        token: None,
+                        at: t(44),
+                    },
                     2,
                     Private::Note { text: "a secret between agents".into() },
                 ),

@@ -70,9 +70,10 @@ pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json
     }
     let page = history.conversations(filter, before, limit).await?;
     let now = state.backend().state();
-    let window = |c: &Conversation| state.backend().window(c.id);
-    let rows: Vec<Value> =
-        page.items.iter().map(|(c, p)| views::conversation(c, p.as_ref(), &now, window(c).as_ref())).collect();
+    let mut rows = Vec::with_capacity(page.items.len());
+    for (c, p) in &page.items {
+        rows.push(views::whole(c, p.as_ref(), &now, &state).await);
+    }
     Ok(Json(json!({ "conversations": rows, "next": cursor("conversations", page.next) })))
 }
 
@@ -87,10 +88,8 @@ pub(super) async fn detail(
     let names = views::Names::of(&state).await;
     let messages: Vec<Value> =
         latest.items.iter().rev().map(|m| views::message(m, contact.as_ref(), &names, &state)).collect();
-    let mut value = {
-        let (now, window) = (state.backend().state(), state.backend().window(conversation.id));
-        views::conversation(&conversation, contact.as_ref(), &now, window.as_ref())
-    };
+    let now = state.backend().state();
+    let mut value = views::whole(&conversation, contact.as_ref(), &now, &state).await;
     let waits = state.backend().waiting(conversation.id).await?;
     if let Some(map) = value.as_object_mut() {
         map.insert("waiting".into(), waits.as_ref().map_or(Value::Null, waiting::view));

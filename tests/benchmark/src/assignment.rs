@@ -114,7 +114,7 @@ impl Life {
             id: format!("api:command:{}", self.seq),
             channel: "api".into(),
             at: START,
-            actor: Actor { agent: None, scope: Scope::Admin },
+            actor: Actor { agent: None, token: None, scope: Scope::Admin },
             action,
             body_hash: None,
             traceparent: None,

@@ -5,7 +5,7 @@ use super::{HOUR_MS, Page, WINDOW_MS, codes::CODES};
 use crate::{event::reference, graph};
 use serde_json::{Value, json};
 use switchboard_adapter_sdk::{Answer, AttemptOutcome, Call, Response, classify::Class};
-use switchboard_envelope::{Author, Choice, Fault, Outcome, Send, Timestamp};
+use switchboard_envelope::{Choice, Fault, Outcome, Send, Timestamp};
 
 /// No attempt leaves later than this after its release.
 const RELEASE_MS: i64 = HOUR_MS / 6;
@@ -53,7 +53,7 @@ impl Messaging {
 /// What leaves too late for sure is refused here, and Meta decides about the minutes in between.
 fn messaging_type(page: &Page, send: &Send) -> Result<Messaging, AttemptOutcome> {
     let Some(window) = send.window_until else { return Ok(Messaging::Response) };
-    let is_person = matches!(send.author, Author::Agent { .. });
+    let is_person = send.author.by_hand();
     let tagged = is_person && page.human_agent && send.until > window;
     let extended = if tagged { super::PERSON_WINDOW_MS - WINDOW_MS } else { 0 };
     if send.until > window.plus(extended + RELEASE_MS) {

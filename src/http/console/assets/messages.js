@@ -28,6 +28,7 @@ function outcome(m) {
 
 /** What went wrong in words, and what can be done about it. */
 function trouble(m) {
+  if (["queued", "sending"].includes(m.status) && m.detail) return h("div.trouble.warn", {}, h("span", {}, `Not sent yet: ${m.detail}`, m.code && h("code", {}, ` ${m.code}`)));
   if (!["rejected", "failed", "unknown", "dead"].includes(m.status)) return null;
   const reason = m.detail || (m.status === "unknown" ? "The connection broke after the text was handed over, so it may or may not have arrived." : "");
   const acts = ["rejected", "failed"].includes(m.status) && !state.deadLetters.some((e) => e.id === m.id || e.message === m.id) ? [] : [
@@ -42,6 +43,8 @@ function author(m, conversation) {
   if (m.direction === "in") return h("span.author", {}, a.name || who(conversation));
   if (m.direction === "notice") return h("span.author", {}, `told ${m.desk ?? "a desk"}`, a.rule && h("span.muted", {}, ` · “${a.rule}”`));
   if (a.kind === "auto") return h("span.author", {}, "auto", a.rule && h("span.muted", {}, ` · “${a.rule}”`));
+  // Nobody's agent: a person or a program, by the name of its token.
+  if (a.kind === "token") return h("span.author", { title: "written with this API token, in no agent's name" }, a.name, h("span.muted", {}, m.direction === "note" ? " · token · note" : " · token"));
   const name = a.kind === "agent" ? agentName(a.id) || a.name : a.name || a.kind || "us";
   return h("span.author", {}, name, m.direction === "note" && h("span.muted", {}, " · note"));
 }
