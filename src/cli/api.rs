@@ -128,6 +128,16 @@ impl Api {
         }
     }
 
+    /// What keeps the daemon from knowing more than it did: then what it shows is the last that it knew.
+    pub async fn stale(&self) -> Option<String> {
+        let url = format!("{}/readyz", self.url);
+        let call = Call { method: Method::GET, url, headers: vec![], body: CallBody::Empty, timeout: TIMEOUT };
+        let answer = self.client.call(call).await.ok().filter(|answer| answer.status == 503)?;
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let why = text.lines().find(|line| !line.trim().is_empty() && line.len() < 500)?;
+        Some(format!("this is what the daemon knew last, which may not be all: {}", super::screen::plain(why)))
+    }
+
     async fn once(&self, method: Method, path: &str, body: Option<Value>, key: Option<&str>) -> Answered {
         let mut headers = vec![("accept", "application/json".to_owned())];
         if let Some(token) = &self.token {

@@ -322,6 +322,9 @@ async fn show_conversation(api: &Api, common: &Common, screen: &mut Screen, id: 
             screen.out(&format!("  [{} {}]", plain(&text(a, "name")), plain(&text(a, "mime"))));
         }
     }
+    if let Some(said) = api.stale().await {
+        screen.err(&said);
+    }
     Ok(())
 }
 

@@ -242,7 +242,7 @@ impl HistoryWriter {
             messages: 0,
             last_inbound: None,
         };
-        let row = Conv { row, last: 0, items: 0, shown: 0, ended: None, indexed: None };
+        let row = Conv { row, last: 0, items: 0, shown: 0, waits_since: None, ended: None, indexed: None };
         self.work.conversations.add(conv, row);
         self.work.fresh.entry(thread).or_default().push(conv);
         Ok(())
@@ -259,12 +259,16 @@ impl HistoryWriter {
             name = from.name.as_ref().filter(|_| mail.as_ref().is_none_or(|m| !m.aside));
         }
         let Some(seq) = self.add_message(Some(message), row)? else { return Ok(()) };
+        let now = self.work.now;
         let Some(c) = self.conversation(conv)? else { return Ok(()) };
         c.shown = seq;
         c.ours_to_answer = true;
+        let arrives = c.waits_since.is_none();
+        c.waits_since.get_or_insert(now);
         c.updated_at = c.updated_at.max(when);
         c.last_inbound = Some(seq);
         let contact = c.contact;
+        self.work.slots.at(now).arrived += u64::from(arrives);
         self.name_contact(contact, name)
     }
 
@@ -309,6 +313,7 @@ impl HistoryWriter {
             o.outcome.replies.push((message.to_string(), rule.clone()));
         }
         let Some(seq) = self.add_message(Some(message), row)? else { return Ok(()) };
+        let (now, mut waited) = (self.work.now, None);
         if let Some(c) = self.conversation(conv)? {
             // A list shows what the customer asked until a person has answered it.
             if !(matches!(author, Author::Auto { .. }) && c.last_inbound.is_some()) {
@@ -317,7 +322,13 @@ impl HistoryWriter {
             c.updated_at = c.updated_at.max(when);
             if !matches!(author, Author::Auto { .. }) {
                 c.ours_to_answer = false;
+                waited = c.waits_since.take();
             }
+        }
+        if let Some(since) = waited {
+            let slot = self.work.slots.at(now);
+            slot.answered += 1;
+            slot.waited_ms += u64::try_from(now.since(since)).unwrap_or(0);
         }
         Ok(())
     }
@@ -336,6 +347,7 @@ impl HistoryWriter {
         for rule in hits {
             let hit = self.work.hits.entry((pack, rule.clone())).or_insert((0, now));
             *hit = (hit.0 + 1, now);
+            self.work.slots.hit(now, rule);
         }
         let Some(place_of) = self.find_message(message)? else { return Ok(()) };
         let seen = pack_seen(pack, now, hits, place, private)?;
@@ -356,6 +368,7 @@ impl HistoryWriter {
         use Public as P;
         let now = self.work.now;
         self.note_outcome(conv, public)?;
+        self.count_response(conv, public)?;
         let Some(c) = self.conversation(conv)? else { return Ok(()) };
         c.updated_at = c.updated_at.max(now);
         match public {
@@ -443,6 +456,7 @@ impl HistoryWriter {
             P::Closed { by, .. } => {
                 (c.state, c.closed_at, c.clock, c.queued_at) = (ConvStatus::Closed, Some(now), None, None);
                 (c.snoozed_until, c.pending_until, c.ours_to_answer) = (None, None, false);
+                c.waits_since = None;
                 self.line(conv, "closed", |l| l.agent.clone_from(by))
             }
             P::Reopened { why, .. } => {

@@ -224,7 +224,9 @@ async fn serve(config: Config, role: Role, unfinished: &Unfinished) -> Result<()
         room: Room::for_bodies_of(config.http.max_body),
         typing: Box::new(move |channel, thread| visitors.writes(channel, thread)),
     });
-    let mut public_routes = crate::inbound::routes(hooks).merge(crate::http::chat::routes(chat_state.clone()));
+    let mut public_routes = crate::inbound::routes(hooks)
+        .merge(crate::http::chat::routes(chat_state.clone()))
+        .merge(crate::http::front::routes());
     if let Some(links) = links {
         public_routes = public_routes.merge(crate::http::media::routes(links, log.clone()));
     }
@@ -384,10 +386,15 @@ fn welcome(config: &Config, role: Role, sessions: &Arc<Sessions>, log: &dyn Log,
         Ok(code) => format!("{admin}/console#login={code}"),
         Err(_) => format!("{admin}/console"),
     };
-    let chat_base = config.http.public_url.clone().unwrap_or_else(|| format!("http://{}", config.http.listen));
+    let scheme = if config.http.tls.is_some() { "https" } else { "http" };
+    let here = format!("{scheme}://{}", config.http.listen);
+    let chat_base = config.http.public_url.as_ref().unwrap_or(&here);
+    let is_chat = |kind: &crate::config::ChannelKind| matches!(kind, crate::config::ChannelKind::Webchat(_));
     let channels = config.enabled_channels().map(|(id, c)| ChannelLine {
         id: id.clone(),
         kind: c.kind.name(),
+        // The public address may not lead here yet; this one does.
+        here: (is_chat(&c.kind) && *chat_base != here).then(|| format!("{here}/chat/{id}")),
         url: match &c.kind {
             crate::config::ChannelKind::Webchat(_) => Some(format!("{chat_base}/chat/{id}")),
             crate::config::ChannelKind::Declared(_)

@@ -166,6 +166,14 @@ impl RulePack {
         }
     }
 
+    /// When the day of a moment began, in the pack's zone.
+    #[must_use]
+    pub fn midnight(&self, at: Timestamp) -> Timestamp {
+        let begins = self.local(at).date().to_datetime(jiff::civil::Time::midnight());
+        let begins = self.zone.to_ambiguous_timestamp(begins).compatible();
+        begins.map_or(at, |t| Timestamp(t.as_millisecond()))
+    }
+
     /// The wall clock in the pack's zone.
     pub(crate) fn local(&self, at: Timestamp) -> jiff::civil::DateTime {
         self.zone.to_datetime(at.to_jiff())

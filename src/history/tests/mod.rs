@@ -1,6 +1,7 @@
 mod bounds;
 mod gathering;
 mod shown;
+mod slots;
 mod trimming;
 mod versions;
 
@@ -286,6 +287,8 @@ pub(super) fn dump(path: &Path) -> Vec<(String, Vec<Vec<Value>>)> {
         "answers",
         "rule_hits",
         "pack_hits",
+        "slots",
+        "slot_hits",
     ];
     let read = |table: &str| {
         let mut q = db.prepare(&format!("SELECT * FROM {table} ORDER BY 1")).unwrap();
@@ -377,25 +380,6 @@ async fn lists_and_details_say_what_the_events_said() {
     assert_eq!(h.pack_in_force().await.unwrap().unwrap().0, "pack1");
     let found = h.contacts(Some("phone:+15550000001".into()), None, 10).await.unwrap();
     assert_eq!(found.items[0].id, contact(1));
-}
-
-#[tokio::test]
-async fn the_visitor_sees_no_notes_and_the_agent_sees_all() {
-    let dir = tempfile::tempdir().unwrap();
-    let (_w, h) = history_of(dir.path(), &story());
-    let seen = h.transcript("site".into(), thread(2), 0, 100).await.unwrap();
-    let texts: Vec<_> = seen.iter().map(|m| m.text.clone().unwrap()).collect();
-    assert_eq!(texts, ["hello", "hi there"]);
-    assert!(h.transcript("sms".into(), thread(2), 0, 100).await.unwrap().is_empty(), "a thread belongs to its channel");
-    let after = h.transcript("site".into(), thread(2), seen[0].seq, 100).await.unwrap();
-    assert_eq!(after.len(), 1);
-    let (c, _) = h.conversation(conv(2)).await.unwrap().unwrap();
-    let all = h.messages(c.seq, None, 100).await.unwrap().items;
-    let directions: Vec<_> = all.iter().rev().map(|m| m.direction.as_str()).collect();
-    assert_eq!(directions, ["in", "note", "event", "out", "event"]);
-    let first = h.messages(c.seq, None, 2).await.unwrap();
-    let rest = h.messages(c.seq, first.next, 100).await.unwrap();
-    assert_eq!((first.items.len(), rest.items.len(), rest.next), (2, 3, None));
 }
 
 #[tokio::test]

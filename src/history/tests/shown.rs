@@ -1,4 +1,4 @@
-//! What a list shows of a conversation.
+//! What lists and transcripts show of a conversation.
 
 use super::*;
 
@@ -123,4 +123,23 @@ async fn a_notice_is_in_the_transcript_with_its_desk_and_nowhere_that_is_the_cus
     assert_eq!(h.message(msg(2).to_string()).await.unwrap().unwrap().status, Some(Status::Rejected));
     let (c, _) = h.conversation(conv(1)).await.unwrap().unwrap();
     assert_eq!(c.last.unwrap().status, Some(Status::Received));
+}
+
+#[tokio::test]
+async fn the_visitor_sees_no_notes_and_the_agent_sees_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_w, h) = history_of(dir.path(), &story());
+    let seen = h.transcript("site".into(), thread(2), 0, 100).await.unwrap();
+    let texts: Vec<_> = seen.iter().map(|m| m.text.clone().unwrap()).collect();
+    assert_eq!(texts, ["hello", "hi there"]);
+    assert!(h.transcript("sms".into(), thread(2), 0, 100).await.unwrap().is_empty(), "a thread belongs to its channel");
+    let after = h.transcript("site".into(), thread(2), seen[0].seq, 100).await.unwrap();
+    assert_eq!(after.len(), 1);
+    let (c, _) = h.conversation(conv(2)).await.unwrap().unwrap();
+    let all = h.messages(c.seq, None, 100).await.unwrap().items;
+    let directions: Vec<_> = all.iter().rev().map(|m| m.direction.as_str()).collect();
+    assert_eq!(directions, ["in", "note", "event", "out", "event"]);
+    let first = h.messages(c.seq, None, 2).await.unwrap();
+    let rest = h.messages(c.seq, first.next, 100).await.unwrap();
+    assert_eq!((first.items.len(), rest.items.len(), rest.next), (2, 3, None));
 }

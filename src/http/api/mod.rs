@@ -1,5 +1,6 @@
 //! `/api/v1` on the admin listener: what people and programs do to a running daemon.
 
+mod activity;
 mod attachments;
 mod auth;
 mod backend;

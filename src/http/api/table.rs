@@ -2,8 +2,8 @@
 
 use super::auth::Caller;
 use super::{
-    ApiState, attachments, canary, commands, contacts, conversations, decisions, events, explain, held, logins,
-    numbers, rules,
+    ApiState, activity, attachments, canary, commands, contacts, conversations, decisions, events, explain, held,
+    logins, numbers, rules,
 };
 use crate::http::problem::Problem;
 use axum::Router;
@@ -82,6 +82,7 @@ table! {
     patch "/contacts/{id}" Agent contacts::update;
     post "/contacts/{id}/merge" Supervisor contacts::merge;
     get "/queues" Read numbers::queues;
+    get "/activity" Read activity::show;
     get "/channels" Read numbers::channels;
     post "/channels/{id}/measure" Read numbers::measure;
     post "/channels/{id}/pause" Supervisor numbers::pause;

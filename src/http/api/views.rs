@@ -81,7 +81,11 @@ fn can_reply(c: &Conversation, who: Option<&Contact>, now: &StateView, window: O
 
 /// Why it has not left or did not arrive, as far as that is known.
 async fn undelivered(u: Undelivered, state: &ApiState) -> Value {
-    let told = state.shared.history.history().message(u.told_by.to_string()).await.ok().flatten();
+    // What is on its way as usual has nothing to explain.
+    let told = match u.delayed && u.paused.is_none() {
+        true => state.shared.history.history().message(u.told_by.to_string()).await.ok().flatten(),
+        false => None,
+    };
     let reason = u.paused.or_else(|| told.and_then(|m| m.detail.or(m.code)));
     json!({
         "message": u.message, "status": u.status.as_str(), "since": u.since, "delayed": u.delayed, "attempts": u.attempts,

@@ -306,3 +306,17 @@ async fn an_answer_that_has_not_left_is_told_with_its_reason() {
     *fake.back.undelivered.lock().unwrap() = Some(Undelivered { paused: paused.clone(), tried_again: None, ..late });
     assert_eq!(fake.get(&one).await.ok()["undelivered"]["reason"], json!(paused));
 }
+
+#[tokio::test]
+async fn what_came_and_was_answered_is_told_by_slots() {
+    let fake = fake().await;
+    let told = fake.get("/activity?hours=168").await.ok();
+    let slots = told["slots"].as_array().unwrap();
+    let sum = |key: &str| slots.iter().map(|s| s[key].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((sum("arrived"), sum("answered"), &told["slot_ms"]), (2, 2, &json!(900_000)), "{told}");
+    assert!(slots.iter().all(|s| s["at"].is_string() && s["due"].is_u64()), "{told}");
+    fake.get("/activity?hours=0").await.refused(400, "bad_query");
+    fake.get("/activity?hours=169").await.refused(400, "bad_query");
+    let rules = fake.get("/rules").await.ok();
+    assert!(rules["rules"].as_array().unwrap().iter().all(|r| r["hits_today"].is_u64()), "{rules}");
+}

@@ -22,13 +22,14 @@ const heldEntry = (m) => state.deadLetters.find((e) => e.id === m.id || e.messag
 
 function outcome(m) {
   if (!["out", "notice"].includes(m.direction) || !m.status) return null;
-  const known = STATES[m.status] ?? { text: m.status, tone: "muted", title: "" };
+  // What its latest attempt met stands above the messages, too.
+  const held = ["queued", "sending"].includes(m.status) && m.detail;
+  const known = held ? { text: "not sent yet …", tone: "warn", title: m.detail } : (STATES[m.status] ?? { text: m.status, tone: "muted", title: "" });
   return h("span.state", { class: known.tone, title: known.title }, known.text);
 }
 
 /** What went wrong in words, and what can be done about it. */
 function trouble(m) {
-  if (["queued", "sending"].includes(m.status) && m.detail) return h("div.trouble.warn", {}, h("span", {}, `Not sent yet: ${m.detail}`, m.code && h("code", {}, ` ${m.code}`)));
   if (!["rejected", "failed", "unknown", "dead"].includes(m.status)) return null;
   const reason = m.detail || (m.status === "unknown" ? "The connection broke after the text was handed over, so it may or may not have arrived." : "");
   const acts = ["rejected", "failed"].includes(m.status) && !state.deadLetters.some((e) => e.id === m.id || e.message === m.id) ? [] : [

@@ -206,6 +206,13 @@ async fn the_board_shows_queues_and_clocks_and_a_file_opens_by_its_link() {
     let told = browser.wait_for("two clocks that run", clocks).await;
     assert!(told.as_str().unwrap().contains("waiting in billing"), "{told}");
     browser.sees("1 / 1").await;
+    // What came today is drawn, and told to who cannot see it.
+    let plots = "const [arrivals, ...others] = document.querySelectorAll('.plot'); \
+                 const told = arrivals?.querySelector('tbody td')?.textContent; \
+                 return others.length === 2 && arrivals.querySelector('b').textContent === '2' && \
+                   [told, arrivals.querySelectorAll('.plot-bar').length, arrivals.querySelector('caption').textContent].join('|')";
+    let told = browser.wait_for("the plots", plots).await;
+    assert!(["2|1|Arrivals by hour", "1|2|Arrivals by hour"].contains(&told.as_str().unwrap()), "{told}");
     pictures(&browser, "console-board").await;
 
     // An agent sends a file from the console: what is shown comes by a link that needs no session, for a while.

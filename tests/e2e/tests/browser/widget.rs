@@ -2,7 +2,7 @@
 
 use super::{ENTER, chat_conversation, chat_of, count, fetched, file, page_with, picture, pictures, say};
 use serde_json::json;
-use switchboard_e2e::{Browser, Daemon, Front, Mishap, Shop, Site, eventually, http, screenshots};
+use switchboard_e2e::{Browser, Daemon, Front, Mishap, Shop, Site, Visitor, eventually, http, screenshots};
 
 /// Looks at the page itself: its own button, and how its heading looks.
 const OWN: &str = "const h = getComputedStyle(document.querySelector('h1')); \
@@ -163,4 +163,24 @@ async fn files_go_both_ways(shop: &Shop, browser: &Browser, id: &str) {
         if browser.page_text().await.contains("Sending") { Err("still sending") } else { Ok(()) }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_visitor_who_waits_sees_their_place_and_how_it_gets_better() {
+    let shop = Shop::with("http://127.0.0.1:9").more("[channels.site]\nkind = \"webchat\"\n").open();
+    let _daemon = Daemon::start(&shop).await;
+    let mut first = Visitor::at(&shop, None, 0).await.unwrap();
+    first.write("1", "I was first").await.unwrap();
+    let asked = chat_conversation(&shop.api(), "to wait", |c| c["state"] == "queued").await;
+
+    let browser = Browser::start().await;
+    browser.look(1440, 900, "light").await;
+    browser.open(&format!("{}/chat/site", shop.public())).await;
+    browser.click("[aria-haspopup], .launcher, button").await;
+    say(&browser, "And I am second").await;
+    browser.sees("You are number 2 in the queue").await;
+    pictures(&browser, "widget-queue").await;
+    let reply = format!("/conversations/{}/reply", asked["id"].as_str().unwrap());
+    shop.api().post(&reply, json!({ "text": "You are served" })).await.ok();
+    browser.sees("You are number 1 in the queue").await;
 }
