@@ -1,7 +1,7 @@
 //! Contacts: who they are, and whether we may write to them.
 
 use super::Draft;
-use super::command::{Answer, by_whom, done, not_found, refuse};
+use super::command::{Answer, Refusal, by_whom, done, not_found, refuse};
 use crate::event::{KeyHash, Private, Public};
 use crate::ids::ContactId;
 use std::collections::{BTreeMap, BTreeSet};

@@ -30,7 +30,7 @@ fn asked(n: u32) -> Vec<Event> {
 #[tokio::test]
 async fn who_waits_is_counted_once_and_what_is_in_time_is_told_from_what_is_not() {
     let dir = tempfile::tempdir().unwrap();
-    let now = |ms: i64| Event::from(Public::Ticked { now: t(ms) });
+    let now = |ms: i64| Event::from(Public::Ticked { now: t(ms), relived: false });
     let pending = |n: u32| Event::from(Public::Pending { conv: conv(n), until: t(9_000_000) });
     let breached = Public::ClockBreached { conv: conv(2), clock: ClockKind::FirstResponse, again: t(99_000) };
     let frames = vec![
