@@ -49,6 +49,7 @@ pub fn would(pack: &RulePack, message: &SeenMessage, state: &SeenState) -> Would
 fn of(run: &RunOutcome, places: bool, waits: bool) -> Would {
     let agent = run.agent.as_ref().map(|a| match a {
         AgentChoice::Agent(id) => id.clone(),
+        AgentChoice::OneOf(all) => all.join(" or "),
         AgentChoice::Sticky => "sticky".to_owned(),
     });
     let reply = run.reply.as_ref().map(|r| {

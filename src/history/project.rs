@@ -157,6 +157,7 @@ impl HistoryWriter {
             P::Decided { message, pack, hits, place, .. } => {
                 self.decided(conv, *message, pack, hits, place.as_ref(), private)
             }
+            P::FollowedUp { pack, hits, .. } => self.followed_up(conv, pack, hits),
             P::NotReplied { message, rule, why, .. } => {
                 let place = self.find_message(*message)?;
                 if let Some(o) = place.map(|p| self.outcome_at(p)).transpose()?.flatten() {
@@ -343,16 +344,32 @@ impl HistoryWriter {
         private: Option<&Private>,
     ) -> Done {
         let now = self.work.now;
+        let pack = self.hit(pack, hits)?;
+        let Some(place_of) = self.find_message(message)? else { return Ok(()) };
+        let seen = pack_seen(pack, now, hits, place, private)?;
+        self.work.outcomes.add(place_of, Outcome { seen, ..Outcome::default() });
+        self.work.deciding = Some((conv, place_of));
+        Ok(())
+    }
+
+    /// Counts the rules, and gives the number of their pack.
+    fn hit(&mut self, pack: &str, hits: &[String]) -> Result<i64, HistoryError> {
+        let now = self.work.now;
         let pack = self.pack_number(pack)?;
         for rule in hits {
             let hit = self.work.hits.entry((pack, rule.clone())).or_insert((0, now));
             *hit = (hit.0 + 1, now);
             self.work.slots.hit(now, rule);
         }
-        let Some(place_of) = self.find_message(message)? else { return Ok(()) };
-        let seen = pack_seen(pack, now, hits, place, private)?;
-        self.work.outcomes.add(place_of, Outcome { seen, ..Outcome::default() });
-        self.work.deciding = Some((conv, place_of));
+        Ok(pack)
+    }
+
+    /// Rules ran for what somebody of ours did, which stands before it in the transcript.
+    fn followed_up(&mut self, conv: ConvId, pack: &str, hits: &[String]) -> Done {
+        self.hit(pack, hits)?;
+        for rule in hits {
+            self.line(conv, "followed_up", |l| l.why = Some(Why::Rule(rule.clone())))?;
+        }
         Ok(())
     }
 

@@ -2,9 +2,9 @@
 
 use super::notices::Told;
 use super::{DEFAULT_CLOCK_MS, Draft, STEP};
-use crate::event::{Considered, OfferEnd, Presence, Public, Why};
+use crate::event::{Considered, Happening, OfferEnd, Presence, Public, Why};
 use crate::ids::ConvId;
-use crate::pack::{ConvStatus, Name, OverflowStep, RulePack, Skills};
+use crate::pack::{AtOnce, ConvStatus, Name, OverflowStep, RulePack, Skills};
 use crate::state::Conversation;
 use switchboard_envelope::Timestamp;
 
@@ -76,6 +76,46 @@ impl Draft<'_> {
         self.assign.insert(entry.queue);
     }
 
+    /// An overflow step takes effect: because its time has come, or at once.
+    pub(crate) fn take_step(&mut self, c: &Conversation, number: u32, step: &OverflowStep, why: Why) {
+        let conv = c.id;
+        self.emit(Public::Relaxed { conv, step: number, skills: step.skills.clone() });
+        // What a clock raised further stays there.
+        if let Some(priority) = step.priority.filter(|p| *p > c.priority) {
+            self.emit(Public::Prioritised { conv, priority });
+        }
+        match &step.queue {
+            Some(queue) if c.queue.as_deref() != Some(queue) => self.enqueue(conv, Entry::new(queue.clone(), why)),
+            _ => {
+                self.assign.extend(c.queue.as_deref().cloned());
+                // What follows it may not wait either.
+                if c.overflow.get(number as usize + 1).is_some_and(|next| next.at_once.is_some()) {
+                    self.arrived.insert(conv);
+                }
+            }
+        }
+    }
+
+    /// The step that does not wait: its turn has come, and nobody is there who could take the conversation. Of one that waits for
+    /// nobody in particular the turn comes and goes.
+    pub(crate) fn step_at_once<'c>(&self, c: &'c Conversation, queue: &str) -> Option<(u32, &'c OverflowStep)> {
+        for (number, step) in (0u32..).zip(c.overflow.iter()).skip(c.step as usize) {
+            let holds = match step.at_once {
+                Some(AtOnce::NobodyAvailable) => !self.somebody_available(c, queue),
+                // It was not given to anybody just now.
+                Some(AtOnce::NobodyFree) => true,
+                None => false,
+            };
+            if holds {
+                return Some((number, step));
+            }
+            if step.after_ms.is_some() {
+                return None;
+            }
+        }
+        None
+    }
+
     /// The queue of the pack's `default`, which every pack has.
     pub(crate) fn default_queue(&self, pack: &RulePack) -> Option<Name> {
         let chosen = pack.default_queue(self.now()).map(str::to_owned);
@@ -117,6 +157,9 @@ impl Draft<'_> {
         desk: Option<&str>,
     ) {
         if let Some(c) = self.conv(conv) {
+            if c.agent.as_deref().is_none_or(|before| before != agent) {
+                self.happened(conv, Happening::Assigned);
+            }
             self.withdraw_offer(&c);
             if c.status == ConvStatus::Assigned && c.agent.as_deref().is_none_or(|a| a != agent) {
                 self.somebody_freed();

@@ -2,7 +2,7 @@
 
 use super::Draft;
 use super::assign::Entry;
-use crate::event::{Considered, DeadReason, KeyHash, OfferEnd, Presence, Private, Public, Reply, Why};
+use crate::event::{Considered, DeadReason, Happening, KeyHash, OfferEnd, Presence, Private, Public, Reply, Why};
 use crate::ids::{ContactId, ConvId, MessageId, OfferId};
 use crate::pack::{ConvStatus, Priority, RulePack};
 use crate::state::{Conversation, Phase, Window};
@@ -271,6 +271,7 @@ impl<'a> Draft<'a> {
             return Err(refuse(422, "no_address", "the customer's address was erased"));
         };
         self.wait_for_customer(c.id);
+        self.happened(c.id, Happening::Answered);
         Ok(done(202, [("conversation", c.id.to_string()), ("message", message.to_string())]))
     }
 
@@ -296,6 +297,7 @@ impl<'a> Draft<'a> {
         let (message, at) = (self.new_message_id(), self.now());
         let public = Public::NoteAdded { conv: c.id, message, agent, token, at };
         self.emit_private(public, c.contact, Private::Note { text: text.to_owned() });
+        self.happened(c.id, Happening::Noted);
         Ok(done(201, [("conversation", c.id.to_string()), ("message", message.to_string())]))
     }
 
@@ -339,7 +341,10 @@ impl<'a> Draft<'a> {
         let c = self.find(conversation)?;
         let who = self.speaker(actor)?;
         self.may_touch(&c, actor, who.as_deref(), true)?;
-        self.close(c.id, who);
+        if c.is_open() {
+            self.close(c.id, who);
+            self.happened(c.id, Happening::Closed);
+        }
         Ok(done(200, [("conversation", c.id.to_string())]))
     }
 
@@ -425,6 +430,7 @@ impl<'a> Draft<'a> {
         let priority = priority.transpose()?;
         let present = c.private.as_ref().map(|p| &*p.attributes);
         attributes_fit(present, attributes)?;
+        let before = self.events.len();
         if let Some(tags) = tags {
             let wanted: BTreeSet<String> = tags.iter().cloned().collect();
             let add: BTreeSet<String> = wanted.difference(&c.tags).cloned().collect();
@@ -439,6 +445,9 @@ impl<'a> Draft<'a> {
         if !attributes.is_empty() {
             let set = attributes.clone();
             self.emit_private(Public::AttributesSet { conv: c.id }, c.contact, Private::Attributes { set });
+        }
+        if self.events.len() > before {
+            self.happened(c.id, Happening::Changed);
         }
         Ok(done(200, [("conversation", c.id.to_string())]))
     }

@@ -111,7 +111,7 @@ impl Draft<'_> {
         let (outcome, place) = self.run_rules(conv, contact, message, m, seen, came);
         self.act(conv, message, m, &outcome);
         self.place(conv, place, &outcome);
-        self.notify_all(conv, &outcome.notify);
+        self.notify_all(conv, "rule", &outcome.notify);
         match self.keyword_reply(m) {
             // The channel answers its keywords itself, and nobody gets two answers.
             Some(reply) => self.auto_reply(conv, message, m, &reply),
@@ -159,7 +159,7 @@ impl Draft<'_> {
             file.thread = elsewhere.then(|| m.thread.clone());
         }
         self.emit_private(
-            Public::Received { conv, message, at, automatic: m.automatic, provider },
+            Public::Received { conv, message, at, automatic: m.automatic, provider, quiet: self.unwanted(m) },
             contact,
             Private::Received {
                 content,
@@ -175,7 +175,7 @@ impl Draft<'_> {
     }
 
     /// What conditions see: the state before the message.
-    fn seen_state(&self, m: &Message, c: Option<&Conversation>) -> SeenState {
+    pub(super) fn seen_state(&self, m: &Message, c: Option<&Conversation>) -> SeenState {
         let now = self.now();
         let contact_id = self.state.contact_of(&m.from);
         let contact = self.state.contacts.get(&contact_id);
@@ -254,7 +254,7 @@ impl Draft<'_> {
     }
 
     /// Everything a run decided but the place, the reply and the close.
-    fn act(&mut self, conv: ConvId, message: MessageId, m: &Message, outcome: &RunOutcome) {
+    pub(super) fn act(&mut self, conv: ConvId, message: MessageId, m: &Message, outcome: &RunOutcome) {
         let Some(c) = self.state.conversation(conv) else { return };
         let (contact, before) = (c.contact, c.priority);
         // What is said of the person is said of who wrote.
@@ -315,6 +315,10 @@ impl Draft<'_> {
         let Some(c) = self.conv(conv) else { return };
         let agent = match &outcome.agent {
             Some(AgentChoice::Agent(a)) => Some(a.clone()),
+            Some(AgentChoice::OneOf(all)) => {
+                let able = all.iter().find(|agent| self.can_take(&c, &Skills::new(), agent));
+                able.or(all.first()).cloned()
+            }
             Some(AgentChoice::Sticky) => self.sticky_agent(c.contact, Some(&c)),
             None => None,
         };
@@ -414,7 +418,7 @@ impl Draft<'_> {
         Some(RunReply { rule: keyword.clone(), reply: keyword.clone(), text: Ok(text.clone()), choices: vec![] })
     }
 
-    fn auto_reply(&mut self, conv: ConvId, message: MessageId, m: &Message, reply: &RunReply) {
+    pub(super) fn auto_reply(&mut self, conv: ConvId, message: MessageId, m: &Message, reply: &RunReply) {
         let reply = &self.standing_said(conv, &m.channel, reply);
         let refused = self.auto_reply_refused(conv, m, reply);
         if let Some(why) = refused {

@@ -1,6 +1,5 @@
 //! Deadlines that passed. Every timer that fires changes the state so that it does not fire again.
 
-use super::assign::Entry;
 use super::sends::unsent;
 use super::{CLOCK_AHEAD_MS, Draft, ENOUGH, STEP};
 use crate::event::{DeadReason, OfferEnd, Presence, Public, Why};
@@ -153,18 +152,8 @@ impl Draft<'_> {
 
     fn overflow_due(&mut self, id: ConvId, now: Timestamp) {
         let Some(c) = self.conv(id).filter(|c| c.status == ConvStatus::Queued) else { return };
-        let Some(step) = c.overflow.get(c.step as usize).cloned() else { return };
-        if c.entered_at.get().is_none_or(|at| at.plus(step.after_ms) > now) {
-            return;
-        }
-        self.emit(Public::Relaxed { conv: id, step: c.step, skills: step.skills.clone() });
-        // What a clock raised further stays there.
-        if let Some(priority) = step.priority.filter(|p| *p > c.priority) {
-            self.emit(Public::Prioritised { conv: id, priority });
-        }
-        match step.queue {
-            Some(queue) if c.queue.as_deref() != Some(&queue) => self.enqueue(id, Entry::new(queue, Why::Overflow)),
-            _ => self.assign.extend(c.queue.as_deref().cloned()),
+        if let Some((_, number, step)) = c.next_step().filter(|(at, ..)| *at <= now) {
+            self.take_step(&c, number, step, Why::Overflow);
         }
     }
 }

@@ -7,7 +7,8 @@ mod words;
 
 pub use private::{DecidedMessage, Private, ReceivedMail};
 pub use words::{
-    CanaryEnd, Chosen, ClockKind, Considered, DeadReason, NoReply, OfferEnd, PassedOver, Presence, Reply, Why,
+    CanaryEnd, Chosen, ClockKind, Considered, DeadReason, Happening, NoReply, OfferEnd, PassedOver, Presence, Reply,
+    Why,
 };
 
 use crate::ids::{ContactId, ConvId, MessageId, OfferId};
@@ -173,6 +174,9 @@ pub enum Public {
         at: Timestamp,
         automatic: bool,
         provider: Option<KeyHash>,
+        /// No machine may answer it, though no machine wrote it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        quiet: bool,
     },
     /// The provider's files of a message were fetched, or could not be.
     FilesFetched {
@@ -192,6 +196,13 @@ pub enum Public {
         /// The priority that they chose, where it is another than the time before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         priority: Option<Priority>,
+    },
+    /// Rules followed up on what people of ours did.
+    FollowedUp {
+        conv: ConvId,
+        on: Happening,
+        pack: String,
+        hits: Vec<String>,
     },
     Tagged {
         conv: ConvId,
@@ -574,6 +585,7 @@ impl Public {
             | P::Received { conv, .. }
             | P::FilesFetched { conv, .. }
             | P::Decided { conv, .. }
+            | P::FollowedUp { conv, .. }
             | P::Tagged { conv, .. }
             | P::Prioritised { conv, .. }
             | P::AttributesSet { conv }

@@ -10,7 +10,7 @@ pub(crate) struct Actions {
     pub agent: Option<AgentPick>,
     pub desk: Option<Name>,
     pub priority: Option<Priority>,
-    pub skills: Option<Skills>,
+    pub skills: Option<SkillPick>,
     pub overflow: Option<Vec<OverflowStep>>,
     pub tags: Vec<String>,
     pub set: Vec<(SetTarget, Template)>,
@@ -34,6 +34,16 @@ pub(crate) enum QueuePick {
 pub(crate) enum AgentPick {
     Choice(AgentChoice),
     Rotation(Name),
+    /// Whom a text names, by id or by name.
+    Named(Template),
+}
+
+/// Skills that are written, and those that a text names.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SkillPick {
+    pub written: Skills,
+    /// With the level that is wanted.
+    pub named: Vec<(Template, u8)>,
 }
 
 #[derive(Clone, Debug)]

@@ -79,6 +79,7 @@ impl State {
             | Public::Confirmed { .. }
             | Public::ConsentByHand { .. }
             | Public::NotReplied { .. }
+            | Public::FollowedUp { .. }
             | Public::NoteAdded { .. }
             | Public::FilesFetched { .. }
             | Public::NobodyFree { .. }
@@ -213,6 +214,7 @@ impl State {
             auto_replies: 0,
             auto_spoke: false,
             ping_pong: 0,
+            quiet: false,
             lane: Rare::default(),
             trial: *trial,
             relived: Relived::default(),

@@ -5,7 +5,7 @@ use super::relived::Relived;
 use super::slim::{Empty, Label, Rare, Steps, When};
 use crate::event::{Chosen, ClockKind, DeadReason, KeyHash, OfPart, Presence};
 use crate::ids::{ContactId, ConvId, MessageId, OfferId};
-use crate::pack::{ConvStatus, Name, Priority, Skills};
+use crate::pack::{ConvStatus, Name, OverflowStep, Priority, Skills};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroI64;
@@ -150,6 +150,9 @@ pub struct Conversation {
     /// Automatic replies in a row that were each answered as machines answer, since a person of ours wrote.
     #[serde(default, skip_serializing_if = "few")]
     pub ping_pong: u16,
+    /// What they wrote last may not be answered by a machine.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub quiet: bool,
     /// Unsettled sends in order; of each channel or desk the first is the only one that may be in flight.
     #[serde(default, skip_serializing_if = "none")]
     pub lane: Rare<Vec<MessageId>>,
@@ -237,8 +240,7 @@ impl Conversation {
 
     /// Its deadlines, also those that mean nothing where it is now.
     pub(super) fn times(&self) -> [Option<Timestamp>; 6] {
-        let step = self.entered_at.get();
-        let step = step.and_then(|at| self.overflow.get(self.step as usize).map(|s| at.plus(s.after_ms)));
+        let step = self.next_step().map(|(at, ..)| at);
         let declined = self.declines().map(|(_, at)| at).min().map(|at| at.plus(DECLINE_MEMORY_MS));
         let warning = self.resolution.as_ref().and_then(|r| r.warn_at);
         let resolution = self.resolution_due.get().map(|due| warning.map_or(due, |w| w.min(due)));
@@ -258,6 +260,14 @@ impl Conversation {
             resolution.filter(|_| self.is_open()),
             wait,
         ]
+    }
+
+    /// The overflow step that comes next by its time: when, and its number.
+    #[must_use]
+    pub fn next_step(&self) -> Option<(Timestamp, u32, &OverflowStep)> {
+        let entered = self.entered_at.get()?;
+        let left = (0u32..).zip(self.overflow.iter()).skip(self.step as usize);
+        left.filter_map(|(n, step)| Some((entered.plus(step.after_ms?), n, step))).next()
     }
 
     /// The next moment at which something must happen to it.

@@ -78,7 +78,14 @@ pub(crate) fn opened(n: u32, channel: &str) -> Event {
 
 pub(crate) fn received(n: u32, m: u32, text: &str) -> Event {
     with(
-        Public::Received { conv: conv(n), message: msg(m), at: t(i64::from(m)), automatic: false, provider: None },
+        Public::Received {
+            conv: conv(n),
+            message: msg(m),
+            at: t(i64::from(m)),
+            automatic: false,
+            provider: None,
+            quiet: false,
+        },
         n,
         Private::Received {
             said_at: None,

@@ -163,6 +163,7 @@ pub(super) fn why_words(why: &Why) -> String {
         Why::Timer => "because its time had come".into(),
         Why::CustomerWrote => "because the customer wrote".into(),
         Why::Overflow => "because it had waited too long".into(),
+        Why::NobodyThere => "because nobody was there who could take it".into(),
         Why::Vanished => "because its queue or agent is not in the pack any more".into(),
         Why::NotDelivered => "because a reply could not be delivered".into(),
     }
@@ -192,6 +193,7 @@ fn event_text(e: &EventLine, names: &Names) -> String {
         ("reopened", ..) => format!("reopened{why}"),
         ("snoozed", _, _, Some(until)) => format!("snoozed until {until}"),
         ("breached", ..) => "its clock ran out".into(),
+        ("followed_up", ..) => format!("followed up{why}"),
         ("opted_in", Some(by), ..) => {
             format!("opted in again by {}: messages may be sent to the customer here", names.say(by))
         }

@@ -133,7 +133,12 @@ mod tests {
             ("cy".into(), full(450)),
             ("dan".into(), Some(PassedOver::MissingSkill("french".into()))),
         ];
-        let step = OverflowStep { after_ms: 1, skills: Some([].into()), queue: Some("all".into()), priority: None };
+        let step = OverflowStep {
+            after_ms: Some(1),
+            skills: Some([].into()),
+            queue: Some("all".into()),
+            ..OverflowStep::default()
+        };
         let w = Waiting {
             queue: "billing".into(),
             since: None,
