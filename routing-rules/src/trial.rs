@@ -275,7 +275,7 @@ impl<'t> Trial<'t> {
             id: "api:command:test".into(),
             channel: "api".into(),
             at: now,
-            actor: Actor { agent: Some(act.agent.clone()), scope: Scope::Supervisor },
+            actor: Actor { agent: Some(act.agent.clone()), scope: Scope::Supervisor, token: None },
             action: does(&act.does, conversation, c),
             body_hash: None,
             traceparent: None,

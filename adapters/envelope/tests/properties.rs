@@ -241,8 +241,18 @@ fn unparsed() -> impl Strategy<Value = Inbound> {
     })
 }
 
+/// Boxed, for all of them together are more than a test's stack holds in a build that optimises nothing.
 fn inbound() -> impl Strategy<Value = Inbound> {
-    prop_oneof![message(), echo(), receipt(), consent(), result(), command(), unparsed(), refused()]
+    prop_oneof![
+        message().boxed(),
+        echo().boxed(),
+        receipt().boxed(),
+        consent().boxed(),
+        result().boxed(),
+        command().boxed(),
+        unparsed().boxed(),
+        refused().boxed()
+    ]
 }
 
 fn outbound() -> impl Strategy<Value = Outbound> {
