@@ -188,8 +188,9 @@ fn record() -> Raw {
 }
 
 impl Api {
-    /// Reads a held record again, by whoever it is of. All of it is guarded: nobody knows why it is held.
-    async fn reopen(&self, channel: String, raw: Raw, bytes: Bytes) -> Result<Opened, String> {
+    /// Reads a held record again, by whoever it is of, as it came `at` that time: where its provider names nothing by an id, what was
+    /// read out of it before is known by the time. All of it is guarded: nobody knows why it is held.
+    async fn reopen(&self, channel: String, raw: Raw, bytes: Bytes, at: Timestamp) -> Result<Opened, String> {
         let adapters = self.adapters.clone();
         let read = move || -> Result<Opened, String> {
             let all: Vec<Speaker<'_>> =
@@ -197,7 +198,7 @@ impl Api {
             let (taken_by, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|(id, _)| *id == channel);
             let taken_by = taken_by.first().ok_or_else(|| unconfigured(&channel))?;
             let (_, adapter) = reader(&raw, &bytes, *taken_by, &others)?;
-            Ok(adapter.reopen(&raw, bytes.clone(), clock::now()))
+            Ok(adapter.reopen(&raw, bytes.clone(), at))
         };
         self.again.read(read).await.and_then(|opened| opened)
     }
@@ -349,9 +350,13 @@ impl Backend for Api {
             return Ok(Retried::StillHeld(unconfigured(&held.channel)));
         }
         // What was understood, and refused only as it stood, is decided again; anything else is read by its adapter.
+        let at = match &held.inbound {
+            Some(Inbound::Unparsed(u)) if u.at != Timestamp::default() => u.at,
+            _ => clock::now(),
+        };
         let (opened, bytes) = match (held.inbound, held.bytes) {
             (Some(Inbound::Unparsed(_)) | None, Some(bytes)) => {
-                match self.reopen(held.channel, held.raw, bytes.clone()).await {
+                match self.reopen(held.channel, held.raw, bytes.clone(), at).await {
                     Ok(opened) => (opened, bytes),
                     Err(why) => return Ok(Retried::StillHeld(why)),
                 }

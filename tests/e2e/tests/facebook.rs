@@ -289,11 +289,14 @@ async fn what_comes_on_one_address_reaches_each_channel_of_the_app_and_strangers
             "message": { "mid": format!("m_{text}"), "text": text } });
         json!({ "id": page, "time": jiff_now(), "messaging": [event] })
     };
+    let mut untimed = entry("404", "74", "to-nobody");
+    untimed.as_object_mut().expect("an entry").remove("time");
+    untimed["messaging"][0].as_object_mut().expect("an event").remove("timestamp");
     let entries = [
         entry(&config.page_id, "71", "to-the-first"),
         entry("202", "72", "to-the-second"),
         entry("303", "73", "to-the-foreign"),
-        entry("404", "74", "to-nobody"),
+        untimed,
     ];
     let body = json!({ "object": "page", "entry": entries });
     for _ in 0..2 {
@@ -311,6 +314,7 @@ async fn what_comes_on_one_address_reaches_each_channel_of_the_app_and_strangers
     assert_eq!(held.len(), 2, "of the other app, and of nobody: {held:?}");
     assert!(daemon.metrics().await.contains("webhooks_total{channel=\"page\",verdict=\"stranger\"} 4"));
     assert!(daemon.said().contains("for an account that no channel has"));
+    let before = jiff_now();
     // Once there is a channel for it, what is held is its.
     scene.shop.reconfigure(|before| format!("{before}\n{}", channel("third", &config.app_secret, "404")));
     daemon.kill();
@@ -319,7 +323,10 @@ async fn what_comes_on_one_address_reaches_each_channel_of_the_app_and_strangers
         let path = format!("/quarantine/{}/retry", row["id"].as_str().expect("an id"));
         api.post(&path, json!({})).await;
     }
-    assert_eq!(holds(&api, "facebook:74", "to-nobody").await["channel"], "third");
+    let found = holds(&api, "facebook:74", "to-nobody").await;
+    assert_eq!(found["channel"], "third");
+    let until: jiff::Timestamp = found["can_reply"]["until"].as_str().expect("a window").parse().expect("a time");
+    assert!(until.as_millisecond() <= before + 7 * 86_400_000, "it was said when it came, not when it was read again");
     // The other app's secret did not sign what names its page, whoever asks for it again.
     let held = api.all("/quarantine", "quarantine").await;
     assert_eq!(held.len(), 1, "{held:?}");
