@@ -350,9 +350,9 @@ impl Backend for Api {
             return Ok(Retried::StillHeld(unconfigured(&held.channel)));
         }
         // What was understood, and refused only as it stood, is decided again; anything else is read by its adapter.
-        let at = match &held.inbound {
-            Some(Inbound::Unparsed(u)) if u.at != Timestamp::default() => u.at,
-            _ => clock::now(),
+        let (id, at) = match &held.inbound {
+            Some(Inbound::Unparsed(u)) if u.at != Timestamp::default() => (u.id.clone(), u.at),
+            other => (other.as_ref().map(|i| i.id().to_owned()).unwrap_or_default(), clock::now()),
         };
         let (opened, bytes) = match (held.inbound, held.bytes) {
             (Some(Inbound::Unparsed(_)) | None, Some(bytes)) => {
@@ -364,8 +364,14 @@ impl Backend for Api {
             (Some(Inbound::Unparsed(_)) | None, None) => return Ok(gone()),
             (Some(inbound), _) => (Opened { events: vec![again(inbound, seq)], files: vec![] }, Bytes::new()),
         };
-        if let Some(Inbound::Unparsed(u)) = opened.events.iter().find(|e| matches!(e, Inbound::Unparsed(_))) {
-            return Ok(Retried::StillHeld(u.reason.clone()));
+        // What of a delivery still cannot be read keeps nothing back that can: it is held by itself from here on.
+        let is_read = opened.events.iter().any(|e| !matches!(e, Inbound::Unparsed(_)));
+        let unread = opened.events.iter().find_map(|e| match e {
+            Inbound::Unparsed(u) if !is_read || u.id == id => Some(u.reason.clone()),
+            _ => None,
+        });
+        if let Some(reason) = unread {
+            return Ok(Retried::StillHeld(reason));
         }
         match self.ingest.opened(opened, &bytes).await {
             Ok(()) => Ok(Retried::Understood),
