@@ -362,7 +362,8 @@ mod tests {
         log.force(Fate::RequestLost);
         until_stored(&ingest, "wa", &told(100)).await;
         assert_eq!(log.everything_in().len(), 1);
-        let given_up = until_stored(&ingest, "wa", &told(MAX_ENVELOPE));
+        let too_long = told(MAX_ENVELOPE);
+        let given_up = until_stored(&ingest, "wa", &too_long);
         tokio::time::timeout(Duration::from_secs(60), given_up).await.expect("it does not go round for ever");
         assert_eq!(log.everything_in().len(), 1);
     }

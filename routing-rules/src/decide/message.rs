@@ -495,7 +495,7 @@ impl Draft<'_> {
         if c.ping_pong >= budget.ping_pong && self.keyword_reply(m).is_none() {
             return Some(NoReply::PingPong);
         }
-        if c.auto_day == today && c.auto_replies >= budget.conversation {
+        if c.auto_day == today && u32::from(c.auto_replies) >= budget.conversation {
             return Some(NoReply::ConversationBudget);
         }
         let spent = self.state.budgets.get(&(today, identity)).copied().unwrap_or(0);

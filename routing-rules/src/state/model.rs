@@ -142,8 +142,8 @@ pub struct Conversation {
     #[serde(default)]
     pub auto_day: i64,
     /// Automatic replies on `auto_day`.
-    #[serde(default, skip_serializing_if = "crate::event::is_zero")]
-    pub auto_replies: u32,
+    #[serde(default, skip_serializing_if = "few")]
+    pub auto_replies: u16,
     /// Nobody has said anything since an automatic reply.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub auto_spoke: bool,

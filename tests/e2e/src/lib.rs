@@ -47,9 +47,9 @@ pub use provider::Provider;
 pub use shop::{ACCOUNT_SID, AUTH_TOKEN, OUR_NUMBER, Pack, Shop, ShopBuilder, free_port};
 pub use switchboard_simulators::{
     Dialect, Fate, GatewaySent, GatewaySim, GatewayStep, HookStep, InboundSms, MetaConfig, MetaSent, MetaSigned,
-    MetaSim, MetaStep, NatsCluster, NatsServer, Sent, SlackPost, SlackSim, SlackStep, SmppCentre, Step, Submitted,
-    Taken, TelegramSent, TelegramSim, TelegramStep, VonageConfig, VonageForm, VonageSent, VonageSigned, VonageSim,
-    VonageStep, WebhookSim, XConfig, XSent, XSim, XStep,
+    MetaSim, MetaStep, NatsCluster, NatsServer, Repeats, Sent, SlackPost, SlackSim, SlackStep, SmppCentre, Step,
+    Submitted, Taken, TelegramSent, TelegramSim, TelegramStep, VonageConfig, VonageForm, VonageSent, VonageSigned,
+    VonageSim, VonageStep, WebhookSim, XConfig, XSent, XSim, XStep,
 };
 pub use visitor::Visitor;
 pub use wait::{eventually, eventually_within, poll_until};
