@@ -277,6 +277,22 @@ impl Draft<'_> {
         if r.is_some() {
             self.failed(&send.channel, None);
         }
+        if let Some(provider) = self.told_before_lost(send) {
+            let (conv, message, outcome) = (send.conv, send.id, Outcome::Accepted);
+            let (code, retry_at) = (None, None);
+            self.emit(Public::AttemptEnded {
+                conv,
+                message,
+                part: send.part,
+                n: send.n,
+                outcome,
+                code,
+                retry_at,
+                provider,
+            });
+            self.release.insert(send.channel.clone());
+            return self.part_ended(conv, message, true, false);
+        }
         let profile = self.state.channels.get(&send.channel).map(|c| c.profile.clone());
         if profile.as_ref().is_some_and(|p| p.same_id_retry || p.resend_unknown) {
             return self.retry(send, r, Outcome::Unknown, r.and_then(|r| r.retry_after_ms));

@@ -22,8 +22,15 @@ fn follows(new: ReceiptStatus, old: ReceiptStatus) -> bool {
 
 /// What a message has come to by a receipt, and of which of its parts that was said. A part that did not arrive is a message that
 /// did not, whatever became of the others; else it has come as far as the furthest: one message may have several names.
-fn after(settled: &Settled, provider: KeyHash, new: ReceiptStatus) -> Option<(ReceiptStatus, Option<OfPart>)> {
-    let Some(old) = settled.part(provider) else {
+/// Of an id that is not known only what names the very attempt that was taken is of a part: its answer was lost, and with it the ids.
+fn after(
+    settled: &Settled,
+    provider: KeyHash,
+    new: ReceiptStatus,
+    names_it: bool,
+) -> Option<(ReceiptStatus, Option<OfPart>)> {
+    let is_new = names_it && !settled.provider.is_empty() && !settled.provider.contains(&provider);
+    let Some(old) = settled.part(provider).or(is_new.then_some(ReceiptStatus::Accepted)) else {
         return follows(new, settled.status).then_some((new, None));
     };
     let holds = settled.status != ReceiptStatus::Failed && follows(new, old);
@@ -76,7 +83,8 @@ impl Draft<'_> {
 
     fn receipt_of_settled(&mut self, settled: &Settled, message: MessageId, provider: KeyHash, r: &Receipt) {
         let remarked = || self.remarks(r, settled.status).then_some((r.status, None));
-        match after(settled, provider, r.status).or_else(remarked) {
+        let names_it = r.send.is_some() && (r.part, r.n) == (Some(1), Some(settled.n));
+        match after(settled, provider, r.status, names_it).or_else(remarked) {
             Some((status, of)) => self.told(settled.conv, message, Told::by(r, status, of, self.now())),
             None => self.ignore("a newer status is known"),
         }
@@ -199,6 +207,12 @@ impl Draft<'_> {
         self.hold(key, Some(provider), Some(send), r);
     }
 
+    /// By which ids the provider has a message, where its receipts came before its answer was lost: they name it, so it was taken.
+    pub(super) fn told_before_lost(&self, send: &SendState) -> Option<Vec<KeyHash>> {
+        let held = self.state.held.get(&self.state.held_key(send.id)).filter(|_| send.parts == 1)?;
+        Some(held.parts.iter().map(|part| part.provider).collect())
+    }
+
     /// Receipts that overtook the result of their message, and what was said in words with them.
     pub(super) fn apply_held(&mut self, conv: ConvId, message: MessageId, words: &[HeldDetail]) {
         let Some(settled) = self.state.settled.get(&message).cloned() else { return };
@@ -209,8 +223,8 @@ impl Draft<'_> {
             // As of a receipt that comes in time.
             let letter = self.profile(&settled.channel).is_some_and(|p| p.mail);
             let remark = letter && detail.is_some() && (held.status, settled.status) == (ACCEPTED, ACCEPTED);
-            let told = after(settled, held.provider, held.status).or_else(|| remark.then_some((held.status, None)));
-            if let Some((status, of)) = told {
+            let told = after(settled, held.provider, held.status, false);
+            if let Some((status, of)) = told.or_else(|| remark.then_some((held.status, None))) {
                 let at = self.now();
                 self.told(conv, message, Told { status, of, code: held.code, detail, at });
             }

@@ -490,6 +490,7 @@ impl State {
             parts: vec![],
             queued_at: s.at,
             before: s.before,
+            n: if s.parts == 1 { s.n } else { 0 },
         };
         self.settled.insert(message, Arc::new(settled));
         self.settled_order.insert((at, message));

@@ -467,6 +467,9 @@ pub struct Settled {
     /// Our message before it in the conversation.
     #[serde(default)]
     pub before: Option<MessageId>,
+    /// The attempt that the provider took, where that is all of the message; else 0.
+    #[serde(default)]
+    pub n: u32,
 }
 
 impl Settled {
@@ -479,6 +482,8 @@ impl Settled {
 
     /// A receipt: of one part, or of all of it.
     pub(super) fn told(&mut self, status: ReceiptStatus, of: Option<OfPart>) {
+        // Where its answer was lost, the provider has it under ids that nobody knew.
+        self.provider.extend(of.map(|of| of.provider).filter(|of| !self.provider.contains(of)));
         // It may have been settled before parts were counted.
         self.parts.resize(if self.provider.len() > 1 { self.provider.len() } else { 0 }, self.status);
         self.status = status;
