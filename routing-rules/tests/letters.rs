@@ -109,11 +109,7 @@ impl Life {
             thread: mail.thread.clone(),
             at: self.now,
             received_at: self.now,
-            from: Address {
-                kind: "email".into(),
-                value: mail.from.into(),
-                name: Some(format!("Name of {}", mail.from)),
-            },
+            from: Address { name: Some(format!("Name of {}", mail.from)), ..Address::new("email", mail.from) },
             to: None,
             content: Content {
                 subject: Some(mail.subject.into()),

@@ -112,7 +112,7 @@ impl HistoryWriter {
         self.work.identities.extend(moved.identities.iter().map(|i| (i.clone(), into)));
         let row = self.contact(into)?;
         row.name = row.name.take().or(moved.name);
-        row.identities.extend(moved.identities);
+        row.identities.extend(moved.identities.iter().cloned());
         row.tags.extend(moved.tags);
         for (k, v) in moved.attributes {
             row.attributes.entry(k).or_insert(v);
@@ -121,6 +121,11 @@ impl HistoryWriter {
             row.consent.entry(k).or_insert(v);
         }
         self.flush()?;
+        for identity in &moved.identities {
+            self.db
+                .prepare_cached("DELETE FROM identities WHERE identity = ?1 AND contact = ?2")?
+                .execute(params![identity, from.to_bytes()])?;
+        }
         let ids = {
             let mut find = self.db.prepare_cached("SELECT id FROM conversations WHERE contact = ?1")?;
             let rows = find.query_map([from.to_bytes()], |r| r.get::<_, [u8; ID_BYTES]>(0))?;

@@ -328,7 +328,8 @@ pub struct ConversationFilter {
     pub queue: Option<Name>,
     pub agent: Option<Name>,
     pub channel: Option<Name>,
-    pub contact: Option<ContactId>,
+    /// Any of these; empty is all.
+    pub contacts: Vec<ContactId>,
 }
 
 impl Contact {

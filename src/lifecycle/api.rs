@@ -327,6 +327,13 @@ impl Backend for Api {
         }
     }
 
+    fn spelt(&self, identity: String) -> String {
+        let Some((kind, value)) = identity.split_once(':') else { return identity };
+        let of_kind = self.adapters.values().filter(|adapter| adapter.profile().address_kind == kind);
+        let mut spelt = of_kind.map(|adapter| adapter.canonical(Address::new(kind, value)).identity());
+        spelt.find(|spelt| *spelt != identity).unwrap_or(identity)
+    }
+
     async fn put_file(&self, channel: &str, thread: &str, bytes: Bytes) -> Result<BlobRef, LogError> {
         self.log.put_blob(&blob_scope(channel, thread), bytes).await
     }

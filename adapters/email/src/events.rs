@@ -194,7 +194,7 @@ impl Writer<'_> {
 
     fn sender(&self) -> Address {
         match &self.reading.sender {
-            Some(mailbox) => Address { kind: "email".into(), value: mailbox.canonical(), name: mailbox.name.clone() },
+            Some(mailbox) => Address { name: mailbox.name.clone(), ..Address::new("email", mailbox.canonical()) },
             // Each of them is somebody else.
             None => Address::new("email", format!("unknown.{}@invalid", key(self.mail, self.reading))),
         }
@@ -284,7 +284,7 @@ impl Writer<'_> {
             let known = authors.contains(&value) || found.iter().any(|f| f.value == value);
             if !known && !self.settings.is_ours(&value) {
                 let name = other.name.as_deref().map(|name| capped(name, MAX_NAME));
-                found.push(Address { kind: "email".into(), value, name });
+                found.push(Address { name, ..Address::new("email", value) });
             }
         }
         if found.len() > MAX_OTHERS { vec![] } else { found }
@@ -542,7 +542,7 @@ impl Writer<'_> {
             send: signed.as_ref().map(|s| s.send.clone()),
             part: signed.as_ref().map(|s| s.part),
             n: None,
-            to: Address { kind: "email".into(), value: to.canonical(), name: to.name.clone() },
+            to: Address { name: to.name.clone(), ..Address::new("email", to.canonical()) },
             content: self.content(),
         };
         Events { events: vec![Inbound::Echo(Box::new(echo))], files: reading.files.clone() }

@@ -30,7 +30,8 @@ fn time() -> impl Strategy<Value = Timestamp> {
 }
 
 fn address() -> impl Strategy<Value = Address> {
-    ("[a-z]{1,10}", "[^\\x00]{1,60}", of(text())).prop_map(|(kind, value, name)| Address { kind, value, name })
+    ("[a-z]{1,10}", "[^\\x00]{1,60}", of(text()))
+        .prop_map(|(kind, value, name)| Address { name, ..Address::new(kind, value) })
 }
 
 fn blob() -> impl Strategy<Value = BlobRef> {

@@ -121,7 +121,7 @@ pub fn message(
         thread: visitor.as_str().into(),
         at: now,
         received_at: now,
-        from: Address { kind: "visitor".into(), value: visitor.as_str().into(), name: context.name.clone() },
+        from: Address { name: context.name.clone(), ..Address::new("visitor", visitor.as_str()) },
         to: None,
         content: Content { text, attachments, choice, ..Content::default() },
         references: vec![],

@@ -226,13 +226,21 @@ impl State {
 
     #[must_use]
     pub fn identity_hash(&self, address: &Address) -> KeyHash {
-        self.hash("identity", &[&address.kind, &address.value])
+        let (kind, value) = (address.kind.as_str(), address.value.as_str());
+        match &address.within {
+            Some(account) => self.hash("identity", &[kind, value, account]),
+            None => self.hash("identity", &[kind, value]),
+        }
     }
 
     /// The contact that an address belongs to, after merges.
     #[must_use]
     pub fn contact_of(&self, address: &Address) -> ContactId {
-        self.resolve(ContactId::derive(&self.salt, &[address.kind.as_bytes(), address.value.as_bytes()]))
+        let (kind, value) = (address.kind.as_bytes(), address.value.as_bytes());
+        self.resolve(match &address.within {
+            Some(account) => ContactId::derive(&self.salt, &[kind, value, account.as_bytes()]),
+            None => ContactId::derive(&self.salt, &[kind, value]),
+        })
     }
 
     /// Follows merges; merges never form a circle.

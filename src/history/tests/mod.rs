@@ -501,7 +501,7 @@ async fn a_merge_moves_identities_consent_and_conversations() {
     w.apply(&frames).unwrap();
     let merged = h.contact(contact(2)).await.unwrap().unwrap();
     assert_eq!((merged.id, merged.identities.len(), merged.consent["sms"]), (contact(1), 2, opted_out));
-    let filter = ConversationFilter { contact: Some(contact(1)), ..Default::default() };
+    let filter = ConversationFilter { contacts: vec![contact(1)], ..Default::default() };
     assert_eq!(h.conversations(filter, None, 9).await.unwrap().items.len(), 2);
     assert_eq!(h.contacts(Some("phone:+15550000002".into()), None, 9).await.unwrap().items[0].id, contact(1));
 }

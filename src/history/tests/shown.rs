@@ -143,3 +143,21 @@ async fn the_visitor_sees_no_notes_and_the_agent_sees_all() {
     let rest = h.messages(c.seq, first.next, 100).await.unwrap();
     assert_eq!((first.items.len(), rest.items.len(), rest.next), (2, 3, None));
 }
+
+#[tokio::test]
+async fn an_id_that_two_people_have_each_within_an_account_finds_both() {
+    let dir = tempfile::tempdir().unwrap();
+    let known = |n: u32| {
+        let mut event = opened(n, "page");
+        let Some((_, Private::Opened { address, .. })) = &mut event.private else { panic!("no address: {n}") };
+        *address = Address::new("facebook", "7000").within(format!("page-{n}"));
+        event
+    };
+    let (_w, h) = history_of(dir.path(), &[(1, vec![channels(), known(1), known(2)])]);
+    let found = h.contacts(Some("facebook:7000".into()), None, 9).await.unwrap().items;
+    let ids: Vec<_> = found.iter().map(|c| c.id).collect();
+    assert_eq!(ids, [contact(2), contact(1)]);
+    let of = |contacts| ConversationFilter { contacts, ..Default::default() };
+    assert_eq!(h.conversations(of(ids), None, 9).await.unwrap().items.len(), 2);
+    assert_eq!(h.conversations(of(vec![contact(1)]), None, 9).await.unwrap().items.len(), 1);
+}

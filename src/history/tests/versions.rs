@@ -46,6 +46,12 @@ fn a_file_of_an_older_version_is_brought_up_to_date_with_all_that_it_holds() {
     let path = dir.path().join("history.db");
     HistoryWriter::open(&path).unwrap().apply(&story()).unwrap();
     let back = [
+        (
+            "ALTER TABLE identities RENAME TO of_several;
+             CREATE TABLE identities(identity TEXT PRIMARY KEY, contact BLOB NOT NULL) WITHOUT ROWID;
+             INSERT INTO identities SELECT identity, contact FROM of_several; DROP TABLE of_several",
+            8,
+        ),
         ("DROP TABLE slots; DROP TABLE slot_hits", 7),
         ("ALTER TABLE meta DROP COLUMN rebase", 6),
         ("DROP TABLE pack_hits", 5),

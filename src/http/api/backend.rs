@@ -215,6 +215,11 @@ pub trait Backend: Send + Sync + 'static {
         to
     }
 
+    /// An identity as somebody typed it, such as `whatsapp:+15551230001`, as the messages of its channels name it.
+    fn spelt(&self, identity: String) -> String {
+        identity
+    }
+
     async fn put_file(&self, channel: &str, thread: &str, bytes: Bytes) -> Result<BlobRef, LogError>;
 
     async fn get_file(&self, channel: &str, thread: &str, blob: &BlobRef) -> Result<Option<Bytes>, LogError>;

@@ -17,6 +17,8 @@ use switchboard_routing_rules::pack::{ConvStatus, Priority};
 
 /// Messages that a detail shows.
 const LATEST: usize = 100;
+/// The most people whom one identity names.
+const ONE_IDENTITY: usize = 50;
 const MAX_FILES: usize = 20;
 const MAX_CHOICES: usize = 30;
 
@@ -59,12 +61,18 @@ pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json
     params.finish()?;
     let history = state.history().await;
     if let Some(text) = contact {
-        // Either an id or an identity such as `phone:+15551230001`.
-        filter.contact = match ContactId::parse(&text) {
-            Some(id) => Some(history.contact(id).await?.map_or(id, |c| c.id)),
-            None => history.contacts(Some(text), None, 1).await?.items.first().map(|c| c.id),
+        // Either an id or an identity such as `phone:+15551230001`, which can be of several people, each within an account.
+        filter.contacts = match ContactId::parse(&text) {
+            Some(id) => vec![history.contact(id).await?.map_or(id, |c| c.id)],
+            None => history
+                .contacts(Some(state.backend().spelt(text)), None, ONE_IDENTITY)
+                .await?
+                .items
+                .iter()
+                .map(|c| c.id)
+                .collect(),
         };
-        if filter.contact.is_none() {
+        if filter.contacts.is_empty() {
             return Ok(Json(json!({ "conversations": [], "next": null })));
         }
     }

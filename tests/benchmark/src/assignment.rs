@@ -93,7 +93,7 @@ impl Life {
             thread: phone.clone(),
             at: START,
             received_at: START,
-            from: Address { kind: "phone".into(), value: phone, name: None },
+            from: Address::new("phone", phone),
             to: None,
             content: Content::text(format!("about q{} please", n.wrapping_mul(31) % (QUEUES as u64 + 1))),
             references: vec![],

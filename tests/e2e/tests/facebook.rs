@@ -307,9 +307,20 @@ async fn what_comes_on_one_address_reaches_each_channel_of_the_app_and_strangers
         assert_eq!(found["channel"], of);
         assert_eq!(api.messages(found["id"].as_str().expect("an id")).await.len(), 1, "once");
     }
+    // An id counts within its page: on the next it is somebody else.
+    let body = json!({ "object": "page", "entry": [entry("202", "71", "somebody-else")] });
+    assert_eq!(scene.sim.delivers(&hook, &body).await, 200);
+    let both = eventually("two people of one id", || async {
+        let both = api.all("/conversations?contact=facebook%3A71", "conversations").await;
+        if both.len() == 2 { Ok(both) } else { Err(format!("{both:?}")) }
+    })
+    .await;
+    assert_ne!(both[0]["contact"]["id"], both[1]["contact"]["id"], "{both:?}");
     let told = json!({ "from": KIM, "id": "wamid.1", "timestamp": "1756632000", "type": "text", "text": { "body": "on WhatsApp" } });
     assert_eq!(scene.sim.whatsapp_says(&hook, "messages", &[told]).await, 200);
     assert_eq!(holds(&api, &format!("whatsapp:{KIM}"), "on WhatsApp").await["channel"], "wa");
+    let typed = api.all(&format!("/conversations?contact=whatsapp%3A%2B{KIM}"), "conversations").await;
+    assert_eq!(typed.len(), 1, "a number has one spelling, however it is typed");
     let held = api.all("/quarantine", "quarantine").await;
     assert_eq!(held.len(), 2, "of the other app, and of nobody: {held:?}");
     assert!(daemon.metrics().await.contains("webhooks_total{channel=\"page\",verdict=\"stranger\"} 4"));

@@ -41,7 +41,7 @@ fn send(text: &str) -> Send {
         channel: "support-email".into(),
         conversation: CONV.into(),
         thread: "mail:x".into(),
-        to: Address { kind: "email".into(), value: "ann@customer.example".into(), name: Some("Ann".into()) },
+        to: Address { name: Some("Ann".into()), ..Address::new("email", "ann@customer.example") },
         content: Content::text(text),
         author: Author::Agent { id: "kim".into() },
         reply_to: vec!["one@x".into()],
