@@ -5,7 +5,7 @@ use super::{DEFAULT_CLOCK_MS, Draft, STEP};
 use crate::event::{Considered, Happening, OfferEnd, Presence, Public, Why};
 use crate::ids::ConvId;
 use crate::pack::{AtOnce, ConvStatus, Name, OverflowStep, RulePack, Skills};
-use crate::state::Conversation;
+use crate::state::{Conversation, WaitClass};
 use switchboard_envelope::Timestamp;
 
 /// How a conversation comes to a queue.
@@ -116,6 +116,26 @@ impl Draft<'_> {
         None
     }
 
+    /// Where who is named cannot take it now, and is there and able, only they are asked for so long: until the step that ends it.
+    pub(crate) fn wait_for(&self, c: &Conversation, entry: &mut Entry, named: &[Name], wait_ms: Option<i64>) {
+        let Some((ms, queue)) = wait_ms.zip(self.pack_of(c).queues.get(&entry.queue)) else { return };
+        let class = WaitClass { skills: entry.skills.clone(), ..WaitClass::of(c) };
+        let wanted = self.wanted(&entry.queue, &WaitClass { relaxed: None, ..class });
+        let only: Vec<Name> = named.iter().filter(|agent| self.is_there(agent, &wanted)).cloned().collect();
+        if only.is_empty() {
+            return;
+        }
+        let mut steps = entry.overflow.take().unwrap_or_else(|| queue.overflow.clone());
+        let at = steps.iter().take_while(|step| step.after_ms.is_some_and(|after| after <= ms)).count();
+        for step in steps.iter_mut().take(at) {
+            step.only.clone_from(&only);
+        }
+        if steps.get(at.wrapping_sub(1)).is_none_or(|step| step.after_ms != Some(ms)) {
+            steps.insert(at, OverflowStep { after_ms: Some(ms), only, ..OverflowStep::default() });
+        }
+        entry.overflow = Some(steps);
+    }
+
     /// The queue of the pack's `default`, which every pack has.
     pub(crate) fn default_queue(&self, pack: &RulePack) -> Option<Name> {
         let chosen = pack.default_queue(self.now()).map(str::to_owned);
@@ -136,7 +156,7 @@ impl Draft<'_> {
 
     /// Gives a conversation to an agent who has room; false when there is none.
     pub(crate) fn assign_if_room(&mut self, conv: ConvId, agent: &str, why: Why) -> bool {
-        let takes = self.conv(conv).is_some_and(|c| self.can_take(&c, &Skills::new(), agent));
+        let takes = self.conv(conv).is_some_and(|c| self.can_take(&c, None, agent));
         if takes {
             self.assign(conv, agent, why, Considered { chosen: Some(agent.to_owned()), ..Considered::default() });
         }

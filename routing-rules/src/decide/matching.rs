@@ -36,6 +36,9 @@ pub(crate) fn passed_over(
         Presence::Away => return Some(PassedOver::Away),
         Presence::Offline => return Some(PassedOver::Offline),
     }
+    if !class.asks(name) {
+        return Some(PassedOver::NotYet);
+    }
     if let Some(skill) = missing(wanted, agent) {
         return Some(PassedOver::MissingSkill(skill.clone()));
     }
@@ -79,7 +82,7 @@ impl Draft<'_> {
     }
 
     /// What a conversation of this kind wants in a queue, by the pack that decides it.
-    fn wanted(&self, queue: &str, class: &WaitClass) -> Skills {
+    pub(super) fn wanted(&self, queue: &str, class: &WaitClass) -> Skills {
         wanted(self.packs().of(&self.state, class.trial), queue, class)
     }
 
@@ -87,7 +90,7 @@ impl Draft<'_> {
     fn able<'s>(&'s self, queue: &str, class: &'s WaitClass, wanted: &Skills) -> impl Iterator<Item = &'s Name> {
         let known = self.packs().of(&self.state, class.trial).queues.get(queue);
         let able = self.state.roster.able(wanted, known, class.cost);
-        able.filter(|name| !class.declined.contains(*name))
+        able.filter(|name| !class.declined.contains(*name) && class.asks(name))
     }
 
     fn somebody_for(&self, queue: &str, class: &WaitClass) -> bool {
@@ -97,10 +100,13 @@ impl Draft<'_> {
     /// Whether anybody is available who has what the conversation wants, however much they have to do.
     pub(super) fn somebody_available(&self, c: &Conversation, queue: &str) -> bool {
         let wanted = self.wanted(queue, &WaitClass::of(c));
-        self.pack.agents.iter().any(|(name, agent)| {
-            let there = self.state.agents.get(name).is_some_and(|a| a.presence == Presence::Available);
-            there && missing(&wanted, agent).is_none()
-        })
+        self.pack.agents.keys().any(|agent| self.is_there(agent, &wanted))
+    }
+
+    /// Whether this agent is available and has what is wanted.
+    pub(super) fn is_there(&self, agent: &str, wanted: &Skills) -> bool {
+        let there = self.state.agents.get(agent).is_some_and(|a| a.presence == Presence::Available);
+        there && self.pack.agents.get(agent).is_some_and(|a| missing(wanted, a).is_none())
     }
 
     /// Where a conversation stands, as one would tell its customer.
@@ -118,10 +124,16 @@ impl Draft<'_> {
     }
 
     /// Whether this very agent can take it now.
-    pub(super) fn can_take(&self, c: &Conversation, wanted: &Skills, agent: &str) -> bool {
+    /// Who is named need not have what is wanted, nor be among those who are asked first: then nothing is wanted.
+    pub(super) fn can_take(&self, c: &Conversation, wanted: Option<&Skills>, agent: &str) -> bool {
         let Some(definition) = self.pack.agents.get(agent) else { return false };
         let bears = c.bearer().is_some_and(|b| b == agent);
-        passed_over(&WaitClass::of(c), wanted, agent, definition, &self.agent_state(agent), bears).is_none()
+        let mut class = WaitClass::of(c);
+        if wanted.is_none() {
+            class.only.clear();
+        }
+        let wanted = wanted.cloned().unwrap_or_default();
+        passed_over(&class, &wanted, agent, definition, &self.agent_state(agent), bears).is_none()
     }
 
     /// Who is preferred whatever the strategy says: who had it before, and where the queue wants it who had the contact last.
@@ -147,7 +159,7 @@ impl Draft<'_> {
     fn choose(&self, c: &Conversation, queue: &str) -> Considered {
         let class = WaitClass::of(c);
         let wanted = self.wanted(queue, &class);
-        let known = self.preferred(c, queue).filter(|agent| self.can_take(c, &wanted, agent));
+        let known = self.preferred(c, queue).filter(|agent| self.can_take(c, Some(&wanted), agent));
         let chosen = known.or_else(|| self.able(queue, &class, &wanted).next().cloned());
         let free = self.able(queue, &class, &wanted).filter(|name| Some(*name) != chosen.as_ref());
         let mut passed: BTreeMap<&Name, PassedOver> =

@@ -5,7 +5,7 @@ use super::{Draft, PENDING_MS, REOPEN_MS};
 use crate::event::{Chosen, Considered, DecidedMessage, NoReply, Private, Public, Why};
 use crate::ids::{ContactId, ConvId, MessageId};
 use crate::pack::standing::{asks, fill_in};
-use crate::pack::{AgentChoice, ConvStatus, RunOutcome, RunReply, SeenMessage, SeenState, SetTarget, Skills};
+use crate::pack::{AgentChoice, ConvStatus, Name, RunOutcome, RunReply, SeenMessage, SeenState, SetTarget};
 use crate::state::fold::words;
 use crate::state::{Conversation, day};
 use std::collections::{BTreeMap, BTreeSet};
@@ -313,33 +313,29 @@ impl Draft<'_> {
     /// `again` leaves it where it waits unless an agent takes it.
     fn place_by(&mut self, conv: ConvId, outcome: &RunOutcome, why: Why, again: bool) {
         let Some(c) = self.conv(conv) else { return };
-        let agent = match &outcome.agent {
-            Some(AgentChoice::Agent(a)) => Some(a.clone()),
-            Some(AgentChoice::OneOf(all)) => {
-                let able = all.iter().find(|agent| self.can_take(&c, &Skills::new(), agent));
-                able.or(all.first()).cloned()
-            }
-            Some(AgentChoice::Sticky) => self.sticky_agent(c.contact, Some(&c)),
-            None => None,
+        let named: Vec<Name> = match &outcome.agent {
+            Some(AgentChoice::Agent(agent)) => vec![agent.clone()],
+            Some(AgentChoice::OneOf(all)) => all.clone(),
+            Some(AgentChoice::Sticky) => self.sticky_agent(c.contact, Some(&c)).into_iter().collect(),
+            None => vec![],
         };
-        let named = agent.clone();
-        let Some(agent) = agent.filter(|agent| self.can_take(&c, &Skills::new(), agent)) else {
+        let Some(agent) = named.iter().find(|agent| self.can_take(&c, None, agent)).cloned() else {
             match again {
                 true => self.start_clock(conv),
-                false => self.queue_by(&c, outcome, why),
+                false => self.queue_by(&c, outcome, why, &named),
             }
-            return self.call_out(conv, named.as_deref(), outcome.desk.as_deref());
+            return self.call_out(conv, named.first().map(String::as_str), outcome.desk.as_deref());
         };
         if outcome.queue.is_some() && !again {
             // Where it waits later, and whose clock runs.
-            self.queue_by(&c, outcome, why.clone());
+            self.queue_by(&c, outcome, why.clone(), &[]);
             self.arrived.remove(&conv);
         }
         let chosen = Considered { chosen: Some(agent.clone()), ..Considered::default() };
         self.assign_at(conv, &agent, why, chosen, outcome.desk.as_deref());
     }
 
-    fn queue_by(&mut self, c: &Conversation, outcome: &RunOutcome, why: Why) {
+    fn queue_by(&mut self, c: &Conversation, outcome: &RunOutcome, why: Why, named: &[Name]) {
         let queue = outcome
             .queue
             .clone()
@@ -355,6 +351,7 @@ impl Draft<'_> {
             }
             entry.overflow.get_or_insert_with(|| c.overflow.to_vec());
         }
+        self.wait_for(c, &mut entry, named, outcome.wait_ms);
         self.enqueue(c.id, entry);
     }
 

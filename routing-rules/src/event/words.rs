@@ -121,6 +121,8 @@ pub enum PassedOver {
     },
     MissingSkill(Name),
     Declined,
+    /// Others are asked first, by name.
+    NotYet,
     /// They finish what they closed.
     WrappingUp,
     /// Another agent was preferred by the strategy.

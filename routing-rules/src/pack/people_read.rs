@@ -268,6 +268,7 @@ impl PeopleReader<'_> {
                 Some(n) => Some(AtOnce::parse(word(n, "a condition of a step", AtOnce::WORDS, self.sink)?)?),
                 None => None,
             },
+            only: Vec::new(),
             skills: keys.get("skills").and_then(|n| self.skills(n)),
             queue: keys.get("queue").and_then(|n| self.name(n, Kind::Queue, "a queue")),
             priority: keys.get("priority").and_then(|n| self.priority(n)),

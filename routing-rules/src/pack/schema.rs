@@ -411,7 +411,7 @@ fn actions(names: &[&'static str]) -> Value {
                 "set" => json!({ "type": "object", "additionalProperties": reference("text") }),
                 "consent" => json!({ "enum": ["opted_in", "opted_out"] }),
                 "notify" => one_or_many(&reference("notify")),
-                "snooze" => reference("duration"),
+                "snooze" | "wait" => reference("duration"),
                 _ => json!({ "enum": [true, "true"] }),
             };
             (*name, schema)

@@ -139,6 +139,9 @@ pub struct OverflowStep {
     /// It is taken at once where this holds when its turn comes.
     #[serde(default, rename = "if", skip_serializing_if = "Option::is_none")]
     pub at_once: Option<AtOnce>,
+    /// Until it is taken only these are asked; empty for everybody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<Name>,
     pub skills: Option<Skills>,
     pub queue: Option<Name>,
     pub priority: Option<Priority>,
@@ -302,6 +305,8 @@ pub struct RunOutcome {
     pub hits: Vec<String>,
     pub queue: Option<Name>,
     pub agent: Option<AgentChoice>,
+    /// So long it waits for who is named by `agent`, before anybody else is asked.
+    pub wait_ms: Option<i64>,
     /// The rule that chose the queue or the agent, whichever came first; no rule where it is `default`.
     pub placed_by: Option<String>,
     pub desk: Option<Name>,

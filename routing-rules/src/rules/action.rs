@@ -8,6 +8,7 @@ use crate::pack::{AgentChoice, Name, OverflowStep, Place, Priority, SetTarget, S
 pub(crate) struct Actions {
     pub queue: Option<QueuePick>,
     pub agent: Option<AgentPick>,
+    pub wait_ms: Option<i64>,
     pub desk: Option<Name>,
     pub priority: Option<Priority>,
     pub skills: Option<SkillPick>,

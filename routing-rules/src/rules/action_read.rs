@@ -12,8 +12,8 @@ use crate::pack::{AgentChoice, SetTarget};
 use std::collections::BTreeMap;
 
 pub(crate) const ACTIONS: &[&str] = &[
-    "queue", "agent", "desk", "priority", "skills", "overflow", "tag", "set", "consent", "notify", "reply", "close",
-    "snooze", "block", "move",
+    "queue", "agent", "wait", "desk", "priority", "skills", "overflow", "tag", "set", "consent", "notify", "reply",
+    "close", "snooze", "block", "move",
 ];
 
 /// The longest tag, in letters.
@@ -48,6 +48,9 @@ impl ActionReader<'_> {
                 self.action(&mut actions, name, at, value);
             }
         }
+        if let Some(at) = written.get("wait").filter(|_| !written.contains_key("agent")) {
+            self.sink.error(at, "`wait` without `agent`", "say for whom: `agent: ann, wait: 30s`");
+        }
         if empty && matches!(node.value, Value::Map(_) | Value::List(_)) {
             self.sink.error(&node.at, format!("{what} has no action"), "write one, such as `queue: everyone`");
         }
@@ -62,6 +65,7 @@ impl ActionReader<'_> {
         match name {
             "queue" => actions.queue = self.queue(node),
             "agent" => actions.agent = self.agent(node),
+            "wait" => actions.wait_ms = duration(node, "`wait`", 1_000, self.sink),
             "desk" => actions.desk = self.people().name(node, Kind::Desk, "a desk"),
             "priority" => actions.priority = self.people().priority(node),
             "skills" => actions.skills = self.skills(node),

@@ -275,7 +275,11 @@ impl RulePack {
                 AgentChoice::of(found)
             }
         });
+        let decided = merge.out.agent.is_some() || agent.is_none();
         merge.first("agent", agent, |o| &mut o.agent);
+        if !decided {
+            merge.first("wait", then.wait_ms, |o| &mut o.wait_ms);
+        }
         merge.first("desk", then.desk.clone(), |o| &mut o.desk);
         merge.first("priority", then.priority, |o| &mut o.priority);
         if let Some(pick) = &then.skills {

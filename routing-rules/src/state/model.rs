@@ -262,6 +262,13 @@ impl Conversation {
         ]
     }
 
+    /// Who alone is asked while it waits, until the next step of its overflow; empty for everybody.
+    #[must_use]
+    pub fn asks_first(&self) -> &[Name] {
+        let waits = matches!(self.status, ConvStatus::Queued | ConvStatus::Offered);
+        self.overflow.get(self.step as usize).filter(|_| waits).map_or(&[], |step| step.only.as_slice())
+    }
+
     /// The overflow step that comes next by its time: when, and its number.
     #[must_use]
     pub fn next_step(&self) -> Option<(Timestamp, u32, &OverflowStep)> {
@@ -557,6 +564,8 @@ pub struct WaitClass {
     pub cost: u32,
     /// Who declined it lately.
     pub declined: Vec<Name>,
+    /// Only these are asked, until the next step of its overflow; empty for everybody.
+    pub only: Vec<Name>,
     /// With these alike, who comes first has waited longest.
     pub priority: Priority,
     pub ageing: Option<i64>,
@@ -565,6 +574,12 @@ pub struct WaitClass {
 }
 
 impl WaitClass {
+    /// Whether this agent is asked already.
+    #[must_use]
+    pub fn asks(&self, agent: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == agent)
+    }
+
     #[must_use]
     pub fn of(c: &Conversation) -> WaitClass {
         WaitClass {
@@ -572,6 +587,7 @@ impl WaitClass {
             relaxed: c.relaxed.as_deref().cloned(),
             cost: c.cost,
             declined: c.declines().map(|(agent, _)| agent.clone()).collect(),
+            only: c.asks_first().to_vec(),
             priority: c.priority,
             ageing: c.ageing.map(NonZeroI64::get),
             trial: if c.trial % 2 == 1 { c.trial } else { 0 },

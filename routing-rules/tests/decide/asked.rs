@@ -3,8 +3,8 @@
 use crate::life::Life;
 use std::collections::BTreeMap;
 use switchboard_envelope::{Action, ChannelProfile};
-use switchboard_routing_rules::event::{Event, Public};
-use switchboard_routing_rules::pack::{Environment, RulePack};
+use switchboard_routing_rules::event::{Event, PassedOver, Public};
+use switchboard_routing_rules::pack::{Environment, Priority, RulePack};
 
 fn life(yaml: &str) -> Life {
     Life::with(ChannelProfile::new("sms", "phone"), yaml)
@@ -18,7 +18,8 @@ fn come(life: &mut Life, agents: &[&str]) {
 
 fn says(life: &mut Life, who: &str, meta: &[(&str, &str)]) -> Vec<Event> {
     let meta: BTreeMap<String, String> = meta.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    life.says(who, who, "hello", |m| m.meta = meta)
+    let key = format!("{who} {}", life.seq);
+    life.says(who, &key, "hello", |m| m.meta = meta)
 }
 
 const LEVELS: &str = "
@@ -157,6 +158,77 @@ fn skills_that_a_text_names_are_wanted_as_far_as_somebody_has_them() {
     assert!(!public.concat().contains("4111"), "a customer's words name nothing in public");
 }
 
+const WAITS: &str = r#"
+zone: UTC
+queues: { q: { skills: [support], overflow: [{ after: 20s, priority: high }, { after: 1m, queue: r }] }, r: {} }
+agents:
+  ann: { skills: [support], capacity: 1 }
+  bob: { skills: [support], capacity: 1 }
+  cyn: { skills: [support], capacity: 1 }
+  dan: { capacity: 1 }
+rules:
+  - name: Known
+    when: { meta.agent: { exists: true } }
+    then: { agent: "{{ message.meta.agent }}", wait: 30s, queue: q }
+default: { queue: q }
+"#;
+
+fn queued(life: &Life, who: &str) -> String {
+    life.conv(who).queue.as_ref().map(ToString::to_string).unwrap_or_default()
+}
+
+#[test]
+fn who_is_named_and_busy_is_waited_for_and_then_others_are_asked() {
+    let mut life = life(WAITS);
+    come(&mut life, &["ann", "bob"]);
+    says(&mut life, "x", &[("agent", "ann")]);
+    let events = says(&mut life, "y", &[("agent", "ann, dan")]);
+    assert_eq!(life.has("y"), "queued", "Bob is free and is not asked");
+    let passed = events.iter().find_map(|e| match &e.public {
+        Public::NobodyFree { considered, .. } => considered.passed.iter().find(|(name, _)| name == "bob").cloned(),
+        _ => None,
+    });
+    assert_eq!(passed.map(|(_, why)| why), Some(PassedOver::NotYet));
+    // An earlier step of the queue takes its effect, and asks nobody else.
+    life.passes(20_000);
+    assert_eq!((life.has("y"), life.conv("y").priority), ("queued".into(), Priority::High));
+    let parts = life.state.to_parts().expect("a snapshot");
+    let again = switchboard_routing_rules::State::from_parts(life.state.salt, &parts.public, &parts.private);
+    life.state = again.expect("it reads");
+    life.passes(10_000);
+    assert_eq!((life.has("y"), queued(&life, "y")), ("bob".into(), "q".into()), "after half a minute he is");
+}
+
+#[test]
+fn who_becomes_free_meanwhile_gets_it_and_who_comes_meanwhile_does_not() {
+    let mut life = life(WAITS);
+    come(&mut life, &["ann"]);
+    says(&mut life, "x", &[("agent", "ann")]);
+    says(&mut life, "y", &[("agent", "ann")]);
+    come(&mut life, &["cyn"]);
+    assert_eq!(life.has("y"), "queued");
+    life.closes("x");
+    assert_eq!(life.has("y"), "ann");
+    // What another names is theirs at once, whoever was waited for.
+    says(&mut life, "z", &[("agent", "ann")]);
+    assert_eq!(life.has("z"), "queued");
+    says(&mut life, "z", &[("agent", "cyn")]);
+    assert_eq!(life.has("z"), "cyn");
+}
+
+#[test]
+fn nobody_waits_for_who_is_not_there_or_could_never_take_it() {
+    for named in ["cyn", "dan", "nobody", "cyn, dan"] {
+        let mut life = life(WAITS);
+        come(&mut life, &["dan", "bob"]);
+        let conversation = |life: &Life| life.conversation_of("busy");
+        says(&mut life, "busy", &[("agent", "dan")]);
+        assert_eq!(life.has("busy"), "dan", "who is named need not have what is wanted");
+        says(&mut life, "x", &[("agent", named)]);
+        assert_eq!(life.has("x"), "bob", "{named}: Cyn is not there, and Dan has not the skill");
+    }
+}
+
 #[test]
 fn names_are_checked_when_the_pack_loads() {
     let wrong = |then: &str| {
@@ -174,6 +246,7 @@ fn names_are_checked_when_the_pack_loads() {
         ("{ agent: '{{ queue.wait }}' }", "`queue.wait` is not known before the conversation is placed"),
         ("{ agent: '{{ message.text' }", "a `{{` is never closed"),
         ("{ agent: [ann, bob] }", "there is no agent `bob`"),
+        ("{ queue: q, wait: 30s }", "`wait` without `agent`"),
         ("{ agent: [] }", "an empty list of agents"),
         ("{ skills: ['{{ nothing }}'] }", "unknown name `nothing` in a template"),
         ("{ skills: { '{{ message.text }}': 0 } }", "`0` is not a level"),

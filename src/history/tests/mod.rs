@@ -77,15 +77,9 @@ pub(crate) fn opened(n: u32, channel: &str) -> Event {
 }
 
 pub(crate) fn received(n: u32, m: u32, text: &str) -> Event {
+    let at = t(i64::from(m));
     with(
-        Public::Received {
-            conv: conv(n),
-            message: msg(m),
-            at: t(i64::from(m)),
-            automatic: false,
-            provider: None,
-            quiet: false,
-        },
+        Public::Received { conv: conv(n), message: msg(m), at, automatic: false, provider: None, quiet: false },
         n,
         Private::Received {
             said_at: None,

@@ -161,3 +161,23 @@ async fn an_id_that_two_people_have_each_within_an_account_finds_both() {
     assert_eq!(h.conversations(of(ids), None, 9).await.unwrap().items.len(), 2);
     assert_eq!(h.conversations(of(vec![contact(1)]), None, 9).await.unwrap().items.len(), 1);
 }
+
+#[tokio::test]
+async fn a_rule_that_followed_up_is_counted_and_stands_behind_what_it_followed() {
+    use switchboard_routing_rules::event::Happening;
+    let dir = tempfile::tempdir().unwrap();
+    let closed = Public::Closed { conv: conv(1), by: Some("ann".into()), reopen_until: t(9) };
+    let hits = vec!["Goodbye".to_owned(), "Told".to_owned()];
+    let followed = Public::FollowedUp { conv: conv(1), on: Happening::Closed, pack: "pack1".into(), hits };
+    let begin = vec![channels(), opened(1, "sms"), received(1, 1, "thanks"), decided(1, 1, "Hello")];
+    let (_w, h) = history_of(dir.path(), &[(1, begin), (2, vec![closed.into(), followed.into()])]);
+    let (c, _) = h.conversation(conv(1)).await.unwrap().unwrap();
+    let rows = h.messages(c.seq, None, 10).await.unwrap().items;
+    let lines: Vec<_> = rows.into_iter().filter_map(|row| row.event).map(|e| (e.what, e.why)).collect();
+    let by = |rule: &str| ("followed_up".to_owned(), Some(Why::Rule(rule.into())));
+    assert!(lines.contains(&by("Goodbye")) && lines.contains(&by("Told")), "{lines:?}");
+    let mut counted: Vec<_> = h.pack_hits("pack1").await.unwrap().into_iter().map(|h| (h.rule, h.hits)).collect();
+    counted.sort();
+    let once = |rule: &str| (rule.to_owned(), 1);
+    assert_eq!(counted, [once("Goodbye"), once("Hello"), once("Told")]);
+}
