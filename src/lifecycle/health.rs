@@ -141,7 +141,7 @@ async fn ready(Extract(h): Extract<Health>) -> Response {
     let silent = h.adapters.all(clock::now()).into_iter().filter(|(_, up)| !up);
     notes.extend(silent.map(|(id, _)| format!("channel {id} is down: nothing is heard of who serves it")));
     for (id, _) in state.channels.iter().filter(|(_, c)| c.paused.is_none()) {
-        notes.extend(h.troubles.of(&state, id).await.map(|why| format!("channel {id}: {why}")));
+        notes.extend(h.troubles.in_short(&state, id).map(|why| format!("channel {id}: {why}")));
     }
     let unheard = h.adapters.all(clock::now()).into_iter().filter(|(id, up)| *up && h.adapters.unheard(id));
     notes.extend(unheard.map(|(id, _)| format!("channel {id} is not heard of yet: start its adapter")));

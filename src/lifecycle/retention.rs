@@ -63,12 +63,16 @@ impl Keeper {
             }
             let life = self.log.doubt().life();
             let (at, state) = self.state.recent();
-            if let Err(error) = held.is_now(self.log.as_ref(), &state).await {
+            let known = Known { life, at, state: &state };
+            let seen = match known.holds(self.log.as_ref()).await {
+                Ok(true) => held.is_now(self.log.as_ref(), &state).await,
+                other => other.map(drop),
+            };
+            if let Err(error) = seen {
                 tracing::warn!(%error, "what left the quarantine could not be removed; it is tried again");
             }
             let told = rounds.is_multiple_of(LOG_ROUNDS).then(|| self.history.history().cursor());
             rounds = rounds.wrapping_add(1);
-            let known = Known { life, at, state: &state };
             if let Err(error) = tidy(self.log.as_ref(), known, told, &self.retention, &mut steady).await {
                 tracing::warn!(%error, "the log could not be trimmed; it is tried again");
                 self.metrics.log_error("trim");

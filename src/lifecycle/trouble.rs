@@ -24,12 +24,21 @@ pub struct Troubles {
 impl Troubles {
     /// What goes wrong on a channel that nobody paused; `None` while all is well.
     pub async fn of(&self, state: &State, channel: &str) -> Option<String> {
+        let said = self.in_short(state, channel)?;
+        if state.channels.get(channel).is_none_or(|c| c.failures == 0) {
+            return Some(said);
+        }
+        let why = self.last_failure(state, channel).await;
+        Some(why.map_or_else(|| said.clone(), |why| format!("{said}: {why}")))
+    }
+
+    /// The same for whoever needs no token: nothing that a provider said of one customer's message, and nothing that has to be read.
+    pub fn in_short(&self, state: &State, channel: &str) -> Option<String> {
         let failures = state.channels.get(channel).filter(|c| !c.removed)?.failures;
         if failures > 0 {
-            let attempts =
+            let attempts: String =
                 if failures == 1 { "the last attempt".into() } else { format!("the last {failures} attempts") };
-            let why = self.last_failure(state, channel).await.map(|why| format!(": {why}")).unwrap_or_default();
-            return Some(format!("{attempts} to send failed{why}"));
+            return Some(format!("{attempts} to send failed"));
         }
         let unread = || self.mailboxes.all().into_iter().find(|(id, _)| id == channel).and_then(|(_, why)| why);
         let missed =

@@ -126,6 +126,11 @@ impl Post {
         if agrees != at && !(moved && agrees.seq == at.seq) {
             why.push(format!("IN does not hold record {} of {}, which was decided last", at.seq, at.at));
         }
+        // IN is trimmed behind LOG's cursor only: what is missing after it was decided in frames that are lost.
+        if at.seq > 0 && !moved && log.read_in(0, 1).await?.first().is_some_and(|first| first.seq > at.seq + 1) {
+            cut = true;
+            why.push(format!("IN begins after record {}, up to which LOG decided", at.seq));
+        }
         #[cfg(test)]
         if crate::simulation::planted(crate::simulation::Bug::OlderCopyUnnoticed) {
             self.log.doubt().rebased(self.log.doubt().log_life(), 0);
@@ -173,7 +178,9 @@ async fn as_moved(log: &Arc<dyn Log>, at: Cursor) -> Result<Cursor, LogError> {
     Ok(log.get_in(at.seq).await?.map_or_else(Cursor::default, |record| Cursor { at: record.at, ..at }))
 }
 
-/// The last input that LOG decided and IN still holds as the same record; 0, which agrees with anything, when there is none.
+/// The last input that LOG decided and IN still holds as the same record; where there is none, what was before the first record that
+/// IN holds, for all that is there has to be read. What was trimmed has no other in its place: what is kept of it, as in quarantine,
+/// still counts.
 async fn agreeing(log: &Arc<dyn Log>, codec: &super::Codec, folded: &Folded) -> Result<Cursor, RecoverError> {
     let at = folded.state.cursor;
     if at.seq == 0 || holds(log, &folded.state, at).await? {
@@ -181,6 +188,7 @@ async fn agreeing(log: &Arc<dyn Log>, codec: &super::Codec, folded: &Folded) -> 
     }
     // Records before the first that IN has were trimmed; they say nothing.
     let Some(first) = log.read_in(0, 1).await?.first().map(|record| record.seq) else { return Ok(Cursor::default()) };
+    let all = Cursor { seq: first.saturating_sub(1), ..Cursor::default() };
     let (begin, _) = log.log_bounds().await?;
     let (mut end, mut limit) = (folded.last, Seq::MAX);
     while end + 1 > begin {
@@ -203,7 +211,7 @@ async fn agreeing(log: &Arc<dyn Log>, codec: &super::Codec, folded: &Folded) -> 
         }
         end = from;
     }
-    Ok(Cursor::default())
+    Ok(all)
 }
 
 /// The inputs of these frames that count, in their order: what an earlier rebase rewound over is another life of IN. With the

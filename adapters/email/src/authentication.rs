@@ -66,7 +66,11 @@ pub fn read(headers: &Headers, trusted: &[String], boundary: &[String], from_dom
                     break;
                 }
                 nameless.clear();
-                if by.iter().any(|host| is_one(boundary, host)) {
+                // Below the line of one that writes there its own results come first.
+                let ends = |host: &String| {
+                    is_one(boundary, host) && !(BELOW.contains(&host.as_str()) && is_one(trusted, host))
+                };
+                if by.iter().any(ends) {
                     break;
                 }
                 if let Some(by) = by.iter().find(|host| is_one(trusted, host)) {

@@ -79,7 +79,8 @@ impl Draft<'_> {
     /// An overflow step takes effect: because its time has come, or at once.
     pub(crate) fn take_step(&mut self, c: &Conversation, number: u32, step: &OverflowStep, why: Why) {
         let conv = c.id;
-        self.emit(Public::Relaxed { conv, step: number, skills: step.skills.clone() });
+        let at_once = why == Why::NobodyThere;
+        self.emit(Public::Relaxed { conv, step: number, skills: step.skills.clone(), at_once });
         // What a clock raised further stays there.
         if let Some(priority) = step.priority.filter(|p| *p > c.priority) {
             self.emit(Public::Prioritised { conv, priority });
@@ -126,7 +127,9 @@ impl Draft<'_> {
             return;
         }
         let mut steps = entry.overflow.take().unwrap_or_else(|| queue.overflow.clone());
-        let at = steps.iter().take_while(|step| step.after_ms.is_some_and(|after| after <= ms)).count();
+        // Of whom it waits for nobody is free: a step that asks for that has its turn after the wait.
+        let waits = |step: &&OverflowStep| step.at_once != Some(AtOnce::NobodyFree);
+        let at = steps.iter().take_while(|s| waits(s) && s.after_ms.is_some_and(|after| after <= ms)).count();
         for step in steps.iter_mut().take(at) {
             step.only.clone_from(&only);
         }

@@ -61,15 +61,15 @@ pub(super) fn done<const N: usize>(status: u16, ids: [(&str, String); N]) -> Rep
 const ADMIN: &str = "admin";
 
 /// Who acted, in a word: the agent, else whoever asked by the name of their token.
-pub(super) fn by_whom(actor: &Actor, agent: Option<String>) -> String {
-    agent.or_else(|| actor.token.clone()).unwrap_or_else(|| ADMIN.to_owned())
+pub(super) fn by_whom(actor: &Actor) -> String {
+    actor.agent.as_ref().or(actor.token.as_ref()).map_or_else(|| ADMIN.to_owned(), Clone::clone)
 }
 
 /// The author of what is written: nobody writes in the name of an agent who is not named.
-fn author_of(actor: &Actor, agent: Option<String>) -> Author {
-    match agent {
-        Some(id) => Author::Agent { id },
-        None => Author::Token { name: by_whom(actor, None) },
+fn author_of(actor: &Actor) -> Author {
+    match &actor.agent {
+        Some(id) => Author::Agent { id: id.clone() },
+        None => Author::Token { name: by_whom(actor) },
     }
 }
 
@@ -151,16 +151,21 @@ impl<'a> Draft<'a> {
         })
     }
 
-    /// The agent who speaks; without one the command speaks for whoever asks, and makes nobody the owner.
+    /// For whom the command is: the agent whom it names, or the only one that there is, if they are there. Without one it makes nobody
+    /// the owner. What it writes is in the name of whoever asks in any case.
     pub(super) fn speaker(&self, actor: &Actor) -> Result<Option<String>, Refusal> {
         match &actor.agent {
             Some(a) if self.pack.agents.contains_key(a) => Ok(Some(a.clone())),
             Some(a) => Err(refuse(422, "unknown_agent", format!("the pack has no agent `{a}`"))),
-            None => Ok(None),
+            None => Ok(self.only_agent().filter(|a| self.agent_state(a).presence != Presence::Offline)),
         }
     }
 
     /// Another's conversation is not touched, unless a supervisor insists.
+    fn only_agent(&self) -> Option<String> {
+        self.pack.agents.keys().next().filter(|_| self.pack.agents.len() == 1).cloned()
+    }
+
     fn may_touch(&self, c: &Conversation, actor: &Actor, who: Option<&str>, take: bool) -> Result<(), Refusal> {
         let owner = match c.status {
             ConvStatus::Assigned | ConvStatus::Pending | ConvStatus::Snoozed => c.agent.as_deref().map(String::as_str),
@@ -168,7 +173,9 @@ impl<'a> Draft<'a> {
             ConvStatus::Queued | ConvStatus::Closed => None,
         };
         let Some(owner) = owner.filter(|o| Some(*o) != who) else { return Ok(()) };
-        if take && actor.scope >= Scope::Supervisor {
+        // Where there is one agent, whoever acts for none takes it from nobody else.
+        let alone = actor.agent.is_none() && self.pack.agents.len() == 1;
+        if (take || alone) && actor.scope >= Scope::Supervisor {
             return Ok(());
         }
         let hint = if actor.scope >= Scope::Supervisor { "; add `\"take\": true` to take it" } else { "" };
@@ -266,7 +273,7 @@ impl<'a> Draft<'a> {
             self.emit(Public::Reopened { conv: c.id, why: Why::Taken });
         }
         self.take_for(&c, who.as_deref());
-        let author = author_of(actor, who);
+        let author = author_of(actor);
         let Some(message) = self.send(c.id, author, content, None) else {
             return Err(refuse(422, "no_address", "the customer's address was erased"));
         };
@@ -292,7 +299,8 @@ impl<'a> Draft<'a> {
         if text.trim().is_empty() {
             return Err(refuse(422, "empty", "the note has no text"));
         }
-        let agent = self.speaker(actor)?;
+        self.speaker(actor)?;
+        let agent = actor.agent.clone();
         let token = if agent.is_none() { actor.token.clone() } else { None };
         let (message, at) = (self.new_message_id(), self.now());
         let public = Public::NoteAdded { conv: c.id, message, agent, token, at };
@@ -342,7 +350,7 @@ impl<'a> Draft<'a> {
         let who = self.speaker(actor)?;
         self.may_touch(&c, actor, who.as_deref(), true)?;
         if c.is_open() {
-            self.close(c.id, who);
+            self.close(c.id, actor.agent.clone());
             self.happened(c.id, Happening::Closed);
         }
         Ok(done(200, [("conversation", c.id.to_string())]))
@@ -500,7 +508,8 @@ impl<'a> Draft<'a> {
         let id = ContactId::parse(contact).map(|id| self.state.resolve(id)).ok_or_else(|| not_found("contact"))?;
         let known = self.state.contacts.get(&id).and_then(|c| c.private.clone());
         attributes_fit(known.as_ref().map(|p| &p.attributes), attributes)?;
-        let by = by_whom(actor, self.speaker(actor)?);
+        self.speaker(actor)?;
+        let by = by_whom(actor);
         let changes: Vec<_> = consent
             .iter()
             .map(|(channel, to)| self.consent_by_hand(actor, id, channel, *to))
@@ -566,6 +575,12 @@ impl<'a> Draft<'a> {
         destination: Option<&Destination>,
     ) -> Answer {
         let who = self.speaker(actor)?;
+        // Whoever writes to somebody whom we know need not say within which account.
+        let thread = self.state.thread_hash(channel, &to.value);
+        let known = self.state.conversation_of_thread(thread).and_then(|c| c.private.as_ref()?.address());
+        let theirs = |known: &Address| known.within.is_some() && known.identity() == to.identity();
+        let known = known.filter(|known| to.within.is_none() && theirs(known));
+        let to = known.as_ref().unwrap_or(to);
         self.may_send(channel, to, &content)?;
         let Some(profile) = self.profile(channel).cloned() else { return Err(not_found("channel")) };
         if content.subject.is_some() && !profile.mail {
@@ -590,7 +605,6 @@ impl<'a> Draft<'a> {
             Some(Destination::Agent(a)) => (None, Some(a.clone())),
             None => (self.default_queue(self.pack), who.clone()),
         };
-        let thread = self.state.thread_hash(channel, &to.value);
         let open = self.state.conversation_of_thread(thread).filter(|c| c.is_open()).map(|c| c.id);
         let conv = match open {
             Some(conv) => conv,
@@ -608,7 +622,7 @@ impl<'a> Draft<'a> {
                 conv
             }
         };
-        let author = author_of(actor, who);
+        let author = author_of(actor);
         let message = self.send(conv, author, content, None);
         let message = message.ok_or_else(|| refuse(422, "no_address", "the customer's address was erased"))?;
         if open.is_none() {

@@ -58,9 +58,7 @@ impl Draft<'_> {
             self.supervises(actor)?;
         }
         match channels.iter().find(|c| self.profile(c).is_none()) {
-            Some(channel) => {
-                Err(refuse(422, "no_channel", format!("channel `{channel}` is not in the configuration")))
-            }
+            Some(channel) => Err(refuse(422, "no_channel", format!("channel `{channel}` is not in the configuration"))),
             None => Ok(()),
         }
     }
@@ -68,7 +66,8 @@ impl Draft<'_> {
     /// What a rule blocked on these channels is heard again, from every address of the contact.
     pub(super) fn unblock(&mut self, actor: &Actor, contact: &str, channels: &[String]) -> Answer {
         let id = ContactId::parse(contact).map(|id| self.state.resolve(id)).ok_or_else(|| not_found("contact"))?;
-        let by = by_whom(actor, self.speaker(actor)?);
+        self.speaker(actor)?;
+        let by = by_whom(actor);
         let addresses = self.state.conversations_of(id).filter_map(|c| c.private.as_ref()?.address());
         let known: BTreeSet<KeyHash> = addresses.map(|a| self.state.identity_hash(&a)).collect();
         let theirs = |who: &KeyHash, of: &Option<ContactId>| match of {

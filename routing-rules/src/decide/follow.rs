@@ -14,6 +14,8 @@ const MOST_SAID: usize = 8;
 /// Bytes of such a reply, and notices.
 const MAX_REPLY: usize = 4_000;
 const MAX_NOTICES: usize = 4;
+/// Bytes of all the attributes that it sets.
+const MAX_SET: usize = 4_000;
 
 impl Draft<'_> {
     pub(super) fn happened(&mut self, conv: ConvId, on: Happening) {
@@ -43,12 +45,21 @@ impl Draft<'_> {
         let mut seen = self.seen_state(&m, Some(&c));
         seen.contact_agent = c.agent.as_deref().cloned().or(seen.contact_agent);
         let kind = self.profile(&m.channel).map(|p| p.kind.clone()).unwrap_or_default();
-        let outcome = pack.follow_up(on, &super::seen_message(&m, kind), &seen);
+        let mut outcome = pack.follow_up(on, &super::seen_message(&m, kind), &seen);
         if outcome.hits.is_empty() {
             return;
         }
         let (hits, hash) = (outcome.hits.clone(), pack.hash.clone());
         self.emit(Public::FollowedUp { conv, on, pack: hash, hits });
+        let (mut room, all) = (MAX_SET, outcome.set.len());
+        outcome.set.retain(|_, value| {
+            let left = room.checked_sub(value.len());
+            room = left.unwrap_or(room);
+            left.is_some()
+        });
+        if outcome.set.len() < all {
+            self.ignore("what a rule that follows up would set is too long");
+        }
         let answers = c.last_message.unwrap_or(MessageId::from_bytes([0; ID_BYTES]));
         self.act(conv, answers, &m, &outcome);
         let told: Vec<Notify> = outcome.notify.into_iter().take(MAX_NOTICES).collect();

@@ -29,7 +29,10 @@ fn after(
     new: ReceiptStatus,
     names_it: bool,
 ) -> Option<(ReceiptStatus, Option<OfPart>)> {
-    let is_new = names_it && !settled.provider.is_empty() && !settled.provider.contains(&provider);
+    let is_new = names_it
+        && !settled.provider.is_empty()
+        && settled.provider.len() < MAX_HELD_PARTS
+        && !settled.provider.contains(&provider);
     let Some(old) = settled.part(provider).or(is_new.then_some(ReceiptStatus::Accepted)) else {
         return follows(new, settled.status).then_some((new, None));
     };

@@ -234,6 +234,9 @@ pub enum Public {
         conv: ConvId,
         step: u32,
         skills: Option<Skills>,
+        /// It did not wait for its time, so who declined it just now is not asked again for it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        at_once: bool,
     },
     Offered {
         conv: ConvId,

@@ -217,11 +217,11 @@ fn test() -> Value {
         &[],
     );
     let at = json!({ "type": "string", "description": "2026-11-22T10:00:00+01:00, or without an offset in the pack's zone" });
-    let mut act = closed(
+    let act = closed(
         &[("agent", reference("id")), ("does", json!({ "enum": DOINGS })), ("tag", reference("text"))],
         &["agent"],
     );
-    act["oneOf"] = json!([{ "required": ["does"] }, { "required": ["tag"] }]);
+    let act = with(act, "oneOf", json!([{ "required": ["does"] }, { "required": ["tag"] }]));
     let keys = [
         ("name", reference("text")),
         ("at", at),
@@ -305,9 +305,15 @@ fn step() -> Value {
         ("queue", reference("id")),
         ("priority", reference("priority")),
     ];
-    let mut step = closed(&properties, &[]);
-    step["anyOf"] = json!([{ "required": ["after"] }, { "required": ["if"] }]);
-    step
+    with(closed(&properties, &[]), "anyOf", json!([{ "required": ["after"] }, { "required": ["if"] }]))
+}
+
+/// A schema with one more key.
+fn with(mut schema: Value, key: &str, value: Value) -> Value {
+    if let Value::Object(keys) = &mut schema {
+        keys.insert(key.to_owned(), value);
+    }
+    schema
 }
 
 /// Which skills put an agent first.

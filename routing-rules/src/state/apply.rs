@@ -287,8 +287,14 @@ impl State {
             Public::Receipt { message, status, of, .. } => {
                 let held = self.held_key(*message);
                 self.drop_held(held);
-                if let Some(s) = self.settled.get_mut(message) {
-                    Arc::make_mut(s).told(*status, *of);
+                let Some(s) = self.settled.get_mut(message) else { return };
+                let learned = of.map(|of| of.provider).filter(|of| !s.provider.contains(of));
+                Arc::make_mut(s).told(*status, *of);
+                let place = (s.at, *message);
+                // An id that a provider gives again means its latest message.
+                let of = |id: &KeyHash| self.providers.get(id).and_then(|m| Some((self.settled.get(m)?.at, *m)));
+                if let Some(id) = learned.filter(|id| of(id).is_none_or(|other| other < place)) {
+                    self.providers.insert(id, *message);
                 }
             }
             Public::ReceiptHeld { provider, channel, status, code, at, of, message } => {

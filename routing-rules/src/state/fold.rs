@@ -128,12 +128,14 @@ fn fold_place(c: &mut Conversation, event: &Public, now: Timestamp, shared: &mut
                 c.declined.get_or_insert_default().insert((*agent).clone(), now);
             }
         }
-        Public::Relaxed { step, skills, .. } => {
+        Public::Relaxed { step, skills, at_once, .. } => {
             c.step = step.saturating_add(1);
             if let Some(skills) = skills {
                 c.relaxed = Some(Box::new(skills.clone()));
             }
-            c.declined = None;
+            if !at_once {
+                c.declined = None;
+            }
         }
         Public::Offered { offer, agent, expires, .. } => {
             c.status = ConvStatus::Offered;

@@ -221,7 +221,6 @@ fn nobody_waits_for_who_is_not_there_or_could_never_take_it() {
     for named in ["cyn", "dan", "nobody", "cyn, dan"] {
         let mut life = life(WAITS);
         come(&mut life, &["dan", "bob"]);
-        let conversation = |life: &Life| life.conversation_of("busy");
         says(&mut life, "busy", &[("agent", "dan")]);
         assert_eq!(life.has("busy"), "dan", "who is named need not have what is wanted");
         says(&mut life, "x", &[("agent", named)]);

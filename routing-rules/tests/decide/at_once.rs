@@ -114,6 +114,10 @@ fn it_holds_for_what_comes_back_and_what_is_handed_on() {
     );
     life.passes(2 * MINUTE);
     assert_eq!((life.has("x"), at(&life, "x")), ("bob".into(), "all".into()), "he is asked again later");
+    // Nor where what is wanted is relaxed at once.
+    let conversation = life.conversation_of("x");
+    life.acts(Action::Transfer { conversation, to: Destination::Queue("sales".into()) });
+    assert_eq!((life.has("x"), at(&life, "x")), ("queued".into(), "all".into()));
 }
 
 #[test]

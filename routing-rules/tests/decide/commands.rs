@@ -84,10 +84,32 @@ fn a_token_that_names_no_agent_speaks_in_its_own_name() {
     let events = asks(&mut life, "crm", Some("ann"), "3", reply(conversation.clone(), false));
     assert_eq!(author(&events), Some(&Author::Agent { id: "ann".into() }));
     assert_eq!(owner(&life).as_deref(), Some("ann"));
-    // What an agent has is touched by nobody else who does not insist, and stays theirs.
-    assert_eq!(status(&asks(&mut life, "crm", None, "4", reply(conversation.clone(), false))), 409);
-    let events = asks(&mut life, "crm", None, "5", reply(conversation, true));
-    assert_eq!((author(&events), owner(&life).as_deref()), (Some(&crm), Some("ann")));
+    // It stays theirs when others write, and where there is one agent nobody else has to insist.
+    let events = asks(&mut life, "crm", None, "4", reply(conversation.clone(), false));
+    assert_eq!((status(&events), author(&events), owner(&life).as_deref()), (202, Some(&crm), Some("ann")));
+}
+
+#[test]
+fn what_a_token_answers_is_the_only_agents_where_they_are_there_and_in_its_own_name() {
+    let mut life = Life::new();
+    life.customer("SM1");
+    asks(&mut life, "crm", None, "1", Action::Presence { agent: "ann".into(), presence: "available".into() });
+    let conversation = life.conversation();
+    let events = asks(&mut life, "crm", None, "2", reply(conversation, false));
+    assert_eq!(author(&events), Some(&Author::Token { name: "crm".into() }));
+    assert_eq!((life.status(), owner(&life).as_deref()), (ConvStatus::Pending, Some("ann")));
+}
+
+#[test]
+fn of_several_agents_what_one_has_is_touched_by_nobody_else_who_does_not_insist() {
+    let yaml = "zone: UTC\nqueues: { q: {} }\nagents: { ann: {}, bob: {} }\ndefault: { queue: q }\n";
+    let mut life = Life::with(ChannelProfile::new("sms", "phone"), yaml);
+    life.customer("SM1");
+    let conversation = life.conversation();
+    asks(&mut life, "crm", Some("ann"), "1", reply(conversation.clone(), false));
+    assert_eq!(status(&asks(&mut life, "crm", None, "2", reply(conversation.clone(), false))), 409);
+    let events = asks(&mut life, "crm", None, "3", reply(conversation, true));
+    assert_eq!((status(&events), owner(&life).as_deref()), (202, Some("ann")));
 }
 
 fn quarantined(events: &[Event]) -> bool {

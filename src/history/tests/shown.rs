@@ -126,6 +126,20 @@ async fn a_notice_is_in_the_transcript_with_its_desk_and_nowhere_that_is_the_cus
 }
 
 #[tokio::test]
+async fn a_dead_letter_that_turns_out_sent_is_none_any_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let answer = send(1, 2, "on its way", Author::Agent { id: "ann".into() }, false);
+    let begin = vec![channels(), opened(1, "sms"), received(1, 1, "hello"), answer];
+    let dead = Public::Dead { conv: conv(1), message: msg(2), reason: DeadReason::Unknown, at: t(4) };
+    let (mut w, h) = history_of(dir.path(), &[(1, begin), (2, vec![dead.into()])]);
+    assert_eq!(h.dead_letters(None, None, 10).await.unwrap().items.len(), 1);
+    let sent = Public::Sent { conv: conv(1), message: msg(2), at: t(5) };
+    w.apply(&[(3, vec![sent.into()])]).unwrap();
+    assert!(h.dead_letters(None, None, 10).await.unwrap().items.is_empty());
+    assert_eq!(h.message(msg(2).to_string()).await.unwrap().unwrap().status, Some(Status::Accepted));
+}
+
+#[tokio::test]
 async fn the_visitor_sees_no_notes_and_the_agent_sees_all() {
     let dir = tempfile::tempdir().unwrap();
     let (_w, h) = history_of(dir.path(), &story());

@@ -39,7 +39,9 @@ pub(super) async fn link(
         return Err(unavailable("this daemon has no console".into()));
     };
     let scope = known.unwrap_or(Scope::Agent);
-    let identity = Identity { token: "console".into(), agent: Some(id.clone()), scopes: vec![scope] };
+    // What the link gives ends with the token that made it.
+    let token = posted.caller.identity.token.clone();
+    let identity = Identity { token, agent: Some(id.clone()), scopes: vec![scope] };
     let code = sessions.create_login(identity).map_err(|e| unavailable(e.to_string()))?;
     tracing::info!(agent = id, scope = scope_name(scope), by = posted.caller.identity.token, "a login link was made");
     let path = format!("/console#login={code}");

@@ -93,13 +93,15 @@ impl CatchUp<'_> {
             }
         };
         match mails.remove(&uid) {
-            Some(mail) if gives_nothing(item, &mail) => {
+            Some(mail) if !too_large && gives_nothing(item, &mail) => {
                 if still_there(session, &[uid]).await?.is_empty() {
                     return Ok(None);
                 }
                 let words = format!("it gives none of its {size} bytes");
+                // It gives others, and did so over an earlier connection: one more will not bring it.
+                let again = strikes.is_suspect(uid) && strikes.gives;
                 strikes.look_back();
-                if strikes.is_out(uid) {
+                if again || strikes.is_out(uid) {
                     return Ok(Some(self.not_given(uid, &words)));
                 }
                 Err(Trouble::Connection(format!("the server does not give mail {uid}: {words}")))

@@ -147,8 +147,10 @@ async fn mails_are_marked_as_read_where_that_is_wanted_and_what_was_read_before_
     daemon.restart().await;
     client.append(&mail(4, "Hello.")).await.expect("Dovecot takes it");
     each_once(&shop.api(), 4, Duration::from_secs(30)).await;
-    let flags = client.ask("UID FETCH 2 (FLAGS)").await;
-    assert!(!flags.contains("\\Seen"), "{flags}");
+    // The server tells of others on the way.
+    let told = client.ask("UID FETCH 2 (FLAGS)").await;
+    let flags = told.lines().find(|line| line.contains("(UID 2 ")).unwrap_or_default();
+    assert!(!flags.is_empty() && !flags.contains("\\Seen"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -339,7 +339,7 @@ fn rule_row(rule: &str, hits: &str, in_all: &str, off: bool) -> String {
     format!(
         "const row = [...document.querySelectorAll('[aria-label=Rules] tbody tr')].find((r) => r.textContent.includes({rule:?})); \
          const cells = row ? [...row.querySelectorAll('td.num')].map((c) => c.textContent) : []; \
-         return cells[1] === {hits:?} && cells[2] === {in_all:?} && row.classList.contains('off') === {off}"
+         return cells[2] === {hits:?} && cells[3] === {in_all:?} && row.classList.contains('off') === {off}"
     )
 }
 

@@ -40,7 +40,7 @@ async fn an_answer_that_cannot_leave_is_seen_in_the_list_and_in_the_conversation
     browser.press("In every colour.").await;
     browser.press(ENTER).await;
     browser.sees("Our answer has not left yet").await;
-    let told = browser.wait_for("the reason", "return document.querySelector('.waiting-bar span')?.textContent").await;
+    let told = browser.wait_for("the reason", "const told = document.querySelector('.waiting-bar span')?.textContent; return told?.includes('left yet: ') && told").await;
     assert!(told.as_str().unwrap().len() > "Our answer has not left yet: ".len(), "{told}");
     let row = "const row = [...document.querySelectorAll('.row')].find((r) => r.textContent.includes('In every colour')); \
                return row?.textContent.includes('not sent yet') && row.textContent";
