@@ -61,7 +61,14 @@ fn message(n: u64, out: &mut Vec<Event>) {
         ));
     }
     out.push(mine(
-        Public::Received { conv, message, at, automatic: false, provider: Some(KeyHash(u128::from(n) << 32)) },
+        Public::Received {
+            conv,
+            message,
+            at,
+            automatic: false,
+            provider: Some(KeyHash(u128::from(n) << 32)),
+            quiet: false,
+        },
         Private::Received {
             said_at: None,
             content: Box::new(Content::text(format!("Where is my order {n}? I want my money back"))),

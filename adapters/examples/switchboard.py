@@ -12,12 +12,16 @@ import json
 import logging
 import secrets
 import signal
+import sys
 import time
 from datetime import datetime, timezone
 
-import nats
-import nats.errors
-import nats.js.errors
+try:
+    import nats
+    import nats.errors
+    import nats.js.errors
+except ModuleNotFoundError:
+    sys.exit("the Python package nats-py is missing: python3 -m venv .venv && . .venv/bin/activate && pip install nats-py")
 
 SEND_TIMEOUT = 5.0      # how long one attempt may take; it must fit before the record's `until`
 GRACE = 10.0            # after the broker was away: time for the daemon to see whether it came back with an older copy of its store

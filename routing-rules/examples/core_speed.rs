@@ -30,7 +30,7 @@ fn message(n: usize, person: usize, text: &str) -> Inbound {
         thread: phone.clone(),
         at: Timestamp(0),
         received_at: Timestamp(0),
-        from: Address { kind: "phone".into(), value: phone, name: None },
+        from: Address::new("phone", phone),
         to: None,
         content: Content { text: text.into(), ..Content::default() },
         references: vec![],

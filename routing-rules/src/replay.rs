@@ -12,6 +12,9 @@ pub struct Would {
     pub queue: Option<Name>,
     /// An id, or `sticky`.
     pub agent: Option<String>,
+    /// So long they are waited for before others are asked.
+    #[serde(default)]
+    pub wait_ms: Option<i64>,
     pub priority: Option<Priority>,
     pub tags: BTreeSet<String>,
     /// The reply's id and its text.
@@ -49,6 +52,7 @@ pub fn would(pack: &RulePack, message: &SeenMessage, state: &SeenState) -> Would
 fn of(run: &RunOutcome, places: bool, waits: bool) -> Would {
     let agent = run.agent.as_ref().map(|a| match a {
         AgentChoice::Agent(id) => id.clone(),
+        AgentChoice::OneOf(all) => all.join(" or "),
         AgentChoice::Sticky => "sticky".to_owned(),
     });
     let reply = run.reply.as_ref().map(|r| {
@@ -62,6 +66,7 @@ fn of(run: &RunOutcome, places: bool, waits: bool) -> Would {
     Would {
         queue: run.queue.clone().filter(|_| places),
         agent: agent.filter(|_| places),
+        wait_ms: run.wait_ms.filter(|_| places),
         priority: run.priority,
         tags: run.tags.clone(),
         reply,
@@ -99,12 +104,14 @@ impl Would {
         let reply = |w: &Would| w.reply.as_ref().map(|(id, _)| id.clone()).unwrap_or_default();
         let consent = |w: &Would| w.consent.map_or("", |yes| if yes { "opted_in" } else { "opted_out" }).to_owned();
         let snooze = |w: &Would| w.snoozed_ms.map(crate::pack::read::spell).unwrap_or_default();
+        let wait = |w: &Would| w.wait_ms.map(crate::pack::read::spell).unwrap_or_default();
         let pairs = [
             ("priority", priority(self), priority(before)),
             ("tags", list(&self.tags), list(&before.tags)),
             ("reply", reply(self), reply(before)),
             ("skills", self.skills.join(" "), before.skills.join(" ")),
             ("snooze", snooze(self), snooze(before)),
+            ("wait", wait(self), wait(before)),
             ("consent", consent(self), consent(before)),
             ("notices", list(&self.notified), list(&before.notified)),
             ("attributes", list(&self.set), list(&before.set)),

@@ -4,18 +4,23 @@
 use crate::decide::seen_message;
 use crate::event::{Considered, Event, NoReply, Presence, Private, Public, Why};
 use crate::ids::{ContactId, ConvId, OfferId, Salt};
-use crate::pack::{Actual, ConvStatus, Expect, Given, Name, PackTest, Place, RuleTrace, SeenMessage, SeenState};
+use crate::pack::{
+    Act, Actual, ConvStatus, Does, Expect, Given, Name, PackTest, Place, RuleTrace, SeenMessage, SeenState,
+};
 use crate::replay::{Would, would};
-use crate::state::{Answer, Label};
+use crate::state::{Answer, Conversation, Label};
 use crate::{Decision, Input, RulePack, State, decide};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use switchboard_envelope::{
-    Address, Attachment, Author, ChannelProfile, Choice, ConsentState, Content, Inbound, Message, Timestamp, Visibility,
+    Action, Actor, Address, Attachment, Author, ChannelProfile, Choice, Command, ConsentState, Content, Inbound,
+    Message, Scope, Timestamp, Visibility,
 };
 
 /// Waits that were given last beyond the test's message.
 const LATER_MS: i64 = 86_400_000;
+/// An agent acts so long after the test's message.
+const ACTS_AFTER_MS: i64 = 60_000;
 
 /// What came of one test.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43,6 +48,9 @@ pub fn run(pack: &RulePack, test: &PackTest) -> Verdict {
     let message = Inbound::Message(Box::new(trial.message.clone()));
     let input = Input::Record { seq: 1, stored_at: test.now, inbound: &message, candidate: None };
     let decision = decide(before, &input, pack);
+    if let Some(act) = &test.act {
+        return trial.acted(pack, act, decision);
+    }
     let Some(actual) = trial.actual(pack, &decision) else {
         let ignored = "the message was not decided: its sender is blocked, or it is no message of this channel";
         return Verdict { faults: vec![ignored.into()], ..Verdict::default() };
@@ -79,6 +87,7 @@ pub fn first(pack: &RulePack, message: &Message, kind: &str) -> Option<First> {
         message: SeenMessage::default(),
         address_kind: None,
         given: Given { seen: SeenState { now, new: true, ..SeenState::default() }, ..Given::default() },
+        act: None,
         expect: Expect::default(),
     };
     let trial = Trial { test: &test, message: message.clone(), kind: kind.to_owned() };
@@ -253,13 +262,51 @@ impl<'t> Trial<'t> {
         }
     }
 
+    /// What comes of what an agent does, once the message was decided.
+    fn acted(&self, pack: &RulePack, act: &Act, heard: Decision) -> Verdict {
+        let fault = |said: String| Verdict { faults: vec![said], ..Verdict::default() };
+        let thread = heard.after.thread_hash(&self.message.channel, &self.message.thread);
+        let Some(c) = heard.after.conversation_of_thread(thread) else {
+            return fault("the message was not decided, so there is nothing to act on".into());
+        };
+        let conversation = c.id.to_string();
+        let now = self.test.now.plus(ACTS_AFTER_MS);
+        let command = Inbound::Command(Box::new(Command {
+            id: "api:command:test".into(),
+            channel: "api".into(),
+            at: now,
+            actor: Actor { agent: Some(act.agent.clone()), scope: Scope::Supervisor, token: None },
+            action: does(&act.does, conversation, c),
+            body_hash: None,
+            traceparent: None,
+        }));
+        let input = Input::Record { seq: 2, stored_at: now, inbound: &command, candidate: None };
+        let decision = decide(heard.after, &input, pack);
+        let refused = decision.events.iter().find_map(|e| match &e.public {
+            Public::Answered { reply, .. } if reply.status >= 400 => Some(reply.detail.clone()),
+            _ => None,
+        });
+        if let Some(detail) = refused {
+            return fault(format!("{} could not do it: {detail}", act.agent));
+        }
+        let actual = self.outcome(pack, &decision);
+        let faults = actual.iter().flat_map(|actual| self.test.expect.check(actual)).collect();
+        Verdict { faults, trace: Vec::new(), actual }
+    }
+
     /// What came of it; `None` when the message was not decided.
     fn actual(&self, pack: &RulePack, decision: &Decision) -> Option<Actual> {
+        let decided = |e: &Event| matches!(e.public, Public::Decided { .. });
+        decision.events.iter().any(decided).then(|| self.outcome(pack, decision)).flatten()
+    }
+
+    fn outcome(&self, pack: &RulePack, decision: &Decision) -> Option<Actual> {
         let after = &decision.after;
-        let hits = decision.events.iter().find_map(|e| match &e.public {
-            Public::Decided { hits, .. } => Some(hits.clone()),
-            _ => None,
-        })?;
+        let hits = decision.events.iter().flat_map(|e| match &e.public {
+            Public::Decided { hits, .. } | Public::FollowedUp { hits, .. } => hits.clone(),
+            _ => vec![],
+        });
+        let hits = hits.collect();
         let thread = after.thread_hash(&self.message.channel, &self.message.thread);
         let c = after.conversation_of_thread(thread)?;
         let contact = after.contacts.get(&c.contact).and_then(|c| c.private.as_ref());
@@ -276,12 +323,7 @@ impl<'t> Trial<'t> {
             tags: (*c.tags).clone(),
             attributes: c.private.as_ref().map(|p| (*p.attributes).clone()).unwrap_or_default(),
             contact_attributes: contact.map(|p| p.attributes.clone()).unwrap_or_default(),
-            replies: self
-                .reply(pack, decision)
-                .filter(|_| answered(decision))
-                .map(|(reply, _)| reply)
-                .into_iter()
-                .collect(),
+            replies: answered(decision).filter_map(|rule| pack.reply_of(rule).cloned()).collect(),
             state: Some(c.status),
             consent: consent.map(|c| if *c == ConsentState::OptedIn { "opted_in" } else { "opted_out" }.to_owned()),
             rules: hits,
@@ -312,12 +354,36 @@ fn saw(decision: &Decision) -> Option<&SeenState> {
     })
 }
 
-/// Whether an automatic reply was sent, and not refused.
-fn answered(decision: &Decision) -> bool {
-    decision
-        .events
-        .iter()
-        .any(|e| matches!(&e.public, Public::SendQueued { author: Author::Auto { .. }, notice: false, .. }))
+/// The rules whose automatic replies were sent, and not refused.
+fn answered(decision: &Decision) -> impl Iterator<Item = &str> {
+    decision.events.iter().filter_map(|e| match &e.public {
+        Public::SendQueued { author: Author::Auto { rule }, notice: false, .. } => Some(rule.as_str()),
+        _ => None,
+    })
+}
+
+/// What an agent does, as a command.
+fn does(what: &Does, conversation: String, c: &Conversation) -> Action {
+    match what {
+        Does::Tag(tag) => Action::Update {
+            conversation,
+            tags: Some(c.tags.iter().chain([tag]).cloned().collect()),
+            priority: None,
+            attributes: BTreeMap::new(),
+        },
+        Does::Take => Action::Take { conversation },
+        Does::Close => Action::Close { conversation },
+        Does::Note => Action::Note { conversation, text: "a note".into() },
+        Does::Answer => Action::Reply {
+            conversation,
+            text: "an answer".into(),
+            attachments: vec![],
+            choices: vec![],
+            template: None,
+            take: true,
+            seen: None,
+        },
+    }
 }
 
 /// The test's message, as its channel would have brought it.

@@ -40,7 +40,6 @@ pub fn why<'p>(state: &State, packs: impl Into<InForce<'p>>, conv: ConvId) -> Op
         (name.clone(), passed_over(&class, &wanted, name, agent, known, false))
     });
     let place = state.place(c);
-    let step = c.overflow.get(c.step as usize).cloned();
     Some(Waiting {
         since: c.queued_at.get(),
         place,
@@ -48,7 +47,7 @@ pub fn why<'p>(state: &State, packs: impl Into<InForce<'p>>, conv: ConvId) -> Op
         wait_ms: place.and_then(|place| state.estimated_wait(&queue, place)),
         agents: agents.collect(),
         wanted,
-        next_step: c.entered_at.get().zip(step).map(|(at, step)| (at.plus(step.after_ms), step)),
+        next_step: c.next_step().map(|(at, _, step)| (at, step.clone())),
         queue,
     })
 }

@@ -83,7 +83,7 @@ impl Life {
             id: format!("api:command:{}", self.seq),
             channel: "api".into(),
             at: self.now,
-            actor: Actor { agent: None, scope: Scope::Admin },
+            actor: Actor { agent: None, token: None, scope: Scope::Admin },
             action,
             body_hash: None,
             traceparent: None,

@@ -170,7 +170,6 @@ fn an_agent_who_cannot_take_it_leaves_it_to_the_queue_that_is_named_with_the_age
             "    message: {{ kind: sms, text: hi }}\n    given: {{ agents: {{ bob: {given} }} }}\n    expect: {{ queue: sales, agent: {agent} }}\n"
         );
         let faults = faults_of(rules, &test);
-        let faults: Vec<&String> = faults.iter().filter(|f| agent == "''" || !f.contains("queue")).collect();
         assert!(faults.is_empty(), "{given}: {faults:?}");
     }
 }

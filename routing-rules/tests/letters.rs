@@ -109,11 +109,7 @@ impl Life {
             thread: mail.thread.clone(),
             at: self.now,
             received_at: self.now,
-            from: Address {
-                kind: "email".into(),
-                value: mail.from.into(),
-                name: Some(format!("Name of {}", mail.from)),
-            },
+            from: Address { name: Some(format!("Name of {}", mail.from)), ..Address::new("email", mail.from) },
             to: None,
             content: Content {
                 subject: Some(mail.subject.into()),
@@ -155,7 +151,7 @@ impl Life {
             id: format!("api:command:{key}"),
             channel: "api".into(),
             at: self.now,
-            actor: Actor { agent: Some("ann".into()), scope: Scope::Admin },
+            actor: Actor { agent: Some("ann".into()), token: None, scope: Scope::Admin },
             action,
             body_hash: None,
             traceparent: None,
@@ -186,11 +182,11 @@ impl Life {
     }
 
     /// How the first attempt at it ended.
-    fn ends(&mut self, send: MessageId, outcome: Outcome) {
-        self.ends_as(send, outcome, &format!("{send}@desk"));
+    fn ends(&mut self, send: MessageId, outcome: Outcome) -> Vec<Event> {
+        self.ends_as(send, outcome, &format!("{send}@desk"))
     }
 
-    fn ends_as(&mut self, send: MessageId, outcome: Outcome, provider_id: &str) {
+    fn ends_as(&mut self, send: MessageId, outcome: Outcome, provider_id: &str) -> Vec<Event> {
         let result = AttemptResult {
             id: format!("{MAIL}:result:{send}.1.1:{outcome:?}"),
             channel: MAIL.into(),
@@ -208,7 +204,7 @@ impl Life {
             fault: None,
             reconciled: false,
         };
-        self.hears(&Inbound::Result(result));
+        self.hears(&Inbound::Result(result))
     }
 
     /// What mail systems say of it, which names no attempt.
@@ -575,13 +571,24 @@ fn a_letter_that_was_lost_is_settled_by_its_copy() {
 
 #[test]
 fn what_is_said_of_a_letter_that_is_on_its_way_waits_for_its_result() {
-    let mut life = Life::new();
-    let (conv, _) = life.gets(&Mail { no_auto_reply: true, ..mail("1", ANN) });
-    let send = life.answers("r", conv).id;
-    life.is_told(send, ReceiptStatus::Failed, Some("the address does not exist"));
-    assert_eq!((life.fate(send), life.state.sends.len()), (None, 1));
-    life.ends(send, Outcome::Accepted);
-    assert_eq!(life.fate(send), Some(ReceiptStatus::Failed));
+    use ReceiptStatus::{Accepted, Delivered, Failed};
+    for (told, fate, words) in [
+        (vec![(Failed, Some("the address does not exist"))], Failed, vec!["the address does not exist"]),
+        (vec![(Accepted, Some("it is late"))], Accepted, vec!["it is late"]),
+        (vec![(Accepted, Some("it is late")), (Failed, Some("it never came"))], Failed, vec!["it never came"]),
+        (vec![(Accepted, Some("it is late")), (Delivered, None)], Delivered, vec![]),
+        (vec![(Failed, None)], Failed, vec![]),
+    ] {
+        let mut life = Life::new();
+        let (conv, _) = life.gets(&Mail { no_auto_reply: true, ..mail("1", ANN) });
+        let send = life.answers("r", conv).id;
+        for (status, detail) in &told {
+            life.is_told(send, *status, *detail);
+        }
+        assert_eq!((life.fate(send), life.state.sends.len()), (None, 1));
+        let events = life.ends(send, Outcome::Accepted);
+        assert_eq!((life.fate(send), details(&events)), (Some(fate), words), "{told:?}");
+    }
 }
 
 #[test]

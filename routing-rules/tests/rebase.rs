@@ -70,7 +70,7 @@ impl Life {
 
     fn rebases(&mut self, agrees: u64, cut: bool) -> Vec<Event> {
         self.now = self.now.plus(10_000);
-        let agrees = Cursor { seq: agrees, at: self.now };
+        let agrees = Cursor { seq: agrees, at: self.now, id: None };
         let inn = self.seq + self.unread;
         self.takes(&Input::Rebase {
             now: self.now,
@@ -133,7 +133,7 @@ fn reply(conversation: String, key: &str, at: Timestamp) -> Inbound {
         id: format!("api:command:{key}"),
         channel: "api".into(),
         at,
-        actor: Actor { agent: Some("ann".into()), scope: Scope::Admin },
+        actor: Actor { agent: Some("ann".into()), token: None, scope: Scope::Admin },
         action: Action::Reply {
             conversation,
             text: key.into(),
@@ -249,6 +249,30 @@ fn messages_dated_before_it_get_no_automatic_reply_and_later_ones_do() {
         assert!(events.iter().any(|e| matches!(e.public, Public::Received { .. })), "it is routed all the same");
         life.seq = 2;
         assert_eq!(released(&life.customer("3", "refund please")), 1);
+    }
+}
+
+/// A part of a text of two.
+fn part(key: &str, number: u16, at: Timestamp) -> Inbound {
+    let Inbound::Message(mut m) = message(key, "my refund, please ", at) else { unreachable!("it is a message") };
+    let meta = [("part_of", "7".to_owned()), ("part", number.to_string()), ("parts", "2".to_owned())];
+    m.meta = meta.map(|(k, v)| (k.to_owned(), v)).into();
+    Inbound::Message(m)
+}
+
+#[test]
+fn a_text_in_parts_that_may_have_been_answered_in_lost_frames_is_not_answered_again() {
+    for completes in [false, true] {
+        let mut life = Life::new();
+        let first = part("1", 1, life.now);
+        life.hears(&first);
+        let mut lost = life.clone();
+        assert_eq!(released(&lost.ticks(60_000)), 1, "its clock was ahead, so it waited no longer");
+        life.rebases(1, true);
+        let second = part("2", 2, life.now);
+        let events = if completes { life.hears(&second) } else { life.ticks(60_000) };
+        let refused = |e: &Event| matches!(e.public, Public::NotReplied { why: NoReply::Rebased, .. });
+        assert!(events.iter().any(refused) && released(&events) == 0, "complete: {completes}: {events:?}");
     }
 }
 

@@ -50,6 +50,22 @@ enum AgentsCommand {
         #[arg(value_enum)]
         presence: Presence,
     },
+    /// Print a link that signs an agent in to the console: once, within ten minutes
+    Login {
+        #[arg(value_parser = id)]
+        id: String,
+        /// What they may do there
+        #[arg(long, value_enum, default_value_t = MayDo::Agent)]
+        scope: MayDo,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum MayDo {
+    Read,
+    Agent,
+    Supervisor,
+    Admin,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -62,6 +78,15 @@ enum Presence {
 impl Agents {
     pub async fn run(self, at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Done {
         let api = Api::open(at, env)?.under(self.common.idempotency_key.as_deref());
+        if let Some(AgentsCommand::Login { id, scope }) = self.command {
+            let scope = scope.to_possible_value().map(|v| v.get_name().to_owned());
+            let answer = api.post(&format!("/agents/{}/login", encoded(&id)), json!({ "scope": scope })).await?;
+            // Where nobody configured how the console is reached from outside, it is reached as by this command.
+            let link = Some(text(&answer, "url")).filter(|url| !url.is_empty());
+            let link = link.unwrap_or_else(|| format!("{}{}", api.url(), text(&answer, "path")));
+            screen.err(&format!("signs in {id}, once, within ten minutes:"));
+            return done(&answer, &self.common, screen, &link);
+        }
         if let Some(AgentsCommand::Presence { id, presence }) = self.command {
             let word = match presence {
                 Presence::Available => "available",
@@ -160,7 +185,7 @@ impl Channels {
                 let heads = ["ID", "KIND", "STATE", "WHY"];
                 return list
                     .show(&api, &self.common, screen, &heads, |c, _| {
-                        vec![text(c, "id"), text(c, "kind"), channel_state(c), first(c, &["paused_reason", "detail"])]
+                        vec![text(c, "id"), text(c, "kind"), channel_state(c), first(c, &["paused_reason", "trouble"])]
                     })
                     .await;
             }

@@ -71,6 +71,11 @@ impl Api {
         self
     }
 
+    /// Where the daemon is asked, without a slash at its end.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     pub async fn get(&self, path: &str) -> Result<Value, Failure> {
         self.ask(Method::GET, path, None).await
     }
@@ -121,6 +126,16 @@ impl Api {
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_WAIT);
         }
+    }
+
+    /// What keeps the daemon from knowing more than it did: then what it shows is the last that it knew.
+    pub async fn stale(&self) -> Option<String> {
+        let url = format!("{}/readyz", self.url);
+        let call = Call { method: Method::GET, url, headers: vec![], body: CallBody::Empty, timeout: TIMEOUT };
+        let answer = self.client.call(call).await.ok().filter(|answer| answer.status == 503)?;
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let why = text.lines().find(|line| !line.trim().is_empty() && line.len() < 500)?;
+        Some(format!("this is what the daemon knew last, which may not be all: {}", super::screen::plain(why)))
     }
 
     async fn once(&self, method: Method, path: &str, body: Option<Value>, key: Option<&str>) -> Answered {

@@ -10,6 +10,8 @@ pub struct ChannelLine {
     pub kind: &'static str,
     /// What to open or to enter at the provider: the chat's page, or the webhook's address.
     pub url: Option<String>,
+    /// The same page on this machine, where the other is elsewhere.
+    pub here: Option<String>,
 }
 
 /// What a start has to say.
@@ -50,7 +52,8 @@ pub fn banner(b: &Banner<'_>) -> String {
     line("rules", format!("{} ({held})", short(b.pack_hash)));
     for c in &b.channels {
         let url = c.url.as_ref().map(|u| format!("  {u}")).unwrap_or_default();
-        line("channel", format!("{} ({}){url}", c.id, c.kind));
+        let here = c.here.as_ref().map(|here| format!("  (here {here})")).unwrap_or_default();
+        line("channel", format!("{} ({}){url}{here}", c.id, c.kind));
     }
     let _ = write!(out, "\n{}", next(b));
     out
@@ -70,7 +73,7 @@ fn next(b: &Banner<'_>) -> String {
     if b.agents == 0 && !b.pack_hash.is_empty() {
         let _ = writeln!(
             out,
-            "                 the rule pack has no agents: whoever signs in answers as admin, and nobody is given work"
+            "                 the rule pack has no agents: nobody is given work, and answers are in the name of whose token it is"
         );
     }
     let _ = writeln!(out, "ask why          switchboard rules explain --last");
@@ -92,6 +95,7 @@ mod tests {
                 id: "site".into(),
                 kind: "webchat",
                 url: Some("http://127.0.0.1:8080/chat/site".into()),
+                here: None,
             }],
             login: Some("http://127.0.0.1:8081/console#login=abc"),
             agent: Some("you"),
@@ -118,6 +122,14 @@ mod tests {
         }
         assert!(!text.contains("0123456789abc"), "the hash is short");
         assert!(!text.contains("no agents"), "{text}");
+    }
+
+    #[test]
+    fn a_chat_that_is_public_elsewhere_is_also_named_where_it_runs() {
+        let (url, here) = ("https://hooks.shop.example/chat/site", "http://127.0.0.1:8080/chat/site");
+        let site = ChannelLine { id: "site".into(), kind: "webchat", url: Some(url.into()), here: Some(here.into()) };
+        let text = banner(&Banner { channels: vec![site], ..quickstart() });
+        assert!(text.contains(&format!("site (webchat)  {url}  (here {here})")), "{text}");
     }
 
     #[test]

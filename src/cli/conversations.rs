@@ -2,6 +2,7 @@
 
 use super::admin::{Limit, ROWS, done};
 use super::api::{Api, encoded};
+use super::check::count;
 use super::list::{Common, List, address, ago, first, id, lookup, since, text};
 use super::screen::{Screen, plain};
 use super::{ConfigArg, Done, Failure};
@@ -56,8 +57,8 @@ enum ConversationsCommand {
         /// Answer although another agent has it
         #[arg(long)]
         take: bool,
-        /// The agent for whom you answer
-        #[arg(long)]
+        /// The agent for whom you answer; without it the answer is in the name of your token
+        #[arg(long, visible_alias = "as", value_name = "AGENT")]
         agent: Option<String>,
     },
     /// Add a note that the customer does not see
@@ -65,8 +66,8 @@ enum ConversationsCommand {
         #[arg(value_parser = id)]
         id: String,
         text: String,
-        /// The agent for whom you write it
-        #[arg(long)]
+        /// The agent for whom you write it; without it the note is in the name of your token
+        #[arg(long, visible_alias = "as", value_name = "AGENT")]
         agent: Option<String>,
     },
     /// Close it
@@ -246,13 +247,23 @@ fn standing(conversation: &Value) -> String {
     }
 }
 
-/// What the customer asked until a person has answered, then the answer; and where it did not arrive, that first.
+/// What the customer asked until a person has answered, then the answer; and where it did not leave or arrive, that first.
 fn last(conversation: &Value) -> String {
     let said = first(conversation, &["last_message.text", "subject"]);
-    match text(conversation, "last_message.status").as_str() {
-        "rejected" | "failed" | "dead" => format!("NOT DELIVERED: {said}"),
-        "unknown" => format!("MAY HAVE BEEN SENT: {said}"),
-        _ => said,
+    match undelivered(conversation) {
+        Some(what) => format!("{}: {said}", what.to_uppercase()),
+        None => said,
+    }
+}
+
+/// What became of our newest message, unless the customer has it or it is about to leave.
+fn undelivered(conversation: &Value) -> Option<&'static str> {
+    let late = lookup(conversation, "undelivered.delayed").as_bool() == Some(true);
+    match first(conversation, &["undelivered.status", "last_message.status"]).as_str() {
+        "rejected" | "failed" | "dead" => Some("not delivered"),
+        "unknown" => Some("may have been sent"),
+        "queued" | "sending" if late => Some("not sent yet"),
+        _ => None,
     }
 }
 
@@ -290,6 +301,17 @@ async fn show_conversation(api: &Api, common: &Common, screen: &mut Screen, id: 
         }
     }
     screen.out(&format!("{}  {}", plain(&text(&c, "id")), facts.join("  ")));
+    if let Some(what) = undelivered(&c) {
+        let tried = match lookup(&c, "undelivered.attempts").as_u64() {
+            Some(n) if what == "not sent yet" => {
+                format!(", after {}", count(usize::try_from(n).unwrap_or(0), "attempt"))
+            }
+            _ => String::new(),
+        };
+        let why = text(&c, "undelivered.reason");
+        let why = if why.is_empty() { why } else { format!(": {}", plain(&why)) };
+        screen.out(&format!("our latest message: {what}{tried}{why}"));
+    }
     for m in lookup(&c, "messages").as_array().into_iter().flatten() {
         screen.out("");
         screen.out(&message_head(m, screen));
@@ -299,6 +321,9 @@ async fn show_conversation(api: &Api, common: &Common, screen: &mut Screen, id: 
         for a in lookup(m, "attachments").as_array().into_iter().flatten() {
             screen.out(&format!("  [{} {}]", plain(&text(a, "name")), plain(&text(a, "mime"))));
         }
+    }
+    if let Some(said) = api.stale().await {
+        screen.err(&said);
     }
     Ok(())
 }
@@ -342,6 +367,14 @@ mod tests {
         assert_eq!(last(&row("rejected")), "NOT DELIVERED: on its way");
         assert_eq!(last(&row("unknown")), "MAY HAVE BEEN SENT: on its way");
         assert_eq!(last(&row("delivered")), "on its way");
+        assert_eq!(last(&row("queued")), "on its way");
+        let late = |status: &str, delayed: bool| {
+            json!({ "last_message": { "text": "hello?", "direction": "in", "status": "received" },
+                "undelivered": { "status": status, "delayed": delayed } })
+        };
+        assert_eq!(last(&late("queued", true)), "NOT SENT YET: hello?");
+        assert_eq!(last(&late("sending", false)), "hello?");
+        assert_eq!(last(&late("dead", true)), "NOT DELIVERED: hello?");
         assert_eq!(last(&json!({ "subject": "Refund", "last_message": null })), "Refund");
     }
 }

@@ -86,11 +86,17 @@ impl List<'_> {
         }
         if table.is_empty() {
             screen.out(self.empty);
+            if let Some(said) = api.stale().await {
+                screen.err(&said);
+            }
             return Ok(());
         }
         screen.out(&table.render(screen.width));
         if !next.is_null() {
             screen.err(&format!("only {} are shown; --limit shows more", rows.len()));
+        }
+        if let Some(said) = api.stale().await {
+            screen.err(&said);
         }
         Ok(())
     }

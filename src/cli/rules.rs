@@ -85,7 +85,13 @@ pub(crate) async fn run(command: Rules, at: &ConfigArg, env: &Environment, scree
         Rules::Canary(canary) => canary::run(canary, at, env, screen).await,
         Rules::Rollback { to, common } => {
             let body = to.map_or_else(|| json!({}), |to| json!({ "to": to }));
-            change(&common, "rollback", body, "in force again", at, env, screen).await
+            change(&common, "rollback", body, "in force again", at, env, screen).await?;
+            // It is in force, whatever comes of this look.
+            let rules = Api::open(at, env)?.get("/rules").await;
+            if let Some(said) = rules.ok().as_ref().and_then(other_on_disk) {
+                screen.err(&said);
+            }
+            Ok(())
         }
         Rules::History(common) => history(&common, at, env, screen).await,
     }
@@ -128,6 +134,19 @@ async fn change(
     }
     tell(&answer, said, screen);
     Ok(())
+}
+
+/// What a reload would do now, where the pack on disk is not the one that decides.
+fn other_on_disk(rules: &Value) -> Option<String> {
+    let mend = "change the files before the next `rules reload` or `systemctl reload`";
+    match (lookup(rules, "on_disk").as_str(), text(rules, "hash")) {
+        (Some(on_disk), hash) if on_disk != hash => Some(format!(
+            "on disk is still pack {}, which a reload would put in force again: {mend}",
+            check::short(on_disk)
+        )),
+        (None, _) => Some(format!("the pack on disk has errors, which `switchboard check` tells: {mend}")),
+        _ => None,
+    }
 }
 
 /// The packs that were in force.
@@ -329,6 +348,15 @@ mod tests {
         let mut screen = Screen::of_test(None);
         assert_eq!(run(Rules::Test { directory: None }, &at, &env, &mut screen).await, Ok(()));
         assert!(screen.kept.unwrap_or_default().contains("ok    It is this one"));
+    }
+
+    #[test]
+    fn a_roll_back_says_that_the_files_are_still_the_others() {
+        let said = |rules| other_on_disk(&rules);
+        assert_eq!(said(json!({ "hash": "a1", "on_disk": "a1" })), None);
+        let other = said(json!({ "hash": "a1", "on_disk": "fedcba9876543210" })).unwrap_or_default();
+        assert!(other.contains("still pack fedcba987654,") && other.contains("`systemctl reload`"), "{other}");
+        assert!(said(json!({ "hash": "a1", "on_disk": null })).is_some_and(|said| said.contains("has errors")));
     }
 
     #[test]

@@ -54,9 +54,11 @@ impl Section {
             );
             return None;
         };
-        let resolved = named.into_iter().filter_map(|(name, node)| {
+        let resolved = named.into_iter().map(|(name, node)| {
             let shown = self.name(&format!("{key}.{name}"));
-            resolve(r, &shown, node, Shape::Line).map(|secret| (name, secret))
+            // What cannot be resolved was said; that it is named was seen, so nobody else misses it.
+            let secret = resolve(r, &shown, node, Shape::Line).unwrap_or_else(|| Secret::new(""));
+            (name, secret)
         });
         Some(resolved.collect())
     }

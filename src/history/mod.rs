@@ -18,6 +18,7 @@ mod runner;
 mod save;
 mod schema;
 mod sends;
+mod slots;
 mod stored;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -31,6 +32,7 @@ pub use rows::{
     Facts, FactsOutcome, LastMessage, Message, OfferRow, Status, Who,
 };
 pub use runner::{Change, HistoryHandle, spawn_projection};
+pub use slots::{SLOT_MS, Slot};
 pub use trim::{Trimmed, keep_within};
 pub use writer::HistoryWriter;
 

@@ -26,7 +26,7 @@ impl HistoryWriter {
             return self.fold_conversation(conv, &event.public, private);
         }
         match &event.public {
-            Public::Led { now, .. } | Public::Consumed { now, .. } | Public::Ticked { now } => {
+            Public::Led { now, .. } | Public::Consumed { now, .. } | Public::Ticked { now, .. } => {
                 self.work.now = *now;
                 self.work.deciding = None;
                 Ok(())
@@ -112,7 +112,7 @@ impl HistoryWriter {
         self.work.identities.extend(moved.identities.iter().map(|i| (i.clone(), into)));
         let row = self.contact(into)?;
         row.name = row.name.take().or(moved.name);
-        row.identities.extend(moved.identities);
+        row.identities.extend(moved.identities.iter().cloned());
         row.tags.extend(moved.tags);
         for (k, v) in moved.attributes {
             row.attributes.entry(k).or_insert(v);
@@ -121,6 +121,11 @@ impl HistoryWriter {
             row.consent.entry(k).or_insert(v);
         }
         self.flush()?;
+        for identity in &moved.identities {
+            self.db
+                .prepare_cached("DELETE FROM identities WHERE identity = ?1 AND contact = ?2")?
+                .execute(params![identity, from.to_bytes()])?;
+        }
         let ids = {
             let mut find = self.db.prepare_cached("SELECT id FROM conversations WHERE contact = ?1")?;
             let rows = find.query_map([from.to_bytes()], |r| r.get::<_, [u8; ID_BYTES]>(0))?;
@@ -141,8 +146,9 @@ impl HistoryWriter {
                 self.opened(conv, *contact, channel, *thread, *when, *ours, private)
             }
             P::Received { message, at: when, .. } => self.received(conv, *message, *when, private),
-            P::NoteAdded { message, agent, at: when, .. } => {
-                let who = agent.clone().map_or(Who::System, Who::Agent);
+            P::NoteAdded { message, agent, token, at: when, .. } => {
+                let by_token = || token.clone().map_or(Who::System, Who::Token);
+                let who = agent.clone().map_or_else(by_token, Who::Agent);
                 let mut row = Message::new(conv, Direction::Note, who, *when);
                 if let Some(Private::Note { text }) = private {
                     row.text = Some(text.clone());
@@ -156,6 +162,7 @@ impl HistoryWriter {
             P::Decided { message, pack, hits, place, .. } => {
                 self.decided(conv, *message, pack, hits, place.as_ref(), private)
             }
+            P::FollowedUp { pack, hits, .. } => self.followed_up(conv, pack, hits),
             P::NotReplied { message, rule, why, .. } => {
                 let place = self.find_message(*message)?;
                 if let Some(o) = place.map(|p| self.outcome_at(p)).transpose()?.flatten() {
@@ -241,7 +248,7 @@ impl HistoryWriter {
             messages: 0,
             last_inbound: None,
         };
-        let row = Conv { row, last: 0, items: 0, shown: 0, ended: None, indexed: None };
+        let row = Conv { row, last: 0, items: 0, shown: 0, waits_since: None, ended: None, indexed: None };
         self.work.conversations.add(conv, row);
         self.work.fresh.entry(thread).or_default().push(conv);
         Ok(())
@@ -258,12 +265,16 @@ impl HistoryWriter {
             name = from.name.as_ref().filter(|_| mail.as_ref().is_none_or(|m| !m.aside));
         }
         let Some(seq) = self.add_message(Some(message), row)? else { return Ok(()) };
+        let now = self.work.now;
         let Some(c) = self.conversation(conv)? else { return Ok(()) };
         c.shown = seq;
         c.ours_to_answer = true;
+        let arrives = c.waits_since.is_none();
+        c.waits_since.get_or_insert(now);
         c.updated_at = c.updated_at.max(when);
         c.last_inbound = Some(seq);
         let contact = c.contact;
+        self.work.slots.at(now).arrived += u64::from(arrives);
         self.name_contact(contact, name)
     }
 
@@ -291,6 +302,7 @@ impl HistoryWriter {
         let who = match author {
             Author::Auto { rule } => Who::Auto(rule.clone()),
             Author::Agent { id } => Who::Agent(id.clone()),
+            Author::Token { name } => Who::Token(name.clone()),
             Author::Elsewhere => Who::Elsewhere,
         };
         let mut row = Message::new(conv, Direction::Out, who, when);
@@ -307,6 +319,7 @@ impl HistoryWriter {
             o.outcome.replies.push((message.to_string(), rule.clone()));
         }
         let Some(seq) = self.add_message(Some(message), row)? else { return Ok(()) };
+        let (now, mut waited) = (self.work.now, None);
         if let Some(c) = self.conversation(conv)? {
             // A list shows what the customer asked until a person has answered it.
             if !(matches!(author, Author::Auto { .. }) && c.last_inbound.is_some()) {
@@ -315,7 +328,13 @@ impl HistoryWriter {
             c.updated_at = c.updated_at.max(when);
             if !matches!(author, Author::Auto { .. }) {
                 c.ours_to_answer = false;
+                waited = c.waits_since.take();
             }
+        }
+        if let Some(since) = waited {
+            let slot = self.work.slots.at(now);
+            slot.answered += 1;
+            slot.waited_ms += u64::try_from(now.since(since)).unwrap_or(0);
         }
         Ok(())
     }
@@ -330,15 +349,32 @@ impl HistoryWriter {
         private: Option<&Private>,
     ) -> Done {
         let now = self.work.now;
-        let pack = self.pack_number(pack)?;
-        for rule in hits {
-            let hit = self.work.hits.entry((pack, rule.clone())).or_insert((0, now));
-            *hit = (hit.0 + 1, now);
-        }
+        let pack = self.hit(pack, hits)?;
         let Some(place_of) = self.find_message(message)? else { return Ok(()) };
         let seen = pack_seen(pack, now, hits, place, private)?;
         self.work.outcomes.add(place_of, Outcome { seen, ..Outcome::default() });
         self.work.deciding = Some((conv, place_of));
+        Ok(())
+    }
+
+    /// Counts the rules, and gives the number of their pack.
+    fn hit(&mut self, pack: &str, hits: &[String]) -> Result<i64, HistoryError> {
+        let now = self.work.now;
+        let pack = self.pack_number(pack)?;
+        for rule in hits {
+            let hit = self.work.hits.entry((pack, rule.clone())).or_insert((0, now));
+            *hit = (hit.0 + 1, now);
+            self.work.slots.hit(now, rule);
+        }
+        Ok(pack)
+    }
+
+    /// Rules ran for what somebody of ours did, which stands before it in the transcript.
+    fn followed_up(&mut self, conv: ConvId, pack: &str, hits: &[String]) -> Done {
+        self.hit(pack, hits)?;
+        for rule in hits {
+            self.line(conv, "followed_up", |l| l.why = Some(Why::Rule(rule.clone())))?;
+        }
         Ok(())
     }
 
@@ -354,6 +390,7 @@ impl HistoryWriter {
         use Public as P;
         let now = self.work.now;
         self.note_outcome(conv, public)?;
+        self.count_response(conv, public)?;
         let Some(c) = self.conversation(conv)? else { return Ok(()) };
         c.updated_at = c.updated_at.max(now);
         match public {
@@ -441,6 +478,7 @@ impl HistoryWriter {
             P::Closed { by, .. } => {
                 (c.state, c.closed_at, c.clock, c.queued_at) = (ConvStatus::Closed, Some(now), None, None);
                 (c.snoozed_until, c.pending_until, c.ours_to_answer) = (None, None, false);
+                c.waits_since = None;
                 self.line(conv, "closed", |l| l.agent.clone_from(by))
             }
             P::Reopened { why, .. } => {

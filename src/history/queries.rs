@@ -122,13 +122,18 @@ fn conversations_sql(filter: &ConversationFilter, before: Option<u64>, limit: us
         (" AND queue = ?", filter.queue.clone().map(Value::Text)),
         (" AND agent = ?", filter.agent.clone().map(Value::Text)),
         (" AND channel = ?", filter.channel.clone().map(Value::Text)),
-        (" AND contact = ?", filter.contact.map(|c| Value::Blob(c.to_bytes().to_vec()))),
     ];
     for (clause, value) in equal {
         if let Some(v) = value {
             sql.push_str(clause);
             args.push(v);
         }
+    }
+    if !filter.contacts.is_empty() {
+        sql.push_str(" AND contact IN (?");
+        sql.push_str(&", ?".repeat(filter.contacts.len() - 1));
+        sql.push(')');
+        args.extend(filter.contacts.iter().map(|c| Value::Blob(c.to_bytes().to_vec())));
     }
     sql.push_str(" ORDER BY seq DESC LIMIT ?");
     args.push(limit_value(limit));

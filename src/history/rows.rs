@@ -125,6 +125,8 @@ impl Direction {
 pub enum Who {
     Contact,
     Agent(Name),
+    /// A person or a program that spoke for no agent, by the name of its API token.
+    Token(Name),
     /// An automatic reply, by rule.
     Auto(String),
     System,
@@ -326,7 +328,8 @@ pub struct ConversationFilter {
     pub queue: Option<Name>,
     pub agent: Option<Name>,
     pub channel: Option<Name>,
-    pub contact: Option<ContactId>,
+    /// Any of these; empty is all.
+    pub contacts: Vec<ContactId>,
 }
 
 impl Contact {

@@ -34,7 +34,8 @@ impl HistoryWriter {
             hits.execute(params![rule, count, at.0])?;
             of_pack.execute(params![pack, rule, count, at.0])?;
         }
-        Ok(())
+        drop((hits, of_pack));
+        self.flush_slots()
     }
 
     fn flush_conversations(&mut self) -> Done {

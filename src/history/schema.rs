@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// Raised whenever a table, a row or what the projection keeps changes: an older file is then made again from LOG, or brought up
 /// to date where that is no more than a column.
-pub(super) const VERSION: i64 = 7;
+pub(super) const VERSION: i64 = 9;
 
 /// Under load the file must grow at its end: what is written for every message (`messages`) is in the order of LOG, and
 /// the two ways to find a message keep to that order too.
@@ -40,7 +40,7 @@ CREATE TABLE marks(conv INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (con
 CREATE TABLE runs(first INTEGER PRIMARY KEY, run INTEGER NOT NULL);
 CREATE TABLE ids(run INTEGER NOT NULL, id BLOB NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (run, id)) WITHOUT ROWID;
 CREATE TABLE contacts(seq INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, doc BLOB NOT NULL);
-CREATE TABLE identities(identity TEXT PRIMARY KEY, contact BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE identities(identity TEXT NOT NULL, contact BLOB NOT NULL, PRIMARY KEY (identity, contact)) WITHOUT ROWID;
 CREATE TABLE offers(seq INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, agent TEXT NOT NULL, doc BLOB NOT NULL);
 CREATE TABLE dead(seq INTEGER PRIMARY KEY, message BLOB NOT NULL UNIQUE, place INTEGER NOT NULL, channel TEXT NOT NULL,
   reason TEXT NOT NULL, at INTEGER NOT NULL);
@@ -51,16 +51,27 @@ CREATE TABLE rule_hits(rule TEXT PRIMARY KEY, hits INTEGER NOT NULL, last_at INT
 CREATE TABLE pack_hits(pack INTEGER NOT NULL, rule TEXT NOT NULL, hits INTEGER NOT NULL, last_at INTEGER NOT NULL,
   PRIMARY KEY (pack, rule)) WITHOUT ROWID;
 CREATE TABLE trash(last INTEGER PRIMARY KEY);
+CREATE TABLE slots(slot INTEGER PRIMARY KEY, arrived INTEGER NOT NULL, answered INTEGER NOT NULL, waited_ms INTEGER NOT NULL,
+  due INTEGER NOT NULL, in_time INTEGER NOT NULL);
+CREATE TABLE slot_hits(slot INTEGER NOT NULL, rule TEXT NOT NULL, hits INTEGER NOT NULL, PRIMARY KEY (slot, rule)) WITHOUT ROWID;
 ";
 
 /// The oldest version that is brought up to date, and what each step adds.
 const OLDEST: i64 = 4;
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 5] = [
     "ALTER TABLE meta ADD COLUMN frame BLOB",
     // Hits of a pack count from here on.
     "CREATE TABLE pack_hits(pack INTEGER NOT NULL, rule TEXT NOT NULL, hits INTEGER NOT NULL, last_at INTEGER NOT NULL,
      PRIMARY KEY (pack, rule)) WITHOUT ROWID",
     "ALTER TABLE meta ADD COLUMN rebase INTEGER NOT NULL DEFAULT 0",
+    // What happens is counted by slots from here on.
+    "CREATE TABLE slots(slot INTEGER PRIMARY KEY, arrived INTEGER NOT NULL, answered INTEGER NOT NULL, waited_ms INTEGER NOT NULL,
+     due INTEGER NOT NULL, in_time INTEGER NOT NULL);
+     CREATE TABLE slot_hits(slot INTEGER NOT NULL, rule TEXT NOT NULL, hits INTEGER NOT NULL, PRIMARY KEY (slot, rule)) WITHOUT ROWID",
+    // One id can be of several people, each within an account.
+    "ALTER TABLE identities RENAME TO of_one;
+     CREATE TABLE identities(identity TEXT NOT NULL, contact BLOB NOT NULL, PRIMARY KEY (identity, contact)) WITHOUT ROWID;
+     INSERT INTO identities SELECT identity, contact FROM of_one; DROP TABLE of_one",
 ];
 const _: () = assert!(OLDEST + STEPS.len() as i64 == VERSION);
 

@@ -40,14 +40,18 @@ impl HistoryWriter {
                 }
                 Ok(())
             }
-            P::Sent { message, .. } => self.step(*message, |m| {
-                // A later answer still settles what was unknown, even when it was parked; a failure reported since stands.
-                if m.status.is_none_or(|s| s.rank() < Status::Accepted.rank() || s == Status::Dead) {
-                    // What its attempt said of it stands, unless it is why it was thought to be lost.
-                    let detail = m.detail.take().filter(|_| m.status == Some(Status::Sending));
-                    *m = Fate { status: Some(Status::Accepted), code: None, detail };
+            P::Sent { message, .. } => {
+                let mut parked = false;
+                self.step(*message, |m| {
+                    parked =
+                        matches!(m.status, Some(Status::Unknown | Status::Rejected | Status::Failed | Status::Dead));
+                    sent(m);
+                })?;
+                if parked {
+                    self.not_dead(*message)?;
                 }
-            }),
+                Ok(())
+            }
             P::Receipt { message, status, code, .. } => {
                 let detail = match private {
                     Some(Private::Receipt { detail }) => detail.clone(),
@@ -77,10 +81,7 @@ impl HistoryWriter {
                     ])?;
                 Ok(())
             }
-            P::DeadCleared { message, .. } => {
-                self.db.prepare_cached("DELETE FROM dead WHERE message = ?1")?.execute([message.to_bytes()])?;
-                Ok(())
-            }
+            P::DeadCleared { message, .. } => self.not_dead(*message),
             _ => Ok(()),
         }
     }
@@ -117,6 +118,11 @@ impl HistoryWriter {
             Some(place) => self.step_at(place, change),
             None => Ok(()),
         }
+    }
+
+    fn not_dead(&mut self, message: MessageId) -> Done {
+        self.db.prepare_cached("DELETE FROM dead WHERE message = ?1")?.execute([message.to_bytes()])?;
+        Ok(())
     }
 
     /// What changes nothing is not written.
@@ -159,6 +165,15 @@ impl HistoryWriter {
             let known = status == Some(Status::Read) || (!read && status == Some(Status::Delivered));
             (m.prev, m.direction == Direction::Out, known)
         }))
+    }
+}
+
+/// A later answer still settles what was unknown, even when it was parked; a failure reported since stands.
+fn sent(m: &mut Fate) {
+    if m.status.is_none_or(|s| s.rank() < Status::Accepted.rank() || s == Status::Dead) {
+        // What its attempt said of it stands, unless it is why it was thought to be lost.
+        let detail = m.detail.take().filter(|_| m.status == Some(Status::Sending));
+        *m = Fate { status: Some(Status::Accepted), code: None, detail };
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Conv {
     pub items: u32,
     /// The newest message that a list shows; 0 when there is none.
     pub shown: u64,
+    /// Since when its customer waits for a person's answer.
+    pub waits_since: Option<Timestamp>,
     /// When it was closed, once no input can touch it any more: then it may be trimmed.
     pub ended: Option<Timestamp>,
     /// What the file's indexes say.
@@ -181,6 +183,21 @@ struct ConvAbout<A, B, C> {
     attributes: C,
 }
 
+/// What came later has a default, so that rows of before can be read.
+#[derive(Serialize, Deserialize)]
+struct ConvDoc<About, Tags, Clocks, Offers>(
+    About,
+    ConvTimes,
+    ConvPlaces,
+    bool,
+    bool,
+    u8,
+    Tags,
+    Clocks,
+    Offers,
+    #[serde(default)] Option<Timestamp>,
+);
+
 type ConvTimes = (
     Timestamp,
     Timestamp,
@@ -206,7 +223,9 @@ impl Conv {
             (c.opened_at, c.updated_at, c.queued_at, c.resolution_due, c.snoozed_until, c.pending_until, c.closed_at);
         let places: ConvPlaces = (c.messages, self.items, self.shown, c.last_inbound);
         let priority = c.priority as u8;
-        packed(buf, &(about, times, places, c.ours, c.ours_to_answer, priority, &c.tags, &c.clock, &c.offer))
+        let (tags, clock, offer) = (&c.tags, &c.clock, &c.offer);
+        let ours = (c.ours, c.ours_to_answer);
+        packed(buf, &ConvDoc(about, times, places, ours.0, ours.1, priority, tags, clock, offer, self.waits_since))
     }
 }
 
@@ -223,8 +242,9 @@ pub(super) use conversations;
 
 pub(super) fn conversation(r: &Row<'_>) -> Result<Conv, HistoryError> {
     type About = ConvAbout<String, Address, BTreeMap<String, String>>;
-    type Doc = (About, ConvTimes, ConvPlaces, bool, bool, u8, BTreeSet<Name>, Option<Clock>, Option<OfferRow>);
-    let (about, times, places, ours, ours_to_answer, priority, tags, clock, offer): Doc = unpacked(blob(r, 10)?)?;
+    type Doc = ConvDoc<About, BTreeSet<Name>, Option<Clock>, Option<OfferRow>>;
+    let ConvDoc(about, times, places, ours, ours_to_answer, priority, tags, clock, offer, waits_since): Doc =
+        unpacked(blob(r, 10)?)?;
     let (opened_at, updated_at, queued_at, resolution_due, snoozed_until, pending_until, closed_at) = times;
     let (messages, items, shown, last_inbound) = places;
     let row = Conversation {
@@ -261,7 +281,7 @@ pub(super) fn conversation(r: &Row<'_>) -> Result<Conv, HistoryError> {
     let ended: Option<i64> = r.get(8)?;
     let ended = ended.map(Timestamp);
     let indexed = Some((row.contact, row.state, row.queue.clone(), row.agent.clone(), ended));
-    Ok(Conv { row, last: unsigned(r.get(9)?), items, shown, ended, indexed })
+    Ok(Conv { row, last: unsigned(r.get(9)?), items, shown, waits_since, ended, indexed })
 }
 
 fn priority_of(n: u8) -> Priority {
@@ -403,6 +423,7 @@ fn author_code(who: &Who) -> (u8, Option<&String>) {
         Who::Auto(rule) => (2, Some(rule)),
         Who::System => (3, None),
         Who::Elsewhere => (4, None),
+        Who::Token(name) => (5, Some(name)),
     }
 }
 
@@ -412,6 +433,7 @@ fn author_of(code: (u8, Option<String>)) -> Who {
         (1, Some(id)) => Who::Agent(id),
         (2, Some(rule)) => Who::Auto(rule),
         (4, _) => Who::Elsewhere,
+        (5, Some(name)) => Who::Token(name),
         _ => Who::System,
     }
 }
@@ -528,7 +550,8 @@ mod tests {
         }
         let id = [1, 2, 3, 4, 5, 6, 7, 8, 9, 250];
         assert_eq!(whole(parts(id)), id);
-        for who in [Who::Contact, Who::Agent("ann".into()), Who::Auto("Refunds".into()), Who::System] {
+        let token = Who::Token("crm".into());
+        for who in [Who::Contact, Who::Agent("ann".into()), token, Who::Auto("Refunds".into()), Who::System] {
             let (code, name) = author_code(&who);
             assert_eq!(author_of((code, name.cloned())), who);
         }

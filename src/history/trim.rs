@@ -73,6 +73,7 @@ impl HistoryWriter {
             }
             w.drop_runs(&step)?;
             step.done.more |= w.drop_answers()?;
+            w.drop_slots()?;
             Ok(step.done)
         })
     }

@@ -5,6 +5,7 @@ use super::checkpoint::Checkpoints;
 use super::places::Places;
 use super::project::Place;
 use super::rows::Contact;
+use super::slots::Slots;
 use super::stored::{Conv, Item, Outcome, Standing, column, unpacked, unsigned};
 use super::{HistoryError, schema};
 use crate::log::frame::FrameId;
@@ -69,6 +70,7 @@ pub(super) struct Work {
     pub marks: Vec<(u64, u64)>,
     /// By the pack's number and the rule.
     pub hits: BTreeMap<(i64, String), (u64, Timestamp)>,
+    pub slots: Slots,
     /// The conversation and message that the rules ran for in this input.
     pub deciding: Option<(ConvId, u64)>,
 }
@@ -266,6 +268,7 @@ fn read_meta(db: &Connection) -> Result<Work, HistoryError> {
         outcomes: Cache::new(OUTCOMES),
         marks: vec![],
         hits: BTreeMap::new(),
+        slots: Slots::default(),
         deciding: None,
     })
 }

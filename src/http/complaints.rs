@@ -15,6 +15,8 @@ pub struct Complaints {
     pub forged: Complaint,
     /// Theirs, but for an account that no channel has.
     pub strangers: Complaint,
+    /// Theirs, and news of an account that more than one channel could have.
+    pub shared: Complaint,
     /// Theirs, but there is no room, or no log: every delivery of an outage comes here, again and again.
     pub unstored: Complaint,
 }

@@ -5,6 +5,7 @@ pub mod body;
 pub mod chat;
 pub mod complaints;
 pub mod console;
+pub mod front;
 pub mod media;
 mod problem;
 pub mod serve;

@@ -309,7 +309,7 @@ impl Fetcher {
             id: event_id(SPEAKER, "command", &key),
             channel: SPEAKER.to_owned(),
             at: clock::now(),
-            actor: Actor { agent: None, scope: Scope::Admin },
+            actor: Actor { agent: None, token: None, scope: Scope::Admin },
             action: Action::Fetched {
                 conversation: found.conv.to_string(),
                 message: found.message.to_string(),
@@ -318,10 +318,53 @@ impl Fetcher {
             body_hash: None,
             traceparent: None,
         };
-        let inbound = Inbound::Command(Box::new(command));
-        while let Err(error) = self.ingest.one(inbound.clone()).await {
-            tracing::warn!(channel, %error, "cannot tell what became of a file; trying again");
-            tokio::time::sleep(Duration::from_secs(1)).await;
+        until_stored(&self.ingest, channel, &Inbound::Command(Box::new(command))).await;
+    }
+}
+
+/// Stores what became of files, however long the log does not answer. What it will never take, as it is too long, is given up.
+async fn until_stored(ingest: &Ingest, channel: &str, inbound: &Inbound) {
+    loop {
+        match ingest.one(inbound.clone()).await {
+            Ok(_) => return,
+            Err(LogError::Refused(why)) => {
+                let id = inbound.id();
+                return tracing::error!(channel, id, why, "what became of the files of a message cannot be told");
+            }
+            Err(error) => tracing::warn!(channel, %error, "cannot tell what became of a file; trying again"),
         }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::memory::{Fate, MemoryLog, MemoryOptions};
+    use crate::metrics::Metrics;
+    use switchboard_envelope::{Address, ConsentChange, ConsentState, MAX_ENVELOPE, Timestamp};
+
+    #[tokio::test(start_paused = true)]
+    async fn what_became_of_files_is_told_once_the_log_answers_and_never_where_it_is_too_long() {
+        let log = MemoryLog::new(&MemoryOptions::default());
+        let ingest = Ingest { log: Arc::new(log.clone()), metrics: Arc::new(Metrics::default()) };
+        let told = |long: usize| {
+            Inbound::Consent(ConsentChange {
+                id: format!("wa:consent:{long}"),
+                channel: "wa".into(),
+                address: Address::new("whatsapp", "1"),
+                state: ConsentState::OptedOut,
+                at: Timestamp(1),
+                reason: Some("r".repeat(long)),
+                topic: None,
+            })
+        };
+        log.force(Fate::RequestLost);
+        until_stored(&ingest, "wa", &told(100)).await;
+        assert_eq!(log.everything_in().len(), 1);
+        let too_long = told(MAX_ENVELOPE);
+        let given_up = until_stored(&ingest, "wa", &too_long);
+        tokio::time::timeout(Duration::from_secs(60), given_up).await.expect("it does not go round for ever");
+        assert_eq!(log.everything_in().len(), 1);
     }
 }

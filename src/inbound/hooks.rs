@@ -17,7 +17,7 @@ use axum::routing::any;
 use base64::Engine as _;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use switchboard_adapter_sdk::{Adapter, RawRequest, Reply, Verdict, signature::sha256_hex};
 use switchboard_envelope::{Inbound, Raw};
 
@@ -64,7 +64,20 @@ impl Served {
     }
 
     /// What is for an account that no channel speaks for is kept in the quarantine; if it is ours, somebody waits for an answer.
-    fn stranger(&self, channel: &str, account: &str) {
+    fn stranger(&self, channel: &str, stranger: &Stranger, alarm: bool) {
+        let account = stranger.account.as_str();
+        if !alarm {
+            if let Some(unsaid) = self.complaints.get(channel).and_then(|c| c.shared.note()) {
+                tracing::warn!(
+                    channel,
+                    account,
+                    unsaid,
+                    "news of an account that more than one channel could have is in the quarantine: write the account into each of \
+                     them (`business_account_id`)"
+                );
+            }
+            return;
+        }
         self.state.ingest.metrics.webhook(channel, "stranger");
         if let Some(unsaid) = self.complaints.get(channel).and_then(|c| c.strangers.note()) {
             tracing::error!(
@@ -225,22 +238,25 @@ struct Part<'a> {
     channel: &'a str,
     request: RawRequest,
     /// The account that it is for, where no channel has that: then it is held by the channel that was called.
-    stranger: Option<String>,
+    stranger: Option<Stranger>,
+}
+
+struct Stranger {
+    account: String,
+    /// The channel that was called could have it, and another could too: it is likely ours.
+    is_shared: bool,
 }
 
 /// Every part of a delivery, by those whom it is for.
 async fn take(served: &Served, channel: &str, hook: &Hook, raw: &RawRequest) -> Result<(), LogError> {
     let state = &served.state;
     let parts = addressed(served, channel, hook, raw);
-    // Looked for once: a delivery may have thousands of events, and be long.
-    let has_strangers = parts.iter().any(|part| part.stranger.is_some());
-    let signer = if has_strangers { hook.adapter.signed_by(raw) } else { None };
     for part in parts {
         let Some(hook) = state.hooks.get(part.channel) else { continue };
         for thread in hook.adapter.typing(&part.request) {
             (state.typing)(part.channel, &thread);
         }
-        store(served, hook, &part, signer).await?;
+        store(served, hook, &part, raw).await?;
     }
     Ok(())
 }
@@ -261,39 +277,48 @@ fn addressed<'a>(served: &'a Served, channel: &'a str, hook: &'a Hook, raw: &Raw
         let request = RawRequest { body, ..raw.clone() };
         match whose(&account, &channels) {
             Some((channel, _)) => Part { channel, request, stranger: None },
-            None => Part { channel, request, stranger: Some(account) },
+            None => {
+                let mut could = channels.iter().filter(|(_, adapter)| adapter.may_have(&account));
+                let is_shared = called.1.may_have(&account) && could.nth(1).is_some();
+                Part { channel, request, stranger: Some(Stranger { account, is_shared }) }
+            }
         }
     };
     parts.into_iter().map(part).collect()
 }
 
 /// Everything that was parsed is durable before the provider hears of it. Repeating the delivery is safe: ids are stable.
-async fn store(served: &Served, hook: &Hook, part: &Part<'_>, signer: Option<usize>) -> Result<(), LogError> {
+async fn store(served: &Served, hook: &Hook, part: &Part<'_>, whole: &RawRequest) -> Result<(), LogError> {
     let (state, raw) = (&served.state, &part.request);
-    let word = |held: &[u8]| hook.adapter.vouch(signer?, held);
+    // Looked for once, and where something is held: a delivery may have thousands of events, and be long.
+    let signer = OnceLock::new();
+    let word = |held: &[u8]| hook.adapter.vouch((*signer.get_or_init(|| hook.adapter.signed_by(whole)))?, held);
     let trace = trace_of(&raw.headers);
     let held = |reason: &str| {
         let mut held = quarantined(part.channel, hook.adapter.as_ref(), raw, reason);
-        if part.stranger.is_some() {
-            vouch(&mut held, &raw.body, word);
-        }
+        vouch(&mut held, &raw.body, word);
         held
     };
-    let mut unknown = part.stranger.as_deref();
+    // Said once, and again only if it turns out to be an alarm.
+    let mut told = None;
     for mut inbound in hook.adapter.parse(raw) {
+        // Other news of an account that is likely ours harm nobody.
+        let mut alarm = part.stranger.as_ref().is_some_and(|stranger| !stranger.is_shared);
         match &mut inbound {
             Inbound::Message(m) if m.traceparent.is_none() => m.traceparent.clone_from(&trace),
             // Nobody knows that it is of this channel, so it does not stop it.
             Inbound::Refused(_) if part.stranger.is_some() => {
-                inbound = held("it says that an account is closed, and no channel has it")
+                alarm = true;
+                inbound = held("it says that an account is closed, and no channel has it");
             }
-            Inbound::Unparsed(_) if part.stranger.is_some() => vouch(&mut inbound, &raw.body, word),
+            Inbound::Unparsed(_) => vouch(&mut inbound, &raw.body, word),
             _ => {}
         }
-        if matches!(inbound, Inbound::Unparsed(_))
-            && let Some(account) = unknown.take()
+        if let (Some(stranger), Inbound::Unparsed(_)) = (&part.stranger, &inbound)
+            && told < Some(alarm)
         {
-            served.stranger(part.channel, account);
+            told = Some(alarm);
+            served.stranger(part.channel, stranger, alarm);
         }
         match state.ingest.of_request(inbound, &raw.body).await {
             Ok(_) => {}

@@ -9,6 +9,7 @@ use futures_util::{StreamExt as _, stream};
 use std::convert::Infallible;
 use std::time::Duration;
 use switchboard_adapter_sdk::Secret;
+use switchboard_routing_rules::ids::Salt;
 use switchboard_webhook::{Webhook, WebhookConfig};
 use tower_service::Service as _;
 
@@ -179,13 +180,17 @@ impl Adapter for Odd {
 
 /// Hooks over a log that can be looked into.
 fn hooks(adapters: Vec<(&str, Arc<dyn Adapter>, bool)>) -> (Router, MemoryLog) {
+    counted(adapters, Arc::new(Metrics::default()))
+}
+
+fn counted(adapters: Vec<(&str, Arc<dyn Adapter>, bool)>, metrics: Arc<Metrics>) -> (Router, MemoryLog) {
     let log = MemoryLog::new(&MemoryOptions::default());
     let hook = |(id, adapter, report_only): (&str, Arc<dyn Adapter>, bool)| {
         (id.to_owned(), Hook { adapter, report_only, public_url: None })
     };
     let router = routes(Arc::new(HookState {
         hooks: adapters.into_iter().map(hook).collect(),
-        ingest: Ingest { log: Arc::new(log.clone()), metrics: Arc::new(Metrics::default()) },
+        ingest: Ingest { log: Arc::new(log.clone()), metrics },
         max_body: 1 << 20,
         read_timeout: TIMEOUT,
         room: Room::new(1 << 20),
@@ -217,8 +222,14 @@ fn by_meta(hook: &str, secret: &str, body: &serde_json::Value) -> Request {
 }
 
 fn closed(business: &str) -> serde_json::Value {
-    let change = serde_json::json!({ "field": "account_update", "value": { "event": "ACCOUNT_DELETED" } });
-    serde_json::json!({ "object": "whatsapp_business_account", "entry": [{ "id": business, "changes": [change] }] })
+    news(business, &[("account_update", "ACCOUNT_DELETED")])
+}
+
+/// What is said of a business account and none of its numbers.
+fn news(business: &str, events: &[(&str, &str)]) -> serde_json::Value {
+    let change = |(field, event): &(&str, &str)| serde_json::json!({ "field": field, "value": { "event": event } });
+    let changes: Vec<_> = events.iter().map(change).collect();
+    serde_json::json!({ "object": "whatsapp_business_account", "entry": [{ "id": business, "changes": changes }] })
 }
 
 /// Nobody is paused by a guess.
@@ -273,4 +284,48 @@ async fn what_is_held_of_a_stranger_says_whose_secret_signed_it() {
         assert!(again(&[("wa-b", number("wa-b", "2", "another app", None))]).is_err(), "of another app");
         assert!(again(&[]).is_err());
     }
+}
+
+/// With two numbers of one business account, its news are no alarm; that it is closed is one, and that of somebody else's.
+#[tokio::test]
+async fn what_is_said_of_an_account_that_two_channels_could_have_is_held_and_no_alarm() {
+    let first = |business| ("wa-a", number("wa-a", "1", "app", business), false);
+    let second = |business| ("wa-b", number("wa-b", "2", "app", business), false);
+    let (template, quality, gone) = (
+        ("message_template_status_update", "APPROVED"),
+        ("phone_number_quality_update", "FLAGGED"),
+        ("account_update", "ACCOUNT_DELETED"),
+    );
+    for (channels, events, alarms) in [
+        (vec![first(None), second(None)], vec![template, quality], 0),
+        (vec![first(None), second(None)], vec![template, gone, quality], 1),
+        (vec![first(Some("88")), second(None)], vec![template], 0),
+        (vec![first(Some("88")), second(Some("88"))], vec![template, quality], 1),
+    ] {
+        let metrics = Arc::new(Metrics::default());
+        let (mut router, log) = counted(channels, metrics.clone());
+        let answer = router.call(by_meta("/hooks/wa-a", "app", &news("77", &events))).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(read(&log).len(), events.len(), "all of it is held");
+        let counted = metrics.text(0, &switchboard_routing_rules::State::new(Salt([0; 16])), clock::now());
+        let told = format!("switchboard_webhooks_total{{channel=\"wa-a\",verdict=\"stranger\"}} {alarms}");
+        assert_eq!(counted.contains("stranger"), alarms > 0, "{counted}");
+        assert!(alarms == 0 || counted.contains(&told), "{counted}");
+    }
+}
+
+/// A number of another app could have the account as well, but did not sign what is said of it.
+#[tokio::test]
+async fn what_a_channel_holds_of_its_own_says_who_signed_it_too() {
+    let own = || ("wa-a", number("wa-a", "1", "app", None), false);
+    let foreign = || ("wa-b", number("wa-b", "2", "another app", None), false);
+    let (mut router, log) = hooks(vec![own(), foreign()]);
+    let said = news("77", &[("message_template_status_update", "APPROVED")]);
+    assert_eq!(router.call(by_meta("/hooks/wa-a", "app", &said)).await.unwrap().status(), StatusCode::OK);
+    let [Inbound::Unparsed(held)] = &read(&log)[..] else { panic!("{:?}", read(&log)) };
+    let bytes = base64::engine::general_purpose::STANDARD.decode(held.raw.inline.as_ref().unwrap()).unwrap();
+    let (own, foreign) = (own(), foreign());
+    let others: [Speaker<'_>; 1] = [(foreign.0, foreign.1.as_ref())];
+    let found = crate::inbound::reader(&held.raw, &bytes.into(), (own.0, own.1.as_ref()), &others);
+    assert_eq!(found.map(|(id, _)| id), Ok("wa-a"));
 }

@@ -13,5 +13,5 @@ pub use files::{FILE_MAX, Fetcher, FileChannel, FileSource, spawn as spawn_files
 pub use hooks::{Hook, HookState, routes};
 pub use ingest::{Ingest, blob_scope};
 pub use mail::{Again, Mailbox, Mailboxes, spawn as spawn_mailbox};
-pub use poll::{Poller, spawn};
+pub use poll::{Poller, Polls, spawn};
 pub use whose::{Speaker, reader};

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use switchboard_adapter_sdk::Adapter;
 use switchboard_envelope::{Inbound, Raw};
 
-/// In `meta` of a record that is held because no channel had its account: by which secret its delivery was found genuine.
+/// In `meta` of a record that is held: by which secret its delivery was found genuine.
 const VOUCHED: &str = "vouched";
 
 /// A channel, and what speaks for it.

@@ -1,10 +1,12 @@
 //! The API's view of the daemon: commands through IN and the router, live numbers from its state.
 
 use super::adapters::Adapters;
+use super::trouble::{self, Troubles};
 use crate::clock;
 use crate::history::HistoryHandle;
 use crate::http::api::{
     AgentView, Answer, Backend, ChannelView, QueueView, RawRecord, ReloadError, Retried, StateView, Unanswered,
+    Undelivered,
 };
 use crate::http::chat::Wakes;
 use crate::http::console::{self, Sessions};
@@ -61,6 +63,9 @@ pub struct Api {
     pub typing: broadcast::Sender<ConvId>,
     /// What reads a quarantined record again.
     pub again: Again,
+    pub troubles: Troubles,
+    /// Where people reach the console from outside.
+    pub console_url: Option<String>,
 }
 
 /// Warnings of packs that were staged here kept at most: a trial and what is reloaded meanwhile.
@@ -183,8 +188,9 @@ fn record() -> Raw {
 }
 
 impl Api {
-    /// Reads a held record again, by whoever it is of. All of it is guarded: nobody knows why it is held.
-    async fn reopen(&self, channel: String, raw: Raw, bytes: Bytes) -> Result<Opened, String> {
+    /// Reads a held record again, by whoever it is of, as it came `at` that time: where its provider names nothing by an id, what was
+    /// read out of it before is known by the time. All of it is guarded: nobody knows why it is held.
+    async fn reopen(&self, channel: String, raw: Raw, bytes: Bytes, at: Timestamp) -> Result<Opened, String> {
         let adapters = self.adapters.clone();
         let read = move || -> Result<Opened, String> {
             let all: Vec<Speaker<'_>> =
@@ -192,7 +198,7 @@ impl Api {
             let (taken_by, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|(id, _)| *id == channel);
             let taken_by = taken_by.first().ok_or_else(|| unconfigured(&channel))?;
             let (_, adapter) = reader(&raw, &bytes, *taken_by, &others)?;
-            Ok(adapter.reopen(&raw, bytes.clone(), clock::now()))
+            Ok(adapter.reopen(&raw, bytes.clone(), at))
         };
         self.again.read(read).await.and_then(|opened| opened)
     }
@@ -301,11 +307,31 @@ impl Backend for Api {
         Window::of(c, &state.channels.get(c.channel.as_str())?.profile, true)
     }
 
+    fn undelivered(&self, conversation: ConvId) -> Option<Undelivered> {
+        trouble::undelivered(&self.current().1, conversation, clock::now())
+    }
+
+    async fn trouble(&self, channel: &str) -> Option<String> {
+        let state = self.current().1;
+        self.troubles.of(&state, channel).await
+    }
+
+    fn console_url(&self) -> Option<String> {
+        self.console_url.clone()
+    }
+
     fn canonical(&self, channel: &str, to: Address) -> Address {
         match self.adapters.get(channel) {
             Some(adapter) => adapter.canonical(to),
             None => to,
         }
+    }
+
+    fn spelt(&self, identity: String) -> String {
+        let Some((kind, value)) = identity.split_once(':') else { return identity };
+        let of_kind = self.adapters.values().filter(|adapter| adapter.profile().address_kind == kind);
+        let mut spelt = of_kind.map(|adapter| adapter.canonical(Address::new(kind, value)).identity());
+        spelt.find(|spelt| *spelt != identity).unwrap_or(identity)
     }
 
     async fn put_file(&self, channel: &str, thread: &str, bytes: Bytes) -> Result<BlobRef, LogError> {
@@ -331,9 +357,13 @@ impl Backend for Api {
             return Ok(Retried::StillHeld(unconfigured(&held.channel)));
         }
         // What was understood, and refused only as it stood, is decided again; anything else is read by its adapter.
+        let (id, at) = match &held.inbound {
+            Some(Inbound::Unparsed(u)) if u.at != Timestamp::default() => (u.id.clone(), u.at),
+            other => (other.as_ref().map(|i| i.id().to_owned()).unwrap_or_default(), clock::now()),
+        };
         let (opened, bytes) = match (held.inbound, held.bytes) {
             (Some(Inbound::Unparsed(_)) | None, Some(bytes)) => {
-                match self.reopen(held.channel, held.raw, bytes.clone()).await {
+                match self.reopen(held.channel, held.raw, bytes.clone(), at).await {
                     Ok(opened) => (opened, bytes),
                     Err(why) => return Ok(Retried::StillHeld(why)),
                 }
@@ -341,8 +371,14 @@ impl Backend for Api {
             (Some(Inbound::Unparsed(_)) | None, None) => return Ok(gone()),
             (Some(inbound), _) => (Opened { events: vec![again(inbound, seq)], files: vec![] }, Bytes::new()),
         };
-        if let Some(Inbound::Unparsed(u)) = opened.events.iter().find(|e| matches!(e, Inbound::Unparsed(_))) {
-            return Ok(Retried::StillHeld(u.reason.clone()));
+        // What of a delivery still cannot be read keeps nothing back that can: it is held by itself from here on.
+        let is_read = opened.events.iter().any(|e| !matches!(e, Inbound::Unparsed(_)));
+        let unread = opened.events.iter().find_map(|e| match e {
+            Inbound::Unparsed(u) if !is_read || u.id == id => Some(u.reason.clone()),
+            _ => None,
+        });
+        if let Some(reason) = unread {
+            return Ok(Retried::StillHeld(reason));
         }
         match self.ingest.opened(opened, &bytes).await {
             Ok(()) => Ok(Retried::Understood),
@@ -495,7 +531,7 @@ pub async fn watch_consoles(api: Arc<Api>, sessions: Arc<Sessions>) {
                 id: event_id("api", "command", &format!("console-{}-{}-{n}", change.agent, clock::now().0)),
                 channel: "api".into(),
                 at: clock::now(),
-                actor: Actor { agent: None, scope: switchboard_envelope::Scope::Supervisor },
+                actor: Actor { agent: None, token: None, scope: switchboard_envelope::Scope::Supervisor },
                 action: Action::Presence { agent: change.agent.clone(), presence: change.to.as_str().to_owned() },
                 body_hash: None,
                 traceparent: None,

@@ -43,7 +43,7 @@ impl Chat {
         let (auto, name) = match &m.author {
             Who::Agent(id) => (false, self.agent_name(id)),
             Who::Auto(_) => (true, None),
-            Who::Contact | Who::System | Who::Elsewhere => (false, None),
+            Who::Contact | Who::Token(_) | Who::System | Who::Elsewhere => (false, None),
         };
         ChatItem {
             seq: m.seq,

@@ -1,9 +1,9 @@
 //! `/healthz`, `/readyz` and `/metrics` of the private listener.
 
 use super::adapters::Adapters;
+use super::trouble::Troubles;
 use crate::clock;
 use crate::history::HistoryHandle;
-use crate::inbound::Mailboxes;
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::router::{RouterHandle, Standing};
@@ -77,8 +77,8 @@ pub struct Health {
     /// Why nothing may be sent from here.
     pub clock_wrong: watch::Receiver<Option<String>>,
     pub adapters: Adapters,
-    /// What this process reads by IMAP.
-    pub mailboxes: Mailboxes,
+    /// What goes wrong on channels.
+    pub troubles: Troubles,
 }
 
 pub fn routes(health: Health) -> Router {
@@ -140,8 +140,9 @@ async fn ready(Extract(h): Extract<Health>) -> Response {
     // The other channels go on without it, so this is a note too.
     let silent = h.adapters.all(clock::now()).into_iter().filter(|(_, up)| !up);
     notes.extend(silent.map(|(id, _)| format!("channel {id} is down: nothing is heard of who serves it")));
-    let unread = h.mailboxes.all().into_iter().filter_map(|(id, trouble)| Some((id, trouble?)));
-    notes.extend(unread.map(|(id, why)| format!("channel {id}: its mailbox cannot be read: {why}")));
+    for (id, _) in state.channels.iter().filter(|(_, c)| c.paused.is_none()) {
+        notes.extend(h.troubles.in_short(&state, id).map(|why| format!("channel {id}: {why}")));
+    }
     let unheard = h.adapters.all(clock::now()).into_iter().filter(|(id, up)| *up && h.adapters.unheard(id));
     notes.extend(unheard.map(|(id, _)| format!("channel {id} is not heard of yet: start its adapter")));
     if problems.is_empty() {
@@ -152,7 +153,7 @@ async fn ready(Extract(h): Extract<Health>) -> Response {
 
 async fn metrics(Extract(h): Extract<Health>) -> Response {
     h.adapters.all(clock::now()).iter().for_each(|(channel, up)| h.metrics.adapter(channel, *up));
-    h.mailboxes.all().iter().for_each(|(channel, trouble)| h.metrics.adapter(channel, trouble.is_none()));
+    h.troubles.mailboxes.all().iter().for_each(|(channel, trouble)| h.metrics.adapter(channel, trouble.is_none()));
     let (seq, state) = h.router.state.recent();
     let text = tokio::task::spawn_blocking(move || h.metrics.text(seq, &state, clock::now())).await.unwrap_or_default();
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()

@@ -16,6 +16,7 @@ mod start;
 mod supervisor;
 mod timekeeper;
 mod tokens;
+mod trouble;
 mod waiting;
 
 pub use migrate::{MigrateError, Moved, migrate};

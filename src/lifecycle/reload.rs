@@ -47,7 +47,7 @@ async fn reload(backend: &impl Backend, count: u64) {
         id: event_id("api", "command", &format!("hangup-{}-{count}", clock::now().0)),
         channel: "api".into(),
         at: clock::now(),
-        actor: Actor { agent: None, scope: Scope::Admin },
+        actor: Actor { agent: None, token: None, scope: Scope::Admin },
         action: Action::ReloadPack { hash: hash.clone() },
         body_hash: None,
         traceparent: None,

@@ -30,6 +30,9 @@ const MOST_ASIDE: usize = 10_000;
 const OUT_MS: i64 = 20 * 60_000;
 /// No clock gains as much between two looks by itself.
 const JUMP_MS: i64 = 60_000;
+/// How often a log that does not say its time is asked at the beginning, and with what pause.
+const LOOKS: u32 = 50;
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 pub struct Keeper {
     pub log: Arc<dyn Log>,
@@ -60,12 +63,16 @@ impl Keeper {
             }
             let life = self.log.doubt().life();
             let (at, state) = self.state.recent();
-            if let Err(error) = held.is_now(self.log.as_ref(), &state).await {
+            let known = Known { life, at, state: &state };
+            let seen = match known.holds(self.log.as_ref()).await {
+                Ok(true) => held.is_now(self.log.as_ref(), &state).await,
+                other => other.map(drop),
+            };
+            if let Err(error) = seen {
                 tracing::warn!(%error, "what left the quarantine could not be removed; it is tried again");
             }
             let told = rounds.is_multiple_of(LOG_ROUNDS).then(|| self.history.history().cursor());
             rounds = rounds.wrapping_add(1);
-            let known = Known { life, at, state: &state };
             if let Err(error) = tidy(self.log.as_ref(), known, told, &self.retention, &mut steady).await {
                 tracing::warn!(%error, "the log could not be trimmed; it is tried again");
                 self.metrics.log_error("trim");
@@ -156,10 +163,15 @@ pub(crate) struct Steady {
 }
 
 impl Steady {
-    /// The clock as it is at the beginning, if the log says it.
+    /// The clock as it is at the beginning. It is asked again where the log does not answer: what it says first is believed, and later
+    /// it may be wrong.
     pub(crate) async fn look(&mut self, log: &dyn Log) {
-        if let Ok(now) = log.now().await {
-            self.now(now);
+        for _ in 0..LOOKS {
+            if let Ok(now) = log.now().await {
+                self.now(now);
+                return;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
@@ -264,7 +276,7 @@ fn millis(duration: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::memory::{MemoryLog, MemoryOptions, Room};
+    use crate::log::memory::{Faults, MemoryLog, MemoryOptions, Room};
     use crate::log::{Class, Commit, FrameWrite, InRecord};
     use bytes::Bytes;
     use switchboard_routing_rules::ids::Salt;
@@ -303,6 +315,18 @@ mod tests {
 
     async fn kept(log: &MemoryLog) -> Vec<Seq> {
         log.read_in(0, 10_000).await.expect("read").iter().map(|r| r.seq).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_clock_of_the_beginning_is_known_although_an_answer_is_lost() {
+        for seed in 1..20 {
+            let faults = Faults { lost_read: 500, ..Faults::default() };
+            let log = MemoryLog::new(&MemoryOptions { seed, faults, ..MemoryOptions::default() });
+            let mut steady = Steady::default();
+            steady.look(&log).await;
+            let hours = Timestamp(36_000_000);
+            assert!(steady.now(hours) < hours, "a jump is not what it began with");
+        }
     }
 
     #[tokio::test]

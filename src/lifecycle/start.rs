@@ -6,6 +6,7 @@ use super::retention::Keeper;
 use super::role::Role;
 use super::supervisor::Supervisor;
 use super::timekeeper::watch_clock;
+use super::trouble::Troubles;
 use super::waiting::Waiting;
 use super::{api, chat, health, listener, open_log, tokens};
 use crate::cli::banner::{Banner, ChannelLine, banner};
@@ -18,7 +19,7 @@ use crate::http::chat::{ChatSetup, ChatState, Timing, Wakes};
 use crate::http::console::{ConsoleState, Identity, Kept, Sessions};
 use crate::http::media::Links;
 use crate::inbound::{
-    Again, Fetcher, FileChannel, FileSource, Handover, Hook, HookState, Ingest, Mailbox, Mailboxes, Poller,
+    Again, Fetcher, FileChannel, FileSource, Handover, Hook, HookState, Ingest, Mailbox, Mailboxes, Poller, Polls,
 };
 use crate::log::{Log, LogError, Stored, Told};
 use crate::metrics::Metrics;
@@ -166,10 +167,19 @@ async fn serve(config: Config, role: Role, unfinished: &Unfinished) -> Result<()
     let links = links(&config, log.as_ref()).await?;
     let clock_wrong = watch_clock(log.clone()).await;
     let mut edges = vec![];
-    let mailboxes = Mailboxes::default();
+    let troubles = Troubles { history: history.clone(), mailboxes: Mailboxes::default(), polls: Polls::default() };
     if role.serves() {
-        edges = spawn_edges(&running, &clients, &ingest, &process, links.as_ref(), &clock_wrong, &stopping);
-        edges.extend(spawn_mailboxes(&running, &ingest, &mailboxes, &stopping));
+        edges = spawn_edges(
+            &running,
+            &clients,
+            &ingest,
+            &process,
+            links.as_ref(),
+            &clock_wrong,
+            &troubles.polls,
+            &stopping,
+        );
+        edges.extend(spawn_mailboxes(&running, &ingest, &troubles.mailboxes, &stopping));
         edges
             .extend(handovers.into_iter().map(|h| crate::inbound::spawn_handover(h, ingest.clone(), stopping.clone())));
         let served = running.iter().filter(|r| !r.profile.external).map(|r| r.id.clone()).collect();
@@ -214,7 +224,9 @@ async fn serve(config: Config, role: Role, unfinished: &Unfinished) -> Result<()
         room: Room::for_bodies_of(config.http.max_body),
         typing: Box::new(move |channel, thread| visitors.writes(channel, thread)),
     });
-    let mut public_routes = crate::inbound::routes(hooks).merge(crate::http::chat::routes(chat_state.clone()));
+    let mut public_routes = crate::inbound::routes(hooks)
+        .merge(crate::http::chat::routes(chat_state.clone()))
+        .merge(crate::http::front::routes());
     if let Some(links) = links {
         public_routes = public_routes.merge(crate::http::media::routes(links, log.clone()));
     }
@@ -243,6 +255,8 @@ async fn serve(config: Config, role: Role, unfinished: &Unfinished) -> Result<()
         typing,
         elsewhere: adapters.clone(),
         again: Again::default(),
+        troubles: troubles.clone(),
+        console_url: config.admin.public_url.clone(),
     });
     let api_limits = ApiLimits { read_timeout: config.http.read_timeout, ..ApiLimits::default() };
     let api_state = ApiState::new(
@@ -276,7 +290,7 @@ async fn serve(config: Config, role: Role, unfinished: &Unfinished) -> Result<()
         draining: stopping.clone(),
         clock_wrong: clock_wrong.clone(),
         adapters,
-        mailboxes,
+        troubles,
     };
     let admin_routes =
         health::routes(health).merge(crate::http::console::routes(console)).merge(crate::http::api::routes(api_state));
@@ -372,10 +386,15 @@ fn welcome(config: &Config, role: Role, sessions: &Arc<Sessions>, log: &dyn Log,
         Ok(code) => format!("{admin}/console#login={code}"),
         Err(_) => format!("{admin}/console"),
     };
-    let chat_base = config.http.public_url.clone().unwrap_or_else(|| format!("http://{}", config.http.listen));
+    let scheme = if config.http.tls.is_some() { "https" } else { "http" };
+    let here = format!("{scheme}://{}", config.http.listen);
+    let chat_base = config.http.public_url.as_ref().unwrap_or(&here);
+    let is_chat = |kind: &crate::config::ChannelKind| matches!(kind, crate::config::ChannelKind::Webchat(_));
     let channels = config.enabled_channels().map(|(id, c)| ChannelLine {
         id: id.clone(),
         kind: c.kind.name(),
+        // The public address may not lead here yet; this one does.
+        here: (is_chat(&c.kind) && *chat_base != here).then(|| format!("{here}/chat/{id}")),
         url: match &c.kind {
             crate::config::ChannelKind::Webchat(_) => Some(format!("{chat_base}/chat/{id}")),
             crate::config::ChannelKind::Declared(_)
@@ -467,6 +486,7 @@ fn clients(
     Ok(clients)
 }
 
+#[expect(clippy::too_many_arguments, reason = "one for each thing that an edge needs")]
 fn spawn_edges(
     running: &[Running],
     clients: &BTreeMap<String, Calls>,
@@ -474,6 +494,7 @@ fn spawn_edges(
     process: &str,
     links: Option<&Arc<Links>>,
     clock_wrong: &watch::Receiver<Option<String>>,
+    polls: &Polls,
     stopping: &watch::Receiver<bool>,
 ) -> Vec<JoinHandle<()>> {
     let mut tasks = vec![];
@@ -496,8 +517,8 @@ fn spawn_edges(
         };
         tasks.push(crate::outbound::spawn(lane, stopping.clone()));
         if let Some(every) = r.config.poll.filter(|_| r.mail.is_none()) {
-            let poller =
-                Poller { channel: r.id.clone(), adapter: r.adapter.clone(), client, ingest: ingest.clone(), every };
+            let (channel, adapter) = (r.id.clone(), r.adapter.clone());
+            let poller = Poller { channel, adapter, client, ingest: ingest.clone(), every, polls: polls.clone() };
             tasks.push(crate::inbound::spawn(poller, stopping.clone()));
         }
     }

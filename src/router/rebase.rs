@@ -8,10 +8,10 @@ use super::outgoing::claim_key;
 use super::post::Post;
 use super::recover::{FRAMES, Folded, RecoverError};
 use crate::log::frame::id_of;
-use crate::log::{Log, LogError, Seq, Told};
+use crate::log::{Log, LogError, Seq, Stored, Told};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use switchboard_envelope::Timestamp;
+use switchboard_envelope::{Inbound, Timestamp};
 use switchboard_routing_rules::event::Public;
 use switchboard_routing_rules::state::{Cursor, Phase, State};
 
@@ -126,6 +126,11 @@ impl Post {
         if agrees != at && !(moved && agrees.seq == at.seq) {
             why.push(format!("IN does not hold record {} of {}, which was decided last", at.seq, at.at));
         }
+        // IN is trimmed behind LOG's cursor only: what is missing after it was decided in frames that are lost.
+        if at.seq > 0 && !moved && log.read_in(0, 1).await?.first().is_some_and(|first| first.seq > at.seq + 1) {
+            cut = true;
+            why.push(format!("IN begins after record {}, up to which LOG decided", at.seq));
+        }
         #[cfg(test)]
         if crate::simulation::planted(crate::simulation::Bug::OlderCopyUnnoticed) {
             self.log.doubt().rebased(self.log.doubt().log_life(), 0);
@@ -161,23 +166,29 @@ fn open_claims(state: &State) -> BTreeSet<String> {
     state.sends.values().filter(|s| matches!(s.phase, Phase::InFlight { .. })).map(|s| claim_key(s)).collect()
 }
 
-async fn holds(log: &Arc<dyn Log>, at: Cursor) -> Result<bool, LogError> {
-    Ok(log.get_in(at.seq).await?.is_some_and(|record| record.at == at.at))
+/// Whether IN holds the record that was decided, and not another one under its number, be it of the same moment.
+async fn holds(log: &Arc<dyn Log>, state: &State, at: Cursor) -> Result<bool, LogError> {
+    let id = |record: &Stored| Inbound::from_slice(&record.data).ok().map(|i| state.hash("input", &[i.id()]));
+    let is_it = |record: Stored| record.at == at.at && at.id.is_none_or(|known| id(&record) == Some(known));
+    Ok(log.get_in(at.seq).await?.is_some_and(is_it))
 }
 
 /// A log that was moved has its records under their numbers, and other times; so does the record at the cursor.
 async fn as_moved(log: &Arc<dyn Log>, at: Cursor) -> Result<Cursor, LogError> {
-    Ok(log.get_in(at.seq).await?.map_or_else(Cursor::default, |record| Cursor { seq: at.seq, at: record.at }))
+    Ok(log.get_in(at.seq).await?.map_or_else(Cursor::default, |record| Cursor { at: record.at, ..at }))
 }
 
-/// The last input that LOG decided and IN still holds as the same record; 0, which agrees with anything, when there is none.
+/// The last input that LOG decided and IN still holds as the same record; where there is none, what was before the first record that
+/// IN holds, for all that is there has to be read. What was trimmed has no other in its place: what is kept of it, as in quarantine,
+/// still counts.
 async fn agreeing(log: &Arc<dyn Log>, codec: &super::Codec, folded: &Folded) -> Result<Cursor, RecoverError> {
     let at = folded.state.cursor;
-    if at.seq == 0 || holds(log, at).await? {
+    if at.seq == 0 || holds(log, &folded.state, at).await? {
         return Ok(at);
     }
     // Records before the first that IN has were trimmed; they say nothing.
     let Some(first) = log.read_in(0, 1).await?.first().map(|record| record.seq) else { return Ok(Cursor::default()) };
+    let all = Cursor { seq: first.saturating_sub(1), ..Cursor::default() };
     let (begin, _) = log.log_bounds().await?;
     let (mut end, mut limit) = (folded.last, Seq::MAX);
     while end + 1 > begin {
@@ -192,7 +203,7 @@ async fn agreeing(log: &Arc<dyn Log>, codec: &super::Codec, folded: &Folded) -> 
         limit = before;
         let reaches = decided.first().is_none_or(|first_here| first_here.seq <= first);
         let known: Vec<Cursor> = decided.into_iter().filter(|at| at.seq >= first).collect();
-        if let Some(at) = last_held(log, &known).await? {
+        if let Some(at) = last_held(log, &folded.state, &known).await? {
             return Ok(at);
         }
         if reaches && !known.is_empty() {
@@ -200,7 +211,7 @@ async fn agreeing(log: &Arc<dyn Log>, codec: &super::Codec, folded: &Folded) -> 
         }
         end = from;
     }
-    Ok(Cursor::default())
+    Ok(all)
 }
 
 /// The inputs of these frames that count, in their order: what an earlier rebase rewound over is another life of IN. With the
@@ -210,8 +221,8 @@ fn decided(events: &[Public], mut limit: Seq) -> (Vec<Cursor>, Seq) {
     for event in events.iter().rev() {
         match event {
             Public::Rebased { cursor, .. } => limit = limit.min(*cursor),
-            Public::Consumed { seq, stored_at, .. } if *seq <= limit => {
-                inputs.push(Cursor { seq: *seq, at: *stored_at });
+            Public::Consumed { seq, stored_at, id, .. } if *seq <= limit => {
+                inputs.push(Cursor { seq: *seq, at: *stored_at, id: *id });
             }
             _ => {}
         }
@@ -221,12 +232,12 @@ fn decided(events: &[Public], mut limit: Seq) -> (Vec<Cursor>, Seq) {
 }
 
 /// The last of these that IN holds: what agrees is a beginning of them.
-async fn last_held(log: &Arc<dyn Log>, inputs: &[Cursor]) -> Result<Option<Cursor>, LogError> {
+async fn last_held(log: &Arc<dyn Log>, state: &State, inputs: &[Cursor]) -> Result<Option<Cursor>, LogError> {
     let (mut low, mut high) = (0, inputs.len());
     while low < high {
         let middle = low + (high - low) / 2;
         let Some(at) = inputs.get(middle) else { break };
-        if holds(log, *at).await? {
+        if holds(log, state, *at).await? {
             low = middle + 1;
         } else {
             high = middle;
@@ -246,7 +257,18 @@ mod tests {
 
     fn rebased(cursor: Seq) -> Public {
         let (at, why) = (Timestamp(0), String::new());
-        Public::Rebased { number: 1, at, frame: 1, cursor, cursor_at: at, inn: 0, out: 0, cut: false, why }
+        Public::Rebased {
+            number: 1,
+            at,
+            frame: 1,
+            cursor,
+            cursor_at: at,
+            cursor_id: None,
+            inn: 0,
+            out: 0,
+            cut: false,
+            why,
+        }
     }
 
     #[test]

@@ -5,9 +5,10 @@ use super::{Codec, request_rebase};
 use crate::clock;
 use crate::log::memory::Parts;
 use crate::log::{Claim, Log, LogError, Told};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use switchboard_envelope::{AttemptResult, Inbound, Outcome};
+use switchboard_envelope::{AttemptResult, Inbound, Outcome, Raw, Unparsed};
 use switchboard_routing_rules::event::Public;
 use switchboard_routing_rules::state::State;
 use tokio::time::sleep;
@@ -231,6 +232,31 @@ async fn where_the_last_decided_input_is_gone_a_router_rewinds_to_the_last_that_
     assert_eq!((one.decided(), state(&one).conversations.len()), (5, 7), "ids remove what was decided");
 }
 
+/// IN's times never go back: while a clock was a little ahead, what comes is all of one moment.
+#[tokio::test(start_paused = true)]
+async fn another_record_of_the_same_number_and_moment_is_not_taken_for_the_one_that_was_decided() {
+    let shop = Workspace::new();
+    let one = shop.process("one").await;
+    clock::simulated::ahead(5_000);
+    shop.says(1, "hello").await;
+    clock::simulated::ahead(0);
+    sleep(Duration::from_millis(100)).await;
+    let copy = shop.0.copy();
+    shop.says(2, "hello").await;
+    sleep(Duration::from_millis(100)).await;
+    let decided = shop.0.get_in(2).await.expect("IN").expect("a record");
+    assert_eq!(one.decided(), 2);
+    one.kill().await;
+    shop.0.restore(&copy, Parts { inn: true, ..NONE });
+    shop.says(3, "hello").await;
+    let other = shop.0.get_in(2).await.expect("IN").expect("a record");
+    assert!(other.at == decided.at && other.data != decided.data);
+    let two = shop.process("two").await;
+    settle().await;
+    assert_eq!(only_rebase(&shop).await.cursor, 1);
+    assert_eq!(state(&two).conversations.len(), 3, "the message under that number is routed too");
+}
+
 #[tokio::test(start_paused = true)]
 async fn cursor_zero_agrees_with_anything() {
     let shop = Workspace::new();
@@ -256,8 +282,35 @@ async fn where_in_holds_nothing_that_was_decided_all_of_it_is_read() {
     shop.says(2, "hello").await;
     let two = shop.process("two").await;
     settle().await;
-    assert_eq!(only_rebase(&shop).await.cursor, 0);
+    let rebased = only_rebase(&shop).await;
+    assert_eq!((rebased.cursor, rebased.cut), (1, false), "{rebased:?}");
     assert_eq!(state(&two).conversations.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_quarantine_and_was_trimmed_is_there_after_an_older_copy_came_back() {
+    let shop = Workspace::new();
+    let one = shop.process("one").await;
+    let raw = Raw { content_type: "text/plain".into(), blob: None, inline: None, meta: BTreeMap::new() };
+    let (id, reason) = ("sms:unparsed:1".into(), "nobody can read it".into());
+    shop.ingest(&Inbound::Unparsed(Unparsed { id, channel: "sms".into(), reason, at: clock::now(), raw })).await;
+    shop.says(2, "hello").await;
+    settle().await;
+    let copy = shop.0.copy();
+    for id in 3..=6 {
+        shop.says(id, "hello").await;
+        sleep(Duration::from_millis(100)).await;
+    }
+    one.kill().await;
+    shop.0.trim_in(5).await.expect("trim");
+    shop.0.restore(&copy, Parts { log: true, ..NONE });
+    let two = shop.process("two").await;
+    settle().await;
+    let rebased = only_rebase(&shop).await;
+    assert_eq!((rebased.cursor, rebased.cut), (5, true), "{rebased:?}");
+    assert!(rebased.why.contains("IN begins after record 2, up to which LOG decided"), "{rebased:?}");
+    assert!(state(&two).quarantine.contains(&1), "its bytes are kept beside IN");
+    assert_eq!(state(&two).conversations.len(), 2, "of those that were trimmed nobody knows any more");
 }
 
 #[tokio::test(start_paused = true)]
@@ -298,6 +351,44 @@ async fn out_that_ends_before_an_attempt_with_a_result_is_rebased_and_not_filled
     assert!(!rebased.cut && rebased.why.contains("OUT ends at record 0, before attempts up to 1"), "{rebased:?}");
     assert_eq!(shop.0.out_last().await, Ok(0), "it is not made again");
     assert!(state(&two).sends.is_empty());
+    two.kill().await;
+    let _three = shop.process("three").await;
+    settle().await;
+    assert_eq!((rebases(&shop).await.len(), shop.0.out_last().await), (1, Ok(0)), "nor by whoever leads next");
+}
+
+/// The copy of LOG ends with a frame whose send the copy of OUT does not have, as when it was made between the two.
+#[tokio::test(start_paused = true)]
+async fn what_a_rebase_gave_up_is_not_put_into_out_by_the_next_router() {
+    let shop = Workspace::new();
+    let one = shop.process("one").await;
+    let before = shop.0.copy();
+    shop.says(1, "refund").await;
+    sleep(Duration::from_millis(100)).await;
+    let copy = shop.0.copy();
+    let send = state(&one).sends.keys().next().expect("a reply").to_string();
+    let key = format!("sms.{send}.1.1");
+    // It is sent in frames, and with a claim, that the copy does not know.
+    assert_eq!(one.log.claim(&key, "edge.1").await, Ok(Claim::Ours));
+    ended(&shop, &send, Outcome::Accepted).await;
+    one.kill().await;
+    shop.0.restore(&copy, ALL);
+    shop.0.restore(&before, Parts { out: true, ..NONE });
+    request_rebase(&shop.0, 0, "restored").await.expect("the log takes it");
+    let two = shop.process("two").await;
+    settle().await;
+    let rebased = only_rebase(&shop).await;
+    assert_eq!((rebased.cut, rebased.out), (true, 0), "{rebased:?}");
+    assert!(state(&two).sends.values().all(|s| s.is_dead()), "it may have been sent: {:?}", state(&two).sends);
+    two.kill().await;
+    // Nothing was released since, so no other send has its place.
+    let three = shop.process("three").await;
+    settle().await;
+    assert_eq!((rebases(&shop).await.len(), shop.0.out_last().await), (1, Ok(0)));
+    assert_eq!(three.log.claim(&key, "edge.2").await, Ok(Claim::Taken), "no attempt of it is there to be made");
+    shop.says(2, "refund").await;
+    settle().await;
+    assert_eq!(shop.0.out_last().await, Ok(1), "what comes later is sent");
 }
 
 #[tokio::test(start_paused = true)]

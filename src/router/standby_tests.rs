@@ -267,7 +267,7 @@ async fn an_answer_reaches_the_process_that_asked_whoever_decided() {
         id: "api:command:1".into(),
         channel: "api".into(),
         at: clock::now(),
-        actor: Actor { agent: Some("ann".into()), scope: Scope::Supervisor },
+        actor: Actor { agent: Some("ann".into()), token: None, scope: Scope::Supervisor },
         action: Action::Presence { agent: "ann".into(), presence: "available".into() },
         body_hash: None,
         traceparent: None,

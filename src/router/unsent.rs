@@ -41,6 +41,10 @@ impl Unsent {
     }
 
     pub(super) fn consider(&mut self, state: &State, out_first: Seq, event: &Public) {
+        if matches!(event, Public::Rebased { .. }) {
+            // What OUT did not have then is in doubt and given up, whether or not others took its places since.
+            self.sends.clear();
+        }
         if self.landed == Seq::MAX || !matches!(event, Public::Released { .. } | Public::Reconciling { .. }) {
             return;
         }

@@ -83,7 +83,7 @@ async fn read(log: &MemoryLog) -> Result<Story, String> {
     let (mut clocks, mut replies) = (ClockWatch::default(), Replies::default());
     for frame in &log.every_frame() {
         for event in codec.decode(frame).await.map_err(|e| format!("I11: frame {}: {e}", frame.seq))? {
-            let given = given(&story.folded, &event.public)?;
+            let given = given(&story.folded, story.events.last().map(|e| &e.public), &event.public)?;
             story.folded.apply(&event);
             story.resumed.iter_mut().for_each(|state| state.apply(&event));
             story.broken = story.broken.or(given).or_else(|| replies.see(&event));
@@ -109,8 +109,15 @@ async fn read(log: &MemoryLog) -> Result<Story, String> {
 }
 
 /// I7 and I17: who is given something has room for it, and nobody whom they could take has waited longer.
-fn given(before: &State, event: &Public) -> Result<Option<Broken>, String> {
+fn given(before: &State, last: Option<&Public>, event: &Public) -> Result<Option<Broken>, String> {
     if !matches!(event, Public::Offered { .. } | Public::Assigned { .. }) {
+        return Ok(None);
+    }
+    // Whoever was offered it bore it, also where a smaller pack came since.
+    if let (Some(Public::OfferEnded { conv, agent, .. }), Public::Assigned { conv: given, agent: to, .. }) =
+        (last, event)
+        && (conv, agent) == (given, to)
+    {
         return Ok(None);
     }
     let packs = packs()?;
@@ -156,8 +163,8 @@ impl Replies {
             Public::Opened { conv, contact, .. } => drop(self.of.insert(*conv, *contact)),
             Public::Received { conv, at, automatic, .. } => {
                 self.automatic = *automatic;
-                if let (false, Some((_, Private::Received { content, .. }))) = (automatic, &event.private) {
-                    self.rallies.entry(*conv).or_default().hear(*at, &content.text);
+                if let (false, Some((_, Private::Received { content, said_at, .. }))) = (automatic, &event.private) {
+                    self.rallies.entry(*conv).or_default().hear(said_at.unwrap_or(*at), &content.text);
                 }
             }
             // Days and times are others then.
@@ -203,7 +210,9 @@ impl Replies {
 impl Rally {
     fn hear(&mut self, at: Timestamp, text: &str) {
         if let Some(sent) = self.answered_at.take().filter(|_| self.returned < PING_PONG) {
-            let machine = at.since(sent) <= AT_ONCE_MS || self.text == text;
+            // What was said before the reply is no answer to it; providers tell whole seconds.
+            let at_once = (-1_000..=AT_ONCE_MS).contains(&at.since(sent));
+            let machine = at_once || self.text == text;
             self.returned = if machine { self.returned + 1 } else { 0 };
         }
         text.clone_into(&mut self.text);

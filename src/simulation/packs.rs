@@ -21,11 +21,11 @@ queues:
     limit: { waiting: 4, queue: everyone }
     overflow: [{ after: 3m, skills: [] }]
     hours: long
-    sla: { first_response: 10m, next_response: 30m, resolution: 40m, warn: 80%, on_warn: { priority: high }, on_breach: { queue: everyone, priority: urgent } }
+    sla: { first_response: 10m, next_response: 30m, resolution: 40m, warn: 80%, on_warn: { priority: high, notify: { desk: team, text: Soon } }, on_breach: { queue: everyone, priority: urgent, notify: { desk: team } } }
 hours: { long: { week: { mon-sun: "08:00-07:30" } } }
 presence: { grace: 30s, lapses: 2 }
 agents:
-  ann: { name: Ann, capacity: 3, skills: { direct: 2 } }
+  ann: { name: Ann, capacity: 3, skills: { direct: 2 }, desks: { team: U1 } }
   bob: { name: Bob, capacity: 2, skills: { direct: 1 } }
 replies:
   refund: "We will look at it; you are {{ queue.place }}, {{ queue.wait }}."
@@ -33,7 +33,7 @@ budget: { conversation: 4, address: 6, ping_pong: 2 }
 rules:
   - name: Refunds
     when: { content: { word: refund } }
-    then: { reply: refund, tag: refund }
+    then: { reply: refund, tag: refund, notify: { desk: team, text: "{{ message.text }}" } }
     continue: true
   - name: Direct
     when: { content: { word: direct } }

@@ -211,10 +211,6 @@ impl World {
         if self.removed {
             adapters.remove(CHANNEL);
         }
-        // Where frames are lost while the clock was ahead, a desk may be told twice: see "Not built yet" in ARCHITECTURE.md.
-        if self.restores {
-            adapters.remove(DESK);
-        }
         let profiles: BTreeMap<_, _> = adapters.iter().map(|(id, a)| ((*id).to_owned(), a.profile())).collect();
         let metrics = Arc::new(Metrics::default());
         let history = Arc::new(Mutex::new(told));
@@ -421,7 +417,7 @@ impl World {
             id: format!("api:command:{}", self.serial),
             channel: "api".into(),
             at: self.now(),
-            actor: Actor { agent: agent.map(str::to_owned), scope: Scope::Supervisor },
+            actor: Actor { agent: agent.map(str::to_owned), token: None, scope: Scope::Supervisor },
             action,
             body_hash: None,
             traceparent: None,

@@ -404,10 +404,18 @@ def told(program):
             yield f"/metrics has {name} with {labels or 'no labels'}; in the sources it has {known.get(name)}"
 
 
+def confined():
+    """No container writes to its own files, or has a capability that it does not need."""
+    for name, service in services().items():
+        for line in ("read_only: true", "cap_drop: [ALL]", 'security_opt: ["no-new-privileges:true"]'):
+            if line not in service:
+                yield f"compose.yaml: {name} lacks `{line}`"
+
+
 def main():
     program = sys.argv[1] if len(sys.argv) > 1 else None
     checks = [("exposure", exposure()), ("a valid unit", valid()), ("supervision", supervised()), ("the image", image()),
-              ("its context", context()), ("the brokers' volumes", owned()), ("the brokers' configurations", brokers()), ("alerts and the dashboard", watched())]
+              ("its context", context()), ("what the containers may", confined()), ("the brokers' volumes", owned()), ("the brokers' configurations", brokers()), ("alerts and the dashboard", watched())]
     if program:
         program = os.path.abspath(program)
         checks += [("the steps for systemd", starts(program)), ("metrics", told(program)), ("system calls", sandboxed(program))]

@@ -16,27 +16,43 @@ pub struct Authentication {
 /// are theirs, and what was forged stands below those.
 const BELOW: &[&str] = &["mx.google.com"];
 
-/// Reads what servers named in `trusted` said about a mail from this domain.
+/// What Microsoft 365 is called among the trusted: its results have no name. They stand just above the line with which one of its hosts
+/// below this name took the mail from outside.
+pub const MICROSOFT: &str = "mail.protection.outlook.com";
+
+/// Reads what servers named in `trusted` said about a mail from this domain. `boundary` are those that take our mail from outside, where
+/// they write another name into `Received`.
 #[must_use]
-pub fn read(headers: &Headers, trusted: &[String], from_domain: Option<&str>) -> Authentication {
+pub fn read(headers: &Headers, trusted: &[String], boundary: &[String], from_domain: Option<&str>) -> Authentication {
     let mut results = vec![];
+    // Results without a name, before it is known who wrote the line below them.
+    let mut nameless = vec![];
     let mut found = false;
     let mut below = None;
+    let is_one = |of: &[String], server: &str| of.iter().any(|t| t.eq_ignore_ascii_case(server));
+    let microsoft = is_one(trusted, MICROSOFT);
     for (name, value) in headers.iter() {
         match name {
             "authentication-results" => {
                 let text = String::from_utf8_lossy(&words::unfold(value)).to_ascii_lowercase();
-                let mut parts = parts(&text).into_iter();
-                let server = parts.next().and_then(|part| part.into_iter().next()).unwrap_or_default().value;
+                let mut parts = parts(&text);
+                let first = parts.first().and_then(|part| part.first()).cloned().unwrap_or_default();
+                if first.name.is_some() {
+                    if below.is_some() {
+                        break;
+                    }
+                    nameless.extend(parts.into_iter().filter_map(Result::read).filter(|_| microsoft));
+                    continue;
+                }
                 match below {
-                    Some(by) if server != by => break,
-                    None if !trusted.iter().any(|t| t.eq_ignore_ascii_case(&server)) => continue,
+                    Some(by) if first.value != by => break,
+                    None if !is_one(trusted, &first.value) => continue,
                     _ => {}
                 }
                 found = true;
-                results.extend(parts.filter_map(Result::read));
+                results.extend(parts.drain(1..).filter_map(Result::read));
                 // Such a server writes one; another of its name came with the mail, also where its own line was not known for it.
-                if below.is_some() || BELOW.contains(&server.as_str()) {
+                if below.is_some() || BELOW.contains(&first.value.as_str()) {
                     break;
                 }
             }
@@ -44,7 +60,20 @@ pub fn read(headers: &Headers, trusted: &[String], from_domain: Option<&str>) ->
             "received" if found || below.is_some() => break,
             "received" => {
                 let by = by(value);
-                if let Some(by) = by.iter().find(|host| trusted.iter().any(|t| t.eq_ignore_ascii_case(host))) {
+                if microsoft && by.iter().any(|host| host.ends_with(MICROSOFT)) {
+                    found = !nameless.is_empty();
+                    results.append(&mut nameless);
+                    break;
+                }
+                nameless.clear();
+                // Below the line of one that writes there its own results come first.
+                let ends = |host: &String| {
+                    is_one(boundary, host) && !(BELOW.contains(&host.as_str()) && is_one(trusted, host))
+                };
+                if by.iter().any(ends) {
+                    break;
+                }
+                if let Some(by) = by.iter().find(|host| is_one(trusted, host)) {
                     match BELOW.iter().find(|server| **server == by.as_str()) {
                         Some(server) => below = Some(*server),
                         None => break,
@@ -204,7 +233,7 @@ mod tests {
 
     fn verdict(mail: &str) -> Option<bool> {
         let (headers, _) = Headers::read(mail.as_bytes());
-        read(&headers, &["mx.us.example".into()], Some("shop.example")).verdict
+        read(&headers, &["mx.us.example".into()], &[], Some("shop.example")).verdict
     }
 
     #[test]
@@ -283,7 +312,7 @@ mod tests {
             assert_eq!(verdict(mail), said, "{mail}");
         }
         let (headers, _) = Headers::read(b"Authentication-Results: mx.us.example; dmarc=pass\n\n");
-        assert_eq!(read(&headers, &[], Some("shop.example")).verdict, None);
+        assert_eq!(read(&headers, &[], &[], Some("shop.example")).verdict, None);
     }
 
     #[test]
@@ -300,6 +329,7 @@ mod tests {
             (format!("{own}{none}{proof}"), Some(false)),
             (format!("{own}Received: from eve by eve.example\n{proof}"), None),
             (format!("{own}{other}{proof}"), None),
+            (format!("{own}Authentication-Results: dmarc=none\n{proof}"), None),
             (format!("{none}{own}{proof}"), Some(false)),
             // Nothing is said of a domain without a policy: what the sender wrote below is not taken for it.
             (format!("{hello}{silent}{forged}"), None),
@@ -308,11 +338,59 @@ mod tests {
         ] {
             let (headers, _) = Headers::read(format!("{mail}\n").as_bytes());
             let trusted = ["mx.google.com".to_owned()];
-            assert_eq!(read(&headers, &trusted, Some("shop.example")).verdict, said, "{mail}");
+            assert_eq!(read(&headers, &trusted, &[], Some("shop.example")).verdict, said, "{mail}");
         }
         let mail = crate::fixtures::bytes("st-enclosed-thanks.eml");
-        let found = read(&Headers::read(&mail).0, &["mx.google.com".into()], Some("example.net"));
+        let found = read(&Headers::read(&mail).0, &["mx.google.com".into()], &[], Some("example.net"));
         assert_eq!((found.verdict, found.dkim.as_deref()), (Some(true), Some("pass")));
+    }
+
+    #[test]
+    fn a_boundary_that_is_called_otherwise_is_named_where_nothing_below_it_is_to_be_believed() {
+        let forged = "Authentication-Results: shop.example; dmarc=pass header.from=shop.example\n\n";
+        let taken =
+            "Received: from inner by store.shop.example\nReceived: from eve by Mail.shop.example with ESMTP; x\n";
+        let said = |boundary: &[&str], mail: &str| {
+            let boundary: Vec<String> = boundary.iter().map(ToString::to_string).collect();
+            read(&Headers::read(mail.as_bytes()).0, &["shop.example".into()], &boundary, Some("shop.example")).verdict
+        };
+        let nothing_written = format!("{taken}{forged}");
+        assert_eq!(said(&["mail.shop.example"], &nothing_written), None);
+        assert_eq!(said(&[], &nothing_written), Some(true), "without the name nobody can tell where our servers end");
+        let failed = "Authentication-Results: shop.example; dmarc=fail header.from=shop.example\n";
+        assert_eq!(said(&["mail.shop.example"], &format!("{failed}{taken}{forged}")), Some(false));
+    }
+
+    #[test]
+    fn results_without_a_name_are_microsofts_where_it_is_trusted_and_its_own_line_follows() {
+        let inner = "Received: from A.eop-EUR03.prod.protection.outlook.com (::1) by B.outlook.office365.com (::1) with HTTPS; x\n";
+        let results = "Authentication-Results: spf=pass (sender IP is 192.0.2.7) smtp.mailfrom=shop.example; us.example; \
+            dkim=pass (signature was verified) header.d=shop.example;us.example; dmarc=pass action=none\n header.from=shop.example;compauth=pass reason=100\n";
+        let taken = "Received-SPF: Pass (protection.outlook.com: x)\nReceived: from mx.shop.example (192.0.2.7) by \
+            AM5EUR03FT009.mail.protection.outlook.com (10.0.0.1) with Microsoft SMTP Server; x\n";
+        let other = "Received: from eve by mx.evil.example\n";
+        let from = "From: a@shop.example\n\n";
+        let failed = results.replace("=pass", "=fail");
+        let said = |trusted: &str, mail: &str| {
+            read(&Headers::read(mail.as_bytes()).0, &[trusted.into()], &[], Some("shop.example")).verdict
+        };
+        for (mail, verdict) in [
+            (format!("{inner}{results}{taken}{from}"), Some(true)),
+            (format!("{inner}{failed}{taken}{from}"), Some(false)),
+            // What came with the mail is below the line of who took it, whatever stands there.
+            (format!("{inner}{taken}{results}{taken}{from}"), None),
+            (format!("{inner}{failed}{taken}{results}{taken}{from}"), Some(false)),
+            (format!("{inner}{results}{failed}{taken}{from}"), Some(false)),
+            (format!("{inner}{results}{other}{taken}{from}"), None),
+            (format!("{inner}{results}{other}{from}"), None),
+            (format!("{inner}{results}{from}"), None),
+            (format!("{inner}Authentication-Results: eve.example; dmarc=pass\n{taken}{from}"), None),
+        ] {
+            assert_eq!(said(MICROSOFT, &mail), verdict, "{mail}");
+            assert_eq!(said("mx.us.example", &mail), None, "nobody asked for it: {mail}");
+        }
+        let hello = taken.replace("from mx.shop.example (192.0.2.7)", "from by (192.0.2.7)");
+        assert_eq!(said(MICROSOFT, &format!("{inner}{hello}{results}{taken}{from}")), None);
     }
 
     proptest::proptest! {

@@ -4,7 +4,7 @@ use crate::{
     address,
     compose::Identity,
     config::{self, EmailConfig},
-    delivery::{Protocol, Rules},
+    delivery::{self, Protocol, Rules},
     events,
     ids::Keys,
     owner,
@@ -52,6 +52,7 @@ impl Email {
             instance: settings.instance.clone(),
             tags: config.plus_addresses,
             above_line: config.reply_line,
+            html: config.html,
             reply_all: config.reply_all,
             ours: config.ours.clone(),
             dkim: config.dkim.clone(),
@@ -68,7 +69,8 @@ impl Email {
             self.identity.ours.extend(config.ours.iter().cloned());
             if config.trusted.is_empty() == self.config.trusted.is_empty() {
                 let trusted = self.config.trusted.clone();
-                self.beside.push(Settings { trusted, ..settings(channel, config, key) });
+                let boundary = self.config.boundary.clone();
+                self.beside.push(Settings { trusted, boundary, ..settings(channel, config, key) });
             }
         }
         // Which of two that claim one address is asked first must not depend on who asks.
@@ -100,7 +102,8 @@ impl Email {
             name: self.config.domain().to_owned(),
             ours: self.config.ours.clone(),
             plus_addresses: self.config.plus_addresses,
-            max_mail: self.config.max_mail,
+            // The lines that say how it came are read with it.
+            max_mail: self.config.max_mail.min(events::MAX_MAIL - delivery::MAX_TRACE),
         }
     }
 
@@ -152,6 +155,7 @@ fn settings(channel: &str, config: &EmailConfig, key: &[u8]) -> Settings {
         channel: channel.to_owned(),
         addresses: config.ours.clone(),
         trusted: config.trusted.clone(),
+        boundary: config.boundary.clone(),
         keys: Keys::new(&[Secret::new(derived("mail"))]),
         // Not a secret: every mail of ours shows it.
         instance: derived("instance").chars().take(20).collect(),

@@ -5,7 +5,8 @@ use crate::{
     dkim::Signer,
     html,
     ids::{Keys, OurMail, Tag, Verp},
-    reply, subject,
+    letter::{Letter, Quote},
+    subject,
 };
 use lettre::{
     Address, Message,
@@ -44,6 +45,8 @@ pub struct Identity {
     pub tags: bool,
     /// The line above the quote, from which on nothing in an answer is new.
     pub above_line: bool,
+    /// A page of HTML stands beside the text.
+    pub html: bool,
     /// What a person answers is copied to the others whom the customer wrote to.
     pub reply_all: bool,
     /// Every address of ours, also of other channels, canonical and without a tag: none of them gets a copy.
@@ -175,7 +178,8 @@ pub fn compose(
     if identity.tags {
         let answers = Tag::address(keys, &send.conversation, &send.to.value, &identity.address).ok_or(Refused::Key)?;
         mail = mail.reply_to(mailbox(identity.name.as_deref(), &answers)?);
-        bounces = Verp::address(keys, &send.send, send.part, &identity.address).ok_or(Refused::Key)?;
+        let copied: Vec<String> = copies.iter().map(|copy| copy.email.to_string()).collect();
+        bounces = Verp::address(keys, &send.send, send.part, &copied, &identity.address).ok_or(Refused::Key)?;
     }
     if let Author::Auto { .. } = send.author {
         let kind = if parent_id.is_some() { "auto-replied" } else { "auto-generated" };
@@ -184,9 +188,8 @@ pub fn compose(
             .raw_header(plain("X-Auto-Response-Suppress", "All"))
             .raw_header(plain("Precedence", "auto_reply"));
     }
-    let text = text_of(send, parent, signature, identity);
-    let page = send.content.html.as_deref().map(|page| page_of(page, &text, &tidy(&send.content.text)));
-    let body = body(send, files, text, page);
+    let letter = letter(send, parent, signature, identity);
+    let body = body(send, files, letter.text(), identity.html.then(|| letter.html()));
     let written = match body {
         Written::Single(part) => mail.singlepart(part),
         Written::Multi(part) => mail.multipart(part),
@@ -206,7 +209,7 @@ pub fn compose(
 
 /// The others whom the answered mail openly went to. An automatic answer goes to one person (RFC 3834), and nothing to ourselves.
 fn copies(send: &Send, identity: &Identity) -> Vec<Mailbox> {
-    let by_hand = matches!(send.author, Author::Agent { .. });
+    let by_hand = send.author.by_hand();
     let others = send.mail.iter().filter(|_| identity.reply_all && by_hand).flat_map(|mail| &mail.others);
     let mut seen = vec![address::canonical(&send.to.value)];
     let mut copies = vec![];
@@ -291,6 +294,12 @@ fn mailbox(name: Option<&str>, address: &str) -> Result<Mailbox, Refused> {
     let wrong = || Refused::Address(line(address, 100));
     let one_line = !address.chars().any(|c| c.is_control() || c.is_whitespace());
     let parsed: Address = address::wire(address).parse().map_err(|_| wrong())?;
+    // lettre takes signs in a domain that no domain has, and that no reader takes.
+    let known = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    let domain = parsed.domain();
+    if !(domain.chars().all(known) || domain.starts_with('[')) {
+        return Err(wrong());
+    }
     let name = name.map(|n| line(n, 100)).filter(|n| !n.is_empty());
     if one_line && address::split(address).is_some() { Ok(Mailbox::new(name, parsed)) } else { Err(wrong()) }
 }
@@ -310,45 +319,25 @@ fn tidy(text: &str) -> String {
     text.replace("\r\n", "\n").replace('\r', "\n").replace('\0', "")
 }
 
-/// The text, the signature, and what it answers.
-fn text_of(send: &Send, parent: &Parent, signature: Option<&str>, identity: &Identity) -> String {
-    let mut text = tidy(&send.content.text).trim_end().to_owned();
-    if let Some(signature) = signature.map(tidy).filter(|s| !s.trim().is_empty()) {
-        text.push_str("\n\n-- \n");
-        text.push_str(signature.trim());
+/// The words, the signature, and what it answers.
+fn letter(send: &Send, parent: &Parent, signature: Option<&str>, identity: &Identity) -> Letter {
+    let page = send.content.html.as_deref().map(tidy);
+    let mut words = tidy(&send.content.text);
+    if let Some(page) = page.as_deref().filter(|_| words.trim().is_empty()) {
+        words = html::read(page, true).text;
     }
-    if let Some(quoted) = parent.text.as_deref().map(tidy).filter(|t| !t.trim().is_empty()) {
-        text.push_str("\n\n");
-        if identity.above_line {
-            text.push_str(reply::ABOVE);
-            text.push_str("\n\n");
-        }
+    let quote = parent.text.as_deref().map(tidy).filter(|t| !t.trim().is_empty()).map(|mut text| {
         let at = parent.at.map(|at| format!("On {at}, ")).unwrap_or_default();
-        let who = parent
-            .author
-            .as_deref()
-            .map(|a| line(a, 100))
-            .filter(|a| !a.is_empty())
-            .unwrap_or_else(|| send.to.value.clone());
-        text.push_str(&format!("{at}{who} wrote:\n"));
-        let mut end = quoted.len().min(MAX_QUOTE);
-        while !quoted.is_char_boundary(end) {
+        let author = parent.author.as_deref().map(|a| line(a, 100)).filter(|a| !a.is_empty());
+        let who = author.unwrap_or_else(|| send.to.value.clone());
+        let mut end = text.len().min(MAX_QUOTE);
+        while !text.is_char_boundary(end) {
             end -= 1;
         }
-        for quoted in quoted.get(..end).unwrap_or_default().trim_end().lines() {
-            text.push_str(if quoted.starts_with('>') || quoted.is_empty() { ">" } else { "> " });
-            text.push_str(quoted);
-            text.push('\n');
-        }
-    }
-    text.trim_end().to_owned() + "\n"
-}
-
-/// The page, and below it what the text has below its own words, which are tidy.
-fn page_of(page: &str, whole: &str, own: &str) -> String {
-    let safe = html::read(page, true).html.unwrap_or_else(|| html::from_text(own));
-    let rest = whole.get(own.trim_end().len()..).unwrap_or_default().trim();
-    if rest.is_empty() { safe } else { format!("{safe}\n<br>{}", html::from_text(rest)) }
+        text.truncate(end);
+        Quote { above_line: identity.above_line, intro: format!("{at}{who} wrote:"), text }
+    });
+    Letter { words, page, signature: signature.map(tidy).filter(|s| !s.trim().is_empty()), quote }
 }
 
 enum Written {

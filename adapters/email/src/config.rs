@@ -109,10 +109,16 @@ pub const KEYS: &[Key] = &[
     .usual("true"),
     Key::new("reply_line", Shape::Flag, "a line above what is quoted, from which on nothing in an answer is new")
         .usual("false"),
+    Key::new("html", Shape::Flag, "our mails have a page of HTML beside their text, which says the same").usual("true"),
     Key::new(
         "authentication_results",
         Shape::Words { check: word },
         "the names under which our mail servers write `Authentication-Results`; only these are believed, as `mx.google.com`",
+    ),
+    Key::new(
+        "received_by",
+        Shape::Words { check: word },
+        "the names of our mail servers that take mail from outside, as they stand in `Received: … by`, where they are others than in `authentication_results`",
     ),
     Key::new(
         "max_mail",
@@ -212,8 +218,12 @@ pub struct EmailConfig {
     pub ours: Vec<String>,
     pub plus_addresses: bool,
     pub reply_line: bool,
+    /// Our mails have a page beside their text.
+    pub html: bool,
     /// Whose `Authentication-Results` are believed.
     pub trusted: Vec<String>,
+    /// Below whose line in `Received` nothing is ours.
+    pub boundary: Vec<String>,
     /// The largest mail that is read, in bytes.
     pub max_mail: usize,
     pub imap: Option<Imap>,
@@ -268,7 +278,9 @@ impl EmailConfig {
             ours,
             plus_addresses: !settings.has("plus_addresses") || settings.flag("plus_addresses"),
             reply_line: settings.flag("reply_line"),
+            html: !settings.has("html") || settings.flag("html"),
             trusted: settings.words("authentication_results").iter().map(|s| s.to_lowercase()).collect(),
+            boundary: settings.words("received_by").iter().map(|s| s.to_lowercase()).collect(),
             max_mail: settings
                 .count("max_mail")
                 .and_then(|n| usize::try_from(n).ok())

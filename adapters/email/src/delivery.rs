@@ -18,6 +18,8 @@ const MAX_COMMANDS: u32 = 10_000;
 const MAX_HOPS: usize = 50;
 /// A mail that is too large is read to its end, up to so many times the size that we take.
 const PATIENCE: usize = 4;
+/// More than the lines have that [`with_trace`] writes, for as many recipients as there may be.
+pub const MAX_TRACE: usize = 64 * 1024;
 
 /// Which of the two is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

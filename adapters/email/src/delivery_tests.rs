@@ -89,6 +89,19 @@ fn nobody_elses_mail_is_taken() {
 }
 
 #[test]
+fn more_recipients_than_a_mail_may_have_come_with_another() {
+    let recipient = b"RCPT TO:<support@shop.example>\r\n".as_slice();
+    let mut pieces: Vec<&[u8]> = vec![b"LHLO mx\r\nMAIL FROM:<ann@x.example>\r\n"];
+    pieces.extend([recipient; MAX_RECIPIENTS + 1]);
+    pieces.extend([b"DATA\r\n".as_slice(), b"Hello\r\n.\r\n"]);
+    let (answers, mails) = talk(Protocol::Lmtp, &pieces);
+    let (last, taken) = (answers.last().expect("an answer"), answers.iter().filter(|a| a.starts_with("250 2.1.5")));
+    assert_eq!((taken.count(), last.matches("250 2.0.0").count()), (MAX_RECIPIENTS, MAX_RECIPIENTS));
+    assert_eq!(answers.iter().filter(|a| a.starts_with("452 4.5.3")).count(), 1);
+    assert_eq!(mails[0].to.len(), MAX_RECIPIENTS);
+}
+
+#[test]
 fn no_mail_hides_in_another() {
     for hidden in [
         &b"a\n.\nMAIL FROM:<eve@x.example>\r\n.\r\n"[..],

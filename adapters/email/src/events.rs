@@ -194,8 +194,9 @@ impl Writer<'_> {
 
     fn sender(&self) -> Address {
         match &self.reading.sender {
-            Some(mailbox) => Address { kind: "email".into(), value: mailbox.canonical(), name: mailbox.name.clone() },
-            None => Address::new("email", "unknown@invalid"),
+            Some(mailbox) => Address { name: mailbox.name.clone(), ..Address::new("email", mailbox.canonical()) },
+            // Each of them is somebody else.
+            None => Address::new("email", format!("unknown.{}@invalid", key(self.mail, self.reading))),
         }
     }
 
@@ -283,7 +284,7 @@ impl Writer<'_> {
             let known = authors.contains(&value) || found.iter().any(|f| f.value == value);
             if !known && !self.settings.is_ours(&value) {
                 let name = other.name.as_deref().map(|name| capped(name, MAX_NAME));
-                found.push(Address { kind: "email".into(), value, name });
+                found.push(Address { name, ..Address::new("email", value) });
             }
         }
         if found.len() > MAX_OTHERS { vec![] } else { found }
@@ -428,9 +429,15 @@ impl Writer<'_> {
     fn receipts(&self) -> Vec<Inbound> {
         let Some(report) = &self.reading.report else { return vec![] };
         let named = |list: &[String], address: &str| list.iter().any(|a| address::canonical(a) == address);
+        let keys = &self.settings.keys;
+        let told = |address: &str| self.reading.verp.as_ref().is_some_and(|verp| verp.was_copied_to(keys, address));
+        let written_to = |address: &str| {
+            let ours = self.reading.our_mails.first().is_some_and(|(_, mail)| mail.was_for(keys, address));
+            ours || named(&self.reading.returned_to, address)
+        };
         let copy = |r: &Recipient| {
             let address = address::canonical(&r.address);
-            named(&self.reading.returned_cc, &address) && !named(&self.reading.returned_to, &address)
+            (named(&self.reading.returned_cc, &address) || told(&address)) && !written_to(&address)
         };
         let rank = |r: &&Recipient| match r.action {
             Action::Failed => 3,
@@ -535,7 +542,7 @@ impl Writer<'_> {
             send: signed.as_ref().map(|s| s.send.clone()),
             part: signed.as_ref().map(|s| s.part),
             n: None,
-            to: Address { kind: "email".into(), value: to.canonical(), name: to.name.clone() },
+            to: Address { name: to.name.clone(), ..Address::new("email", to.canonical()) },
             content: self.content(),
         };
         Events { events: vec![Inbound::Echo(Box::new(echo))], files: reading.files.clone() }

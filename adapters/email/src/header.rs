@@ -56,7 +56,10 @@ impl Headers {
                 }
             } else if let Some((name, value)) = split_field(text) {
                 open = room;
-                loose = None;
+                // What a person wrote may look like a field ("Order: 12").
+                if loose.is_some() && is_usual(&name) {
+                    loose = None;
+                }
                 if room {
                     fields.push((name, [value, b"\n"].concat()));
                 }
@@ -114,6 +117,32 @@ impl Headers {
         }
         found
     }
+}
+
+/// A name that fields of mails have: those of one word, or one with a hyphen.
+fn is_usual(name: &str) -> bool {
+    const WORDS: [&str; 19] = [
+        "from",
+        "to",
+        "cc",
+        "bcc",
+        "subject",
+        "date",
+        "sender",
+        "received",
+        "references",
+        "keywords",
+        "comments",
+        "priority",
+        "importance",
+        "sensitivity",
+        "organization",
+        "precedence",
+        "encrypted",
+        "lines",
+        "status",
+    ];
+    name.contains('-') || WORDS.contains(&name)
 }
 
 /// A header's value as people read it.
@@ -220,6 +249,15 @@ mod tests {
         // No empty line before the text, which is a text all the same.
         assert_eq!(Headers::read(b"A: b\n c\nhere it is\n and more\n").1, 8);
         assert_eq!(Headers::read(b"A: b\nhere it is\n\nand more").1, 5);
+        // A line of that text that looks like a field.
+        for line in ["Order: 12", "https://x.example/a", "Hello: you"] {
+            let mail = format!("Subject: b\nhere it is\n{line}\n\nand more");
+            assert_eq!(Headers::read(mail.as_bytes()).1, 11, "{line}");
+        }
+        for field in ["To: x@y", "X-Mailer: z", "Content-Type: text/plain", "DATE : now"] {
+            let mail = format!("Subject: b\nbroken line\n{field}\n\nbody");
+            assert_eq!(&mail[Headers::read(mail.as_bytes()).1..], "body", "{field}");
+        }
     }
 
     #[test]

@@ -14,6 +14,8 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const TAG: usize = 13;
 /// Letters that stand for a person: enough to tell two customers apart, and no way back to the address.
 const PERSON: usize = 6;
+/// Letters that stand for somebody who got a copy: enough to tell the few people of one mail apart.
+const COPY: usize = 3;
 /// The longest id of a conversation or a send.
 const MAX_ID: usize = 24;
 
@@ -171,21 +173,40 @@ impl Tag {
     }
 }
 
-/// The envelope sender of one of our mails: `b-<send>.<part>.<tag>` (VERP). A bounce comes back to it.
+/// The envelope sender of one of our mails: `b-<send>.<part>.<tag>` (VERP), or `b-<send>.<part>.<copies>.<tag>` where others got a copy. A
+/// bounce comes back to it, often with nothing else of the mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verp {
     pub send: String,
     pub part: u16,
+    /// Who got a copy, in a few letters each: as many of them as an address has room for.
+    copies: String,
 }
 
 impl Verp {
     #[must_use]
-    pub fn address(keys: &Keys, send: &str, part: u16, ours: &str) -> Option<String> {
+    pub fn address(keys: &Keys, send: &str, part: u16, copies: &[String], ours: &str) -> Option<String> {
         let (base, _, domain) = address::detail(ours)?;
         let part = part.to_string();
-        let tag = keys.sign("verp", &[send, &part], TAG)?;
-        let local = format!("{base}+b-{send}.{part}.{tag}");
-        (is_plain(send) && local.len() <= 64).then(|| format!("{local}@{domain}"))
+        let mut room = 64usize.checked_sub(format!("{base}+b-{send}.{part}.").len() + TAG)?;
+        let mut whom = String::new();
+        for copy in copies.iter().filter_map(|copy| keys.sign("copy", &[&address::canonical(copy)], COPY)) {
+            // The first one brings a dot along.
+            let needed = COPY + usize::from(whom.is_empty());
+            let Some(left) = room.checked_sub(needed) else { break };
+            room = left;
+            whom.push_str(&copy);
+        }
+        let tag = keys.sign("verp", &Verp::fields(send, &part, &whom), TAG)?;
+        let dot = if whom.is_empty() { "" } else { "." };
+        is_plain(send).then(|| format!("{base}+b-{send}.{part}{dot}{whom}.{tag}@{domain}"))
+    }
+
+    /// What is signed.
+    fn fields<'a>(send: &'a str, part: &'a str, copies: &'a str) -> Vec<&'a str> {
+        let mut fields = vec![send, part];
+        fields.extend(Some(copies).filter(|copies| !copies.is_empty()));
+        fields
     }
 
     /// Reads the detail of a recipient's address.
@@ -193,9 +214,26 @@ impl Verp {
     pub fn read(keys: &Keys, detail: &str) -> Option<Verp> {
         let detail = detail.to_ascii_lowercase();
         let (fields, tag) = detail.strip_prefix("b-")?.rsplit_once('.')?;
-        let (send, part) = fields.rsplit_once('.')?;
-        let ours = is_plain(send) && tag.len() == TAG && keys.verify("verp", &[send, part], tag);
-        Some(Verp { send: send.into(), part: part.parse().ok().filter(|_| ours)? })
+        let mut fields = fields.split('.');
+        let (send, part, copies) = (fields.next()?, fields.next()?, fields.next());
+        let none = copies == Some("");
+        let copies = copies.unwrap_or_default();
+        let ours = !none
+            && fields.next().is_none()
+            && is_plain(send)
+            && tag.len() == TAG
+            && keys.verify("verp", &Verp::fields(send, part, copies), tag);
+        Some(Verp { send: send.into(), part: part.parse().ok().filter(|_| ours)?, copies: copies.into() })
+    }
+
+    /// This address got a copy. One that is not known here may have got one too.
+    #[must_use]
+    pub fn was_copied_to(&self, keys: &Keys, address: &str) -> bool {
+        let address = address::canonical(address);
+        keys.0.iter().any(|mac| {
+            let letters = Keys::letters(mac, "copy", &[&address], COPY);
+            self.copies.as_bytes().chunks(COPY).any(|copy| copy == letters.as_bytes())
+        })
     }
 }
 
@@ -225,13 +263,33 @@ mod tests {
             assert_eq!((base, domain), ("support", "shop.example"));
             let tag = Tag::read(&keys, &detail.unwrap().to_uppercase()).unwrap();
             assert!(tag.conversation == CONV && tag.was_for(&keys, "ann@x.org") && !tag.was_for(&keys, "eve@x.org"));
-            let verp = Verp::address(writer, SEND, 2, "support@shop.example").unwrap();
+            let verp = Verp::address(writer, SEND, 2, &[], "support@shop.example").unwrap();
             let detail = address::detail(&verp).unwrap().1.unwrap();
-            assert_eq!(Verp::read(&keys, detail), Some(Verp { send: SEND.into(), part: 2 }));
+            assert_eq!(Verp::read(&keys, detail), Some(Verp { send: SEND.into(), part: 2, copies: String::new() }));
             assert!([address, verp].iter().all(|a| address::split(a).unwrap().0.len() <= 64));
         }
         assert_eq!(OurMail::id(&keys, "c d", SEND, 1, "a@b", "x"), None);
         assert_eq!(OurMail::id(&Keys::new(&[]), CONV, SEND, 1, "a@b", "x"), None);
+    }
+
+    #[test]
+    fn who_got_a_copy_is_known_by_the_envelope_sender_as_far_as_there_is_room() {
+        let (keys, old) = (keys(), Keys::new(&[Secret::new("before")]));
+        let copies: Vec<String> = (0..30).map(|n| format!("Copy{n}@x.org")).collect();
+        let known = |ours: &str, writer: &Keys, copies: &[String]| {
+            let verp = Verp::address(writer, SEND, 1, copies, ours).unwrap();
+            let (base, detail, _) = address::detail(&verp).unwrap();
+            let detail = detail.unwrap();
+            assert!(base.len() + 1 + detail.len() <= 64, "{verp}");
+            let verp = Verp::read(&keys, &detail.to_uppercase()).unwrap();
+            assert!((verp.send.as_str(), verp.part) == (SEND, 1) && !verp.was_copied_to(&keys, "ann@x.org"));
+            copies.iter().take_while(|copy| verp.was_copied_to(&keys, &copy.to_uppercase())).count()
+        };
+        assert_eq!(known("support@shop.example", &keys, &copies[..2]), 2);
+        assert_eq!(known("support@shop.example", &old, &copies[..2]), 2);
+        assert_eq!(known("support@shop.example", &keys, &copies), 6);
+        assert_eq!(known("a-name-as-long-as-it-can-be@shop.example", &keys, &copies), 0);
+        assert_eq!(Verp::address(&keys, SEND, 1, &[], &format!("{}@shop.example", "a".repeat(29))), None);
     }
 
     #[test]
@@ -242,8 +300,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_that_was_changed_is_believed(at in 0usize..60, with in "[0-9a-z.-]") {
+        fn nothing_that_was_changed_is_believed(at in 0usize..60, with in "[0-9a-z.-]", copied in any::<bool>()) {
             let keys = keys();
+            let copies: &[String] = if copied { &["bob@x".into(), "eve@x".into()] } else { &[] };
             let change = |text: &str| {
                 let at = at % text.len();
                 let mut changed = text.to_owned();
@@ -259,7 +318,7 @@ mod tests {
             if let Some(changed) = change(tag.strip_prefix("s+").unwrap().strip_suffix("@x").unwrap()) {
                 prop_assert_eq!(Tag::read(&keys, &changed), None);
             }
-            let verp = Verp::address(&keys, SEND, 1, "s@x").unwrap();
+            let verp = Verp::address(&keys, SEND, 1, copies, "s@x").unwrap();
             if let Some(changed) = change(verp.strip_prefix("s+").unwrap().strip_suffix("@x").unwrap()) {
                 prop_assert_eq!(Verp::read(&keys, &changed), None);
             }

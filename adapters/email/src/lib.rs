@@ -27,6 +27,7 @@ mod header;
 pub mod html;
 pub mod ids;
 pub mod imap;
+mod letter;
 pub mod list;
 pub mod mime;
 mod owner;

@@ -26,6 +26,8 @@ pub struct Settings {
     pub addresses: Vec<String>,
     /// The names under which the servers that we trust write `Authentication-Results`. Without one nobody is told apart.
     pub trusted: Vec<String>,
+    /// Those of them that take mail from outside, by the name that they have in `Received`.
+    pub boundary: Vec<String>,
     pub keys: Keys,
     /// What our own loop header says.
     pub instance: String,
@@ -261,7 +263,7 @@ fn authentication(
     sender: Option<&Mailbox>,
     domain: Option<&str>,
 ) -> Authentication {
-    let mut found = authentication::read(headers, &settings.trusted, domain);
+    let mut found = authentication::read(headers, &settings.trusted, &settings.boundary, domain);
     let author = from.first().map(Mailbox::canonical);
     let one_author = headers.all("from").count() == 1 && from.len() == 1;
     // What was proved is the author's domain, and nothing about an answer address elsewhere.
@@ -314,6 +316,7 @@ fn classify(reading: &mut Reading, headers: &Headers, settings: &Settings) {
     let own_id = reading.message_id.as_deref().and_then(|id| OurMail::read(&settings.keys, id)).is_some();
     let from_us = !reading.from.is_empty() && reading.from.iter().all(|m| settings.is_ours(&m.address));
     let method = reading.calendar.as_ref().and_then(|c| c.method.as_deref());
+    let invites = method.is_some();
     let machine_calendar = matches!(method, Some("REPLY" | "COUNTER" | "REFRESH" | "DECLINECOUNTER"));
     reading.kind = match &reading.report {
         Some(report) => of_report(report),
@@ -329,7 +332,7 @@ fn classify(reading: &mut Reading, headers: &Headers, settings: &Settings) {
     let addressed =
         reading.to.iter().chain(&reading.cc).any(|m| settings.is_ours(&m.address)) || settings.addresses.is_empty();
     reading.auto_reply_allowed =
-        reading.kind == Kind::Message && !reading.automatic && !signs.no_answer && !signs.bulk && addressed;
+        reading.kind == Kind::Message && !reading.automatic && !signs.no_answer && !signs.bulk && !invites && addressed;
 }
 
 fn of_report(report: &Report) -> Kind {

@@ -37,6 +37,9 @@ pub struct Actor {
     /// The agent for whom the command speaks.
     #[serde(default)]
     pub agent: Option<String>,
+    /// The name of the API token that asks: who acted, where no agent did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
     pub scope: Scope,
 }
 

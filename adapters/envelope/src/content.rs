@@ -13,12 +13,23 @@ pub struct Address {
     /// The name that the provider gave, for display only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// The account within which the value names somebody, where it is nobody's or somebody else's in the next: a page, for the ids
+    /// that its network gives to people there. `None` where it names one person everywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<String>,
 }
 
 impl Address {
     #[must_use]
     pub fn new(kind: impl Into<String>, value: impl Into<String>) -> Address {
-        Address { kind: kind.into(), value: value.into(), name: None }
+        Address { kind: kind.into(), value: value.into(), name: None, within: None }
+    }
+
+    /// The same value, which names somebody within this account only.
+    #[must_use]
+    pub fn within(mut self, account: impl Into<String>) -> Address {
+        self.within = Some(account.into());
+        self
     }
 
     /// `kind:value`, the form in which contacts list their identities.

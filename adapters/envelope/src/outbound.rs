@@ -21,8 +21,20 @@ pub enum Author {
     Agent {
         id: String,
     },
+    /// A person or a program that speaks for no agent, by the name of its API token.
+    Token {
+        name: String,
+    },
     /// Somebody of ours, in the provider's own tool: we saw it there, and sent nothing.
     Elsewhere,
+}
+
+impl Author {
+    /// It was written for this customer, and not by a rule.
+    #[must_use]
+    pub fn by_hand(&self) -> bool {
+        matches!(self, Author::Agent { .. } | Author::Token { .. })
+    }
 }
 
 /// One attempt at one provider call.

@@ -282,7 +282,9 @@ fn check(ok: bool, field: &'static str, problem: impl FnOnce() -> String) -> Res
 
 fn address(field: &'static str, a: &Address) -> Result<(), WireError> {
     check(!a.kind.is_empty() && a.kind.len() <= 32, field, || "kind must hold 1 to 32 bytes".into())?;
-    check(!a.value.is_empty() && a.value.len() <= 512, field, || "value must hold 1 to 512 bytes".into())
+    check(!a.value.is_empty() && a.value.len() <= 512, field, || "value must hold 1 to 512 bytes".into())?;
+    let within = a.within.as_ref().is_none_or(|account| !account.is_empty() && account.len() <= 128);
+    check(within, field, || "within must hold 1 to 128 bytes".into())
 }
 
 fn content(c: &Content) -> Result<(), WireError> {

@@ -30,7 +30,8 @@ fn time() -> impl Strategy<Value = Timestamp> {
 }
 
 fn address() -> impl Strategy<Value = Address> {
-    ("[a-z]{1,10}", "[^\\x00]{1,60}", of(text())).prop_map(|(kind, value, name)| Address { kind, value, name })
+    ("[a-z]{1,10}", "[^\\x00]{1,60}", of(text()))
+        .prop_map(|(kind, value, name)| Address { name, ..Address::new(kind, value) })
 }
 
 fn blob() -> impl Strategy<Value = BlobRef> {
@@ -220,10 +221,10 @@ fn action() -> impl Strategy<Value = Action> {
 
 fn command() -> impl Strategy<Value = Inbound> {
     let scope = prop_oneof![Just(Scope::Read), Just(Scope::Agent), Just(Scope::Supervisor), Just(Scope::Admin)];
-    (id(), key(), time(), of(id()), scope, action(), of(text()), of(text())).prop_map(
-        |(channel, key, at, agent, scope, action, body_hash, traceparent)| {
+    (id(), key(), time(), (of(id()), of(text())), scope, action(), of(text()), of(text())).prop_map(
+        |(channel, key, at, (agent, token), scope, action, body_hash, traceparent)| {
             let id = format!("{channel}:command:{key}");
-            let actor = Actor { agent, scope };
+            let actor = Actor { agent, token, scope };
             Inbound::Command(Box::new(Command { id, channel, at, actor, action, body_hash, traceparent }))
         },
     )
@@ -241,14 +242,25 @@ fn unparsed() -> impl Strategy<Value = Inbound> {
     })
 }
 
+/// Boxed, for all of them together are more than a test's stack holds in a build that optimises nothing.
 fn inbound() -> impl Strategy<Value = Inbound> {
-    prop_oneof![message(), echo(), receipt(), consent(), result(), command(), unparsed(), refused()]
+    prop_oneof![
+        message().boxed(),
+        echo().boxed(),
+        receipt().boxed(),
+        consent().boxed(),
+        result().boxed(),
+        command().boxed(),
+        unparsed().boxed(),
+        refused().boxed()
+    ]
 }
 
 fn outbound() -> impl Strategy<Value = Outbound> {
     let author = prop_oneof![
         text().prop_map(|rule| Author::Auto { rule }),
         id().prop_map(|id| Author::Agent { id }),
+        text().prop_map(|name| Author::Token { name }),
         Just(Author::Elsewhere)
     ];
     let attempt = || (text(), any::<u16>(), any::<u32>(), id(), text(), text());

@@ -172,13 +172,29 @@ fn refused(tables: &[&'static [Row]], who: &str, response: &Response, body: &Val
     class.attempt(Some(&shown), sentence)
 }
 
-/// How long Meta says that its limits last, in its own headers: minutes, by business and kind of call.
+const MINUTE_MS: u64 = 60_000;
+const HOUR_MS: u64 = 60 * MINUTE_MS;
+
+/// How long Meta says that its limits last, in its own headers.
 fn wait_ms(response: &Response) -> Option<u64> {
-    let header = response.headers.get("x-business-use-case-usage")?.to_str().ok()?;
-    let usage = serde_json::from_str::<Value>(header).ok()?;
+    let usage = |name: &str| serde_json::from_str::<Value>(response.headers.get(name)?.to_str().ok()?).ok();
+    let of_business = usage("x-business-use-case-usage").as_ref().and_then(of_business);
+    of_business.max(usage("x-app-usage").as_ref().and_then(of_app))
+}
+
+/// Minutes, by business and kind of call.
+fn of_business(usage: &Value) -> Option<u64> {
     let kinds = usage.as_object()?.values().filter_map(Value::as_array).flatten();
     let minutes = kinds.filter_map(|kind| kind.get("estimated_time_to_regain_access")?.as_u64()).max()?;
-    Some(minutes.saturating_mul(60_000).min(86_400_000)).filter(|ms| *ms > 0)
+    Some(minutes.saturating_mul(MINUTE_MS).min(24 * HOUR_MS)).filter(|ms| *ms > 0)
+}
+
+/// Percents of what the app may use in an hour that moves along (<https://developers.facebook.com/docs/graph-api/overview/rate-limiting>):
+/// what was used in its first part is free again once that is over, so of 125 % a fifth of an hour has to pass.
+fn of_app(usage: &Value) -> Option<u64> {
+    let used = usage.as_object()?.values().filter_map(Value::as_u64).max().filter(|percent| *percent >= 100)?;
+    let beyond = used.saturating_sub(100).saturating_mul(HOUR_MS).checked_div(used)?;
+    Some(beyond.clamp(MINUTE_MS, HOUR_MS))
 }
 
 #[cfg(test)]
@@ -231,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn metas_own_header_says_how_long_to_wait() {
+    fn metas_own_headers_say_how_long_to_wait() {
         let response = |value: &str| {
             let mut headers = http::HeaderMap::new();
             headers.insert("x-business-use-case-usage", value.parse().unwrap());
@@ -239,6 +255,22 @@ mod tests {
         };
         let two = r#"{"1":[{"type":"messenger","estimated_time_to_regain_access":3}],"2":[{"estimated_time_to_regain_access":1}]}"#;
         assert_eq!(wait_ms(&response(two)), Some(180_000));
+        let of_app = |value: &str| {
+            let mut response = response("{}");
+            response.headers.insert("x-app-usage", value.parse().unwrap());
+            wait_ms(&response)
+        };
+        let used = |percent: u64| {
+            of_app(&format!(r#"{{"call_count":{percent},"total_time":25,"total_cputime":{}}}"#, percent / 2))
+        };
+        assert_eq!((used(99), used(100), used(125)), (None, Some(60_000), Some(720_000)));
+        assert!(used(u64::MAX).is_some_and(|ms| ms <= 3_600_000));
+        for nothing in ["{}", "[]", "x", r#"{"call_count":"full"}"#] {
+            assert_eq!(of_app(nothing), None, "{nothing}");
+        }
+        let mut both = response(two);
+        both.headers.insert("x-app-usage", r#"{"call_count":200}"#.parse().unwrap());
+        assert_eq!(wait_ms(&both), Some(1_800_000), "the longer of both");
         for nothing in ["{}", "[]", "x", r#"{"1":[{"estimated_time_to_regain_access":0}]}"#, r#"{"1":7}"#] {
             assert_eq!(wait_ms(&response(nothing)), None, "{nothing}");
         }

@@ -44,6 +44,12 @@ pub const COMMON: &[Key] = &[
         "what Meta has to say before it calls: the same word as in the app's settings",
     )
     .required("{ env = \"NAME\" }"),
+    Key::new(
+        "window",
+        Shape::Span { least: "1h", most: "7d" },
+        "for how long after the customer's latest message everything may be answered, where Meta's rule is another than a day",
+    )
+    .usual("24h"),
     Key::new("base_url", Shape::Url, "another address of the Graph API").usual("https://graph.facebook.com"),
     Key::new(
         "api_version",
@@ -66,6 +72,11 @@ fn version(text: &str) -> Result<String, String> {
 pub(crate) fn number(text: &str) -> Result<String, String> {
     let is_id = (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     if is_id { any(text) } else { Err(format!("`{text}` is not an id of Meta's: write its digits")) }
+}
+
+/// For how long everything may be answered, in milliseconds.
+pub(crate) fn window_ms(settings: &Settings) -> i64 {
+    settings.span("window").and_then(|span| i64::try_from(span.as_millis()).ok()).unwrap_or(24 * 3_600_000)
 }
 
 /// The product of this name.

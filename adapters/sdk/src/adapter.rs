@@ -249,7 +249,7 @@ pub trait Adapter: std::marker::Send + Sync + 'static {
         Reply { status: 200, content_type: "text/plain", body: String::new() }
     }
 
-    /// Reads a quarantined body again, after a fix.
+    /// Reads a quarantined body again, after a fix, as it was received then.
     fn reparse(&self, raw: &Raw, body: Bytes, received_at: Timestamp) -> Vec<Inbound>;
 
     /// As [`Adapter::reparse`], with the files that the body itself holds.

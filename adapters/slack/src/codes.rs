@@ -8,13 +8,18 @@ const fn row(code: &'static str, class: Class, sentence: &'static str) -> Row {
 
 const TOKEN: &str = "Slack refuses the bot's token: install the app again, and write its token to bot_token";
 
+/// What Slack itself says of both is that some of the operation may have succeeded before the error was raised
+/// (<https://docs.slack.dev/reference/methods/chat.postMessage#errors>). Lists that others made of its errors call them passing, and
+/// to post again may then tell people twice; our id in the post's metadata shows whether it is there, so it is looked for.
+const MAYBE: &str = "Slack failed, and may have posted it";
+
 /// Every error that says what became of a post.
 pub(crate) const ERRORS: &[Row] = &[
     row("ratelimited", Class::RateLimit, "too many messages at once; nothing was posted"),
     row("rate_limited", Class::RateLimit, "too many messages at once; nothing was posted"),
     row("message_limit_exceeded", Class::RateLimit, "too many messages at once; nothing was posted"),
-    row("internal_error", Class::Retry, "Slack failed, and posted nothing"),
-    row("fatal_error", Class::Retry, "Slack failed, and posted nothing"),
+    row("internal_error", Class::Ambiguous, MAYBE),
+    row("fatal_error", Class::Ambiguous, MAYBE),
     row("service_unavailable", Class::Retry, "Slack is not available, and posted nothing"),
     row("request_timeout", Class::Retry, "the request did not arrive whole, and nothing was posted"),
     row("team_added_to_org", Class::Retry, "the workspace is being moved, and nothing was posted"),

@@ -107,7 +107,9 @@ fn recorded_answers_are_understood() {
         let text = std::fs::read_to_string(fixtures().join(name)).expect(name);
         classified(&answer(200, &text, &[]))
     };
-    assert_eq!(told("api-error-internal.json").outcome, Outcome::NotSent);
+    // The recorded payloads call it passing; by Slack's own page the message may be there, and telling people twice is worse than
+    // looking for it first. See `codes::MAYBE`.
+    assert_eq!(told("api-error-internal.json").outcome, Outcome::Unknown);
     for name in ["api-error-not-in-channel.json", "api-error-token-revoked.json"] {
         let told = told(name);
         assert!(told.outcome == Outcome::NotSent && told.channel_refused, "{name}");

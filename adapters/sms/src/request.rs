@@ -26,6 +26,8 @@ pub(crate) struct Source<'a> {
     pub query: &'a str,
     pub content_type: &'a str,
     pub body: &'a [u8],
+    /// Its place in the call, where the body is one item of several.
+    pub item: Option<usize>,
     pub received_at: Timestamp,
 }
 
@@ -37,6 +39,7 @@ impl<'a> Source<'a> {
             query: &request.query,
             content_type: content_type(request),
             body: &request.body,
+            item: None,
             received_at: request.received_at,
         }
     }
@@ -50,6 +53,7 @@ impl<'a> Source<'a> {
             query: part("query"),
             content_type: &raw.content_type,
             body,
+            item: part("item").parse().ok(),
             received_at,
         }
     }
@@ -64,7 +68,8 @@ impl<'a> Source<'a> {
         if self.is_get { self.query.as_bytes() } else { self.body }
     }
 
-    /// Everything that reading it again needs. A body over the limit is left out; whoever stores the record puts a blob there.
+    /// Everything that reading it again needs. A body over the limit is left out, and whoever stores the record puts a blob of the call
+    /// there; an item stands there however long it is, for the call is other people's too.
     pub(crate) fn raw(&self) -> Raw {
         let mut meta = BTreeMap::new();
         let query = if self.query.len() <= MAX_QUERY { self.query } else { "" };
@@ -73,14 +78,21 @@ impl<'a> Source<'a> {
                 meta.insert(name.to_owned(), value.to_owned());
             }
         }
-        let inline = (self.body.len() <= MAX_INLINE).then(|| to_base64(self.body));
+        if let Some(item) = self.item {
+            meta.insert("item".to_owned(), item.to_string());
+        }
+        let inline = (self.item.is_some() || self.body.len() <= MAX_INLINE).then(|| to_base64(self.body));
         Raw { content_type: self.content_type.to_owned(), blob: None, inline, meta }
     }
 
     /// The record of a request that was not understood.
     pub(crate) fn unparsed(&self, channel: &str, reason: &str) -> Inbound {
-        let key = sha256_hex(&[self.path.as_bytes(), b"?", self.query.as_bytes(), b"\n", self.body].concat());
-        unparsed(channel, &key, reason, self.received_at, self.raw())
+        unparsed(channel, &self.key(), reason, self.received_at, self.raw())
+    }
+
+    /// Names the request by what it says.
+    pub(crate) fn key(&self) -> String {
+        sha256_hex(&[self.path.as_bytes(), b"?", self.query.as_bytes(), b"\n", self.body].concat())
     }
 }
 

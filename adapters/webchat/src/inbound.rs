@@ -121,7 +121,7 @@ pub fn message(
         thread: visitor.as_str().into(),
         at: now,
         received_at: now,
-        from: Address { kind: "visitor".into(), value: visitor.as_str().into(), name: context.name.clone() },
+        from: Address { name: context.name.clone(), ..Address::new("visitor", visitor.as_str()) },
         to: None,
         content: Content { text, attachments, choice, ..Content::default() },
         references: vec![],
@@ -172,7 +172,7 @@ pub fn confirmation(channel: &str, visitor: &Visitor, confirmed: Confirmation, n
         id: event_id(channel, "command", &format!("{visitor}.{word}.{}", confirmed.up_to)),
         channel: channel.into(),
         at: now,
-        actor: Actor { agent: None, scope: Scope::Read },
+        actor: Actor { agent: None, token: None, scope: Scope::Read },
         action: Action::Confirmed {
             target: channel.into(),
             thread: visitor.as_str().into(),

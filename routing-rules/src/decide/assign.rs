@@ -2,10 +2,10 @@
 
 use super::notices::Told;
 use super::{DEFAULT_CLOCK_MS, Draft, STEP};
-use crate::event::{Considered, OfferEnd, Presence, Public, Why};
+use crate::event::{Considered, Happening, OfferEnd, Presence, Public, Why};
 use crate::ids::ConvId;
-use crate::pack::{ConvStatus, Name, OverflowStep, RulePack, Skills};
-use crate::state::Conversation;
+use crate::pack::{AtOnce, ConvStatus, Name, OverflowStep, RulePack, Skills};
+use crate::state::{Conversation, WaitClass};
 use switchboard_envelope::Timestamp;
 
 /// How a conversation comes to a queue.
@@ -76,6 +76,69 @@ impl Draft<'_> {
         self.assign.insert(entry.queue);
     }
 
+    /// An overflow step takes effect: because its time has come, or at once.
+    pub(crate) fn take_step(&mut self, c: &Conversation, number: u32, step: &OverflowStep, why: Why) {
+        let conv = c.id;
+        let at_once = why == Why::NobodyThere;
+        self.emit(Public::Relaxed { conv, step: number, skills: step.skills.clone(), at_once });
+        // What a clock raised further stays there.
+        if let Some(priority) = step.priority.filter(|p| *p > c.priority) {
+            self.emit(Public::Prioritised { conv, priority });
+        }
+        match &step.queue {
+            Some(queue) if c.queue.as_deref() != Some(queue) => self.enqueue(conv, Entry::new(queue.clone(), why)),
+            _ => {
+                self.assign.extend(c.queue.as_deref().cloned());
+                // What follows it may not wait either.
+                if c.overflow.get(number as usize + 1).is_some_and(|next| next.at_once.is_some()) {
+                    self.arrived.insert(conv);
+                }
+            }
+        }
+    }
+
+    /// The step that does not wait: its turn has come, and nobody is there who could take the conversation. Of one that waits for
+    /// nobody in particular the turn comes and goes.
+    pub(crate) fn step_at_once<'c>(&self, c: &'c Conversation, queue: &str) -> Option<(u32, &'c OverflowStep)> {
+        for (number, step) in (0u32..).zip(c.overflow.iter()).skip(c.step as usize) {
+            let holds = match step.at_once {
+                Some(AtOnce::NobodyAvailable) => !self.somebody_available(c, queue),
+                // It was not given to anybody just now.
+                Some(AtOnce::NobodyFree) => true,
+                None => false,
+            };
+            if holds {
+                return Some((number, step));
+            }
+            if step.after_ms.is_some() {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// Where who is named cannot take it now, and is there and able, only they are asked for so long: until the step that ends it.
+    pub(crate) fn wait_for(&self, c: &Conversation, entry: &mut Entry, named: &[Name], wait_ms: Option<i64>) {
+        let Some((ms, queue)) = wait_ms.zip(self.pack_of(c).queues.get(&entry.queue)) else { return };
+        let class = WaitClass { skills: entry.skills.clone(), ..WaitClass::of(c) };
+        let wanted = self.wanted(&entry.queue, &WaitClass { relaxed: None, ..class });
+        let only: Vec<Name> = named.iter().filter(|agent| self.is_there(agent, &wanted)).cloned().collect();
+        if only.is_empty() {
+            return;
+        }
+        let mut steps = entry.overflow.take().unwrap_or_else(|| queue.overflow.clone());
+        // Of whom it waits for nobody is free: a step that asks for that has its turn after the wait.
+        let waits = |step: &&OverflowStep| step.at_once != Some(AtOnce::NobodyFree);
+        let at = steps.iter().take_while(|s| waits(s) && s.after_ms.is_some_and(|after| after <= ms)).count();
+        for step in steps.iter_mut().take(at) {
+            step.only.clone_from(&only);
+        }
+        if steps.get(at.wrapping_sub(1)).is_none_or(|step| step.after_ms != Some(ms)) {
+            steps.insert(at, OverflowStep { after_ms: Some(ms), only, ..OverflowStep::default() });
+        }
+        entry.overflow = Some(steps);
+    }
+
     /// The queue of the pack's `default`, which every pack has.
     pub(crate) fn default_queue(&self, pack: &RulePack) -> Option<Name> {
         let chosen = pack.default_queue(self.now()).map(str::to_owned);
@@ -96,7 +159,7 @@ impl Draft<'_> {
 
     /// Gives a conversation to an agent who has room; false when there is none.
     pub(crate) fn assign_if_room(&mut self, conv: ConvId, agent: &str, why: Why) -> bool {
-        let takes = self.conv(conv).is_some_and(|c| self.can_take(&c, &Skills::new(), agent));
+        let takes = self.conv(conv).is_some_and(|c| self.can_take(&c, None, agent));
         if takes {
             self.assign(conv, agent, why, Considered { chosen: Some(agent.to_owned()), ..Considered::default() });
         }
@@ -117,6 +180,9 @@ impl Draft<'_> {
         desk: Option<&str>,
     ) {
         if let Some(c) = self.conv(conv) {
+            if c.agent.as_deref().is_none_or(|before| before != agent) {
+                self.happened(conv, Happening::Assigned);
+            }
             self.withdraw_offer(&c);
             if c.status == ConvStatus::Assigned && c.agent.as_deref().is_none_or(|a| a != agent) {
                 self.somebody_freed();

@@ -2,7 +2,7 @@
 
 use super::Draft;
 use super::assign::Entry;
-use crate::event::{Considered, DeadReason, KeyHash, OfferEnd, Presence, Private, Public, Reply, Why};
+use crate::event::{Considered, DeadReason, Happening, KeyHash, OfferEnd, Presence, Private, Public, Reply, Why};
 use crate::ids::{ContactId, ConvId, MessageId, OfferId};
 use crate::pack::{ConvStatus, Priority, RulePack};
 use crate::state::{Conversation, Phase, Window};
@@ -57,8 +57,21 @@ pub(super) fn done<const N: usize>(status: u16, ids: [(&str, String); N]) -> Rep
     Reply { status, code: String::new(), detail: String::new(), ids }
 }
 
-/// The author of what a tool says that names no agent.
-pub(super) const ADMIN: &str = "admin";
+/// Who acts where neither an agent nor a token is named.
+const ADMIN: &str = "admin";
+
+/// Who acted, in a word: the agent, else whoever asked by the name of their token.
+pub(super) fn by_whom(actor: &Actor) -> String {
+    actor.agent.as_ref().or(actor.token.as_ref()).map_or_else(|| ADMIN.to_owned(), Clone::clone)
+}
+
+/// The author of what is written: nobody writes in the name of an agent who is not named.
+fn author_of(actor: &Actor) -> Author {
+    match &actor.agent {
+        Some(id) => Author::Agent { id: id.clone() },
+        None => Author::Token { name: by_whom(actor) },
+    }
+}
 
 impl<'a> Draft<'a> {
     pub(super) fn command(&mut self, c: &Command, id: KeyHash, candidate: Option<&'a RulePack>) {
@@ -97,8 +110,10 @@ impl<'a> Draft<'a> {
             Action::AcceptOffer { offer } => self.accept_offer(actor, offer),
             Action::DeclineOffer { offer } => self.decline_offer(actor, offer),
             Action::UpdateContact { contact, tags, attributes, consent, unblock } => {
-                self.update_contact(actor, contact, tags.as_ref(), attributes, consent)?;
-                self.unblock(actor, contact, unblock)
+                self.may_unblock(actor, unblock)?;
+                let updated = self.update_contact(actor, contact, tags.as_ref(), attributes, consent)?;
+                self.unblock(actor, contact, unblock)?;
+                Ok(updated)
             }
             Action::MergeContact { into, from } => self.merge(into, from),
             Action::Start { to_channel, to, subject, text, destination } => {
@@ -136,17 +151,21 @@ impl<'a> Draft<'a> {
         })
     }
 
-    /// Who speaks: the agent that the command names, or the only one that there is.
+    /// For whom the command is: the agent whom it names, or the only one that there is, if they are there. Without one it makes nobody
+    /// the owner. What it writes is in the name of whoever asks in any case.
     pub(super) fn speaker(&self, actor: &Actor) -> Result<Option<String>, Refusal> {
         match &actor.agent {
             Some(a) if self.pack.agents.contains_key(a) => Ok(Some(a.clone())),
             Some(a) => Err(refuse(422, "unknown_agent", format!("the pack has no agent `{a}`"))),
-            None if self.pack.agents.len() == 1 => Ok(self.pack.agents.keys().next().cloned()),
-            None => Ok(None),
+            None => Ok(self.only_agent().filter(|a| self.agent_state(a).presence != Presence::Offline)),
         }
     }
 
     /// Another's conversation is not touched, unless a supervisor insists.
+    fn only_agent(&self) -> Option<String> {
+        self.pack.agents.keys().next().filter(|_| self.pack.agents.len() == 1).cloned()
+    }
+
     fn may_touch(&self, c: &Conversation, actor: &Actor, who: Option<&str>, take: bool) -> Result<(), Refusal> {
         let owner = match c.status {
             ConvStatus::Assigned | ConvStatus::Pending | ConvStatus::Snoozed => c.agent.as_deref().map(String::as_str),
@@ -154,7 +173,9 @@ impl<'a> Draft<'a> {
             ConvStatus::Queued | ConvStatus::Closed => None,
         };
         let Some(owner) = owner.filter(|o| Some(*o) != who) else { return Ok(()) };
-        if take && actor.scope >= Scope::Supervisor {
+        // Where there is one agent, whoever acts for none takes it from nobody else.
+        let alone = actor.agent.is_none() && self.pack.agents.len() == 1;
+        if (take || alone) && actor.scope >= Scope::Supervisor {
             return Ok(());
         }
         let hint = if actor.scope >= Scope::Supervisor { "; add `\"take\": true` to take it" } else { "" };
@@ -252,11 +273,12 @@ impl<'a> Draft<'a> {
             self.emit(Public::Reopened { conv: c.id, why: Why::Taken });
         }
         self.take_for(&c, who.as_deref());
-        let author = Author::Agent { id: who.unwrap_or_else(|| ADMIN.to_owned()) };
+        let author = author_of(actor);
         let Some(message) = self.send(c.id, author, content, None) else {
             return Err(refuse(422, "no_address", "the customer's address was erased"));
         };
         self.wait_for_customer(c.id);
+        self.happened(c.id, Happening::Answered);
         Ok(done(202, [("conversation", c.id.to_string()), ("message", message.to_string())]))
     }
 
@@ -277,10 +299,13 @@ impl<'a> Draft<'a> {
         if text.trim().is_empty() {
             return Err(refuse(422, "empty", "the note has no text"));
         }
-        let agent = self.speaker(actor)?;
+        self.speaker(actor)?;
+        let agent = actor.agent.clone();
+        let token = if agent.is_none() { actor.token.clone() } else { None };
         let (message, at) = (self.new_message_id(), self.now());
-        let public = Public::NoteAdded { conv: c.id, message, agent, at };
+        let public = Public::NoteAdded { conv: c.id, message, agent, token, at };
         self.emit_private(public, c.contact, Private::Note { text: text.to_owned() });
+        self.happened(c.id, Happening::Noted);
         Ok(done(201, [("conversation", c.id.to_string()), ("message", message.to_string())]))
     }
 
@@ -324,7 +349,10 @@ impl<'a> Draft<'a> {
         let c = self.find(conversation)?;
         let who = self.speaker(actor)?;
         self.may_touch(&c, actor, who.as_deref(), true)?;
-        self.close(c.id, who);
+        if c.is_open() {
+            self.close(c.id, actor.agent.clone());
+            self.happened(c.id, Happening::Closed);
+        }
         Ok(done(200, [("conversation", c.id.to_string())]))
     }
 
@@ -410,6 +438,7 @@ impl<'a> Draft<'a> {
         let priority = priority.transpose()?;
         let present = c.private.as_ref().map(|p| &*p.attributes);
         attributes_fit(present, attributes)?;
+        let before = self.events.len();
         if let Some(tags) = tags {
             let wanted: BTreeSet<String> = tags.iter().cloned().collect();
             let add: BTreeSet<String> = wanted.difference(&c.tags).cloned().collect();
@@ -424,6 +453,9 @@ impl<'a> Draft<'a> {
         if !attributes.is_empty() {
             let set = attributes.clone();
             self.emit_private(Public::AttributesSet { conv: c.id }, c.contact, Private::Attributes { set });
+        }
+        if self.events.len() > before {
+            self.happened(c.id, Happening::Changed);
         }
         Ok(done(200, [("conversation", c.id.to_string())]))
     }
@@ -476,7 +508,8 @@ impl<'a> Draft<'a> {
         let id = ContactId::parse(contact).map(|id| self.state.resolve(id)).ok_or_else(|| not_found("contact"))?;
         let known = self.state.contacts.get(&id).and_then(|c| c.private.clone());
         attributes_fit(known.as_ref().map(|p| &p.attributes), attributes)?;
-        let by = self.speaker(actor)?.unwrap_or_else(|| ADMIN.to_owned());
+        self.speaker(actor)?;
+        let by = by_whom(actor);
         let changes: Vec<_> = consent
             .iter()
             .map(|(channel, to)| self.consent_by_hand(actor, id, channel, *to))
@@ -542,6 +575,12 @@ impl<'a> Draft<'a> {
         destination: Option<&Destination>,
     ) -> Answer {
         let who = self.speaker(actor)?;
+        // Whoever writes to somebody whom we know need not say within which account.
+        let thread = self.state.thread_hash(channel, &to.value);
+        let known = self.state.conversation_of_thread(thread).and_then(|c| c.private.as_ref()?.address());
+        let theirs = |known: &Address| known.within.is_some() && known.identity() == to.identity();
+        let known = known.filter(|known| to.within.is_none() && theirs(known));
+        let to = known.as_ref().unwrap_or(to);
         self.may_send(channel, to, &content)?;
         let Some(profile) = self.profile(channel).cloned() else { return Err(not_found("channel")) };
         if content.subject.is_some() && !profile.mail {
@@ -566,7 +605,6 @@ impl<'a> Draft<'a> {
             Some(Destination::Agent(a)) => (None, Some(a.clone())),
             None => (self.default_queue(self.pack), who.clone()),
         };
-        let thread = self.state.thread_hash(channel, &to.value);
         let open = self.state.conversation_of_thread(thread).filter(|c| c.is_open()).map(|c| c.id);
         let conv = match open {
             Some(conv) => conv,
@@ -584,7 +622,7 @@ impl<'a> Draft<'a> {
                 conv
             }
         };
-        let author = Author::Agent { id: who.unwrap_or_else(|| ADMIN.to_owned()) };
+        let author = author_of(actor);
         let message = self.send(conv, author, content, None);
         let message = message.ok_or_else(|| refuse(422, "no_address", "the customer's address was erased"))?;
         if open.is_none() {
@@ -606,7 +644,7 @@ impl<'a> Draft<'a> {
         let Some(c) = self.conv(s.conv) else {
             return Err(refuse(409, "closed", "its conversation closed too long ago; start a new one"));
         };
-        self.in_window(&c, matches!(s.author, Author::Agent { .. }), &p.content)?;
+        self.in_window(&c, s.author.by_hand(), &p.content)?;
         // What the customer has already is not repeated.
         let left = self.profile(&s.channel).map(|profile| profile.remaining(&p.content, s.part));
         let Some(message) = self.send(s.conv, s.author.clone(), left.unwrap_or_default(), Some(s.id)) else {
@@ -615,7 +653,7 @@ impl<'a> Draft<'a> {
         self.emit(Public::DeadCleared { conv: s.conv, message: s.id, resent: Some(message) });
         // It came back to us because this answer failed; now the customer has it, unless they wrote again meanwhile.
         if let Some(c) = self.conv(s.conv).filter(|c| c.is_ours() && c.last_in.get().is_none_or(|at| at <= s.at))
-            && matches!(s.author, Author::Agent { .. })
+            && s.author.by_hand()
         {
             self.withdraw_offer(&c);
             self.wait_for_customer(c.id);

@@ -1,7 +1,7 @@
 //! Contacts: who they are, and whether we may write to them.
 
 use super::Draft;
-use super::command::{ADMIN, Answer, done, not_found, refuse};
+use super::command::{Answer, Refusal, by_whom, done, not_found, refuse};
 use crate::event::{KeyHash, Private, Public};
 use crate::ids::ContactId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,16 +52,22 @@ impl Draft<'_> {
         );
     }
 
-    /// What a rule blocked on these channels is heard again, from every address of the contact.
-    pub(super) fn unblock(&mut self, actor: &Actor, contact: &str, channels: &[String]) -> Answer {
-        let id = ContactId::parse(contact).map(|id| self.state.resolve(id)).ok_or_else(|| not_found("contact"))?;
+    /// Whether these channels may be unblocked by whoever asks: known before anything is changed.
+    pub(super) fn may_unblock(&self, actor: &Actor, channels: &[String]) -> Result<(), Refusal> {
         if !channels.is_empty() {
             self.supervises(actor)?;
         }
-        if let Some(channel) = channels.iter().find(|c| self.profile(c).is_none()) {
-            return Err(refuse(422, "no_channel", format!("channel `{channel}` is not in the configuration")));
+        match channels.iter().find(|c| self.profile(c).is_none()) {
+            Some(channel) => Err(refuse(422, "no_channel", format!("channel `{channel}` is not in the configuration"))),
+            None => Ok(()),
         }
-        let by = self.speaker(actor)?.unwrap_or_else(|| ADMIN.to_owned());
+    }
+
+    /// What a rule blocked on these channels is heard again, from every address of the contact.
+    pub(super) fn unblock(&mut self, actor: &Actor, contact: &str, channels: &[String]) -> Answer {
+        let id = ContactId::parse(contact).map(|id| self.state.resolve(id)).ok_or_else(|| not_found("contact"))?;
+        self.speaker(actor)?;
+        let by = by_whom(actor);
         let addresses = self.state.conversations_of(id).filter_map(|c| c.private.as_ref()?.address());
         let known: BTreeSet<KeyHash> = addresses.map(|a| self.state.identity_hash(&a)).collect();
         let theirs = |who: &KeyHash, of: &Option<ContactId>| match of {

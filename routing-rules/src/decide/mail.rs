@@ -117,7 +117,7 @@ pub(super) fn context(
     first: Option<String>,
 ) -> MailContext {
     let parent = p.parent.as_deref();
-    let by_hand = matches!(author, Author::Agent { .. });
+    let by_hand = author.by_hand();
     MailContext {
         at,
         references: parent.iter().flat_map(|p| &p.references).map(ToString::to_string).collect(),
@@ -138,10 +138,13 @@ impl Draft<'_> {
         (lost || s.maybe_sent).then(|| mail.first.clone().unwrap_or_else(|| s.id.to_string()))
     }
 
-    /// What stands below a letter of an agent's: their own words, then the queue's. An automatic answer has its text.
+    /// What stands below a letter of ours: its agent's own words, then the queue's. An automatic answer has its text.
     pub(super) fn signature(&self, author: &Author, queue: Option<&str>) -> Option<String> {
-        let Author::Agent { id } = author else { return None };
-        let agents = self.pack.agents.get(id).and_then(|a| a.signature.as_deref());
+        let agents = match author {
+            Author::Agent { id } => self.pack.agents.get(id).and_then(|a| a.signature.as_deref()),
+            Author::Token { .. } => None,
+            Author::Auto { .. } | Author::Elsewhere => return None,
+        };
         let queues = queue
             .and_then(|q| self.pack.queues.get(q).or_else(|| self.tried?.queues.get(q)))
             .and_then(|q| q.signature.as_deref());

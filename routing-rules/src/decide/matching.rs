@@ -1,7 +1,7 @@
 //! Who gets what waits: agents to conversations, and why others were passed over.
 
+use super::Draft;
 use super::notices::Told;
-use super::{Draft, MOST};
 use crate::event::{Considered, PassedOver, Presence, Public, Why};
 use crate::ids::{ContactId, ConvId};
 use crate::pack::standing::Standing;
@@ -36,7 +36,10 @@ pub(crate) fn passed_over(
         Presence::Away => return Some(PassedOver::Away),
         Presence::Offline => return Some(PassedOver::Offline),
     }
-    if let Some((skill, _)) = wanted.iter().find(|(s, level)| agent.skills.get(*s).is_none_or(|have| have < level)) {
+    if !class.asks(name) {
+        return Some(PassedOver::NotYet);
+    }
+    if let Some(skill) = missing(wanted, agent) {
         return Some(PassedOver::MissingSkill(skill.clone()));
     }
     if class.declined.iter().any(|d| d == name) {
@@ -46,6 +49,11 @@ pub(crate) fn passed_over(
         return Some(PassedOver::Capacity { load: state.load, capacity: agent.capacity });
     }
     (!bears && state.wrap_until.is_some()).then_some(PassedOver::WrappingUp)
+}
+
+/// A skill that is wanted and that the agent lacks, or has too little of.
+fn missing<'w>(wanted: &'w Skills, agent: &Agent) -> Option<&'w Name> {
+    wanted.iter().find(|(s, level)| agent.skills.get(*s).is_none_or(|have| have < *level)).map(|(skill, _)| skill)
 }
 
 /// What a conversation of this kind wants in a queue: what the queue does and more, or what an overflow step put in their place.
@@ -74,20 +82,31 @@ impl Draft<'_> {
     }
 
     /// What a conversation of this kind wants in a queue, by the pack that decides it.
-    fn wanted(&self, queue: &str, class: &WaitClass) -> Skills {
+    pub(super) fn wanted(&self, queue: &str, class: &WaitClass) -> Skills {
         wanted(self.packs().of(&self.state, class.trial), queue, class)
     }
 
     /// The agents who could take a conversation of this kind, in the order of the queue's strategy.
     fn able<'s>(&'s self, queue: &str, class: &'s WaitClass, wanted: &Skills) -> impl Iterator<Item = &'s Name> {
-        let pack = self.packs().of(&self.state, class.trial);
-        let strategy = pack.queues.get(queue).map(|q| q.strategy).unwrap_or_default();
-        let able = self.state.roster.able(wanted, strategy, class.cost);
-        able.filter(|name| !class.declined.contains(*name))
+        let known = self.packs().of(&self.state, class.trial).queues.get(queue);
+        let able = self.state.roster.able(wanted, known, class.cost);
+        able.filter(|name| !class.declined.contains(*name) && class.asks(name))
     }
 
     fn somebody_for(&self, queue: &str, class: &WaitClass) -> bool {
         self.able(queue, class, &self.wanted(queue, class)).next().is_some()
+    }
+
+    /// Whether anybody is available who has what the conversation wants, however much they have to do.
+    pub(super) fn somebody_available(&self, c: &Conversation, queue: &str) -> bool {
+        let wanted = self.wanted(queue, &WaitClass::of(c));
+        self.pack.agents.keys().any(|agent| self.is_there(agent, &wanted))
+    }
+
+    /// Whether this agent is available and has what is wanted.
+    pub(super) fn is_there(&self, agent: &str, wanted: &Skills) -> bool {
+        let there = self.state.agents.get(agent).is_some_and(|a| a.presence == Presence::Available);
+        there && self.pack.agents.get(agent).is_some_and(|a| missing(wanted, a).is_none())
     }
 
     /// Where a conversation stands, as one would tell its customer.
@@ -105,10 +124,16 @@ impl Draft<'_> {
     }
 
     /// Whether this very agent can take it now.
-    pub(super) fn can_take(&self, c: &Conversation, wanted: &Skills, agent: &str) -> bool {
+    /// Who is named need not have what is wanted, nor be among those who are asked first: then nothing is wanted.
+    pub(super) fn can_take(&self, c: &Conversation, wanted: Option<&Skills>, agent: &str) -> bool {
         let Some(definition) = self.pack.agents.get(agent) else { return false };
         let bears = c.bearer().is_some_and(|b| b == agent);
-        passed_over(&WaitClass::of(c), wanted, agent, definition, &self.agent_state(agent), bears).is_none()
+        let mut class = WaitClass::of(c);
+        if wanted.is_none() {
+            class.only.clear();
+        }
+        let wanted = wanted.cloned().unwrap_or_default();
+        passed_over(&class, &wanted, agent, definition, &self.agent_state(agent), bears).is_none()
     }
 
     /// Who is preferred whatever the strategy says: who had it before, and where the queue wants it who had the contact last.
@@ -134,7 +159,7 @@ impl Draft<'_> {
     fn choose(&self, c: &Conversation, queue: &str) -> Considered {
         let class = WaitClass::of(c);
         let wanted = self.wanted(queue, &class);
-        let known = self.preferred(c, queue).filter(|agent| self.can_take(c, &wanted, agent));
+        let known = self.preferred(c, queue).filter(|agent| self.can_take(c, Some(&wanted), agent));
         let chosen = known.or_else(|| self.able(queue, &class, &wanted).next().cloned());
         let free = self.able(queue, &class, &wanted).filter(|name| Some(*name) != chosen.as_ref());
         let mut passed: BTreeMap<&Name, PassedOver> =
@@ -159,26 +184,42 @@ impl Draft<'_> {
 
     /// Offers or assigns what waits, as far as this decision touched it: the first of all queues first.
     pub(super) fn assign_pass(&mut self) {
-        let mut queues = std::mem::take(&mut self.assign);
-        if std::mem::take(&mut self.freed) {
-            queues.extend(self.state.queues_in_use().cloned());
-        }
-        if !queues.is_empty() {
-            self.ready_roster();
-            let heads = queues.into_iter().flat_map(|queue| self.heads(&queue)).collect();
-            self.match_heads(heads);
-        }
-        for conv in std::mem::take(&mut self.arrived) {
-            let Some(c) = self.conv(conv).filter(|c| c.status == ConvStatus::Queued) else { continue };
-            let Some(queue) = c.queue.as_deref().cloned() else { continue };
-            let considered = self.choose(&c, &queue);
-            if considered.chosen.is_none() {
-                self.emit(Public::NobodyFree { conv, considered });
+        let mut left = self.most_assigned();
+        loop {
+            let mut queues = std::mem::take(&mut self.assign);
+            if std::mem::take(&mut self.freed) {
+                queues.extend(self.state.queues_in_use().cloned());
+            }
+            if !queues.is_empty() {
+                self.ready_roster();
+                let heads = queues.into_iter().flat_map(|queue| self.heads(&queue)).collect();
+                self.match_heads(heads, &mut left);
+            }
+            // What assigning stirred up was seen to above.
+            self.assign.clear();
+            self.freed = false;
+            for conv in std::mem::take(&mut self.arrived) {
+                self.found_nobody(conv);
+            }
+            // Overflow steps lead to no queue twice, so this comes to an end.
+            if self.arrived.is_empty() && self.assign.is_empty() {
+                return;
             }
         }
-        // What assigning stirred up was seen to above.
-        self.assign.clear();
-        self.freed = false;
+    }
+
+    /// A conversation came to wait. Where nobody can take it, an overflow step may say that it does not wait for anybody.
+    fn found_nobody(&mut self, conv: ConvId) {
+        let Some(c) = self.conv(conv).filter(|c| c.status == ConvStatus::Queued) else { return };
+        let Some(queue) = c.queue.as_deref().cloned() else { return };
+        let considered = self.choose(&c, &queue);
+        if considered.chosen.is_some() {
+            return;
+        }
+        self.emit(Public::NobodyFree { conv, considered });
+        if let Some((number, step)) = self.step_at_once(&c, &queue) {
+            self.take_step(&c, number, step, Why::NobodyThere);
+        }
     }
 
     /// The first of each kind that waits in a queue and that somebody could take.
@@ -191,8 +232,7 @@ impl Draft<'_> {
         classes.filter_map(|(class, set)| Some(Reverse((*set.get_min()?, queue.clone(), class.clone())))).collect()
     }
 
-    fn match_heads(&mut self, mut heads: BinaryHeap<Head>) {
-        let mut left = MOST;
+    fn match_heads(&mut self, mut heads: BinaryHeap<Head>, left: &mut usize) {
         while let Some(Reverse((key, queue, class))) = heads.pop() {
             if !self.state.roster.anybody() {
                 return;
@@ -200,11 +240,11 @@ impl Draft<'_> {
             if !self.somebody_for(&queue, &class) {
                 continue;
             }
-            if left == 0 {
+            if *left == 0 {
                 let at = Some(self.now().plus(1));
                 return self.emit(Public::AssignAgain { at });
             }
-            left -= 1;
+            *left -= 1;
             self.give(key.conv, &queue);
             let next =
                 self.state.classes(&queue).find(|(c, _)| **c == class).and_then(|(_, set)| set.get_min().copied());

@@ -5,7 +5,7 @@ use super::{Draft, PENDING_MS, REOPEN_MS};
 use crate::event::{Chosen, Considered, DecidedMessage, NoReply, Private, Public, Why};
 use crate::ids::{ContactId, ConvId, MessageId};
 use crate::pack::standing::{asks, fill_in};
-use crate::pack::{AgentChoice, ConvStatus, RunOutcome, RunReply, SeenMessage, SeenState, SetTarget, Skills};
+use crate::pack::{AgentChoice, ConvStatus, Name, RunOutcome, RunReply, SeenMessage, SeenState, SetTarget};
 use crate::state::fold::words;
 use crate::state::{Conversation, day};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +16,8 @@ use switchboard_envelope::{
 
 /// Whoever answers an automatic reply as fast as this, several times in a row, is a machine.
 const AT_ONCE_MS: i64 = 15_000;
+/// Providers tell the time of a message in whole seconds.
+const BLUR_MS: i64 = 1_000;
 
 /// Conversations of a contact whose addresses conditions see.
 const MAX_IDENTITIES: usize = 32;
@@ -109,7 +111,7 @@ impl Draft<'_> {
         let (outcome, place) = self.run_rules(conv, contact, message, m, seen, came);
         self.act(conv, message, m, &outcome);
         self.place(conv, place, &outcome);
-        self.notify_all(conv, &outcome.notify);
+        self.notify_all(conv, "rule", &outcome.notify);
         match self.keyword_reply(m) {
             // The channel answers its keywords itself, and nobody gets two answers.
             Some(reply) => self.auto_reply(conv, message, m, &reply),
@@ -157,7 +159,7 @@ impl Draft<'_> {
             file.thread = elsewhere.then(|| m.thread.clone());
         }
         self.emit_private(
-            Public::Received { conv, message, at, automatic: m.automatic, provider },
+            Public::Received { conv, message, at, automatic: m.automatic, provider, quiet: self.unwanted(m) },
             contact,
             Private::Received {
                 content,
@@ -173,7 +175,7 @@ impl Draft<'_> {
     }
 
     /// What conditions see: the state before the message.
-    fn seen_state(&self, m: &Message, c: Option<&Conversation>) -> SeenState {
+    pub(super) fn seen_state(&self, m: &Message, c: Option<&Conversation>) -> SeenState {
         let now = self.now();
         let contact_id = self.state.contact_of(&m.from);
         let contact = self.state.contacts.get(&contact_id);
@@ -252,7 +254,7 @@ impl Draft<'_> {
     }
 
     /// Everything a run decided but the place, the reply and the close.
-    fn act(&mut self, conv: ConvId, message: MessageId, m: &Message, outcome: &RunOutcome) {
+    pub(super) fn act(&mut self, conv: ConvId, message: MessageId, m: &Message, outcome: &RunOutcome) {
         let Some(c) = self.state.conversation(conv) else { return };
         let (contact, before) = (c.contact, c.priority);
         // What is said of the person is said of who wrote.
@@ -311,29 +313,29 @@ impl Draft<'_> {
     /// `again` leaves it where it waits unless an agent takes it.
     fn place_by(&mut self, conv: ConvId, outcome: &RunOutcome, why: Why, again: bool) {
         let Some(c) = self.conv(conv) else { return };
-        let agent = match &outcome.agent {
-            Some(AgentChoice::Agent(a)) => Some(a.clone()),
-            Some(AgentChoice::Sticky) => self.sticky_agent(c.contact, Some(&c)),
-            None => None,
+        let named: Vec<Name> = match &outcome.agent {
+            Some(AgentChoice::Agent(agent)) => vec![agent.clone()],
+            Some(AgentChoice::OneOf(all)) => all.clone(),
+            Some(AgentChoice::Sticky) => self.sticky_agent(c.contact, Some(&c)).into_iter().collect(),
+            None => vec![],
         };
-        let named = agent.clone();
-        let Some(agent) = agent.filter(|agent| self.can_take(&c, &Skills::new(), agent)) else {
+        let Some(agent) = named.iter().find(|agent| self.can_take(&c, None, agent)).cloned() else {
             match again {
                 true => self.start_clock(conv),
-                false => self.queue_by(&c, outcome, why),
+                false => self.queue_by(&c, outcome, why, &named),
             }
-            return self.call_out(conv, named.as_deref(), outcome.desk.as_deref());
+            return self.call_out(conv, named.first().map(String::as_str), outcome.desk.as_deref());
         };
         if outcome.queue.is_some() && !again {
             // Where it waits later, and whose clock runs.
-            self.queue_by(&c, outcome, why.clone());
+            self.queue_by(&c, outcome, why.clone(), &[]);
             self.arrived.remove(&conv);
         }
         let chosen = Considered { chosen: Some(agent.clone()), ..Considered::default() };
         self.assign_at(conv, &agent, why, chosen, outcome.desk.as_deref());
     }
 
-    fn queue_by(&mut self, c: &Conversation, outcome: &RunOutcome, why: Why) {
+    fn queue_by(&mut self, c: &Conversation, outcome: &RunOutcome, why: Why, named: &[Name]) {
         let queue = outcome
             .queue
             .clone()
@@ -349,6 +351,7 @@ impl Draft<'_> {
             }
             entry.overflow.get_or_insert_with(|| c.overflow.to_vec());
         }
+        self.wait_for(c, &mut entry, named, outcome.wait_ms);
         self.enqueue(c.id, entry);
     }
 
@@ -412,7 +415,7 @@ impl Draft<'_> {
         Some(RunReply { rule: keyword.clone(), reply: keyword.clone(), text: Ok(text.clone()), choices: vec![] })
     }
 
-    fn auto_reply(&mut self, conv: ConvId, message: MessageId, m: &Message, reply: &RunReply) {
+    pub(super) fn auto_reply(&mut self, conv: ConvId, message: MessageId, m: &Message, reply: &RunReply) {
         let reply = &self.standing_said(conv, &m.channel, reply);
         let refused = self.auto_reply_refused(conv, m, reply);
         if let Some(why) = refused {
@@ -441,13 +444,15 @@ impl Draft<'_> {
 
     /// How many automatic replies in a row a machine seems to have answered, where this message changes that: it answers the
     /// latest at once, or in the words of the message before. Once it is as many as the pack allows, only a person of ours
-    /// changes it. Whoever chooses what a reply offers may be fast.
+    /// changes it. Whoever chooses what a reply offers may be fast, and what was said before the reply, as all that a mailbox
+    /// gave after an outage, is no answer to it.
     fn ping_pong(&self, c: &Conversation, m: &Message) -> Option<u16> {
         let cut = c.ping_pong >= self.pack_of(c).budget.ping_pong;
         if m.automatic || cut || !c.auto_spoke || self.is_guest(m, c.contact) {
             return None;
         }
-        let at_once = c.last_out.get().is_some_and(|at| self.now().since(at) <= AT_ONCE_MS);
+        let since = c.last_out.get().map(|at| m.at.min(self.now()).since(at));
+        let at_once = since.is_some_and(|ms| (-BLUR_MS..=AT_ONCE_MS).contains(&ms));
         let before = c.private.as_ref().and_then(|p| p.words()).filter(|_| !m.content.text.trim().is_empty());
         let same = before.is_some_and(|before| before == words(&m.content.text));
         let machine = (at_once || same) && m.content.choice.is_none();
@@ -483,10 +488,11 @@ impl Draft<'_> {
         let today = day(self.now());
         let c = self.conv(conv)?;
         let budget = &self.pack_of(&c).budget;
-        if c.ping_pong >= budget.ping_pong {
+        // Some law wants the confirmation of a keyword.
+        if c.ping_pong >= budget.ping_pong && self.keyword_reply(m).is_none() {
             return Some(NoReply::PingPong);
         }
-        if c.auto_day == today && c.auto_replies >= budget.conversation {
+        if c.auto_day == today && u32::from(c.auto_replies) >= budget.conversation {
             return Some(NoReply::ConversationBudget);
         }
         let spent = self.state.budgets.get(&(today, identity)).copied().unwrap_or(0);

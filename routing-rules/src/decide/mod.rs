@@ -7,6 +7,7 @@ mod assign;
 mod clock;
 mod command;
 mod contact;
+mod follow;
 mod mail;
 pub(crate) mod matching;
 mod message;
@@ -21,7 +22,7 @@ pub use command::PAUSED_BY_OPERATOR;
 pub use message::seen_message;
 pub use sends::FAILING;
 
-use crate::event::{CanaryEnd, Event, KeyHash, Presence, Private, Public, Reply};
+use crate::event::{CanaryEnd, Event, Happening, KeyHash, Presence, Private, Public, Reply};
 use crate::ids::{ContactId, ConvId, MessageId, OfferId};
 use crate::pack::{Name, RulePack};
 use crate::state::{Conversation, Cursor, InForce, State, WaitClass};
@@ -141,6 +142,7 @@ fn decide_by<'p>(state: State, input: &Input<'p>, packs: InForce<'p>) -> Decisio
                 frame: *frame,
                 cursor: agrees.seq,
                 cursor_at: agrees.at,
+                cursor_id: agrees.id,
                 inn: *inn,
                 out: *out,
                 cut: *cut,
@@ -213,9 +215,11 @@ pub(crate) struct Draft<'a> {
     freed: bool,
     /// Conversations that came to wait in this decision.
     arrived: BTreeSet<ConvId>,
+    /// What people of ours did, on which rules may follow up.
+    happened: Vec<(ConvId, Happening)>,
     /// The input was stored before the log was last rebased.
     before_rebase: bool,
-    /// And frames were lost then: it may have been decided in one of them.
+    /// It may have been decided in frames that are lost: an input that they may have read, a timer that may have fired in them.
     relived: bool,
     /// The trace of the input, which what is sent for it carries on.
     traceparent: Option<String>,
@@ -235,6 +239,7 @@ impl<'a> Draft<'a> {
             assign: BTreeSet::new(),
             freed: false,
             arrived: BTreeSet::new(),
+            happened: Vec::new(),
             before_rebase: false,
             relived: false,
             traceparent: None,
@@ -453,9 +458,10 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// What every decision ends with: assignments and releases that it made possible.
+    /// What every decision ends with: assignments, what rules say to them, and releases that it made possible.
     fn settle_effects(&mut self) {
         self.assign_pass();
+        self.follow_up_pass();
         self.release_pass();
     }
 

@@ -49,8 +49,9 @@ impl Draft<'_> {
         self.profile(channel).is_some_and(|p| p.desk)
     }
 
-    /// What the rules said for one message; the same is told once.
-    pub(super) fn notify_all(&mut self, conv: ConvId, notices: &[Notify]) {
+    /// What the rules said for one message, or to follow up; the same is told once. `of` tells them from other notices of the same
+    /// cause.
+    pub(super) fn notify_all(&mut self, conv: ConvId, of: &str, notices: &[Notify]) {
         let mut said = BTreeSet::new();
         let fresh: Vec<&Notify> = notices.iter().filter(|n| said.insert((&n.desk, &n.text))).collect();
         if fresh.len() > MOST_NOTICES {
@@ -63,7 +64,7 @@ impl Draft<'_> {
                 Some(text) => text.clone(),
                 None => format!("the rule “{by}” asks you to look at this"),
             };
-            self.notice(conv, Notice { desk: &notify.desk, what: format!("rule.{i}"), by, to: None, text });
+            self.notice(conv, Notice { desk: &notify.desk, what: format!("{of}.{i}"), by, to: None, text });
         }
     }
 

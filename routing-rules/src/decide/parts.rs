@@ -67,9 +67,13 @@ impl Draft<'_> {
         if self.profile(&join.channel).is_none() {
             return self.ignore("parts of a text on a channel that is not in the configuration");
         }
-        if let Some(whole) = whole(&join) {
-            self.message(&whole);
-        }
+        let Some(whole) = whole(&join) else { return };
+        // Its parts came before what is lost, where it may have been answered.
+        let was = (self.relived, self.before_rebase);
+        self.relived |= join.relived;
+        self.before_rebase |= join.relived;
+        self.message(&whole);
+        (self.relived, self.before_rebase) = was;
     }
 }
 

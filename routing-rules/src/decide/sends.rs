@@ -127,6 +127,8 @@ impl Draft<'_> {
         if send.channel != r.channel || send.part != r.part {
             return self.ignore("the result is of a part that is settled");
         }
+        // An attempt of this number may have ended so in frames that are lost, and whoever it concerns was told.
+        self.relived |= send.relived;
         let current = send.n == r.n;
         let waits = matches!(send.phase, Phase::InFlight { .. } | Phase::Reconciling { .. });
         let unknown = matches!(send.phase, Phase::Dead { reason: DeadReason::Unknown, .. });
@@ -203,8 +205,9 @@ impl Draft<'_> {
 
     fn sent(&mut self, conv: ConvId, message: MessageId) {
         let at = self.now();
+        let private = self.state.sends.get(&message).and_then(|send| send.private.clone());
         self.emit(Public::Sent { conv, message, at });
-        self.apply_held(conv, message);
+        self.apply_held(conv, message, private.as_deref().map_or(&[], |p| &p.told));
     }
 
     fn rejected(&mut self, send: &Arc<SendState>, r: &AttemptResult) {
@@ -274,6 +277,22 @@ impl Draft<'_> {
         if r.is_some() {
             self.failed(&send.channel, None);
         }
+        if let Some(provider) = self.told_before_lost(send) {
+            let (conv, message, outcome) = (send.conv, send.id, Outcome::Accepted);
+            let (code, retry_at) = (None, None);
+            self.emit(Public::AttemptEnded {
+                conv,
+                message,
+                part: send.part,
+                n: send.n,
+                outcome,
+                code,
+                retry_at,
+                provider,
+            });
+            self.release.insert(send.channel.clone());
+            return self.part_ended(conv, message, true, false);
+        }
         let profile = self.state.channels.get(&send.channel).map(|c| c.profile.clone());
         if profile.as_ref().is_some_and(|p| p.same_id_retry || p.resend_unknown) {
             return self.retry(send, r, Outcome::Unknown, r.and_then(|r| r.retry_after_ms));
@@ -292,7 +311,8 @@ impl Draft<'_> {
     pub(super) fn verdict(&mut self, now: Timestamp, message: MessageId, part: u16, n: u32, verdict: Verdict) {
         let now = self.state.now.max(now);
         self.cause = format!("verdict:{message}.{part}.{n}");
-        self.emit(Public::Ticked { now });
+        self.relived = self.state.sends.get(&message).is_some_and(|s| s.relived);
+        self.emit(Public::Ticked { now, relived: self.relived });
         let Some(send) = self.state.sends.get(&message).cloned() else { return };
         if send.part != part || send.n != n || !matches!(send.phase, Phase::InFlight { .. }) {
             return;

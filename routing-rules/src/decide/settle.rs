@@ -4,7 +4,7 @@ use super::Draft;
 use crate::event::{DeadReason, KeyHash, OfPart, Private, Public};
 use crate::ids::{ConvId, MessageId};
 use crate::pack::ConvStatus;
-use crate::state::{HeldPart, HeldReceipt, Phase, SendState, Settled};
+use crate::state::{HeldDetail, HeldPart, HeldReceipt, Phase, SendState, Settled};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use switchboard_envelope::{Author, Echo, Outcome, Receipt, ReceiptStatus, Timestamp};
@@ -22,14 +22,25 @@ fn follows(new: ReceiptStatus, old: ReceiptStatus) -> bool {
 
 /// What a message has come to by a receipt, and of which of its parts that was said. A part that did not arrive is a message that
 /// did not, whatever became of the others; else it has come as far as the furthest: one message may have several names.
-fn after(settled: &Settled, provider: KeyHash, new: ReceiptStatus) -> Option<(ReceiptStatus, Option<OfPart>)> {
-    let Some(old) = settled.part(provider) else {
+/// Of an id that is not known only what names the very attempt that was taken is of a part: its answer was lost, and with it the ids.
+fn after(
+    settled: &Settled,
+    provider: KeyHash,
+    new: ReceiptStatus,
+    names_it: bool,
+) -> Option<(ReceiptStatus, Option<OfPart>)> {
+    let is_new = names_it
+        && !settled.provider.is_empty()
+        && settled.provider.len() < MAX_HELD_PARTS
+        && !settled.provider.contains(&provider);
+    let Some(old) = settled.part(provider).or(is_new.then_some(ReceiptStatus::Accepted)) else {
         return follows(new, settled.status).then_some((new, None));
     };
     let holds = settled.status != ReceiptStatus::Failed && follows(new, old);
     holds.then(|| (settled.status.max(new), Some(OfPart { provider, status: new })))
 }
 
+const ACCEPTED: ReceiptStatus = ReceiptStatus::Accepted;
 /// The most of a provider's ids that are told of before the result of their message.
 const MAX_HELD_PARTS: usize = 256;
 
@@ -61,7 +72,7 @@ impl Draft<'_> {
         let known = |id: &MessageId| self.state.sends.contains_key(id) || self.state.settled.contains_key(id);
         let named = r.send.as_deref().and_then(MessageId::parse).filter(known);
         let Some(message) = named.or_else(|| self.state.message_of_provider(provider)) else {
-            return self.hold(provider, None, r);
+            return self.hold(provider, None, None, r);
         };
         if let Some(send) = self.state.sends.get(&message).cloned() {
             return self.receipt_before_result(&send, provider, r);
@@ -69,13 +80,14 @@ impl Draft<'_> {
         match self.state.settled.get(&message).cloned() {
             Some(s) if s.channel != r.channel => self.ignore("the receipt names another channel's message"),
             Some(s) => self.receipt_of_settled(&s, message, provider, r),
-            None => self.hold(provider, None, r),
+            None => self.hold(provider, None, None, r),
         }
     }
 
     fn receipt_of_settled(&mut self, settled: &Settled, message: MessageId, provider: KeyHash, r: &Receipt) {
         let remarked = || self.remarks(r, settled.status).then_some((r.status, None));
-        match after(settled, provider, r.status).or_else(remarked) {
+        let names_it = r.send.is_some() && (r.part, r.n) == (Some(1), Some(settled.n));
+        match after(settled, provider, r.status, names_it).or_else(remarked) {
             Some((status, of)) => self.told(settled.conv, message, Told::by(r, status, of, self.now())),
             None => self.ignore("a newer status is known"),
         }
@@ -83,9 +95,8 @@ impl Draft<'_> {
 
     /// A letter that was taken is late, or a copy of it did not arrive: nothing changes, and people want to know.
     fn remarks(&self, r: &Receipt, old: ReceiptStatus) -> bool {
-        let accepted = ReceiptStatus::Accepted;
         let letter = self.profile(&r.channel).is_some_and(|p| p.mail);
-        letter && (r.status, old) == (accepted, accepted) && r.detail.is_some()
+        letter && (r.status, old) == (ACCEPTED, ACCEPTED) && r.detail.is_some()
     }
 
     /// Everything that was sent to a thread until then: our messages there, newest first, up to one that was known before.
@@ -119,8 +130,8 @@ impl Draft<'_> {
         }
     }
 
-    /// Keeps a receipt under the provider's id, or under our message with the provider's id beside it.
-    fn hold(&mut self, key: KeyHash, of: Option<KeyHash>, r: &Receipt) {
+    /// Keeps a receipt under the provider's id, or under our message with the provider's id beside it; its words with `send`.
+    fn hold(&mut self, key: KeyHash, of: Option<KeyHash>, send: Option<&SendState>, r: &Receipt) {
         if let Some(held) = self.state.held.get(&key) {
             let part = held.parts.iter().find(|part| Some(part.provider) == of);
             let known = match part {
@@ -135,7 +146,15 @@ impl Draft<'_> {
             }
         }
         let (channel, at) = (r.channel.clone(), self.now());
-        self.emit(Public::ReceiptHeld { provider: key, channel, status: r.status, code: r.code.clone(), at, of });
+        let (status, code) = (r.status, r.code.clone());
+        let held = |message| Public::ReceiptHeld { provider: key, channel, status, code, at, of, message };
+        match send.zip(r.detail.clone()) {
+            Some((send, detail)) => {
+                let private = Private::Receipt { detail: Some(detail) };
+                self.emit_private(held(Some(send.id)), send.contact, private);
+            }
+            None => self.emit(held(None)),
+        }
     }
 
     /// Whether what is said names an attempt that was lost. All attempts at a letter are the same one, so whoever saw it names them
@@ -176,30 +195,41 @@ impl Draft<'_> {
             self.release.insert(send.channel.clone());
             let last = send.part >= send.parts;
             self.part_ended(send.conv, send.id, last, send.is_dead());
-            let accepted = ReceiptStatus::Accepted;
-            let says_more = follows(r.status, accepted) || self.remarks(r, accepted);
+            let says_more = follows(r.status, ACCEPTED) || self.remarks(r, ACCEPTED);
             match self.state.settled.get(&send.id).cloned() {
                 _ if !says_more => {}
                 Some(settled) => self.receipt_of_settled(&settled, send.id, provider, r),
-                None => self.hold(provider, None, r),
+                None => self.hold(provider, None, Some(send), r),
             }
             return;
         }
         if send.provider.contains(&provider) {
-            return self.hold(provider, None, r);
+            return self.hold(provider, None, Some(send), r);
         }
         let key = self.state.held_key(send.id);
-        self.hold(key, Some(provider), r);
+        self.hold(key, Some(provider), Some(send), r);
     }
 
-    /// Receipts that overtook the result of their message.
-    pub(super) fn apply_held(&mut self, conv: ConvId, message: MessageId) {
+    /// By which ids the provider has a message, where its receipts came before its answer was lost: they name it, so it was taken.
+    pub(super) fn told_before_lost(&self, send: &SendState) -> Option<Vec<KeyHash>> {
+        let held = self.state.held.get(&self.state.held_key(send.id)).filter(|_| send.parts == 1)?;
+        Some(held.parts.iter().map(|part| part.provider).collect())
+    }
+
+    /// Receipts that overtook the result of their message, and what was said in words with them.
+    pub(super) fn apply_held(&mut self, conv: ConvId, message: MessageId, words: &[HeldDetail]) {
         let Some(settled) = self.state.settled.get(&message).cloned() else { return };
         for held in self.held_of(&settled, message) {
             let Some(settled) = self.state.settled.get(&message) else { return };
-            if let Some((status, of)) = after(settled, held.provider, held.status) {
+            let said = words.iter().find(|w| w.provider == held.provider && w.status == held.status);
+            let detail = said.map(|w| w.detail.clone());
+            // As of a receipt that comes in time.
+            let letter = self.profile(&settled.channel).is_some_and(|p| p.mail);
+            let remark = letter && detail.is_some() && (held.status, settled.status) == (ACCEPTED, ACCEPTED);
+            let told = after(settled, held.provider, held.status, false);
+            if let Some((status, of)) = told.or_else(|| remark.then_some((held.status, None))) {
                 let at = self.now();
-                self.told(conv, message, Told { status, of, code: held.code, detail: None, at });
+                self.told(conv, message, Told { status, of, code: held.code, detail, at });
             }
         }
     }

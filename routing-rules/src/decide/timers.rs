@@ -1,6 +1,5 @@
 //! Deadlines that passed. Every timer that fires changes the state so that it does not fire again.
 
-use super::assign::Entry;
 use super::sends::unsent;
 use super::{CLOCK_AHEAD_MS, Draft, ENOUGH, STEP};
 use crate::event::{DeadReason, OfferEnd, Presence, Public, Why};
@@ -16,23 +15,29 @@ impl Draft<'_> {
             self.emit(Public::TimeSetBack { now });
         }
         let now = self.state.now.max(now);
-        self.emit(Public::Ticked { now });
         // The end of an attempt is the router's to judge: its verdict is an input of its own, and may have to wait.
+        let mut due = self.state.due(now).filter(|(_, timer)| !self.state.ends(timer)).take(STEP).peekable();
+        // Those that may have fired in frames that are lost are apart from the others, so that what they tell is known as such.
+        let relived = due.peek().is_some_and(|(_, timer)| self.state.may_have_fired(timer, now));
         let due: Vec<(Timestamp, Timer)> =
-            self.state.due(now).filter(|(_, timer)| !self.state.ends(timer)).take(STEP).collect();
+            due.take_while(|(_, t)| self.state.may_have_fired(t, now) == relived).collect();
+        self.relived = relived;
+        self.emit(Public::Ticked { now, relived });
         for (at, timer) in due {
             if self.events.len() >= ENOUGH {
                 break;
             }
-            // It may have fired in frames that are lost, and somebody may have been told.
-            self.relived |= self.state.rebased.is_some_and(|r| r.cut_inn.is_some() && at <= r.at);
             match timer {
                 Timer::Conv(id) => {
                     self.cause = format!("timer:{id}:{}", at.0);
                     self.ordinal = 0;
                     self.conversation_due(id);
                 }
-                Timer::Send(id) => self.send_due(id),
+                Timer::Send(id) => {
+                    self.cause = format!("timer:{id}:{}", at.0);
+                    self.ordinal = 0;
+                    self.send_due(id);
+                }
                 Timer::Agent(agent) => {
                     self.cause = format!("timer:{agent}:{}", at.0);
                     self.ordinal = 0;
@@ -147,18 +152,8 @@ impl Draft<'_> {
 
     fn overflow_due(&mut self, id: ConvId, now: Timestamp) {
         let Some(c) = self.conv(id).filter(|c| c.status == ConvStatus::Queued) else { return };
-        let Some(step) = c.overflow.get(c.step as usize).cloned() else { return };
-        if c.entered_at.get().is_none_or(|at| at.plus(step.after_ms) > now) {
-            return;
-        }
-        self.emit(Public::Relaxed { conv: id, step: c.step, skills: step.skills.clone() });
-        // What a clock raised further stays there.
-        if let Some(priority) = step.priority.filter(|p| *p > c.priority) {
-            self.emit(Public::Prioritised { conv: id, priority });
-        }
-        match step.queue {
-            Some(queue) if c.queue.as_deref() != Some(&queue) => self.enqueue(id, Entry::new(queue, Why::Overflow)),
-            _ => self.assign.extend(c.queue.as_deref().cloned()),
+        if let Some((_, number, step)) = c.next_step().filter(|(at, ..)| *at <= now) {
+            self.take_step(&c, number, step, Why::Overflow);
         }
     }
 }

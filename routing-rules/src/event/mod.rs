@@ -7,7 +7,8 @@ mod words;
 
 pub use private::{DecidedMessage, Private, ReceivedMail};
 pub use words::{
-    CanaryEnd, Chosen, ClockKind, Considered, DeadReason, NoReply, OfferEnd, PassedOver, Presence, Reply, Why,
+    CanaryEnd, Chosen, ClockKind, Considered, DeadReason, Happening, NoReply, OfferEnd, PassedOver, Presence, Reply,
+    Why,
 };
 
 use crate::ids::{ContactId, ConvId, MessageId, OfferId};
@@ -92,6 +93,8 @@ pub enum Public {
         /// Where IN is read on: after the last record that is the one that was decided.
         cursor: u64,
         cursor_at: Timestamp,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cursor_id: Option<KeyHash>,
         /// IN's end: what is up to here came before.
         #[serde(default)]
         inn: u64,
@@ -112,6 +115,9 @@ pub enum Public {
     /// Time moved without an input of IN.
     Ticked {
         now: Timestamp,
+        /// What is decided then may have been decided in frames that are lost.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        relived: bool,
     },
     /// The log's clock had been ahead: `now` goes back to it, and every later time with it.
     TimeSetBack {
@@ -168,6 +174,9 @@ pub enum Public {
         at: Timestamp,
         automatic: bool,
         provider: Option<KeyHash>,
+        /// No machine may answer it, though no machine wrote it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        quiet: bool,
     },
     /// The provider's files of a message were fetched, or could not be.
     FilesFetched {
@@ -187,6 +196,13 @@ pub enum Public {
         /// The priority that they chose, where it is another than the time before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         priority: Option<Priority>,
+    },
+    /// Rules followed up on what people of ours did.
+    FollowedUp {
+        conv: ConvId,
+        on: Happening,
+        pack: String,
+        hits: Vec<String>,
     },
     Tagged {
         conv: ConvId,
@@ -218,6 +234,9 @@ pub enum Public {
         conv: ConvId,
         step: u32,
         skills: Option<Skills>,
+        /// It did not wait for its time, so who declined it just now is not asked again for it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        at_once: bool,
     },
     Offered {
         conv: ConvId,
@@ -325,6 +344,9 @@ pub enum Public {
         conv: ConvId,
         message: MessageId,
         agent: Option<Name>,
+        /// By which token it was written, where no agent wrote it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<Name>,
         at: Timestamp,
     },
 
@@ -424,6 +446,9 @@ pub enum Public {
         /// The provider's id, where `provider` is the key of our message: others of its ids may be told of meanwhile.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         of: Option<KeyHash>,
+        /// Our message, where it is known and something was said of it in words: they are kept with it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<MessageId>,
     },
     NotReplied {
         conv: ConvId,
@@ -563,6 +588,7 @@ impl Public {
             | P::Received { conv, .. }
             | P::FilesFetched { conv, .. }
             | P::Decided { conv, .. }
+            | P::FollowedUp { conv, .. }
             | P::Tagged { conv, .. }
             | P::Prioritised { conv, .. }
             | P::AttributesSet { conv }

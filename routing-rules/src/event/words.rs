@@ -34,10 +34,48 @@ pub enum Why {
     CustomerWrote,
     /// A step of the queue's overflow.
     Overflow,
+    /// A step of the overflow that is taken at once, because nobody was there for it.
+    NobodyThere,
     /// The queue or agent is not in the pack any more.
     Vanished,
     /// A reply could not be delivered.
     NotDelivered,
+}
+
+/// What happened to a conversation, on which rules can follow up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Happening {
+    /// An agent has it who did not have it before.
+    Assigned,
+    /// A person of ours answered.
+    Answered,
+    /// A person of ours closed it.
+    Closed,
+    /// A note was added.
+    Noted,
+    /// Somebody of ours changed its tags, its priority or its attributes.
+    Changed,
+}
+
+impl Happening {
+    pub(crate) const ALL: [Happening; 5] =
+        [Happening::Assigned, Happening::Answered, Happening::Closed, Happening::Noted, Happening::Changed];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Happening::Assigned => "assigned",
+            Happening::Answered => "answered",
+            Happening::Closed => "closed",
+            Happening::Noted => "noted",
+            Happening::Changed => "changed",
+        }
+    }
+
+    pub(crate) fn parse(word: &str) -> Option<Happening> {
+        Happening::ALL.into_iter().find(|on| on.as_str() == word)
+    }
 }
 
 /// How the trial of a pack ended.
@@ -83,6 +121,8 @@ pub enum PassedOver {
     },
     MissingSkill(Name),
     Declined,
+    /// Others are asked first, by name.
+    NotYet,
     /// They finish what they closed.
     WrappingUp,
     /// Another agent was preferred by the strategy.
@@ -182,6 +222,8 @@ pub enum NoReply {
     PingPong,
     AddressBudget,
     OptedOut,
+    /// Something else was said to the customer at the same time.
+    Answered,
     /// The template needs a value that is missing.
     Template,
     TooLong,

@@ -176,7 +176,8 @@ impl<'a> Merged<'a> {
         });
         let budget = self.budget.map_or_else(Budget::default, |n| people.budget(n));
         let absence = self.presence.map_or_else(Absence::default, |n| people.absence(n));
-        let rules = self.rules(sink, &mut refs);
+        let (rules, follow_ups): (Vec<Rule>, Vec<Rule>) =
+            self.rules(sink, &mut refs).into_iter().partition(|rule| rule.on.is_none());
         let default = self.default_actions(here, sink, &mut refs);
         if !sink.unreadable {
             refs.check(&self.known(), env, sink);
@@ -195,6 +196,7 @@ impl<'a> Merged<'a> {
             absence,
             index: RuleIndex::new(&rules),
             rules,
+            follow_ups,
             default: default.unwrap_or_default(),
         };
         let places: BTreeMap<&str, &Place> = self.queues.iter().map(|(at, id, _)| (*id, *at)).collect();

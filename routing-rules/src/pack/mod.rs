@@ -24,9 +24,11 @@ pub use hours::{Hours, Rotation};
 pub use problem::{Place, Problem};
 pub use schema::json_schema;
 pub use standing::{about, ordinal};
-pub use testing::{Given, GivenAgent, PackTest};
+pub(crate) use testing::is_message;
+pub use testing::{Act, Does, Given, GivenAgent, PackTest};
 pub use types::*;
 
+use crate::event::Happening;
 use crate::rules::{Actions, Rule, RuleIndex};
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,6 +69,8 @@ pub struct RulePack {
     pub(crate) budget: Budget,
     pub(crate) absence: Absence,
     pub(crate) rules: Vec<Rule>,
+    /// Those that run on what people of ours do.
+    pub(crate) follow_ups: Vec<Rule>,
     pub(crate) index: RuleIndex,
     pub(crate) default: Actions,
 }
@@ -136,9 +140,18 @@ impl RulePack {
         self.budget
     }
 
-    /// The rules in order, as (name, place).
+    /// The rules in order, as (name, place); those that follow up on what people of ours do come last.
     pub fn rules(&self) -> impl Iterator<Item = (&str, &Place)> {
-        self.rules.iter().map(|r| (r.name.as_str(), &r.at))
+        self.every_rule().map(|r| (r.name.as_str(), &r.at))
+    }
+
+    pub(crate) fn every_rule(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().chain(&self.follow_ups)
+    }
+
+    /// Whether any rule follows up on this.
+    pub(crate) fn follows_up(&self, on: Happening) -> bool {
+        self.follow_ups.iter().any(|r| r.on == Some(on))
     }
 
     /// Whether these hours are open; `None` when the pack does not know them.
@@ -164,6 +177,14 @@ impl RulePack {
             Some(h) => h.open_time_between(from, to),
             None => to.since(from).max(0),
         }
+    }
+
+    /// When the day of a moment began, in the pack's zone.
+    #[must_use]
+    pub fn midnight(&self, at: Timestamp) -> Timestamp {
+        let begins = self.local(at).date().to_datetime(jiff::civil::Time::midnight());
+        let begins = self.zone.to_ambiguous_timestamp(begins).compatible();
+        begins.map_or(at, |t| Timestamp(t.as_millisecond()))
     }
 
     /// The wall clock in the pack's zone.

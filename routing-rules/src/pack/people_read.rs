@@ -7,17 +7,21 @@ use super::read::{
 };
 use super::refs::{Kind, Refs};
 use super::yaml::{Node, Value};
-use super::{Absence, Agent, Breach, Budget, Limit, Notify, OverflowStep, Priority, Queue, Skills, Sla, Strategy};
+use super::{
+    Absence, Agent, AtOnce, Breach, Budget, Limit, Notify, OverflowStep, Prefer, Priority, Queue, Skills, Sla, Strategy,
+};
 use crate::pack::hours::{Hours, Members, Opening, Rotation};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 pub(crate) const PRIORITIES: &[&str] = &["low", "normal", "high", "urgent"];
 const STRATEGIES: &[&str] = &["round_robin", "least_loaded", "longest_idle"];
+pub(crate) const PREFERENCES: &[&str] = &["most", "least"];
 const QUEUE_KEYS: &[&str] = &[
     "skills",
     "sla",
     "hours",
     "strategy",
+    "prefer",
     "sticky",
     "offer",
     "ageing",
@@ -57,6 +61,9 @@ impl PeopleReader<'_> {
                 Some("longest_idle") => Strategy::LongestIdle,
                 _ => Strategy::LeastLoaded,
             };
+        }
+        if let Some(n) = keys.get("prefer") {
+            queue.prefer = self.prefer(n);
         }
         queue.sticky_ms = keys.get("sticky").and_then(|n| duration(n, "`sticky`", SECOND, self.sink));
         queue.offer_timeout_ms = keys.get("offer").and_then(|n| self.offer(n));
@@ -106,6 +113,36 @@ impl PeopleReader<'_> {
             }
         }
         Some(skills)
+    }
+
+    /// `[french, { english: least }]`: a skill alone is the most of it.
+    fn prefer(&mut self, node: &Node) -> Vec<Prefer> {
+        let mut all: Vec<Prefer> = Vec::new();
+        for item in one_or_many(node) {
+            let read: Vec<(&Place, String, bool)> = match &item.value {
+                Value::Map(_) => named(item, "`prefer`", self.sink)
+                    .into_iter()
+                    .filter(|(at, name, _)| check_id(at, name, "a skill", self.sink))
+                    .collect::<Vec<_>>()
+                    .into_iter()
+                    .filter_map(|(at, name, how)| {
+                        let how = word(how, "an order", PREFERENCES, self.sink)?;
+                        Some((at, name.to_owned(), how == "least"))
+                    })
+                    .collect(),
+                _ => {
+                    id(item, "a skill", self.sink).map(|name| (&item.at, name.to_owned(), false)).into_iter().collect()
+                }
+            };
+            for (at, skill, least) in read {
+                if all.iter().any(|p| p.skill == skill) {
+                    self.sink.error(at, format!("`{skill}` is listed twice"), "remove one");
+                    continue;
+                }
+                all.push(Prefer { skill, least });
+            }
+        }
+        all
     }
 
     fn sla(&mut self, node: &Node) -> Sla {
@@ -199,15 +236,12 @@ impl PeopleReader<'_> {
         let mut steps: Vec<OverflowStep> = Vec::new();
         for item in list(node, "overflow", self.sink).unwrap_or_default() {
             let Some(step) = self.step(item) else { continue };
-            if let Some(last) = steps.last()
-                && step.after_ms <= last.after_ms
+            if let (Some(after), Some(last)) = (step.after_ms, steps.iter().rev().find_map(|s| s.after_ms))
+                && after <= last
             {
                 let hint = "all steps count from entering the queue; write them in order of time";
-                self.sink.error(
-                    &item.at,
-                    format!("this step comes at {}, not after the one before", spell(step.after_ms)),
-                    hint,
-                );
+                let message = format!("this step comes at {}, not after the one before", spell(after));
+                self.sink.error(&item.at, message, hint);
             }
             steps.push(step);
         }
@@ -215,16 +249,26 @@ impl PeopleReader<'_> {
     }
 
     fn step(&mut self, node: &Node) -> Option<OverflowStep> {
-        let keys = keys(node, "an overflow step", &["after", "skills", "queue", "priority"], self.sink)?;
-        let Some(after) = keys.get("after") else {
-            self.sink.error(keys.at, "an overflow step without `after`", "write `{ after: 5m, queue: everyone }`");
+        let keys = keys(node, "an overflow step", &["after", "if", "skills", "queue", "priority"], self.sink)?;
+        let (after, at_once) = (keys.get("after"), keys.get("if"));
+        if after.is_none() && at_once.is_none() {
+            let hint = "write `{ after: 5m, queue: everyone }`, or `if: nobody_available`";
+            self.sink.error(keys.at, "an overflow step without `after`", hint);
             return None;
-        };
+        }
         if !["skills", "queue", "priority"].iter().any(|k| keys.has(k)) {
             self.sink.error(keys.at, "an overflow step that does nothing", "add `skills`, `queue` or `priority`");
         }
         Some(OverflowStep {
-            after_ms: duration(after, "`after`", SECOND, self.sink)?,
+            after_ms: match after {
+                Some(n) => Some(duration(n, "`after`", SECOND, self.sink)?),
+                None => None,
+            },
+            at_once: match at_once {
+                Some(n) => Some(AtOnce::parse(word(n, "a condition of a step", AtOnce::WORDS, self.sink)?)?),
+                None => None,
+            },
+            only: Vec::new(),
             skills: keys.get("skills").and_then(|n| self.skills(n)),
             queue: keys.get("queue").and_then(|n| self.name(n, Kind::Queue, "a queue")),
             priority: keys.get("priority").and_then(|n| self.priority(n)),

@@ -1,12 +1,14 @@
 //! The JSON Schema of a pack's files, for editors. It is built from the tables that the reader uses, so that both know
 //! the same fields, operators and actions.
 
+use super::AtOnce;
 use super::load::TOP;
-use super::people_read::PRIORITIES;
+use super::people_read::{PREFERENCES, PRIORITIES};
 use super::read::DAYS;
-use super::testing::{CONSENTS, PRESENCES, is_message};
+use super::testing::{CONSENTS, DOINGS, PRESENCES, is_message};
+use crate::event::Happening;
 use crate::rules::field::{Class, FIELDS, Field, STATES};
-use crate::rules::{ACTIONS, DEFAULT_ACTIONS, operators};
+use crate::rules::{ACTIONS, DEFAULT_ACTIONS, MESSAGE, operators};
 use serde_json::{Map, Value, json};
 
 const ID: &str = "^[a-z0-9][a-z0-9-]{0,62}$";
@@ -77,6 +79,8 @@ fn definitions() -> Value {
     add("times", json!({ "type": "string", "pattern": TIMES }));
     add("priority", json!({ "enum": PRIORITIES }));
     add("template", json!({ "type": "string", "minLength": 1, "description": "text with {{ names }}" }));
+    let names = "text with {{ names }} that is filled in with ids, with commas between";
+    add("names", json!({ "type": "string", "pattern": "\\{\\{", "description": names }));
     let choice = closed(&[("id", reference("text")), ("label", reference("text"))], &["label"]);
     let choices = json!({ "type": "array", "maxItems": 30, "items": { "oneOf": [reference("text"), choice] },
         "description": "what the customer may choose from: buttons, or numbered lines where the channel has none" });
@@ -92,13 +96,10 @@ fn definitions() -> Value {
     ] }),
     );
     add("notify", closed(&[("desk", reference("id")), ("text", reference("template"))], &["desk"]));
-    add(
-        "overflow",
-        json!({ "type": "array", "items": closed(&[
-        ("after", reference("duration")), ("skills", reference("skills")), ("queue", reference("id")),
-        ("priority", reference("priority")),
-    ], &["after"]) }),
-    );
+    let fixed = json!({ "type": "string", "minLength": 1, "pattern": "^([^{]|[{]([^{%]|$))*$",
+        "description": "a fixed text: nothing is filled in" });
+    add("late", closed(&[("desk", reference("id")), ("text", fixed)], &["desk"]));
+    add("overflow", json!({ "type": "array", "items": step() }));
     add("sla", sla());
     add("queue", queue());
     add(
@@ -135,6 +136,7 @@ fn definitions() -> Value {
         closed(
             &[
                 ("name", reference("text")),
+                ("on", on()),
                 ("when", reference("conditions")),
                 ("then", reference("actions")),
                 ("continue", reference("flag")),
@@ -215,10 +217,20 @@ fn test() -> Value {
         &[],
     );
     let at = json!({ "type": "string", "description": "2026-11-22T10:00:00+01:00, or without an offset in the pack's zone" });
-    closed(
-        &[("name", reference("text")), ("at", at), ("message", message()), ("given", given), ("expect", expect)],
-        &["name", "message", "expect"],
-    )
+    let act = closed(
+        &[("agent", reference("id")), ("does", json!({ "enum": DOINGS })), ("tag", reference("text"))],
+        &["agent"],
+    );
+    let act = with(act, "oneOf", json!([{ "required": ["does"] }, { "required": ["tag"] }]));
+    let keys = [
+        ("name", reference("text")),
+        ("at", at),
+        ("message", message()),
+        ("given", given),
+        ("act", act),
+        ("expect", expect),
+    ];
+    closed(&keys, &["name", "message", "expect"])
 }
 
 /// The message of a test: the fields that a message itself has.
@@ -242,10 +254,8 @@ fn message() -> Value {
 }
 
 fn sla() -> Value {
-    let breach = closed(
-        &[("priority", reference("priority")), ("queue", reference("id")), ("notify", reference("notify"))],
-        &[],
-    );
+    let breach =
+        closed(&[("priority", reference("priority")), ("queue", reference("id")), ("notify", reference("late"))], &[]);
     closed(
         &[
             ("first_response", reference("duration")),
@@ -266,6 +276,7 @@ fn queue() -> Value {
             ("sla", reference("sla")),
             ("hours", reference("id")),
             ("strategy", json!({ "enum": ["round_robin", "least_loaded", "longest_idle"] })),
+            ("prefer", prefer()),
             ("sticky", reference("duration")),
             ("offer", closed(&[("timeout", reference("duration"))], &["timeout"])),
             ("ageing", reference("duration")),
@@ -277,6 +288,39 @@ fn queue() -> Value {
         ],
         &[],
     )
+}
+
+/// What a rule runs on.
+fn on() -> Value {
+    let words: Vec<&str> = std::iter::once(MESSAGE).chain(Happening::ALL.map(Happening::as_str)).collect();
+    json!({ "enum": words, "description": "what customers write (without it), or what people of ours do" })
+}
+
+/// A step of an overflow comes with its time, at once, or whichever is sooner.
+fn step() -> Value {
+    let properties = [
+        ("after", reference("duration")),
+        ("if", json!({ "enum": AtOnce::WORDS })),
+        ("skills", reference("skills")),
+        ("queue", reference("id")),
+        ("priority", reference("priority")),
+    ];
+    with(closed(&properties, &[]), "anyOf", json!([{ "required": ["after"] }, { "required": ["if"] }]))
+}
+
+/// A schema with one more key.
+fn with(mut schema: Value, key: &str, value: Value) -> Value {
+    if let Value::Object(keys) = &mut schema {
+        keys.insert(key.to_owned(), value);
+    }
+    schema
+}
+
+/// Which skills put an agent first.
+fn prefer() -> Value {
+    let order = json!({ "type": "object", "propertyNames": reference("id"),
+        "additionalProperties": { "enum": PREFERENCES } });
+    one_or_many(&json!({ "anyOf": [reference("id"), order] }))
 }
 
 fn hours() -> Value {
@@ -356,16 +400,24 @@ fn actions(names: &[&'static str]) -> Value {
         .iter()
         .map(|name| {
             let schema = match *name {
-                "queue" | "agent" => json!({ "oneOf": [reference("id"), rotation] }),
+                "queue" => json!({ "oneOf": [reference("id"), rotation] }),
+                "agent" => {
+                    let some = json!({ "type": "array", "minItems": 1, "items": reference("id") });
+                    json!({ "oneOf": [reference("id"), rotation, some, reference("names")] })
+                }
+                "skills" => json!({ "oneOf": [
+                    { "type": "array", "items": { "oneOf": [reference("id"), reference("names")] } },
+                    { "type": "object", "propertyNames": { "anyOf": [reference("id"), reference("names")] },
+                        "additionalProperties": reference("number") },
+                ] }),
                 "desk" | "reply" => reference("id"),
                 "priority" => reference("priority"),
-                "skills" => reference("skills"),
                 "overflow" => reference("overflow"),
                 "tag" => one_or_many(&reference("text")),
                 "set" => json!({ "type": "object", "additionalProperties": reference("text") }),
                 "consent" => json!({ "enum": ["opted_in", "opted_out"] }),
                 "notify" => one_or_many(&reference("notify")),
-                "snooze" => reference("duration"),
+                "snooze" | "wait" => reference("duration"),
                 _ => json!({ "enum": [true, "true"] }),
             };
             (*name, schema)

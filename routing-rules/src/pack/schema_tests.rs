@@ -164,6 +164,9 @@ zone: Europe/Paris
 budget: { conversation: 5, address: 20, ping_pong: 3 }
 queues:
   a: { skills: { french: 2 }, strategy: round_robin, sticky: 7d, offer: { timeout: 1m30s }, ageing: 30m, reopen: 0s, hours: office }
+  c: { prefer: [x, { y: least }] }
+  d: { prefer: x }
+  e: { prefer: { x: most, y: least } }
   b: { skills: [x], sla: { next_response: 1h, warn: 80%, on_breach: { queue: a, priority: high, notify: { desk: d, text: late } } } }
 agents: { ann: { name: Ann, skills: { x: 1 }, capacity: 2.5, desks: { mail: ann@shop.example, 1x: 007 } } }
 hours: { office: { zone: UTC, week: { mon-fri: "09:00-17:00", sat: ["22:00-06:00"] }, closed: 2026-12-25 } }
@@ -196,10 +199,14 @@ rules:
       not: { any: [{ new: false }] }
     then:
       - { queue: { rotation: q }, agent: sticky, desk: d, priority: high, skills: [x], tag: [a, b], close: true, block: true, move: true }
-      - { overflow: [{ after: 5m, skills: [], queue: a, priority: urgent }], set: { a: 1, contact.b: "" }, consent: opted_in, snooze: 1h }
+      - { overflow: [{ after: 5m, skills: [], queue: a, priority: urgent }, { if: nobody_free, queue: a }, { after: 9m, if: nobody_available, skills: [] }], set: { a: 1, contact.b: "" }, consent: opted_in, snooze: 1h }
       - { notify: [{ desk: d, text: hi }], reply: hi }
     continue: true
   - { name: 2, then: { notify: { desk: d }, agent: { rotation: r } } }
+  - { name: 3, then: { agent: [a, b], skills: [x, "{{ message.meta.y }}"] } }
+  - { name: 4, then: { agent: "{{ match.who | default('') }}", skills: { x: 2, "{{ message.text }}": 3 } } }
+  - { name: 5, on: closed, then: { reply: hi, tag: a } }
+  - { name: 6, on: message, then: { close: true } }
 default: [{ queue: a }, { tag: x }]
 "#;
     assert_eq!(refusal(everything), Vec::<String>::new());
@@ -212,6 +219,7 @@ tests:
       conversation: { state: queued, queue: a, priority: low, tags: [a], attributes: { order: 5 }, age: 1h, messages: 3, silence: 5m }
       contact: { name: Ann, identities: ['a:b'], tags: vip, attributes: { plan: x }, consent: opted_in, open: 2, agent: ann }
       agents: { ann: { presence: available, load: 2.5 } }
+    act: { agent: ann, does: close }
     expect: { queue: '', agent: ann, priority: high, tags: [], attributes: { contact.x: y }, replies: hi, state: closed, consent: opted_out, rules: [A] }
 ";
     assert_eq!(refusal(tests), Vec::<String>::new());
@@ -235,8 +243,10 @@ fn mistakes_of_shape_are_refused_by_the_schema_too() {
         "nested-contact-map",
         "not-with-two-conditions",
         "notify-without-desk",
+        "overflow-at-once",
         "operator-that-the-field-lacks",
         "percent-without-sign",
+        "prefer-badly-written",
         "rule-without-name",
         "rule-without-then",
         "skills-as-text",
@@ -251,5 +261,12 @@ fn mistakes_of_shape_are_refused_by_the_schema_too() {
         assert!(!refusal(&read(&bad.join(format!("{name}.yaml")))).is_empty(), "{name}");
     }
     assert!(!refusal("tests: []\nrules: []\n").is_empty(), "a file holds tests or a pack");
+    let late = |text: &str| {
+        refusal(&format!(
+            "queues: {{ a: {{ sla: {{ first_response: 1h, on_warn: {{ notify: {{ desk: d, text: '{text}' }} }} }} }} }}\n"
+        ))
+    };
+    assert_eq!(late("An answer {is} due"), Vec::<String>::new());
+    assert!(!late("Answer {{ contact.name }}").is_empty(), "what a clock tells is a fixed text");
     assert!(!refusal("tests: [{ name: A, massage: {}, expect: {} }]\n").is_empty());
 }

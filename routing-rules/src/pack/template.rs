@@ -10,6 +10,8 @@ use super::yaml::Node;
 
 /// The longest text that a template may grow to, in bytes.
 const MAX_RENDERED: usize = 64 * 1024;
+/// The most agents, or skills, that one text may name.
+const MAX_NAMES: usize = 16;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Template {
@@ -28,6 +30,7 @@ pub(crate) enum Var {
     ContactName,
     ContactFirstName,
     ContactTags,
+    AgentName,
     ContactAttribute(String),
     ConversationQueue,
     ConversationTags,
@@ -36,6 +39,7 @@ pub(crate) enum Var {
     MessageSubject,
     MessageFrom,
     MessageChannel,
+    MessageMeta(String),
     Match(String),
     NextOpen(Name),
     NextOpenDate(Name),
@@ -53,7 +57,8 @@ enum Filter {
 }
 
 /// Names without a free part, for suggestions and the schema.
-pub(crate) const VARIABLES: [&str; 13] = [
+pub(crate) const VARIABLES: [&str; 14] = [
+    "agent.name",
     "contact.name",
     "contact.first_name",
     "contact.tags",
@@ -224,6 +229,7 @@ fn variable(name: &str) -> Result<Var, (String, String)> {
         ["contact", "first_name"] => Var::ContactFirstName,
         ["contact", "tags"] => Var::ContactTags,
         ["contact", "attributes", x] => Var::ContactAttribute((*x).to_owned()),
+        ["agent", "name"] => Var::AgentName,
         ["conversation", "queue"] => Var::ConversationQueue,
         ["conversation", "tags"] => Var::ConversationTags,
         ["conversation", "attributes", x] => Var::ConversationAttribute((*x).to_owned()),
@@ -231,6 +237,7 @@ fn variable(name: &str) -> Result<Var, (String, String)> {
         ["message", "subject"] => Var::MessageSubject,
         ["message", "from"] => Var::MessageFrom,
         ["message", "channel"] => Var::MessageChannel,
+        ["message", "meta", x] => Var::MessageMeta((*x).to_owned()),
         ["queue", "position"] => Var::Queue(Asked::Position),
         ["queue", "place"] => Var::Queue(Asked::Place),
         ["queue", "wait"] => Var::Queue(Asked::Wait),
@@ -246,7 +253,7 @@ fn variable(name: &str) -> Result<Var, (String, String)> {
             let hint = match nearest(name, VARIABLES) {
                 Some(v) => format!("did you mean `{v}`"),
                 None => format!(
-                    "{}, `contact.attributes.<name>`, `conversation.attributes.<name>` or `match.<name>`",
+                    "{}, `contact.attributes.<name>`, `conversation.attributes.<name>`, `message.meta.<name>` or `match.<name>`",
                     suggestion("", &VARIABLES)
                 ),
             };
@@ -289,13 +296,15 @@ impl Var {
     pub(crate) fn optional(&self) -> bool {
         matches!(
             self,
-            Var::ContactName
+            Var::AgentName
+                | Var::ContactName
                 | Var::ContactFirstName
                 | Var::ContactAttribute(_)
                 | Var::ConversationAttribute(_)
                 | Var::ConversationQueue
                 | Var::MessageSubject
                 | Var::MessageFrom
+                | Var::MessageMeta(_)
         )
     }
 
@@ -319,6 +328,8 @@ pub(crate) struct Captured<'a> {
 
 /// What [`read`] calls the text of a reply.
 pub(crate) const REPLY: &str = "a reply";
+/// What [`read`] calls names that are filled in: where there is none, there is none.
+pub(crate) const NAMES: &str = "a name";
 
 /// Reads a template and checks all of it but `match.<name>`, which depends on who uses it.
 pub(crate) fn read(node: &Node, what: &str, sink: &mut Sink, refs: &mut Refs) -> Option<Template> {
@@ -338,7 +349,7 @@ pub(crate) fn read(node: &Node, what: &str, sink: &mut Sink, refs: &mut Refs) ->
         if let Some(id) = var.hours() {
             refs.add(&node.at, Kind::Hours, id);
         }
-        if var.optional() && !defaulted {
+        if var.optional() && !defaulted && what != NAMES {
             let hint = format!("write {{{{ {written} | default('') }}}}, with what stands in its place");
             sink.error(&node.at, format!("`{written}` may be missing"), hint);
         }
@@ -347,6 +358,13 @@ pub(crate) fn read(node: &Node, what: &str, sink: &mut Sink, refs: &mut Refs) ->
 }
 
 impl Template {
+    /// The names in a filled-in text, one after the other with commas between; what is missing is none.
+    pub(crate) fn names(&self, values: &dyn Values) -> Vec<String> {
+        let said = self.render(values).unwrap_or_default();
+        let names = said.split(',').map(|name| name.trim().to_lowercase()).filter(|name| !name.is_empty());
+        names.take(MAX_NAMES).collect()
+    }
+
     /// Checks the `match.<name>` of a template that is used at `at`.
     pub(crate) fn check_captures(&self, at: &Place, captured: Captured<'_>, sink: &mut Sink) {
         for (var, defaulted, written) in self.vars() {

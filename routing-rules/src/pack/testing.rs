@@ -29,7 +29,36 @@ pub struct PackTest {
     /// The kind of the customer's address, where the channel is known.
     pub address_kind: Option<String>,
     pub given: Given,
+    /// With it, what is expected is what comes of it, and not of the message.
+    pub act: Option<Act>,
     pub expect: Expect,
+}
+
+/// What an agent does once the message was decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Act {
+    pub agent: Name,
+    pub does: Does,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Does {
+    Take,
+    Answer,
+    Close,
+    Note,
+    /// Adds this tag.
+    Tag(String),
+}
+
+/// As tests call it.
+pub(super) const DOINGS: [&str; 4] = ["take", "answer", "close", "note"];
+
+impl Does {
+    fn parse(word: &str) -> Option<Does> {
+        let all = [Does::Take, Does::Answer, Does::Close, Does::Note];
+        all.into_iter().zip(DOINGS).find(|(_, w)| *w == word).map(|(does, _)| does)
+    }
 }
 
 /// What was there before the message.
@@ -104,7 +133,7 @@ impl TestReader<'_> {
     }
 
     fn test(&mut self, node: &Node) -> Option<PackTest> {
-        let keys = keys(node, "a test", &["name", "at", "message", "given", "expect"], self.sink)?;
+        let keys = keys(node, "a test", &["name", "at", "message", "given", "act", "expect"], self.sink)?;
         for key in ["name", "message", "expect"] {
             if !keys.has(key) {
                 self.sink.error(keys.at, format!("a test without `{key}`"), "write `name`, `message` and `expect`");
@@ -121,8 +150,27 @@ impl TestReader<'_> {
         if given.seen.contact_identities.is_empty() {
             given.seen.contact_identities = identity(&message, address_kind.as_deref()).into_iter().collect();
         }
+        let act = keys.get("act").and_then(|n| self.act(n));
         let expect = self.expect(keys.get("expect")?);
-        Some(PackTest { at: keys.at.clone(), name, now, message, address_kind, given, expect })
+        Some(PackTest { at: keys.at.clone(), name, now, message, address_kind, given, act, expect })
+    }
+
+    fn act(&mut self, node: &Node) -> Option<Act> {
+        let keys = keys(node, "`act`", &["agent", "does", "tag"], self.sink)?;
+        let does = match (keys.get("does"), keys.get("tag")) {
+            (Some(n), None) => word(n, "what an agent does", &DOINGS, self.sink).and_then(Does::parse),
+            (None, Some(n)) => filled(n, "a tag", self.sink).map(|tag| Does::Tag(tag.to_owned())),
+            _ => {
+                let hint = "write `act: { agent: ann, does: close }`";
+                self.sink.error(keys.at, "`act` needs either `does` or `tag`", hint);
+                None
+            }
+        };
+        let Some(agent) = keys.get("agent") else {
+            self.sink.error(keys.at, "`act` without `agent`", "write `act: { agent: ann, does: close }`");
+            return None;
+        };
+        Some(Act { agent: self.name(agent, Kind::Agent)?, does: does? })
     }
 
     /// With an offset a moment; without, the wall clock of the pack's zone.
@@ -302,8 +350,8 @@ impl TestReader<'_> {
         let mut rules = Vec::new();
         for item in one_or_many(node) {
             let Some(name) = filled(item, "the name of a rule", self.sink) else { continue };
-            if !self.pack.rules.iter().any(|r| r.name == name) {
-                let known: Vec<&str> = self.pack.rules.iter().map(|r| r.name.as_str()).collect();
+            if !self.pack.rules().any(|(known, _)| known == name) {
+                let known: Vec<&str> = self.pack.rules().map(|(name, _)| name).collect();
                 let hint = super::problem::suggestion(name, &known);
                 self.sink.error(&item.at, format!("there is no rule `{}`", short(name)), hint);
             }
@@ -356,7 +404,7 @@ impl TestReader<'_> {
 }
 
 /// Fields that the message itself has.
-pub(super) fn is_message(field: &Field) -> bool {
+pub(crate) fn is_message(field: &Field) -> bool {
     matches!(
         field,
         Field::Channel

@@ -45,6 +45,14 @@ pub enum Strategy {
     LongestIdle,
 }
 
+/// An agent's level of a skill puts them before others.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Prefer {
+    pub skill: Name,
+    /// Who has the least of it comes first; else who has the most. Who has none of it comes last.
+    pub least: bool,
+}
+
 /// Wanted or held skills with their level, 1 and up.
 pub type Skills = BTreeMap<Name, u8>;
 
@@ -55,6 +63,8 @@ pub struct Queue {
     /// The clock runs only while these hours are open.
     pub hours: Option<Name>,
     pub strategy: Strategy,
+    /// Who is asked first by their skills; the strategy chooses among those who are alike in them.
+    pub prefer: Vec<Prefer>,
     /// Prefer the contact's last agent this long after they last answered.
     pub sticky_ms: Option<i64>,
     /// Offers time out after this; `None` assigns without asking.
@@ -121,13 +131,42 @@ pub struct Notify {
     pub rule: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OverflowStep {
-    /// After entering the queue.
-    pub after_ms: i64,
+    /// After entering the queue. A step without it is taken at once, or not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_ms: Option<i64>,
+    /// It is taken at once where this holds when its turn comes.
+    #[serde(default, rename = "if", skip_serializing_if = "Option::is_none")]
+    pub at_once: Option<AtOnce>,
+    /// Until it is taken only these are asked; empty for everybody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<Name>,
     pub skills: Option<Skills>,
     pub queue: Option<Name>,
     pub priority: Option<Priority>,
+}
+
+/// When an overflow step does not wait for its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AtOnce {
+    /// Nobody is available who has the skills that are wanted, however much they have to do.
+    NobodyAvailable,
+    /// Nobody can take it now.
+    NobodyFree,
+}
+
+impl AtOnce {
+    pub(crate) const WORDS: &[&str] = &["nobody_available", "nobody_free"];
+
+    pub(crate) fn parse(word: &str) -> Option<AtOnce> {
+        [AtOnce::NobodyAvailable, AtOnce::NobodyFree]
+            .into_iter()
+            .zip(AtOnce::WORDS)
+            .find(|(_, w)| **w == word)
+            .map(|(a, _)| a)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -241,8 +280,21 @@ pub enum SetTarget {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AgentChoice {
     Agent(Name),
+    /// The first of these who can take it.
+    OneOf(Vec<Name>),
     /// The owner of the contact's latest other open conversation, else who last answered.
     Sticky,
+}
+
+impl AgentChoice {
+    /// One of these, who exist.
+    pub(crate) fn of(mut found: Vec<Name>) -> Option<AgentChoice> {
+        match found.len() {
+            0 => None,
+            1 => found.pop().map(AgentChoice::Agent),
+            _ => Some(AgentChoice::OneOf(found)),
+        }
+    }
 }
 
 /// What a run of the rules decided, merged by the order of design: `tag` and `notify` add up, for everything else the
@@ -253,6 +305,8 @@ pub struct RunOutcome {
     pub hits: Vec<String>,
     pub queue: Option<Name>,
     pub agent: Option<AgentChoice>,
+    /// So long it waits for who is named by `agent`, before anybody else is asked.
+    pub wait_ms: Option<i64>,
     /// The rule that chose the queue or the agent, whichever came first; no rule where it is `default`.
     pub placed_by: Option<String>,
     pub desk: Option<Name>,

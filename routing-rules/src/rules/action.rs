@@ -8,9 +8,10 @@ use crate::pack::{AgentChoice, Name, OverflowStep, Place, Priority, SetTarget, S
 pub(crate) struct Actions {
     pub queue: Option<QueuePick>,
     pub agent: Option<AgentPick>,
+    pub wait_ms: Option<i64>,
     pub desk: Option<Name>,
     pub priority: Option<Priority>,
-    pub skills: Option<Skills>,
+    pub skills: Option<SkillPick>,
     pub overflow: Option<Vec<OverflowStep>>,
     pub tags: Vec<String>,
     pub set: Vec<(SetTarget, Template)>,
@@ -34,6 +35,16 @@ pub(crate) enum QueuePick {
 pub(crate) enum AgentPick {
     Choice(AgentChoice),
     Rotation(Name),
+    /// Whom a text names, by id or by name.
+    Named(Template),
+}
+
+/// Skills that are written, and those that a text names.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SkillPick {
+    pub written: Skills,
+    /// With the level that is wanted.
+    pub named: Vec<(Template, u8)>,
 }
 
 #[derive(Clone, Debug)]

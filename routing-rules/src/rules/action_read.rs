@@ -1,19 +1,19 @@
 //! Reading `then` and `default`.
 
-use super::action::{Actions, AgentPick, NotifyAction, QueuePick};
+use super::action::{Actions, AgentPick, NotifyAction, QueuePick, SkillPick};
 use super::field::is_key;
 use crate::pack::people_read::{IdOrRotation, PeopleReader};
 use crate::pack::problem::{Place, Sink, suggestion};
-use crate::pack::read::{duration, filled, keys, named, one_or_many, only_true, plain, short, word};
+use crate::pack::read::{duration, filled, keys, named, one_or_many, only_true, plain, short, whole, word};
 use crate::pack::refs::{Kind, Refs};
-use crate::pack::template::{Captured, read as read_template};
+use crate::pack::template::{Captured, NAMES, Template, read as read_template};
 use crate::pack::yaml::{Node, Value};
 use crate::pack::{AgentChoice, SetTarget};
 use std::collections::BTreeMap;
 
 pub(crate) const ACTIONS: &[&str] = &[
-    "queue", "agent", "desk", "priority", "skills", "overflow", "tag", "set", "consent", "notify", "reply", "close",
-    "snooze", "block", "move",
+    "queue", "agent", "wait", "desk", "priority", "skills", "overflow", "tag", "set", "consent", "notify", "reply",
+    "close", "snooze", "block", "move",
 ];
 
 /// The longest tag, in letters.
@@ -48,6 +48,9 @@ impl ActionReader<'_> {
                 self.action(&mut actions, name, at, value);
             }
         }
+        if let Some(at) = written.get("wait").filter(|_| !written.contains_key("agent")) {
+            self.sink.error(at, "`wait` without `agent`", "say for whom: `agent: ann, wait: 30s`");
+        }
         if empty && matches!(node.value, Value::Map(_) | Value::List(_)) {
             self.sink.error(&node.at, format!("{what} has no action"), "write one, such as `queue: everyone`");
         }
@@ -62,9 +65,10 @@ impl ActionReader<'_> {
         match name {
             "queue" => actions.queue = self.queue(node),
             "agent" => actions.agent = self.agent(node),
+            "wait" => actions.wait_ms = duration(node, "`wait`", 1_000, self.sink),
             "desk" => actions.desk = self.people().name(node, Kind::Desk, "a desk"),
             "priority" => actions.priority = self.people().priority(node),
-            "skills" => actions.skills = self.people().skills(node),
+            "skills" => actions.skills = self.skills(node),
             "overflow" => actions.overflow = Some(self.people().overflow(node)),
             "tag" => self.tags(actions, node),
             "set" => self.set(actions, node),
@@ -96,7 +100,48 @@ impl ActionReader<'_> {
         }
     }
 
+    /// A text that is filled in with names.
+    fn names(&mut self, node: &Node) -> Option<Template> {
+        let template = read_template(node, NAMES, self.sink, self.refs)?;
+        template.check_captures(&node.at, self.captured, self.sink);
+        Some(template)
+    }
+
+    /// Those that are written are read as everywhere; beside them a text may name some.
+    fn skills(&mut self, node: &Node) -> Option<SkillPick> {
+        let (mut written, mut named) = (node.clone(), Vec::new());
+        match &mut written.value {
+            Value::List(items) => items.retain(|item| match asks_names(item) {
+                true => {
+                    named.extend(self.names(item).map(|t| (t, 1)));
+                    false
+                }
+                false => true,
+            }),
+            Value::Map(entries) => entries.retain(|(key, level)| match asks_names(key) {
+                true => {
+                    let level = whole(level, "a level", 1..=100, self.sink).and_then(|l| u8::try_from(l).ok());
+                    named.extend(self.names(key).zip(level));
+                    false
+                }
+                false => true,
+            }),
+            _ => {}
+        }
+        Some(SkillPick { written: self.people().skills(&written)?, named })
+    }
+
     fn agent(&mut self, node: &Node) -> Option<AgentPick> {
+        if asks_names(node) {
+            return self.names(node).map(AgentPick::Named);
+        }
+        if let Value::List(items) = &node.value {
+            let all: Vec<_> = items.iter().filter_map(|n| self.people().name(n, Kind::Agent, "an agent")).collect();
+            if items.is_empty() {
+                self.sink.error(&node.at, "an empty list of agents", "list at least one");
+            }
+            return Some(AgentPick::Choice(AgentChoice::OneOf(all)));
+        }
         match self.people().id_or_rotation(node, "an agent")? {
             IdOrRotation::Id(id) if id == "sticky" => Some(AgentPick::Choice(AgentChoice::Sticky)),
             IdOrRotation::Id(id) => {
@@ -135,11 +180,8 @@ impl ActionReader<'_> {
             }
             // Unlike other values, an attribute may be set to the empty text.
             let empty = matches!(&value.value, Value::Text(t) if t.is_empty());
-            let template = if empty {
-                crate::pack::template::Template::parse("").ok()
-            } else {
-                read_template(value, "a value", self.sink, self.refs)
-            };
+            let template =
+                if empty { Template::parse("").ok() } else { read_template(value, "a value", self.sink, self.refs) };
             if let Some(template) = template {
                 template.check_captures(&value.at, self.captured, self.sink);
                 actions.set.push((target, template));
@@ -160,6 +202,11 @@ impl ActionReader<'_> {
         });
         Some(NotifyAction { desk: self.people().name(desk, Kind::Desk, "a desk")?, text })
     }
+}
+
+/// Whether a text is one that is filled in.
+fn asks_names(node: &Node) -> bool {
+    matches!(&node.value, Value::Text(t) if t.contains("{{"))
 }
 
 /// The name of a rule: what a person reads in an explanation.

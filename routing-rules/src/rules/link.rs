@@ -3,7 +3,7 @@
 use super::action::{Actions, AgentPick, QueuePick};
 use super::rule_read::captured;
 use crate::pack::hours::Members;
-use crate::pack::problem::{Place, Sink};
+use crate::pack::problem::{Place, Sink, nearest};
 use crate::pack::template::{Captured, Template, Var};
 use crate::pack::{Name, OverflowStep, RulePack};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,9 +15,12 @@ pub(crate) fn link(
     default_at: &Place,
     sink: &mut Sink,
 ) {
-    for rule in &pack.rules {
+    for rule in pack.every_rule() {
         let (certain, possible) = captured(&rule.when);
         reply(&rule.then, replies, Captured { certain: &certain, possible: &possible }, sink);
+        if rule.on.is_some() {
+            nothing_was_written(&rule.then, replies, sink);
+        }
         rotations(pack, &rule.then, &rule.at, sink);
         rule_overflow(pack, &rule.then, &rule.at, sink);
     }
@@ -29,6 +32,22 @@ pub(crate) fn link(
         reply_names(pack, replies, sink);
     }
     circles(pack, queues, sink);
+    preferences(pack, queues, sink);
+}
+
+/// A skill that nobody has puts nobody first.
+fn preferences(pack: &RulePack, places: &BTreeMap<&str, &Place>, sink: &mut Sink) {
+    let known: BTreeSet<&str> = pack.agents.values().flat_map(|a| a.skills.keys()).map(String::as_str).collect();
+    for (id, queue) in &pack.queues {
+        let Some(at) = places.get(id.as_str()) else { continue };
+        for p in queue.prefer.iter().filter(|p| !known.contains(p.skill.as_str())) {
+            let hint = match nearest(&p.skill, known.iter().copied()) {
+                Some(n) => format!("did you mean `{n}`"),
+                None => "give it to an agent, or correct the name".into(),
+            };
+            sink.error(at, format!("the queue `{id}` prefers `{}`, a skill that no agent has", p.skill), hint);
+        }
+    }
 }
 
 fn reply(actions: &Actions, replies: &BTreeMap<Name, (Place, Template)>, captured: Captured<'_>, sink: &mut Sink) {
@@ -39,11 +58,21 @@ fn reply(actions: &Actions, replies: &BTreeMap<Name, (Place, Template)>, capture
     }
 }
 
+/// A rule that follows up has no message to repeat.
+fn nothing_was_written(actions: &Actions, replies: &BTreeMap<Name, (Place, Template)>, sink: &mut Sink) {
+    let Some((at, id)) = &actions.reply else { return };
+    for (var, _, written) in replies.get(id).into_iter().flat_map(|(_, template)| template.vars()) {
+        if matches!(var, Var::MessageText) {
+            let hint = "send another reply from it";
+            sink.error(at, format!("the reply `{id}` says `{written}`, and this rule runs without a message"), hint);
+        }
+    }
+}
+
 /// A reply that no rule sends must not need what only a rule has.
 fn reply_names(pack: &RulePack, replies: &BTreeMap<Name, (Place, Template)>, sink: &mut Sink) {
     let used: BTreeSet<&str> = pack
-        .rules
-        .iter()
+        .every_rule()
         .map(|r| &r.then)
         .chain([&pack.default])
         .filter_map(|a| a.reply.as_ref().map(|(_, id)| id.as_str()))

@@ -21,9 +21,10 @@ pub(crate) use action_read::ACTIONS;
 pub(crate) use condition_read::{MAX_PATTERNS, operators};
 pub(crate) use index::RuleIndex;
 pub(crate) use link::link;
-pub(crate) use rule_read::{DEFAULT_ACTIONS, read_default, read_rule};
+pub(crate) use rule_read::{DEFAULT_ACTIONS, MESSAGE, read_default, read_rule};
 pub(crate) use shadow::warnings;
 
+use crate::event::Happening;
 use crate::pack::Place;
 use condition::Condition;
 
@@ -32,6 +33,8 @@ use condition::Condition;
 pub(crate) struct Rule {
     pub name: String,
     pub at: Place,
+    /// What it follows up on; none where it runs for what customers write.
+    pub on: Option<Happening>,
     /// In the order written, which is the order of explanations.
     pub when: Vec<Condition>,
     /// Positions in `when`, cheapest first, which is the order of running.

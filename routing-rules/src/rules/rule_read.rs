@@ -3,17 +3,20 @@
 use super::action_read::{ACTIONS, ActionReader, rule_name};
 use super::condition::{Condition, Test};
 use super::condition_read::ConditionReader;
+use super::field::Field;
 use super::pattern::Pattern;
 use super::{Actions, Rule};
+use crate::event::Happening;
+use crate::pack::is_message;
 use crate::pack::problem::Sink;
-use crate::pack::read::{flag, keys, named, one_or_many};
+use crate::pack::read::{flag, keys, named, one_or_many, word};
 use crate::pack::refs::Refs;
 use crate::pack::template::Captured;
-use crate::pack::yaml::Node;
+use crate::pack::yaml::{Node, Value};
 
 /// A rule, or `None` when it has no name to go by.
 pub(crate) fn read_rule(node: &Node, sink: &mut Sink, refs: &mut Refs, patterns_left: &mut usize) -> Option<Rule> {
-    let keys = keys(node, "a rule", &["name", "when", "then", "continue"], sink)?;
+    let keys = keys(node, "a rule", &["name", "on", "when", "then", "continue"], sink)?;
     let when = match keys.get("when") {
         Some(n) => ConditionReader { sink, refs, patterns_left }.conditions(n),
         None => Vec::new(),
@@ -37,10 +40,52 @@ pub(crate) fn read_rule(node: &Node, sink: &mut Sink, refs: &mut Refs, patterns_
             return None;
         }
     };
+    let on = keys.get("on").and_then(|n| happening(n, sink));
+    if on.is_some() {
+        follows_up(&when, keys.get("then"), sink);
+    }
     let captures = !possible.is_empty();
     let mut cheapest: Vec<usize> = (0..when.len()).collect();
     cheapest.sort_by_key(|i| when.get(*i).map(Condition::cost));
-    Some(Rule { name, at: keys.at.clone(), when, cheapest, then, continues, captures })
+    Some(Rule { name, at: keys.at.clone(), on, when, cheapest, then, continues, captures })
+}
+
+/// What a rule runs for that does not follow up on anything.
+pub(crate) const MESSAGE: &str = "message";
+
+fn happening(node: &Node, sink: &mut Sink) -> Option<Happening> {
+    let known: Vec<&str> = std::iter::once(MESSAGE).chain(Happening::ALL.map(Happening::as_str)).collect();
+    word(node, "what a rule runs on", &known, sink).and_then(Happening::parse)
+}
+
+/// What a rule may do that follows up on what people of ours did: what they decided stands, and nothing that it does is followed up.
+const FOLLOW_UP_ACTIONS: &[&str] = &["priority", "tag", "set", "notify", "reply"];
+
+/// There is no message then to ask anything of, and only some actions are taken.
+fn follows_up(when: &[Condition], then: Option<&Node>, sink: &mut Sink) {
+    for condition in when {
+        condition.visit(&mut |c| {
+            let known = matches!(c.field, Field::Channel | Field::Kind | Field::From);
+            if is_message(&c.field) && !known || matches!(c.field, Field::Content) {
+                let hint = "ask what is known of the conversation, the contact or the time";
+                sink.error(
+                    &c.at,
+                    format!("`{}` is of a message, and this rule runs without one", c.field.name()),
+                    hint,
+                );
+            }
+        });
+    }
+    for item in then.map(one_or_many).unwrap_or_default() {
+        let Value::Map(entries) = &item.value else { continue };
+        for (key, _) in entries {
+            let Value::Text(name) = &key.value else { continue };
+            if ACTIONS.contains(&name.as_str()) && !FOLLOW_UP_ACTIONS.contains(&name.as_str()) {
+                let hint = format!("such a rule can take {}", FOLLOW_UP_ACTIONS.join(", "));
+                sink.error(&key.at, format!("`{name}` is not for a rule that follows up"), hint);
+            }
+        }
+    }
 }
 
 /// What `default` may do: give a place, and say how the conversation waits there. Whatever else should happen to every

@@ -4,8 +4,12 @@ use super::Rule;
 use super::action::{Actions, AgentPick, QueuePick};
 use super::seen::{Filling, Seen, Texts};
 use super::sentence::failed;
+use crate::event::Happening;
 use crate::pack::standing::{Standing, fill_in};
-use crate::pack::{AgentChoice, Notify, RulePack, RuleTrace, RunOutcome, RunReply, SeenMessage, SeenState, SetTarget};
+use crate::pack::template::Template;
+use crate::pack::{
+    AgentChoice, Name, Notify, RulePack, RuleTrace, RunOutcome, RunReply, SeenMessage, SeenState, SetTarget,
+};
 use std::collections::BTreeMap;
 use switchboard_envelope::Timestamp;
 
@@ -51,6 +55,27 @@ impl RulePack {
         );
         out.language = texts.language();
         out
+    }
+
+    /// What the rules say that follow up on what people of ours did.
+    #[must_use]
+    pub fn follow_up(&self, on: Happening, message: &SeenMessage, state: &SeenState) -> RunOutcome {
+        let texts = Texts::default();
+        let mut out = RunOutcome::default();
+        for rule in self.follow_ups.iter().filter(|r| r.on == Some(on)) {
+            if self.matches(rule, message, state, &texts, &out) {
+                self.hit(rule, message, state, &texts, &mut out);
+                if !rule.continues {
+                    break;
+                }
+            }
+        }
+        out
+    }
+
+    /// The reply that a rule sends.
+    pub(crate) fn reply_of(&self, rule: &str) -> Option<&Name> {
+        self.every_rule().find(|r| r.name == rule)?.then.reply.as_ref().map(|(_, id)| id)
     }
 
     /// [`RulePack::run`] without the index: every rule is asked in turn. What `run` has to agree with.
@@ -178,7 +203,7 @@ impl RulePack {
                 merge.set(target, value);
             }
         }
-        self.merge_place(then, state.now, &mut merge);
+        self.merge_place(then, captures, (message, state, texts), &mut merge);
         merge.flag("close", then.close, |o| &mut o.close);
         merge.flag("block", then.block, |o| &mut o.block);
         merge.flag("move", then.move_, |o| &mut o.move_);
@@ -206,9 +231,34 @@ impl RulePack {
         did
     }
 
+    /// The agents whom a text names, by their ids or by their names; each once, in its order.
+    fn agents_named(&self, names: &[String]) -> Vec<Name> {
+        let mut found: Vec<Name> = Vec::new();
+        for name in names {
+            let by_name = || self.agents.iter().find(|(_, a)| a.name.to_lowercase() == *name).map(|(id, _)| id);
+            if let Some(id) = self.agents.get_key_value(name).map(|(id, _)| id).or_else(by_name)
+                && !found.contains(id)
+            {
+                found.push(id.clone());
+            }
+        }
+        found
+    }
+
     /// Where the conversation goes and how it waits there.
-    fn merge_place(&self, then: &Actions, now: Timestamp, merge: &mut Merge<'_>) {
+    fn merge_place(
+        &self,
+        then: &Actions,
+        captures: &BTreeMap<String, String>,
+        (message, state, texts): (&SeenMessage, &SeenState, &Texts),
+        merge: &mut Merge<'_>,
+    ) {
+        let now = state.now;
         let member = |id: &String| self.rotations.get(id).and_then(|r| r.member(now)).cloned();
+        let named = |template: &Template, so_far: &RunOutcome| {
+            let seen = Seen { pack: self, message, state, so_far, texts };
+            template.names(&Filling { seen: &seen, captures })
+        };
         let queue = then.queue.as_ref().and_then(|q| match q {
             QueuePick::Queue(q) => Some(q.clone()),
             QueuePick::Rotation(id) => member(id),
@@ -217,14 +267,34 @@ impl RulePack {
         let agent = then.agent.as_ref().and_then(|a| match a {
             AgentPick::Choice(c) => Some(c.clone()),
             AgentPick::Rotation(id) => member(id).map(AgentChoice::Agent),
+            AgentPick::Named(template) => {
+                let found = self.agents_named(&named(template, merge.out));
+                if found.is_empty() {
+                    merge.did.applied.push("agent (nobody of that name)".into());
+                }
+                AgentChoice::of(found)
+            }
         });
+        let decided = merge.out.agent.is_some() || agent.is_none();
         merge.first("agent", agent, |o| &mut o.agent);
+        if !decided {
+            merge.first("wait", then.wait_ms, |o| &mut o.wait_ms);
+        }
         merge.first("desk", then.desk.clone(), |o| &mut o.desk);
         merge.first("priority", then.priority, |o| &mut o.priority);
-        if let Some(skills) = &then.skills {
+        if let Some(pick) = &then.skills {
+            let mut skills = pick.written.clone();
+            for (template, level) in &pick.named {
+                // What nobody has would be wanted in vain, and a customer's words name nothing in public.
+                let held = |skill: &String| self.agents.values().any(|a| a.skills.contains_key(skill));
+                for skill in named(template, merge.out).into_iter().filter(held) {
+                    let wanted = skills.entry(skill).or_insert(*level);
+                    *wanted = (*wanted).max(*level);
+                }
+            }
             if merge.out.skills.is_empty() {
                 merge.did.applied.push("skills".into());
-                merge.out.skills.clone_from(skills);
+                merge.out.skills = skills;
             } else {
                 merge.did.superseded.push("skills".into());
             }
@@ -300,6 +370,7 @@ impl Shown for AgentChoice {
     fn shown(&self, action: &str) -> String {
         match self {
             AgentChoice::Agent(id) => format!("{action} {id}"),
+            AgentChoice::OneOf(all) => format!("{action} {}", all.join(" or ")),
             AgentChoice::Sticky => format!("{action} sticky"),
         }
     }

@@ -179,6 +179,10 @@ impl Values for Filling<'_> {
         match var {
             Var::ContactName => some(name),
             Var::ContactFirstName => some(name.and_then(|n| n.split_whitespace().next())),
+            Var::AgentName => {
+                let agent = s.contact_agent.as_ref().and_then(|id| self.seen.pack.agents.get(id));
+                some(agent.map(|a| a.name.as_str()))
+            }
             Var::ContactTags => Some(joined(s.contact_tags.iter())),
             Var::ContactAttribute(n) => self.seen.contact_attribute(n).map(str::to_owned),
             Var::ConversationQueue => some(self.seen.so_far.queue.as_deref().or(s.queue.as_deref())),
@@ -191,6 +195,7 @@ impl Values for Filling<'_> {
             Var::MessageSubject => some(m.subject.as_deref()),
             Var::MessageFrom => some(m.from.as_deref()),
             Var::MessageChannel => Some(m.channel.clone()),
+            Var::MessageMeta(n) => m.meta.get(n).cloned(),
             Var::Queue(asked) => Some(asked.mark().to_string()),
             Var::Match(n) => self.captures.get(n).cloned(),
             // Hours that stay closed for more than a year still give a sentence.

@@ -2,8 +2,8 @@
 
 use super::fold::fold_conversation;
 use super::{
-    Answer, Channel, ContactPrivate, ConvPrivate, Conversation, Cursor, HeldPart, HeldReceipt, Join, Phase, Rare,
-    Rebase, SendPrivate, SendState, Settled, State, Steps, When, day, merge_attributes,
+    Answer, Channel, ContactPrivate, ConvPrivate, Conversation, Cursor, HeldDetail, HeldPart, HeldReceipt, Join, Phase,
+    Rare, Rebase, Relived, SendPrivate, SendState, Settled, State, Steps, When, day, merge_attributes,
 };
 use crate::event::{ClockKind, DeadReason, Event, KeyHash, Presence, Private, Public, status_after};
 use crate::ids::{ContactId, ConvId, MessageId};
@@ -69,13 +69,17 @@ impl State {
             }
             Public::GraceBegan { agent, until } => self.edit_agent(agent, |a| a.grace_until = Some(*until)),
             Public::WrapUp { agent, until } => self.edit_agent(agent, |a| a.wrap_until = *until),
-            Public::AssignAgain { at } => self.assign_again(*at),
+            Public::AssignAgain { at } => {
+                self.assign_relived = self.relives;
+                self.assign_again(*at);
+            }
             Public::Lapsed { agent, count } => self.edit_agent(agent, |a| a.lapses = *count),
             Public::Answered { .. }
             | Public::Ignored { .. }
             | Public::Confirmed { .. }
             | Public::ConsentByHand { .. }
             | Public::NotReplied { .. }
+            | Public::FollowedUp { .. }
             | Public::NoteAdded { .. }
             | Public::FilesFetched { .. }
             | Public::NobodyFree { .. }
@@ -98,17 +102,20 @@ impl State {
             Public::Led { now, incarnation } => {
                 self.now = *now;
                 self.incarnation = *incarnation;
+                self.relives = self.rebased.is_some_and(|r| r.cut_after(self.cursor.seq));
             }
             Public::Consumed { seq, stored_at, now, id, duplicate } => {
                 self.now = *now;
-                self.cursor = Cursor { seq: *seq, at: *stored_at };
+                self.cursor = Cursor { seq: *seq, at: *stored_at, id: *id };
+                self.relives = self.rebased.is_some_and(|r| r.cut_after(*seq));
                 if let (Some(id), false) = (id, duplicate) {
                     self.dups.insert(*id, *now, self.limits.duplicates);
                 }
                 self.forget_old(*now);
             }
-            Public::Ticked { now } => {
+            Public::Ticked { now, relived } => {
                 self.now = *now;
+                self.relives = *relived;
                 self.forget_old(*now);
             }
             Public::TimeSetBack { now } => self.set_back(*now),
@@ -207,8 +214,10 @@ impl State {
             auto_replies: 0,
             auto_spoke: false,
             ping_pong: 0,
+            quiet: false,
             lane: Rare::default(),
             trial: *trial,
+            relived: Relived::default(),
             private,
         };
         self.threads.insert(*thread, *conv);
@@ -278,11 +287,25 @@ impl State {
             Public::Receipt { message, status, of, .. } => {
                 let held = self.held_key(*message);
                 self.drop_held(held);
-                if let Some(s) = self.settled.get_mut(message) {
-                    Arc::make_mut(s).told(*status, *of);
+                let Some(s) = self.settled.get_mut(message) else { return };
+                let learned = of.map(|of| of.provider).filter(|of| !s.provider.contains(of));
+                Arc::make_mut(s).told(*status, *of);
+                let place = (s.at, *message);
+                // An id that a provider gives again means its latest message.
+                let of = |id: &KeyHash| self.providers.get(id).and_then(|m| Some((self.settled.get(m)?.at, *m)));
+                if let Some(id) = learned.filter(|id| of(id).is_none_or(|other| other < place)) {
+                    self.providers.insert(id, *message);
                 }
             }
-            Public::ReceiptHeld { provider, channel, status, code, at, of } => {
+            Public::ReceiptHeld { provider, channel, status, code, at, of, message } => {
+                if let (Some(message), Some(Private::Receipt { detail: Some(detail) })) = (message, private) {
+                    let (provider, status, detail) = (of.unwrap_or(*provider), *status, detail.clone());
+                    self.edit_send(*message, |s| {
+                        let Some(p) = s.private.as_mut().map(Arc::make_mut) else { return };
+                        p.told.retain(|told| told.provider != provider);
+                        p.told.push(HeldDetail { provider, status, detail });
+                    });
+                }
                 let mut parts = self.held.get(provider).map(|h| h.parts.clone()).unwrap_or_default();
                 if let Some(of) = of {
                     parts.retain(|part| part.provider != *of);
@@ -337,6 +360,7 @@ impl State {
                     reply_to: reply_to.clone(),
                     mail: mail.clone(),
                     traceparent: traceparent.clone(),
+                    told: vec![],
                 })),
                 _ => None,
             };
@@ -472,6 +496,7 @@ impl State {
             parts: vec![],
             queued_at: s.at,
             before: s.before,
+            n: if s.parts == 1 { s.n } else { 0 },
         };
         self.settled.insert(message, Arc::new(settled));
         self.settled_order.insert((at, message));
@@ -513,14 +538,19 @@ impl State {
     /// What was on its way may have been sent; with frames lost, that is also what seems to wait. Its end comes by itself,
     /// once what IN holds about it was read.
     fn apply_rebased(&mut self, event: &Public) {
-        let Public::Rebased { number, at, frame, cursor, cursor_at, inn, out, cut, .. } = event else { return };
+        let Public::Rebased { number, at, frame, cursor, cursor_at, cursor_id, inn, out, cut, .. } = event else {
+            return;
+        };
         self.now = self.now.max(*at);
-        self.cursor = Cursor { seq: *cursor, at: *cursor_at };
+        self.cursor = Cursor { seq: *cursor, at: *cursor_at, id: *cursor_id };
         let earlier = self.rebased;
         // Records beyond IN's end are others than those that were there when frames were lost.
         let earlier = earlier.and_then(|r| r.cut_inn).map(|end| end.min(*inn));
         let cut_inn = if *cut { Some(*inn) } else { earlier };
         self.rebased = Some(Rebase { number: *number, at: *at, frame: *frame, out: *out, inn: *inn, cut_inn });
+        if *cut {
+            self.frames_are_lost();
+        }
         // Later records are others now, or none.
         self.quarantine = self.quarantine.iter().filter(|seq| *seq <= cursor).copied().collect();
         let unsettled: Vec<MessageId> = self.sends.values().filter(|s| !s.is_dead()).map(|s| s.id).collect();
@@ -548,6 +578,7 @@ impl State {
             total: *total,
             numbers: BTreeSet::new(),
             until: *until,
+            relived: self.relives,
             private: None,
         });
         join.numbers.insert(*number);

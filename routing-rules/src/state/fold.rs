@@ -17,8 +17,9 @@ pub(super) fn fold_conversation(
     shared: &mut Shared,
 ) {
     match event {
-        Public::Received { message, at, automatic, .. } => {
+        Public::Received { message, at, automatic, quiet, .. } => {
             c.auto_spoke &= *automatic;
+            c.quiet = *automatic || *quiet;
             c.messages = c.messages.saturating_add(1);
             c.last_in = (*at).into();
             c.last_message = Some(*message);
@@ -105,7 +106,10 @@ fn fold_place(c: &mut Conversation, event: &Public, now: Timestamp, shared: &mut
             if c.queue.as_deref() != Some(queue) || c.entered_at.get() != Some(*entered) {
                 c.step = 0;
                 c.relaxed = None;
-                c.declined = None;
+                // Whoever gave it away does not get it back because nobody was where it was put.
+                if *why != Why::NobodyThere {
+                    c.declined = None;
+                }
             }
             c.status = ConvStatus::Queued;
             let queue = shared.label(queue);
@@ -124,12 +128,14 @@ fn fold_place(c: &mut Conversation, event: &Public, now: Timestamp, shared: &mut
                 c.declined.get_or_insert_default().insert((*agent).clone(), now);
             }
         }
-        Public::Relaxed { step, skills, .. } => {
+        Public::Relaxed { step, skills, at_once, .. } => {
             c.step = step.saturating_add(1);
             if let Some(skills) = skills {
                 c.relaxed = Some(Box::new(skills.clone()));
             }
-            c.declined = None;
+            if !at_once {
+                c.declined = None;
+            }
         }
         Public::Offered { offer, agent, expires, .. } => {
             c.status = ConvStatus::Offered;

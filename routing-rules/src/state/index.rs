@@ -60,10 +60,16 @@ fn send_index(s: &SendState) -> SendIndex {
 
 impl State {
     pub(super) fn edit_conversation(&mut self, id: ConvId, edit: impl FnOnce(&mut Conversation)) {
+        let relives = self.relives;
         let Some(entry) = self.conversations.get_mut(&id) else { return };
         let old = conv_index(entry);
+        let times = (relives || !entry.relived.is_none()).then(|| entry.times());
         let c = Arc::make_mut(entry);
         edit(c);
+        if let Some(times) = times {
+            let after = c.times();
+            c.relived.follow(&times, &after, relives);
+        }
         c.tags.settle();
         c.lane.settle();
         let new = conv_index(c);
@@ -150,6 +156,8 @@ impl State {
         let before = self.agents.get(name).map(|a| (**a).clone()).unwrap_or_default();
         let mut a = before.clone();
         edit(&mut a);
+        let after = a.deadlines();
+        a.relived.follow(&before.deadlines(), &after, self.relives);
         if a.next_deadline() != before.next_deadline() {
             if let Some(at) = before.next_deadline() {
                 self.timers.remove(&(at, Timer::Agent(name.to_owned())));
@@ -259,6 +267,9 @@ impl State {
     pub(super) fn assign_again(&mut self, at: Option<Timestamp>) {
         if let Some(old) = std::mem::replace(&mut self.assign_at, at) {
             self.timers.remove(&(old, Timer::Assign));
+        }
+        if at.is_none() {
+            self.assign_relived = false;
         }
         if let Some(at) = at {
             self.timers.insert((at, Timer::Assign));

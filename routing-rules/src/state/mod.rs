@@ -13,6 +13,7 @@ mod index;
 mod line;
 mod model;
 mod private;
+mod relived;
 pub(crate) mod roster;
 mod slim;
 mod snapshot;
@@ -24,6 +25,7 @@ pub use dups::{Dups, day};
 pub use line::{FAR_BACK, Kept, Pace};
 pub use model::*;
 pub use private::{ConvPrivate, MAX_EXCERPT, MAX_QUOTE, Parent};
+pub use relived::Relived;
 pub use slim::{Empty, Label, Rare, Steps, When};
 pub use snapshot::{PrivateIndex, SnapshotError, SnapshotParts};
 pub use window::Window;
@@ -61,6 +63,8 @@ impl Default for Limits {
 pub struct Cursor {
     pub seq: u64,
     pub at: Timestamp,
+    /// The hash of its input's id, where it could be read: in another life of IN the same number may have the same time.
+    pub id: Option<KeyHash>,
 }
 
 /// When, and by which frame, the log was last taken for another one than was written.
@@ -134,6 +138,10 @@ pub struct State {
     pub paces: OrdMap<Name, Pace>,
     /// More could be assigned than one decision may.
     pub assign_at: Option<Timestamp>,
+    /// And that may have gone on in frames that are lost.
+    assign_relived: bool,
+    /// What is decided now may have been decided in frames that are lost.
+    relives: bool,
     /// Who is free, for the pack that was decided with last.
     pub(crate) roster: Roster,
 
@@ -185,6 +193,8 @@ impl State {
             last_agents: OrdMap::new(),
             paces: OrdMap::new(),
             assign_at: None,
+            assign_relived: false,
+            relives: false,
             roster: Roster::default(),
             last_agents_order: OrdSet::new(),
             shared: Shared::default(),
@@ -216,13 +226,21 @@ impl State {
 
     #[must_use]
     pub fn identity_hash(&self, address: &Address) -> KeyHash {
-        self.hash("identity", &[&address.kind, &address.value])
+        let (kind, value) = (address.kind.as_str(), address.value.as_str());
+        match &address.within {
+            Some(account) => self.hash("identity", &[kind, value, account]),
+            None => self.hash("identity", &[kind, value]),
+        }
     }
 
     /// The contact that an address belongs to, after merges.
     #[must_use]
     pub fn contact_of(&self, address: &Address) -> ContactId {
-        self.resolve(ContactId::derive(&self.salt, &[address.kind.as_bytes(), address.value.as_bytes()]))
+        let (kind, value) = (address.kind.as_bytes(), address.value.as_bytes());
+        self.resolve(match &address.within {
+            Some(account) => ContactId::derive(&self.salt, &[kind, value, account.as_bytes()]),
+            None => ContactId::derive(&self.salt, &[kind, value]),
+        })
     }
 
     /// Follows merges; merges never form a circle.

@@ -1,10 +1,11 @@
 //! The entities of the state.
 
 use super::private::ConvPrivate;
+use super::relived::Relived;
 use super::slim::{Empty, Label, Rare, Steps, When};
 use crate::event::{Chosen, ClockKind, DeadReason, KeyHash, OfPart, Presence};
 use crate::ids::{ContactId, ConvId, MessageId, OfferId};
-use crate::pack::{ConvStatus, Name, Priority, Skills};
+use crate::pack::{ConvStatus, Name, OverflowStep, Priority, Skills};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroI64;
@@ -141,14 +142,17 @@ pub struct Conversation {
     #[serde(default)]
     pub auto_day: i64,
     /// Automatic replies on `auto_day`.
-    #[serde(default, skip_serializing_if = "crate::event::is_zero")]
-    pub auto_replies: u32,
+    #[serde(default, skip_serializing_if = "few")]
+    pub auto_replies: u16,
     /// Nobody has said anything since an automatic reply.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub auto_spoke: bool,
     /// Automatic replies in a row that were each answered as machines answer, since a person of ours wrote.
     #[serde(default, skip_serializing_if = "few")]
     pub ping_pong: u16,
+    /// What they wrote last may not be answered by a machine.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub quiet: bool,
     /// Unsettled sends in order; of each channel or desk the first is the only one that may be in flight.
     #[serde(default, skip_serializing_if = "none")]
     pub lane: Rare<Vec<MessageId>>,
@@ -156,6 +160,9 @@ pub struct Conversation {
     /// the pack that is tried. 0 outside of any.
     #[serde(default, skip_serializing_if = "crate::event::is_zero")]
     pub trial: u32,
+    /// Which of its deadlines may have passed in frames that are lost.
+    #[serde(default, skip_serializing_if = "Relived::is_none")]
+    pub relived: Relived,
     #[serde(skip)]
     pub private: Option<Arc<ConvPrivate>>,
 }
@@ -231,22 +238,49 @@ impl Conversation {
         matches!(self.status, ConvStatus::Queued | ConvStatus::Offered | ConvStatus::Assigned)
     }
 
+    /// Its deadlines, also those that mean nothing where it is now.
+    pub(super) fn times(&self) -> [Option<Timestamp>; 6] {
+        let step = self.next_step().map(|(at, ..)| at);
+        let declined = self.declines().map(|(_, at)| at).min().map(|at| at.plus(DECLINE_MEMORY_MS));
+        let warning = self.resolution.as_ref().and_then(|r| r.warn_at);
+        let resolution = self.resolution_due.get().map(|due| warning.map_or(due, |w| w.min(due)));
+        let (clock, offer) = (self.clock.as_ref().map(|c| c.next), self.offer.as_ref().map(|o| o.expires));
+        [clock, offer, step, declined, resolution, self.wait_until.get()]
+    }
+
+    /// When something must happen to it.
+    pub(super) fn deadlines(&self) -> [Option<Timestamp>; 6] {
+        let queued = self.status == ConvStatus::Queued;
+        let [clock, offer, step, declined, resolution, wait] = self.times();
+        [
+            clock.filter(|_| self.is_ours()),
+            offer,
+            step.filter(|_| queued),
+            declined.filter(|_| queued),
+            resolution.filter(|_| self.is_open()),
+            wait,
+        ]
+    }
+
+    /// Who alone is asked while it waits, until the next step of its overflow; empty for everybody.
+    #[must_use]
+    pub fn asks_first(&self) -> &[Name] {
+        let waits = matches!(self.status, ConvStatus::Queued | ConvStatus::Offered);
+        self.overflow.get(self.step as usize).filter(|_| waits).map_or(&[], |step| step.only.as_slice())
+    }
+
+    /// The overflow step that comes next by its time: when, and its number.
+    #[must_use]
+    pub fn next_step(&self) -> Option<(Timestamp, u32, &OverflowStep)> {
+        let entered = self.entered_at.get()?;
+        let left = (0u32..).zip(self.overflow.iter()).skip(self.step as usize);
+        left.filter_map(|(n, step)| Some((entered.plus(step.after_ms?), n, step))).next()
+    }
+
     /// The next moment at which something must happen to it.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        let queued = self.status == ConvStatus::Queued;
-        let clock = self.clock.as_ref().filter(|_| self.is_ours()).map(|c| c.next);
-        let offer = self.offer.as_ref().map(|o| o.expires);
-        let step = self
-            .entered_at
-            .get()
-            .filter(|_| queued)
-            .and_then(|at| self.overflow.get(self.step as usize).map(|s| at.plus(s.after_ms)));
-        let declined = self.declines().map(|(_, at)| at).min().filter(|_| queued).map(|at| at.plus(DECLINE_MEMORY_MS));
-        let warning = self.resolution.as_ref().and_then(|r| r.warn_at);
-        let resolution =
-            self.resolution_due.get().filter(|_| self.is_open()).map(|due| warning.map_or(due, |w| w.min(due)));
-        [clock, offer, step, declined, resolution, self.wait_until.get()].into_iter().flatten().min()
+        self.deadlines().into_iter().flatten().min()
     }
 }
 
@@ -280,15 +314,22 @@ pub struct AgentState {
     /// Until then they finish what they closed, and are given nothing new.
     #[serde(default)]
     pub wrap_until: Option<Timestamp>,
+    /// Which of their deadlines may have passed in frames that are lost.
+    #[serde(default, skip_serializing_if = "Relived::is_none")]
+    pub relived: Relived,
     /// Derived: hundredths of units borne.
     pub load: u32,
 }
 
 impl AgentState {
+    pub(super) fn deadlines(&self) -> [Option<Timestamp>; 2] {
+        [self.grace_until, self.wrap_until]
+    }
+
     /// When something must happen to them.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        [self.grace_until, self.wrap_until].into_iter().flatten().min()
+        self.deadlines().into_iter().flatten().min()
     }
 }
 
@@ -343,6 +384,18 @@ pub struct SendPrivate {
     pub mail: Option<Box<MailContext>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// What was said of it before its result, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub told: Vec<HeldDetail>,
+}
+
+/// The words of a receipt that is held.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HeldDetail {
+    /// As [`HeldPart::provider`].
+    pub provider: KeyHash,
+    pub status: ReceiptStatus,
+    pub detail: String,
 }
 
 /// A message of ours that is not settled, or is a dead letter.
@@ -421,6 +474,9 @@ pub struct Settled {
     /// Our message before it in the conversation.
     #[serde(default)]
     pub before: Option<MessageId>,
+    /// The attempt that the provider took, where that is all of the message; else 0.
+    #[serde(default)]
+    pub n: u32,
 }
 
 impl Settled {
@@ -433,6 +489,8 @@ impl Settled {
 
     /// A receipt: of one part, or of all of it.
     pub(super) fn told(&mut self, status: ReceiptStatus, of: Option<OfPart>) {
+        // Where its answer was lost, the provider has it under ids that nobody knew.
+        self.provider.extend(of.map(|of| of.provider).filter(|of| !self.provider.contains(of)));
         // It may have been settled before parts were counted.
         self.parts.resize(if self.provider.len() > 1 { self.provider.len() } else { 0 }, self.status);
         self.status = status;
@@ -506,6 +564,8 @@ pub struct WaitClass {
     pub cost: u32,
     /// Who declined it lately.
     pub declined: Vec<Name>,
+    /// Only these are asked, until the next step of its overflow; empty for everybody.
+    pub only: Vec<Name>,
     /// With these alike, who comes first has waited longest.
     pub priority: Priority,
     pub ageing: Option<i64>,
@@ -514,6 +574,12 @@ pub struct WaitClass {
 }
 
 impl WaitClass {
+    /// Whether this agent is asked already.
+    #[must_use]
+    pub fn asks(&self, agent: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == agent)
+    }
+
     #[must_use]
     pub fn of(c: &Conversation) -> WaitClass {
         WaitClass {
@@ -521,6 +587,7 @@ impl WaitClass {
             relaxed: c.relaxed.as_deref().cloned(),
             cost: c.cost,
             declined: c.declines().map(|(agent, _)| agent.clone()).collect(),
+            only: c.asks_first().to_vec(),
             priority: c.priority,
             ageing: c.ageing.map(NonZeroI64::get),
             trial: if c.trial % 2 == 1 { c.trial } else { 0 },
@@ -568,6 +635,9 @@ pub struct Join {
     pub numbers: BTreeSet<u16>,
     /// From when on it waits no longer.
     pub until: Timestamp,
+    /// It may have ended in frames that are lost.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub relived: bool,
     /// The parts by their numbers.
     #[serde(skip)]
     pub private: Option<Arc<BTreeMap<u16, Message>>>,

@@ -50,9 +50,11 @@ enum Text {
     Subject,
     Excerpt,
     Words,
+    /// Of the address.
+    Within,
 }
 
-const TEXTS: usize = 8;
+const TEXTS: usize = 9;
 
 /// Each text after its length and one, in bytes of seven bits with the lowest first; an absent one is 0.
 fn packed(texts: [Option<&str>; TEXTS]) -> Box<[u8]> {
@@ -98,8 +100,8 @@ impl ConvPrivate {
         let [reply_to, subject, excerpt, words] = rest;
         let thread = Some(thread).filter(|thread| address.is_none_or(|a| a.value != *thread));
         let (kind, value) = (address.map(|a| a.kind.as_str()), address.map(|a| a.value.as_str()));
-        let name = address.and_then(|a| a.name.as_deref());
-        self.texts = packed([thread, kind, value, name, reply_to, subject, excerpt, words]);
+        let (name, within) = (address.and_then(|a| a.name.as_deref()), address.and_then(|a| a.within.as_deref()));
+        self.texts = packed([thread, kind, value, name, reply_to, subject, excerpt, words, within]);
     }
 
     fn text(&self, which: Text) -> Option<&str> {
@@ -119,7 +121,8 @@ impl ConvPrivate {
     #[must_use]
     pub fn address(&self) -> Option<Address> {
         let own = |text| self.text(text).map(str::to_owned);
-        Some(Address { kind: own(Text::Kind)?, value: own(Text::Value)?, name: own(Text::Name) })
+        let (name, within) = (own(Text::Name), own(Text::Within));
+        Some(Address { kind: own(Text::Kind)?, value: own(Text::Value)?, name, within })
     }
 
     #[must_use]
@@ -232,7 +235,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn address(value: &str, name: Option<&str>) -> Address {
-        Address { kind: "phone".into(), value: value.into(), name: name.map(Into::into) }
+        Address { name: name.map(Into::into), ..Address::new("phone", value) }
     }
 
     proptest! {
@@ -241,10 +244,10 @@ mod tests {
         fn texts_are_kept_as_they_are(
             thread in ".{0,300}", value in ".{0,200}", name in prop::option::of(".{0,40}"), same: bool,
             reply_to in prop::option::of(".{0,40}"), subject in prop::option::of(".{0,20000}"),
-            excerpt in prop::option::of(".{0,200}"),
+            excerpt in prop::option::of(".{0,200}"), within in prop::option::of(".{0,40}"),
         ) {
             let thread = if same { &value } else { &thread };
-            let from = address(&value, name.as_deref());
+            let from = Address { within, ..address(&value, name.as_deref()) };
             let mut p = ConvPrivate::new(thread, &address("elsewhere", None), subject.as_deref());
             p.heard(&from, Some(reply_to.as_deref()), None, None, Some("a0Zz"));
             p.heard(&from, None, None, excerpt.as_deref(), None);

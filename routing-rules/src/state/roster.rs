@@ -1,9 +1,9 @@
-//! Who could take something now, in the order in which each strategy would ask. It follows from the agents' states and the pack
+//! Who could take something now, in the order in which each queue would ask. It follows from the agents' states and the pack
 //! in force, so it is no part of what a state says: whoever decides makes it when it is missing, and edits of agents keep it.
 
 use super::{AgentState, InForce};
 use crate::event::Presence;
-use crate::pack::{Agent, Name, Skills, Strategy, Units};
+use crate::pack::{Agent, Name, Prefer, Queue, Skills, Strategy, Units};
 use imbl::{OrdMap, OrdSet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,6 +17,9 @@ const MAX_WANTED: usize = 1_000;
 /// Skills by number with the level that is wanted, in order.
 type Wanted = Vec<(u32, u8)>;
 
+/// How a queue asks agents: by their skills first, then as its strategy says.
+type Order = (Strategy, Vec<Prefer>);
+
 /// What the pack says of one agent.
 #[derive(Debug, PartialEq)]
 struct Term {
@@ -24,8 +27,8 @@ struct Term {
     capacity: Units,
     /// By the skill's number, in order.
     skills: Vec<(u32, u8)>,
-    /// What queues want together and this agent has.
-    able: Vec<(Strategy, u32)>,
+    /// What queues want together and this agent has, by the number of the order and of the set.
+    able: Vec<(u32, u32)>,
 }
 
 impl Term {
@@ -46,19 +49,29 @@ struct Terms {
     numbers: BTreeMap<Name, u32>,
     agents: Vec<Term>,
     skills: BTreeMap<Name, u32>,
-    strategies: Vec<Strategy>,
-    /// What queues and their overflow want together, with the queue's strategy: who has all of it need not be searched.
-    wanted: BTreeMap<(Strategy, Wanted), u32>,
+    /// The orders of all queues by number, and that of a queue which says nothing.
+    orders: BTreeMap<Order, u32>,
+    /// Of each order, where each agent's skills put them, by the agent's number; nothing where skills do not count.
+    ranks: Vec<Vec<u32>>,
+    /// What queues and their overflow want together, with the queue's order: who has all of it need not be searched.
+    wanted: BTreeMap<(u32, Wanted), u32>,
 }
 
-/// An agent's turn: what the strategy compares first and second, the agent's number, and the load.
-type Turn = (i64, i64, u32, Units);
+impl Terms {
+    fn order(&self, queue: Option<&Queue>) -> u32 {
+        let own = queue.and_then(|q| self.orders.get(&(q.strategy, q.prefer.clone())));
+        own.or_else(|| self.orders.get(&Order::default())).copied().unwrap_or(0)
+    }
+}
 
-/// Free agents by strategy and skill.
+/// An agent's turn: where their skills put them, what the strategy compares first and second, the agent's number, and the load.
+type Turn = (u32, i64, i64, u32, Units);
+
+/// Free agents by order and skill.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Roster {
     terms: Arc<Terms>,
-    free: OrdMap<(Strategy, u32), OrdSet<Turn>>,
+    free: OrdMap<(u32, u32), OrdSet<Turn>>,
 }
 
 /// Two states that say the same are equal, whether or not somebody has decided with them.
@@ -73,14 +86,31 @@ pub(crate) fn is_free(a: &AgentState, capacity: Units) -> bool {
     a.presence == Presence::Available && a.wrap_until.is_none() && a.load < capacity
 }
 
-fn turn(strategy: Strategy, number: u32, a: &AgentState) -> Turn {
+fn turn(strategy: Strategy, rank: u32, number: u32, a: &AgentState) -> Turn {
     let (first, second) = match strategy {
         Strategy::LeastLoaded => (i64::from(a.load), a.last_assigned.0),
         Strategy::RoundRobin => (a.last_assigned.0, 0),
         // Whoever has nothing is idle; of the others, who was busy with something new longest ago.
         Strategy::LongestIdle => (i64::from(a.load > 0), a.idle_since.0),
     };
-    (first, second, number, a.load)
+    (rank, first, second, number, a.load)
+}
+
+/// Where an order puts each agent by their skills: those who are alike have the same rank.
+fn ranks(prefer: &[Prefer], agents: &BTreeMap<Name, Agent>) -> Vec<u32> {
+    if prefer.is_empty() {
+        return Vec::new();
+    }
+    let level = |agent: &Agent, p: &Prefer| match agent.skills.get(&p.skill) {
+        Some(level) if p.least => i32::from(*level),
+        Some(level) => -i32::from(*level),
+        // Who has none of it comes after all who have.
+        None => i32::MAX,
+    };
+    let of = |agent: &Agent| prefer.iter().map(|p| level(agent, p)).collect::<Vec<i32>>();
+    let kinds: BTreeSet<Vec<i32>> = agents.values().map(of).collect();
+    let kinds: BTreeMap<Vec<i32>, u32> = kinds.into_iter().zip(0..).collect();
+    agents.values().map(|agent| kinds.get(&of(agent)).copied().unwrap_or(u32::MAX)).collect()
 }
 
 fn terms(packs: InForce<'_>) -> Terms {
@@ -88,31 +118,32 @@ fn terms(packs: InForce<'_>) -> Terms {
     let named: BTreeSet<&Name> = pack.agents.values().flat_map(|a| a.skills.keys()).collect();
     let skills: BTreeMap<Name, u32> = named.into_iter().cloned().zip(0..).collect();
     let queues = || std::iter::once(pack).chain(tried).flat_map(|p| p.queues.values());
+    let orders = queues().map(|q| (q.strategy, q.prefer.clone())).chain([Order::default()]);
+    let orders: BTreeMap<Order, u32> = orders.collect::<BTreeSet<_>>().into_iter().zip(0..).collect();
     let asked = queues().flat_map(|q| {
         let steps = q.overflow.iter().filter_map(|step| step.skills.as_ref());
-        std::iter::once(&q.skills).chain(steps).map(|s| (q.strategy, s))
+        let order = orders.get(&(q.strategy, q.prefer.clone())).copied();
+        std::iter::once(&q.skills).chain(steps).filter_map(move |s| Some((order?, s)))
     });
-    let asked = asked.filter_map(|(strategy, s)| Some((strategy, numbered(&skills, s)?)));
+    let asked = asked.filter_map(|(order, s)| Some((order, numbered(&skills, s)?)));
     // Who has one skill at all stands in its set already.
-    let asked: BTreeSet<(Strategy, Wanted)> =
+    let asked: BTreeSet<(u32, Wanted)> =
         asked.filter(|(_, w)| w.len() > 1 || w.iter().any(|(_, level)| *level > 1)).collect();
-    let wanted: BTreeMap<(Strategy, Wanted), u32> = asked.into_iter().take(MAX_WANTED).zip(WANTED..).collect();
+    let wanted: BTreeMap<(u32, Wanted), u32> = asked.into_iter().take(MAX_WANTED).zip(WANTED..).collect();
     let term = |(name, agent): (&Name, &Agent)| {
         let skills = agent.skills.iter().filter_map(|(s, level)| Some((*skills.get(s)?, *level))).collect();
         let mut term = Term { name: name.clone(), capacity: agent.capacity, skills, able: Vec::new() };
-        term.able = wanted.iter().filter(|((_, w), _)| term.has(w)).map(|((s, _), set)| (*s, *set)).collect();
+        term.able = wanted.iter().filter(|((_, w), _)| term.has(w)).map(|((o, _), set)| (*o, *set)).collect();
         term
     };
-    let mut strategies: Vec<Strategy> = queues().map(|q| q.strategy).chain([Strategy::default()]).collect();
-    strategies.sort_unstable();
-    strategies.dedup();
     Terms {
         pack: pack.hash.clone(),
         tried: tried.map(|p| p.hash.clone()),
         numbers: pack.agents.keys().cloned().zip(0..).collect(),
         agents: pack.agents.iter().map(term).collect(),
         skills,
-        strategies,
+        ranks: orders.keys().map(|(_, prefer)| ranks(prefer, &pack.agents)).collect(),
+        orders,
         wanted,
     }
 }
@@ -149,12 +180,18 @@ impl Roster {
         Some((number, self.terms.agents.get(number as usize)?))
     }
 
-    fn places(&self, name: &str, a: &AgentState) -> Vec<((Strategy, u32), Turn)> {
+    fn places(&self, name: &str, a: &AgentState) -> Vec<((u32, u32), Turn)> {
         let Some((number, term)) = self.term(name).filter(|(_, t)| is_free(a, t.capacity)) else { return vec![] };
-        let sets = || std::iter::once(ANY).chain(term.skills.iter().map(|(s, _)| *s));
-        let of = |strategy: Strategy| sets().map(move |set| ((strategy, set), turn(strategy, number, a)));
-        let together = term.able.iter().map(|(strategy, set)| ((*strategy, *set), turn(*strategy, number, a)));
-        self.terms.strategies.iter().copied().flat_map(of).chain(together).collect()
+        let mut places = Vec::new();
+        for ((strategy, _), order) in &self.terms.orders {
+            let ranks = self.terms.ranks.get(*order as usize);
+            let rank = ranks.and_then(|r| r.get(number as usize)).copied().unwrap_or(0);
+            let turn = turn(*strategy, rank, number, a);
+            let sets = std::iter::once(ANY).chain(term.skills.iter().map(|(s, _)| *s));
+            let together = term.able.iter().filter(|(o, _)| o == order).map(|(_, set)| *set);
+            places.extend(sets.chain(together).map(|set| ((*order, set), turn)));
+        }
+        places
     }
 
     fn enter(&mut self, name: &str, a: &AgentState) {
@@ -182,17 +219,18 @@ impl Roster {
         !self.free.is_empty()
     }
 
-    /// Free agents with these skills and this much room, in the order of the strategy. Walked is the set of those who have them
+    /// Free agents with these skills and this much room, in the order of the queue. Walked is the set of those who have them
     /// together, where a queue wants just that; else the smallest set of those who have one of them.
-    pub(crate) fn able(&self, wanted: &Skills, strategy: Strategy, cost: Units) -> impl Iterator<Item = &Name> {
-        let asked = numbered(&self.terms.skills, wanted).map(|wanted| (strategy, wanted));
+    pub(crate) fn able(&self, wanted: &Skills, queue: Option<&Queue>, cost: Units) -> impl Iterator<Item = &Name> {
+        let order = self.terms.order(queue);
+        let asked = numbered(&self.terms.skills, wanted).map(|wanted| (order, wanted));
         let together = asked.as_ref().and_then(|asked| self.terms.wanted.get(asked)).copied();
         let known = asked.is_some();
         let wanted = asked.map(|(_, wanted)| wanted).unwrap_or_default();
         let sets = || wanted.iter().map(|(s, _)| *s).chain(wanted.is_empty().then_some(ANY));
-        let smallest = || sets().min_by_key(|set| self.free.get(&(strategy, *set)).map_or(0, OrdSet::len));
-        let walked = together.or_else(smallest).filter(|_| known).and_then(|set| self.free.get(&(strategy, set)));
-        let able = move |(_, _, number, load): &Turn| {
+        let smallest = || sets().min_by_key(|set| self.free.get(&(order, *set)).map_or(0, OrdSet::len));
+        let walked = together.or_else(smallest).filter(|_| known).and_then(|set| self.free.get(&(order, set)));
+        let able = move |(_, _, _, number, load): &Turn| {
             let term = self.terms.agents.get(*number as usize)?;
             let fits = load.saturating_add(cost) <= term.capacity;
             (fits && (together.is_some() || term.has(&wanted))).then_some(&term.name)

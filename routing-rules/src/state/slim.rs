@@ -297,7 +297,7 @@ mod tests {
         let mut shared = Shared::default();
         let (once, again) = (shared.label("sales"), shared.label("sales"));
         assert!(Arc::ptr_eq(&once.0, &again.0));
-        let step = |after_ms| OverflowStep { after_ms, skills: None, queue: None, priority: None };
+        let step = |ms| OverflowStep { after_ms: Some(ms), ..OverflowStep::default() };
         let steps = shared.steps(&once, &[step(1), step(2)]);
         assert_eq!(shared.steps(&once, &[step(1), step(2)]).as_ptr(), steps.as_ptr());
         assert_ne!(shared.steps(&once, &[step(1)]).as_ptr(), steps.as_ptr());

@@ -47,6 +47,8 @@ struct Head {
     layout: u32,
     now: Timestamp,
     cursor: (u64, Timestamp),
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cursor_id: Option<KeyHash>,
     incarnation: u64,
     #[serde(default)]
     rebased: Option<Rebase>,
@@ -58,6 +60,10 @@ struct Head {
     canary: Option<Arc<Canary>>,
     #[serde(default)]
     assign_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    assign_relived: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    relives: bool,
 }
 
 /// One record of the public part. What a person wrote is not in it: see [`PrivatePart`].
@@ -129,6 +135,7 @@ impl State {
             layout: LAYOUT,
             now: self.now,
             cursor: (self.cursor.seq, self.cursor.at),
+            cursor_id: self.cursor.id,
             incarnation: self.incarnation,
             rebased: self.rebased,
             pack: self.pack.clone(),
@@ -136,6 +143,8 @@ impl State {
             packs: self.packs.clone(),
             canary: self.canary.clone(),
             assign_at: self.assign_at,
+            assign_relived: self.assign_relived,
+            relives: self.relives,
         })))?;
         self.channels.iter().try_for_each(|(n, c)| put(Record::Channel(n.into(), Cow::Borrowed(c))))?;
         self.conversations.values().try_for_each(|c| put(Record::Conversation(Cow::Borrowed(c))))?;
@@ -300,13 +309,13 @@ impl State {
             Record::Head(h) => {
                 let h = h.into_owned();
                 self.now = h.now;
-                self.cursor = Cursor { seq: h.cursor.0, at: h.cursor.1 };
+                self.cursor = Cursor { seq: h.cursor.0, at: h.cursor.1, id: h.cursor_id };
                 self.incarnation = h.incarnation;
                 self.rebased = h.rebased;
                 self.pack = h.pack;
                 self.previous_pack = h.previous_pack;
                 (self.packs, self.canary) = (h.packs, h.canary);
-                self.assign_at = h.assign_at;
+                (self.assign_at, self.assign_relived, self.relives) = (h.assign_at, h.assign_relived, h.relives);
             }
             Record::Channel(name, c) => drop(self.channels.insert(name.into_owned(), Arc::new(c.into_owned()))),
             Record::Conversation(c) => self.restore_conversation(c.into_owned()),

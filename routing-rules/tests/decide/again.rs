@@ -458,7 +458,7 @@ fn answers(life: &mut Life, agent: &str, thread: &str) {
         id: format!("api:command:answer {}", life.seq),
         channel: "api".into(),
         at: life.now,
-        actor: Actor { agent: Some(agent.into()), scope: Scope::Admin },
+        actor: Actor { agent: Some(agent.into()), token: None, scope: Scope::Admin },
         action,
         body_hash: None,
         traceparent: None,

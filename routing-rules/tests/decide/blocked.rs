@@ -38,9 +38,11 @@ fn heard(life: &mut Life, channel: &str, key: &str, text: &str) -> (bool, bool, 
 
 fn unblocks(life: &mut Life, scope: Scope, key: &str, channel: &str) -> (u16, String, usize) {
     let contact = life.state.contact_of(&switchboard_envelope::Address::new("phone", ANN)).to_string();
-    let (tags, attributes, consent) = (None, [].into(), [].into());
+    let (tags, attributes, consent) = (Some(vec![format!("tag {key}")]), [].into(), [].into());
     let action = Action::UpdateContact { contact, tags, attributes, consent, unblock: vec![channel.into()] };
     let (reply, events) = life.asks_with(scope, key, action);
+    let touched = events.iter().any(|e| matches!(e.public, Public::ContactTouched { .. }));
+    assert_eq!(touched, reply.status == 200, "who is refused changes nothing");
     let freed = events.iter().filter(|e| matches!(&e.public, Public::Unblocked { by, .. } if by == "ann"));
     (reply.status, reply.code, freed.count())
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use switchboard_envelope::{Action, AttemptResult, ChannelProfile, Inbound, Outcome, Timestamp};
 use switchboard_routing_rules::event::{DeadReason, Event, Public};
 use switchboard_routing_rules::ids::MessageId;
+use switchboard_routing_rules::pack::ConvStatus;
 use switchboard_routing_rules::state::Phase;
 use switchboard_routing_rules::{Input, Verdict, decide};
 
@@ -338,4 +339,28 @@ fn what_a_removed_channel_left_open_ends_as_a_dead_letter_and_can_still_turn_out
     life.leads_without_channels();
     let events = life.result(&send, Outcome::Accepted, false, &["P1"]);
     assert!(events.iter().any(|e| matches!(e.public, Public::Sent { .. })), "{events:?}");
+}
+
+#[test]
+fn an_attempt_ends_within_ten_minutes_however_long_a_call_may_take() {
+    for (timeout, most) in [(SECOND, 2 * MINUTE), (3 * MINUTE, 6 * MINUTE), (60 * MINUTE, 10 * MINUTE)] {
+        let profile = ChannelProfile { send_timeout_ms: timeout, ..ChannelProfile::new("sms", "phone") };
+        let mut life = Life::on(profile);
+        life.customer("SM1");
+        life.answers("1", "hi");
+        let send = life.state.sends.values().next().expect("a send");
+        let Phase::InFlight { until } = send.phase else { panic!("{send:?}") };
+        assert_eq!(until, life.now.plus(most), "a call may take {timeout} ms");
+    }
+}
+
+#[test]
+fn an_answer_that_may_have_been_sent_brings_its_conversation_back() {
+    let mut life = Life::new();
+    life.customer("SM1");
+    let send = life.answers("1", "hi").2;
+    assert_eq!(life.status(), ConvStatus::Pending);
+    let events = life.result(&send, Outcome::Unknown, false, &[]);
+    assert_eq!(dead(&events), [DeadReason::Unknown]);
+    assert_eq!(life.status(), ConvStatus::Queued, "somebody has to look at it");
 }

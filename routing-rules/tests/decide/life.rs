@@ -157,7 +157,7 @@ impl Life {
             id: format!("api:command:{key}"),
             channel: "api".into(),
             at: self.now,
-            actor: Actor { agent: Some("ann".into()), scope },
+            actor: Actor { agent: Some("ann".into()), token: None, scope },
             action,
             body_hash: None,
             traceparent: None,

@@ -8,6 +8,10 @@ const MINUTE: i64 = 60_000;
 const DAY: i64 = 86_400_000;
 
 fn life(budget: &str) -> Life {
+    life_on(ChannelProfile::new("sms", "phone"), budget)
+}
+
+fn life_on(profile: ChannelProfile, budget: &str) -> Life {
     let pack = format!(
         "zone: UTC
 queues: {{ q: {{}} }}
@@ -18,7 +22,7 @@ rules: [{{ name: All, when: {{ text: {{ exists: true }} }}, then: {{ reply: hi }
 default: {{ queue: q }}
 "
     );
-    Life::with(ChannelProfile::new("sms", "phone"), &pack)
+    Life::with(profile, &pack)
 }
 
 /// How a message was answered automatically: not at all, or why not.
@@ -116,4 +120,30 @@ fn an_address_has_one_budget_a_day_over_conversations_and_channels() {
     assert_eq!(ask(&mut life, ANN, 23), Err(NoReply::AddressBudget), "a snapshot keeps it");
     life.passes(DAY);
     assert_eq!(ask(&mut life, ANN, 24), Ok(1), "the next day is another");
+}
+
+#[test]
+fn what_somebody_wrote_before_our_reply_is_no_answer_to_it() {
+    let mut life = life("conversation: 100, address: 100");
+    life.passes(DAY);
+    let began = life.state.now;
+    // A mailbox gives within a second what a customer wrote over hours.
+    for n in 0_i64..6 {
+        let written = began.plus((n - 8) * 30 * MINUTE);
+        let told = life.says(ANN, &format!("{n}"), &format!("and {n}"), |m| m.at = written);
+        assert_eq!(replied(&told), Ok(1), "message {n}");
+    }
+}
+
+#[test]
+fn a_keyword_is_confirmed_also_to_whom_no_rule_answers_any_more() {
+    let mut profile = ChannelProfile::new("sms", "phone");
+    profile.keyword_replies.insert("help".into(), "Shop, 555 0100".into());
+    let mut life = life_on(profile, "conversation: 100, address: 100, ping_pong: 1");
+    let said = |life: &mut Life, key: &str| replied(&life.says(ANN, key, &format!("call {key}"), |_| {}));
+    assert_eq!([said(&mut life, "1"), said(&mut life, "2")], [Ok(1), Err(NoReply::PingPong)]);
+    let help = life.says(ANN, "3", "HELP", |m| {
+        m.meta.insert("keyword".into(), "help".into());
+    });
+    assert_eq!(replied(&help), Ok(1));
 }

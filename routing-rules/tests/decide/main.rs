@@ -1,6 +1,8 @@
 //! Whole decisions, over the life of a small workspace.
 
 mod again;
+mod asked;
+mod at_once;
 mod blocked;
 mod by_hand;
 mod choices;
@@ -8,6 +10,7 @@ mod clocks;
 mod commands;
 mod delivery;
 mod faults;
+mod follow_ups;
 mod life;
 mod loops;
 mod needs;

@@ -1,11 +1,13 @@
 //! Notices at desks: said once, sent in lanes of their own, and without a word to the customer or a change of the conversation.
 
-use crate::life::{ANN, CHANNEL, Life, dead};
+use crate::life::{ANN, CHANNEL, Life, dead, released};
 use std::sync::Arc;
 use switchboard_envelope::{Action, AttemptResult, Author, ChannelProfile, Echo, Inbound, Outcome, Timestamp};
 use switchboard_routing_rules::event::{DeadReason, Event, Public};
+use switchboard_routing_rules::ids::MessageId;
 use switchboard_routing_rules::pack::ConvStatus;
 use switchboard_routing_rules::state::{Conversation, Phase, SendState};
+use switchboard_routing_rules::{Input, State, Verdict, decide};
 
 const MINUTE: i64 = 60_000;
 const DESK: &str = "team";
@@ -331,4 +333,67 @@ fn a_snapshot_gives_back_notices_and_what_they_quote() {
     let parts = life.state.to_parts().expect("a snapshot");
     let again = switchboard_routing_rules::State::from_parts(life.state.salt, &parts.public, &parts.private);
     assert!(again.expect("it reads") == life.state);
+}
+
+/// The log lost frames that came after this, and IN nothing.
+fn rebases(life: &mut Life) {
+    let agrees = life.state.cursor;
+    let (now, inn, why) = (life.now, life.seq, "an older copy");
+    let rebase = Input::Rebase { now, number: 0, frame: 9, agrees, inn, out: 0, cut: true, why };
+    life.state = decide(life.state.clone(), &rebase, life.packs()).after;
+}
+
+#[test]
+fn what_a_timer_may_have_told_in_lost_frames_is_told_again_only_by_hand_whatever_the_clock_said_there() {
+    let mut life = life();
+    says(&mut life, "1", "hello");
+    // Its clock was ahead, so the desk heard of what is due in ten minutes; and then the frames were lost.
+    let mut lost = life.again();
+    let events = lost.passes(10 * MINUTE);
+    let told = only(&lost, &events);
+    assert_eq!(released(&events), [1]);
+
+    rebases(&mut life);
+    life.says("+15551230002", "2", "hello", |_| {});
+    let events = life.passes(10 * MINUTE);
+    let told_again = only(&life, &events);
+    assert_eq!((told_again.id, told_again.doubted, released(&events)), (told.id, true, vec![]), "{events:?}");
+    let parts = life.state.to_parts().expect("a snapshot");
+    let read = State::from_parts(life.state.salt, &parts.public, &parts.private).expect("it reads");
+    assert!(read == life.state, "what may have fired is kept");
+    // Who wrote since the loss waits for the first time.
+    let events = life.passes(0);
+    assert_eq!((notices(&life, &events).len(), released(&events)), (1, vec![1]), "{events:?}");
+}
+
+#[test]
+fn what_became_of_an_answer_that_lost_frames_knew_is_told_again_only_by_hand() {
+    let mut life = Life::with(ChannelProfile { same_id_retry: true, ..ChannelProfile::new("sms", "phone") }, PACK);
+    life.leads_with(&[(DESK, desk()), ("other", desk())]);
+    comes(&mut life, "ann");
+    says(&mut life, "1", "hello");
+    let message = MessageId::parse(&life.answers("1", "hi").2).expect("an id");
+    rebases(&mut life);
+    let verdict = Input::Verdict { now: life.now.plus(10), message, part: 1, n: 1, verdict: Verdict::Unknown };
+    life.state = decide(life.state.clone(), &verdict, life.packs()).after;
+    assert_eq!(released(&life.passes(10_000)), [2], "its receiver drops repetitions");
+    let send = life.state.sends.get(&message).cloned().expect("it is under way");
+    let events = ends(&mut life, &send, 2, Outcome::Rejected);
+    assert_eq!(dead(&events), [DeadReason::Unknown]);
+    let told = only(&life, &events);
+    assert!(told.doubted && released(&events).is_empty(), "that attempt may have been made before: {events:?}");
+}
+
+#[test]
+fn an_agent_hears_of_each_answer_that_came_back() {
+    let mut life = Life::with(ChannelProfile { not_after_ms: MINUTE, ..ChannelProfile::new("sms", "phone") }, PACK);
+    life.leads_with(&[(DESK, desk()), ("other", desk())]);
+    comes(&mut life, "ann");
+    says(&mut life, "1", "hello");
+    for key in ["1", "2"] {
+        let send = life.answers(key, "hi").2;
+        life.result(&send, Outcome::NotSent, false, &[]);
+        let events = life.passes(2 * MINUTE);
+        assert_eq!((dead(&events), notices(&life, &events).len()), (vec![DeadReason::Expired], 1), "{events:?}");
+    }
 }

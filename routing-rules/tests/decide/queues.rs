@@ -536,10 +536,10 @@ fn a_previous_owner_is_preferred_and_a_supervisor_may_take() {
     assert_eq!(life.has("who"), "ann", "it comes back to whom it was with");
 }
 
-/// Whatever people do, nobody waits whom somebody could take (I14), loads are what is borne (I7), and the fold is the same.
 #[test]
 fn whatever_people_do_the_promises_hold() {
-    let pack = "
+    whatever_people_do(
+        "
 zone: UTC
 queues:
   asked: { skills: [french], offer: { timeout: 30s }, overflow: [{ after: 2m, skills: [] }, { after: 5m, queue: open, priority: high }] }
@@ -554,7 +554,45 @@ rules:
   - { name: French, when: { from: { prefix: f } }, then: { queue: asked } }
   - { name: Two, when: { from: { prefix: g } }, then: { queue: asked, skills: { french: 2 }, priority: urgent } }
 default: { queue: open }
-";
+",
+    );
+}
+
+#[test]
+fn whatever_people_do_the_promises_hold_where_steps_do_not_wait_and_rules_follow_up() {
+    whatever_people_do(
+        "
+zone: UTC
+queues:
+  asked:
+    skills: [french]
+    prefer: [french, { german: least }]
+    offer: { timeout: 30s }
+    overflow:
+      - { after: 2m, if: nobody_available, skills: [] }
+      - { if: nobody_free, queue: open }
+      - { after: 5m, queue: last, priority: high }
+  open: { prefer: german, ageing: 10m, limit: { waiting: 4, queue: last }, overflow: [{ if: nobody_available, queue: last }] }
+  last: { strategy: round_robin, sla: { first_response: 10m, warn: 50%, on_breach: { priority: urgent } } }
+presence: { grace: 30s, lapses: 2 }
+agents:
+  ann: { skills: { french: 2 }, capacity: 2 }
+  bob: { skills: { french: 1, german: 1 }, capacity: 3 }
+  cy: { capacity: 1 }
+replies: { has: \"{{ agent.name | default('Somebody') }} has it.\", bye: Goodbye. }
+rules:
+  - { name: French, when: { from: { prefix: f } }, then: { queue: asked } }
+  - { name: Two, when: { from: { prefix: g } }, then: { agent: [cy, bob], wait: 40s, queue: asked, priority: urgent } }
+  - { name: Has, on: assigned, then: { reply: has, tag: told }, continue: true }
+  - { name: Urgent, on: assigned, when: { queue: asked }, then: { priority: urgent } }
+  - { name: Bye, on: closed, then: { reply: bye } }
+default: { queue: open }
+",
+    );
+}
+
+/// Nobody waits whom somebody could take (I14), loads are what is borne (I7), and the fold is the same.
+fn whatever_people_do(pack: &str) {
     for seed in 0..60u64 {
         let mut life = life(pack);
         let mut events: Vec<Event> = vec![];

@@ -110,6 +110,72 @@ fn receipts_of_several_parts_that_overtake_their_result_are_not_lost() {
     }
 }
 
+/// A receipt that names the attempt, as where our token comes back with it.
+fn named(life: &mut Life, provider_id: &str, send: &str, n: u32, status: ReceiptStatus) -> Vec<Event> {
+    let receipt = Receipt {
+        id: format!("{CHANNEL}:receipt:{provider_id}:{send}:{n}:{status:?}"),
+        channel: CHANNEL.into(),
+        provider_id: provider_id.into(),
+        thread: None,
+        send: Some(send.to_owned()),
+        part: Some(1),
+        n: Some(n),
+        status,
+        at: life.now,
+        code: None,
+        detail: None,
+    };
+    life.hears(&Inbound::Receipt(receipt))
+}
+
+#[test]
+fn of_a_text_whose_answer_was_lost_each_segment_is_told_by_itself() {
+    for (first, second) in [(("P1", Delivered), ("P2", Failed)), (("P2", Failed), ("P1", Delivered))] {
+        let mut life = Life::new();
+        life.customer("SM1");
+        let send = life.answers("1", "a long text").2;
+        life.result(&send, Outcome::Unknown, false, &[]);
+        named(&mut life, first.0, &send, 1, first.1);
+        assert_eq!(status(&life, &send), Some(first.1), "the first one proves that it was taken");
+        named(&mut life, second.0, &send, 1, second.1);
+        assert_eq!((status(&life, &send), is_told(&life)), (Some(Failed), true), "{first:?} {second:?}");
+    }
+    let mut life = Life::new();
+    life.customer("SM1");
+    let send = life.answers("1", "a long text").2;
+    life.result(&send, Outcome::Unknown, false, &[]);
+    for (part, said, wanted) in [
+        ("P1", Delivered, Delivered),
+        ("P2", Accepted, Delivered),
+        ("P2", Delivered, Delivered),
+        ("P2", Failed, Delivered),
+        ("P1", Failed, Delivered),
+    ] {
+        named(&mut life, part, &send, 1, said);
+        assert_eq!(status(&life, &send), Some(wanted), "{part} {said:?}");
+    }
+    // What another attempt came to says nothing of the one that was taken.
+    named(&mut life, "P9", &send, 7, Failed);
+    assert_eq!(status(&life, &send), Some(Delivered));
+    // Nor does an id that no receipt of ours brought.
+    receipt(&mut life, "P8", Some(&send), Failed);
+    assert_eq!(status(&life, &send), Some(Delivered));
+}
+
+#[test]
+fn what_came_of_a_text_before_its_answer_was_lost_proves_that_it_was_taken() {
+    let mut life = Life::new();
+    life.customer("SM1");
+    let send = life.answers("1", "a long text").2;
+    named(&mut life, "P1", &send, 1, Delivered);
+    assert_eq!(status(&life, &send), None, "its answer may still come");
+    let events = life.result(&send, Outcome::Unknown, false, &[]);
+    assert_eq!(status(&life, &send), Some(Delivered));
+    assert!(!events.iter().any(|e| matches!(e.public, Public::Dead { .. } | Public::Reconciling { .. })), "{events:?}");
+    named(&mut life, "P2", &send, 1, Failed);
+    assert_eq!((status(&life, &send), is_told(&life)), (Some(Failed), true));
+}
+
 /// An answer with a text and a picture, which is two calls.
 fn answers_with_a_picture(life: &mut Life) -> String {
     let picture = Attachment { name: "a.jpg".into(), mime: "image/jpeg".into(), ..Attachment::default() };

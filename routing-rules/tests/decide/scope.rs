@@ -86,3 +86,35 @@ fn an_id_that_two_inboxes_know_has_a_thread_in_each_and_is_answered_where_it_wro
         assert_eq!((status, sent), (202, vec![(thread.clone(), channel.to_owned())]), "{channel}");
     }
 }
+
+#[test]
+fn an_id_that_counts_within_one_page_is_another_person_on_the_next() {
+    let profile = ChannelProfile::new("facebook", "facebook");
+    let mut life = Life::on(profile.clone());
+    life.leads_with(&[(OTHER, profile)]);
+    let wrote = |life: &mut Life, channel: &str, key: &str, page: Option<&str>| {
+        let events = life.says(ANN, key, "hello", |m| {
+            m.channel = channel.into();
+            m.id = format!("{channel}:message:{key}");
+            m.from = Address::new("facebook", ANN);
+            m.from.within = page.map(str::to_owned);
+        });
+        let opened = |e: &Event| match &e.public {
+            Public::Opened { contact, .. } => Some(*contact),
+            _ => None,
+        };
+        events.iter().find_map(opened)
+    };
+    let (first, second) = (wrote(&mut life, CHANNEL, "1", Some("a")), wrote(&mut life, OTHER, "2", Some("b")));
+    assert!(first.is_some() && second.is_some() && first != second, "{first:?} {second:?}");
+    assert_eq!(wrote(&mut life, CHANNEL, "3", Some("a")), None, "the same person goes on");
+    let at = |page: &str| Address::new("facebook", ANN).within(page);
+    assert_eq!((Some(life.state.contact_of(&at("a"))), Some(life.state.contact_of(&at("b")))), (first, second));
+    assert_ne!(Some(life.state.contact_of(&Address::new("facebook", ANN))), first);
+    // Who opts out on one page is written to on the other, whatever the channel is called.
+    assert_ne!(life.state.identity_hash(&at("a")), life.state.identity_hash(&at("b")));
+    // The answer goes to the address with its page, from the packed texts as from a snapshot.
+    let thread = life.state.thread_hash(OTHER, ANN);
+    let conversation = life.state.conversation_of_thread(thread).expect("a conversation");
+    assert_eq!(conversation.private.as_ref().and_then(|p| p.address()), Some(at("b")));
+}

@@ -7,7 +7,7 @@ async fn a_long_transcript_is_read_whole_from_either_end() {
     let dir = tempfile::tempdir().unwrap();
     let mut frames = vec![(1, vec![channels(), opened(1, "site"), opened(2, "site")])];
     for n in 0..500u32 {
-        let note = Public::NoteAdded { conv: conv(1), message: msg(10_000 + n), agent: None, at: t(1) };
+        let note = Public::NoteAdded { conv: conv(1), message: msg(10_000 + n), agent: None, token: None, at: t(1) };
         let events = vec![
             received(1, n, "hello"),
             received(2, 20_000 + n, "somebody else"),

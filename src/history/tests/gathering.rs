@@ -210,8 +210,9 @@ fn what_is_touched_often_in_a_transaction_is_written_once() {
     let released = Public::Released { conv: conv(1), message: msg(2), part: 1, n: 1, until: t(50) };
     let one = vec![received(1, 1, "refund?"), decided(1, 1, "Refunds"), send(1, 2, "yes", auto, false)];
     w.apply(&[(2, one), (3, vec![released.into()]), (4, vec![sent.into()])]).unwrap();
-    // Two messages and their ids (with the run's beginning), the conversation, the rule's hits in all and of the pack, the pack and the cursor.
-    assert_eq!(w.db.total_changes() - before, 2 + 2 + 1 + 1 + 2 + 1 + 1);
+    // Two messages and their ids (with the run's beginning), the conversation, the rule's hits in all and of the pack, the slot with its
+    // hits, the pack and the cursor.
+    assert_eq!(w.db.total_changes() - before, 2 + 2 + 1 + 1 + 2 + 2 + 1 + 1);
     let before = w.db.total_changes();
     w.apply(&[(5, vec![Public::Sent { conv: conv(1), message: msg(2), at: t(6) }.into()])]).unwrap();
     assert_eq!(w.db.total_changes() - before, 1, "nothing changed but the cursor");

@@ -1,4 +1,4 @@
-//! What a list shows of a conversation.
+//! What lists and transcripts show of a conversation.
 
 use super::*;
 
@@ -123,4 +123,75 @@ async fn a_notice_is_in_the_transcript_with_its_desk_and_nowhere_that_is_the_cus
     assert_eq!(h.message(msg(2).to_string()).await.unwrap().unwrap().status, Some(Status::Rejected));
     let (c, _) = h.conversation(conv(1)).await.unwrap().unwrap();
     assert_eq!(c.last.unwrap().status, Some(Status::Received));
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_turns_out_sent_is_none_any_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let answer = send(1, 2, "on its way", Author::Agent { id: "ann".into() }, false);
+    let begin = vec![channels(), opened(1, "sms"), received(1, 1, "hello"), answer];
+    let dead = Public::Dead { conv: conv(1), message: msg(2), reason: DeadReason::Unknown, at: t(4) };
+    let (mut w, h) = history_of(dir.path(), &[(1, begin), (2, vec![dead.into()])]);
+    assert_eq!(h.dead_letters(None, None, 10).await.unwrap().items.len(), 1);
+    let sent = Public::Sent { conv: conv(1), message: msg(2), at: t(5) };
+    w.apply(&[(3, vec![sent.into()])]).unwrap();
+    assert!(h.dead_letters(None, None, 10).await.unwrap().items.is_empty());
+    assert_eq!(h.message(msg(2).to_string()).await.unwrap().unwrap().status, Some(Status::Accepted));
+}
+
+#[tokio::test]
+async fn the_visitor_sees_no_notes_and_the_agent_sees_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_w, h) = history_of(dir.path(), &story());
+    let seen = h.transcript("site".into(), thread(2), 0, 100).await.unwrap();
+    let texts: Vec<_> = seen.iter().map(|m| m.text.clone().unwrap()).collect();
+    assert_eq!(texts, ["hello", "hi there"]);
+    assert!(h.transcript("sms".into(), thread(2), 0, 100).await.unwrap().is_empty(), "a thread belongs to its channel");
+    let after = h.transcript("site".into(), thread(2), seen[0].seq, 100).await.unwrap();
+    assert_eq!(after.len(), 1);
+    let (c, _) = h.conversation(conv(2)).await.unwrap().unwrap();
+    let all = h.messages(c.seq, None, 100).await.unwrap().items;
+    let directions: Vec<_> = all.iter().rev().map(|m| m.direction.as_str()).collect();
+    assert_eq!(directions, ["in", "note", "event", "out", "event"]);
+    let first = h.messages(c.seq, None, 2).await.unwrap();
+    let rest = h.messages(c.seq, first.next, 100).await.unwrap();
+    assert_eq!((first.items.len(), rest.items.len(), rest.next), (2, 3, None));
+}
+
+#[tokio::test]
+async fn an_id_that_two_people_have_each_within_an_account_finds_both() {
+    let dir = tempfile::tempdir().unwrap();
+    let known = |n: u32| {
+        let mut event = opened(n, "page");
+        let Some((_, Private::Opened { address, .. })) = &mut event.private else { panic!("no address: {n}") };
+        *address = Address::new("facebook", "7000").within(format!("page-{n}"));
+        event
+    };
+    let (_w, h) = history_of(dir.path(), &[(1, vec![channels(), known(1), known(2)])]);
+    let found = h.contacts(Some("facebook:7000".into()), None, 9).await.unwrap().items;
+    let ids: Vec<_> = found.iter().map(|c| c.id).collect();
+    assert_eq!(ids, [contact(2), contact(1)]);
+    let of = |contacts| ConversationFilter { contacts, ..Default::default() };
+    assert_eq!(h.conversations(of(ids), None, 9).await.unwrap().items.len(), 2);
+    assert_eq!(h.conversations(of(vec![contact(1)]), None, 9).await.unwrap().items.len(), 1);
+}
+
+#[tokio::test]
+async fn a_rule_that_followed_up_is_counted_and_stands_behind_what_it_followed() {
+    use switchboard_routing_rules::event::Happening;
+    let dir = tempfile::tempdir().unwrap();
+    let closed = Public::Closed { conv: conv(1), by: Some("ann".into()), reopen_until: t(9) };
+    let hits = vec!["Goodbye".to_owned(), "Told".to_owned()];
+    let followed = Public::FollowedUp { conv: conv(1), on: Happening::Closed, pack: "pack1".into(), hits };
+    let begin = vec![channels(), opened(1, "sms"), received(1, 1, "thanks"), decided(1, 1, "Hello")];
+    let (_w, h) = history_of(dir.path(), &[(1, begin), (2, vec![closed.into(), followed.into()])]);
+    let (c, _) = h.conversation(conv(1)).await.unwrap().unwrap();
+    let rows = h.messages(c.seq, None, 10).await.unwrap().items;
+    let lines: Vec<_> = rows.into_iter().filter_map(|row| row.event).map(|e| (e.what, e.why)).collect();
+    let by = |rule: &str| ("followed_up".to_owned(), Some(Why::Rule(rule.into())));
+    assert!(lines.contains(&by("Goodbye")) && lines.contains(&by("Told")), "{lines:?}");
+    let mut counted: Vec<_> = h.pack_hits("pack1").await.unwrap().into_iter().map(|h| (h.rule, h.hits)).collect();
+    counted.sort();
+    let once = |rule: &str| (rule.to_owned(), 1);
+    assert_eq!(counted, [once("Goodbye"), once("Hello"), once("Told")]);
 }

@@ -6,7 +6,7 @@ const WHILE: Duration = Duration::from_secs(10);
 
 fn closed(n: u32, at: i64) -> Vec<Event> {
     vec![
-        Public::Ticked { now: t(at) }.into(),
+        Public::Ticked { now: t(at), relived: false }.into(),
         Public::Closed { conv: conv(n), by: None, reopen_until: t(at + 10) }.into(),
     ]
 }
@@ -130,7 +130,7 @@ async fn a_long_conversation_leaves_in_steps() {
         assert_eq!(h.transcript("sms".into(), thread(2), 0, 9).await.unwrap().len(), 1);
         // Changes go on in between.
         let seq = 10_000 + steps;
-        w.apply(&[(seq, vec![Public::Ticked { now: t(200) }.into()])]).unwrap();
+        w.apply(&[(seq, vec![Public::Ticked { now: t(200), relived: false }.into()])]).unwrap();
         if !step.more {
             break;
         }
@@ -178,12 +178,12 @@ fn answers_are_forgotten_after_a_week() {
     let week = 7 * 24 * 3_600_000;
     let old = (0..450).map(answer).collect::<Vec<_>>();
     w.apply(&[
-        (1, [vec![Public::Ticked { now: t(0) }.into()], old].concat()),
-        (2, vec![Public::Ticked { now: t(week) }.into(), answer(1000)]),
+        (1, [vec![Public::Ticked { now: t(0), relived: false }.into()], old].concat()),
+        (2, vec![Public::Ticked { now: t(week), relived: false }.into(), answer(1000)]),
     ])
     .unwrap();
     assert!(!w.trim(t(0), WHILE).unwrap().more, "a week is not over");
-    w.apply(&[(3, vec![Public::Ticked { now: t(week + 1) }.into()])]).unwrap();
+    w.apply(&[(3, vec![Public::Ticked { now: t(week + 1), relived: false }.into()])]).unwrap();
     let steps: Vec<bool> = (0..3).map(|_| w.trim(t(0), WHILE).unwrap().more).collect();
     assert_eq!(steps, [true, true, false]);
     assert_eq!(w.db.query_row("SELECT count(*) FROM answers", [], |r| r.get::<_, i64>(0)).unwrap(), 1);

@@ -7,7 +7,21 @@ use switchboard_routing_rules::event::{Event, Public};
 fn rebased(number: u64) -> Vec<Event> {
     let why = "an older copy was put back".to_owned();
     let at = t(0);
-    vec![Public::Rebased { number, at, frame: 5, cursor: 0, cursor_at: at, inn: 0, out: 0, cut: true, why }.into()]
+    vec![
+        Public::Rebased {
+            number,
+            at,
+            frame: 5,
+            cursor: 0,
+            cursor_at: at,
+            cursor_id: None,
+            inn: 0,
+            out: 0,
+            cut: true,
+            why,
+        }
+        .into(),
+    ]
 }
 
 #[test]
@@ -32,6 +46,13 @@ fn a_file_of_an_older_version_is_brought_up_to_date_with_all_that_it_holds() {
     let path = dir.path().join("history.db");
     HistoryWriter::open(&path).unwrap().apply(&story()).unwrap();
     let back = [
+        (
+            "ALTER TABLE identities RENAME TO of_several;
+             CREATE TABLE identities(identity TEXT PRIMARY KEY, contact BLOB NOT NULL) WITHOUT ROWID;
+             INSERT INTO identities SELECT identity, contact FROM of_several; DROP TABLE of_several",
+            8,
+        ),
+        ("DROP TABLE slots; DROP TABLE slot_hits", 7),
         ("ALTER TABLE meta DROP COLUMN rebase", 6),
         ("DROP TABLE pack_hits", 5),
         ("ALTER TABLE meta DROP COLUMN frame", 4),

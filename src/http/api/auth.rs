@@ -78,7 +78,7 @@ impl Caller {
             let detail = "acting as another agent needs the scope `supervisor`";
             return Err(Problem::new(StatusCode::FORBIDDEN, "not_you", detail));
         }
-        Ok(Actor { agent: named.or(own), scope: self.scope })
+        Ok(Actor { agent: named.or(own), token: Some(self.identity.token.clone()), scope: self.scope })
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the API needs of the daemon, and no more.
 
+use crate::history::Status;
 use crate::log::{LogError, Seq};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use switchboard_adapter_sdk::Measure;
 use switchboard_envelope::{Address, BlobRef, Command, Content, Timestamp};
 use switchboard_routing_rules::event::{Event, KeyHash, Presence, Reply};
-use switchboard_routing_rules::ids::ConvId;
+use switchboard_routing_rules::ids::{ConvId, MessageId};
 use switchboard_routing_rules::pack::{Name, RulePack, Units};
 use switchboard_routing_rules::state::{Canary, Window};
 use switchboard_routing_rules::waiting::Waiting;
@@ -99,6 +100,28 @@ pub struct ChannelView {
     pub unheard: bool,
 }
 
+/// The newest message of ours in a conversation, which has not left or did not arrive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undelivered {
+    pub message: MessageId,
+    /// The message whose attempts say why: itself, or the one that it waits behind.
+    pub told_by: MessageId,
+    pub status: Status,
+    pub since: Timestamp,
+    /// Attempts so far.
+    pub attempts: u32,
+    pub tried_again: Option<Timestamp>,
+    /// It is no more on its way than any message is for a moment.
+    pub delayed: bool,
+    /// Why nothing leaves on its channel.
+    pub paused: Option<String>,
+}
+
+impl Undelivered {
+    /// A message that has not left within this is late.
+    pub const SOON_MS: i64 = 10_000;
+}
+
 /// The live numbers that history does not hold, as of one frame.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StateView {
@@ -172,9 +195,29 @@ pub trait Backend: Send + Sync + 'static {
         None
     }
 
+    /// The newest message of ours in a conversation, while it has not left or did not arrive.
+    fn undelivered(&self, _conversation: ConvId) -> Option<Undelivered> {
+        None
+    }
+
+    /// What goes wrong on a channel that is not paused; `None` while all is well.
+    async fn trouble(&self, _channel: &str) -> Option<String> {
+        None
+    }
+
+    /// Where people reach the console from outside, if that is configured.
+    fn console_url(&self) -> Option<String> {
+        None
+    }
+
     /// An address as the messages of a channel name it.
     fn canonical(&self, _channel: &str, to: Address) -> Address {
         to
+    }
+
+    /// An identity as somebody typed it, such as `whatsapp:+15551230001`, as the messages of its channels name it.
+    fn spelt(&self, identity: String) -> String {
+        identity
     }
 
     async fn put_file(&self, channel: &str, thread: &str, bytes: Bytes) -> Result<BlobRef, LogError>;

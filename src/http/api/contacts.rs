@@ -23,7 +23,7 @@ fn known_form(id: &str) -> Result<String, Problem> {
 
 pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json<Value>, Problem> {
     let mut params = Params::of(&uri);
-    let identity = params.one("identity");
+    let identity = params.one("identity").map(|identity| state.backend().spelt(identity));
     let (limit, before) = (params.limit(), params.cursor("contacts"));
     params.finish()?;
     let page = state.history().await.contacts(identity, before, limit).await?;

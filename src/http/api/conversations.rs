@@ -17,6 +17,8 @@ use switchboard_routing_rules::pack::{ConvStatus, Priority};
 
 /// Messages that a detail shows.
 const LATEST: usize = 100;
+/// The most people whom one identity names.
+const ONE_IDENTITY: usize = 50;
 const MAX_FILES: usize = 20;
 const MAX_CHOICES: usize = 30;
 
@@ -59,20 +61,27 @@ pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json
     params.finish()?;
     let history = state.history().await;
     if let Some(text) = contact {
-        // Either an id or an identity such as `phone:+15551230001`.
-        filter.contact = match ContactId::parse(&text) {
-            Some(id) => Some(history.contact(id).await?.map_or(id, |c| c.id)),
-            None => history.contacts(Some(text), None, 1).await?.items.first().map(|c| c.id),
+        // Either an id or an identity such as `phone:+15551230001`, which can be of several people, each within an account.
+        filter.contacts = match ContactId::parse(&text) {
+            Some(id) => vec![history.contact(id).await?.map_or(id, |c| c.id)],
+            None => history
+                .contacts(Some(state.backend().spelt(text)), None, ONE_IDENTITY)
+                .await?
+                .items
+                .iter()
+                .map(|c| c.id)
+                .collect(),
         };
-        if filter.contact.is_none() {
+        if filter.contacts.is_empty() {
             return Ok(Json(json!({ "conversations": [], "next": null })));
         }
     }
     let page = history.conversations(filter, before, limit).await?;
     let now = state.backend().state();
-    let window = |c: &Conversation| state.backend().window(c.id);
-    let rows: Vec<Value> =
-        page.items.iter().map(|(c, p)| views::conversation(c, p.as_ref(), &now, window(c).as_ref())).collect();
+    let mut rows = Vec::with_capacity(page.items.len());
+    for (c, p) in &page.items {
+        rows.push(views::whole(c, p.as_ref(), &now, &state).await);
+    }
     Ok(Json(json!({ "conversations": rows, "next": cursor("conversations", page.next) })))
 }
 
@@ -87,10 +96,8 @@ pub(super) async fn detail(
     let names = views::Names::of(&state).await;
     let messages: Vec<Value> =
         latest.items.iter().rev().map(|m| views::message(m, contact.as_ref(), &names, &state)).collect();
-    let mut value = {
-        let (now, window) = (state.backend().state(), state.backend().window(conversation.id));
-        views::conversation(&conversation, contact.as_ref(), &now, window.as_ref())
-    };
+    let now = state.backend().state();
+    let mut value = views::whole(&conversation, contact.as_ref(), &now, &state).await;
     let waits = state.backend().waiting(conversation.id).await?;
     if let Some(map) = value.as_object_mut() {
         map.insert("waiting".into(), waits.as_ref().map_or(Value::Null, waiting::view));

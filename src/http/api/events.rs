@@ -323,8 +323,7 @@ impl Touched {
             // A conversation that moved changed the numbers where it was or is.
             queues.extend(c.queue.iter().map(|q| (q.clone(), at)));
             agents.extend(c.agent.iter().map(|a| (a.clone(), at)));
-            let window = state.backend().window(c.id);
-            out.push((at, "conversation", views::conversation(&c, contact.as_ref(), &now, window.as_ref())));
+            out.push((at, "conversation", views::whole(&c, contact.as_ref(), &now, state).await));
             whose.insert(id, contact);
         }
         let mut messages = self.messages;
@@ -354,11 +353,11 @@ impl Touched {
             out.push((at, "queue", value));
         }
         for (id, at) in self.channels {
-            out.push((
-                at,
-                "channel",
-                now.channels.get(&id).map_or_else(|| json!({ "id": id }), |c| views::channel(&id, c)),
-            ));
+            let value = match now.channels.get(&id) {
+                Some(c) => views::channel(&id, c, state.backend().trouble(&id).await),
+                None => json!({ "id": id }),
+            };
+            out.push((at, "channel", value));
         }
         out.extend(self.rules.map(|at| (at, "rules", json!({ "hash": now.pack }))));
         out.extend(self.held.map(|at| (at, "held", json!({}))));

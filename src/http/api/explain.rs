@@ -249,6 +249,7 @@ pub(crate) fn no_reply_words(why: NoReply) -> &'static str {
         }
         NoReply::AddressBudget => "the address has had its automatic replies for today",
         NoReply::OptedOut => "the customer opted out",
+        NoReply::Answered => "something else was said to the customer at the same time",
         NoReply::Template => "the reply needs a value that is missing",
         NoReply::TooLong => "the reply is longer than the channel takes",
         NoReply::Rebased => "the message came before the log was rebased, and may have been answered then",

@@ -1,5 +1,6 @@
 //! `/api/v1` on the admin listener: what people and programs do to a running daemon.
 
+mod activity;
 mod attachments;
 mod auth;
 mod backend;
@@ -13,6 +14,7 @@ mod explain;
 mod held;
 mod input;
 mod links;
+mod logins;
 mod numbers;
 mod rules;
 mod table;
@@ -24,6 +26,7 @@ mod waiting;
 pub use auth::{Caller, Gate, Tokens, scope_name};
 pub use backend::{
     AgentView, Answer, Backend, ChannelView, QueueView, RawRecord, ReloadError, Retried, StateView, Unanswered,
+    Undelivered,
 };
 pub(crate) use explain::no_reply_words;
 pub use links::FileLinks;

@@ -143,7 +143,10 @@ pub(super) async fn queues(State(state): State<ApiState>, uri: Uri) -> Result<Js
 pub(super) async fn channels(State(state): State<ApiState>, uri: Uri) -> Result<Json<Value>, Problem> {
     let mut params = Params::of(&uri);
     let now = state.backend().state();
-    let rows = now.channels.iter().map(|(id, c)| views::channel(id, c)).collect();
+    let mut rows = vec![];
+    for (id, c) in &now.channels {
+        rows.push(views::channel(id, c, state.backend().trouble(id).await));
+    }
     let (rows, next) = page::<Value>(rows, "channels", &mut params);
     params.finish()?;
     Ok(Json(json!({ "channels": rows, "next": next })))

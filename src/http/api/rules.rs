@@ -23,12 +23,17 @@ pub(super) async fn show(State(state): State<ApiState>, uri: Uri) -> Result<Json
     let (all, hits) = (by_rule(history.rule_hits().await?), by_rule(history.pack_hits(&now.pack).await?));
     let since = history.pack_in_force().await?.filter(|(hash, _)| *hash == now.pack).map(|(_, at)| at);
     let pack = state.backend().pack(&now.pack).await?;
+    let today = match pack.as_deref() {
+        Some(pack) => history.hits_since(pack.midnight(now.now)).await?,
+        None => BTreeMap::new(),
+    };
     let rule = |(name, place): (&str, &switchboard_routing_rules::pack::Place)| {
         let hit = hits.get(name);
         json!({
             "name": name,
             "place": format!("{}:{}", place.file, place.line),
             "hits": hit.map_or(0, |h| h.hits),
+            "hits_today": today.get(name).copied().unwrap_or(0),
             "hits_in_all": all.get(name).map_or(0, |h| h.hits),
             "last_hit_at": all.get(name).map(|h| h.last_at),
         })

@@ -2,7 +2,8 @@
 
 use super::auth::Caller;
 use super::{
-    ApiState, attachments, canary, commands, contacts, conversations, decisions, events, explain, held, numbers, rules,
+    ApiState, activity, attachments, canary, commands, contacts, conversations, decisions, events, explain, held,
+    logins, numbers, rules,
 };
 use crate::http::problem::Problem;
 use axum::Router;
@@ -72,6 +73,7 @@ table! {
     post "/attachments" Agent attachments::upload;
     get "/agents" Read numbers::agents;
     put "/agents/{id}/presence" Agent numbers::presence;
+    post "/agents/{id}/login" Admin logins::link;
     get "/offers" Read numbers::offers;
     post "/offers/{id}/accept" Agent numbers::accept;
     post "/offers/{id}/decline" Agent numbers::decline;
@@ -80,6 +82,7 @@ table! {
     patch "/contacts/{id}" Agent contacts::update;
     post "/contacts/{id}/merge" Supervisor contacts::merge;
     get "/queues" Read numbers::queues;
+    get "/activity" Read activity::show;
     get "/channels" Read numbers::channels;
     post "/channels/{id}/measure" Read numbers::measure;
     post "/channels/{id}/pause" Supervisor numbers::pause;

@@ -1,7 +1,7 @@
 //! What things look like in JSON.
 
 use super::ApiState;
-use super::backend::{AgentView, ChannelView, QueueView, StateView};
+use super::backend::{AgentView, ChannelView, QueueView, StateView, Undelivered};
 use crate::history::{Contact, Conversation, DeadLetter, Direction, EventLine, Message, OfferRow, Status, Who};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -79,7 +79,35 @@ fn can_reply(c: &Conversation, who: Option<&Contact>, now: &StateView, window: O
     }
 }
 
-pub(super) fn conversation(c: &Conversation, who: Option<&Contact>, now: &StateView, window: Option<&Window>) -> Value {
+/// Why it has not left or did not arrive, as far as that is known.
+async fn undelivered(u: Undelivered, state: &ApiState) -> Value {
+    // What is on its way as usual has nothing to explain.
+    let told = match u.delayed && u.paused.is_none() {
+        true => state.shared.history.history().message(u.told_by.to_string()).await.ok().flatten(),
+        false => None,
+    };
+    let reason = u.paused.or_else(|| told.and_then(|m| m.detail.or(m.code)));
+    json!({
+        "message": u.message, "status": u.status.as_str(), "since": u.since, "delayed": u.delayed, "attempts": u.attempts,
+        "tried_again_at": u.tried_again, "reason": reason,
+    })
+}
+
+/// A conversation with what only the router knows of it now.
+pub(super) async fn whole(c: &Conversation, who: Option<&Contact>, now: &StateView, state: &ApiState) -> Value {
+    let window = state.backend().window(c.id);
+    let mut value = conversation(c, who, now, window.as_ref());
+    let late = match state.backend().undelivered(c.id) {
+        Some(u) => undelivered(u, state).await,
+        None => Value::Null,
+    };
+    if let Some(map) = value.as_object_mut() {
+        map.insert("undelivered".into(), late);
+    }
+    value
+}
+
+fn conversation(c: &Conversation, who: Option<&Contact>, now: &StateView, window: Option<&Window>) -> Value {
     let ours = matches!(c.state, ConvStatus::Queued | ConvStatus::Offered | ConvStatus::Assigned);
     let sla =
         c.clock.as_ref().filter(|_| ours).map(
@@ -135,6 +163,7 @@ pub(super) fn why_words(why: &Why) -> String {
         Why::Timer => "because its time had come".into(),
         Why::CustomerWrote => "because the customer wrote".into(),
         Why::Overflow => "because it had waited too long".into(),
+        Why::NobodyThere => "because nobody was there who could take it".into(),
         Why::Vanished => "because its queue or agent is not in the pack any more".into(),
         Why::NotDelivered => "because a reply could not be delivered".into(),
     }
@@ -164,6 +193,7 @@ fn event_text(e: &EventLine, names: &Names) -> String {
         ("reopened", ..) => format!("reopened{why}"),
         ("snoozed", _, _, Some(until)) => format!("snoozed until {until}"),
         ("breached", ..) => "its clock ran out".into(),
+        ("followed_up", ..) => format!("followed up{why}"),
         ("opted_in", Some(by), ..) => {
             format!("opted in again by {}: messages may be sent to the customer here", names.say(by))
         }
@@ -180,6 +210,7 @@ fn author(m: &Message, who: Option<&Contact>, names: &Names) -> Value {
             json!({ "kind": "contact", "id": who.map(|c| c.id), "name": who.and_then(|c| c.name.as_deref()) })
         }
         Who::Agent(id) => json!({ "kind": "agent", "id": id, "name": names.get(id) }),
+        Who::Token(name) => json!({ "kind": "token", "name": name }),
         Who::Auto(rule) => json!({ "kind": "auto", "rule": rule }),
         Who::System => json!({ "kind": "system" }),
         Who::Elsewhere => json!({ "kind": "elsewhere", "name": "outside Switchboard" }),
@@ -285,7 +316,7 @@ pub(super) fn queue(id: &str, q: &QueueView, now: Timestamp) -> Value {
     })
 }
 
-pub(super) fn channel(id: &str, c: &ChannelView) -> Value {
+pub(super) fn channel(id: &str, c: &ChannelView, trouble: Option<String>) -> Value {
     let state = if c.paused.is_some() {
         "paused"
     } else if c.unheard {
@@ -299,7 +330,7 @@ pub(super) fn channel(id: &str, c: &ChannelView) -> Value {
     };
     json!({
         "id": id, "kind": c.kind, "state": state, "paused_reason": c.paused, "failures": c.failures, "probe_at": c.probe_at,
-        "silent_since": c.silent_since,
+        "silent_since": c.silent_since, "trouble": trouble,
     })
 }
 

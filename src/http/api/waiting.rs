@@ -19,6 +19,7 @@ pub(super) fn passed_words(why: &PassedOver) -> String {
         }
         PassedOver::MissingSkill(skill) => format!("lacks the skill {skill}"),
         PassedOver::Declined => "declined it".into(),
+        PassedOver::NotYet => "is not asked yet".into(),
         PassedOver::WrappingUp => "finishes what they closed".into(),
         PassedOver::LessPreferred => "another agent was preferred".into(),
     }
@@ -33,6 +34,7 @@ fn counted(why: &PassedOver, n: usize) -> String {
         PassedOver::Capacity { .. } => format!("{n} {has} no room"),
         PassedOver::MissingSkill(skill) => format!("{n} {lacks} the skill {skill}"),
         PassedOver::Declined => format!("{n} declined it"),
+        PassedOver::NotYet => format!("{n} {is} not asked yet"),
         PassedOver::WrappingUp => format!("{n} {is} finishing what they closed"),
         PassedOver::LessPreferred => format!("{n} {is} less preferred"),
     }
@@ -104,6 +106,9 @@ pub(super) fn sentences(w: &Waiting) -> Vec<String> {
     });
     if let Some((at, step)) = &w.next_step {
         let mut does = vec![];
+        if !step.only.is_empty() {
+            does.push("others are asked too".to_owned());
+        }
         does.extend(step.skills.as_ref().map(|skills| match skills.is_empty() {
             true => "it wants no skills".to_owned(),
             false => {
@@ -133,7 +138,12 @@ mod tests {
             ("cy".into(), full(450)),
             ("dan".into(), Some(PassedOver::MissingSkill("french".into()))),
         ];
-        let step = OverflowStep { after_ms: 1, skills: Some([].into()), queue: Some("all".into()), priority: None };
+        let step = OverflowStep {
+            after_ms: Some(1),
+            skills: Some([].into()),
+            queue: Some("all".into()),
+            ..OverflowStep::default()
+        };
         let w = Waiting {
             queue: "billing".into(),
             since: None,

@@ -39,6 +39,7 @@ pub(super) const ASSETS: &[Asset] = assets![
     "keys.js",
     "login.js",
     "messages.js",
+    "plots.js",
     "route.js",
     "rules.js",
     "segments.js",

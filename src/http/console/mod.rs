@@ -11,7 +11,7 @@ mod tests;
 pub use kept::Kept;
 pub use presence::{Presence, PresenceChange};
 pub(super) use sessions::hash;
-pub use sessions::{CONSOLE_HEADER, Clock, Forged, Identity, OpenConsole, SessionId, Sessions};
+pub use sessions::{CONSOLE_HEADER, Clock, Forged, Identity, LOGIN_TTL_MS, OpenConsole, SessionId, Sessions};
 
 use crate::http::problem::Problem;
 use assets::{ASSETS, Asset};

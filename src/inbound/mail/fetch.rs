@@ -46,6 +46,10 @@ impl CatchUp<'_> {
             Given::Mails(mails, unreadable) => (mails, unreadable),
             Given::No(_) => (BTreeMap::new(), uids.iter().copied().collect()),
         };
+        // A mail that has bytes is not read by an answer without one.
+        let empty = |item: &&Item| mails.get(&item.uid).is_some_and(|mail| gives_nothing(item, mail));
+        again.extend(batch.iter().filter(empty).map(|item| item.uid));
+        mails.retain(|uid, _| !again.contains(uid));
         strikes.gives |= !mails.is_empty();
         let missing: Vec<u32> =
             uids.iter().copied().filter(|uid| !mails.contains_key(uid) && !again.contains(uid)).collect();
@@ -89,6 +93,19 @@ impl CatchUp<'_> {
             }
         };
         match mails.remove(&uid) {
+            Some(mail) if !too_large && gives_nothing(item, &mail) => {
+                if still_there(session, &[uid]).await?.is_empty() {
+                    return Ok(None);
+                }
+                let words = format!("it gives none of its {size} bytes");
+                // It gives others, and did so over an earlier connection: one more will not bring it.
+                let again = strikes.is_suspect(uid) && strikes.gives;
+                strikes.look_back();
+                if again || strikes.is_out(uid) {
+                    return Ok(Some(self.not_given(uid, &words)));
+                }
+                Err(Trouble::Connection(format!("the server does not give mail {uid}: {words}")))
+            }
             Some(head) if too_large => Ok(Some(Taken::large(uid, head, size as u64))),
             Some(mail) => {
                 strikes.gives = true;
@@ -126,6 +143,11 @@ impl CatchUp<'_> {
         let place = format!("mail {uid} of {} (UIDVALIDITY {})", self.mailbox.imap.mailbox, self.cursor.validity);
         Taken::not_given(uid, place, why.to_owned())
     }
+}
+
+/// Servers say NIL for what another session removed meanwhile, and some for a file that they cannot read.
+fn gives_nothing(item: &Item, mail: &[u8]) -> bool {
+    mail.is_empty() && item.size.is_some_and(|size| size > 0)
 }
 
 /// One byte more than is wanted shows what is longer, whatever the server says of its size.

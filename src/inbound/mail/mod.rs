@@ -32,7 +32,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use switchboard_email::connect::{self, Failure};
-use switchboard_email::{Email, Imap};
+use switchboard_email::{Email, Imap, Login, Server};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -47,6 +47,9 @@ const CAREFUL: usize = 100;
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5 * 60));
 /// Waits after a login that was refused: many of them lock an account.
 const REFUSED: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(30 * 60));
+
+/// The last of them where it is a token that is refused: no account is locked for it, and somebody will have renewed it.
+const RENEWED: Duration = Duration::from_secs(60);
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
@@ -115,7 +118,7 @@ pub fn spawn(mailbox: Mailbox, mut stop: watch::Receiver<bool>) -> JoinHandle<()
 
 impl Mailbox {
     async fn keep(&self) {
-        let mut waits = Waits::default();
+        let mut waits = Waits::of(&self.imap.server);
         let mut strikes = Strikes::default();
         let mut guard = self.guard();
         loop {
@@ -201,9 +204,15 @@ impl Mailbox {
 #[derive(Default)]
 struct Waits {
     failed: u32,
+    by_token: bool,
 }
 
 impl Waits {
+    fn of(server: &Server) -> Waits {
+        let by_token = matches!(&server.account, Some((_, Login::TokenFile(_) | Login::TokenCommand(_))));
+        Waits { by_token, ..Waits::default() }
+    }
+
     fn succeeded(&mut self) {
         self.failed = 0;
     }
@@ -213,7 +222,11 @@ impl Waits {
         if lasted > Duration::from_secs(60) {
             self.failed = 0;
         }
-        let (first, last) = if matches!(trouble, Trouble::Refused(_)) { REFUSED } else { AGAIN };
+        let (first, last) = match trouble {
+            Trouble::Refused(_) if self.by_token => (REFUSED.0, RENEWED),
+            Trouble::Refused(_) => REFUSED,
+            _ => AGAIN,
+        };
         let wait = first.saturating_mul(1 << self.failed.min(16)).min(last);
         self.failed = self.failed.saturating_add(1);
         // Mailboxes of one server that restarts do not come back in one moment: up to a quarter less.

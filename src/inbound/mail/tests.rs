@@ -158,6 +158,13 @@ fn waits_grow_to_an_end_and_begin_again() {
     assert!(waits.after(&lost, Duration::from_secs(61)) <= Duration::from_secs(1));
     waits.succeeded();
     assert!(waits.after(&lost, Duration::ZERO) <= Duration::from_secs(1));
+    // Locked accounts are of passwords; a token is renewed by somebody else, at any moment.
+    let refused = Trouble::Refused("x".into());
+    for (login, most) in [(password(), 1800), (token(), 60)] {
+        let mut waits = Waits::of(&at(Tls::None, login));
+        let all: Vec<u64> = (0..12).map(|_| waits.after(&refused, Duration::ZERO).as_secs()).collect();
+        assert!(all[0] >= 15 && all[11] <= most && all[11] >= most * 3 / 4, "{all:?}");
+    }
 }
 
 fn mailbox() -> Mailbox {
@@ -174,7 +181,9 @@ fn mailbox() -> Mailbox {
         ours: vec!["us@shop.example".into()],
         plus_addresses: true,
         reply_line: false,
+        html: true,
         trusted: vec![],
+        boundary: vec![],
         max_mail: 1024,
         imap: Some(imap.clone()),
         delivery: None,

@@ -29,7 +29,9 @@ enum Sync {
 /// What is known of how the log is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Durability {
-    /// In a sentence.
+    /// For whoever reads the start.
+    pub short: String,
+    /// With what to do about it.
     pub sentence: String,
     /// Whether a power cut can, or could as far as anybody knows, take what was acknowledged.
     pub at_risk: bool,
@@ -201,7 +203,20 @@ fn told(at: &str, copies: usize, servers: Option<&BTreeMap<String, Sync>>) -> Du
         }
     };
     let killed = if at_risk { " (a killed server loses nothing)" } else { "" };
-    Durability { sentence: format!("nats at {at}: {kept}, and {syncs}{killed}"), at_risk }
+    let sentence = format!("nats at {at}: {kept}, and {syncs}{killed}");
+    let (perhaps, every) = match (servers, longest) {
+        (Some(_), None) => return Durability { short: sentence.clone(), sentence, at_risk },
+        (Some(_), Some(every)) => ("", every),
+        (None, _) => ("perhaps only ", USUAL),
+    };
+    let short = match copies {
+        1 => format!(
+            "nats at {at}: {kept}, on disk {perhaps}every {}: a power cut there can take what was acknowledged since",
+            span(every)
+        ),
+        _ => format!("nats at {at}: {kept}: {who} can take the last {}", span(every)),
+    };
+    Durability { short, sentence, at_risk }
 }
 
 /// `2 minutes`, `10 s`.
@@ -237,13 +252,13 @@ mod tests {
                 1,
                 Some(one(Some(120))),
                 true,
-                &["`a` writes to disk every 2 minutes only", "acknowledged since", "`log.replicas`"],
+                &["one copy", "`a` writes to disk every 2 minutes only", "acknowledged since", "`log.replicas`"],
             ),
             (
                 1,
                 None,
                 true,
-                &["is not known", "may not ask", "unless it has `sync_interval: always`", "last 2 minutes"],
+                &["one copy", "is not known", "may not ask", "unless it has `sync_interval: always`", "last 2 minutes"],
             ),
             (3, Some(all), false, &["a majority of 3 servers", "takes nothing, be it of one machine or of all"]),
             (
@@ -262,6 +277,7 @@ mod tests {
         for (copies, servers, at_risk, parts) in cases {
             let said = told("nats://a", copies, servers.as_ref());
             assert_eq!(said.at_risk, at_risk, "{}", said.sentence);
+            assert!(said.short.len() < 220 && said.short.contains(parts[0]), "{}", said.short);
             for part in parts {
                 assert!(said.sentence.contains(part), "`{part}` is not in: {}", said.sentence);
             }

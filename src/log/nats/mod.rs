@@ -82,9 +82,9 @@ impl NatsLog {
         let names = Names::new(&options.prefix, &options.workspace);
         let link = setup::connect(options, &names).await?;
         setup::streams(&link, options, &names).await?;
-        let durable::Durability { sentence: durability, at_risk } = durable::ask(&link, options, &names).await;
+        let durable::Durability { short: durability, sentence, at_risk } = durable::ask(&link, options, &names).await;
         if at_risk {
-            tracing::warn!(durability, "acknowledged data can be lost by a power cut");
+            tracing::warn!(durability = sentence, "acknowledged data can be lost by a power cut");
         }
         let (presence, answering) = Presence::here(&link, &names, &options.process).await?;
         let gone = |e: LogError| OpenError::NoJetStream(e.to_string());

@@ -308,6 +308,14 @@ mod tests {
     }
 
     #[test]
+    fn the_space_of_log_is_reserved_before_that_of_any_other_and_each_has_a_limit() {
+        let names = Names::new("sb", "main");
+        let made = wanted(&NatsOptions::new(vec![], "main", "p1".into()), &names);
+        assert_eq!((made.first().map(|w| w.name.clone()), made.len()), (Some(names.log()), 7));
+        assert!(made.iter().all(|w| w.config["max_bytes"].as_u64().is_some_and(|bytes| bytes > 0)));
+    }
+
+    #[test]
     fn versions_compare_by_number() {
         assert_eq!(version("2.10.23"), Some((2, 10, 23)));
         assert_eq!(version("v2.12.3-RC.1"), Some((2, 12, 3)));

@@ -14,6 +14,12 @@ type Failure = Box<dyn Error>;
 /// How long without any progress before the benchmark gives up.
 const STALLED: Duration = Duration::from_secs(30);
 
+/// What the program may take when nothing happens, and with so many open conversations; and how long an empty one may need to be ready.
+const MAX_IDLE_MB: f64 = 40.0;
+const OPEN: u64 = 100_000;
+const MAX_OPEN_MB: f64 = 200.0;
+const MAX_START_MS: f64 = 1_000.0;
+
 pub struct Throughput {
     pub per_second: f64,
     pub accepted_per_second: f64,
@@ -39,11 +45,25 @@ pub struct Memory {
 
 impl Memory {
     pub fn json(&self, conversations: u64) -> Value {
-        json!({ "idle_mb": self.idle_mb, "open_conversations": conversations, "with_open_conversations_mb": self.open_mb })
+        let kept = self.idle_mb <= MAX_IDLE_MB && (conversations < OPEN || self.open_mb <= MAX_OPEN_MB);
+        json!({
+            "idle_mb": self.idle_mb,
+            "open_conversations": conversations,
+            "with_open_conversations_mb": self.open_mb,
+            // Of more of them nothing is promised.
+            "kept": (conversations <= OPEN).then_some(kept),
+            "promised": { "idle_mb": MAX_IDLE_MB, "open_conversations": OPEN, "with_open_conversations_mb": MAX_OPEN_MB },
+        })
     }
 
     pub fn starts_json(&self) -> Value {
-        json!({ "empty": self.starts_ms, "with_open_conversations": self.restart_ms })
+        let slowest = self.starts_ms.iter().copied().fold(0.0, f64::max);
+        json!({
+            "empty": self.starts_ms,
+            "with_open_conversations": self.restart_ms,
+            "kept": slowest <= MAX_START_MS,
+            "promised": { "empty": MAX_START_MS },
+        })
     }
 }
 
@@ -216,4 +236,22 @@ pub fn resident_mb(pid: u32) -> Result<f64, Failure> {
 
 pub fn round(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory(idle_mb: f64, open_mb: f64, start_ms: f64) -> Memory {
+        Memory { idle_mb, open_mb, starts_ms: vec![100.0, start_ms], restart_ms: 0.0, snapshots: Value::Null }
+    }
+
+    #[test]
+    fn what_is_promised_of_memory_and_starts_is_judged() {
+        let kept = |m: &Memory, open| (m.json(open)["kept"].clone(), m.starts_json()["kept"].clone());
+        assert_eq!(kept(&memory(39.0, 199.0, 900.0), OPEN), (json!(true), json!(true)));
+        assert_eq!(kept(&memory(41.0, 150.0, 1001.0), OPEN), (json!(false), json!(false)));
+        assert_eq!(kept(&memory(39.0, 201.0, 900.0), OPEN).0, json!(false));
+        assert_eq!(kept(&memory(39.0, 500.0, 900.0), 2 * OPEN).0, Value::Null);
+    }
 }

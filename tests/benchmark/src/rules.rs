@@ -74,7 +74,7 @@ fn message(n: usize) -> Inbound {
         thread: phone.clone(),
         at: START,
         received_at: START,
-        from: Address { kind: "phone".into(), value: phone, name: None },
+        from: Address::new("phone", phone),
         to: None,
         content: Content::text(text),
         references: vec![],

@@ -110,6 +110,15 @@ impl Api {
         self.call(Method::PUT, path, Some(&body), None).await.unwrap_or_else(|e| panic!("PUT {path}: {e:?}"))
     }
 
+    /// The quarantine, once so many records are in it: what was answered at the door may be decided a moment later.
+    pub async fn held(&self, count: usize) -> Vec<Value> {
+        eventually(&format!("{count} records in quarantine"), || async {
+            let rows = self.all("/quarantine", "quarantine").await;
+            if rows.len() == count { Ok(rows) } else { Err(format!("{rows:?}")) }
+        })
+        .await
+    }
+
     /// All of a list, page by page.
     pub async fn all(&self, path: &str, resource: &str) -> Vec<Value> {
         let mut found = Vec::new();

@@ -2,6 +2,10 @@
 
 use crate::poll_until;
 use crate::shop::free_port;
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::json;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -13,7 +17,10 @@ use tokio::net::TcpStream;
 
 /// The account of the mailbox.
 pub const MAILBOX_USER: &str = "support";
-const PASSWORD: &str = "a-mailbox-secret";
+/// Its password.
+pub const MAILBOX_PASSWORD: &str = "a-mailbox-secret";
+/// With what tokens are signed.
+const TOKEN_KEY: &[u8] = b"a-key-of-thirty-two-bytes-or-so!";
 /// Debian's user `mail`: a Dovecot that root starts reads nobody's mail as root.
 const MAIL_UID: u32 = 8;
 
@@ -25,6 +32,8 @@ pub struct Dovecot {
     pub imap_port: u16,
     /// Within TLS.
     pub imaps_port: u16,
+    /// Where other servers ask who somebody is (SASL).
+    pub sasl_port: u16,
     child: Option<Child>,
 }
 
@@ -36,8 +45,8 @@ impl Dovecot {
     #[must_use]
     pub fn new() -> Dovecot {
         let folder = TempDir::with_prefix("switchboard-dovecot-").expect("a temporary folder");
-        let [imap_port, imaps_port] = [(); 2].map(|()| free_port());
-        let dovecot = Dovecot { folder, imap_port, imaps_port, child: None };
+        let [imap_port, imaps_port, sasl_port] = [(); 3].map(|()| free_port());
+        let dovecot = Dovecot { folder, imap_port, imaps_port, sasl_port, child: None };
         let at = dovecot.path("").display().to_string();
         std::fs::set_permissions(&at, std::fs::Permissions::from_mode(0o755)).expect("a folder for others");
         std::fs::create_dir_all(dovecot.maildir().join("new")).expect("a mailbox");
@@ -45,6 +54,13 @@ impl Dovecot {
             std::fs::create_dir_all(dovecot.maildir().join(part)).expect("a mailbox");
         }
         dovecot.certificate();
+        // Tokens that are signed with this key are believed.
+        std::fs::create_dir_all(dovecot.path("keys/default/HS256")).expect("a folder");
+        std::fs::write(dovecot.path("keys/default/HS256/default"), STANDARD.encode(TOKEN_KEY)).expect("a key");
+        let tokens = format!(
+            "introspection_mode = local\nlocal_validation_key_dict = fs:posix:prefix={at}/keys/\nusername_attribute = sub\n"
+        );
+        std::fs::write(dovecot.path("tokens.conf"), tokens).expect("a configuration of tokens");
         let whoami = Command::new("id").arg("-un").output().expect("id");
         let me = String::from_utf8_lossy(&whoami.stdout).trim().to_owned();
         let uid: u32 = String::from_utf8_lossy(&Command::new("id").arg("-u").output().expect("id").stdout)
@@ -61,7 +77,10 @@ impl Dovecot {
             "protocols = imap\nlisten = 127.0.0.1\nbase_dir = {at}/run\nstate_dir = {at}/state\nlog_path = {at}/dovecot.log\n\
              {users}first_valid_uid = 1\nssl = yes\nssl_cert = <{at}/cert.pem\nssl_key = <{at}/key.pem\n\
              disable_plaintext_auth = no\nmail_location = maildir:{at}/mail/%u\nmail_max_userip_connections = 100\n\
-             passdb {{\n driver = static\n args = password={PASSWORD}\n}}\n\
+             auth_mechanisms = plain login xoauth2 oauthbearer\n\
+             passdb {{\n driver = oauth2\n mechanisms = xoauth2 oauthbearer\n args = {at}/tokens.conf\n}}\n\
+             passdb {{\n driver = static\n mechanisms = plain login\n args = password={MAILBOX_PASSWORD}\n}}\n\
+             service auth {{\n inet_listener {{\n address = 127.0.0.1\n port = {sasl_port}\n }}\n}}\n\
              userdb {{\n driver = static\n args = uid={owner} gid={owner} home={at}/mail/%u allow_all_users=yes\n}}\n\
              service anvil {{\n chroot =\n}}\nservice imap-login {{\n chroot =\n inet_listener imap {{\n port = {imap_port}\n }}\n inet_listener imaps {{\n port = {imaps_port}\n ssl = yes\n }}\n}}\n"
         );
@@ -81,6 +100,23 @@ impl Dovecot {
     #[must_use]
     pub fn ca(&self) -> PathBuf {
         self.path("cert.pem")
+    }
+
+    /// An OAuth 2 access token of the account that holds for so many seconds from now, and none where they are negative.
+    #[must_use]
+    pub fn token(&self, seconds: i64) -> String {
+        let now = jiff::Timestamp::now().as_second();
+        let part = |value: serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let said = json!({ "sub": MAILBOX_USER, "iat": now - 3600, "exp": now + seconds });
+        let signed = format!("{}.{}", part(json!({ "alg": "HS256", "typ": "JWT" })), part(said));
+        let key = hmac::Key::new(hmac::HMAC_SHA256, TOKEN_KEY);
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(hmac::sign(&key, signed.as_bytes())))
+    }
+
+    /// How often somebody logged in so: `PLAIN`, `XOAUTH2`.
+    #[must_use]
+    pub fn logins(&self, method: &str) -> usize {
+        self.said().matches(&format!("method={method},")).count()
     }
 
     fn certificate(&self) {
@@ -115,7 +151,7 @@ impl Dovecot {
     #[must_use]
     pub fn channel(&self, imap: &str) -> String {
         format!(
-            "[channels.support-email]\nkind = \"email\"\naddress = \"support@shop.example\"\npoll = \"10s\"\nimap = {{ host = \"127.0.0.1\", port = {}, user = \"{MAILBOX_USER}\", password = \"{PASSWORD}\", ca = \"{}\"{imap} }}\n",
+            "[channels.support-email]\nkind = \"email\"\naddress = \"support@shop.example\"\npoll = \"10s\"\nimap = {{ host = \"127.0.0.1\", port = {}, user = \"{MAILBOX_USER}\", password = \"{MAILBOX_PASSWORD}\", ca = \"{}\"{imap} }}\n",
             self.imaps_port,
             self.ca().display()
         )
@@ -219,7 +255,7 @@ impl Dovecot {
         let stream = TcpStream::connect(("127.0.0.1", self.imap_port)).await.map_err(|e| e.to_string())?;
         let mut client = MailClient { stream: BufReader::new(stream), tags: 0 };
         client.line().await?;
-        client.try_ask(&format!("LOGIN {MAILBOX_USER} {PASSWORD}")).await?;
+        client.try_ask(&format!("LOGIN {MAILBOX_USER} {MAILBOX_PASSWORD}")).await?;
         client.try_ask("SELECT INBOX").await?;
         Ok(client)
     }

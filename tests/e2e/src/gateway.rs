@@ -1,7 +1,7 @@
 //! A real Kannel, with a centre behind it: its bearerbox and smsbox as processes of the test's own, in a folder of their own.
 
 use crate::shop::free_port;
-use crate::{Backend, Shop, poll_until};
+use crate::{Backend, Shop, http, poll_until};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -14,7 +14,9 @@ pub const GATEWAY_NUMBER: &str = "+15005550006";
 
 /// A Kannel that is installed on this machine. Dropping it ends its processes.
 pub struct Gateway {
+    channel: String,
     folder: TempDir,
+    admin_port: u16,
     boxes_port: u16,
     sendsms_port: u16,
     fake_port: u16,
@@ -22,12 +24,12 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Before an SMPP centre that listens on `centre`, or with Kannel's own fake one when that is `None`. It calls the shop's
-    /// channel `gateway`.
+    /// Before an SMPP centre that listens on `centre`, or with Kannel's own fake one when that is `None`. It calls this channel of
+    /// the shop.
     #[must_use]
-    pub fn new(shop_port: u16, centre: Option<u16>) -> Gateway {
+    pub fn new(channel: &str, shop_port: u16, centre: Option<u16>) -> Gateway {
         let folder = TempDir::with_prefix("switchboard-kannel-").expect("a temporary folder");
-        let [admin, boxes, sendsms_port, fake_port] = [(); 4].map(|()| free_port());
+        let [admin_port, boxes, sendsms_port, fake_port] = [(); 4].map(|()| free_port());
         let smsc = match centre {
             Some(port) => format!(
                 "smsc = smpp\nsmsc-id = centre\nhost = 127.0.0.1\nport = {port}\ntransceiver-mode = true\nsmsc-username = shop\nsmsc-password = secret\nsystem-type = \"\"\nreconnect-delay = 1\nenquire-link-interval = 5\ninterface-version = 34\nalt-charset = \"GSM\"\n"
@@ -35,22 +37,34 @@ impl Gateway {
             None => format!("smsc = fake\nsmsc-id = fake\nport = {fake_port}\nconnect-allow-ip = 127.0.0.1\n"),
         };
         let get_url = format!(
-            "http://127.0.0.1:{shop_port}/hooks/gateway/{HOOK_SECRET}/in?id=%I&ts=%T&message=%b&sender=%q&to=%P&backend=%i&coding=%c&charset=%C&service=%n"
+            "http://127.0.0.1:{shop_port}/hooks/{channel}/{HOOK_SECRET}/in?id=%I&ts=%T&message=%b&sender=%q&to=%P&backend=%i&coding=%c&charset=%C&service=%n"
         );
         let config = format!(
-            "group = core\nadmin-port = {admin}\nadmin-password = x\nsmsbox-port = {boxes}\nbox-allow-ip = 127.0.0.1\nlog-file = bearerbox.log\nlog-level = 0\nstore-type = file\nstore-location = store\n\ngroup = smsc\n{smsc}\ngroup = smsbox\nbearerbox-host = 127.0.0.1\nsendsms-port = {sendsms_port}\nlog-file = smsbox.log\nlog-level = 0\nhttp-request-retry = 60\nhttp-queue-delay = 1\n\ngroup = sendsms-user\nusername = tester\npassword = foobar\nconcatenation = true\nmax-messages = 20\n\ngroup = sms-service\nkeyword = default\ncatch-all = true\nmax-messages = 0\nget-url = \"{get_url}\"\n"
+            "group = core\nadmin-port = {admin_port}\nadmin-password = x\nsms-resend-freq = 1\nsmsbox-port = {boxes}\nbox-allow-ip = 127.0.0.1\nlog-file = bearerbox.log\nlog-level = 0\nstore-type = file\nstore-location = store\n\ngroup = smsc\n{smsc}\ngroup = smsbox\nbearerbox-host = 127.0.0.1\nsendsms-port = {sendsms_port}\nlog-file = smsbox.log\nlog-level = 0\nhttp-request-retry = 60\nhttp-queue-delay = 1\n\ngroup = sendsms-user\nusername = tester\npassword = foobar\nconcatenation = true\nmax-messages = 20\n\ngroup = sms-service\nkeyword = default\ncatch-all = true\nmax-messages = 0\nget-url = \"{get_url}\"\n"
         );
         std::fs::write(folder.path().join("kannel.conf"), config).expect("a configuration for Kannel");
-        Gateway { folder, boxes_port: boxes, sendsms_port, fake_port, running: vec![] }
+        let channel = channel.to_owned();
+        Gateway { channel, folder, admin_port, boxes_port: boxes, sendsms_port, fake_port, running: vec![] }
     }
 
-    /// The channel `gateway` of a shop, for [`crate::ShopBuilder::more`]. The shop calls itself at its own port.
+    /// Its channel of a shop, for [`crate::ShopBuilder::more`]. The shop calls itself at its own port.
     #[must_use]
     pub fn channel(&self, shop_port: u16) -> String {
         format!(
-            "[channels.gateway]\nkind = \"sms\"\nprovider = \"kannel\"\nbase_url = \"http://127.0.0.1:{}\"\nusername = \"tester\"\npassword = \"foobar\"\nfrom = \"{GATEWAY_NUMBER}\"\nhook_secret = \"{HOOK_SECRET}\"\ncallback_url = \"http://127.0.0.1:{shop_port}\"\n",
-            self.sendsms_port
+            "[channels.{}]\nkind = \"sms\"\nprovider = \"kannel\"\nbase_url = \"http://127.0.0.1:{}\"\nusername = \"tester\"\npassword = \"foobar\"\nfrom = \"{GATEWAY_NUMBER}\"\nhook_secret = \"{HOOK_SECRET}\"\ncallback_url = \"http://127.0.0.1:{shop_port}\"\n",
+            self.channel, self.sendsms_port
         )
+    }
+
+    /// Waits until Kannel has handed over everything that it took.
+    pub async fn is_drained(&self) {
+        let status = format!("http://127.0.0.1:{}/status.txt?password=x", self.admin_port);
+        let drained = poll_until(Duration::from_secs(60), || async {
+            let answer = http().get(&status).send().await.map_err(|e| e.to_string())?;
+            let said = answer.text().await.map_err(|e| e.to_string())?;
+            if said.contains("store size 0") { Ok(()) } else { Err(said) }
+        });
+        drained.await.unwrap_or_else(|e| panic!("Kannel still holds something: {e}"));
     }
 
     /// Starts both of its processes and waits until it takes texts.
@@ -159,7 +173,7 @@ impl Shop {
     #[must_use]
     pub fn with_gateway(backend: &Backend, centre: Option<u16>) -> (Shop, Gateway) {
         let shop_port = free_port();
-        let gateway = Gateway::new(shop_port, centre);
+        let gateway = Gateway::new("gateway", shop_port, centre);
         // The other channel of every shop has nobody behind it here.
         let shop = Shop::with("http://127.0.0.1:9").log(backend).public_port(shop_port);
         let shop = shop.more(&gateway.channel(shop_port)).open();

@@ -12,10 +12,12 @@ mod certificates;
 mod daemon;
 mod dice;
 mod dovecot;
+mod frayed;
 mod front;
 mod gateway;
 mod jetstream;
 mod keys;
+mod letter;
 mod postfix;
 mod provider;
 mod shop;
@@ -33,19 +35,21 @@ pub use cable::{Cable, Cut, Line};
 pub use certificates::{Authority, Leaf};
 pub use daemon::{Daemon, binary};
 pub use dice::Dice;
-pub use dovecot::{Dovecot, MAILBOX_USER, MailClient};
+pub use dovecot::{Dovecot, MAILBOX_PASSWORD, MAILBOX_USER, MailClient};
+pub use frayed::Frayed;
 pub use front::{Front, Mishap, Site};
 pub use gateway::{FakePhone, GATEWAY_NUMBER, Gateway, HOOK_SECRET};
 pub use jetstream::{jetstream, jetstream_says};
 pub use keys::{Issuer, shipped_users};
+pub use letter::{page_of, text_of};
 pub use postfix::{Postfix, field, fields};
 pub use provider::Provider;
 pub use shop::{ACCOUNT_SID, AUTH_TOKEN, OUR_NUMBER, Pack, Shop, ShopBuilder, free_port};
 pub use switchboard_simulators::{
     Dialect, Fate, GatewaySent, GatewaySim, GatewayStep, HookStep, InboundSms, MetaConfig, MetaSent, MetaSigned,
-    MetaSim, MetaStep, NatsCluster, NatsServer, Sent, SlackPost, SlackSim, SlackStep, SmppCentre, Step, Submitted,
-    Taken, TelegramSent, TelegramSim, TelegramStep, VonageConfig, VonageForm, VonageSent, VonageSigned, VonageSim,
-    VonageStep, WebhookSim, XConfig, XSent, XSim, XStep,
+    MetaSim, MetaStep, NatsCluster, NatsServer, Repeats, Sent, SlackPost, SlackSim, SlackStep, SmppCentre, Step,
+    Submitted, Taken, TelegramSent, TelegramSim, TelegramStep, VonageConfig, VonageForm, VonageSent, VonageSigned,
+    VonageSim, VonageStep, WebhookSim, XConfig, XSent, XSim, XStep,
 };
 pub use visitor::Visitor;
 pub use wait::{eventually, eventually_within, poll_until};

@@ -106,6 +106,29 @@ disable_dns_lookups = yes
         Postfix { folder, port }
     }
 
+    /// Before it starts: a port for submission within TLS, for who logs in. Who they are is asked at this port of a Dovecot.
+    ///
+    /// # Panics
+    /// When its configuration cannot be written.
+    #[must_use]
+    pub fn submissions(&self, sasl: u16) -> u16 {
+        let port = free_port();
+        let path = self.folder.path().join("etc/master.cf");
+        let services = std::fs::read_to_string(&path).expect("its services");
+        let more = format!(
+            "127.0.0.1:{port} inet n - n - - smtpd
+  -o smtpd_tls_wrappermode=yes
+  -o smtpd_sasl_auth_enable=yes
+  -o smtpd_sasl_type=dovecot
+  -o smtpd_sasl_path=inet:127.0.0.1:{sasl}
+  -o smtpd_relay_restrictions=permit_sasl_authenticated,reject
+  -o smtpd_recipient_restrictions=permit_sasl_authenticated,reject
+"
+        );
+        std::fs::write(path, services + &more).expect("its services");
+        port
+    }
+
     /// Starts it and waits until it takes mail.
     ///
     /// # Panics

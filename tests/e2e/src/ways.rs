@@ -1,18 +1,24 @@
 //! The ways by which customers write: each channel with its provider, as a test of all of them at once sees them.
 
 mod gateways;
+mod kannel;
 
 pub use gateways::{DESCRIBED, Gateway, NewerVonage};
+pub use kannel::Kannel;
 
 use crate::{
-    Dice, Dovecot, HookStep, MetaSigned, MetaSim, MetaStep, Postfix, Provider, Shop, Step, TelegramSim, TelegramStep,
-    Visitor, VonageForm, VonageSigned, VonageSim, VonageStep, WebhookSim, XSim, XStep, field, fields, sid,
+    Dice, Dovecot, HookStep, MetaSigned, MetaSim, MetaStep, Postfix, Provider, Repeats, Shop, Step, TelegramSim,
+    TelegramStep, Visitor, VonageForm, VonageSigned, VonageSim, VonageStep, WebhookSim, XSim, XStep, field, sid,
+    text_of,
 };
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+/// So many times faster than their providers do deliveries come again.
+pub const FASTER: u32 = 500;
 
 /// How a provider delivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,10 +37,15 @@ pub trait Way: Send + Sync {
     /// again.
     fn says<'a>(&'a self, who: u64, text: &'a str, signed: Signed) -> BoxFuture<'a, bool>;
 
+    /// When the provider delivers again what was not taken; `None` where nobody delivers.
+    fn repeats(&self) -> Option<Repeats> {
+        None
+    }
+
     /// Something goes wrong with one of the next sends.
     fn trouble(&self, dice: &mut Dice);
 
-    /// The provider tells what became of everything that it took for a customer, twice and in any order.
+    /// The provider tells what became of everything that it took for a customer, twice and in any order, and each until it is heard.
     fn tells<'a>(&'a self, _: u64, _: &'a mut Dice) -> BoxFuture<'a, ()> {
         Box::pin(async {})
     }
@@ -105,6 +116,10 @@ impl Way for Texts {
         })
     }
 
+    fn repeats(&self) -> Option<Repeats> {
+        Some(Repeats::TWILIO)
+    }
+
     fn trouble(&self, dice: &mut Dice) {
         self.provider.next(match dice.below(8) {
             0 => Step::rate_limited(Some(1)),
@@ -128,7 +143,8 @@ impl Way for Texts {
         Box::pin(async move {
             for sent in self.provider.sent().iter().filter(|s| s.to == american(who)) {
                 for word in shuffled(&["queued", "sent", "delivered"], dice) {
-                    self.provider.tells(sent, word, &self.shop).await;
+                    let tell = || async { self.provider.tells(sent, word, &self.shop).await == 200 };
+                    Repeats::TWILIO.until_taken(FASTER, tell).await;
                 }
             }
         })
@@ -166,6 +182,10 @@ impl Way for Vonage {
         })
     }
 
+    fn repeats(&self) -> Option<Repeats> {
+        Some(Repeats::VONAGE)
+    }
+
     fn trouble(&self, dice: &mut Dice) {
         self.sim.next(match dice.below(8) {
             0 => VonageStep::Statuses(vec![("1", "Throttled")]),
@@ -189,7 +209,8 @@ impl Way for Vonage {
         Box::pin(async move {
             for sent in self.sim.sent().iter().filter(|s| s.to == british(who)) {
                 for word in shuffled(&["accepted", "buffered", "delivered"], dice) {
-                    self.sim.receipt(sent, word, "0").await;
+                    let tell = || async { self.sim.receipt(sent, word, "0").await == 200 };
+                    Repeats::VONAGE.until_taken(FASTER, tell).await;
                 }
             }
         })
@@ -262,6 +283,10 @@ impl Way for Meta {
         })
     }
 
+    fn repeats(&self) -> Option<Repeats> {
+        Some(Repeats::META)
+    }
+
     fn trouble(&self, dice: &mut Dice) {
         self.sim.next(match dice.below(8) {
             0 => MetaStep::Error(400, 4, None),
@@ -286,7 +311,8 @@ impl Way for Meta {
             let hook = self.shop.hook(self.channel());
             for sent in self.sim.sent().iter().filter(|s| s.to == self.person(who)) {
                 for word in shuffled(&["sent", "delivered", "read"], dice) {
-                    self.sim.tells(&hook, sent, word).await;
+                    let tell = || async { self.sim.tells(&hook, sent, word).await == 200 };
+                    Repeats::META.until_taken(FASTER, tell).await;
                 }
             }
         })
@@ -333,12 +359,17 @@ impl Way for X {
         })
     }
 
+    fn repeats(&self) -> Option<Repeats> {
+        Some(Repeats::X)
+    }
+
     fn trouble(&self, dice: &mut Dice) {
-        self.sim.next(match dice.below(5) {
+        self.sim.next(match dice.below(6) {
             0 => XStep::Limited(Some(1)),
             1 => XStep::CutAfter,
             2 => XStep::CutBefore,
             3 => XStep::Problem(503, "over capacity".into()),
+            4 => XStep::EchoFirst(self.shop.hook("handle")),
             _ => XStep::Delay(dice.millis(800)),
         });
     }
@@ -353,8 +384,10 @@ impl Way for X {
         Box::pin(async move {
             for sent in self.sim.sent().iter().filter(|s| s.to == on_x(who)) {
                 let echo = self.sim.echo(&sent.id, &sent.to, &sent.text);
+                let hook = self.shop.hook("handle");
                 for _ in 0..2 {
-                    self.sim.says(&self.shop.hook("handle"), &echo).await;
+                    let tell = || async { self.sim.says(&hook, &echo).await == 200 };
+                    Repeats::X.until_taken(FASTER, tell).await;
                 }
             }
         })
@@ -394,6 +427,10 @@ impl Way for Telegram {
             };
             self.sim.says(&self.shop.hook("bot"), &update, secret).await.0 == 200
         })
+    }
+
+    fn repeats(&self) -> Option<Repeats> {
+        Some(Repeats::TELEGRAM)
     }
 
     fn trouble(&self, dice: &mut Dice) {
@@ -441,6 +478,10 @@ impl Way for Webhooks {
             };
             matches!(status, Ok(200))
         })
+    }
+
+    fn repeats(&self) -> Option<Repeats> {
+        Some(Repeats::WEBHOOK)
     }
 
     fn trouble(&self, dice: &mut Dice) {
@@ -514,7 +555,7 @@ impl Way for Mail {
         let to = mailed(who);
         let mails = self.postfix.mails("customers").into_iter().filter(|mail| field(mail, "to") == to);
         // What was quoted comes after what was written.
-        let sent = mails.map(|mail| fields(&mail).1.lines().next().unwrap_or_default().trim().to_owned()).collect();
+        let sent = mails.map(|mail| text_of(&mail).lines().next().unwrap_or_default().trim().to_owned()).collect();
         Box::pin(async move { sent })
     }
 

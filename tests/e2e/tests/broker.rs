@@ -79,13 +79,16 @@ async fn a_broker_paused_past_every_timeout_and_a_connection_cut_and_restored_lo
         [shop(&provider, |s| s.broker(&direct).role("all")), shop(&provider, |s| s.broker(&through).role("edge"))];
     let _daemons = [Daemon::start(&shops[0]).await, Daemon::start(&shops[1]).await];
     let traffic = Traffic::start(&shops, 40, &dice);
-    for round in 0..3 {
+    // At first as long as one request is waited for; then longer than a record is kept from others and a process may be silent;
+    // then longer than an attempt lives.
+    for (round, longer) in [0, 20, 125].into_iter().enumerate() {
         tokio::time::sleep(dice.millis(500)).await;
         server.pause();
         // What is under way is given up, and a provider is told to come again.
         let (from, text) = (format!("+1555400{round:04}"), format!("while paused {round}"));
         let refused = shops[0].sms(&from, &text, &sid(&text)).deliver(&shops[0].hook("support-sms")).await.unwrap();
         assert_eq!(refused.status, 503);
+        tokio::time::sleep(Duration::from_secs(longer)).await;
         server.resume();
         goes_through(&shops[0], &from, &text).await;
     }

@@ -1,8 +1,12 @@
 //! What an operator does from the command line: each command that changes something, once, with its effect.
 #![forbid(unsafe_code)]
 
-use serde_json::Value;
-use switchboard_e2e::{Backend, Daemon, Provider, Shop, Step, eventually, message, on_every_backend, sid};
+use serde_json::{Value, json};
+use std::time::Duration;
+use switchboard_e2e::{
+    Backend, Daemon, NatsServer, Provider, Shop, Step, eventually, eventually_within, http, message, on_every_backend,
+    sid,
+};
 
 const ANN: &str = "+15551230001";
 const BEN: &str = "+15551230002";
@@ -22,6 +26,8 @@ on_every_backend! {
     contacts_are_tagged_described_and_joined,
     channels_are_paused_and_resumed,
     what_is_held_back_is_read_again_sent_again_or_given_up,
+    a_reply_that_cannot_leave_is_seen_wherever_an_operator_looks,
+    a_token_answers_in_its_own_name_and_for_an_agent_who_is_named,
 }
 
 /// Runs a command that must succeed; what it says.
@@ -195,4 +201,130 @@ async fn what_is_held_back_is_read_again_sent_again_or_given_up(backend: Backend
     rows("/dead-letters", "dead_letters", 0).await;
     assert_eq!(provider.sent_to(ANN, 1).await[0].body, "first");
     assert_eq!(provider.requests(), 3, "what was given up is not sent");
+}
+
+async fn a_reply_that_cannot_leave_is_seen_wherever_an_operator_looks(backend: Backend) {
+    let provider = Provider::start().await;
+    let shop = Shop::with(&provider.base_url()).log(&backend).pack(PACK).sms("poll = \"10s\"").open();
+    provider.down().await;
+    let _daemon = Daemon::start(&shop).await;
+    let ready = async || http().get(format!("{}/readyz", shop.admin())).send().await.unwrap().text().await.unwrap();
+    let channel = async |what: &str, holds: &dyn Fn(&str) -> bool| {
+        eventually(what, || async {
+            let (table, ready) = (run(&shop, &["channels"]), ready().await);
+            let row = table.lines().find(|row| row.starts_with("support-sms")).unwrap_or_default().to_owned();
+            if holds(&row) && holds(&ready) { Ok(()) } else { Err(format!("{row}\n{ready}")) }
+        })
+        .await;
+    };
+    // Before anything is sent the channel cannot even catch up.
+    channel("why it does not catch up", &|said| said.contains("cannot be fetched: ")).await;
+
+    let c = says(&shop, ANN, "hello").await;
+    run(&shop, &["conversations", "reply", id(&c), "On its way"]);
+    eventually("the list to say so", || async {
+        let table = run(&shop, &["conversations"]);
+        if table.contains("NOT SENT YET: On its way") { Ok(()) } else { Err(table) }
+    })
+    .await;
+    let late = conversation(&shop, ANN, "to wait with a reason", |c| c["undelivered"]["reason"].is_string()).await;
+    let (undelivered, answer) = (&late["undelivered"], message(&late, "On its way").unwrap());
+    assert_eq!((&undelivered["message"], &undelivered["delayed"]), (&answer["id"], &json!(true)), "{late}");
+    let reason = undelivered["reason"].as_str().unwrap();
+    let shown = run(&shop, &["conversations", "show", id(&c)]);
+    assert!(shown.contains("our latest message: not sent yet, after ") && shown.contains(reason), "{shown}");
+    channel("that it does not send", &|said| said.contains("to send failed")).await;
+    let table = run(&shop, &["channels"]);
+    assert!(table.contains("to send failed: ") && table.contains(reason), "{table}");
+    assert!(!ready().await.contains(reason), "who needs no token learns nothing of a customer's message");
+
+    // What is paused says who did it.
+    run(&shop, &["channels", "pause", "support-sms"]);
+    let shown = run(&shop, &["conversations", "show", id(&c)]);
+    assert!(shown.contains("channel `support-sms` is paused: paused by an operator"), "{shown}");
+    provider.up().await;
+    run(&shop, &["channels", "resume", "support-sms"]);
+    // The waits between attempts grow, and how far they have depends on the machine.
+    eventually_within(Duration::from_secs(60), "the answer at the provider", || async {
+        let sent: Vec<String> = provider.sent().into_iter().map(|s| s.body).collect();
+        if sent == ["On its way"] { Ok(()) } else { Err(format!("{sent:?}")) }
+    })
+    .await;
+    conversation(&shop, ANN, "to be answered", |c| c["undelivered"].is_null()).await;
+    channel("that all is well", &|said| !said.contains("failed") && !said.contains("fetched")).await;
+    assert!(!run(&shop, &["conversations"]).contains("NOT SENT"), "the customer has it");
+}
+
+async fn a_token_answers_in_its_own_name_and_for_an_agent_who_is_named(backend: Backend) {
+    const ALONE: &str =
+        "queues: { everyone: {} }\nagents: { amy: { name: Amy, capacity: 10 } }\ndefault: { queue: everyone }\n";
+    let provider = Provider::start().await;
+    let shop = Shop::with(&provider.base_url()).log(&backend).pack(ALONE).open();
+    let _daemon = Daemon::start(&shop).await;
+    let c = says(&shop, ANN, "hello").await;
+    run(&shop, &["conversations", "note", id(&c), "from the shop's system"]);
+    run(&shop, &["conversations", "reply", id(&c), "On its way"]);
+    let answered = conversation(&shop, ANN, "to be answered", |c| {
+        message(c, "On its way").is_some_and(|m| m["status"] == "accepted")
+    })
+    .await;
+    let ops = json!({ "kind": "token", "name": "ops" });
+    for text in ["from the shop's system", "On its way"] {
+        assert_eq!(message(&answered, text).unwrap()["author"], ops, "{answered}");
+    }
+    assert_eq!((&answered["agent"], &answered["state"]), (&Value::Null, &json!("pending")), "Amy did nothing");
+    let shown = run(&shop, &["conversations", "show", id(&c)]);
+    assert!(shown.lines().any(|line| line.contains("  out  ops  ")) && !shown.contains("Amy"), "{shown}");
+
+    run(&shop, &["conversations", "reply", id(&c), "Anything else?", "--as", "amy"]);
+    let answered = conversation(&shop, ANN, "to be amy's", |c| c["agent"] == "amy").await;
+    assert_eq!(message(&answered, "Anything else?").unwrap()["author"]["id"], "amy");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_link_signs_an_agent_in_once_without_a_restart() {
+    let shop = Shop::with("http://127.0.0.1:1").pack(PACK).open();
+    let mut daemon = Daemon::start(&shop).await;
+    let link = run(&shop, &["agents", "login", "amy"]);
+    let code = link.trim().strip_prefix(&format!("{}/console#login=", shop.admin())).expect("a link").to_owned();
+    let sign_in = async || {
+        let login = http().post(format!("{}/console/login", shop.admin())).header("x-switchboard", "console");
+        login.body(json!({ "code": code }).to_string()).send().await.unwrap()
+    };
+    let answer = sign_in().await;
+    let cookie = answer.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let me = http().get(format!("{}/api/v1/me", shop.admin())).header("cookie", cookie).send().await.unwrap();
+    let me: Value = serde_json::from_str(&me.text().await.unwrap()).unwrap();
+    assert_eq!((&me["agent"], &me["name"], &me["scopes"]), (&json!("amy"), &json!("Amy"), &json!(["agent"])));
+    assert_eq!(sign_in().await.status().as_u16(), 401, "it works once");
+
+    let refused = shop.command(&["agents", "login", "nobody"]);
+    assert_eq!(refused.status.code(), Some(1), "{}", String::from_utf8_lossy(&refused.stderr));
+    // Where people reach the console from outside, the link leads there.
+    let outside = "public_url = \"https://desk.example\"\n[admin.tokens.ops]";
+    shop.reconfigure(|config| config.replace("[admin.tokens.ops]", outside));
+    daemon.kill();
+    daemon.restart().await;
+    let link = run(&shop, &["agents", "login", "amy", "--scope", "supervisor"]);
+    assert!(link.starts_with("https://desk.example/console#login="), "{link}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_listed_while_the_log_is_away_is_called_the_last_that_is_known() {
+    let mut broker = NatsServer::start();
+    let shop = Shop::with("http://127.0.0.1:1").broker(&broker.url()).pack(PACK).open();
+    let daemon = Daemon::start(&shop).await;
+    let said = daemon.said();
+    let short = said.lines().find(|line| line.starts_with("log ")).unwrap_or_default();
+    assert!(short.contains("one copy") && short.contains("a power cut there can take") && short.len() < 200, "{said}");
+    assert_eq!(said.matches("sync_interval").count(), 1, "what to do about it is said once: {said}");
+    says(&shop, ANN, "hello").await;
+    let listed = || shop.command(&["conversations"]);
+    let all_known = listed();
+    assert!(all_known.stderr.is_empty(), "{}", String::from_utf8_lossy(&all_known.stderr));
+    broker.kill();
+    let away = listed();
+    let (rows, said) = (String::from_utf8_lossy(&away.stdout), String::from_utf8_lossy(&away.stderr));
+    assert!(away.status.success() && rows.contains("hello"), "{rows}{said}");
+    assert!(said.contains("what the daemon knew last") && said.contains("the log cannot be written"), "{said}");
 }

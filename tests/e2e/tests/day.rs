@@ -1,6 +1,6 @@
 //! A day at a shop: customers write on every channel at once, rules and an agent answer them, and everything goes wrong that can:
 //! providers repeat, reorder and forge deliveries, tell what became of a text before they answer for it, lose answers, cut connections,
-//! refuse, and ask for patience, mail servers die, and so does the daemon. Afterwards the promises hold, by what customers were told, what the daemon says and what each provider counted.
+//! refuse, and ask for patience, mail servers and a real Kannel die, and so does the daemon. Afterwards the promises hold, by what customers were told, what the daemon says and what each provider counted.
 //!
 //! `DAY_SEED` repeats a run as far as the machine's timing allows; `DAY_ROUNDS` is how often each customer writes.
 #![forbid(unsafe_code)]
@@ -11,11 +11,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use switchboard_e2e::traffic::{has_an_owner_and_a_clock, number, settled};
 use switchboard_e2e::ways::{
-    Chat, DESCRIBED, Gateway, Mail, Meta, NewerVonage, Product, Signed, Telegram, Texts, Vonage, Way, Webhooks, X,
+    Chat, DESCRIBED, FASTER, Gateway, Kannel, Mail, Meta, NewerVonage, Product, Signed, Telegram, Texts, Vonage, Way,
+    Webhooks, X,
 };
 use switchboard_e2e::{
-    Api, Backend, Daemon, Dialect, Dice, Dovecot, GatewaySim, MetaConfig, MetaSim, Postfix, Provider, Shop,
-    TelegramSim, VonageConfig, VonageSim, WebhookSim, XConfig, XSim, message, on_every_backend,
+    Api, Backend, Daemon, Dialect, Dice, Dovecot, Gateway as RealKannel, GatewaySim, MetaConfig, MetaSim, Postfix,
+    Provider, Shop, SmppCentre, TelegramSim, VonageConfig, VonageSim, WebhookSim, XConfig, XSim, free_port, message,
+    on_every_backend,
 };
 
 const CUSTOMERS: u64 = 3;
@@ -27,7 +29,10 @@ on_every_backend! {
 }
 
 /// The shop and every way to it.
-async fn open(backend: &Backend) -> (Arc<Shop>, Vec<Arc<dyn Way>>, Arc<Mail>) {
+async fn open(backend: &Backend) -> (Arc<Shop>, Vec<Arc<dyn Way>>, Arc<Mail>, Arc<Kannel>) {
+    let public_port = free_port();
+    let centre = SmppCentre::start().await.expect("a port for the centre behind Kannel");
+    let real = RealKannel::new(Kannel::CHANNEL, public_port, Some(centre.port()));
     let provider = Provider::start().await;
     let vonage = VonageSim::start(VonageConfig::default()).await.expect("a port for Vonage");
     let newer = VonageSim::start(VonageConfig::default()).await.expect("a port for Vonage's newer API");
@@ -68,6 +73,7 @@ async fn open(backend: &Backend) -> (Arc<Shop>, Vec<Arc<dyn Way>>, Arc<Mail>) {
             GatewaySim::USER,
             GatewaySim::PASSWORD
         ),
+        real.channel(public_port),
         at_home("gateway", "http", &gateway.base_url()) + &DESCRIBED.replace("PASSWORD", GatewaySim::PASSWORD),
         format!("[channels.page]\n{app}page_id = \"{}\"\npage_token = \"{}\"\n", m.page_id, m.page_token),
         format!(
@@ -102,7 +108,7 @@ async fn open(backend: &Backend) -> (Arc<Shop>, Vec<Arc<dyn Way>>, Arc<Mail>) {
         ),
     ];
     let shop = Shop::with(&provider.base_url()).log(backend).sms("send_timeout = \"5s\"").more(&channels.concat());
-    let shop = Arc::new(shop.open());
+    let shop = Arc::new(shop.public_port(public_port).open());
     for sim in [&vonage, &newer] {
         sim.route("https://hooks.shop.example", &shop.public());
     }
@@ -111,6 +117,8 @@ async fn open(backend: &Backend) -> (Arc<Shop>, Vec<Arc<dyn Way>>, Arc<Mail>) {
     }
     let mail = Arc::new(Mail::new(dovecot, postfix));
     let at = || shop.clone();
+    let kannel = Arc::new(Kannel::new(at(), centre, real));
+    kannel.up().await;
     let ways: Vec<Arc<dyn Way>> = vec![
         Arc::new(Texts { shop: at(), provider }),
         Arc::new(Vonage { shop: at(), sim: vonage }),
@@ -123,10 +131,11 @@ async fn open(backend: &Backend) -> (Arc<Shop>, Vec<Arc<dyn Way>>, Arc<Mail>) {
         Arc::new(X::new(at(), x)),
         Arc::new(Telegram::new(at(), telegram)),
         Arc::new(Webhooks { shop: at(), sim: crm }),
+        kannel.clone(),
         mail.clone(),
         Arc::new(Chat::new(at())),
     ];
-    (shop, ways, mail)
+    (shop, ways, mail, kannel)
 }
 
 /// What a customer was told was accepted, and what an agent was told will be sent to them.
@@ -186,6 +195,13 @@ async fn customer(way: Arc<dyn Way>, api: Api, who: u64, rounds: u64, mut dice: 
 
 async fn until_taken(way: &dyn Way, who: u64, text: &str, dice: &mut Dice) {
     while !way.says(who, text, Signed::Well).await {
+        for wait in way.repeats().iter().flat_map(|repeats| repeats.waits(FASTER)) {
+            tokio::time::sleep(wait).await;
+            if way.says(who, text, Signed::Well).await {
+                return;
+            }
+        }
+        // Who gave up is asked for what is missing.
         tokio::time::sleep(dice.millis(150)).await;
     }
 }
@@ -229,7 +245,7 @@ async fn customers_on_all_channels_at_once_are_each_answered_once_whatever_fails
     let rounds = number("DAY_ROUNDS", 8);
     println!("DAY_SEED={seed} DAY_ROUNDS={rounds}");
     let mut dice = Dice::new(seed);
-    let (shop, ways, mail) = open(&backend).await;
+    let (shop, ways, mail, kannel) = open(&backend).await;
     let mut daemon = Daemon::start(&shop).await;
     let mut customers = vec![];
     for (w, way) in ways.iter().enumerate() {
@@ -238,7 +254,7 @@ async fn customers_on_all_channels_at_once_are_each_answered_once_whatever_fails
             customers.push((way.clone(), who, tokio::spawn(customer(way.clone(), shop.api(), who, rounds, dice))));
         }
     }
-    let mut kills = 0;
+    let (mut kills, mut deaths) = (0, 0);
     let writing = tokio::spawn(async move {
         let mut told = vec![];
         for (way, who, task) in customers {
@@ -256,6 +272,10 @@ async fn customers_on_all_channels_at_once_are_each_answered_once_whatever_fails
             mail.dovecot.lock().await.down();
             mail.postfix.up().await;
             mail.dovecot.lock().await.up().await;
+        }
+        if dice.one_in(2) {
+            kannel.dies_and_comes_back().await;
+            deaths += 1;
         }
     }
     let told = writing.await.expect("everybody has written");
@@ -276,7 +296,7 @@ async fn customers_on_all_channels_at_once_are_each_answered_once_whatever_fails
         has_an_owner_and_a_clock(row);
     }
     println!(
-        "{kills} kills, {messages} messages accepted, {replies} replies at the providers, {unknown} parked as unknown, {refused} refused for good"
+        "{kills} kills, {deaths} of Kannel, {messages} messages accepted, {replies} replies at the providers, {unknown} parked as unknown, {refused} refused for good"
     );
     assert!(replies * 2 > messages, "too little was answered: the test proves little");
 }

@@ -135,6 +135,14 @@ async fn patience_and_a_lost_answer(backend: Backend) {
             n.iter().filter(|n| n["desk"] == "team-slack" && n["status"] == "accepted").count() == 2
         })
         .await;
+    // Slack says that it failed, and has posted it: it is looked for before anybody is told twice.
+    scene.slack.next(SlackStep::ErrorAfter("internal_error".into()));
+    scene.says("bank, and an error").await;
+    scene
+        .notices("to have found what came with an error", |n| {
+            n.iter().filter(|n| n["desk"] == "team-slack" && n["status"] == "accepted").count() == 3
+        })
+        .await;
     // One that did not arrive, and of which nobody can say so, is a dead letter until somebody resends it.
     scene.slack.next(SlackStep::CutBefore);
     scene.says("third bank").await;
@@ -145,21 +153,21 @@ async fn patience_and_a_lost_answer(backend: Backend) {
     .await;
     assert_eq!((&dead["channel"], &dead["reason"]), (&"team-slack".into(), &"unknown".into()), "{dead}");
     let posts = scene.slack.posts().len();
-    assert_eq!((posts, scene.slack.requests()), (2, 4), "nothing was posted twice");
+    assert_eq!((posts, scene.slack.requests()), (3, 5), "nothing was posted twice");
     let id = dead["id"].as_str().expect("an id");
     let resent = scene.shop.command(&["dead-letters", "resend", id]);
     assert!(resent.status.success(), "{resent:?}");
-    assert!(scene.posts(3).await[2].text.starts_with("Fraud? third bank\n"));
+    assert!(scene.posts(4).await[3].text.starts_with("Fraud? third bank\n"));
     // The webhook's receiver drops what it has, so a lost answer is simply asked again.
     scene.crm.script(HookStep::AcceptAndReset);
     scene.says("all calm").await;
     scene
         .notices("to have told the webhook", |n| {
             n.iter().filter(|n| n["desk"] == "crm").all(|n| n["status"] == "accepted")
-                && n.iter().filter(|n| n["desk"] == "crm").count() == 4
+                && n.iter().filter(|n| n["desk"] == "crm").count() == 5
         })
         .await;
-    assert_eq!(scene.crm.taken().len(), 4);
+    assert_eq!(scene.crm.taken().len(), 5);
     scene.nobody_wrote_to_the_customer();
 }
 

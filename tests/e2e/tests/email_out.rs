@@ -1,10 +1,18 @@
 //! Mail that leaves, through a real Postfix.
 #![forbid(unsafe_code)]
 
+#[path = "../../../adapters/email/src/tests/jwz/tree.rs"]
+mod jwz;
+#[path = "email_out/programs.rs"]
+mod programs;
+
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
-use switchboard_e2e::{Daemon, Dovecot, Postfix, Shop, eventually, eventually_within, field, fields, message};
+use switchboard_e2e::{
+    Daemon, Dice, Dovecot, Frayed, MAILBOX_PASSWORD, Postfix, Shop, eventually, eventually_within, field, fields,
+    message, page_of, text_of,
+};
 
 /// A shop whose channel `support-email` hands its mails in at this Postfix.
 fn shop(postfix: &Postfix) -> Shop {
@@ -68,11 +76,69 @@ async fn a_mail_leaves_encrypted_with_what_brings_its_answer_back() {
     for absent in ["auto-submitted", "in-reply-to", "references", "bcc"] {
         assert_eq!(field(&mail, absent), "", "{mail}");
     }
-    let (fields, body) = fields(&mail);
+    let (fields, _) = fields(&mail);
     assert_eq!(fields.iter().filter(|(name, _)| name == "message-id").count(), 1);
-    assert!(body.contains("\n.\n") || body.contains("\n=2E\n"), "a line with a dot alone is no end: {body}");
+    assert!(text_of(&mail).starts_with(text), "a line with a dot alone is no end: {mail}");
+    assert!(page_of(&mail).contains("ready.<br>\n.<br>\nFrom Ann<br>\nZürich</p>"), "{mail}");
     assert!(postfix.said().contains("client=localhost"), "{}", postfix.said());
     assert!(fields.iter().any(|(name, value)| name == "received" && value.contains("with ESMTPS")), "{mail}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mails_are_handed_in_within_tls_by_password_or_by_a_token_that_is_read_at_each_login() {
+    let (mut dovecot, postfix) = (Dovecot::new(), Postfix::new(""));
+    dovecot.up().await;
+    let (port, ca) = (postfix.submissions(dovecot.sasl_port), postfix.certificate());
+    postfix.up().await;
+    let by = |secret: &str| {
+        let smtp = format!(
+            "smtp = {{ host = \"localhost\", port = {port}, tls = \"implicit\", ca = \"{}\", user = \"support\", {secret} }}\n",
+            ca.display()
+        );
+        Shop::with("http://127.0.0.1:9").more(&format!("{}{smtp}", dovecot.channel(""))).open()
+    };
+    let by_password = by(&format!("password = \"{MAILBOX_PASSWORD}\""));
+    let daemon = Daemon::start(&by_password).await;
+    write(&by_password, "ann@customer.example", "Hello", "By password.").await;
+    let mail = postfix.delivered("customers", 1).await.remove(0);
+    assert!(
+        text_of(&mail).starts_with("By password.") && fields(&mail).0.iter().any(|(_, v)| v.contains("with ESMTPSA"))
+    );
+    assert!(postfix.said().contains("sasl_method=PLAIN, sasl_username=support"), "{}", postfix.said());
+    drop(daemon);
+
+    // A password that nobody knows: the channel waits for somebody to act.
+    let by_mistake = by("password = \"wrong\"");
+    let daemon = Daemon::start(&by_mistake).await;
+    write(&by_mistake, "ann@customer.example", "Hello", "Not at all.").await;
+    eventually("the channel to pause with the reason", || async {
+        let said = by_mistake.api().get("/channels").await.body;
+        let of_mail = said["channels"].as_array().into_iter().flatten().find(|c| c["id"] == "support-email");
+        if of_mail.is_some_and(|c| c["paused_reason"].is_string()) { Ok(()) } else { Err(said.to_string()) }
+    })
+    .await;
+    assert!(postfix.said().contains("SASL PLAIN authentication failed"), "{}", postfix.said());
+    drop(daemon);
+
+    let by_token = by("token_file = \"support.token\"");
+    let renew = |seconds| {
+        let path = by_token.folder().join("support.token");
+        std::fs::write(&path, dovecot.token(seconds)).expect("a token");
+        let for_us = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&path, for_us).expect("for us alone");
+    };
+    renew(-60);
+    let _daemon = Daemon::start(&by_token).await;
+    let conversation = write(&by_token, "ann@customer.example", "Hello", "By token.").await;
+    eventually("a token that ran out to be refused", || async {
+        let said = postfix.said();
+        if said.contains("SASL XOAUTH2 authentication failed") { Ok(()) } else { Err(said) }
+    })
+    .await;
+    renew(300);
+    status(&by_token, &conversation, "By token.", "accepted").await;
+    assert!(postfix.said().contains("sasl_method=XOAUTH2, sasl_username=support"), "{}", postfix.said());
+    assert_eq!(postfix.delivered("customers", 2).await.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -244,17 +310,67 @@ async fn each_mail_that_arrives_is_answered_once_while_both_servers_are_killed()
             let dead = shop.api().all("/dead-letters?channel=support-email", "dead_letters").await;
             assert!(dead.iter().all(|d| d["reason"] == "unknown"), "{dead:?}");
             let mails = postfix.mails("customers");
-            let mut known: BTreeSet<usize> = mails.iter().filter_map(|m| answered(&fields(m).1)).collect();
+            let mut known: BTreeSet<usize> = mails.iter().filter_map(|m| answered(&text_of(m))).collect();
             known.extend(dead.iter().filter_map(|d| answered(d["text"].as_str()?)));
             if known.len() == count { Ok((mails, dead.len())) } else { Err(format!("{} of {count}", known.len())) }
         })
         .await;
     let ids: BTreeSet<String> = mails.iter().map(|m| field(m, "message-id")).collect();
-    let asked: BTreeSet<usize> = mails.iter().filter_map(|m| answered(&fields(m).1)).collect();
+    let asked: BTreeSet<usize> = mails.iter().filter_map(|m| answered(&text_of(m))).collect();
     println!("{count} arrived, {} answers delivered, {parked} parked as unknown", asked.len());
     assert_eq!(ids.len(), asked.len(), "nobody was answered with two mails");
     assert_eq!(handed_in(&mails), asked.len(), "nor twice with the same one");
     assert!(parked <= 8 * 5, "no more are unknown than were on their way at the kills: {parked}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_mail_is_answered_once_or_listed_while_the_network_dies_at_any_byte() {
+    const MAILS: usize = 80;
+    let (mut dovecot, postfix) = (Dovecot::new(), Postfix::new(""));
+    dovecot.up().await;
+    postfix.up().await;
+    // With a login, each mail of ours is some five thousand bytes on a connection of its own, and two on one that is kept.
+    let frayed = Frayed::to(postfix.port, Dice::new(5), 2000, 16_000).await;
+    let smtp = format!(
+        "smtp = {{ host = \"localhost\", port = {}, ca = \"{}\" }}\n",
+        frayed.port(),
+        postfix.certificate().display()
+    );
+    let shop = Shop::with("http://127.0.0.1:9").more(&format!("{}{smtp}", dovecot.channel(""))).open();
+    let _daemon = Daemon::start(&shop).await;
+    let mut client = dovecot.client().await;
+    for n in 0..MAILS {
+        let mail = format!(
+            "From: c{n}@customer.example\r\nTo: support@shop.example\r\nSubject: Refund\r\nMessage-ID: <cut-{n}@customer.example>\r\n\r\nrefund A-{n} please\r\n"
+        );
+        client.append(&mail).await.expect("Dovecot takes it");
+    }
+    let dead = || async { shop.api().all("/dead-letters?channel=support-email", "dead_letters").await };
+    let answered = |text: &str| text.split("refund A-").nth(1)?.split(' ').next()?.parse::<usize>().ok();
+    let known = |mails: &[String], dead: &[Value]| {
+        let mut known: BTreeSet<usize> = mails.iter().filter_map(|m| answered(&text_of(m))).collect();
+        known.extend(dead.iter().filter_map(|d| answered(d["text"].as_str()?)));
+        known.len()
+    };
+    eventually_within(Duration::from_secs(120), "fifteen cuts", || async {
+        let known = known(&postfix.mails("customers"), &dead().await);
+        if frayed.cuts() >= 15 || known == MAILS { Ok(()) } else { Err(format!("{} cuts, {known}", frayed.cuts())) }
+    })
+    .await;
+    frayed.mend();
+    let (mails, parked) =
+        eventually_within(Duration::from_secs(300), "every mail to be answered or parked", || async {
+            let (mails, dead) = (postfix.mails("customers"), dead().await);
+            assert!(dead.iter().all(|d| d["reason"] == "unknown"), "{dead:?}");
+            let known = known(&mails, &dead);
+            if known == MAILS { Ok((mails, dead.len())) } else { Err(format!("{known} of {MAILS}")) }
+        })
+        .await;
+    println!("{} connections were cut, {} answers delivered, {parked} parked as unknown", frayed.cuts(), mails.len());
+    assert!(frayed.cuts() >= 10, "{} connections were cut", frayed.cuts());
+    let asked: BTreeSet<usize> = mails.iter().filter_map(|m| answered(&text_of(m))).collect();
+    assert_eq!((mails.len(), handed_in(&mails)), (asked.len(), asked.len()), "nobody has an answer twice");
+    assert!(parked <= frayed.cuts(), "no more are unknown than connections were cut");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -276,81 +392,76 @@ async fn a_mail_server_that_is_away_is_waited_for() {
     assert_eq!(postfix.delivered("customers", 1).await.len(), 1);
 }
 
-/// A customer's mail, as a mail program writes it: `answers` is what it answers.
-fn customers(number: usize, subject: &str, text: &str, answers: Option<&str>) -> String {
-    let mut mail = format!(
-        "From: Ann <ann@customer.example>\r\nSubject: {subject}\r\nDate: Sun, 22 Nov 2026 10:00:00 +0000\r\n\
-         Message-ID: <ann-{number}@customer.example>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
-    );
-    match answers {
-        None => mail.push_str("To: support@shop.example\r\n"),
-        Some(answered) => {
-            let (to, id, before) =
-                (field(answered, "reply-to"), field(answered, "message-id"), field(answered, "references"));
-            mail.push_str(&format!("To: {to}\r\nIn-Reply-To: {id}\r\nReferences: {before} {id}\r\n"));
-        }
-    }
-    let quoted: String = answered_text(answers).lines().map(|line| format!("> {line}\r\n")).collect();
-    format!("{mail}\r\n{text}\r\n\r\nOn Sun, 22 Nov 2026, Shop wrote:\r\n{quoted}")
-}
+const FIRST: &str = "From: Ann <ann@customer.example>\r\nTo: support@shop.example\r\nSubject: Kettle\r\n\
+    Date: Sun, 22 Nov 2026 10:00:00 +0000\r\nMessage-ID: <ann-0@customer.example>\r\n\r\nI want my refund A-17 please\r\n";
 
-fn answered_text(answers: Option<&str>) -> String {
-    answers.map(|mail| fields(mail).1).unwrap_or_else(|| "nothing".into())
+/// What a reader of threads knows of a mail.
+fn known(mail: &str) -> jwz::Mail {
+    let ids = |name: &str| field(mail, name).split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    jwz::Mail {
+        id: ids("message-id").pop(),
+        in_reply_to: ids("in-reply-to"),
+        references: ids("references"),
+        ..jwz::Mail::default()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn twenty_mails_between_a_mail_program_a_rule_and_an_agent_are_one_conversation() {
+async fn twenty_mails_between_mail_programs_a_rule_and_an_agent_are_one_conversation_and_one_thread() {
     let (mut dovecot, postfix) = (Dovecot::new(), Postfix::new(""));
     dovecot.up().await;
     postfix.up().await;
     let shop = both(&dovecot, &postfix);
     let _daemon = Daemon::start(&shop).await;
     let (api, mut client) = (shop.api(), dovecot.client().await);
-    client.append(&customers(0, "Kettle", "I want my refund A-17 please", None)).await.expect("Dovecot takes it");
+    client.append(FIRST).await.expect("Dovecot takes it");
     let auto = postfix.delivered("customers", 1).await.remove(0);
     let said = |mail: &str, name: &str| field(mail, name);
     assert_eq!(said(&auto, "auto-submitted"), "auto-replied");
     assert_eq!(said(&auto, "in-reply-to"), "<ann-0@customer.example>");
     assert_eq!(said(&auto, "subject"), "Re: Kettle");
-    assert!(fields(&auto).1.contains("Your refund A-17") && !fields(&auto).1.contains("> I want"), "{auto}");
+    for shown in [text_of(&auto), page_of(&auto)] {
+        assert!(shown.contains("Your refund A-17") && !shown.contains("I want"), "{auto}");
+    }
     let conversation = api.conversation("email:ann@customer.example", "to be there", |_| true).await;
     let id = conversation["id"].as_str().expect("an id").to_owned();
-    let mut latest = auto.clone();
-    let mut known = BTreeSet::from(["<ann-0@customer.example>".to_owned(), said(&auto, "message-id")]);
-    for number in 1..=9 {
-        let subject = if number % 3 == 0 { "Something else now" } else { "Re: Kettle" };
+    let mut thread = vec![FIRST.replace("\r\n", "\n"), auto];
+    // Each program answers, and once one of them changes the subject.
+    for (number, program) in programs::ALL.into_iter().enumerate() {
+        let subject = (number % 3 == 2).then_some("Something else now");
         let text = format!("question {number} of mine");
-        client.append(&customers(number, subject, &text, Some(&latest))).await.expect("Dovecot takes it");
-        eventually(&format!("`{text}` in the conversation"), || async {
+        let asked = format!("<ann-{}@customer.example>", number + 1);
+        let answer = program.answers(thread.last().expect("a mail"), &asked, subject, &text);
+        client.append(&answer).await.expect("Dovecot takes it");
+        eventually(&format!("`{text}` by {program:?} in the conversation"), || async {
             let all = api.get(&format!("/conversations/{id}/messages?limit=100")).await;
             let texts = all.body["messages"].as_array().cloned().unwrap_or_default();
             // The new words alone, without what is quoted below them.
             if texts.iter().any(|m| m["text"] == text) { Ok(()) } else { Err(all.to_string()) }
         })
         .await;
-        known.insert(format!("<ann-{number}@customer.example>"));
-        api.post(&format!("/conversations/{id}/reply"), json!({ "text": format!("answer {number} of ours") }))
-            .await
-            .ok();
-        let mails = postfix.delivered("customers", number + 1).await;
-        let ours =
-            mails.iter().find(|m| fields(m).1.starts_with(&format!("answer {number} of ours"))).expect("the answer");
-        assert_eq!(said(ours, "in-reply-to"), format!("<ann-{number}@customer.example>"));
-        let named: Vec<String> = said(ours, "references").split_whitespace().map(str::to_owned).collect();
-        assert!(named.iter().all(|n| known.contains(n)) && named.len() >= 2, "{named:?} of {known:?}");
-        assert_eq!(
-            named.first().map(String::as_str),
-            Some("<ann-0@customer.example>"),
-            "one thread from its first mail on"
-        );
-        assert!(fields(ours).1.contains(&format!("> question {number} of mine")), "{ours}");
-        assert_eq!(said(ours, "auto-submitted"), "");
-        known.insert(said(ours, "message-id"));
-        latest.clone_from(ours);
+        let ours = format!("answer {number} of ours");
+        api.post(&format!("/conversations/{id}/reply"), json!({ "text": ours })).await.ok();
+        let mails = postfix.delivered("customers", number + 2).await;
+        let mail = mails.iter().find(|m| text_of(m).starts_with(&ours)).expect("the answer");
+        assert_eq!(said(mail, "in-reply-to"), asked, "{program:?}");
+        let wanted = format!("Re: {}", subject.unwrap_or(if number < 2 { "Kettle" } else { "Something else now" }));
+        assert_eq!(said(mail, "subject"), wanted, "{program:?}: one `Re:`, whatever it puts there");
+        assert!(text_of(mail).contains(&format!("> {text}")), "{mail}");
+        let quote = page_of(mail).split("<blockquote").nth(1).expect("a quote").to_owned();
+        assert!(quote.contains(&text) && page_of(mail).contains(&ours), "{mail}");
+        assert_eq!(said(mail, "auto-submitted"), "");
+        thread.extend([answer.replace("\r\n", "\n"), mail.clone()]);
     }
     let list = api.get("/conversations?contact=email%3Aann%40customer.example").await;
     assert_eq!(list.body["conversations"].as_array().map(Vec::len), Some(1), "{list}");
-    assert_eq!(known.len(), 20);
+    // As Ann's programs show it, which have every mail; and as one that lost the first half of them.
+    assert_eq!(thread.len(), 2 + 2 * programs::ALL.len());
+    for shown in [&thread[..], &thread[thread.len() / 2..]] {
+        let found = jwz::threads(&shown.iter().map(|mail| known(mail)).collect::<Vec<_>>(), true);
+        let sizes: Vec<usize> = found.iter().map(|(_, mails, _)| mails.len()).collect();
+        assert_eq!(sizes, [shown.len()], "one thread");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use switchboard_e2e::{
-    Api, Backend, Daemon, Dovecot, Postfix, Shop, eventually, eventually_within, field, fields, free_port, message,
+    Api, Backend, Daemon, Dovecot, Postfix, Shop, eventually, eventually_within, field, free_port, message, text_of,
 };
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
@@ -108,7 +108,7 @@ async fn who_is_copied_in_gets_the_answer_and_answers_in_the_same_conversation()
     let conversation = only(&api, "It is the lid.").await;
     reply(&api, &conversation, "Then a lid.").await;
     let mails = postfix.delivered("customers", 4).await;
-    let second = mails.iter().find(|m| fields(m).1.starts_with("Then a lid.")).expect("the second answer");
+    let second = mails.iter().find(|m| text_of(m).starts_with("Then a lid.")).expect("the second answer");
     assert!(field(second, "to").contains("ann@customer.example") && !second.contains("eve@"), "{second}");
 
     // Nobody proves who wrote this: whatever it knows, it is a conversation of its own.

@@ -261,11 +261,7 @@ async fn an_adapters_account_may_speak_for_its_channel_and_for_nothing_else() {
     let mut python = Python::start(&shop, "oversteps.log", &[script.to_str().unwrap(), &server(broker)]);
     let done = python.child.wait().unwrap();
     assert!(done.success() && python.said().contains("denied"), "{}", python.said());
-    let held = eventually("both records in quarantine", || async {
-        let list = shop.api().all("/quarantine", "quarantine").await;
-        if list.len() == 2 { Ok(list) } else { Err(format!("{list:?}")) }
-    })
-    .await;
+    let held = shop.api().held(2).await;
     let reasons: Vec<&str> = held.iter().filter_map(|q| q["reason"].as_str()).collect();
     assert!(reasons.contains(&"commands come from the API, and from no channel"), "{reasons:?}");
     assert!(reasons.contains(&"the record names another channel than its subject"), "{reasons:?}");

@@ -296,11 +296,75 @@ async fn what_a_full_out_dropped_is_found_at_its_end_and_sent_once() {
     assert_eq!((statements.len(), distinct.len()), (PEOPLE, PEOPLE), "each once");
 }
 
-async fn room_for_claims(server: &NatsServer, bytes: u64) {
-    let info = jetstream(&server.url(), "STREAM.INFO.KV_SB_main_CLAIMS", &json!({})).await;
+/// Gives a stream room for this many bytes more than it holds.
+async fn room_for(server: &NatsServer, stream: &str, more: u64) {
+    let info = jetstream(&server.url(), &format!("STREAM.INFO.{stream}"), &json!({})).await;
     let mut config = info["config"].clone();
-    config["max_bytes"] = json!(bytes);
-    jetstream(&server.url(), "STREAM.UPDATE.KV_SB_main_CLAIMS", &config).await;
+    config["max_bytes"] = json!(info["state"]["bytes"].as_u64().expect("a number") + more);
+    jetstream(&server.url(), &format!("STREAM.UPDATE.{stream}"), &config).await;
+}
+
+/// Waits until `/readyz` answers so, and says this.
+async fn ready(shop: &Shop, status: u16, words: &str) {
+    eventually_within(3 * LONG, &format!("/readyz to say `{words}`"), || async {
+        let answer = http().get(format!("{}/readyz", shop.admin())).send().await.expect("an answer");
+        let (is, said) = (answer.status().as_u16(), answer.text().await.unwrap_or_default());
+        if is == status && said.contains(words) { Ok(()) } else { Err(format!("{is} {said}")) }
+    })
+    .await;
+}
+
+/// Without a key nothing of a new customer may be written. It is said, nothing is lost, and it is done once there is room.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_bucket_of_keys_stops_deciding_says_so_and_loses_nothing() {
+    let provider = Provider::start().await;
+    let server = NatsServer::start();
+    let shops = shops(&provider, &server.url(), &Pack::default().yaml, "");
+    let _router = Daemon::start(&shops[0]).await;
+    let _edge = Daemon::start(&shops[1]).await;
+    goes_through(&shops[1], &writer(0), "hello with room").await;
+    room_for(&server, "KV_SB_main_KEYS", 1).await;
+    assert_eq!(write(&shops[1], &writer(1), "refund A-1").await, 200, "IN has room");
+    ready(&shops[0], 503, "bucket SB_main_KEYS").await;
+    assert_eq!(provider.requests(), 0);
+    room_for(&server, "KV_SB_main_KEYS", 1 << 24).await;
+    provider.sent_to(&writer(1), 1).await;
+    ready(&shops[0], 200, "leads").await;
+    assert_eq!(provider.requests(), 1, "once");
+}
+
+/// What is too long for a record has no place; everything shorter goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_store_of_blobs_refuses_long_texts_and_nothing_else() {
+    let provider = Provider::start().await;
+    let server = NatsServer::start();
+    let shops = shops(&provider, &server.url(), &Pack::default().yaml, "");
+    let _router = Daemon::start(&shops[0]).await;
+    let _edge = Daemon::start(&shops[1]).await;
+    goes_through(&shops[1], &writer(0), "hello with room").await;
+    room_for(&server, "OBJ_SB_main_BLOBS", 1).await;
+    // What was delivered goes beside the record from 16 KiB on.
+    let long = format!("{} the end", "long ".repeat(6_000));
+    assert_eq!(write(&shops[1], &writer(0), &long).await, 503);
+    goes_through(&shops[1], &writer(1), "hello beside it").await;
+    room_for(&server, "OBJ_SB_main_BLOBS", 1 << 28).await;
+    goes_through(&shops[1], &writer(0), &long).await;
+}
+
+/// Cursors, snapshots' names and requests have no place: messages are decided and answered all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_bucket_of_edges_holds_up_no_message() {
+    let provider = Provider::start().await;
+    let server = NatsServer::start();
+    let shops = shops(&provider, &server.url(), &Pack::default().yaml, "");
+    let _router = Daemon::start(&shops[0]).await;
+    let _edge = Daemon::start(&shops[1]).await;
+    goes_through(&shops[1], &writer(0), "hello with room").await;
+    room_for(&server, "KV_SB_main_EDGES", 1).await;
+    assert_eq!(write(&shops[1], &writer(1), "refund A-1").await, 200);
+    provider.sent_to(&writer(1), 1).await;
+    goes_through(&shops[1], &writer(2), "hello without room").await;
+    assert_eq!(provider.requests(), 1, "once");
 }
 
 /// Attempts cannot be claimed, not even at their end: they wait, and nothing else does.
@@ -312,7 +376,7 @@ async fn a_full_bucket_of_claims_holds_up_what_is_sent_and_nothing_else() {
     let shops = shops(&provider, &server.url(), &Pack::default().yaml, "");
     let _router = Daemon::start(&shops[0]).await;
     let _edge = Daemon::start(&shops[1]).await;
-    room_for_claims(&server, 100).await;
+    room_for(&server, "KV_SB_main_CLAIMS", 100).await;
     for number in 0..PEOPLE {
         assert_eq!(write(&shops[1], &writer(number), &format!("refund A-{number}")).await, 200);
     }
@@ -332,7 +396,7 @@ async fn a_full_bucket_of_claims_holds_up_what_is_sent_and_nothing_else() {
     says(true).await;
     goes_through(&shops[1], "+15557100004", "hello while claims are full").await;
     assert_eq!(provider.requests(), 0, "nothing is sent without a claim");
-    room_for_claims(&server, 1 << 30).await;
+    room_for(&server, "KV_SB_main_CLAIMS", 1 << 30).await;
     for number in 0..PEOPLE {
         provider.sent_to(&writer(number), 1).await;
     }

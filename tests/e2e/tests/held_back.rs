@@ -12,6 +12,7 @@ const CANARY: &str = "canaryxyzzy";
 
 on_every_backend! {
     a_long_body_is_kept_whole_and_read_again_after_a_fix,
+    what_can_be_read_of_a_call_is_not_held_back_by_what_cannot,
     what_cannot_be_read_is_quoted_nowhere_but_in_its_raw_form,
 }
 
@@ -49,6 +50,56 @@ async fn a_long_body_is_kept_whole_and_read_again_after_a_fix(backend: Backend) 
     assert_eq!(api.post(&retry, json!({})).await.ok()["released"], true);
     api.conversation(&format!("phone:{ANN}"), "to hold the long message", |c| message(c, &long).is_some()).await;
     assert!(api.all("/quarantine", "quarantine").await.is_empty());
+}
+
+/// A gateway that is described, and the name of its field that is described wrongly.
+const GATEWAY: &str = "[channels.regional]\nkind = \"sms\"\nprovider = \"http\"\nbase_url = \"http://127.0.0.1:9\"\n\
+    from = \"+15005550006\"\nhook_secret = \"a-secret-of-the-gateway\"\nnumbers = \"digits\"\n\
+    [channels.regional.send]\npath = \"/send\"\nform = { to = \"{to}\", text = \"{text}\" }\n\
+    [channels.regional.inbound]\nlist = \"/all\"\nfrom = \"/sender\"\ntext = \"/text\"\nonce = true\n";
+
+/// Of the calls of a gateway nothing can be read before its description is mended; of one of them not all can be read then either.
+async fn what_can_be_read_of_a_call_is_not_held_back_by_what_cannot(backend: Backend) {
+    let shop = Shop::with("http://127.0.0.1:9").log(&backend).more(GATEWAY).open();
+    let mut daemon = Daemon::start(&shop).await;
+    let api = shop.api();
+    let hook = format!("{}/a-secret-of-the-gateway/in", shop.hook("regional"));
+    let says = |from: &str, text: &str| json!({ "msisdn": from, "text": text });
+    let garbage = json!({ "text": "from nobody" });
+    for items in [
+        json!([says("15551230001", "one"), garbage, says("15551230002", "two")]),
+        json!([says("15551230001", "yes"), says("15551230001", "yes")]),
+    ] {
+        let call =
+            http().post(&hook).header("content-type", "application/json").body(json!({ "all": items }).to_string());
+        assert_eq!(call.send().await.unwrap().status(), 200);
+    }
+    let rows = held(&shop, 2).await;
+    assert_eq!(rows.len(), 2, "each call once: {rows:?}");
+    shop.reconfigure(|toml| toml.replace("/sender", "/msisdn"));
+    daemon.kill();
+    daemon.restart().await;
+    for row in &rows {
+        let retry = format!("/quarantine/{}/retry", row["id"].as_str().unwrap());
+        assert_eq!(api.post(&retry, json!({})).await.ok()["released"], true);
+    }
+    let said = |whole: &Value| {
+        let of = whole["messages"].as_array().into_iter().flatten().filter(|m| m["direction"] == "in");
+        let mut texts: Vec<String> = of.map(|m| m["text"].as_str().unwrap_or_default().to_owned()).collect();
+        texts.sort();
+        texts
+    };
+    let all = async |who: &str, wanted: usize| {
+        let who = format!("phone:+{who}");
+        said(&api.conversation(&who, "to hold what was said", |c| said(c).len() >= wanted).await)
+    };
+    assert_eq!(all("15551230001", 3).await, ["one", "yes", "yes"]);
+    assert_eq!(all("15551230002", 1).await, ["two"]);
+    // What nobody sent is held by itself, and stays.
+    let rows = held(&shop, 1).await;
+    assert_eq!((rows.len(), rows[0]["raw"]["text"].as_str()), (1, Some(r#"{"text":"from nobody"}"#)));
+    let retry = format!("/quarantine/{}/retry", rows[0]["id"].as_str().unwrap());
+    assert_eq!(api.post(&retry, json!({})).await.ok()["released"], false);
 }
 
 /// Bodies that each channel cannot read, with a word in every place that a parser might quote.

@@ -7,7 +7,8 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use switchboard_e2e::{
-    Api, Daemon, Dice, Dovecot, MailClient, Postfix, Shop, eventually, eventually_within, free_port, http, message,
+    Api, Daemon, Dice, Dovecot, Frayed, MAILBOX_PASSWORD, MailClient, Postfix, Shop, eventually, eventually_within,
+    free_port, http, message,
 };
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
@@ -127,6 +128,62 @@ async fn after_starttls_mails_are_moved_into_a_folder_that_is_made_for_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn mails_are_marked_as_read_where_that_is_wanted_and_what_was_read_before_is_taken_once() {
+    let (dovecot, shop) = shop_over(", mark = \"seen\"").await;
+    let mut client = dovecot.client().await;
+    for number in 1..=3 {
+        client.append(&mail(number, "Hello.")).await.expect("Dovecot takes it");
+    }
+    client.ask("UID STORE 1 +FLAGS (\\Seen)").await;
+    let mut daemon = Daemon::start(&shop).await;
+    each_once(&shop.api(), 3, Duration::from_secs(30)).await;
+    for uid in 1..=3 {
+        let flags = until_flags(&mut client, uid, "\\Seen").await;
+        assert!(!flags.contains("$Switchboard"), "{flags}");
+    }
+    // Nor does a person who marks it as unread have it taken again.
+    client.ask("UID STORE 2 -FLAGS (\\Seen)").await;
+    daemon.kill();
+    daemon.restart().await;
+    client.append(&mail(4, "Hello.")).await.expect("Dovecot takes it");
+    each_once(&shop.api(), 4, Duration::from_secs(30)).await;
+    // The server tells of others on the way.
+    let told = client.ask("UID FETCH 2 (FLAGS)").await;
+    let flags = told.lines().find(|line| line.contains("(UID 2 ")).unwrap_or_default();
+    assert!(!flags.is_empty() && !flags.contains("\\Seen"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_a_file_is_read_at_each_login_and_one_that_ran_out_is_refused() {
+    let mut dovecot = Dovecot::new();
+    dovecot.up().await;
+    let password = format!("password = \"{MAILBOX_PASSWORD}\"");
+    let channel = dovecot.channel("").replace(&password, "token_file = \"support.token\"");
+    let shop = Shop::with("http://127.0.0.1:9").more(&channel).open();
+    let renew = |seconds| {
+        let path = shop.folder().join("support.token");
+        std::fs::write(&path, format!("{}\n", dovecot.token(seconds))).expect("a token");
+        let for_us = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&path, for_us).expect("for us alone");
+    };
+    renew(-60);
+    let daemon = Daemon::start(&shop).await;
+    eventually("the refusal", || async {
+        let text = http().get(format!("{}/readyz", shop.admin())).send().await.map_err(|e| e.to_string())?;
+        let text = text.text().await.map_err(|e| e.to_string())?;
+        if text.contains("its mailbox cannot be read") { Ok(()) } else { Err(text) }
+    })
+    .await;
+    // Whoever keeps the file fresh does so now; the next try is twenty seconds off.
+    renew(300);
+    let mut client = dovecot.client().await;
+    client.append(&mail(1, "Hello.")).await.expect("Dovecot takes it");
+    each_once(&shop.api(), 1, Duration::from_secs(60)).await;
+    assert!(dovecot.logins("XOAUTH2") >= 1, "by the token that was renewed");
+    assert!(!daemon.said().contains(&dovecot.token(300)[..40]), "a token is a secret");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_mail_to_two_of_our_mailboxes_is_one_message_of_the_one_it_was_written_to() {
     let mut dovecot = Dovecot::new();
     dovecot.up().await;
@@ -224,7 +281,10 @@ async fn a_mailbox_that_is_numbered_anew_brings_nothing_twice_and_loses_nothing(
     dovecot.renumber();
     dovecot.drop_files((21..=22).map(|n| mail(n, "Hello.")));
     dovecot.up().await;
-    each_once(&api, 22, Duration::from_secs(60)).await;
+    // What is behind all the others comes last.
+    dovecot.client().await.append(&mail(23, "Hello.")).await.expect("Dovecot takes it");
+    arrived(&api, 23, "Hello.").await;
+    each_once(&api, 23, Duration::from_secs(60)).await;
     eventually("the warning", || async {
         if daemon.said().contains("numbered anew") { Ok(()) } else { Err(daemon.said()) }
     })
@@ -429,4 +489,91 @@ async fn postfix_hands_its_mail_over_and_keeps_it_while_nobody_listens() {
     }
     daemon.restart().await;
     each_once(&api, 10, Duration::from_secs(60)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_not_among_the_peers_is_refused_and_hands_over_once_it_is() {
+    let port = free_port();
+    let postfix = Postfix::new(&format!(
+        "transport_maps = inline:{{ {{ shop.example = lmtp:inet:127.0.0.1:{port} }} }}\nqueue_run_delay = 1s\nminimal_backoff_time = 1s\nmaximal_backoff_time = 2s"
+    ));
+    postfix.up().await;
+    let channel = format!(
+        "[channels.support-email]\nkind = \"email\"\naddress = \"support@shop.example\"\ndelivery = {{ listen = \"127.0.0.1:{port}\", peers = [\"192.0.2.7\"] }}\n"
+    );
+    let shop = Shop::with("http://127.0.0.1:9").more(&channel).open();
+    let mut daemon = Daemon::start(&shop).await;
+    hand_to(&postfix, 1).await;
+    eventually("Postfix to say that it was refused", || async {
+        let said = postfix.said();
+        if said.contains("554 5.7.1 you are not expected here") { Ok(()) } else { Err(said) }
+    })
+    .await;
+    assert_eq!(shop.api().all("/conversations?channel=support-email", "conversations").await, Vec::<Value>::new());
+    daemon.terminate(Duration::from_secs(30)).await;
+    shop.reconfigure(|c| c.replace("192.0.2.7", "127.0.0.1"));
+    daemon.restart().await;
+    each_once(&shop.api(), 1, Duration::from_secs(60)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_handed_over_arrives_once_while_the_network_dies_at_any_byte() {
+    const MAILS: usize = 60;
+    let inner = free_port();
+    let frayed = Frayed::to(inner, Dice::new(11), 0, 3000).await;
+    let postfix = Postfix::new(&format!(
+        "transport_maps = inline:{{ {{ shop.example = lmtp:inet:127.0.0.1:{} }} }}\nqueue_run_delay = 1s\nminimal_backoff_time = 1s\nmaximal_backoff_time = 1s\n\
+         lmtp_destination_concurrency_failed_cohort_limit = 0\nlmtp_connection_cache_on_demand = yes",
+        frayed.port()
+    ));
+    postfix.up().await;
+    let channel = format!(
+        "[channels.support-email]\nkind = \"email\"\naddress = \"support@shop.example\"\ndelivery = {{ listen = \"127.0.0.1:{inner}\" }}\n"
+    );
+    let shop = Shop::with("http://127.0.0.1:9").more(&channel).open();
+    let _daemon = Daemon::start(&shop).await;
+    for number in 1..=MAILS {
+        hand_to(&postfix, number).await;
+    }
+    eventually_within(Duration::from_secs(120), "twenty cuts", || async {
+        let found = shop.api().all("/conversations?channel=support-email", "conversations").await.len();
+        if frayed.cuts() >= 20 || found == MAILS { Ok(()) } else { Err(format!("{} cuts", frayed.cuts())) }
+    })
+    .await;
+    frayed.mend();
+    each_once(&shop.api(), MAILS, Duration::from_secs(120)).await;
+    println!("{} connections were cut", frayed.cuts());
+    assert!(frayed.cuts() >= 10, "{} connections were cut", frayed.cuts());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mails_of_a_mailbox_arrive_once_while_the_network_dies_at_any_byte() {
+    let mut dovecot = Dovecot::new();
+    dovecot.up().await;
+    let mut client = dovecot.client().await;
+    for (seed, imap) in [(3, ""), (4, ", move_to = \"Done\"")] {
+        client.ask("UID STORE 1:* +FLAGS (\\Deleted)").await;
+        client.ask("EXPUNGE").await;
+        // What a login takes is some five thousand bytes.
+        let frayed = Frayed::to(dovecot.imaps_port, Dice::new(seed), 0, 14_000).await;
+        let channel = dovecot.channel(imap);
+        let channel = channel.replace(&format!("port = {}", dovecot.imaps_port), &format!("port = {}", frayed.port()));
+        let shop = Shop::with("http://127.0.0.1:9").more(&channel).open();
+        let _daemon = Daemon::start(&shop).await;
+        let mut sent = 0;
+        // Some at a time, so that the next ones come to a connection that has few bytes left, or to none.
+        while sent < 60 && (sent < 40 || frayed.cuts() < 8) {
+            for _ in 0..5 {
+                sent += 1;
+                client.append(&mail(sent, "Where is my order?")).await.expect("Dovecot takes it");
+            }
+            each_once(&shop.api(), sent, Duration::from_secs(120)).await;
+        }
+        println!("{} connections were cut", frayed.cuts());
+        assert!(frayed.cuts() >= 5, "{} connections were cut", frayed.cuts());
+        frayed.mend();
+        client.append(&mail(sent + 1, "And where now?")).await.expect("Dovecot takes it");
+        each_once(&shop.api(), sent + 1, Duration::from_secs(120)).await;
+        client.ask("NOOP").await;
+    }
 }

@@ -178,6 +178,7 @@ async fn committed_schemas_are_what_the_program_prints() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
     for (name, path) in [
         ("envelope", "adapters/envelope/schema/envelope.schema.json"),
+        ("asyncapi", "adapters/envelope/schema/asyncapi.json"),
         ("rules", "routing-rules/schema/pack.schema.json"),
         ("config", "schema/config.schema.json"),
     ] {

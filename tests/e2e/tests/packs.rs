@@ -85,8 +85,13 @@ async fn a_reload_and_a_rollback_outlive_restarts_and_only_a_pack_that_is_new_is
         assert_eq!(again["incomplete"], Value::Null);
         assert_eq!(explained(&shop, "last").await["pack"], json!(paid));
     }
-    // Rolled back, while the disk still has what was rolled back.
-    shop.api().post("/rules/rollback", json!({})).await.ok();
+    // Rolled back, while the disk still has what was rolled back: the command says so.
+    let said = shop.command(&["rules", "rollback"]);
+    let said = format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    assert!(
+        said.contains("in force again") && said.contains(&format!("on disk is still pack {}", &paid[..12])),
+        "{said}"
+    );
     in_force(&shop, &first).await;
     daemon.kill();
     daemon.restart().await;

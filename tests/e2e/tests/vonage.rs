@@ -15,6 +15,7 @@ on_every_backend! {
     parts_in_any_order_become_one_message,
     answers_go_out_and_their_receipts_come_back,
     a_segment_that_is_lost_is_told_although_another_arrived,
+    of_a_long_text_whose_answer_was_lost_each_segment_is_told,
     failures_have_their_outcomes_and_nothing_goes_out_twice,
     the_price_of_a_text_is_told_before_it_is_sent,
 }
@@ -29,7 +30,7 @@ async fn scene(backend: &Backend, api: &str) -> Scene {
     let sim = VonageSim::start(VonageConfig::default()).await.expect("a port for Vonage");
     let (config, base) = (sim.config().clone(), sim.base_url());
     let channel = format!(
-        "[channels.vonage]\nkind = \"sms\"\nprovider = \"vonage\"\napi = \"{api}\"\nmax_segments = 10\napi_key = \"{}\"\napi_secret = \"{}\"\nsignature_secret = \"{}\"\nfrom = \"+{}\"\nbase_url = \"{base}\"\n",
+        "[channels.vonage]\nkind = \"sms\"\nprovider = \"vonage\"\napi = \"{api}\"\nmax_segments = 10\napi_key = \"{}\"\napi_secret = \"{}\"\nsignature_secret = [\"{}\", \"the-next-one\"]\nfrom = \"+{}\"\nbase_url = \"{base}\"\n",
         config.api_key, config.api_secret, config.signature_secret, config.numbers[0]
     );
     let shop = Shop::with("http://127.0.0.1:9").log(backend).more(&channel).open();
@@ -98,6 +99,14 @@ async fn texts_come_in_every_form_and_only_when_they_are_signed(backend: Backend
     }
     let whole = with_message(&api, "by messages").await;
     assert_eq!(api.messages(whole["id"].as_str().expect("an id")).await.len(), 4, "each once, and nothing forged");
+    // The secret is rotated: the next one is configured beside it, any other is not.
+    for (secret, wanted) in [("the-next-one", 200), ("nobody-knows-this-one", 403)] {
+        scene.sim.rotates(secret);
+        let (form, well) = (VonageForm::Form, VonageSigned::Well);
+        assert_eq!(scene.sim.deliver(&hook, secret, ANN, secret, None, form, well).await, wanted, "{secret}");
+        assert_eq!(scene.sim.deliver_message(&hook, &format!("{secret}-m"), ANN, secret, well).await, wanted);
+    }
+    with_message(&api, "the-next-one").await;
 }
 
 async fn parts_in_any_order_become_one_message(backend: Backend) {
@@ -155,6 +164,28 @@ async fn a_segment_that_is_lost_is_told_although_another_arrived(backend: Backen
     let told = api.conversation(&format!("phone:{ANN}"), "to be back", |c| c["state"] == "queued").await;
     let detail = message(&told, "a text of two segments").expect("the answer")["detail"].clone();
     assert_eq!(detail, "a part of it, while another was delivered: a carrier filtered the message as spam");
+}
+
+async fn of_a_long_text_whose_answer_was_lost_each_segment_is_told(backend: Backend) {
+    let scene = scene(&backend, "sms").await;
+    let _daemon = Daemon::start(&scene.shop).await;
+    let api = scene.shop.api();
+    scene.hears("A1", "hello").await;
+    let text = "a text of two segments ".repeat(8).trim().to_owned();
+    for (n, told) in [("delivered", "failed"), ("failed", "delivered")].into_iter().enumerate() {
+        let text = format!("{text} {n}");
+        scene.sim.next(VonageStep::CutAfter);
+        reply(&api, &text).await;
+        let first = scene.sent(n + 1).await.remove(n);
+        let second = VonageSent { id: format!("{}-1", first.id), ..first.clone() };
+        for (segment, word) in [(&first, told.0), (&second, told.1)] {
+            assert_eq!(scene.sim.receipt(segment, word, if word == "failed" { "6" } else { "0" }).await, 200);
+        }
+        status(&api, &text, "failed").await;
+        api.conversation(&format!("phone:{ANN}"), "to be back", |c| c["state"] == "queued").await;
+    }
+    let parked = api.all("/dead-letters", "dead_letters").await;
+    assert!(parked.iter().all(|p| p["reason"] != "unknown"), "the receipts said what became of them: {parked:?}");
 }
 
 async fn failures_have_their_outcomes_and_nothing_goes_out_twice(backend: Backend) {

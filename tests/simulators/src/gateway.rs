@@ -42,6 +42,7 @@ pub enum GatewayStep {
     CutBefore,
     /// The report comes before the send's own answer.
     ReportFirst,
+    Delay(Duration),
 }
 
 /// A text that was taken.
@@ -221,6 +222,9 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
         }
         let Ok(Some(request)) = connection.read().await else { return };
         let step = lock(&shared.state).steps.pop_front();
+        if let Some(GatewayStep::Delay(wait)) = step {
+            tokio::time::sleep(wait).await;
+        }
         let answer = match &step {
             Some(GatewayStep::Answer(status, body)) => Answer::new(*status, "text/plain", body.clone()),
             Some(GatewayStep::Limited(after)) => {

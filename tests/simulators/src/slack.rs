@@ -24,6 +24,8 @@ pub enum SlackStep {
     RateLimited(u64),
     /// 200 with `ok: false` and this error; nothing is posted.
     Error(String),
+    /// It is posted, and answered with this error all the same.
+    ErrorAfter(String),
     /// It is posted, and the connection cut.
     CutAfter,
     /// The connection is cut before anything is done.
@@ -132,6 +134,7 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
         if matches!(step, Some(SlackStep::CutAfter)) {
             return connection.reset();
         }
+        let answer = if let Some(SlackStep::ErrorAfter(error)) = &step { refuse(error) } else { answer };
         if connection.write(&answer).await.is_err() {
             return;
         }

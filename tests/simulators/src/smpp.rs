@@ -3,7 +3,7 @@
 
 use crate::lock;
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     io,
     net::SocketAddr,
     sync::{Arc, Mutex},
@@ -14,7 +14,7 @@ use tokio::{
         TcpListener,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::JoinHandle,
 };
 
@@ -42,6 +42,19 @@ pub struct Submitted {
     pub id: String,
 }
 
+impl Submitted {
+    /// What it says, where its letters are ASCII in the septets of GSM, or UCS-2.
+    #[must_use]
+    pub fn text(&self) -> String {
+        if self.coding != 8 {
+            return String::from_utf8_lossy(&self.data).into_owned();
+        }
+        let units: Vec<u16> =
+            self.data.chunks(2).map(|pair| pair.iter().fold(0, |n, b| n << 8 | u16::from(*b))).collect();
+        String::from_utf16_lossy(&units)
+    }
+}
+
 /// What becomes of the next message.
 #[derive(Clone, Debug, Default)]
 pub struct Fate {
@@ -65,13 +78,22 @@ impl Fate {
     }
 }
 
+/// To a gateway: a PDU, or `None` where the centre hangs up.
+type Sender = mpsc::UnboundedSender<Option<Vec<u8>>>;
+
 #[derive(Default)]
 struct State {
     fates: VecDeque<Fate>,
     submitted: Vec<Submitted>,
     /// The gateways that are logged in.
-    sessions: Vec<mpsc::UnboundedSender<Vec<u8>>>,
+    sessions: Vec<Sender>,
     next: u32,
+    /// What was delivered and is not answered, by its sequence number.
+    unanswered: BTreeSet<u32>,
+    /// Connections of gateways.
+    connections: usize,
+    /// Nobody may log in, and nothing is taken.
+    hung_up: bool,
 }
 
 impl State {
@@ -80,19 +102,26 @@ impl State {
         self.next
     }
 
-    fn deliver(&mut self, body: &[u8]) {
+    fn deliver(&mut self, body: &[u8]) -> bool {
         let sequence = self.next();
         self.sessions.retain(|session| !session.is_closed());
-        if let Some(session) = self.sessions.last() {
-            let _ = session.send(pdu(DELIVER_SM, 0, sequence, body));
-        }
+        let Some(session) = self.sessions.last().filter(|_| !self.hung_up) else { return false };
+        let is_sent = session.send(Some(pdu(DELIVER_SM, 0, sequence, body))).is_ok();
+        self.unanswered.extend(is_sent.then_some(sequence));
+        is_sent
     }
+}
+
+/// What the connections share; who waits for a change is told of each.
+struct Shared {
+    state: Mutex<State>,
+    changed: watch::Sender<()>,
 }
 
 /// The centre. It stops when it is dropped.
 pub struct SmppCentre {
     address: SocketAddr,
-    state: Arc<Mutex<State>>,
+    shared: Arc<Shared>,
     task: JoinHandle<()>,
 }
 
@@ -104,15 +133,17 @@ impl SmppCentre {
     pub async fn start() -> io::Result<SmppCentre> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let state = Arc::new(Mutex::new(State::default()));
-        let shared = state.clone();
+        let shared = Arc::new(Shared { state: Mutex::default(), changed: watch::Sender::new(()) });
+        let state = shared.clone();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (input, output) = stream.into_split();
-                tokio::spawn(serve(input, output, shared.clone()));
+                if !lock(&state.state).hung_up {
+                    tokio::spawn(serve(input, output, state.clone()));
+                }
             }
         });
-        Ok(SmppCentre { address, state, task })
+        Ok(SmppCentre { address, shared, task })
     }
 
     #[must_use]
@@ -122,32 +153,52 @@ impl SmppCentre {
 
     /// What becomes of the next message; several calls queue up. Without one it is taken and delivered.
     pub fn next(&self, fate: Fate) {
-        lock(&self.state).fates.push_back(fate);
+        lock(&self.shared.state).fates.push_back(fate);
     }
 
     /// Everything that gateways handed over, in order.
     #[must_use]
     pub fn submitted(&self) -> Vec<Submitted> {
-        lock(&self.state).submitted.clone()
+        lock(&self.shared.state).submitted.clone()
     }
 
     /// How many gateways are logged in.
     #[must_use]
     pub fn sessions(&self) -> usize {
-        let mut state = lock(&self.state);
+        let mut state = lock(&self.shared.state);
         state.sessions.retain(|session| !session.is_closed());
         state.sessions.len()
     }
 
-    /// Somebody sends a text in UCS-2 to a number of the gateway's.
-    pub fn say(&self, from: &str, to: &str, text: &str) {
+    /// Somebody sends a text in UCS-2 to a number of the gateway's; false where no gateway is logged in.
+    pub fn say(&self, from: &str, to: &str, text: &str) -> bool {
         let data: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
-        lock(&self.state).deliver(&message(from, to, 0, 8, &data));
+        lock(&self.shared.state).deliver(&message(from, to, 0, 8, &data))
+    }
+
+    /// Ends the connections so that both sides know the same of each message: what was delivered is answered, what was taken was
+    /// answered for, and the gateway has read that and hung up as well. Nobody logs in until [`SmppCentre::opens`].
+    pub async fn hang_up(&self) {
+        let mut changed = self.shared.changed.subscribe();
+        let _ = changed.wait_for(|()| lock(&self.shared.state).unanswered.is_empty()).await;
+        {
+            let mut state = lock(&self.shared.state);
+            state.hung_up = true;
+            for session in state.sessions.drain(..) {
+                let _ = session.send(None);
+            }
+        }
+        let _ = changed.wait_for(|()| lock(&self.shared.state).connections == 0).await;
+    }
+
+    /// Gateways may log in again.
+    pub fn opens(&self) {
+        lock(&self.shared.state).hung_up = false;
     }
 
     /// The same in septets, one in each byte.
     pub fn say_septets(&self, from: &str, to: &str, data: &[u8]) {
-        lock(&self.state).deliver(&message(from, to, 0, 0, data));
+        lock(&self.shared.state).deliver(&message(from, to, 0, 0, data));
     }
 }
 
@@ -187,22 +238,34 @@ fn receipt(of: &Submitted, stat: &str) -> Vec<u8> {
     message(&of.to, &of.from, 4, 0, text.as_bytes())
 }
 
-async fn serve(mut input: OwnedReadHalf, mut output: OwnedWriteHalf, state: Arc<Mutex<State>>) {
-    let (sender, mut waiting) = mpsc::unbounded_channel::<Vec<u8>>();
+async fn serve(mut input: OwnedReadHalf, mut output: OwnedWriteHalf, shared: Arc<Shared>) {
+    let (sender, mut waiting) = mpsc::unbounded_channel::<Option<Vec<u8>>>();
+    lock(&shared.state).connections += 1;
     let writer = tokio::spawn(async move {
-        while let Some(pdu) = waiting.recv().await {
+        while let Some(Some(pdu)) = waiting.recv().await {
             if output.write_all(&pdu).await.is_err() {
                 return;
             }
         }
+        let _ = output.shutdown().await;
     });
     while let Ok((command, sequence, body)) = read(&mut input).await {
-        let answers = answer(command, sequence, &body, &sender, &state);
-        if answers.into_iter().any(|pdu| sender.send(pdu).is_err()) || command == UNBIND {
+        let goes_on = answer(command, sequence, &body, &sender, &mut lock(&shared.state));
+        shared.changed.send_replace(());
+        if !goes_on {
             break;
         }
     }
     writer.abort();
+    {
+        let mut state = lock(&shared.state);
+        state.connections -= 1;
+        if state.connections == 0 {
+            // Nobody is left who could answer.
+            state.unanswered.clear();
+        }
+    }
+    shared.changed.send_replace(());
 }
 
 async fn read(input: &mut OwnedReadHalf) -> io::Result<(u32, u32, Vec<u8>)> {
@@ -216,43 +279,47 @@ async fn read(input: &mut OwnedReadHalf) -> io::Result<(u32, u32, Vec<u8>)> {
     Ok((command, sequence, body))
 }
 
-fn answer(
-    command: u32,
-    sequence: u32,
-    body: &[u8],
-    sender: &mpsc::UnboundedSender<Vec<u8>>,
-    state: &Mutex<State>,
-) -> Vec<Vec<u8>> {
-    let mut state = lock(state);
-    match command {
+/// Answers while nothing else changes, so that the centre hangs up before or after; false ends the connection.
+fn answer(command: u32, sequence: u32, body: &[u8], sender: &Sender, state: &mut State) -> bool {
+    if state.hung_up {
+        return true;
+    }
+    let answers = match command {
         bind if BINDS.contains(&bind) => {
             state.sessions.push(sender.clone());
             vec![pdu(bind | ANSWER, 0, sequence, b"centre\0")]
         }
-        SUBMIT_SM => {
-            let fate = state.fates.pop_front().unwrap_or_else(|| Fate::taken(&["DELIVRD"]));
-            let id = format!("{:010}", state.next());
-            if fate.status != 0 {
-                return vec![pdu(SUBMIT_SM | ANSWER, fate.status, sequence, &[])];
-            }
-            let Some(taken) = parse_submit(body, &id) else {
-                return vec![pdu(SUBMIT_SM | ANSWER, 0x08, sequence, &[])];
-            };
-            let mut answers = vec![pdu(SUBMIT_SM | ANSWER, 0, sequence, format!("{id}\0").as_bytes())];
-            if taken.registered {
-                for stat in fate.receipts {
-                    let sequence = state.next();
-                    answers.push(pdu(DELIVER_SM, 0, sequence, &receipt(&taken, stat)));
-                }
-            }
-            state.submitted.push(taken);
-            answers
-        }
+        SUBMIT_SM => submitted(sequence, body, state),
         ENQUIRE_LINK | UNBIND => vec![pdu(command | ANSWER, 0, sequence, &[])],
         // Answers to what we delivered.
-        command if command & ANSWER != 0 => vec![],
+        command if command & ANSWER != 0 => {
+            state.unanswered.remove(&sequence);
+            vec![]
+        }
         _ => vec![pdu(ANSWER, 0x03, sequence, &[])],
+    };
+    answers.into_iter().all(|pdu| sender.send(Some(pdu)).is_ok()) && command != UNBIND
+}
+
+/// What a message is answered, and the receipts that follow.
+fn submitted(sequence: u32, body: &[u8], state: &mut State) -> Vec<Vec<u8>> {
+    let fate = state.fates.pop_front().unwrap_or_else(|| Fate::taken(&["DELIVRD"]));
+    let id = format!("{:010}", state.next());
+    if fate.status != 0 {
+        return vec![pdu(SUBMIT_SM | ANSWER, fate.status, sequence, &[])];
     }
+    let Some(taken) = parse_submit(body, &id) else {
+        return vec![pdu(SUBMIT_SM | ANSWER, 0x08, sequence, &[])];
+    };
+    let mut answers = vec![pdu(SUBMIT_SM | ANSWER, 0, sequence, format!("{id}\0").as_bytes())];
+    if taken.registered {
+        for stat in fate.receipts {
+            let sequence = state.next();
+            answers.push(pdu(DELIVER_SM, 0, sequence, &receipt(&taken, stat)));
+        }
+    }
+    state.submitted.push(taken);
+    answers
 }
 
 /// Reads the body of a `submit_sm` (§4.4.1).

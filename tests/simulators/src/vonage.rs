@@ -104,6 +104,8 @@ struct State {
     violations: Vec<String>,
     /// Public addresses and where they are really.
     routes: Vec<(String, String)>,
+    /// The signature secret, once it is another than the first.
+    secret: Option<String>,
     next: u64,
 }
 
@@ -150,6 +152,11 @@ impl VonageSim {
     /// What becomes of the next send; several calls queue up. Without one it is taken.
     pub fn next(&self, step: VonageStep) {
         lock(&self.shared.state).steps.push_back(step);
+    }
+
+    /// From here on webhooks are signed with this secret.
+    pub fn rotates(&self, secret: &str) {
+        lock(&self.shared.state).secret = Some(secret.to_owned());
     }
 
     /// Calls to addresses that begin with `public` go to `real`.
@@ -267,8 +274,7 @@ impl Shared {
             let base = fields
                 .iter()
                 .fold(String::new(), |base, (name, value)| format!("{base}&{name}={}", value.replace(['&', '='], "_")));
-            let secret = if signed == VonageSigned::Well { &self.config.signature_secret } else { "another" };
-            fields.insert("sig", hex(&mac(secret, base.as_bytes())));
+            fields.insert("sig", hex(&mac(&self.secret(signed), base.as_bytes())));
         }
         let encoded = form_urlencoded::Serializer::new(String::new()).extend_pairs(&fields).finish();
         let url = self.routed(to);
@@ -290,17 +296,22 @@ impl Shared {
             "iat": jiff::Timestamp::now().as_second(), "jti": "1", "iss": "Vonage", "api_key": self.config.api_key,
             "payload_hash": hex(digest::digest(&digest::SHA256, body.as_bytes()).as_ref()),
         });
-        let secret = if signed == VonageSigned::Well { &self.config.signature_secret } else { "another" };
         let encode = |bytes: &[u8]| general_purpose::URL_SAFE_NO_PAD.encode(bytes);
         let token =
             format!("{}.{}", encode(b"{\"alg\":\"HS256\",\"typ\":\"JWT\"}"), encode(claims.to_string().as_bytes()));
-        let token = format!("Bearer {token}.{}", encode(&mac(secret, token.as_bytes())));
+        let token = format!("Bearer {token}.{}", encode(&mac(&self.secret(signed), token.as_bytes())));
         let mut headers = vec![("content-type", "application/json")];
         if signed != VonageSigned::Not {
             headers.push(("authorization", token.as_str()));
         }
         let answer = call("POST", &self.routed(to), &headers, body.as_bytes(), LIMIT).await;
         answer.map_or(0, |answer| answer.status)
+    }
+
+    /// What signs.
+    fn secret(&self, signed: VonageSigned) -> String {
+        let ours = || lock(&self.state).secret.clone().unwrap_or_else(|| self.config.signature_secret.clone());
+        if signed == VonageSigned::Well { ours() } else { "another".to_owned() }
     }
 
     fn routed(&self, url: &str) -> String {
@@ -362,12 +373,9 @@ fn answer(shared: &Shared, request: &Request, step: Option<VonageStep>) -> Answe
         }
         _ => {}
     }
-    let statuses = match step {
-        Some(VonageStep::Statuses(statuses)) => statuses,
-        _ => vec![("0", "")],
-    };
+    let statuses = if let Some(VonageStep::Statuses(statuses)) = step { Some(statuses) } else { None };
     match (request.method.as_str(), request.path.as_str()) {
-        ("POST", "/sms/json") => sms(shared, request, &statuses),
+        ("POST", "/sms/json") => sms(shared, request, statuses),
         ("POST", "/v1/messages") => messages(shared, request),
         (method, path) => {
             lock(&shared.state).violations.push(format!("{method} {path}: no such resource"));
@@ -407,7 +415,14 @@ fn take(shared: &Shared, mut sent: VonageSent) -> String {
     id
 }
 
-fn sms(shared: &Shared, request: &Request, statuses: &[(&str, &str)]) -> Answer {
+/// How many entries the answer for a text has: one for each segment, counted as if none of its characters took two places.
+fn segments(sent: &VonageSent) -> usize {
+    let length = sent.text.encode_utf16().count();
+    let (whole, each) = if sent.unicode { (70, 67) } else { (160, 153) };
+    if length <= whole { 1 } else { length.div_ceil(each) }
+}
+
+fn sms(shared: &Shared, request: &Request, statuses: Option<Vec<(&'static str, &'static str)>>) -> Answer {
     let fields: BTreeMap<String, String> = form_urlencoded::parse(&request.body).into_owned().collect();
     let get = |name: &str| fields.get(name).cloned();
     let one = |status: &str, text: &str| {
@@ -438,6 +453,7 @@ fn sms(shared: &Shared, request: &Request, statuses: &[(&str, &str)]) -> Answer 
         lock(&shared.state).violations.push(why.clone());
         return one(status, &why);
     }
+    let statuses = statuses.unwrap_or_else(|| vec![("0", ""); segments(&sent)]);
     if statuses.iter().all(|(status, _)| *status != "0") {
         return one(statuses.first().map_or("5", |s| s.0), statuses.first().map_or("", |s| s.1));
     }

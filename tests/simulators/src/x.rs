@@ -75,6 +75,8 @@ pub enum XStep {
     CutAfter,
     /// The connection is cut before the request is read.
     CutBefore,
+    /// The echo of a direct message comes to this address before the answer.
+    EchoFirst(String),
     Delay(Duration),
 }
 
@@ -225,13 +227,7 @@ impl XSim {
 
     /// Delivers a body, signed with this secret, or unsigned; the status of the answer.
     pub async fn delivers(&self, hook: &str, body: &Value, secret: Option<&str>) -> u16 {
-        let body = body.to_string();
-        let signature = secret.map(|secret| format!("sha256={}", proof::tag256(secret, body.as_bytes())));
-        let mut headers = vec![("content-type", "application/json")];
-        if let Some(signature) = &signature {
-            headers.push(("x-twitter-webhooks-signature", signature.as_str()));
-        }
-        call("POST", hook, &headers, body.as_bytes(), LIMIT).await.map_or(0, |answer| answer.status)
+        delivers(hook, body, secret).await
     }
 
     /// Delivers a body as X does; the status of the answer.
@@ -248,26 +244,19 @@ impl XSim {
     /// An X Activity event of a kind that brings a payload.
     #[must_use]
     pub fn activity(&self, kind: &str, payload: Value, includes: Value) -> Value {
-        json!({ "data": { "event_uuid": format!("-{}", self.id()), "filter": { "user_id": self.shared.config.user_id },
-            "event_type": kind, "tag": "desk", "payload": payload, "includes": includes, "not_documented_yet": 1 } })
+        self.shared.activity(kind, payload, includes)
     }
 
     /// A direct message of somebody to the account, as an event of either API.
     #[must_use]
     pub fn direct(&self, id: &str, from: &str, data: Value) -> Value {
-        self.between(id, from, &self.shared.config.user_id, data)
+        between(id, from, &self.shared.config.user_id, data)
     }
 
     /// The echo of a direct message of the account.
     #[must_use]
     pub fn echo(&self, id: &str, to: &str, text: &str) -> Value {
-        let event = self.between(id, &self.shared.config.user_id, to, json!({ "text": text }));
-        self.activity("dm.sent", json!({ "direct_message_events": [event], "users": people() }), Value::Null)
-    }
-
-    fn between(&self, id: &str, from: &str, to: &str, data: Value) -> Value {
-        json!({ "type": "message_create", "id": id, "created_timestamp": now_ms().to_string(), "message_create": {
-            "target": { "recipient_id": to }, "sender_id": from, "message_data": data, "not_documented_yet": [1] } })
+        self.shared.echo(id, to, text)
     }
 
     /// Direct messages as the newer API delivers them.
@@ -321,6 +310,34 @@ impl XSim {
 /// Somebody who writes.
 pub const ANN: &str = "2222222222222222222";
 
+impl Shared {
+    fn activity(&self, kind: &str, payload: Value, includes: Value) -> Value {
+        let id = next_id(&mut lock(&self.state));
+        json!({ "data": { "event_uuid": format!("-{id}"), "filter": { "user_id": self.config.user_id },
+            "event_type": kind, "tag": "desk", "payload": payload, "includes": includes, "not_documented_yet": 1 } })
+    }
+
+    fn echo(&self, id: &str, to: &str, text: &str) -> Value {
+        let event = between(id, &self.config.user_id, to, json!({ "text": text }));
+        self.activity("dm.sent", json!({ "direct_message_events": [event], "users": people() }), Value::Null)
+    }
+}
+
+fn between(id: &str, from: &str, to: &str, data: Value) -> Value {
+    json!({ "type": "message_create", "id": id, "created_timestamp": now_ms().to_string(), "message_create": {
+        "target": { "recipient_id": to }, "sender_id": from, "message_data": data, "not_documented_yet": [1] } })
+}
+
+async fn delivers(hook: &str, body: &Value, secret: Option<&str>) -> u16 {
+    let body = body.to_string();
+    let signature = secret.map(|secret| format!("sha256={}", proof::tag256(secret, body.as_bytes())));
+    let mut headers = vec![("content-type", "application/json")];
+    if let Some(signature) = &signature {
+        headers.push(("x-twitter-webhooks-signature", signature.as_str()));
+    }
+    call("POST", hook, &headers, body.as_bytes(), LIMIT).await.map_or(0, |answer| answer.status)
+}
+
 fn people() -> Value {
     json!({ ANN: { "data": { "id": ANN, "name": "Ann", "username": "ann", "public_metrics": { "followers_count": 22 } } } })
 }
@@ -367,10 +384,17 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
             other => other,
         };
         let is_cut = matches!(step, Some(XStep::CutAfter));
+        let echo_to = if let Some(XStep::EchoFirst(hook)) = &step { Some(hook.clone()) } else { None };
+        let known = lock(&shared.state).sent.len();
         let signed = Signed::of(&shared.config, &format!("http://{}", shared.address), &request);
         let answer = answers::answer(&shared, &request, &signed, step);
         if is_cut {
             return connection.reset();
+        }
+        let taken = lock(&shared.state).sent.get(known).filter(|sent| !sent.public).cloned();
+        if let Some((hook, sent)) = echo_to.zip(taken) {
+            let echo = shared.echo(&sent.id, &sent.to, &sent.text);
+            delivers(&hook, &echo, Some(&shared.config.consumer_secret)).await;
         }
         if connection.write(&answer).await.is_err() {
             return;

@@ -156,6 +156,9 @@ async fn vonage_takes_what_its_apis_document_and_nothing_else() {
     let status =
         |answer: &Answer| serde_json::from_slice::<Value>(&answer.body).expect("JSON")["messages"][0]["status"].clone();
     assert_eq!(status(&post(&url, &[FORM], &encoded(&good)).await), "0");
+    let long = post(&url, &[FORM], &encoded(&[&good[..4], &[("text", "x".repeat(161).as_str())]].concat())).await;
+    let entries = serde_json::from_slice::<Value>(&long.body).expect("JSON");
+    assert_eq!(entries["messages"].as_array().map(Vec::len), Some(2), "an entry for each segment: {entries}");
     assert_eq!(status(&post(&url, &[FORM], &with("api_secret", "another")).await), "4");
     assert_eq!(sim.violations(), Vec::<String>::new());
     for (name, value, wanted) in [("to", "+447700900001", "3"), ("from", "447700900009", "15"), ("text", "", "12")] {

@@ -2,10 +2,14 @@
 
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use switchboard_adapter_sdk::{Adapter, Call, CallBody, Kept, Secret, Settings, settings::Value as Setting};
 use switchboard_envelope::{Address, Author, Content, Send, Timestamp};
-use switchboard_simulators::{ANN, XConfig, XSim, XStep, http::Answer, http::call};
+use switchboard_simulators::{
+    ANN, XConfig, XSim, XStep,
+    http::{Answer, Connection, call},
+};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -133,4 +137,28 @@ async fn the_limit_is_told_and_kept_and_steps_are_followed() {
     sim.next(XStep::Problem(403, "because".into()));
     assert_eq!(told(&make(&made("four")).await)["detail"], "because");
     assert_eq!(sim.sent().len(), 1);
+}
+
+#[tokio::test]
+async fn an_echo_can_come_before_the_answer() {
+    let sim = XSim::start(XConfig::default()).await.expect("a port");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let hook = format!("http://{}/hook", listener.local_addr().expect("an address"));
+    let answered = Arc::new(AtomicBool::new(false));
+    let was_answered = answered.clone();
+    let heard = tokio::spawn(async move {
+        let mut connection = Connection::new(listener.accept().await.expect("a call").0);
+        let request = connection.read().await.expect("a request").expect("a request");
+        assert!(!was_answered.load(Ordering::SeqCst), "the answer came before the echo");
+        connection.write(&Answer::new(200, "text/plain", "")).await.expect("it waits for an answer");
+        serde_json::from_slice::<Value>(&request.body).expect("JSON")
+    });
+    sim.next(XStep::EchoFirst(hook));
+    let adapter = adapter(&sim);
+    let direct = adapter.encode(&send("hi", ANN, &[])).expect("it can be expressed");
+    let answer = make(&signed(adapter.as_ref(), direct)).await;
+    answered.store(true, Ordering::SeqCst);
+    let echo = heard.await.expect("an echo");
+    let event = &echo["data"]["payload"]["direct_message_events"][0];
+    assert_eq!((&echo["data"]["event_type"], &event["id"]), (&json!("dm.sent"), &told(&answer)["data"]["dm_event_id"]));
 }

@@ -31,16 +31,18 @@ pub struct Framer {
     /// Where a search for the end of the line goes on.
     searched: usize,
     literals: usize,
+    /// Bytes of all of them together.
+    announced: u64,
     /// Brackets that are open before `read`.
     depth: usize,
-    /// The most bytes of one literal.
+    /// The most bytes of the literals of one response.
     pub most: usize,
 }
 
 impl Framer {
     #[must_use]
     pub fn new(most: usize) -> Framer {
-        Framer { held: vec![], read: 0, searched: 0, literals: 0, depth: 0, most }
+        Framer { held: vec![], read: 0, searched: 0, literals: 0, announced: 0, depth: 0, most }
     }
 
     /// Takes what arrived.
@@ -79,8 +81,9 @@ impl Framer {
             match literal(line).filter(|_| is_data) {
                 None => return Ok(Some(self.take(end))),
                 Some(announced) => {
-                    if announced > self.most as u64 {
-                        return Err(TooLong::Literal { announced, most: self.most });
+                    self.announced = self.announced.saturating_add(announced);
+                    if self.announced > self.most as u64 {
+                        return Err(TooLong::Literal { announced: self.announced, most: self.most });
                     }
                     self.depth = depth;
                     self.literals += 1;
@@ -104,7 +107,7 @@ impl Framer {
 
     fn take(&mut self, end: usize) -> Vec<u8> {
         let rest = self.held.split_off(end);
-        (self.read, self.searched, self.literals, self.depth) = (0, 0, 0, 0);
+        (self.read, self.searched, self.literals, self.announced, self.depth) = (0, 0, 0, 0, 0);
         std::mem::replace(&mut self.held, rest)
     }
 }
@@ -184,6 +187,19 @@ mod tests {
             Ok(2),
             "no number of bytes"
         );
+        let together = |one: usize, other: usize| {
+            format!(
+                "* 1 FETCH (BODY[HEADER] {{{one}}}\r\n{} BODY[] {{{other}}}\r\n{})\r\n",
+                "a".repeat(one),
+                "b".repeat(other)
+            )
+        };
+        assert_eq!(
+            all(together(60, 41).as_bytes(), 9, 100),
+            Err(TooLong::Literal { announced: 101, most: 100 }),
+            "many that are small enough are too much as well"
+        );
+        assert_eq!(all(together(60, 40).repeat(3).as_bytes(), 9, 100).map(|f| f.len()), Ok(3), "of one response");
         let long = vec![b'a'; MAX_LINE + 2];
         assert_eq!(all(&long, 4096, 100), Err(TooLong::Line));
         let many = b"* 1 FETCH ({1}\r\na".iter().copied().chain(b" {1}\r\na".repeat(70)).collect::<Vec<_>>();

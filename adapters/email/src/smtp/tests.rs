@@ -108,6 +108,7 @@ fn submission(port: u16, account: Option<(String, Login)>, tls: Tls) -> Submissi
         instance: "i".into(),
         tags: true,
         above_line: false,
+        html: true,
         reply_all: false,
         ours: vec![],
         dkim: None,

@@ -1,5 +1,10 @@
 use super::NOW;
-use crate::{Email, EmailConfig, config::Mark, events::WHOLE_SIZE};
+use crate::{
+    Email, EmailConfig,
+    config::Mark,
+    delivery::{Delivered, Protocol, with_trace},
+    events::{MAX_MAIL, WHOLE_SIZE},
+};
 use bytes::Bytes;
 use switchboard_adapter_sdk::{Adapter, signature::to_base64};
 use switchboard_envelope::{Address, ChannelProfile, Choice, Inbound, chosen};
@@ -11,7 +16,9 @@ fn channel() -> Email {
         ours: vec!["support@desk.example".into()],
         plus_addresses: true,
         reply_line: false,
+        html: true,
         trusted: vec![],
+        boundary: vec![],
         max_mail: 1024,
         imap: None,
         delivery: None,
@@ -199,4 +206,49 @@ fn what_is_no_address_is_refused_at_once() {
     let channel = channel();
     assert_eq!(channel.reaches(&Address::new("email", "ann@x.example")), Ok(()));
     assert!(channel.reaches(&Address::new("email", "ann")).is_err_and(|e| e.contains("ann@example.org")));
+}
+
+#[test]
+fn each_mail_without_an_author_is_somebody_elses() {
+    let from = |mail: &str| match channel().read(mail.as_bytes(), NOW).events.as_slice() {
+        [Inbound::Message(message)] => (message.from.value.clone(), message.thread.clone()),
+        other => panic!("{other:?}"),
+    };
+    let (one, other) = (from("To: support@desk.example\n\nHello"), from("To: support@desk.example\n\nGood day"));
+    assert!(one.0 != other.0 && one.1 != other.1 && one.0.ends_with("@invalid"), "{one:?} {other:?}");
+    assert_eq!(from("To: support@desk.example\r\n\r\nHello\r\n"), one, "the same mail is the same person's");
+}
+
+#[test]
+fn what_is_handed_over_can_be_read_with_the_lines_that_say_how_it_came() {
+    let config = EmailConfig { max_mail: MAX_MAIL, ..channel().config().clone() };
+    let channel = Email::new("mail", config, &[7; 32]);
+    let rules = channel.rules(Protocol::Lmtp);
+    let long = |n: usize| format!("{}@{}", "a".repeat(64), format!("{n:03}").repeat(80));
+    let delivered = Delivered {
+        from: long(0),
+        to: (0..100).map(long).collect(),
+        helo: "a".repeat(255),
+        mail: [b"From: a@b.example\r\n\r\n".as_slice(), &vec![b'x'; rules.max_mail - 21]].concat(),
+    };
+    assert_eq!(delivered.mail.len(), rules.max_mail);
+    let mail = with_trace(&delivered, "192.0.2.7", Protocol::Lmtp, "desk.example", "Sun, 22 Nov 2026 10:00:00 +0000");
+    let opened = channel.read(&mail, NOW);
+    assert!(matches!(opened.events.as_slice(), [Inbound::Message(_)]), "{}", mail.len());
+}
+
+#[test]
+fn a_mail_was_not_written_long_after_it_came() {
+    let at = |date: &str| {
+        let mail = format!("From: a@b.example\r\nDate: {date}\r\n\r\nHello");
+        match channel().read(mail.as_bytes(), NOW).events.as_slice() {
+            [Inbound::Message(message)] => message.at,
+            other => panic!("{other:?}"),
+        }
+    };
+    let before = at("Sat, 21 Nov 2026 10:00:00 +0000");
+    assert!(before < NOW && before.plus(86_400_000) > NOW);
+    for date in ["Sat, 21 Nov 2037 10:00:00 +0000", "Mon, 1 Jan 1900 00:00:00 +0000", "yesterday", ""] {
+        assert_eq!(at(date), NOW, "{date}");
+    }
 }

@@ -23,6 +23,7 @@ fn settings() -> Settings {
         channel: "support-email".into(),
         addresses: vec!["support@desk.example".into(), "sales@desk.example".into()],
         trusted: vec!["mx.desk.example".into()],
+        boundary: vec![],
         keys: Keys::new(&[Secret::new("corpus")]),
         instance: "corpus".into(),
     }

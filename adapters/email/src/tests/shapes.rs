@@ -191,3 +191,32 @@ fn bounces_of_old_systems_name_whom_they_are_about_once() {
     );
     assert_eq!(of(report.as_bytes()).report.map(|r| r.recipients.len()), Some(1));
 }
+
+#[test]
+fn an_invitation_is_a_persons_and_is_not_acknowledged() {
+    let invites = |method: &str| {
+        let mail = format!(
+            "From: a@b.c\nTo: support@desk.example\nContent-Type: multipart/alternative; boundary=m\n\n--m\n\nCome by?\n--m\n\
+             Content-Type: text/calendar; {method}charset=utf-8\n\nBEGIN:VCALENDAR\nEND:VCALENDAR\n--m--\n"
+        );
+        let reading = of(mail.as_bytes());
+        (reading.kind, reading.automatic, reading.auto_reply_allowed)
+    };
+    for method in ["method=REQUEST; ", "method=CANCEL; ", "method=PUBLISH; "] {
+        assert_eq!(invites(method), (Kind::Message, false, false), "{method}");
+    }
+    assert_eq!(invites("method=REPLY; "), (Kind::Message, true, false), "their calendar says so, not they");
+    assert_eq!(invites(""), (Kind::Message, false, true), "a date that came along");
+}
+
+#[test]
+fn a_list_names_who_wrote_where_it_writes_in_its_own_name() {
+    let sender = |fields: &str| {
+        let reading = of(format!("{fields}To: support@desk.example\n\nHello").as_bytes());
+        reading.sender.map(|s| s.address).unwrap_or_default()
+    };
+    let group = "From: 'Ann' via Help <help@group.example>\nX-Original-Sender: ann@x.example\n";
+    assert_eq!(sender(group), "ann@x.example");
+    assert_eq!(sender(&format!("{group}Reply-To: bob@x.example\n")), "bob@x.example", "where an answer is wanted");
+    assert_eq!(sender(&group.replace("ann@x.example", "")), "help@group.example");
+}

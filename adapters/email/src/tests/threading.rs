@@ -130,7 +130,7 @@ fn receipt(mail: &str) -> Receipt {
 #[test]
 fn a_bounce_finds_its_mail_by_the_address_it_comes_to_or_by_the_id_it_returns() {
     let settings = settings();
-    let verp = Verp::address(&settings.keys, SEND, 1, "support@desk.example").unwrap();
+    let verp = Verp::address(&settings.keys, SEND, 1, &[], "support@desk.example").unwrap();
     let ours = our_id(&settings);
     for mail in [
         bounce(&verp, "Subject: x", UNKNOWN),
@@ -155,7 +155,7 @@ fn a_bounce_finds_its_mail_by_the_address_it_comes_to_or_by_the_id_it_returns() 
 
 #[test]
 fn a_copy_that_did_not_arrive_is_no_failure_of_the_mail() {
-    let verp = Verp::address(&settings().keys, SEND, 1, "support@desk.example").unwrap();
+    let verp = Verp::address(&settings().keys, SEND, 1, &[], "support@desk.example").unwrap();
     let returned =
         format!("Message-ID: <{}>\nTo: Ann <{ANN}>\nCc: Bob <Bob@x.example>, c@x.example", our_id(&settings()));
     let bobs = UNKNOWN.replace(ANN, "bob@x.example");
@@ -169,6 +169,31 @@ fn a_copy_that_did_not_arrive_is_no_failure_of_the_mail() {
     // Whoever the report names that we did not copy in may be where the customer's mail is forwarded to.
     let elsewhere = receipt(&bounce(&verp, &returned, &UNKNOWN.replace(ANN, "ann@home.example")));
     assert_eq!(elsewhere.status, ReceiptStatus::Failed);
+}
+
+#[test]
+fn a_copy_that_comes_back_with_nothing_of_the_mail_is_no_failure_of_it_either() {
+    let copies = ["Bob@x.example".to_owned(), "c@x.example".to_owned()];
+    let verp = Verp::address(&settings().keys, SEND, 1, &copies, "support@desk.example").unwrap();
+    let qmail = |address: &str, more: &str| {
+        format!(
+            "Return-Path: <>\nFrom: MAILER-DAEMON@mx.example\nTo: {verp}\nSubject: failure notice\n\nHi. This is the qmail-send program.\nI'm afraid I wasn't able to deliver your message.\n\n<{address}>:\n550 5.1.1 no such user\n{more}"
+        )
+    };
+    for (address, status) in [
+        ("bob@x.example", ReceiptStatus::Accepted),
+        ("C@X.example", ReceiptStatus::Accepted),
+        (ANN, ReceiptStatus::Failed),
+        // Where it was passed on to, as far as anybody knows.
+        ("ann@home.example", ReceiptStatus::Failed),
+    ] {
+        let found = receipt(&qmail(address, ""));
+        assert_eq!((found.send.as_deref(), found.status), (Some(SEND), status), "{address}");
+        let copy = found.detail.unwrap().starts_with("a copy did not arrive: ");
+        assert_eq!(copy, status == ReceiptStatus::Accepted, "{address}");
+    }
+    let both = receipt(&qmail("bob@x.example", &format!("\n<{ANN}>:\n550 5.1.1 no such user\n")));
+    assert_eq!(both.status, ReceiptStatus::Failed);
 }
 
 #[test]
@@ -223,7 +248,7 @@ fn a_read_receipt_and_a_complaint_are_told_of_the_mail_that_they_are_about() {
 #[test]
 fn a_complaint_that_withholds_every_address_is_told_of_its_mail() {
     let settings = settings();
-    let verp = Verp::address(&settings.keys, SEND, 1, "support@desk.example").unwrap();
+    let verp = Verp::address(&settings.keys, SEND, 1, &[], "support@desk.example").unwrap();
     let report = |to: &str, fields: &str, returned: &str| {
         format!(
             "From: complaints@provider.example\nTo: {to}\nContent-Type: multipart/report; report-type=feedback-report; boundary=b\n\n--b\n\nText\n--b\nContent-Type: message/feedback-report\n\nFeedback-Type: abuse\n{fields}\n--b\nContent-Type: text/rfc822-headers\n\n{returned}\n--b--\n"
@@ -248,7 +273,7 @@ fn a_complaint_that_withholds_every_address_is_told_of_its_mail() {
 #[test]
 fn every_notice_to_the_envelope_sender_of_one_mail_is_of_one_thread_and_names_the_mail() {
     let settings = trusting();
-    let verp = Verp::address(&settings.keys, SEND, 1, "support@desk.example").unwrap();
+    let verp = Verp::address(&settings.keys, SEND, 1, &[], "support@desk.example").unwrap();
     let notice = |n: usize, from: &str| {
         message(&format!(
             "Return-Path: <>\nDelivered-To: {verp}\nFrom: {from}\nTo: {verp}\nSubject: Away\nMessage-ID: <{n}@x>\nAuto-Submitted: auto-replied\n\nI am away.\n"

@@ -7,6 +7,7 @@ use crate::{
     fixtures,
     header::Headers,
     ids::{OurMail, Tag, Verp},
+    letter::QUOTE,
     read::{self, read},
     tests::jwz,
 };
@@ -24,6 +25,7 @@ fn identity() -> Identity {
         instance: "corpus".into(),
         tags: true,
         above_line: true,
+        html: true,
         reply_all: false,
         ours: vec![],
         dkim: None,
@@ -39,7 +41,7 @@ fn send(text: &str) -> Send {
         channel: "support-email".into(),
         conversation: CONV.into(),
         thread: "mail:x".into(),
-        to: Address { kind: "email".into(), value: "ann@customer.example".into(), name: Some("Ann".into()) },
+        to: Address { name: Some("Ann".into()), ..Address::new("email", "ann@customer.example") },
         content: Content::text(text),
         author: Author::Agent { id: "kim".into() },
         reply_to: vec!["one@x".into()],
@@ -106,16 +108,85 @@ fn an_answer_carries_what_brings_its_answer_back() {
     assert!(text.lines().all(|line| line.len() <= 998), "{text}");
 }
 
+/// The page beside the text of a mail that we wrote.
+fn page_of(mail: &Mail) -> String {
+    let (headers, body) = Headers::read(&mail.bytes);
+    let parts = crate::mime::read(&mail.bytes, &headers, body);
+    parts.html.unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&mail.bytes)))
+}
+
 #[test]
-fn a_page_has_below_it_all_that_the_text_has_below_its_own_words() {
+fn an_answer_has_a_page_that_says_what_its_text_says() {
+    let parent = Parent {
+        message_id: Some("two@x".into()),
+        author: Some("Ann <ann@customer.example>".into()),
+        at: Some(NOW),
+        text: Some("It leaks at https://phish.example\n> Earlier <b>".into()),
+        ..Parent::default()
+    };
+    let words = "Dear Ann,\n\ntry <the> new seal:\n  https://shop.example/seal?a=1&b=2.\n\nGrüße";
+    for author in [Author::Agent { id: "kim".into() }, Author::Auto { rule: "r".into() }] {
+        let mail = written(&Send { author, ..send(words) }, &parent, &[]);
+        let (headers, _) = Headers::read(&mail.bytes);
+        assert!(headers.word("content-type").starts_with("multipart/alternative"));
+        let bytes = String::from_utf8_lossy(&mail.bytes);
+        let (text, page) = (bytes.find("text/plain; charset=utf-8"), bytes.find("text/html; charset=utf-8"));
+        assert!(text.is_some() && text < page, "the page comes last, because it is preferred: {bytes}");
+        assert_eq!(
+            page_of(&mail),
+            "<!DOCTYPE html>\n<html><head><meta http-equiv=\"Content-Type\" content=\"text/html; charset=utf-8\"></head>\n<body>\n\
+             <div dir=\"auto\"><p>Dear Ann,</p>\n\
+             <p>try &lt;the&gt; new seal:<br>\n&nbsp;&nbsp;<a href=\"https://shop.example/seal?a=1&amp;b=2\">https://shop.example/seal?a=1&amp;b=2</a>.</p>\n\
+             <p>Grüße</p>\n</div>\n\
+             <div class=\"moz-signature\">-- <br>\nKim<br>\nDesk</div>\n<br>\n\
+             <div>##- Please write above this line -##</div>\n\
+             <div class=\"gmail_quote\">\n<div class=\"gmail_attr\">On 2026-11-21T22:00:00.000Z, Ann &lt;ann@customer.example&gt; wrote:</div>\n\
+             <blockquote type=\"cite\" class=\"gmail_quote\" style=\"margin:0 0 0 1ex;border-left:1px solid #ccc;padding-left:1ex\" \
+             dir=\"auto\">It leaks at https://phish.example<br>\n&gt; Earlier &lt;b&gt;</blockquote>\n</div>\n</body></html>\n"
+        );
+    }
+}
+
+#[test]
+fn a_channel_of_text_alone_sends_no_page() {
+    let text_alone = Identity { html: false, ..identity() };
+    let mut one = send("Hello");
+    for page in [None, Some("<p>Hello <b>there</b></p>".to_owned())] {
+        one.content.html = page;
+        let mail = compose(&one, &Parent::default(), &[], Some("Kim"), &text_alone, NOW).unwrap();
+        let (headers, _) = Headers::read(&mail.bytes);
+        assert!(headers.word("content-type").starts_with("text/plain"), "{}", headers.word("content-type"));
+        assert_eq!(read(&mail.bytes, &settings()).text.trim_end(), "Hello\n\n-- \nKim");
+    }
+    one.content.text = String::new();
+    let mail = compose(&one, &Parent::default(), &[], None, &text_alone, NOW).unwrap();
+    assert_eq!(
+        read(&mail.bytes, &settings()).text.trim_end(),
+        "Hello there",
+        "the words of a page that came without any"
+    );
+}
+
+#[test]
+fn a_page_that_was_given_is_made_safe_and_has_below_it_all_that_the_text_has() {
     let parent = Parent { text: Some("It leaks.".into()), author: Some("Ann".into()), ..Parent::default() };
-    for text in ["One\r\ntwo\r\nthree\r\nfour\r\n", "One\ntwo", "One\rtwo\0\0\0\r"] {
+    for text in ["One\r\ntwo\r\nthree\r\nfour\r\n", "One\ntwo", "One\rtwo\0\0\0\r", ""] {
         let mut send = send(text);
-        send.content.html = Some("<p>One two</p>".into());
-        let reading = read(&written(&send, &parent, &[]).bytes, &settings());
-        let page = crate::html::read(reading.html.as_deref().unwrap(), true).text;
-        assert!(page.starts_with("One two\n\n\n--\nKim\nDesk\n"), "{text:?}: {page:?}");
-        assert!(page.contains("##- Please write above") && page.contains("Ann wrote:\n> It leaks."), "{page:?}");
+        send.content.html =
+            Some("<p onclick=x()>One <b>two</b><script>x()</script><img src=https://spy.example/p.gif></p>".into());
+        let mail = written(&send, &parent, &[]);
+        let page = page_of(&mail);
+        assert!(page.contains("<p>One <b>two</b><img></p>"), "{page}");
+        assert!(!page.contains("onclick") && !page.contains("script") && !page.contains("spy"), "{page}");
+        let read_page = crate::html::read(&page, true);
+        assert!(read_page.text.starts_with("One two\n\n--\nKim\nDesk\n"), "{text:?}: {:?}", read_page.text);
+        assert!(
+            read_page.text.contains("##- Please write above") && read_page.text.contains("Ann wrote:\n> It leaks.")
+        );
+        let text = read(&mail.bytes, &settings()).text;
+        assert!(
+            text.starts_with("One") && text.contains("\n-- \nKim\nDesk\n") && text.contains("Ann wrote:\n> It leaks.")
+        );
     }
 }
 
@@ -218,7 +289,8 @@ fn a_long_conversation_keeps_its_first_id_and_the_last_ones() {
 #[test]
 fn what_cannot_be_sent_is_refused_with_a_reason() {
     let refused = |send: &Send| compose(send, &Parent::default(), &[], None, &identity(), NOW).unwrap_err();
-    for address in ["", "ann", "ann@", "a b@x.org", "ann@x.org\r\nBcc: eve@evil.example", "ann@x.org, eve@evil.example"]
+    for address in
+        ["", "ann", "ann@", "a b@x.org", "ann@x.org\r\nBcc: eve@evil.example", "ann@x.org, eve@evil.example", "a@0#A"]
     {
         let to = Address::new("email", address);
         assert!(matches!(refused(&Send { to, ..send("x") }), Refused::Address(_)), "{address:?}");
@@ -360,8 +432,29 @@ fn twenty_mails_are_one_thread(programs: &[Program]) {
     assert_eq!(found[0].1.len(), 21, "{programs:?}");
 }
 
+/// A tag that our pages have, whatever anybody wrote into them.
+fn is_tag_of_ours(tag: &str) -> bool {
+    const OURS: [&str; 12] = [
+        "p",
+        "br",
+        "div",
+        "div dir=\"auto\"",
+        "div class=\"moz-signature\"",
+        "div class=\"gmail_quote\"",
+        "div class=\"gmail_attr\"",
+        "/p",
+        "/div",
+        "/a",
+        "/blockquote",
+        QUOTE,
+    ];
+    let link = tag.strip_prefix("a href=\"").and_then(|tag| tag.strip_suffix('"')).map(str::to_lowercase);
+    let shown = |to: &String| ["http://", "https://", "mailto:"].iter().any(|s| to.starts_with(s)) && !to.contains('"');
+    OURS.contains(&tag) || link.as_ref().is_some_and(shown)
+}
+
 fn hostile() -> impl Strategy<Value = String> {
-    "(\\PC|\r\n|\n|\r|\u{0}|\u{2028}|=\\?utf-8\\?Q\\?=0A\\?=|Bcc: eve@evil.example|--=_m|\\.|\n\\.\n|<|>|\"|,|;){0,60}"
+    "(\\PC|<script>|<a href=|\"|&|&lt;|https://x.example/|javascript:|mailto:a@b|\r\n|\n|\r|\u{0}|\u{2028}|=\\?utf-8\\?Q\\?=0A\\?=|Bcc: eve@evil.example|--=_m|\\.|\n\\.\n|<|>|\"|,|;){0,60}"
 }
 
 proptest! {
@@ -390,19 +483,28 @@ proptest! {
         prop_assert_eq!(reading.files.len(), 1);
         prop_assert_eq!(&reading.files[0].bytes, &bytes);
         prop_assert!(!reading.damaged);
-        prop_assert_eq!(reading.html.is_some(), page);
+        let shown = page_of(&mail);
+        let head = "<!DOCTYPE html>\n<html><head><meta http-equiv=\"Content-Type\" content=\"text/html; charset=utf-8\"></head>\n<body>\n";
+        let body = shown.strip_prefix(head).and_then(|b| b.strip_suffix("</body></html>\n"));
+        prop_assert!(body.is_some(), "{}", shown);
+        // A page that was given has tags of its own.
+        for tag in body.unwrap().split('<').skip(1).filter(|_| !page) {
+            prop_assert!(is_tag_of_ours(tag.split_once('>').map_or(tag, |(tag, _)| tag)), "{} in {}", tag, shown);
+        }
         prop_assert!(mail.bytes.split(|b| *b == b'\n').all(|l| l.len() <= 999 && (l.is_empty() || l.ends_with(b"\r"))));
     }
 
     #[test]
-    fn what_we_write_is_what_is_read(subject in "[a-zA-ZäöüßéЖ日 ]{1,60}", text in "[a-zA-Z0-9äöü.,!?日 \n]{1,200}", name in "[a-zA-Zäé, ]{0,30}") {
+    fn what_we_write_is_what_is_read(subject in "[a-zA-ZäöüßéЖ日 ]{1,60}", text in "[a-zA-Z0-9äöü.,!?日 \n]{1,200}", name in "[a-zA-Zäé, ]{0,30}", file in "[a-zA-Z0-9äö日 _-]{1,30}", chain in proptest::collection::vec("[a-z0-9]{1,12}@[a-z]{1,8}", 0..30)) {
         let words = |t: &str| t.split_whitespace().collect::<Vec<_>>().join(" ");
         prop_assume!(!words(&text).is_empty() && !words(&subject).is_empty());
         let mut one = send(&text);
         one.to.name = Some(name.clone());
         one.content.subject = Some(subject.clone());
+        one.content.attachments = vec![Attachment { name: format!("a{file}.pdf"), mime: "application/pdf".into(), ..Attachment::default() }];
         one.reply_to = vec![];
-        let mail = compose(&one, &Parent::default(), &[], None, &identity(), Timestamp(NOW.0)).unwrap();
+        let parent = Parent { references: chain.clone(), ..Parent::default() };
+        let mail = compose(&one, &parent, &[vec![1, 2]], None, &identity(), Timestamp(NOW.0)).unwrap();
         let reading = read(&mail.bytes, &settings());
         prop_assert_eq!(words(reading.subject.as_deref().unwrap()), words(&subject));
         prop_assert_eq!(words(&reading.text), words(&text));
@@ -410,5 +512,42 @@ proptest! {
         let shown = trimmed.trim_matches(['"', '\'', ' ']);
         prop_assert_eq!(words(reading.to[0].name.as_deref().unwrap_or_default()), words(shown));
         prop_assert_eq!(reading.date, Some(Timestamp(NOW.0 / 1000 * 1000)));
+        prop_assert_eq!(words(&reading.files[0].name), words(&format!("a{file}.pdf")));
+        prop_assert!(reading.references.iter().all(|id| chain.contains(id)) && reading.references.last() == chain.last());
     }
+
+    #[test]
+    fn an_answer_is_cut_to_its_new_words_as_text_and_as_a_page(words in proptest::collection::vec(piece(), 1..30), quoted in proptest::collection::vec(piece(), 1..20), signed in "[A-Z][a-z]{1,8}( [a-z]{1,8}){0,3}", line in any::<bool>()) {
+        let flat = |t: &str| t.split_whitespace().collect::<Vec<_>>().join(" ");
+        let (words, quoted) = (words.concat(), quoted.concat());
+        prop_assume!(!flat(&words).is_empty() && !flat(&quoted).is_empty());
+        let parent = Parent { author: Some("Ann <ann@customer.example>".into()), text: Some(quoted.clone()), at: Some(NOW), ..Parent::default() };
+        let identity = Identity { above_line: line, ..identity() };
+        let mail = compose(&send(&words), &parent, &[], Some(&signed), &identity, NOW).unwrap();
+        let reading = read(&mail.bytes, &settings());
+        prop_assert_eq!(flat(&reading.new_text), flat(&words), "the text");
+        let signature = format!("-- {signed}");
+        prop_assert_eq!(flat(reading.signature.as_deref().unwrap_or_default()), signature.as_str());
+        // The same of who shows the page: what is new, the signature, and all of it.
+        let page = crate::html::read(&page_of(&mail), false);
+        prop_assert_eq!(flat(&crate::reply::cut(&page.new, false).text), flat(&words), "the page");
+        prop_assert_eq!(flat(page.signature.as_deref().unwrap_or_default()), signature.as_str());
+        let without_marks = |t: &str| flat(&t.lines().map(|l| l.trim_start_matches(['>', ' '])).collect::<Vec<_>>().join("\n"));
+        prop_assert_eq!(without_marks(&page.text), without_marks(&reading.text), "both say the same");
+        // And what a customer's program quotes of the page is not what the customer says.
+        for answer in [
+            format!("<div dir=\"ltr\">Thank you!</div><br><div class=\"gmail_quote\"><blockquote class=\"gmail_quote\">{}</blockquote></div>", page_of(&mail)),
+            format!("<html><body>Thank you!<br><div><blockquote type=\"cite\">{}</blockquote></div></body></html>", page_of(&mail)),
+            format!("<div>Thank you!</div><div id=\"appendonsend\"></div><hr><div id=\"divRplyFwdMsg\"><b>From:</b> Desk</div>{}", page_of(&mail)),
+        ] {
+            let new = crate::html::read(&answer, false).new;
+            prop_assert_eq!(crate::reply::cut(&new, false).text, "Thank you!");
+        }
+    }
+}
+
+/// A piece of what somebody writes; none of them begins a quote or a signature.
+fn piece() -> impl Strategy<Value = String> {
+    "([a-zäü]{1,9}|日本|&|<b>|&amp;|\"|https://x\\.example/a\\?b=1&c=2|mailto:a@b\\.example|, | {1,3}|\n|\n\n\n)"
+        .prop_map(|piece: String| if piece.trim().is_empty() { piece } else { format!("{piece} ") })
 }

@@ -14,7 +14,7 @@ use crate::{
     event::Source,
     graph::Graph,
     hook::Hook,
-    product::{Product, number},
+    product::{Product, number, window_ms},
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -66,7 +66,6 @@ pub const INSTAGRAM: Product = Product {
 };
 
 const HOUR_MS: i64 = 3_600_000;
-const WINDOW_MS: i64 = 24 * HOUR_MS;
 const PERSON_WINDOW_MS: i64 = 7 * 24 * HOUR_MS;
 /// An echo comes within seconds; so long an attempt without an answer waits for it.
 const ECHO_MS: i64 = 30_000;
@@ -95,6 +94,7 @@ struct Page {
     linked: Option<String>,
     hook: Hook,
     graph: Graph,
+    window_ms: i64,
     human_agent: bool,
     has_links: bool,
 }
@@ -109,6 +109,7 @@ fn build(kind: &Kind, settings: &Settings) -> Result<Arc<dyn Adapter>, Vec<Confi
         linked: settings.text("linked_page").map(str::to_owned),
         hook: Hook::new(settings),
         graph,
+        window_ms: window_ms(settings),
         human_agent: !settings.has("human_agent") || settings.flag("human_agent"),
         has_links: settings.public_url.is_some(),
     }))
@@ -118,6 +119,11 @@ impl Page {
     /// Whether an id is ours.
     fn is(&self, id: &str) -> bool {
         id == self.page_id || self.linked.as_deref() == Some(id)
+    }
+
+    /// Somebody who writes to it. Meta gives people an id for each page, which names nobody, or another, on the next.
+    fn person(&self, id: &str) -> Address {
+        Address::new(self.kind.address, id).within(&self.page_id)
     }
 }
 
@@ -132,7 +138,7 @@ impl Adapter for Page {
             // Nothing can be asked for, but the echo of a message carries our own word.
             reconciles: true,
             reconcile_ms: ECHO_MS,
-            window_ms: Some(WINDOW_MS),
+            window_ms: Some(self.window_ms),
             person_window_ms: self.human_agent.then_some(PERSON_WINDOW_MS),
             choices: MOST_CHOICES,
             choice_label: LONGEST_LABEL,

@@ -136,7 +136,7 @@ impl About<'_> {
             thread: self.person.clone(),
             at: self.at,
             received_at: self.event.received_at,
-            from: Address::new(page.kind.address, self.person.clone()),
+            from: page.person(&self.person),
             to: Some(Address::new(page.kind.address, page.page_id.clone())),
             content: Content::default(),
             references: vec![],
@@ -236,7 +236,7 @@ impl About<'_> {
             send,
             part,
             n,
-            to: Address::new(self.page.kind.address, self.person.clone()),
+            to: self.page.person(&self.person),
             content: Content {
                 attachments: found.files.into_iter().map(elsewhere).collect(),
                 ..Content::text(lines.join("\n"))

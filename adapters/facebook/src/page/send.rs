@@ -1,11 +1,11 @@
 //! Sending through the Send API (<https://developers.facebook.com/docs/messenger-platform/reference/send-api>), and what became
 //! of it.
 
-use super::{HOUR_MS, Page, WINDOW_MS, codes::CODES};
+use super::{HOUR_MS, Page, codes::CODES};
 use crate::{event::reference, graph};
 use serde_json::{Value, json};
 use switchboard_adapter_sdk::{Answer, AttemptOutcome, Call, Response, classify::Class};
-use switchboard_envelope::{Author, Choice, Fault, Outcome, Send, Timestamp};
+use switchboard_envelope::{Choice, Fault, Outcome, Send, Timestamp};
 
 /// No attempt leaves later than this after its release.
 const RELEASE_MS: i64 = HOUR_MS / 6;
@@ -53,9 +53,9 @@ impl Messaging {
 /// What leaves too late for sure is refused here, and Meta decides about the minutes in between.
 fn messaging_type(page: &Page, send: &Send) -> Result<Messaging, AttemptOutcome> {
     let Some(window) = send.window_until else { return Ok(Messaging::Response) };
-    let is_person = matches!(send.author, Author::Agent { .. });
+    let is_person = send.author.by_hand();
     let tagged = is_person && page.human_agent && send.until > window;
-    let extended = if tagged { super::PERSON_WINDOW_MS - WINDOW_MS } else { 0 };
+    let extended = if tagged { super::PERSON_WINDOW_MS - page.window_ms } else { 0 };
     if send.until > window.plus(extended + RELEASE_MS) {
         let why = "the customer wrote too long ago to be answered; they have to write first";
         return Err(Class::OutsideWindow.attempt(None, why));
@@ -115,7 +115,7 @@ pub(super) fn classify(page: &Page, send: &Send, answer: &Answer, now: Timestamp
     let tagged = messaging_type(page, send) == Ok(Messaging::HumanAgent);
     if tagged && outcome.channel_refused && is_permission(answer) {
         // It is the tag that the app may not use; what goes without it still goes.
-        let why = "the customer wrote more than a day ago, and the app may not use the tag HUMAN_AGENT: ask Meta for it, or set human_agent = false";
+        let why = "the window is closed, and the app may not use the tag HUMAN_AGENT: ask Meta for it, or set human_agent = false";
         return Class::OutsideWindow.attempt(outcome.code.as_deref(), why);
     }
     outcome

@@ -16,7 +16,7 @@ use crate::{
     event::{self, Source, file},
     graph::Graph,
     hook::Hook,
-    product::{Product, number},
+    product::{Product, number, window_ms},
 };
 use bytes::Bytes;
 use serde_json::Value;
@@ -55,7 +55,6 @@ const KEYS: &[Key] = &[
 pub const PRODUCT: Product =
     Product { name: "whatsapp", about: "WhatsApp messages, through the Cloud API.", keys: KEYS, build };
 
-const WINDOW_MS: i64 = 24 * 3_600_000;
 /// A status comes within seconds; so long an attempt without an answer waits for it.
 const STATUS_MS: i64 = 30_000;
 /// A day and a little: what WhatsApp takes tomorrow is tried once more.
@@ -72,6 +71,14 @@ fn label(text: &str) -> Result<String, String> {
     if (1..=20).contains(&text.trim().chars().count()) { any(text) } else { Err("must have 1 to 20 characters".into()) }
 }
 
+/// The digits of a number that was written with its plus, and with what people put between digits: WhatsApp names people without.
+fn digits(text: &str) -> Option<String> {
+    let rest = text.trim().strip_prefix('+')?;
+    let digits: String = rest.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')' | '/')).collect();
+    let is_number = (7..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+    (is_number && !digits.starts_with('0')).then_some(digits)
+}
+
 /// A number.
 #[derive(Debug)]
 struct WhatsApp {
@@ -81,6 +88,7 @@ struct WhatsApp {
     business: Option<String>,
     hook: Hook,
     graph: Graph,
+    window_ms: i64,
     list_button: String,
     has_links: bool,
 }
@@ -97,6 +105,7 @@ fn build(settings: &Settings) -> Result<Arc<dyn Adapter>, Vec<ConfigProblem>> {
         business: settings.text("business_account_id").map(str::to_owned),
         hook: Hook::new(settings),
         graph,
+        window_ms: window_ms(settings),
         list_button: settings.text("list_button").unwrap_or("Choose").to_owned(),
         has_links: settings.public_url.is_some(),
     }))
@@ -113,7 +122,7 @@ impl Adapter for WhatsApp {
             // Nothing can be asked for, but a status carries our own word.
             reconciles: true,
             reconcile_ms: STATUS_MS,
-            window_ms: Some(WINDOW_MS),
+            window_ms: Some(self.window_ms),
             not_after_ms: PATIENCE_MS,
             templates: true,
             choices: MOST_CHOICES,
@@ -167,7 +176,17 @@ impl Adapter for WhatsApp {
         read::delivery(self, &Source { body: &body, received_at })
     }
 
+    fn canonical(&self, to: Address) -> Address {
+        match digits(&to.value) {
+            Some(value) => Address { value, ..to },
+            None => to,
+        }
+    }
+
     fn reaches(&self, to: &Address) -> Result<(), String> {
+        if digits(&to.value).is_some() {
+            return Ok(());
+        }
         let is_id = (1..=128).contains(&to.value.len())
             && to.value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
         if is_id { Ok(()) } else { Err("this is no number and no id of WhatsApp's: write a number's digits".into()) }

@@ -22,7 +22,7 @@ fn refused(why: impl Into<String>) -> AttemptOutcome {
 pub(super) fn encode(whatsapp: &WhatsApp, send: &Send) -> Result<Call, AttemptOutcome> {
     let content = &send.content;
     if content.template.is_none() && send.window_until.is_some_and(|end| send.until > end.plus(RELEASE_MS)) {
-        let why = "the customer wrote more than a day ago: send an approved text (template)";
+        let why = "the customer wrote too long ago: send an approved text (template)";
         return Err(Class::OutsideWindow.attempt(None, why));
     }
     let (kind, told) = part(whatsapp, send)?;

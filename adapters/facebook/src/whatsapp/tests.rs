@@ -603,3 +603,23 @@ fn what_was_written_on_the_phone_belongs_to_the_conversation() {
     let [Inbound::Echo(echo)] = &events[..] else { panic!("{events:?}") };
     assert_eq!((echo.thread.as_str(), echo.content.text.as_str(), echo.send.is_none()), (ANN, "on my way", true));
 }
+
+#[test]
+fn a_window_that_is_not_a_day_is_configured() {
+    let window = |settings: &Settings| crate::build(&PRODUCT, settings).unwrap().profile().window_ms;
+    assert_eq!(window(&settings()), Some(86_400_000));
+    let settings = settings().with("window", Setting::Span(std::time::Duration::from_secs(72 * 3600)));
+    assert_eq!(window(&settings), Some(72 * 3_600_000));
+}
+
+#[test]
+fn a_number_has_one_spelling_however_it_is_typed() {
+    for typed in ["+15005550009", " +1 (500) 555-0009", "15005550009"] {
+        let to = Address::new("whatsapp", typed);
+        assert_eq!((adapter().reaches(&to), adapter().canonical(to).value), (Ok(()), ANN.to_owned()), "{typed}");
+    }
+    for kept in ["US.1234", "+", "+0123456789", "+1234x"] {
+        assert_eq!(adapter().canonical(Address::new("whatsapp", kept)).value, kept);
+    }
+    assert!(adapter().reaches(&Address::new("whatsapp", "+1234x")).is_err());
+}

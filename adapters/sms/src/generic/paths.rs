@@ -62,6 +62,12 @@ impl Fields {
         }
     }
 
+    /// An item of a list as it is written in JSON.
+    pub(super) fn written(&self) -> Option<String> {
+        let Fields::Json(json) = self else { return None };
+        Some(json.to_string())
+    }
+
     /// The items of a list in JSON.
     pub(super) fn list(self, path: &str) -> Option<Vec<Fields>> {
         match self {

@@ -11,7 +11,7 @@ use switchboard_envelope::{Content, Inbound, Receipt, ReceiptStatus, event_id};
 
 /// The most events of one call: what a body of the usual size holds of short messages.
 const MAX_EVENTS: usize = 10_000;
-/// The most bytes that the records of one call hold of the call itself, which each of them carries.
+/// The most bytes that the records of one call hold of its address, which each of them carries.
 const MAX_AROUND: usize = 16 * 1024 * 1024;
 /// The most parts of one text.
 const MAX_PARTS: u16 = 255;
@@ -23,20 +23,31 @@ impl Generic {
             Ok(all) => all,
             Err(reason) => return vec![source.unparsed(&self.channel, reason)],
         };
-        let mut found = vec![];
-        let mut wrong = None;
+        let (mut found, mut held) = (vec![], vec![]);
         for (at, fields) in all.iter().enumerate() {
+            // Of several each keeps itself alone: the others are of other people. One that cannot be read does not spoil them.
+            let alone = if all.len() > 1 { fields.written() } else { None };
+            let of = match &alone {
+                Some(item) => Source { body: item.as_bytes(), item: Some(at), ..*source },
+                None => *source,
+            };
             let read = match is_report {
-                true => self.report(source, fields, all.len() == 1),
-                false => self.heard(source, fields, at).map(Some),
+                true => self.report(&of, fields),
+                false => self.heard(&of, fields).map(Some),
             };
             match read {
                 Ok(event) => found.extend(event),
-                Err(reason) => wrong = Some(reason),
+                Err(reason) => held.push((at, reason, of.raw())),
             }
         }
-        // What cannot be read of a list does not spoil its neighbours: the whole is kept beside them, once.
-        found.extend(wrong.map(|reason| source.unparsed(&self.channel, reason)));
+        // Where none can be read it is the description that is wrong: one thing to look at.
+        if let Some((_, reason, _)) = held.first().filter(|_| held.len() == all.len()) {
+            return vec![source.unparsed(&self.channel, reason)];
+        }
+        let key = if held.is_empty() { String::new() } else { source.key() };
+        found.extend(held.into_iter().map(|(at, reason, raw)| {
+            request::unparsed(&self.channel, &format!("{key}:{at}"), reason, source.received_at, raw)
+        }));
         distinct(found)
     }
 
@@ -47,18 +58,17 @@ impl Generic {
         if !is_report && !matches!(source.path, "" | "/" | "/in") {
             return Err("neither `in` nor `status` stands behind the secret");
         }
-        let Some(list) = &paths.list else { return Ok(vec![fields]) };
+        let Some(list) = paths.list.as_ref().filter(|_| source.item.is_none()) else { return Ok(vec![fields]) };
         let all = fields.list(list).ok_or("no list where the configuration names one")?;
-        let raw = source.raw();
-        let around = raw.inline.iter().chain(raw.meta.values()).map(String::len).sum::<usize>();
+        let around = [source.path, source.query, source.content_type].map(str::len).iter().sum::<usize>();
         if all.len() > MAX_EVENTS || all.len().saturating_mul(around) > MAX_AROUND {
             return Err("more items than one call may have");
         }
         Ok(all)
     }
 
-    /// The item at a place in its call.
-    fn heard(&self, source: &Source<'_>, fields: &Fields, at: usize) -> Result<Inbound, &'static str> {
+    /// A message, alone in its call or one of several.
+    fn heard(&self, source: &Source<'_>, fields: &Fields) -> Result<Inbound, &'static str> {
         let value = |path: &Option<String>| path.as_deref().and_then(|path| fields.text(path));
         let paths = &self.inbound;
         let sender = value(&paths.from).ok_or("no sender where the configuration names one")?;
@@ -75,6 +85,7 @@ impl Generic {
             (None, _) => {
                 // Without an id the same words of one person at one time are one message. Without a time each call is: one that
                 // is repeated makes two of it, which is better than that the second `yes` of somebody is nowhere.
+                let at = source.item.unwrap_or_default();
                 let time = value(&paths.time).unwrap_or_else(|| format!("{} {at}", source.received_at.0));
                 let number = part.as_ref().map_or(0, |(_, number, _)| *number).to_string();
                 sha256_hex([&sender, to.as_deref().unwrap_or_default(), &time, &number, &text].join("\n").as_bytes())
@@ -107,11 +118,11 @@ impl Generic {
     }
 
     /// A report, alone in its call or one of several.
-    fn report(&self, source: &Source<'_>, fields: &Fields, is_alone: bool) -> Result<Option<Inbound>, &'static str> {
+    fn report(&self, source: &Source<'_>, fields: &Fields) -> Result<Option<Inbound>, &'static str> {
         let value = |path: &Option<String>| path.as_deref().and_then(|path| fields.text(path));
         let word = value(&self.reports.status).ok_or("no status where the configuration names one")?;
         // The address of one text says nothing of the others that a gateway reports in the same call.
-        let by_address = || attempt(source.query).filter(|_| is_alone);
+        let by_address = || attempt(source.query).filter(|_| source.item.is_none());
         let attempt = value(&self.reports.reference).and_then(|text| referred(&text)).or_else(by_address);
         let id = value(&self.reports.id).map(|id| id_of(&id));
         let id = id.or_else(|| attempt.as_ref().map(|(send, part, n)| format!("{send}.{part}.{n}")));

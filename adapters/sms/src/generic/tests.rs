@@ -2,9 +2,11 @@ use super::*;
 use http::HeaderMap;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
+use std::collections::BTreeSet;
 use switchboard_adapter_sdk::{
     CallError,
     settings::Value,
+    signature::from_base64,
     testkit::{self, Fixture, Kit},
 };
 use switchboard_envelope::{Address, Author, Content, Message, Outcome, Receipt};
@@ -252,6 +254,8 @@ fn a_call_is_read_to_its_last_item_or_kept_whole() {
     for count in [101, 5_000, 10_000] {
         let events = of(count);
         assert_eq!(events.len(), count);
+        let kept: usize = events.iter().map(|event| kept(event).1.len()).sum();
+        assert!(kept < 100 * count, "{kept} bytes are kept of a call of {count}");
         assert_eq!(message(&events[count - 1]).provider_id, Some((count - 1).to_string()));
     }
     let events = of(10_001);
@@ -261,6 +265,88 @@ fn a_call_is_read_to_its_last_item_or_kept_whole() {
     let long = post("/in", "application/json", &body.to_string());
     let long = RawRequest { query: "x".repeat(16_000), ..long };
     assert!(matches!(&parse(&adapter(), &long)[..], [Inbound::Unparsed(_)]));
+}
+
+/// The records of a call with two of whom one writes a field that the configuration does not name.
+fn beside(adapter: &Generic, long: &str) -> [Inbound; 2] {
+    let item = |name: &str, n: &str| json!({ "n": n, name: "15005550009", "message": { "text": long } });
+    let body = json!({ "results": [item("from", "1"), item("msisdn", "2")], "around": "everybody" });
+    parse(adapter, &post("/in", "application/json", &body.to_string())).try_into().unwrap()
+}
+
+fn kept(event: &Inbound) -> (Raw, Bytes) {
+    let raw = match event {
+        Inbound::Message(message) => message.raw.clone().unwrap(),
+        Inbound::Unparsed(unparsed) => unparsed.raw.clone(),
+        other => panic!("it keeps nothing: {other:?}"),
+    };
+    let bytes = from_base64(raw.inline.as_ref().expect("its own words")).unwrap();
+    (raw, bytes.into())
+}
+
+#[test]
+fn what_is_said_beside_others_keeps_its_own_words_and_is_read_by_them_alone() {
+    let described = |from: &str| {
+        let settings = settings().with("inbound.from", text(from)).with("inbound.once", Value::Flag(true));
+        Generic::new(&settings).unwrap()
+    };
+    let (adapter, mended) = (described("/from"), described("/msisdn"));
+    for long in ["yes".to_owned(), "yes ".repeat(10_000)] {
+        let [said, held] = beside(&adapter, &long);
+        assert!(matches!((&said, &held), (Inbound::Message(_), Inbound::Unparsed(_))));
+        for (event, own) in [(&said, "1"), (&held, "2")] {
+            let (_, bytes) = kept(event);
+            let item: Json = serde_json::from_slice(&bytes).unwrap();
+            assert_eq!((&item["n"], item.get("around")), (&json!(own), None), "nobody else's");
+        }
+        let again = |adapter: &Generic, event: &Inbound, at: Timestamp| {
+            let (raw, bytes) = kept(event);
+            let [event]: [Inbound; 1] = adapter.reparse(&raw, bytes, at).try_into().unwrap();
+            event
+        };
+        assert_eq!(again(&adapter, &said, NOW).id(), said.id());
+        assert!(matches!(again(&adapter, &held, NOW), Inbound::Unparsed(_)));
+        let read = again(&mended, &held, NOW);
+        assert_eq!(message(&read).content.text, long);
+        // The very same words of the same person, whom a mended path finds: two messages, as in one call.
+        assert_ne!(read.id(), said.id());
+        assert_eq!(beside(&mended, &long)[0].id(), read.id(), "it is what it would have been in its call");
+    }
+    // The same that cannot be read is held once for each time that it was said.
+    let (good, bad) = (json!({ "from": "1", "message": { "text": "yes" } }), json!({ "message": { "text": "yes" } }));
+    let call = |body: Json| parse(&adapter, &post("/in", "application/json", &json!({ "results": body }).to_string()));
+    let held = |events: &[Inbound]| {
+        let held = events.iter().filter(|event| matches!(event, Inbound::Unparsed(_)));
+        held.map(|event| event.id().to_owned()).collect::<BTreeSet<_>>()
+    };
+    let first = held(&call(json!([good, bad, bad])));
+    assert_eq!(first.len(), 2);
+    assert_eq!(held(&call(json!([good, bad, bad]))), first, "a call that is repeated");
+    assert!(held(&call(json!([good, bad, bad, {}]))).is_disjoint(&first));
+    // Where none can be read, the call is held once, and read again with each of them as it stood there.
+    let whole = call(json!([bad, { "msisdn": "15005550009", "message": { "text": "yes" } }]));
+    assert_eq!(whole.len(), 1, "{whole:?}");
+    let (raw, bytes) = kept(&whole[0]);
+    let read = mended.reparse(&raw, bytes, NOW);
+    assert!(matches!(&read[..], [Inbound::Message(_), Inbound::Unparsed(u)] if u.id != whole[0].id()), "{read:?}");
+}
+
+#[test]
+fn a_report_that_is_read_again_is_not_taken_for_the_only_one_of_its_call() {
+    let described = |status: &str| {
+        Generic::new(&settings().with("reports.list", text("/reports")).with("reports.status", text(status))).unwrap()
+    };
+    let body = json!({ "reports": [{ "state": "SENT", "ref": "tok-8.1.1" }, { "ref": "tok-9.1.1", "word": "LOST" }, { "word": "LOST" }] });
+    let call = post("/status", "application/json", &body.to_string());
+    let call = RawRequest { query: "send=tok-1&part=1&n=2".into(), ..call };
+    let held = parse(&described("/state"), &call).split_off(1);
+    assert_eq!(held.len(), 2, "{held:?}");
+    let read = |event: &Inbound| {
+        let (raw, bytes) = kept(event);
+        described("/word").reparse(&raw, bytes, NOW).remove(0)
+    };
+    assert!(matches!(read(&held[0]), Inbound::Receipt(r) if r.send.as_deref() == Some("tok-9")));
+    assert!(matches!(read(&held[1]), Inbound::Unparsed(u) if u.reason == "the report names no message"));
 }
 
 #[test]

@@ -42,6 +42,7 @@ pub struct FakeRouter {
     pub first: Mutex<Seq>,
     pub waiting: Mutex<Option<Waiting>>,
     pub canary: Mutex<Option<Arc<Canary>>>,
+    pub undelivered: Mutex<Option<Undelivered>>,
     next: Mutex<Seq>,
 }
 
@@ -65,6 +66,12 @@ impl Backend for FakeRouter {
             most: 3,
             text: None,
         })
+    }
+    fn undelivered(&self, conversation: ConvId) -> Option<Undelivered> {
+        self.undelivered.lock().unwrap().clone().filter(|_| conversation == crate::history::tests::conv(1))
+    }
+    async fn trouble(&self, channel: &str) -> Option<String> {
+        (channel == "sms").then(|| "the last attempt to send failed: connection refused".into())
     }
     async fn waiting(&self, _: ConvId) -> Result<Option<Waiting>, LogError> {
         Ok(self.waiting.lock().unwrap().clone())
@@ -217,6 +224,7 @@ pub async fn fake() -> Fake {
         first: Mutex::new(1),
         waiting: Mutex::new(None),
         canary: Mutex::default(),
+        undelivered: Mutex::default(),
         next: Mutex::new(100),
     });
     let (stop, stopped) = watch::channel(false);

@@ -1,5 +1,9 @@
 use super::*;
 use crate::history::tests::{contact, conv, msg};
+use crate::http::api::Undelivered;
+use std::time::Duration;
+use switchboard_envelope::Outcome;
+use switchboard_routing_rules::event::{Event, Private, Public};
 
 #[tokio::test]
 async fn a_conversation_looks_as_the_console_reads_it() {
@@ -82,7 +86,8 @@ async fn the_other_lists_say_what_is_there() {
     assert_eq!(
         channels["channels"][1],
         json!({
-            "id": "sms", "kind": "sms", "state": "up", "paused_reason": null, "failures": 0, "probe_at": null, "silent_since": null
+            "id": "sms", "kind": "sms", "state": "up", "paused_reason": null, "failures": 0, "probe_at": null, "silent_since": null,
+            "trouble": "the last attempt to send failed: connection refused"
         })
     );
     let agents = fake.get("/agents").await.ok();
@@ -256,4 +261,62 @@ async fn what_the_retention_removed_is_not_found() {
     let left = fake.get("/conversations").await.ok();
     assert_eq!(left["conversations"].as_array().unwrap().len(), 1);
     assert_eq!(left["conversations"][0]["id"], conv(1).to_string());
+}
+
+#[tokio::test]
+async fn an_answer_that_has_not_left_is_told_with_its_reason() {
+    let fake = fake().await;
+    let (one, two) = (format!("/conversations/{}", conv(1)), format!("/conversations/{}", conv(2)));
+    assert_eq!(fake.get(&one).await.ok()["undelivered"], Value::Null);
+    let late = Undelivered {
+        message: msg(6),
+        told_by: msg(6),
+        status: crate::history::Status::Queued,
+        since: fake::NOW.plus(-9000),
+        attempts: 2,
+        tried_again: Some(fake::NOW.plus(4000)),
+        delayed: true,
+        paused: None,
+    };
+    *fake.back.undelivered.lock().unwrap() = Some(late.clone());
+    let failed = Public::AttemptEnded {
+        conv: conv(1),
+        message: msg(6),
+        part: 1,
+        n: 2,
+        outcome: Outcome::NotSent,
+        code: None,
+        retry_at: None,
+        provider: vec![],
+    };
+    let said = Private::Attempt { provider_ids: vec![], detail: Some("no answer".into()) };
+    fake.back.frames.push((5, vec![Event { public: failed, private: Some((contact(1), said)) }]));
+    assert!(fake.history.history().wait_for(5, Duration::from_secs(10)).await);
+    let wanted = json!({
+        "message": msg(6), "status": "queued", "since": fake::NOW.plus(-9000), "delayed": true, "attempts": 2,
+        "tried_again_at": fake::NOW.plus(4000), "reason": "no answer",
+    });
+    assert_eq!(fake.get(&one).await.ok()["undelivered"], wanted);
+    assert_eq!(fake.get(&two).await.ok()["undelivered"], Value::Null);
+    let list = fake.get("/conversations").await.ok();
+    let row = list["conversations"].as_array().unwrap().iter().find(|c| c["id"] == json!(conv(1))).unwrap();
+    assert_eq!(row["undelivered"], wanted, "nobody has to open it");
+    // Why nothing leaves at all says more than what an attempt of before met.
+    let paused = Some("channel `sms` is paused: its credentials were refused".to_owned());
+    *fake.back.undelivered.lock().unwrap() = Some(Undelivered { paused: paused.clone(), tried_again: None, ..late });
+    assert_eq!(fake.get(&one).await.ok()["undelivered"]["reason"], json!(paused));
+}
+
+#[tokio::test]
+async fn what_came_and_was_answered_is_told_by_slots() {
+    let fake = fake().await;
+    let told = fake.get("/activity?hours=168").await.ok();
+    let slots = told["slots"].as_array().unwrap();
+    let sum = |key: &str| slots.iter().map(|s| s[key].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((sum("arrived"), sum("answered"), &told["slot_ms"]), (2, 2, &json!(900_000)), "{told}");
+    assert!(slots.iter().all(|s| s["at"].is_string() && s["due"].is_u64()), "{told}");
+    fake.get("/activity?hours=0").await.refused(400, "bad_query");
+    fake.get("/activity?hours=169").await.refused(400, "bad_query");
+    let rules = fake.get("/rules").await.ok();
+    assert!(rules["rules"].as_array().unwrap().iter().all(|r| r["hits_today"].is_u64()), "{rules}");
 }

@@ -459,3 +459,34 @@ async fn a_reload_and_a_retry_are_not_done_again_after_a_restart() {
     keyed(&fake, "/quarantine/10/retry", "k3").await.refused(404, "not_found");
     assert_eq!(fake.commands(), 2);
 }
+
+#[tokio::test]
+async fn a_login_link_signs_one_agent_in_once() {
+    let fake = fake().await;
+    let path = "/agents/you/login";
+    fake.post(path, "t-sup", json!({})).await.refused(403, "scope");
+    fake.post("/agents/nobody/login", "t-admin", json!({})).await.refused(404, "not_found");
+    fake.post(path, "t-admin", json!({ "scope": "root" })).await.refused(422, "invalid");
+    let link = fake.post(path, "t-admin", json!({ "scope": "supervisor" })).await.ok();
+    assert_eq!((&link["agent"], &link["scope"], &link["url"]), (&json!("you"), &json!("supervisor"), &Value::Null));
+    assert_eq!(link["expires_at"], json!(super::fake::NOW.plus(crate::http::console::LOGIN_TTL_MS)));
+    let code = link["path"].as_str().unwrap().strip_prefix("/console#login=").unwrap().to_owned();
+    let who = fake.sessions.redeem(&code).unwrap();
+    assert_eq!((who.agent.as_deref(), who.scopes), (Some("you"), vec![Scope::Supervisor]));
+    assert_eq!(fake.sessions.redeem(&code), None, "once");
+    let usual = fake.post(path, "t-admin", json!({})).await.ok();
+    assert_eq!(usual["scope"], "agent");
+    assert_ne!(usual["path"], link["path"]);
+    assert_eq!(fake.commands(), 0, "the router has nothing to do with it");
+}
+
+#[tokio::test]
+async fn a_command_says_whose_token_gave_it() {
+    let fake = fake().await;
+    let path = format!("/conversations/{}/note", conv(1));
+    for (token, agent, name) in [("t-admin", None, "ops"), ("t-ann", Some("ann"), "ann")] {
+        fake.post(&path, token, json!({ "text": "seen" })).await.ok();
+        let actor = fake.last_command().actor;
+        assert_eq!((actor.agent.as_deref(), actor.token.as_deref()), (agent, Some(name)));
+    }
+}

@@ -405,8 +405,8 @@ textarea::placeholder{color:var(--dim);opacity:1}
       clearTimeout(slow);
       if (ws !== socket) return;
       socket = null;
-      // Some networks refuse the upgrade, others swallow what follows it.
-      if (!spoke && e.code < 1012) blocked++;
+      // Some networks refuse the upgrade, others swallow what follows it. Who is turned away got through, and waits.
+      if (spoke || e.code >= 1012) blocked = 0; else blocked++;
       if (e.code === 4401) return stranger();
       if (e.code === 4403) return refused();
       lost(e.code === 4429 ? 30000 : 0);

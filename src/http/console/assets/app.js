@@ -139,7 +139,7 @@ async function start() {
   let refused = "";
   if (code) {
     try { await api.login({ code }); } catch (problem) {
-      refused = problem.status === 401 ? "This login link was used already, or is older than ten minutes. Ask the daemon for a new one by starting it again, or paste a token." : problem.text;
+      refused = problem.status === 401 ? "This login link was used already, or is older than ten minutes. Whoever runs the daemon makes a new one with switchboard agents login, or paste a token." : problem.text;
     }
   }
   try {

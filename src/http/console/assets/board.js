@@ -1,8 +1,10 @@
 // The board: how it stands now, readable from across the room.
 
 import { clock, standing } from "./conversation.js";
+import * as api from "./api.js";
 import { fill, h, live } from "./dom.js";
 import { clockState, number, plural, span, when, now, who } from "./format.js";
+import { plots } from "./plots.js";
 import { current, path } from "./route.js";
 import { agentName, on, state } from "./store.js";
 import { counts } from "./views.js";
@@ -79,8 +81,27 @@ function running(clocks) {
 
 /** Mounts the page; it draws only while it is shown. */
 export function mount(root) {
+  let activity = null;
+  let failed = "";
+  let asked = -Infinity;
+
+  /** What the plots show is asked for while somebody looks, and no more than twice a minute. */
+  async function look() {
+    if (performance.now() - asked < 30_000) return;
+    asked = performance.now();
+    try {
+      activity = await api.get("/activity");
+      failed = "";
+    } catch (problem) {
+      failed = problem.text;
+    }
+    draw();
+  }
+  const day = () => (activity ? plots(activity) : h("p.muted", {}, failed || "Loading …"));
+
   const draw = () => {
     if (current.area !== "board") return;
+    look();
     const soon = now() + 15 * 60_000;
     const clocks = [...state.conversations.values()]
       .filter((c) => c.state !== "closed" && when(c.sla?.due_at) !== undefined && (c.sla.warned || c.sla.breached || when(c.sla.due_at) < soon))
@@ -89,6 +110,7 @@ export function mount(root) {
       h("div.board-grid", {},
         h("section", {}, h("h2", {}, "Queues"), queues()),
         h("section", {}, h("h2", {}, "Agents"), agents()),
+        h("section.wide-section", {}, h("h2", {}, "The last 24 hours"), day()),
         h("section.wide-section", {}, h("h2", {}, "Clocks running out"), running(clocks))));
   };
   on("conversations queues agents", draw);

@@ -228,7 +228,7 @@ export function mount(root, actions) {
     if (!message) { loadDetail(id); return; }
     if (state.details.get(id)?.messages.some((m) => m.id === message)) return;
     putMessage(id, {
-      id: message, direction: isNote ? "note" : "out", author: { kind: "agent", id: myName() }, text, attachments: parts.attachments ?? [], choices: parts.choices,
+      id: message, direction: isNote ? "note" : "out", author: myName() ? { kind: "agent", id: myName() } : { kind: "token", name: state.me?.token }, text, attachments: parts.attachments ?? [], choices: parts.choices,
       at: new Date().toISOString(), status: isNote ? undefined : "queued",
     });
   }

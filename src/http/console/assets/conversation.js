@@ -4,7 +4,7 @@ import * as actions from "./actions.js";
 import * as composer from "./composer.js";
 import * as messages from "./messages.js";
 import { button, fill, h, icon, live } from "./dom.js";
-import { agoLong, clockState, clockText, clockTitle, countdown, exact, now, number, when, who } from "./format.js";
+import { agoLong, clockState, clockText, clockTitle, countdown, exact, fate, now, number, plural, when, who } from "./format.js";
 import { change, current } from "./route.js";
 import { agentName, isMe, keepDetails, loadDetail, loadEarlier, on, state } from "./store.js";
 import { attempt } from "./dialogs.js";
@@ -24,7 +24,7 @@ export function standing(c) {
     case "queued": return `waiting in ${c.queue}`;
     case "offered": return isMe(c.offer?.agent) ? "offered to you" : `offered to ${agentName(c.offer?.agent ?? c.agent)}`;
     case "assigned": return isMe(c.agent) ? "yours" : `with ${agentName(c.agent)}`;
-    case "pending": return `${isMe(c.agent) ? "yours" : `with ${agentName(c.agent)}`}, waiting for the customer`;
+    case "pending": return `${!c.agent ? "" : isMe(c.agent) ? "yours, " : `with ${agentName(c.agent)}, `}${fate(c) ? "answered" : "waiting for the customer"}`;
     case "snoozed": return `snoozed until ${exact(c.snoozed_until)}`;
     default: return c.state;
   }
@@ -39,6 +39,16 @@ function offerBar(c) {
   return h("div.offer-bar", { role: "status" }, h("span", {}, "Offered to you · ", left), h("span.spacer"),
     button("Accept", { primary: true, key: "A", run: () => actions.accept(c) }),
     button("Decline", { key: "D", run: () => actions.decline(c) }));
+}
+
+/** Says that our answer has not left, why, and when it is tried again. */
+function waitingBar(c) {
+  const u = c.undelivered;
+  if (!fate(c)?.waits) return null;
+  const tried = u.attempts > 0 ? `tried ${plural(u.attempts, "time")}` : "not tried yet";
+  const again = live(h("span", {}), () => (when(u.tried_again_at) > now() ? `, again in ${countdown(when(u.tried_again_at) - now())}` : ""));
+  return h("div.waiting-bar", { role: "status" }, h("span", {}, h("b", {}, "Our answer has not left yet"), u.reason ? `: ${u.reason}` : ""),
+    h("span.when", {}, tried, again));
 }
 
 /** The buttons beside Send. */
@@ -103,6 +113,7 @@ export function mount(root, toggleSide) {
   const writer = composer.mount(write, buttons);
   let shownId = null;
   let shownSummary = null;
+  let turnsLate = null;
   let count = 0;
 
   const atEnd = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 48;
@@ -158,7 +169,10 @@ export function mount(root, toggleSide) {
     if (c !== shownSummary) {
       shownSummary = c;
       fill(top, header(c, toggleSide));
-      fill(offer, offerBar(c));
+      fill(offer, offerBar(c), waitingBar(c));
+      // An answer that is late becomes so by time alone.
+      clearTimeout(turnsLate);
+      if (c.undelivered && !fate(c)) turnsLate = setTimeout(() => { shownSummary = null; draw(); }, 10_100);
       writer.show(c);
     }
     if (detail) drawMessages(c, detail);

@@ -42,6 +42,14 @@ export function fill(el, ...children) {
   return el;
 }
 
+/** A shape: as `h`, of SVG. */
+export function svg(tag, props, ...children) {
+  const el = document.createElementNS(SVG, tag);
+  for (const [key, value] of Object.entries(props)) el.setAttribute(key, value);
+  append(el, children);
+  return el;
+}
+
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", "0 0 16 16");

@@ -90,6 +90,21 @@ const CLOCKS = { first_response: "first answer", next_response: "answer", resolu
 export const clockTitle = ({ sla, state }) =>
   `${(state === "assigned" && sla.kind === "waiting" ? "answer" : CLOCKS[sla.kind]) ?? "answer"} due ${exact(sla.due_at)}`;
 
+/** A message of ours leaves within this, or it is late. */
+const SOON = 10_000;
+
+/** What became of our newest message, in a few words and a tone; undefined once the customer has it, or while it is about to leave. */
+export function fate(c) {
+  const u = c.undelivered;
+  const status = u?.status ?? (c.last_message?.direction === "out" ? c.last_message.status : undefined);
+  if (status === "rejected") return { text: "refused ✕", tone: "bad" };
+  if (status === "failed") return { text: "failed ✕", tone: "bad" };
+  if (status === "dead") return { text: "not sent ✕", tone: "bad" };
+  if (status === "unknown") return { text: "may have been sent ?", tone: "warn" };
+  const late = u && (u.delayed || now() - when(u.since) > SOON);
+  return late && ["queued", "sending"].includes(status) ? { text: "not sent yet …", tone: "warn", waits: true } : undefined;
+}
+
 /** What to call the contact: a name, else an address. */
 export function who(conversation) {
   const contact = conversation?.contact ?? {};

@@ -3,7 +3,7 @@
 import * as actions from "./actions.js";
 import { arrange as arrangeIn, button, fill, h, live } from "./dom.js";
 import { clock, offerLeft } from "./conversation.js";
-import { ago, agoLong, clockState, countdown, exact, who } from "./format.js";
+import { ago, agoLong, clockState, countdown, exact, fate, who } from "./format.js";
 import { change, current } from "./route.js";
 import { agentName, isMe, loadClosed, on, state } from "./store.js";
 import { groups, needsMe, view } from "./views.js";
@@ -12,15 +12,16 @@ const ROW = 80;
 const HEAD = 32;
 const SPARE = 6;
 
-const FAILED = { rejected: "refused ✕", failed: "failed ✕", dead: "not sent ✕", unknown: "may have been sent ?" };
-
-/** What the customer asked, until a person has answered; then the answer, and that it did not arrive where it did not. */
+/** What the customer asked, until a person has answered; then the answer, and that it did not leave or arrive where it did not. */
 function snippet(c) {
   const last = c.last_message;
   if (!last) return c.subject ?? "";
-  const ours = last.direction === "out";
-  const failed = ours && FAILED[last.status];
-  return [failed && h("b.undelivered", { "data-tone": last.status === "unknown" ? "warn" : "bad" }, failed, " "), (ours ? "↳ " : "") + (last.text || "attachment")];
+  const mark = live(h("b.undelivered", { title: c.undelivered?.reason }), (el) => {
+    const known = fate(c);
+    if (known) el.dataset.tone = known.tone;
+    return known ? `${known.text} ` : "";
+  });
+  return [mark, (last.direction === "out" ? "↳ " : "") + (last.text || "attachment")];
 }
 
 /** Who it waits for, in a word or two, where the group does not say it. */
@@ -30,7 +31,8 @@ function turn(c) {
   if (c.state === "queued") return "waiting";
   if (c.state === "offered") return isMe(c.offer?.agent) ? "" : `offered to ${agentName(c.offer?.agent)}`;
   const owner = !c.agent || current.view === "mine" ? "" : agentName(c.agent);
-  const theirs = c.turn === "customer" || c.state === "pending";
+  // Who has not got our answer has no turn.
+  const theirs = (c.turn === "customer" || c.state === "pending") && !fate(c);
   return [owner, theirs && "customer’s turn"].filter(Boolean).join(" · ");
 }
 

@@ -22,7 +22,9 @@ const heldEntry = (m) => state.deadLetters.find((e) => e.id === m.id || e.messag
 
 function outcome(m) {
   if (!["out", "notice"].includes(m.direction) || !m.status) return null;
-  const known = STATES[m.status] ?? { text: m.status, tone: "muted", title: "" };
+  // What its latest attempt met stands above the messages, too.
+  const held = ["queued", "sending"].includes(m.status) && m.detail;
+  const known = held ? { text: "not sent yet …", tone: "warn", title: m.detail } : (STATES[m.status] ?? { text: m.status, tone: "muted", title: "" });
   return h("span.state", { class: known.tone, title: known.title }, known.text);
 }
 
@@ -42,6 +44,8 @@ function author(m, conversation) {
   if (m.direction === "in") return h("span.author", {}, a.name || who(conversation));
   if (m.direction === "notice") return h("span.author", {}, `told ${m.desk ?? "a desk"}`, a.rule && h("span.muted", {}, ` · “${a.rule}”`));
   if (a.kind === "auto") return h("span.author", {}, "auto", a.rule && h("span.muted", {}, ` · “${a.rule}”`));
+  // Nobody's agent: a person or a program, by the name of its token.
+  if (a.kind === "token") return h("span.author", { title: "written with this API token, in no agent's name" }, a.name, h("span.muted", {}, m.direction === "note" ? " · token · note" : " · token"));
   const name = a.kind === "agent" ? agentName(a.id) || a.name : a.name || a.kind || "us";
   return h("span.author", {}, name, m.direction === "note" && h("span.muted", {}, " · note"));
 }

@@ -60,13 +60,13 @@ const warning = (w) => (typeof w === "string" ? w : [w.place, w.text ?? w.messag
 function table(rules) {
   const most = Math.max(1, ...rules.map((r) => r.hits ?? 0));
   return h("table.board-table.rules-table", { "aria-label": "Rules" },
-    h("thead", {}, h("tr", {}, h("th.num", { scope: "col" }, "#"), h("th", { scope: "col" }, "Rule"), h("th.num", { scope: "col", title: "Under this pack" }, "Hits"), h("th.num", { scope: "col", title: "Since the history of this workspace begins, under whichever pack" }, "In all"), h("td.wide", { "aria-hidden": "true" }), h("th.place-col", { scope: "col" }, "Place"))),
+    h("thead", {}, h("tr", {}, h("th.num", { scope: "col" }, "#"), h("th", { scope: "col" }, "Rule"), h("th.num", { scope: "col", title: "Since midnight where the pack is at home, under whichever pack" }, "Today"), h("th.num", { scope: "col", title: "Since this pack is in force" }, "Hits"), h("th.num", { scope: "col", title: "Since the history of this workspace begins, under whichever pack" }, "In all"), h("td.wide", { "aria-hidden": "true" }), h("th.place-col", { scope: "col" }, "Place"))),
     h("tbody", {}, rules.map((r, i) => {
       const share = h("i", {});
       share.style.width = `${((r.hits ?? 0) / most) * 100}%`;
       return h("tr", { class: [r.name === current.rule && "marked", !r.hits && "off"].filter(Boolean).join(" ") || undefined },
         h("td.num.muted", {}, i + 1), h("th", { scope: "row" }, r.name),
-        h("td.num", {}, r.hits ? r.hits.toLocaleString() : h("span.muted", {}, "never")), h("td.num.muted", {}, (r.hits_in_all ?? 0).toLocaleString()), h("td.wide", { "aria-hidden": "true" }, h("span.bar-track", { "aria-hidden": "true" }, share)),
+        h("td.num", {}, (r.hits_today ?? 0).toLocaleString()), h("td.num", {}, r.hits ? r.hits.toLocaleString() : h("span.muted", {}, "never")), h("td.num.muted", {}, (r.hits_in_all ?? 0).toLocaleString()), h("td.wide", { "aria-hidden": "true" }, h("span.bar-track", { "aria-hidden": "true" }, share)),
         h("td.place-col", {}, h("code", {}, r.place ?? "")));
     })));
 }

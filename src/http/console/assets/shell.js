@@ -54,6 +54,7 @@ function presenceButton() {
 /** The bar on top. */
 export function top(root, { toggleNav, signedOut }) {
   const presence = h("span.presence-slot", {});
+  const me = h("span", {});
   fill(root,
     h("button.icon-button.nav-toggle", { type: "button", "aria-label": "Navigation", onclick: toggleNav }, icon("menu")),
     h("span.brand", {}, "switchboard", h("span.muted", {}, ` ${workspace}`)),
@@ -61,8 +62,11 @@ export function top(root, { toggleNav, signedOut }) {
     h("button.find", { type: "button", onclick: find, "aria-label": "Find" }, icon("search"), h("span", {}, "Find"), h("kbd", { "aria-hidden": "true" }, label("mod+k"))),
     h("span.spacer"),
     presence,
-    h("button.who-am-i", { type: "button", onclick: () => menu(signedOut) }, h("span", {}, state.agents.get(myName())?.name ?? myName() ?? state.me?.token ?? ""), icon("down")));
-  const draw = () => fill(presence, presenceButton());
+    h("button.who-am-i", { type: "button", onclick: () => menu(signedOut) }, me, icon("down")));
+  const draw = () => {
+    fill(presence, presenceButton());
+    fill(me, state.agents.get(myName())?.name ?? state.me?.name ?? myName() ?? state.me?.token ?? "");
+  };
   on("agents", draw);
   draw();
 }

@@ -168,11 +168,12 @@ export async function loadDetail(id) {
   const known = state.details.get(id);
   if (!known) state.details.set(id, { id, messages: [], loading: true, problem: null, earlier: undefined });
   changed("detail");
+  const asked = told;
   try {
     const full = await api.conversation(id);
-    const messages = ordered(full.messages ?? []);
     const before = state.details.get(id);
-    state.details.set(id, { ...before, messages: around(messages, before), loading: false, problem: null });
+    const whole = around(ordered(full.messages ?? []), before, asked);
+    state.details.set(id, { ...before, ...whole, loading: false, problem: null });
     put(full);
   } catch (problem) {
     const before = state.details.get(id);
@@ -192,14 +193,20 @@ export async function loadEarlier(id) {
   changed("detail");
 }
 
-/** What was fetched, in its order: between the earlier pages that are shown and what came by itself since it was asked for. */
-function around(fetched, before) {
+/**
+ * What was fetched, in its order: between the earlier pages that are shown and what came by itself since it was asked for. Where none of
+ * it is shown, nobody knows what lies between: then what is shown before it goes, and is fetched again by whoever wants it.
+ */
+function around(fetched, before, asked) {
   const shown = before?.messages ?? [];
+  if (!fetched.length) return { messages: shown };
   const common = new Set(fetched.map((m) => m.id));
+  const came = (m) => heard.get(m) > asked;
   const from = shown.findIndex((m) => common.has(m.id));
-  const earlier = from < 0 ? shown.filter((m) => when(m.at) < when(fetched[0]?.at)) : shown.slice(0, from);
-  const since = shown.slice(earlier.length).filter((m) => before.loading || !common.has(m.id));
-  return [...earlier, ...merged(fetched, since)];
+  const earlier = from < 0 ? [] : shown.slice(0, from);
+  const since = from < 0 ? shown.filter((m) => came(m) || !(when(m.at) < when(fetched[0].at))) : shown.slice(from);
+  const messages = [...earlier, ...merged(fetched, since.filter((m) => came(m) || !common.has(m.id)))];
+  return from < 0 ? { messages, earlier: undefined } : { messages };
 }
 
 /** Oldest first, whichever way they came. */
@@ -220,8 +227,13 @@ function merged(older, newer) {
   return [...kept, ...latest.values()];
 }
 
+/** Which messages came by themselves, in the order in which they did: those are newer than what was asked for before. */
+const heard = new WeakMap();
+let told = 0;
+
 /** Adds or replaces one message of an open conversation. */
 export function putMessage(conversation, message) {
+  heard.set(message, ++told);
   if (message.direction === "in") hush(conversation);
   const detail = state.details.get(conversation);
   if (!detail) return;

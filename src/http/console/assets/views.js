@@ -1,7 +1,7 @@
 // The lists of the inbox: which conversations they hold, in which order, and what to say when there are none.
 
 import { isMe, may, myName, myOffers, state } from "./store.js";
-import { clockState, when } from "./format.js";
+import { clockState, fate, when } from "./format.js";
 
 const isOpen = (c) => c.state !== "closed";
 const waitingSince = (c) => when(c.queued_at) ?? when(c.last_message?.at) ?? when(c.opened_at) ?? 0;
@@ -20,6 +20,9 @@ const byLatest = (a, b) => lastAt(b) - lastAt(a) || (a.id < b.id ? -1 : 1);
 
 export const needsMe = (c) => isMe(c.agent) && c.state === "assigned" && c.turn !== "customer";
 
+/** Our answer has not left: nobody waits for the customer yet. */
+const waits = (c) => Boolean(fate(c)?.waits);
+
 const group = (label, list) => ({ label, list });
 const open = () => [...state.conversations.values()].filter(isOpen);
 
@@ -34,7 +37,8 @@ const VIEWS = {
       return [
         group("Offered to you", myOffers()),
         group("Your turn", yours.sort(byNeed)),
-        group("Waiting for the customer", theirs.sort(byLatest)),
+        group("Not sent yet", theirs.filter(waits).sort(byLatest)),
+        group("Waiting for the customer", theirs.filter((c) => !waits(c)).sort(byLatest)),
         group("Snoozed", snoozed.sort((a, b) => (when(a.snoozed_until) ?? 0) - (when(b.snoozed_until) ?? 0))),
       ];
     },

@@ -256,3 +256,32 @@ async fn a_mail_that_alone_is_not_given_is_left_as_it_is() {
     let reasons = reasons(&events);
     assert!(reasons[0].contains("too much was read today") && reasons[1] == "a message", "{reasons:?}");
 }
+
+#[tokio::test]
+async fn a_mail_of_which_the_server_gives_no_byte_is_no_empty_mail() {
+    const NIL: &str = "* 1 FETCH (UID 1 BODY[]<0> NIL)\r\n$ OK\r\n";
+    const THERE: &str = "* 1 FETCH (UID 1)\r\n$ OK\r\n";
+    let begin = || vec![selected(7, 3, 2), ("UID FETCH 1:2 (UID RFC822.SIZE", list(&[(1, 1), (2, 2)]))];
+    let both: &'static str = bodies(&[2]).replace("$ OK\r\n", NIL).leak();
+    let together =
+        |there| vec![("UID FETCH 1:2 (UID BODY", both), ("UID FETCH 1 (UID BODY", NIL), ("UID FETCH 1 (UID)", there)];
+    // Another session removed it.
+    let removed = mailbox();
+    let rest = vec![("UID STORE 2 ", OK), ("UID FETCH 3:*", OK)];
+    let script = [begin(), together(OK), rest].concat();
+    once(&removed, &mut Strikes::default(), script).await.0.expect("caught up");
+    assert_eq!(reasons(&taken(&removed).await), ["a message"]);
+    // The server cannot read it.
+    let (unreadable, mut strikes) = (mailbox(), Strikes::default());
+    assert!(once(&unreadable, &mut strikes, [begin(), together(THERE)].concat()).await.0.is_err());
+    let again = || {
+        let other = ("UID FETCH 2 (UID BODY.PEEK[]<0.1>)", bodies(&[2]));
+        vec![other, ("UID FETCH 1 (UID BODY", NIL), ("UID FETCH 1 (UID)", THERE)]
+    };
+    strikes.asked = 0;
+    let rest = vec![("UID FETCH 2 (UID BODY", bodies(&[2])), ("UID STORE 2 ", OK), ("UID FETCH 3:*", OK)];
+    once(&unreadable, &mut strikes, [begin(), again(), rest].concat()).await.0.expect("it goes on");
+    let events = taken(&unreadable).await;
+    let reasons = reasons(&events);
+    assert!(reasons[0].contains("it gives none of its 22 bytes") && reasons[1] == "a message", "{reasons:?}");
+}

@@ -1,7 +1,7 @@
 //! Text messages through gateways of one's own, and by Vonage's newer API.
 
-use super::{Signed, Way, shuffled, vonage_signed};
-use crate::{Dialect, Dice, GatewaySim, GatewayStep, Shop, VonageSim, VonageStep, sid};
+use super::{FASTER, Signed, Way, shuffled, vonage_signed};
+use crate::{Dialect, Dice, GatewaySim, GatewayStep, Repeats, Shop, VonageSim, VonageStep, sid};
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 
@@ -68,17 +68,22 @@ impl Way for Gateway {
         })
     }
 
+    fn repeats(&self) -> Option<Repeats> {
+        Some(if self.dialect == Dialect::Jasmin { Repeats::JASMIN } else { Repeats::GATEWAY })
+    }
+
     fn trouble(&self, dice: &mut Dice) {
         let refused = match self.dialect {
             Dialect::Jasmin => GatewayStep::Answer(400, "Error \"Argument [to] has an invalid value\"".into()),
             Dialect::Json => GatewayStep::Answer(200, "{\"messages\":[{\"status\":\"BAD_NUMBER\"}]}".into()),
         };
-        self.sim.next(match dice.below(6) {
+        self.sim.next(match dice.below(7) {
             0 => GatewayStep::Limited([Some(1), None][dice.below(2) as usize]),
             1 => GatewayStep::CutAfter,
             2 => GatewayStep::CutBefore,
             3 => GatewayStep::ReportFirst,
             4 => GatewayStep::Answer(503, String::new()),
+            5 => GatewayStep::Delay(dice.millis(800)),
             _ => refused,
         });
     }
@@ -96,7 +101,8 @@ impl Way for Gateway {
             let to = self.number(who);
             for sent in self.sim.sent().iter().filter(|s| s.to == to) {
                 for word in shuffled(words, dice) {
-                    self.sim.reports(sent, word).await;
+                    let tell = || async { self.sim.reports(sent, word).await == (200, true) };
+                    Repeats::GATEWAY.until_taken(FASTER, tell).await;
                 }
             }
         })
@@ -125,6 +131,10 @@ impl Way for NewerVonage {
         })
     }
 
+    fn repeats(&self) -> Option<Repeats> {
+        Some(Repeats::VONAGE)
+    }
+
     fn trouble(&self, dice: &mut Dice) {
         self.sim.next(match dice.below(6) {
             0 => VonageStep::Limited(Some(1)),
@@ -146,7 +156,8 @@ impl Way for NewerVonage {
         Box::pin(async move {
             for sent in self.sim.sent().iter().filter(|s| s.to == british(who)) {
                 for word in shuffled(&["submitted", "delivered"], dice) {
-                    self.sim.receipt(sent, word, "0").await;
+                    let tell = || async { self.sim.receipt(sent, word, "0").await == 200 };
+                    Repeats::VONAGE.until_taken(FASTER, tell).await;
                 }
             }
         })

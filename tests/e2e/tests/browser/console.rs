@@ -1,7 +1,7 @@
 //! The console by keyboard: an agent answers an SMS, sees why it came, closes it, and looks at the board.
 
 use super::{ENTER, ESCAPE, fetched, file, picture, pictures};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use switchboard_e2e::{Browser, Daemon, Pack, Provider, Shop, sid};
@@ -180,6 +180,67 @@ async fn what_a_customer_writes_while_a_conversation_opens_comes_last_and_can_be
     assert_eq!(sent[0].body, "It is on its way.");
 }
 
+/// The messages of the conversation that is open, each with its status. `answers` are the messages that the daemon is made to give for
+/// it, and `meanwhile` is one that the stream tells before the answer is there.
+const FETCHED_AGAIN: &str = "const [answers, meanwhile] = arguments; window.shown = null; \
+    const store = [...document.querySelectorAll('link')].find((l) => l.href.endsWith('/store.js')).href; \
+    import(store).then(async ({ state, loadDetail, putMessage }) => { \
+      const [id] = state.details.keys(); const ask = window.fetch; \
+      window.fetch = async (...of) => { \
+        const answer = await ask(...of); \
+        if (!/\\/conversations\\/[^/?]+(\\?|$)/.test(of[0])) return answer; \
+        const whole = await answer.json(); \
+        if (meanwhile) putMessage(id, meanwhile); \
+        return new Response(JSON.stringify({ ...whole, messages: answers }), { headers: answer.headers }); \
+      }; \
+      await loadDetail(id); window.fetch = ask; \
+      const detail = state.details.get(id); \
+      window.shown = { messages: detail.messages.map((m) => `${m.id} ${m.status}`), more: detail.earlier !== null }; \
+    });";
+
+/// What the console shows is never less than true: neither a gap behind an outage nor a status of before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_that_is_fetched_again_has_no_gap_and_no_older_status() {
+    let provider = Provider::start().await;
+    let shop = shop(&provider);
+    let _daemon = Daemon::start(&shop).await;
+    let (api, hook) = (shop.api(), shop.hook("support-sms"));
+    let browser = Browser::start().await;
+    browser.look(1440, 900, "light").await;
+    signed_in(&browser, &shop).await;
+    browser.press("go").await;
+    shop.sms(ANN_LEE, "Where is my refund?", &sid("1")).deliver(&hook).await.unwrap();
+    api.conversation(&format!("phone:{ANN_LEE}"), "to be offered", |c| c["state"] == "offered").await;
+    browser.sees("Where is my refund?").await;
+    browser.press("jo").await;
+    browser.sees("Offered to you").await;
+    let opened = "return [...document.querySelectorAll('.messages li')].some((m) => m.textContent.includes('refund'))";
+    browser.wait_for("its messages", opened).await;
+    let message = |id: &str, minute: u32, status: &str| {
+        let at = format!("2100-01-01T00:{minute:02}:00.000Z");
+        json!({ "id": id, "at": at, "direction": "out", "kind": "text", "text": id, "status": status, "attachments": [], "choices": [] })
+    };
+    let fetched_again = |answers: Vec<Value>, meanwhile: Value| {
+        let browser = &browser;
+        async move {
+            browser.script(FETCHED_AGAIN, &[json!(answers), meanwhile]).await.unwrap();
+            browser.wait_for("the answer", "return window.shown").await
+        }
+    };
+    // More than a page came while the stream was away: nothing of it is shown yet.
+    let page = || vec![message("x2", 2, "sent"), message("x1", 1, "sent")];
+    let shown = fetched_again(page(), Value::Null).await;
+    assert_eq!(shown, json!({ "messages": ["x1 sent", "x2 sent"], "more": true }));
+    // The stream is ahead of the answer.
+    let shown = fetched_again(page(), message("x2", 2, "read")).await;
+    assert_eq!(shown["messages"], json!(["x1 sent", "x2 read"]));
+    let shown = fetched_again(page(), message("x3", 3, "sent")).await;
+    assert_eq!(shown["messages"], json!(["x1 sent", "x2 sent", "x3 sent"]));
+    // What the stream told before is older than the answer.
+    let answer = vec![message("x3", 3, "delivered"), message("x2", 2, "read")];
+    assert_eq!(fetched_again(answer, Value::Null).await["messages"], json!(["x1 sent", "x2 read", "x3 delivered"]));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_board_shows_queues_and_clocks_and_a_file_opens_by_its_link() {
     let provider = Provider::start().await;
@@ -206,6 +267,13 @@ async fn the_board_shows_queues_and_clocks_and_a_file_opens_by_its_link() {
     let told = browser.wait_for("two clocks that run", clocks).await;
     assert!(told.as_str().unwrap().contains("waiting in billing"), "{told}");
     browser.sees("1 / 1").await;
+    // What came today is drawn, and told to who cannot see it.
+    let plots = "const [arrivals, ...others] = document.querySelectorAll('.plot'); \
+                 const told = arrivals?.querySelector('tbody td')?.textContent; \
+                 return others.length === 2 && arrivals.querySelector('b').textContent === '2' && \
+                   [told, arrivals.querySelectorAll('.plot-bar').length, arrivals.querySelector('caption').textContent].join('|')";
+    let told = browser.wait_for("the plots", plots).await;
+    assert!(["2|1|Arrivals by hour", "1|2|Arrivals by hour"].contains(&told.as_str().unwrap()), "{told}");
     pictures(&browser, "console-board").await;
 
     // An agent sends a file from the console: what is shown comes by a link that needs no session, for a while.
@@ -271,7 +339,7 @@ fn rule_row(rule: &str, hits: &str, in_all: &str, off: bool) -> String {
     format!(
         "const row = [...document.querySelectorAll('[aria-label=Rules] tbody tr')].find((r) => r.textContent.includes({rule:?})); \
          const cells = row ? [...row.querySelectorAll('td.num')].map((c) => c.textContent) : []; \
-         return cells[1] === {hits:?} && cells[2] === {in_all:?} && row.classList.contains('off') === {off}"
+         return cells[2] === {hits:?} && cells[3] === {in_all:?} && row.classList.contains('off') === {off}"
     )
 }
 

@@ -5,6 +5,7 @@ mod console;
 mod held;
 mod keyboard;
 mod pages;
+mod unsent;
 mod widget;
 
 use serde_json::Value;

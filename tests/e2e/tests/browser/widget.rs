@@ -2,7 +2,7 @@
 
 use super::{ENTER, chat_conversation, chat_of, count, fetched, file, page_with, picture, pictures, say};
 use serde_json::json;
-use switchboard_e2e::{Browser, Daemon, Front, Mishap, Shop, Site, eventually, http, screenshots};
+use switchboard_e2e::{Browser, Daemon, Front, Mishap, Shop, Site, Visitor, eventually, http, screenshots};
 
 /// Looks at the page itself: its own button, and how its heading looks.
 const OWN: &str = "const h = getComputedStyle(document.querySelector('h1')); \
@@ -128,6 +128,37 @@ async fn where_no_socket_gets_through_the_conversation_goes_by_plain_requests() 
     pictures(&browser, "widget-fallback").await;
 }
 
+/// A page whose first WebSocket is refused on the way, and whose later ones are turned away by a daemon that has too many. It notes the
+/// longest that is waited for after each.
+const TURNED_AWAY: &str = "<script>const later = setTimeout, waits = [], waited = []; \
+    window.setTimeout = (f, ms, ...rest) => { waits.push(ms || 0); return later(f, ms, ...rest); }; \
+    let sockets = 0; \
+    window.WebSocket = class { \
+      constructor() { const at = sockets++; later(() => { \
+        if (at) { this.onopen(); this.onmessage({ data: '{\"type\":\"error\",\"code\":\"rate_limited\"}' }); } \
+        waits.length = 0; \
+        this.onclose({ code: at ? 4429 : 1006 }); \
+        waited[at] = Math.max(...waits); \
+      }, 10); } \
+      send() {} close() {} \
+    };</script>";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_widget_that_is_turned_away_waits_though_a_socket_was_refused_before() {
+    let site = Site::start().await;
+    let shop = Shop::with("http://127.0.0.1:9").more(&chat_of(&site)).open();
+    let daemon = Daemon::start(&shop).await;
+    site.show("", &page_with(&shop.public()).replace("<script src", &format!("{TURNED_AWAY}<script src")));
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/", site.origin())).await;
+    browser.click(".launch").await;
+    let turned_away = "return waited.length > 1 && { refused: waited[0], turned_away: waited[1] }";
+    let waited = browser.wait_for("the widget to be turned away", turned_away).await;
+    assert_eq!(waited["refused"], json!(100), "the other way is tried at once");
+    assert!(waited["turned_away"].as_f64() >= Some(15_000.0), "{waited}");
+    drop(daemon);
+}
+
 /// A picture from the visitor opens by its link and by nothing like it; one from an agent is shown to the visitor.
 async fn files_go_both_ways(shop: &Shop, browser: &Browser, id: &str) {
     let api = shop.api();
@@ -163,4 +194,21 @@ async fn files_go_both_ways(shop: &Shop, browser: &Browser, id: &str) {
         if browser.page_text().await.contains("Sending") { Err("still sending") } else { Ok(()) }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_visitor_who_waits_sees_their_place() {
+    let shop = Shop::with("http://127.0.0.1:9").more("[channels.site]\nkind = \"webchat\"\n").open();
+    let _daemon = Daemon::start(&shop).await;
+    let mut first = Visitor::at(&shop, None, 0).await.unwrap();
+    first.write("1", "I was first").await.unwrap();
+    chat_conversation(&shop.api(), "to wait", |c| c["state"] == "queued").await;
+
+    let browser = Browser::start().await;
+    browser.look(1440, 900, "light").await;
+    browser.open(&format!("{}/chat/site", shop.public())).await;
+    browser.click("[aria-haspopup], .launcher, button").await;
+    say(&browser, "And I am second").await;
+    browser.sees("You are number 2 in the queue").await;
+    pictures(&browser, "widget-queue").await;
 }

@@ -261,3 +261,21 @@ fn a_page_and_an_account_of_the_same_id_are_two() {
     let body = Bytes::from(said(PAGE).to_string());
     assert!(adapter().apart(&body).iter().all(|(account, _)| !adapter().accounts().contains(account)));
 }
+
+#[test]
+fn who_writes_is_known_within_the_page_alone() {
+    let page = |page: &str| {
+        let adapter = adapter_of(&MESSENGER, &settings().with("page_id", Setting::Text(page.into())));
+        let said = json!({ "message": { "mid": format!("m_{page}"), "text": "hi" } });
+        let body = json!({ "object": "page", "entry": [{ "id": page, "messaging": [event(said)] }] }).to_string();
+        message(&adapter.parse(&signed(body.as_bytes()))).from.clone()
+    };
+    let (one, other) = (page("1"), page("2"));
+    assert_eq!((one.value.as_str(), one.within.as_deref()), (ANN, Some("1")));
+    assert!(one != other && one.identity() == other.identity(), "{one:?} {other:?}");
+    let echo = json!({ "sender": { "id": PAGE }, "recipient": { "id": ANN },
+        "message": { "is_echo": true, "mid": "m_1", "text": "by hand" } });
+    let found = read(&[event(echo)]);
+    let [Inbound::Echo(echo)] = found.as_slice() else { panic!("no echo: {found:#?}") };
+    assert_eq!(echo.to.within.as_deref(), Some(PAGE));
+}

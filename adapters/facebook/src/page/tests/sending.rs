@@ -209,3 +209,18 @@ fn files_come_without_our_token() {
     let inside = Attachment { url: Some("https://169.254.169.254/latest".into()), ..Attachment::default() };
     assert!(adapter().fetch(&inside).is_none());
 }
+
+#[test]
+fn a_window_that_is_not_a_day_is_configured() {
+    const HOUR: i64 = 3_600_000;
+    let settings = settings().with("window", Setting::Span(std::time::Duration::from_secs(72 * 3600)));
+    let adapter = adapter_of(&MESSENGER, &settings);
+    let profile = adapter.profile();
+    assert_eq!((profile.window_ms, profile.person_window_ms), (Some(72 * HOUR), Some(168 * HOUR)));
+    let at = |end: i64| adapter.encode(&Send { window_until: Some(NOW.plus(end)), ..send("hi") });
+    let kind = |call: Result<Call, AttemptOutcome>| call.map(|call| body(&call)["messaging_type"].clone()).ok();
+    assert_eq!(kind(at(HOUR)), Some(json!("RESPONSE")));
+    // A person's seven days are counted from the message, not from the end of the window.
+    assert_eq!(kind(at(-95 * HOUR)), Some(json!("MESSAGE_TAG")));
+    assert_eq!(kind(at(-97 * HOUR)), None);
+}

@@ -1,0 +1,236 @@
+//! Rules that follow up on what people of ours do: what they say, when they are silent, and that nothing follows up on them.
+
+use crate::life::{ANN, CHANNEL, Life};
+use switchboard_envelope::{Action, ChannelProfile, Inbound};
+use switchboard_routing_rules::event::{Event, Happening, NoReply, Private, Public};
+use switchboard_routing_rules::pack::ConvStatus;
+
+const PACK: &str = r#"
+zone: UTC
+queues: { q: {}, vip: {} }
+agents: { ann: { name: Ann Smith, capacity: 100 }, bob: { name: Bob, capacity: 100 } }
+budget: { conversation: 3, address: 20 }
+replies:
+  hi: We read it.
+  owner: "{{ agent.name | default('one of us') }} has it now."
+  bye: It is closed.
+rules:
+  - { name: Greet, when: { text: { prefix: hello } }, then: { reply: hi } }
+  - { name: VIP, when: { text: vip }, then: { queue: vip } }
+  - { name: Owner, on: assigned, when: { queue: { none: [vip] } }, then: { reply: owner } }
+  - { name: Closed, on: closed, then: { reply: bye, tag: done }, continue: true }
+  - { name: Closed by Bob, on: closed, when: { contact.agent: bob }, then: { set: { by: bob } } }
+  - { name: Urgent, on: changed, when: { tags: urgent }, then: { priority: urgent, tag: seen } }
+  - { name: Noted, on: noted, then: { tag: noted } }
+  - { name: Answered, on: answered, then: { tag: answered, reply: bye } }
+default: { queue: q }
+"#;
+
+fn life() -> Life {
+    let profile = ChannelProfile { push: true, window_ms: Some(86_400_000), ..ChannelProfile::new("sms", "phone") };
+    Life::with(profile, PACK)
+}
+
+fn take(life: &mut Life) -> Vec<Event> {
+    let conversation = life.conversation();
+    life.acts(Action::Take { conversation })
+}
+
+fn sent(events: &[Event]) -> Vec<&str> {
+    let texts = events.iter().filter_map(|e| match (&e.public, &e.private) {
+        (Public::SendQueued { notice: false, .. }, Some((_, Private::Send { content, .. }))) => Some(content),
+        _ => None,
+    });
+    texts.map(|content| content.text.as_str()).collect()
+}
+
+fn refused(events: &[Event]) -> Option<NoReply> {
+    events.iter().find_map(|e| match &e.public {
+        Public::NotReplied { why, .. } => Some(*why),
+        _ => None,
+    })
+}
+
+fn followed(events: &[Event]) -> Vec<(Happening, Vec<String>)> {
+    let one = |e: &Event| match &e.public {
+        Public::FollowedUp { on, hits, .. } => Some((*on, hits.clone())),
+        _ => None,
+    };
+    events.iter().filter_map(one).collect()
+}
+
+fn hits(all: &[&str]) -> Vec<String> {
+    all.iter().map(|s| (*s).to_owned()).collect()
+}
+
+#[test]
+fn the_customer_hears_who_has_it_and_that_it_is_closed() {
+    let mut life = life();
+    life.says(ANN, "1", "please help", |_| {});
+    let events = take(&mut life);
+    assert_eq!(followed(&events), [(Happening::Assigned, hits(&["Owner"]))]);
+    assert_eq!(sent(&events), ["Ann Smith has it now."]);
+    assert_eq!(followed(&take(&mut life)), [], "who has it already is no news");
+    let events = life.closes(ANN);
+    assert_eq!(followed(&events), [(Happening::Closed, hits(&["Closed"]))]);
+    assert_eq!((sent(&events), life.status()), (vec!["It is closed."], ConvStatus::Closed));
+    assert!(life.conv(ANN).tags.contains("done"));
+    assert_eq!(followed(&life.closes(ANN)), [], "it is closed once");
+}
+
+#[test]
+fn it_is_said_to_whoever_is_given_it_by_turn_too_and_conditions_hold() {
+    let mut life = life();
+    life.acts(Action::Presence { agent: "bob".into(), presence: "available".into() });
+    let events = life.says(ANN, "1", "please help", |_| {});
+    assert_eq!(sent(&events), ["Bob has it now."]);
+    let events = life.says("+15551230002", "2", "vip", |_| {});
+    assert_eq!((followed(&events), life.has("+15551230002")), (vec![], "bob".to_owned()));
+    // One message has one automatic answer.
+    let events = life.says("+15551230003", "3", "hello", |_| {});
+    assert_eq!((sent(&events), refused(&events)), (vec!["We read it."], Some(NoReply::Answered)));
+    assert_eq!(followed(&events), [(Happening::Assigned, hits(&["Owner"]))]);
+}
+
+#[test]
+fn who_is_answered_hears_nothing_else() {
+    let mut life = life();
+    life.says(ANN, "1", "please help", |_| {});
+    let conversation = life.conversation();
+    let action = Action::Reply {
+        conversation,
+        text: "Here you are.".into(),
+        attachments: vec![],
+        choices: vec![],
+        template: None,
+        take: false,
+        seen: None,
+    };
+    let events = life.acts(action);
+    assert_eq!(sent(&events), ["Here you are."]);
+    assert_eq!(
+        followed(&events),
+        [(Happening::Assigned, hits(&["Owner"])), (Happening::Answered, hits(&["Answered"]))]
+    );
+    assert_eq!(refused(&events), Some(NoReply::Answered));
+    assert!(life.conv(ANN).tags.contains("answered"));
+}
+
+#[test]
+fn what_a_rule_changes_is_not_followed_up() {
+    let mut life = life();
+    life.says(ANN, "1", "please help", |_| {});
+    let conversation = life.conversation();
+    let change = |tags: &[&str]| Action::Update {
+        conversation: conversation.clone(),
+        tags: Some(tags.iter().map(|t| (*t).to_owned()).collect()),
+        priority: None,
+        attributes: Default::default(),
+    };
+    let events = life.acts(change(&["urgent"]));
+    assert_eq!(followed(&events), [(Happening::Changed, hits(&["Urgent"]))], "once, though it tags");
+    let seen = |e: &Event| matches!(&e.public, Public::Tagged { add, .. } if add.contains("seen"));
+    assert!(events.iter().any(seen));
+    assert_eq!(followed(&life.acts(change(&["urgent", "seen"]))), [], "nothing was changed");
+    // Neither does what is sent, what time does, or what the customer writes.
+    let conversation = life.conversation();
+    let noted = life.acts(Action::Note { conversation, text: "look".into() });
+    assert_eq!(followed(&noted), [(Happening::Noted, hits(&["Noted"]))]);
+    take(&mut life);
+    life.answers("a", "Done.");
+    let events = life.passes(15 * 86_400_000);
+    assert_eq!(life.status(), ConvStatus::Closed, "time closed it");
+    assert_eq!((followed(&events), sent(&events)), (vec![], vec![]));
+}
+
+#[test]
+fn machines_hear_nothing_nor_does_anybody_who_should_not() {
+    let quiet = |change: fn(&mut switchboard_envelope::Message)| {
+        let mut life = life();
+        life.says(ANN, "1", "please help", |_| {});
+        life.says(ANN, "2", "I am away", change);
+        let events = take(&mut life);
+        assert_eq!(sent(&events), Vec::<&str>::new());
+        refused(&events)
+    };
+    assert_eq!(quiet(|m| m.automatic = true), Some(NoReply::Automatic));
+    // A person who writes afterwards is one again.
+    let mut life = life();
+    life.says(ANN, "1", "beep", |m| m.automatic = true);
+    life.says(ANN, "2", "please help", |_| {});
+    assert_eq!(sent(&take(&mut life)).len(), 1);
+    // The budgets are those of all automatic replies.
+    for key in ["3", "4", "5"] {
+        life.says(ANN, key, &format!("hello {key}"), |_| {});
+        life.passes(60_000);
+    }
+    assert_eq!(refused(&life.closes(ANN)), Some(NoReply::ConversationBudget));
+    // And so are windows and consent.
+    let mut life = self::life();
+    life.says(ANN, "1", "please help", |_| {});
+    life.passes(2 * 86_400_000);
+    assert_eq!(refused(&take(&mut life)), Some(NoReply::OutsideWindow));
+    let mut life = self::life();
+    life.says(ANN, "1", "please help", |_| {});
+    life.hears(&Inbound::Consent(switchboard_envelope::ConsentChange {
+        id: format!("{CHANNEL}:consent:1"),
+        channel: CHANNEL.into(),
+        address: switchboard_envelope::Address::new("phone", ANN),
+        state: switchboard_envelope::ConsentState::OptedOut,
+        at: life.now,
+        reason: Some("STOP".into()),
+        topic: None,
+    }));
+    assert_eq!(refused(&take(&mut life)), Some(NoReply::OptedOut));
+}
+
+#[test]
+fn who_never_wrote_is_told_nothing_and_a_snapshot_keeps_who_is_a_machine() {
+    let mut life = Life::with(ChannelProfile { proactive: true, ..ChannelProfile::new("sms", "phone") }, PACK);
+    let to = switchboard_envelope::Address::new("phone", ANN);
+    let start = Action::Start {
+        to_channel: CHANNEL.into(),
+        to,
+        subject: None,
+        text: "We have news.".into(),
+        destination: None,
+    };
+    assert_eq!(sent(&life.acts(start)), ["We have news."]);
+    let events = life.closes(ANN);
+    assert_eq!((sent(&events), refused(&events)), (vec![], None));
+    let mut life = self::life();
+    life.says(ANN, "1", "beep", |m| m.automatic = true);
+    let parts = life.state.to_parts().expect("a snapshot");
+    let again = switchboard_routing_rules::State::from_parts(life.state.salt, &parts.public, &parts.private);
+    life.state = again.expect("it reads");
+    assert_eq!(refused(&take(&mut life)), Some(NoReply::Automatic));
+}
+
+#[test]
+fn many_who_are_given_away_at_once_are_told_in_bounded_steps() {
+    let mut life = life();
+    for n in 0..30 {
+        life.says(&format!("+1555000{n:04}"), &format!("m{n}"), "please help", |_| {});
+    }
+    let events = life.acts(Action::Presence { agent: "bob".into(), presence: "available".into() });
+    assert_eq!(sent(&events).len(), 8);
+    let mut told = 8;
+    for _ in 0..10 {
+        told += sent(&life.passes(1)).len();
+    }
+    assert_eq!(told, 30, "and all of them are");
+}
+
+#[test]
+fn the_pack_in_force_of_each_conversation_follows_up_and_the_hits_say_which() {
+    let mut life = life();
+    life.says(ANN, "1", "please help", |_| {});
+    let events = take(&mut life);
+    let pack = events.iter().find_map(|e| match &e.public {
+        Public::FollowedUp { pack, .. } => Some(pack.clone()),
+        _ => None,
+    });
+    assert_eq!(pack.as_deref(), Some(life.pack.hash()));
+    let places: Vec<&str> = life.pack.rules().map(|(name, _)| name).collect();
+    assert_eq!(places.last(), Some(&"Answered"), "they stand behind those that run for messages: {places:?}");
+}
