@@ -412,13 +412,78 @@ def confined():
                 yield f"compose.yaml: {name} lacks `{line}`"
 
 
+VOLUME = "/var/lib/switchboard"
+
+
+def container(program, root, *command):
+    """The command line of a container of the image: what its last stage holds, read-only; one volume; the image's user, without
+    capabilities. bubblewrap takes new privileges away by itself."""
+    user, group = re.search(r"^USER (\d+):(\d+)", (ROOT / "deploy/Containerfile").read_text(), re.M).groups()
+    shared = ["/usr/lib", "/usr/lib64", "/usr/share/zoneinfo", "/etc/ssl", *(p for p in ("/lib", "/lib64") if not os.path.islink(p))]
+    links = [arg for p in ("/lib", "/lib64") if os.path.islink(p) for arg in ("--symlink", os.readlink(p), p)]
+    return ["bwrap", "--unshare-user", "--unshare-ipc", "--unshare-uts", "--uid", user, "--gid", group, "--cap-drop", "ALL",
+            *(arg for p in shared if os.path.exists(p) for arg in ("--ro-bind", p, p)), *links,
+            "--ro-bind", program, "/usr/local/bin/switchboard", "--ro-bind", ROOT / "routing-rules/packs", "/etc/switchboard/packs",
+            "--ro-bind", root / "switchboard.toml", "/etc/switchboard/switchboard.toml", "--ro-bind", root / "secrets", "/run/secrets",
+            "--bind", root / "volume", VOLUME, "--proc", "/proc", "--dev", "/dev", "--remount-ro", "/", "--chdir", VOLUME,
+            "--clearenv", "--setenv", "CREDENTIALS_DIRECTORY", "/run/secrets", "--die-with-parent", *command]
+
+
+def contained(program):
+    """Started as the container of compose.yaml is, but on the embedded log, it is ready and healthy, reads its rules again and ends."""
+    image = (ROOT / "deploy/Containerfile").read_text()
+    word = lambda name: json.loads(re.search(rf"^\s*{name} (\[.*\])$", image, re.M)[1])
+    with tempfile.TemporaryDirectory() as folder:
+        root, public, admin = Path(folder), free_port(), free_port()
+        for name in ("volume", "secrets"):
+            (root / name).mkdir()
+        (root / "secrets/ops-token").write_text("a-token-that-is-long-enough-for-a-test\n")
+        shipped = (ROOT / "deploy/compose.toml").read_text()
+        log = f'[log]\npath = "{VOLUME}"\n\n'
+        text = re.sub(r"^\[log\]\n.*?(?=^\[)", log, shipped, flags=re.M | re.S)
+        text = text.replace("0.0.0.0:8080", f"127.0.0.1:{public}").replace("0.0.0.0:8081", f"127.0.0.1:{admin}")
+        (root / "switchboard.toml").write_text(text)
+        can = run(*container(program, root, *word("ENTRYPOINT"), "--version"))
+        if can.returncode:
+            yield f"nothing runs here as in a container (user namespaces have to be allowed): {can.stderr.strip()}"
+            return
+        with open(root / "said", "wb") as said:
+            daemon = subprocess.Popen(container(program, root, *word("ENTRYPOINT"), *json.loads(re.findall(r"^CMD (\[.*\])$", image, re.M)[-1])),
+                                      stdout=said, stderr=said)
+        try:
+            answering(daemon, admin, root / "said")
+            get(f"http://127.0.0.1:{public}/chat/site")
+            inside = run("pgrep", "-P", str(daemon.pid)).stdout.split()[0]
+            status = Path(f"/proc/{inside}/status").read_text()
+            for line in ("CapEff:\t0000000000000000", "NoNewPrivs:\t1"):
+                if line not in status:
+                    yield f"the container is not as it should be: {line} is not in {status}"
+            mounts = [line.split() for line in Path(f"/proc/{inside}/mountinfo").read_text().splitlines()]
+            written = {m[4] for m in mounts if "rw" in m[5].split(",")}
+            if wrong := {at for at in written if not at.startswith(("/dev", "/proc"))} ^ {VOLUME}:
+                yield f"what can be written to is {sorted(written)}; look at {sorted(wrong)}"
+            healthy = run(*container(program, root, *word("HEALTHCHECK.*\n\\s*CMD")))
+            if healthy.returncode:
+                yield f"Containerfile: HEALTHCHECK says {healthy.stdout}{healthy.stderr}"
+            os.kill(int(inside), signal.SIGHUP)
+            get(f"http://127.0.0.1:{admin}/readyz")
+            os.kill(int(inside), signal.SIGTERM)
+            if daemon.wait(timeout=60):
+                yield f"it does not end well: {(root / 'said').read_text()}"
+        finally:
+            daemon.kill()
+            daemon.wait()
+        if not (root / "volume/log.db").exists():
+            yield f"the volume holds {sorted(os.listdir(root / 'volume'))} and no log"
+
+
 def main():
     program = sys.argv[1] if len(sys.argv) > 1 else None
     checks = [("exposure", exposure()), ("a valid unit", valid()), ("supervision", supervised()), ("the image", image()),
               ("its context", context()), ("what the containers may", confined()), ("the brokers' volumes", owned()), ("the brokers' configurations", brokers()), ("alerts and the dashboard", watched())]
     if program:
         program = os.path.abspath(program)
-        checks += [("the steps for systemd", starts(program)), ("metrics", told(program)), ("system calls", sandboxed(program))]
+        checks += [("the steps for systemd", starts(program)), ("metrics", told(program)), ("system calls", sandboxed(program)), ("a read-only root", contained(program))]
     faults = []
     for name, found in checks:
         found = list(found)
