@@ -171,3 +171,24 @@ fn attributes_do_not_grow_without_end() {
     assert_eq!(life.command(clear), 200);
     assert_eq!(life.command(update(60..120, 10)), 200, "there is room again");
 }
+
+#[test]
+fn a_customer_of_whom_nothing_is_kept_leaves_no_contact() {
+    const PEOPLE: usize = 1_000;
+    let mut life = Life::new("zone: UTC\nqueues: { q: {} }\nagents: { ann: {} }\ndefault: { queue: q }\n");
+    (0..PEOPLE).for_each(|n| life.customer(n));
+    assert_eq!((life.state.conversations.len(), life.state.contacts.len()), (PEOPLE, 0));
+    let all: Vec<String> = life.state.conversations.keys().map(ToString::to_string).collect();
+    for conversation in all {
+        let closed = Action::Close { conversation };
+        assert_eq!(life.command(closed), 200);
+    }
+    // Past the time in which a message would reopen them.
+    life.now = life.now.plus(30 * 86_400_000);
+    while life.state.due(life.now).next().is_some() {
+        life.now = life.now.plus(1);
+        life.step(&Input::Timers { now: life.now });
+    }
+    assert_eq!((life.state.conversations.len(), life.state.contacts.len()), (0, 0));
+    assert_eq!(check_invariants(&life.state, &life.pack), vec![]);
+}
