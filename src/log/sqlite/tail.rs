@@ -76,6 +76,9 @@ pub(super) struct Shared {
     pub fatal: watch::Sender<Option<String>>,
     /// The writer has ended, for that reason or in order.
     pub closed: watch::Sender<bool>,
+    /// Transactions that were committed.
+    #[cfg(test)]
+    pub commits: std::sync::atomic::AtomicUsize,
 }
 
 impl Shared {
@@ -91,6 +94,8 @@ impl Shared {
             acks: Mutex::new(Vec::new()),
             fatal: watch::Sender::new(None),
             closed: watch::Sender::new(false),
+            #[cfg(test)]
+            commits: std::sync::atomic::AtomicUsize::new(0),
         }
     }
 

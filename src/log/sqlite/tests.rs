@@ -1,6 +1,6 @@
 //! The conformance suite over SQLite, and what only SQLite can get wrong.
 
-use super::{OpenError, SqliteLog, SqliteOptions};
+use super::{OpenError, SqliteLog, SqliteOptions, lock};
 use crate::log::{
     Commit, FrameWrite, Ingested, Log, LogError,
     conformance::{Backend, conformance_suite, frame, ingest, record, send, seqs, take, texts, within},
@@ -280,4 +280,37 @@ async fn a_send_that_is_dated_in_the_future_goes_when_a_later_one_is_old_and_not
     }
     log.trim_out(now.plus(1)).await.expect("trim");
     assert_eq!(log.claimed("sms.s0.1.1").await, Ok(None), "as old as those behind it");
+}
+
+/// Else a crowd would wait for a sync each.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_while_a_transaction_is_written_shares_the_next_one() {
+    const CROWD: usize = 500;
+    let dir = TempDir::new().expect("dir");
+    let log = open(dir.path());
+    let store = |n: usize| {
+        let log = Arc::clone(&log);
+        tokio::spawn(async move { ingest(log.as_ref(), &format!("sms:message:{n}")).await })
+    };
+    let commits = || log.shared.commits.load(std::sync::atomic::Ordering::SeqCst);
+    let before = commits();
+    let mut stored = vec![];
+    {
+        // The writer publishes what it committed under this lock, and so waits here while all the others come.
+        let held = lock(&log.shared.counters);
+        stored.push(store(0));
+        while commits() == before {
+            std::thread::yield_now();
+        }
+        stored.extend((1..=CROWD).map(store));
+        let queue = log.queue.as_ref().expect("open");
+        while queue.max_capacity() - queue.capacity() < CROWD {
+            std::thread::yield_now();
+        }
+        drop(held);
+    }
+    for record in stored {
+        assert!(matches!(within(record).await, Ok(Ingested::Stored(_))));
+    }
+    assert_eq!(commits() - before, 2, "{CROWD} records that waited are one transaction");
 }

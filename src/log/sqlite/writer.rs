@@ -156,6 +156,8 @@ impl Writer {
         turn.finish(acks, self.counters).map_err(statement)?;
         let (counters, fresh) = (turn.counters, turn.fresh);
         self.run_sql("COMMIT").map_err(|error| Failure::at_commit(&error))?;
+        #[cfg(test)]
+        self.shared.commits.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         Ok((counters, fresh))
     }
 
