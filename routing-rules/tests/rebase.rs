@@ -426,6 +426,21 @@ fn a_later_rebase_without_a_loss_does_not_make_an_earlier_loss_forgotten() {
 }
 
 #[test]
+fn an_in_that_lacks_what_was_decided_may_lack_more_and_a_later_rebase_does_not_deny_it() {
+    let mut life = Life::new();
+    for n in ["1", "2", "3"] {
+        life.customer(n, "hello");
+    }
+    let lost = |life: &Life| life.state.rebased.is_some_and(|r| r.lost());
+    life.rebases(life.state.cursor.seq, false);
+    assert!(!lost(&life), "IN and LOG hold everything");
+    life.rebases(1, false);
+    assert!(lost(&life));
+    life.rebases(1, false);
+    assert!(lost(&life), "the second rebase lost nothing, the first did");
+}
+
+#[test]
 fn a_rebase_of_a_clock_that_was_ahead_takes_nothing_that_comes_later_for_what_was_there_before() {
     let mut life = Life::new();
     life.customer("1", "hello");

@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use switchboard_routing_rules::state::Rebase;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -89,6 +90,12 @@ pub fn routes(health: Health) -> Router {
         .with_state(health)
 }
 
+/// What to do after a rebase.
+fn of_rebase(rebased: &Rebase) -> String {
+    let lost = if rebased.lost() { ", and ask customers what was lost" } else { "; nothing else was lost" };
+    format!("the log was rebased at {}: look at the dead letters{lost}", rebased.at)
+}
+
 /// Ready: the log takes writes, history follows, nothing keeps this process from leading if it should be able to, and nobody
 /// asked us to stop. That nobody leads is said, and is no reason to send providers elsewhere: what they bring is kept.
 async fn ready(Extract(h): Extract<Health>) -> Response {
@@ -127,9 +134,7 @@ async fn ready(Extract(h): Extract<Health>) -> Response {
         );
     }
     if let Some(rebased) = state.rebased.filter(|r| clock::now().since(r.at) < REBASED_MS) {
-        let lost =
-            if rebased.cut_inn.is_some() { ", and ask customers what was lost" } else { "; nothing else was lost" };
-        notes.push(format!("the log was rebased at {}: look at the dead letters{lost}", rebased.at));
+        notes.push(of_rebase(&rebased));
     }
     let paused = state
         .channels
@@ -163,6 +168,21 @@ async fn metrics(Extract(h): Extract<Health>) -> Response {
 mod tests {
     use super::*;
     use crate::log::memory::{MemoryLog, MemoryOptions};
+
+    #[test]
+    fn a_rebase_that_lost_something_is_not_said_to_have_lost_nothing() {
+        let at = switchboard_envelope::Timestamp(1_795_219_200_000);
+        let none = Rebase { number: 1, at, frame: 9, out: 3, inn: 20, cut_inn: None, rewound: false };
+        let said = of_rebase(&none);
+        assert!(
+            said.contains("rebased at 2026-11-21") && said.ends_with("look at the dead letters; nothing else was lost"),
+            "{said}"
+        );
+        // IN alone came back older, or frames are gone.
+        for lost in [Rebase { rewound: true, ..none }, Rebase { cut_inn: Some(20), ..none }] {
+            assert!(of_rebase(&lost).ends_with("look at the dead letters, and ask customers what was lost"));
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_log_that_hangs_is_said_to_after_a_second_and_then_at_once() {

@@ -151,17 +151,12 @@ impl Router {
 
     async fn take_lead(&mut self, due: Option<Due>) -> Result<(), Stop> {
         if let Some(Due { now, number, agrees, inn, out, cut, why }) = due {
-            if cut {
-                let cursor = agrees.seq;
+            let cursor = agrees.seq;
+            // What IN lacks of what was decided is in LOG; what had come after it is nowhere.
+            if cut || cursor < self.state.cursor.seq {
                 tracing::error!(why, cut, out, cursor, "the log is not the one that was written last: it is rebased");
             } else {
-                tracing::warn!(
-                    why,
-                    cut,
-                    out,
-                    cursor = agrees.seq,
-                    "the log is rebased; it lacks nothing that was decided"
-                );
+                tracing::warn!(why, cut, out, cursor, "the log is rebased; it lacks nothing that was decided");
             }
             let frame = self.last + 1;
             self.decide(&Input::Rebase { now, number, frame, agrees, inn, out, cut, why: &why })?;

@@ -542,12 +542,13 @@ impl State {
             return;
         };
         self.now = self.now.max(*at);
-        self.cursor = Cursor { seq: *cursor, at: *cursor_at, id: *cursor_id };
         let earlier = self.rebased;
+        let rewound = self.cursor.seq != *cursor || earlier.is_some_and(|r| r.rewound);
+        self.cursor = Cursor { seq: *cursor, at: *cursor_at, id: *cursor_id };
         // Records beyond IN's end are others than those that were there when frames were lost.
         let earlier = earlier.and_then(|r| r.cut_inn).map(|end| end.min(*inn));
         let cut_inn = if *cut { Some(*inn) } else { earlier };
-        self.rebased = Some(Rebase { number: *number, at: *at, frame: *frame, out: *out, inn: *inn, cut_inn });
+        self.rebased = Some(Rebase { number: *number, at: *at, frame: *frame, out: *out, inn: *inn, cut_inn, rewound });
         if *cut {
             self.frames_are_lost();
         }

@@ -83,6 +83,9 @@ pub struct Rebase {
     /// IN's end when frames were last lost, at this rebase or an earlier one: what it held then may have been decided in them.
     #[serde(default)]
     pub cut_inn: Option<u64>,
+    /// Whether IN lacked what was decided last, at this rebase or an earlier one: what had been accepted and not decided is gone with it.
+    #[serde(default)]
+    pub rewound: bool,
 }
 
 impl Rebase {
@@ -96,6 +99,12 @@ impl Rebase {
     #[must_use]
     pub fn cut_after(&self, seq: u64) -> bool {
         self.cut_inn.is_some_and(|inn| seq <= inn)
+    }
+
+    /// Whether something may be gone that was decided, or that a customer was told had arrived.
+    #[must_use]
+    pub fn lost(&self) -> bool {
+        self.cut_inn.is_some() || self.rewound
     }
 }
 
