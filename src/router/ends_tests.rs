@@ -165,6 +165,33 @@ async fn where_claims_have_no_room_everything_else_goes_on_and_ends_are_judged_o
     assert_eq!(shop.0.claimed(&key(&first, 1)).await, Ok(Some("router".into())));
 }
 
+/// More deadlines passed than fire at once, and the end of an attempt among them has to wait.
+#[tokio::test(start_paused = true)]
+async fn where_claims_have_no_room_every_deadline_before_an_input_still_fires_before_it() {
+    const PEOPLE: usize = 150;
+    // Where claims do not expire they are asked however late it is.
+    let shop = Workspace::exclusive();
+    let (one, _) = released(&shop).await;
+    for id in 0..PEOPLE {
+        shop.says(1000 + id as u32, "hello").await;
+    }
+    sleep(Duration::from_secs(1)).await;
+    one.kill().await;
+    shop.0.set_room(Room::NoClaims);
+    // Their clocks ran out while nobody routed.
+    sleep(600 * MINUTE).await;
+    shop.says(2, "hello").await;
+    let last = shop.0.in_last().await.expect("IN");
+    let _two = shop.process("two").await;
+    sleep(Duration::from_secs(5)).await;
+    let all = events(&shop).await;
+    let input = all.iter().position(|e| matches!(e, Public::Consumed { seq, .. } if *seq == last));
+    let breached = |events: &[Public]| events.iter().filter(|e| matches!(e, Public::ClockBreached { .. })).count();
+    let input = input.expect("it is decided");
+    let (before, after) = (breached(&all[..input]), breached(&all[input..]));
+    assert!(before >= PEOPLE && after == 0, "{before} before the input, {after} after it");
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_waited_in_in_beats_the_deadline_that_passed_meanwhile() {
     let shop = Workspace::new();

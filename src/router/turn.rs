@@ -21,7 +21,7 @@ use std::time::Duration;
 use switchboard_envelope::{Action, Inbound, Timestamp};
 use switchboard_routing_rules::decide::{CLOCK_AHEAD_MS, stranded};
 use switchboard_routing_rules::event::{Event, Public};
-use switchboard_routing_rules::state::{InForce, State};
+use switchboard_routing_rules::state::{InForce, State, Timer};
 use switchboard_routing_rules::{Decision, Input, RulePack, decide};
 use tokio::sync::watch;
 
@@ -334,10 +334,18 @@ impl Router {
 
     /// Fires what is due; false when that changed nothing, so that no timer can hold the loop.
     async fn fire(&mut self, now: Timestamp) -> Result<bool, Stop> {
-        let before = self.state.due(now).next();
+        let before = self.first_due(now);
         self.overdue(now).await?;
         self.decide(&Input::Timers { now })?;
-        Ok(self.state.due(now).next() != before)
+        Ok(self.first_due(now) != before)
+    }
+
+    /// The first timer that is due and can fire now.
+    fn first_due(&self, now: Timestamp) -> Option<(Timestamp, Timer)> {
+        if self.claims_wait() {
+            return self.state.due_but_ends(now).next();
+        }
+        self.state.due(now).next()
     }
 
     fn next_timer(&self) -> Option<Timestamp> {

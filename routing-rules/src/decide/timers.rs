@@ -16,7 +16,7 @@ impl Draft<'_> {
         }
         let now = self.state.now.max(now);
         // The end of an attempt is the router's to judge: its verdict is an input of its own, and may have to wait.
-        let mut due = self.state.due(now).filter(|(_, timer)| !self.state.ends(timer)).take(STEP).peekable();
+        let mut due = self.state.due_but_ends(now).take(STEP).peekable();
         // Those that may have fired in frames that are lost are apart from the others, so that what they tell is known as such.
         let relived = due.peek().is_some_and(|(_, timer)| self.state.may_have_fired(timer, now));
         let due: Vec<(Timestamp, Timer)> =

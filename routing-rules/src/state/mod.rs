@@ -369,7 +369,12 @@ impl State {
     /// The same without the ends of attempts that are under way, which it is not for the core to judge.
     #[must_use]
     pub fn next_timer_but_ends(&self) -> Option<Timestamp> {
-        self.due(Timestamp(i64::MAX)).find(|(_, timer)| !self.ends(timer)).map(|(at, _)| at)
+        self.due_but_ends(Timestamp(i64::MAX)).next().map(|(at, _)| at)
+    }
+
+    /// Timers due at `now`, in order, without the ends of attempts that are under way.
+    pub fn due_but_ends(&self, now: Timestamp) -> impl Iterator<Item = (Timestamp, Timer)> {
+        self.due(now).filter(|(_, timer)| !self.ends(timer))
     }
 
     /// Whether this timer is the end of an attempt that is under way.
