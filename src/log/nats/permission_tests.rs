@@ -26,6 +26,17 @@ const EDGE: (&str, &str) = (
     "UA7K7SGKOVBIO33OVFIDZDIBRFPOONSRKQ6HVCAFSLHPMYW6QT445FJT",
 );
 
+/// What the head of the shipped file says of another prefix.
+const OTHER_PREFIX: &str = "shop.eu";
+
+/// A broker with the shipped permissions for this prefix.
+fn broker_of(prefix: &str) -> NatsServer {
+    let inboxes = format!("_INBOX_{}_main", prefix.replace('.', "_"));
+    let conf = shipped().replace("_INBOX_sb_main", &inboxes).replace("sb.main.", &format!("{prefix}.main."));
+    assert!(prefix == "sb" || !(conf.contains("sb.main") || conf.contains("_sb_")), "{conf}");
+    NatsServer::with(&conf)
+}
+
 /// A broker with the shipped permissions.
 fn broker() -> NatsServer {
     NatsServer::with(&shipped())
@@ -53,8 +64,15 @@ fn options(broker: &NatsServer, part: Part, process: &str, seed: &str) -> NatsOp
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_shipped_permissions_suffice() {
-    let broker = broker();
-    let options = options(&broker, Part::All, "process", SEED);
+    for prefix in ["sb", OTHER_PREFIX] {
+        let broker = broker_of(prefix);
+        let options = options(&broker, Part::All, "process", SEED);
+        suffices(NatsOptions { prefix: prefix.into(), ..options }).await;
+    }
+}
+
+/// The daemon does everything that it ever does.
+async fn suffices(options: NatsOptions) {
     let work = async {
         let log = NatsLog::open(&options).await.expect("open");
         assert_eq!(log.ingest(record("one", Class::Message)).await, Ok(Ingested::Stored(1)));
@@ -103,10 +121,20 @@ async fn the_shipped_permissions_suffice() {
     within(work).await;
 }
 
-/// A router decides and an edge sends, each with the permissions of its role.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_shipped_permissions_of_each_role_suffice() {
-    let broker = broker();
+    for prefix in ["sb", OTHER_PREFIX] {
+        roles_suffice(prefix).await;
+    }
+}
+
+/// A router decides and an edge sends, each with the permissions of its role.
+async fn roles_suffice(prefix: &str) {
+    let broker = broker_of(prefix);
+    let options = |broker: &NatsServer, part, process, seed| NatsOptions {
+        prefix: prefix.into(),
+        ..options(broker, part, process, seed)
+    };
     let work = async {
         let router = NatsLog::open(&options(&broker, Part::Router, "router", ROUTER.0)).await.expect("open");
         let made = router.put_key("workspace", [7; 32]).await.expect("key");

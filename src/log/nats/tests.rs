@@ -3,13 +3,13 @@
 use super::{NatsLog, NatsOptions};
 use crate::log::{
     Claim, Commit, Leader, Log, LogError,
-    conformance::{Backend, conformance_suite, frame, ingest, send, within},
+    conformance::{Backend, conformance_suite, frame, ingest, send, take, within},
 };
 use async_nats::HeaderMap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use switchboard_envelope::BlobRef;
 use switchboard_simulators::NatsServer;
 
@@ -110,6 +110,45 @@ async fn a_frame_carries_no_id_by_which_the_broker_could_swallow_it() {
     told.sort();
     let log = ("sb.main.log".to_owned(), false, true);
     assert_eq!(told, [("sb.main.in.sms".to_owned(), true, false), log.clone(), log]);
+}
+
+/// A broker is shared by prefixes, and permissions are given by them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_is_said_is_below_the_prefix_and_streams_of_another_prefix_are_not_taken_for_ours() {
+    let broker = OnBroker::new();
+    let options = NatsOptions { prefix: "shop.eu".into(), ..broker.options() };
+    let beside = async_nats::connect(broker.0.url()).await.expect("connect");
+    let mut seen = beside.subscribe(">").await.expect("subscribe");
+    // An answer on this connection: the broker knows of the subscription before it.
+    beside.request("$JS.API.INFO", Bytes::new()).await.expect("an answer");
+    let log = NatsLog::open(&options).await.expect("open");
+    ingest(log.as_ref(), "a").await;
+    assert_eq!(log.commit(0, frame("one", 1, vec![send("sms", 1)])).await, Commit::Done(1));
+    let mut outbox = log.outbox("sms").await.expect("outbox");
+    let sent = take(&mut *outbox, 1).await;
+    outbox.ack(sent[0].seq).await.expect("ack");
+    assert_eq!(log.claim("sms.s1.1.1", "edge").await, Ok(Claim::Ours));
+    log.stand(true).await.expect("stand");
+    assert!(matches!(within(log.leader()).await, Leader::Here(_)) && !log.is_gone(&options.process).await);
+    log.beat("sms").await.expect("said");
+    let mut missing: BTreeSet<String> = ["in.sms", "log", "out.sms", "router", "status.sms"].map(str::to_owned).into();
+    missing.insert(format!("process.{}", options.process));
+    while !missing.is_empty() {
+        let subject = within(seen.next()).await.expect("what was published").subject.to_string();
+        // Streams' own subjects, and the inboxes of this connection here.
+        if subject.starts_with('$') || subject.starts_with("_INBOX.") || subject.starts_with("_INBOX_shop_eu_main_all.")
+        {
+            continue;
+        }
+        let ours = subject.strip_prefix("shop.eu.main.").unwrap_or_else(|| panic!("{subject} is not below the prefix"));
+        missing.remove(ours);
+    }
+    drop(log);
+    let refused = NatsLog::open(&broker.options()).await.err().map(|e| e.to_string()).expect("refused");
+    assert!(refused.contains("[\"shop.eu.main.log\"] there and [\"sb.main.log\"] in the configuration"), "{refused}");
+    assert!(refused.contains("change `log.prefix` or edit it with `nats stream edit SB_main_LOG`"), "{refused}");
+    let again = NatsLog::open(&options).await.expect("the prefix that made it");
+    assert_eq!(again.log_bounds().await, Ok((1, 1)));
 }
 
 /// As when OUT is full, or nobody routed for as long as it keeps anything.

@@ -196,6 +196,35 @@ async fn chats(one: &Shop, two: &Shop) {
     }
 }
 
+/// The streams of a workspace say below which prefix they were made, and a process of another one leaves them alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workspace_is_served_under_the_prefix_that_made_it_and_not_under_another() {
+    let (provider, broker) = (Provider::start().await, NatsServer::start());
+    let shop = |role, keys: &str| {
+        Shop::with(&provider.base_url())
+            .broker(&broker.url())
+            .log_keys(keys)
+            .role(role)
+            .sms("send_timeout = \"5s\"")
+            .open()
+    };
+    let prefix = "prefix = \"shop.eu\"";
+    let [router, edge] = ["router", "edge"].map(|role| shop(role, prefix));
+    let mut daemons = [Daemon::start(&router).await, Daemon::start(&edge).await];
+    answers(&edge, &provider, "A-1").await;
+    let others = ["router", "edge"].map(|role| (shop(role, ""), vec!["--role", role]));
+    for text in refused(others.into()).await {
+        assert!(text.contains("change `log.prefix`"), "{text}");
+        assert!(text.contains("shop.eu.main.") && text.contains("\"sb.main."), "both are shown: {text}");
+    }
+    for daemon in &mut daemons {
+        assert!(daemon.terminate(SOON).await.success());
+        daemon.restart().await;
+    }
+    answers(&edge, &provider, "A-2").await;
+    assert_eq!(provider.requests(), 2, "once each");
+}
+
 /// A process with another role's key does not start as what it is not, nor does anybody without a key.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_process_starts_with_the_user_of_another_role() {

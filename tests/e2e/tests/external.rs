@@ -23,10 +23,19 @@ fn root() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// A broker with the shipped permissions, the adapter's among them.
+/// The shipped permissions, the adapter's among them.
+fn users() -> String {
+    shipped_users(&[
+        ("$DAEMON_NKEY", PUBLIC),
+        ("$ROUTER_NKEY", ROUTER),
+        ("$EDGE_NKEY", EDGE),
+        ("$LINE_PASSWORD", PASSWORD),
+    ])
+}
+
+/// A broker with them.
 fn broker() -> NatsServer {
-    let keys = [("$DAEMON_NKEY", PUBLIC), ("$ROUTER_NKEY", ROUTER), ("$EDGE_NKEY", EDGE), ("$LINE_PASSWORD", PASSWORD)];
-    NatsServer::with(&shipped_users(&keys))
+    NatsServer::with(&users())
 }
 
 fn shop(broker: &Backend) -> Shop {
@@ -95,9 +104,15 @@ fn server(broker: &NatsServer) -> String {
 
 /// Starts the example; the address at which people connect to it.
 async fn adapter(shop: &Shop, server: &str, name: &str) -> (Python, String) {
+    adapter_with(shop, server, name, &[]).await
+}
+
+/// The same with more arguments.
+async fn adapter_with(shop: &Shop, server: &str, name: &str, more: &[&str]) -> (Python, String) {
     let script = root().join("adapters/examples/line/line.py");
     let script = script.to_str().expect("a path");
-    let python = Python::start(shop, name, &[script, "--server", server, "--listen", "127.0.0.1:0"]);
+    let arguments = [&[script, "--server", server, "--listen", "127.0.0.1:0"], more].concat();
+    let python = Python::start(shop, name, &arguments);
     let address = eventually("the adapter to listen", || async {
         let said = python.said();
         let line = said.lines().find_map(|line| line.split_once("listening on "));
@@ -214,6 +229,33 @@ async fn a_python_adapter_carries_a_conversation_both_ways_and_outlives_its_own_
     assert_eq!(channel(&shown).map(|c| (c["kind"].clone(), c["state"].clone())), Some((json!("telnet"), json!("up"))));
     assert!(daemon.metrics().await.contains("switchboard_adapter_up{channel=\"line\"} 1"));
     assert!(!second.said().contains("Traceback"), "{}", second.said());
+}
+
+/// Another prefix is said to the daemon, to the adapter and in the broker's permissions, as the head of the shipped ones has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn under_another_prefix_daemon_and_adapter_carry_a_conversation_with_the_permissions_for_it() {
+    let conf = users().replace("_INBOX_sb_main", "_INBOX_shop_eu_main").replace("sb.main.", "shop.eu.main.");
+    let backend = Backend::Nats(NatsServer::with(&conf));
+    let Backend::Nats(broker) = &backend else { unreachable!() };
+    let shop = shop(&backend);
+    shop.reconfigure(|toml| toml.replace("backend = \"nats\"", "backend = \"nats\"\nprefix = \"shop.eu\""));
+    let daemon = Daemon::start(&shop).await;
+    let (python, address) = adapter_with(&shop, &server(broker), "adapter.log", &["--prefix", "shop.eu"]).await;
+    let mut ann = Person::called("ann", &address).await;
+    let mut lines = ann.says("refund A-1").await;
+    if lines.is_empty() {
+        lines.push(ann.reads().await);
+    }
+    assert_eq!(lines, ["Your refund A-1 is on its way."]);
+    outcome(&shop.api(), "ann", "Your refund A-1 is on its way.", "accepted").await;
+    eventually("the adapter to be heard of", || async {
+        let metrics = daemon.metrics().await;
+        if metrics.contains("switchboard_adapter_up{channel=\"line\"} 1") { Ok(()) } else { Err(metrics) }
+    })
+    .await;
+    let denied: Vec<String> = broker.log().lines().filter(|l| l.contains("Violation")).map(str::to_owned).collect();
+    assert_eq!(denied, Vec::<String>::new(), "the permissions are of another prefix");
+    assert!(!python.said().contains("Traceback"), "{}", python.said());
 }
 
 /// Publishes in the adapter's name what no adapter may say, and to where it may not.
