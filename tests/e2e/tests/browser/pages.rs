@@ -2,7 +2,7 @@
 
 use super::{BACKSPACE, pictures, say};
 use std::time::Duration;
-use switchboard_e2e::{Browser, Daemon, Shop, screenshots};
+use switchboard_e2e::{Backend, Browser, Daemon, Shop, on_every_backend, screenshots};
 
 /// A link that the quickstart printed, the newest that starts so.
 fn printed(daemon: &Daemon<'_>, starts: &str) -> String {
@@ -15,9 +15,18 @@ fn printed(daemon: &Daemon<'_>, starts: &str) -> String {
         .to_owned()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_customer_and_an_agent_talk_through_the_pages() {
-    let shop = Shop::quickstart();
+on_every_backend! {
+    a_customer_and_an_agent_talk_through_the_pages,
+}
+
+async fn a_customer_and_an_agent_talk_through_the_pages(backend: Backend) {
+    let shop = match backend.url() {
+        None => Shop::quickstart(),
+        Some(url) => {
+            let on_broker = Shop::quickstart().with_env("SWITCHBOARD__LOG__BACKEND", "nats");
+            on_broker.with_env("SWITCHBOARD__LOG__SERVERS", &url)
+        }
+    };
     let mut daemon = Daemon::start(&shop).await;
     let browser = Browser::start().await;
     browser.look(1440, 900, "light").await;
