@@ -73,10 +73,9 @@ async fn a_broker_paused_past_every_timeout_and_a_connection_cut_and_restored_lo
     let provider = Provider::start().await;
     provider.takes(Duration::from_millis(10));
     let server = NatsServer::start();
-    let line = Line::to(&server.url()).await;
-    let (direct, through) = (server.url(), line.url());
-    let shops =
-        [shop(&provider, |s| s.broker(&direct).role("all")), shop(&provider, |s| s.broker(&through).role("edge"))];
+    let lines = [Line::to(&server.url()).await, Line::to(&server.url()).await];
+    let [leads, edge] = [lines[0].url(), lines[1].url()];
+    let shops = [shop(&provider, |s| s.broker(&leads).role("all")), shop(&provider, |s| s.broker(&edge).role("edge"))];
     let _daemons = [Daemon::start(&shops[0]).await, Daemon::start(&shops[1]).await];
     let traffic = Traffic::start(&shops, 40, &dice);
     // At first as long as one request is waited for; then longer than a record is kept from others and a process may be silent;
@@ -92,14 +91,16 @@ async fn a_broker_paused_past_every_timeout_and_a_connection_cut_and_restored_lo
         server.resume();
         goes_through(&shops[0], &from, &text).await;
     }
-    for round in 0..5 {
+    // The connection of the one that leads, and the edge's, in turn.
+    for round in 0..6 {
         tokio::time::sleep(dice.millis(500)).await;
-        line.cut();
+        let at = round % 2;
+        lines[at].cut();
         let (from, text) = (format!("+1555500{round:04}"), format!("while cut {round}"));
-        let refused = shops[1].sms(&from, &text, &sid(&text)).deliver(&shops[1].hook("support-sms")).await.unwrap();
-        assert_eq!(refused.status, 503, "an edge without its broker takes nothing");
-        line.restore();
-        goes_through(&shops[1], &from, &text).await;
+        let refused = shops[at].sms(&from, &text, &sid(&text)).deliver(&shops[at].hook("support-sms")).await.unwrap();
+        assert_eq!(refused.status, 503, "who is without its broker takes nothing");
+        lines[at].restore();
+        goes_through(&shops[at], &from, &text).await;
     }
     let accepted = traffic.end().await;
     check(&settled(&shops[0]).await, &accepted, &provider);
