@@ -129,20 +129,18 @@ fn message(key: &str, text: &str, at: Timestamp) -> Inbound {
 }
 
 fn reply(conversation: String, key: &str, at: Timestamp) -> Inbound {
+    let (text, attachments, choices) = (key.to_owned(), vec![], vec![]);
+    let reply = Action::Reply { conversation, text, attachments, take: true, seen: None, choices, template: None };
+    command(key, reply, at)
+}
+
+fn command(key: &str, action: Action, at: Timestamp) -> Inbound {
     Inbound::Command(Box::new(Command {
         id: format!("api:command:{key}"),
         channel: "api".into(),
         at,
         actor: Actor { agent: Some("ann".into()), token: None, scope: Scope::Admin },
-        action: Action::Reply {
-            conversation,
-            text: key.into(),
-            attachments: vec![],
-            take: true,
-            seen: None,
-            choices: vec![],
-            template: None,
-        },
+        action,
         body_hash: None,
         traceparent: None,
     }))
@@ -396,7 +394,7 @@ fn quarantined_records_that_are_others_now_are_let_go() {
         life.takes(&poison);
     }
     life.rebases(1, false);
-    assert_eq!(life.state.quarantine.iter().copied().collect::<Vec<_>>(), [1]);
+    assert_eq!(life.state.quarantine.keys().copied().collect::<Vec<_>>(), [1]);
 }
 
 #[test]
@@ -477,12 +475,59 @@ fn what_is_in_quarantine_and_is_read_again_is_in_quarantine_again() {
     life.hears(&unparsed);
     let stored_at = life.now;
     life.customer("a", "hello");
-    assert!(life.state.quarantine.contains(&1));
+    assert!(life.state.quarantine.contains_key(&1));
     // Its record is there, and others are not: it is read from the beginning.
     life.rebases(0, false);
     assert!(life.state.quarantine.is_empty());
     life.hears_again(1, stored_at, &unparsed);
-    assert!(life.state.quarantine.contains(&1), "it is listed as before");
+    assert!(life.state.quarantine.contains_key(&1), "it is listed as before");
     life.hears(&unparsed);
     assert_eq!(life.state.quarantine.len(), 1, "what the provider delivers again is a duplicate as ever");
+}
+
+#[test]
+fn what_was_only_quarantined_is_decided_once_it_can_be_wherever_it_is_read_again() {
+    let mut life = Life::new();
+    life.customer("a", "hello");
+    leads_nothing(&mut life);
+    let missed = message("b", "hello?", life.now);
+    life.hears(&missed);
+    assert!(life.state.quarantine.contains_key(&2), "its channel is not in the configuration");
+    let parts = life.state.to_parts().expect("parts");
+    life.state = State::from_parts(Salt([7; 16]), &parts.public, &parts.private).expect("a state");
+    // IN came back without it; the provider delivers it again, while the channel is still missing, and IN is lost once more.
+    for _ in 0..2 {
+        life.rebases(1, false);
+        life.hears(&missed);
+        assert_eq!(life.state.quarantine.len(), 1, "it is kept for whoever looks at what could not be decided");
+    }
+    life.rebases(1, false);
+    let channels = BTreeMap::from([(CHANNEL.to_owned(), ChannelProfile::new("sms", "phone"))]);
+    let now = life.now;
+    life.takes(&Input::Lead { now, incarnation: 3, channels: &channels });
+    let received = |events: &[Event]| events.iter().filter(|e| matches!(e.public, Public::Received { .. })).count();
+    assert_eq!(received(&life.hears(&missed)), 1);
+    assert!(life.state.quarantine.is_empty());
+    assert_eq!(received(&life.hears(&missed)), 0, "from here on it is a duplicate");
+}
+
+#[test]
+fn what_left_the_quarantine_does_not_come_back_to_it_with_a_rebase() {
+    let mut life = Life::new();
+    leads_nothing(&mut life);
+    let missed = message("b", "hello?", life.now);
+    life.hears(&missed);
+    let stored_at = life.now;
+    let released = Action::Released { quarantined: 1 };
+    life.hears(&command("drop", released, life.now));
+    assert!(life.state.quarantine.is_empty());
+    life.rebases(0, false);
+    life.hears_again(1, stored_at, &missed);
+    assert!(life.state.quarantine.is_empty(), "somebody dropped it");
+}
+
+/// Leads without any channel.
+fn leads_nothing(life: &mut Life) {
+    let now = life.now;
+    life.takes(&Input::Lead { now, incarnation: 2, channels: &BTreeMap::new() });
 }

@@ -31,7 +31,9 @@ impl HistoryWriter {
                 self.work.deciding = None;
                 Ok(())
             }
-            Public::Rebased { number, at, .. } => {
+            Public::Rebased { number, at, cursor, .. } => {
+                // What comes after the cursor is read again, and quarantined again if need be.
+                self.db.prepare_cached("DELETE FROM quarantine WHERE seq > ?1")?.execute([column(*cursor)])?;
                 (self.work.rebase, self.work.now) = (*number, *at);
                 self.work.deciding = None;
                 Ok(())

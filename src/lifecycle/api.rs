@@ -348,7 +348,7 @@ impl Backend for Api {
     }
 
     async fn retry_quarantined(&self, seq: Seq) -> Result<Retried, LogError> {
-        if !self.current().1.quarantine.contains(&seq) {
+        if !self.current().1.quarantine.contains_key(&seq) {
             return Ok(Retried::StillHeld("it is not in the quarantine any more".into()));
         }
         let gone = || Retried::StillHeld("its bytes are not kept any more".into());

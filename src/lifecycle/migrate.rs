@@ -361,7 +361,7 @@ async fn inputs(old: &Place, new: &Place, after: Seq) -> Result<u64, MigrateErro
 /// What is in quarantine and comes before what is moved of IN is kept beside the new one.
 async fn quarantined(old: &Place, new: &Place, state: &State, after: Seq) -> Result<u64, MigrateError> {
     let mut count = 0;
-    for seq in state.quarantine.iter().take_while(|seq| **seq <= after) {
+    for seq in state.quarantine.keys().take_while(|seq| **seq <= after) {
         if let Some(record) = aside::find(old.log.as_ref(), *seq).await.map_err(MigrateError::From)? {
             aside::keep(new.log.as_ref(), &record).await.map_err(MigrateError::To)?;
             count += 1;

@@ -93,7 +93,7 @@ impl Quarantine {
     /// Removes what was kept for the quarantine, and was retried or dropped since. What a rebase takes out of it nobody released.
     async fn is_now(&mut self, log: &dyn Log, state: &State) -> Result<(), LogError> {
         let rebase = state.rebased.map(|r| r.number);
-        let gone = self.records.iter().filter(|seq| !state.quarantine.contains(*seq));
+        let gone = self.records.iter().filter(|seq| !state.quarantine.contains_key(*seq));
         if rebase == self.rebase {
             for seq in gone {
                 aside::forget(log, *seq).await?;
@@ -107,7 +107,7 @@ impl Quarantine {
                 );
             }
         }
-        *self = Quarantine { records: state.quarantine.iter().copied().collect(), rebase };
+        *self = Quarantine { records: state.quarantine.keys().copied().collect(), rebase };
         Ok(())
     }
 }
@@ -201,9 +201,9 @@ async fn trim_in(log: &dyn Log, known: Known<'_>, before: Timestamp) -> Result<(
         }
         let records = log.read_in(0, STEP).await?;
         let Some(last) = records.iter().take_while(|r| old(r)).last() else { return Ok(()) };
-        for record in records.iter().take_while(|r| r.seq <= last.seq).filter(|r| quarantine.contains(&r.seq)) {
+        for record in records.iter().take_while(|r| r.seq <= last.seq).filter(|r| quarantine.contains_key(&r.seq)) {
             let kept = match quarantine.range(..record.seq).rev().nth(MOST_ASIDE - 1) {
-                Some(oldest) => gives_way(log, *oldest).await,
+                Some((oldest, _)) => gives_way(log, *oldest).await,
                 None => Ok(()),
             };
             match kept.and(aside::keep(log, record).await) {
@@ -394,7 +394,7 @@ mod tests {
         let log = MemoryLog::new(&MemoryOptions { in_max_bytes: 1_000_000, ..MemoryOptions::default() });
         ingest(&log, 600, 1000).await;
         let mut state = at_cursor(550);
-        state.quarantine = [1_u64, 3, 600].into_iter().collect();
+        state.quarantine = [1_u64, 3, 600].into_iter().map(|seq| (seq, None)).collect();
         tidy(&log, known(&log, 0, &state), None, &retention(), &mut Steady::default()).await.expect("tidy");
         assert!(log.in_fill().await.expect("fill") < HALF_FULL, "it holds up nothing");
         assert!(!kept(&log).await.contains(&3));
@@ -421,7 +421,7 @@ mod tests {
         let most = MOST_ASIDE as u64;
         ingest(&log, MOST_ASIDE + 3, 10).await;
         let mut state = at_cursor(most + 3);
-        state.quarantine = (1..=most + 2).collect();
+        state.quarantine = (1..=most + 2).map(|seq| (seq, None)).collect();
         let later = log.now().await.expect("now").plus(1);
         trim_in(&log, known(&log, 0, &state), later).await.expect("trim");
         assert_eq!(kept(&log).await, [most + 3]);
@@ -435,7 +435,7 @@ mod tests {
         let log = MemoryLog::new(&MemoryOptions::default());
         ingest(&log, 10, 10).await;
         let mut state = at_cursor(10);
-        state.quarantine.insert(5);
+        state.quarantine.insert(5, None);
         let later = log.now().await.expect("now").plus(1);
         trim_in(&log, known(&log, 0, &state), later).await.expect("trim");
         assert_eq!(kept(&log).await, [10]);
@@ -447,7 +447,7 @@ mod tests {
         let log = MemoryLog::new(&MemoryOptions { in_max_bytes: 1_000_000, ..MemoryOptions::default() });
         ingest(&log, 600, 1000).await;
         let mut state = at_cursor(650);
-        state.quarantine.insert(1);
+        state.quarantine.insert(1, None);
         commit(&log, 20).await;
         for at in [10, 15] {
             log.put_snapshot(at, Bytes::from_static(b"state")).await.expect("snapshot");

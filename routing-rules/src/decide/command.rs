@@ -136,7 +136,7 @@ impl<'a> Draft<'a> {
             }
             Action::Fetched { conversation, message, attachments } => self.fetched(conversation, message, attachments),
             Action::Released { quarantined } => {
-                if !self.state.quarantine.contains(quarantined) {
+                if !self.state.quarantine.contains_key(quarantined) {
                     return Err(not_found("quarantined record"));
                 }
                 self.emit(Public::QuarantineReleased { seq: *quarantined });

@@ -308,12 +308,6 @@ impl<'a> Draft<'a> {
         self.relived = self.state.rebased.is_some_and(|r| r.cut_after(seq));
         self.emit(Public::Consumed { seq, stored_at, now, id: Some(id), duplicate });
         if duplicate {
-            // A rebase drops from the quarantine what it goes back behind. This was never anything else, and comes back to it.
-            if let Inbound::Unparsed(u) = inbound
-                && self.before_rebase
-            {
-                self.quarantine(seq, &u.channel, &u.reason);
-            }
             return;
         }
         inbound.id().clone_into(&mut self.cause);

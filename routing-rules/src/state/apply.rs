@@ -120,7 +120,8 @@ impl State {
             }
             Public::TimeSetBack { now } => self.set_back(*now),
             Public::Quarantined { seq, .. } => {
-                self.quarantine.insert(*seq);
+                let id = self.cursor.id.filter(|_| self.cursor.seq == *seq);
+                self.quarantine.insert(*seq, id);
             }
             Public::QuarantineReleased { seq } => {
                 self.quarantine.remove(seq);
@@ -552,8 +553,13 @@ impl State {
         if *cut {
             self.frames_are_lost();
         }
-        // Later records are others now, or none.
-        self.quarantine = self.quarantine.iter().filter(|seq| *seq <= cursor).copied().collect();
+        // Later records are others now, or are read again: what was never anything but quarantined is not remembered as decided.
+        let (mut kept, last, again) = self.quarantine.split_lookup(cursor);
+        if let Some(id) = last {
+            kept.insert(*cursor, id);
+        }
+        self.quarantine = kept;
+        again.values().flatten().for_each(|id| self.dups.remove(*id));
         let unsettled: Vec<MessageId> = self.sends.values().filter(|s| !s.is_dead()).map(|s| s.id).collect();
         for message in unsettled {
             self.edit_send(message, |s| {

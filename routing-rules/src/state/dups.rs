@@ -61,6 +61,16 @@ impl Dups {
         }
     }
 
+    /// Forgets one id, as that of a record which was never decided.
+    pub fn remove(&mut self, id: KeyHash) {
+        let found = self.pieces.iter().rev().find(|(_, piece)| piece.ids.contains(&id)).map(|(n, _)| *n);
+        if let Some(piece) = found.and_then(|n| self.pieces.get_mut(&n))
+            && piece.ids.remove(&id)
+        {
+            self.len -= 1;
+        }
+    }
+
     /// How many ids go for lack of room when another one of this moment comes: the promise does not hold for them any more.
     #[must_use]
     pub fn displaced(&self, now: Timestamp, max: usize) -> usize {
@@ -157,6 +167,10 @@ mod tests {
         assert!(!d.contains(KeyHash(107)) && !d.contains(KeyHash(1499)));
         assert!((1000..1150).all(|i| d.contains(KeyHash(i))), "the newest are kept");
         assert_eq!(Dups::from_pieces(d.iter()), d);
+        let before = d.len();
+        d.remove(KeyHash(1001));
+        d.remove(KeyHash(1001));
+        assert!(!d.contains(KeyHash(1001)) && d.contains(KeyHash(1002)) && d.len() == before - 1);
     }
 
     #[test]

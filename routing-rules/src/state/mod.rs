@@ -137,7 +137,8 @@ pub struct State {
     pub held: OrdMap<KeyHash, Arc<HeldReceipt>>,
     /// Longer texts of which parts are missing.
     pub joins: OrdMap<KeyHash, Arc<Join>>,
-    pub quarantine: OrdSet<u64>,
+    /// Records of IN that wait for a person, each with the id under which it would be known as decided; none of what cannot be read.
+    pub quarantine: OrdMap<u64, Option<KeyHash>>,
     pub dups: Dups,
     /// Automatic replies a day and address.
     pub budgets: OrdMap<(i64, KeyHash), u32>,
@@ -196,7 +197,7 @@ impl State {
             settled: OrdMap::new(),
             held: OrdMap::new(),
             joins: OrdMap::new(),
-            quarantine: OrdSet::new(),
+            quarantine: OrdMap::new(),
             dups: Dups::default(),
             budgets: OrdMap::new(),
             last_agents: OrdMap::new(),

@@ -83,7 +83,9 @@ enum Record<'a> {
     Settled(MessageId, Cow<'a, Settled>),
     Held(KeyHash, Cow<'a, HeldReceipt>),
     Join(KeyHash, Cow<'a, Join>),
+    /// One that has no id, as what cannot be read.
     Quarantine(u64),
+    QuarantineOf(u64, KeyHash),
     Duplicates(u64, i64, Vec<KeyHash>),
     Budget(i64, KeyHash, u32),
     LastAgent(ContactId, Cow<'a, str>, Timestamp),
@@ -160,7 +162,10 @@ impl State {
         self.settled.iter().try_for_each(|(id, s)| put(Record::Settled(*id, Cow::Borrowed(s))))?;
         self.held.iter().try_for_each(|(p, h)| put(Record::Held(*p, Cow::Borrowed(h))))?;
         self.joins.iter().try_for_each(|(k, j)| put(Record::Join(*k, Cow::Borrowed(j))))?;
-        self.quarantine.iter().try_for_each(|seq| put(Record::Quarantine(*seq)))?;
+        self.quarantine.iter().try_for_each(|(seq, id)| match id {
+            Some(id) => put(Record::QuarantineOf(*seq, *id)),
+            None => put(Record::Quarantine(*seq)),
+        })?;
         let (mut of, mut ids) = ((0, 0), Vec::with_capacity(DUPLICATES));
         for (piece, day, id) in self.dups.iter() {
             if !ids.is_empty() && (of != (piece, day) || ids.len() == DUPLICATES) {
@@ -331,7 +336,8 @@ impl State {
             Record::Settled(id, x) => drop(self.settled.insert(id, Arc::new(x.into_owned()))),
             Record::Held(provider, h) => drop(self.held.insert(provider, Arc::new(h.into_owned()))),
             Record::Join(key, j) => drop(self.joins.insert(key, Arc::new(j.into_owned()))),
-            Record::Quarantine(seq) => drop(self.quarantine.insert(seq)),
+            Record::Quarantine(seq) => drop(self.quarantine.insert(seq, None)),
+            Record::QuarantineOf(seq, id) => drop(self.quarantine.insert(seq, Some(id))),
             Record::Duplicates(..) => {}
             Record::Budget(day, who, n) => drop(self.budgets.insert((day, who), n)),
             Record::LastAgent(who, a, until) => drop(self.last_agents.insert(who, (a.into_owned(), until))),
