@@ -514,6 +514,7 @@ fn spawn_edges(
             process: process.to_owned(),
             links: links.cloned(),
             clock_wrong: clock_wrong.clone(),
+            made: Default::default(),
         };
         tasks.push(crate::outbound::spawn(lane, stopping.clone()));
         if let Some(every) = r.config.poll.filter(|_| r.mail.is_none()) {

@@ -142,16 +142,26 @@ impl MemoryLog {
         Backup(self.shared.lock().store.clone())
     }
 
-    /// The broker comes back with an older copy of some of what it holds. Each process notices before it does anything else.
+    /// The broker comes back with an older copy of some of what it holds. Each process notices before it does anything else: that LOG
+    /// or IN is another, and that claims of its own are gone.
     pub fn restore(&self, copy: &Backup, parts: Parts) {
         let mut inner = self.shared.lock();
         inner.late.clear();
         inner.forced.clear();
         let cut = parts.log && inner.store.log_last > copy.0.log_last;
+        let gone = if parts.beside { inner.store.claims_beyond(&copy.0) } else { BTreeSet::new() };
         inner.store.restore(&copy.0, parts);
-        inner.processes.notice(cut, parts.inn);
+        inner.processes.notice(cut, parts.inn, &gone);
         self.shared.show(inner);
         self.shared.epoch.show(self.shared.epoch.get() + 1);
+    }
+
+    /// Whether claims would be gone with this copy; of a process's handle, whether claims of its own would be.
+    #[must_use]
+    pub fn misses_claims(&self, copy: &Backup) -> bool {
+        let inner = self.shared.lock();
+        let gone = inner.store.claims_beyond(&copy.0);
+        self.process.as_ref().map_or(!gone.is_empty(), |process| inner.processes.made_any(process, &gone))
     }
 
     /// Which frame has this number; 0 when none has. No fault meets this question.
@@ -414,7 +424,11 @@ impl Log for MemoryLog {
         if self.doubt.is_doubted() {
             return Err(LogError::Unavailable("LOG is another one than was read; a router has to rebase".into()));
         }
-        self.write(Write::Claim { key: key.into(), nonce: nonce.into() }).await.map(Answer::claimed)
+        let claim = self.write(Write::Claim { key: key.into(), nonce: nonce.into() }).await?.claimed();
+        if claim == Claim::Ours {
+            self.made(key);
+        }
+        Ok(claim)
     }
 
     async fn claimed(&self, key: &str) -> Result<Option<String>, LogError> {

@@ -73,6 +73,11 @@ impl Lane {
             tracing::warn!(channel = %self.channel, send = %send.send, "an attempt of before the log was rebased is not made");
             return;
         }
+        if !self.made.is_new(send.claim_key()) {
+            tracing::error!(channel = %self.channel, send = %send.send, part = send.part, n = send.n,
+                "this process made that attempt, and the log lacks its claim: an older copy of it came back; nothing is sent");
+            return;
+        }
         #[cfg(test)]
         if planted(Bug::ResultBeforeSend) {
             self.result(send, AttemptOutcome::new(Outcome::Accepted), false).await;

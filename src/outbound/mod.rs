@@ -14,4 +14,4 @@ pub use account::Account;
 pub use attempt::{process_name, process_of};
 pub use rate::{Budget, Limits};
 pub use unfinished::Unfinished;
-pub use worker::{Caller, Lane, spawn};
+pub use worker::{Caller, Lane, Made, spawn};

@@ -3,7 +3,7 @@
 use super::{Caller, Lane, Limits, process_name, process_of, spawn};
 use crate::clock;
 use crate::inbound::blob_scope;
-use crate::log::memory::{Faults, MemoryLog, MemoryOptions};
+use crate::log::memory::{Faults, MemoryLog, MemoryOptions, Parts};
 use crate::log::{Claim, Commit, FrameWrite, Log, OutRecord};
 use crate::metrics::Metrics;
 use async_trait::async_trait;
@@ -101,6 +101,7 @@ impl Edge {
             process: process_name(),
             links: None,
             clock_wrong,
+            made: Default::default(),
         };
         let (stop, stopping) = watch::channel(false);
         drop(spawn(lane, stopping));
@@ -233,6 +234,22 @@ async fn a_question_is_asked_for_the_time_of_its_channel_whatever_its_end_says()
     assert_eq!(edge.log.commit(0, frame).await, Commit::Done(1));
     tokio::time::sleep(Duration::from_secs(3600)).await;
     assert_eq!(edge.provider.0.load(Ordering::Relaxed), 6, "after 0, 1, 3, 7, 15 and 25 seconds");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_this_process_made_is_not_made_again_where_a_copy_of_the_log_lacks_its_claim() {
+    clock::simulated::start(Timestamp(1_800_000_000_000));
+    let log = MemoryLog::new(&MemoryOptions { clock: Some(clock::now), ..MemoryOptions::default() });
+    let edge = Edge::start(log.clone(), None, right());
+    let (copy, until) = (log.copy(), clock::now().plus(60_000));
+    edge.release(1, until).await;
+    edge.asked(1).await;
+    log.restore(&copy, Parts { inn: true, log: true, out: true, beside: true });
+    assert_eq!(log.claimed("sms.s1.1.1").await, Ok(None));
+    edge.release(1, until).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(log.claimed("sms.s1.1.1").await.expect("an answer").is_some(), "so that its end is unknown to the router");
+    assert_eq!(edge.provider.0.load(Ordering::Relaxed), 1);
 }
 
 /// Its answer would come after the router decided that nothing was sent.

@@ -93,6 +93,7 @@ fn lane(log: &MemoryLog, wait: Duration) -> (Lane, Arc<Provider>) {
         process: process_name(),
         links: None,
         clock_wrong: watch::channel(None).1,
+        made: Default::default(),
     };
     (lane, provider)
 }

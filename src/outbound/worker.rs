@@ -7,7 +7,7 @@ use crate::http::media::Links;
 use crate::log::{Log, LogError, Outbox, Seq, Stored};
 use crate::metrics::Metrics;
 use async_trait::async_trait;
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use switchboard_adapter_sdk::{Adapter, Answer, Call, CallError, Client, Transport};
@@ -59,6 +59,8 @@ pub struct Lane {
     pub links: Option<Arc<Links>>,
     /// Why nothing may be sent, while it is so: by a clock that is wrong attempts would be taken for over, or for young.
     pub clock_wrong: watch::Receiver<Option<String>>,
+    /// What it made; of a lane that starts, nothing.
+    pub made: Made,
 }
 
 /// Records of which this process has an attempt that has not come to its claim. One that is delivered again meanwhile must not
@@ -69,6 +71,33 @@ struct InHand(Arc<Mutex<HashSet<Seq>>>);
 impl InHand {
     fn seqs(&self) -> MutexGuard<'_, HashSet<Seq>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The newest attempts that this process made, by their claims, so that none is made again where the log does not know of it any
+/// more: it may come back as an older copy, without the claim.
+#[derive(Default)]
+pub struct Made(Mutex<(HashSet<Arc<str>>, VecDeque<Arc<str>>)>);
+
+impl Made {
+    /// So many are remembered.
+    const MOST: usize = 16_384;
+
+    /// Remembers an attempt; false when it was made before.
+    pub(super) fn is_new(&self, claim: String) -> bool {
+        let claim: Arc<str> = claim.into();
+        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (known, order) = &mut *made;
+        if !known.insert(claim.clone()) {
+            return false;
+        }
+        order.push_back(claim);
+        if order.len() > Made::MOST
+            && let Some(oldest) = order.pop_front()
+        {
+            known.remove(&oldest);
+        }
+        true
     }
 }
 

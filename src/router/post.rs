@@ -311,7 +311,10 @@ impl Post {
                 doubt.log_is_another();
                 life = (life.0 + 1, life.1 + 1);
             }
-            let why = format!("LOG ends at frame {last}, and another frame {} was read before", self.told.frame);
+            let why = match holds {
+                true => format!("the log is another one than was followed up to frame {last}"),
+                false => format!("LOG ends at frame {last}, and another frame {} was read before", self.told.frame),
+            };
             super::request_rebase(self.log.as_ref(), rebase, &why).await?;
         }
         self.life = life;

@@ -101,7 +101,10 @@ impl Post {
         if let Some(lost) = self.lost {
             cut = true;
             number = lost.rebase.saturating_add(1);
-            why.push(format!("LOG does not hold frame {} as it was read before", lost.frame));
+            why.push(format!(
+                "LOG does not hold frame {} as it was read before, or lacks what was beside it",
+                lost.frame
+            ));
         }
         if let Some((asked, words)) = pending(log.as_ref(), &folded.state).await? {
             // A record of the cursor's number may be another where frames of the moved log are lost.

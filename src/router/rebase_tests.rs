@@ -311,7 +311,7 @@ async fn what_is_in_quarantine_and_was_trimmed_is_there_after_an_older_copy_came
     let rebased = only_rebase(&shop).await;
     assert_eq!((rebased.cursor, rebased.cut), (5, true), "{rebased:?}");
     assert!(rebased.why.contains("IN begins after record 2, up to which LOG decided"), "{rebased:?}");
-    assert!(state(&two).quarantine.contains(&1), "its bytes are kept beside IN");
+    assert!(state(&two).quarantine.contains_key(&1), "its bytes are kept beside IN");
     assert_eq!(state(&two).conversations.len(), 2, "of those that were trimmed nobody knows any more");
 }
 
@@ -424,6 +424,26 @@ async fn what_was_on_its_way_becomes_unknown_and_the_claims_are_not_believed() {
     let after = state(&one);
     assert!(after.sends.values().all(|s| s.is_dead()) && after.sends.len() == 1, "{:?}", after.sends);
     assert_eq!(shop.0.out_last().await, Ok(1), "no further attempt");
+}
+
+/// Nothing was decided between the copy and its coming back, so that LOG is as it was read, and the claim alone is gone.
+#[tokio::test(start_paused = true)]
+async fn claims_that_are_gone_are_a_loss_though_log_holds_every_frame() {
+    let shop = Workspace::new();
+    let one = shop.process("one").await;
+    shop.says(1, "refund").await;
+    settle().await;
+    let copy = shop.0.copy();
+    let send = state(&one).sends.keys().next().expect("a reply").to_string();
+    let key = format!("sms.{send}.1.1");
+    assert_eq!(one.log.claim(&key, "edge.1").await, Ok(Claim::Ours));
+    shop.0.restore(&copy, ALL);
+    assert!(one.log.claim(&key, "edge.2").await.is_err(), "nothing is claimed before the rebase");
+    settle().await;
+    let rebased = only_rebase(&shop).await;
+    assert!(rebased.cut && rebased.why.contains("lacks what was beside it"), "{rebased:?}");
+    let after = state(&one);
+    assert!(after.sends.values().all(|s| s.is_dead()) && after.sends.len() == 1, "{:?}", after.sends);
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use super::bell::Bell;
 use super::{Inner, MemoryLog};
 use crate::log::{Doubt, Leader};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What the log knows of each process.
@@ -15,6 +15,8 @@ struct Facts {
     doubt: Arc<Doubt>,
     stands: bool,
     paused: bool,
+    /// The claims that it made.
+    claims: BTreeSet<String>,
 }
 
 impl Processes {
@@ -22,10 +24,15 @@ impl Processes {
         !self.0.contains_key(process)
     }
 
-    /// Every process learns that LOG was cut, or that IN is another one.
-    pub(super) fn notice(&self, cut: bool, inn: bool) {
+    /// Whether a process made one of these claims.
+    pub(super) fn made_any(&self, process: &Process, claims: &BTreeSet<String>) -> bool {
+        self.0.get(&process.name).is_some_and(|facts| !facts.claims.is_disjoint(claims))
+    }
+
+    /// Every process learns that LOG was cut, or that IN is another one; and each that made one of the claims that are gone, that.
+    pub(super) fn notice(&self, cut: bool, inn: bool, gone: &BTreeSet<String>) {
         for facts in self.0.values() {
-            if cut {
+            if cut || !facts.claims.is_disjoint(gone) {
                 facts.doubt.log_is_another();
             }
             if inn {
@@ -83,6 +90,13 @@ impl MemoryLog {
         {
             change(facts);
         }
+    }
+
+    /// This handle's process made a claim.
+    pub(super) fn made(&self, claim: &str) {
+        self.facts(|facts| {
+            facts.claims.insert(claim.to_owned());
+        });
     }
 
     pub(super) fn stands(&self, stands: bool) {

@@ -221,6 +221,11 @@ impl Store {
         self.claims.get(key)
     }
 
+    /// The claims that a copy does not have.
+    pub(super) fn claims_beyond(&self, copy: &Store) -> BTreeSet<String> {
+        self.claims.keys().filter(|key| !copy.claims.contains_key(*key)).cloned().collect()
+    }
+
     /// Puts back what a copy held. Keys and blobs stay: what is lost with them is another matter.
     pub(super) fn restore(&mut self, copy: &Store, parts: Parts) {
         let copy = copy.clone();

@@ -73,6 +73,14 @@ pub(super) async fn wipe(link: &Link, stream: &str, seq: Seq) -> Result<(), Fail
     }
 }
 
+/// What became of a value that was to be created.
+pub(super) enum Created {
+    /// It is there, in this place of the bucket's stream.
+    Now(Seq),
+    /// Another was there before.
+    Before(Bytes),
+}
+
 #[derive(Clone)]
 pub(super) struct Bucket {
     link: Link,
@@ -101,13 +109,13 @@ impl Bucket {
     }
 
     /// Creates the value, or returns the one that is there.
-    pub(super) async fn create(&self, name: &str, value: Bytes) -> Result<Option<Bytes>, LogError> {
+    pub(super) async fn create(&self, name: &str, value: Bytes) -> Result<Created, LogError> {
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Expected-Last-Subject-Sequence", "0");
         match self.link.publish(self.subject(name), headers, value).await {
-            Ok(_) => Ok(None),
+            Ok(stored) => Ok(Created::Now(stored.seq)),
             Err(e) if e.is_wrong_last() => match self.get(name).await? {
-                Some(there) => Ok(Some(there)),
+                Some(there) => Ok(Created::Before(there)),
                 // It went between the two questions, by its age or by hand.
                 None => Err(LogError::Unavailable(format!("`{name}` of {} just changed", self.name))),
             },

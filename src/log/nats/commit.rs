@@ -4,7 +4,7 @@
 //! router that was killed left out is completed by the next one, and what nobody completes is found free at `until`.
 
 use super::{
-    bucket::{self, Bucket},
+    bucket::{self, Bucket, Created},
     feed::{self, Feed},
     link::{Failure, Link},
     names::{Names, channel_token},
@@ -141,8 +141,11 @@ impl Committer {
         let missing = keys.iter().zip(there).filter(|(_, there)| there.is_none()).map(|(key, _)| key.clone());
         let missing: Vec<(KeyId, [u8; 32])> = missing.collect();
         let written = stream::iter(missing).map(|(id, key)| async move {
-            let there = self.keys.create(&id, Bytes::copy_from_slice(&key)).await?;
-            Ok::<bool, LogError>(there.is_none_or(|there| there.as_ref() == key))
+            let made = self.keys.create(&id, Bytes::copy_from_slice(&key)).await?;
+            Ok::<bool, LogError>(match made {
+                Created::Now(_) => true,
+                Created::Before(there) => there.as_ref() == key,
+            })
         });
         let written: Vec<Result<bool, LogError>> = written.buffered(KEYS_AT_ONCE).collect().await;
         for ours in written {

@@ -278,6 +278,34 @@ async fn readers_and_outboxes_go_on_after_the_broker_was_killed() {
     }
 }
 
+/// The broker comes back as it was before a claim, and LOG ended there already.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_that_is_gone_puts_the_log_in_doubt_though_every_frame_is_there() {
+    let mut broker = NatsServer::start();
+    let log = NatsLog::open(&options(broker.url())).await.expect("open");
+    assert_eq!(log.commit(0, frame("frame", 1, vec![send("sms", 1)])).await, Commit::Done(1));
+    let copy = broker.copy();
+    let key = "sms.s1.1.1";
+    within(async { while log.claim(key, "ours.1").await != Ok(Claim::Ours) {} }).await;
+    assert!(!log.doubt().is_doubted());
+    broker.restore(&copy);
+    within(async {
+        loop {
+            match log.claim(key, "ours.2").await {
+                Err(LogError::Unavailable(why)) if why.contains("no router has rebased") => return,
+                Err(LogError::Unavailable(_)) => tokio::time::sleep(Duration::from_millis(5)).await,
+                other => panic!("{other:?}"),
+            }
+        }
+    })
+    .await;
+    log.doubt().rebased(log.doubt().log_life(), 0);
+    assert_eq!(within(log.claim(key, "ours.3")).await, Ok(Claim::Ours), "the router that rebased answers for it");
+    broker.restart();
+    within(async { while log.claim("sms.s2.1.1", "ours.4").await.is_err() {} }).await;
+    assert!(!log.doubt().is_doubted(), "what came since is there");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_log_takes_the_same_frame_once_there_is_room() {
     let broker = NatsServer::start();

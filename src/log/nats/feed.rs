@@ -18,7 +18,10 @@ use futures_util::StreamExt as _;
 use serde::Deserialize;
 use serde_json::json;
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use switchboard_envelope::Timestamp;
@@ -60,6 +63,23 @@ pub(super) struct Feed {
     /// Wakes those who wait for the follower to catch up.
     moved: watch::Sender<()>,
     pages: Pages,
+    beside: Option<Beside>,
+}
+
+/// A stream that comes back as an older copy together with the one that is followed, where it may be the only one that lacks anything:
+/// claims are made without a frame.
+struct Beside {
+    stream: String,
+    /// The last place in which this process knows that it had a record.
+    seen: AtomicU64,
+}
+
+impl Beside {
+    /// Whether the stream ends before what this process knows of.
+    async fn is_short(&self, link: &Link) -> Result<bool, Failure> {
+        let seen = self.seen.load(Ordering::SeqCst);
+        Ok(seen > 0 && info(link, &self.stream).await?.state.last_seq < seen)
+    }
 }
 
 /// The parts of `STREAM.INFO` that we read.
@@ -93,7 +113,7 @@ struct Consumer {
 
 impl Feed {
     /// A stream that ends at `last`; nothing of it can be read until it is followed.
-    pub(super) fn new(link: Link, stream: String, last: Seq, doubt: Arc<Doubt>, another: fn(&Doubt)) -> Arc<Feed> {
+    pub(super) fn new(link: Link, stream: String, last: Seq, doubt: Arc<Doubt>, another: fn(&Doubt)) -> Feed {
         let end = End {
             ring: Ring::new(last, RING_BYTES, RING_RECORDS),
             to: last,
@@ -102,7 +122,7 @@ impl Feed {
             to_at: None,
             short: None,
         };
-        Arc::new(Feed {
+        Feed {
             pages: Pages::new(link.clone(), stream.clone()),
             doubt,
             another,
@@ -111,7 +131,20 @@ impl Feed {
             end: Mutex::new(end),
             tail: watch::Sender::new(last),
             moved: watch::Sender::new(()),
-        })
+            beside: None,
+        }
+    }
+
+    /// The same, which looks at another stream too after a lost connection.
+    pub(super) fn beside(self, stream: String) -> Feed {
+        Feed { beside: Some(Beside { stream, seen: AtomicU64::new(0) }), ..self }
+    }
+
+    /// This process made a record in this place of the stream beside.
+    pub(super) fn saw_beside(&self, seq: Seq) {
+        if let Some(beside) = &self.beside {
+            beside.seen.fetch_max(seq, Ordering::SeqCst);
+        }
     }
 
     /// Follows the stream until the task is aborted.
@@ -197,8 +230,15 @@ impl Feed {
             1.. if state.last_seq >= to => bucket::get(&self.link, &self.stream, &json!({ "seq": to })).await?,
             _ => None,
         };
-        let (from, another) = self.lock().start(&state, there.map(|kept| kept.at))?;
+        let lacks = match &self.beside {
+            Some(beside) => beside.is_short(&self.link).await?,
+            None => false,
+        };
+        let (from, another) = self.lock().start(&state, there.map(|kept| kept.at), lacks)?;
         if another {
+            if let Some(beside) = &self.beside {
+                beside.seen.store(0, Ordering::SeqCst);
+            }
             (self.another)(&self.doubt);
             self.pages.forget();
             self.tail.send_replace(from);
@@ -303,13 +343,16 @@ enum Fresh {
 
 impl End {
     /// Where the follower goes on, and whether the stream is another one than was followed. `there` is when the record at `to`
-    /// was stored, where there is one.
-    fn start(&mut self, state: &StreamState, there: Option<Timestamp>) -> Result<(Seq, bool), Failure> {
+    /// was stored, where there is one; `lacks` says that the stream beside it ends before what is known of it.
+    fn start(&mut self, state: &StreamState, there: Option<Timestamp>, lacks: bool) -> Result<(Seq, bool), Failure> {
         let mut another = there.is_some() && self.to_at.is_some() && there != self.to_at;
-        if state.last_seq >= self.to {
+        if state.last_seq >= self.to && !lacks {
             self.short = None;
         } else if self.short.get_or_insert_with(Instant::now).elapsed() < CATCH_UP {
-            return Err(no_answer(format!("it ends at {}, before {} that was seen", state.last_seq, self.to)));
+            return Err(no_answer(format!(
+                "it ends at {}, and {} was seen; lacking beside it: {lacks}",
+                state.last_seq, self.to
+            )));
         } else {
             another = true;
         }

@@ -36,7 +36,7 @@ use super::{
 };
 use async_trait::async_trait;
 use blobs::Blobs;
-use bucket::Bucket;
+use bucket::{Bucket, Created};
 use bytes::Bytes;
 use commit::Committer;
 use duties::Duties;
@@ -101,7 +101,10 @@ impl NatsLog {
         });
         let doubt = Arc::new(Doubt::new());
         let inn = Feed::new(link.clone(), names.inn(), in_state.last_seq, doubt.clone(), Doubt::in_is_another);
-        let log = Feed::new(link.clone(), names.log(), log_state.last_seq, doubt.clone(), Doubt::log_is_another);
+        let inn = Arc::new(inn);
+        let log = Feed::new(link.clone(), names.log(), log_state.last_seq, doubt.clone(), Doubt::log_is_another)
+            .beside(claims.stream());
+        let log = Arc::new(log);
         let mut tasks = vec![answering, log.follow()];
         // Only a router reads IN.
         if options.part != Part::Edge {
@@ -175,8 +178,8 @@ async fn put_key(keys: &Bucket, part: Part, id: &str, key: [u8; 32]) -> Result<[
         waits.more(&format!("key {id}")).await;
     }
     match keys.create(id, Bytes::copy_from_slice(&key)).await? {
-        None => Ok(key),
-        Some(there) => commit::key_of(id, &there),
+        Created::Now(_) => Ok(key),
+        Created::Before(there) => commit::key_of(id, &there),
     }
 }
 
@@ -253,8 +256,15 @@ impl Log for NatsLog {
                 "LOG is another one than was read, and no router has rebased yet".into(),
             ));
         }
-        let there = self.claims.create(key, Bytes::copy_from_slice(nonce.as_bytes())).await?;
-        Ok(if there.is_none_or(|there| there == nonce.as_bytes()) { Claim::Ours } else { Claim::Taken })
+        match self.claims.create(key, Bytes::copy_from_slice(nonce.as_bytes())).await? {
+            Created::Now(seq) => {
+                self.log.saw_beside(seq);
+                Ok(Claim::Ours)
+            }
+            // An answer that was lost was ours.
+            Created::Before(there) if there == nonce.as_bytes() => Ok(Claim::Ours),
+            Created::Before(_) => Ok(Claim::Taken),
+        }
     }
 
     async fn claimed(&self, key: &str) -> Result<Option<String>, LogError> {
