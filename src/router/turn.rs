@@ -377,16 +377,20 @@ impl Router {
         #[cfg(test)]
         let tried = tried.filter(|_| !planted(Bug::TrialForgotten) || state.incarnation < 2);
         #[cfg(test)]
-        let pack = crate::simulation::roomy(&inbound, &pack).unwrap_or(pack);
+        let pack = crate::simulation::bent(&inbound, &pack).unwrap_or(pack);
         let packs = InForce { pack: &pack, tried: tried.as_deref() };
         // A record that makes the core panic must not stop the others; nothing of it was committed.
         let decided = catch_unwind(AssertUnwindSafe(|| {
             #[cfg(test)]
             crate::simulation::trip(&inbound);
+            #[cfg(test)]
+            let state = crate::simulation::forgetful(state);
             decide(state, &input, packs)
         }));
         match decided {
             Ok(decision) => {
+                #[cfg(test)]
+                let decision = Decision { events: crate::simulation::told(decision.events), ..decision };
                 let encoded = self.encode(&decision.events)?;
                 if encoded.size() <= DECISION {
                     let new = matches!(
@@ -445,6 +449,8 @@ impl Router {
     pub(super) fn decide(&mut self, input: &Input<'_>) -> Result<(), Stop> {
         let (pack, tried) = (self.pack.clone(), self.tried.clone());
         let decision = decide(self.lend(), input, InForce { pack: &pack, tried: tried.as_deref() });
+        #[cfg(test)]
+        let decision = Decision { events: crate::simulation::told(decision.events), ..decision };
         let encoded = self.encode(&decision.events)?;
         self.take(decision, encoded);
         Ok(())

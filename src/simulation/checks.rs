@@ -2,7 +2,8 @@
 
 use super::packs::{ADDRESS_REPLIES, AUTO_REPLIES, PING_PONG, packs};
 use super::provider::{counts, key};
-use super::world::{CHANNEL, SALT, World};
+use super::world::{CHANNEL, Lived, SALT, World};
+use crate::log::frame::id_of;
 use crate::log::memory::MemoryLog;
 use crate::log::{Log, Seq};
 use crate::router::Codec;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use switchboard_envelope::{Author, Inbound, Outcome, Timestamp};
 use switchboard_routing_rules::RulePack;
 use switchboard_routing_rules::decide::CLOCK_AHEAD_MS;
-use switchboard_routing_rules::event::{DeadReason, Event, Private, Public};
+use switchboard_routing_rules::event::{DeadReason, Event, Private, Public, Why};
 use switchboard_routing_rules::ids::{ContactId, ConvId, MessageId};
 use switchboard_routing_rules::invariants::{
     Broken, ClockWatch, check_invariants, given_beyond, overtaken, released_within,
@@ -31,11 +32,17 @@ struct Story {
     unconfigured: BTreeSet<Seq>,
     /// What broke a promise while it was told.
     broken: Option<Broken>,
+    /// How many states of processes were compared with it.
+    compared: usize,
 }
 
-pub(super) async fn check(world: &World) -> Result<(), String> {
+/// How many states of processes were compared with what LOG says.
+pub(super) async fn check(world: &World) -> Result<usize, String> {
     let (seq, live) = (world.end.0, world.end.1.as_ref());
-    let story = read(&world.log).await?;
+    let story = read(&world.log, &world.lived()).await?;
+    if let Some((id, what)) = story.broken {
+        return Err(format!("{id}: {what}"));
+    }
     i1_nothing_accepted_is_lost(world, &story)?;
     i1_what_cannot_be_decided_is_kept(world, &story)?;
     i2_nothing_is_decided_twice(&story)?;
@@ -49,19 +56,19 @@ pub(super) async fn check(world: &World) -> Result<(), String> {
     i11_nothing_public_depends_on_what_is_sealed(&story)?;
     i12_every_send_ends(live, &story)?;
     i13_a_cut_log_is_rebased(world, &story)?;
-    story.broken.map_or(Ok(()), |(id, what)| Err(format!("{id}: {what}")))
+    Ok(story.compared)
 }
 
 /// The ids of messages that IN holds, and of those that LOG holds.
 pub(super) async fn known(log: &MemoryLog) -> Result<(BTreeSet<String>, BTreeSet<String>), String> {
     let records = log.read_in(0, 100_000).await.map_err(|e| e.to_string())?;
     let kept = records.iter().filter_map(|r| Inbound::from_slice(&r.data).ok().map(|i| i.id().to_owned())).collect();
-    Ok((kept, received(&read(log).await?).into_iter().map(|(_, _, id)| id).collect()))
+    Ok((kept, received(&read(log, &[]).await?).into_iter().map(|(_, _, id)| id).collect()))
 }
 
 /// The number of the last rebase that LOG holds.
 pub(super) async fn rebases(log: &MemoryLog) -> Result<u64, String> {
-    Ok(read(log).await?.folded.rebased.map_or(0, |r| r.number))
+    Ok(read(log, &[]).await?.folded.rebased.map_or(0, |r| r.number))
 }
 
 /// What LOG says, and what the provider counted, a line each.
@@ -76,10 +83,17 @@ pub(super) async fn tell(world: &World) -> Result<Vec<String>, String> {
     Ok(lines)
 }
 
-async fn read(log: &MemoryLog) -> Result<Story, String> {
+/// Folds LOG, and compares what processes held after a frame with what it says.
+async fn read(log: &MemoryLog, lived: &[Lived]) -> Result<Story, String> {
     let codec = Codec::new(Arc::new(log.clone()));
-    let mut story =
-        Story { events: vec![], folded: State::new(SALT), resumed: None, unconfigured: BTreeSet::new(), broken: None };
+    let mut story = Story {
+        events: vec![],
+        folded: State::new(SALT),
+        resumed: None,
+        unconfigured: BTreeSet::new(),
+        broken: None,
+        compared: 0,
+    };
     let (mut clocks, mut replies) = (ClockWatch::default(), Replies::default());
     for frame in &log.every_frame() {
         for event in codec.decode(frame).await.map_err(|e| format!("I11: frame {}: {e}", frame.seq))? {
@@ -99,6 +113,14 @@ async fn read(log: &MemoryLog) -> Result<Story, String> {
             }
             story.events.push(event);
         }
+        for lived in lived.iter().filter(|l| l.at == frame.seq && l.frame == id_of(frame)) {
+            let parts = |s: &State| s.to_parts().map_err(|e| e.to_string());
+            story.compared += 1;
+            if parts(&lived.state)? != parts(&story.folded)? {
+                let what = format!("what a process held after frame {} is not the fold of the log", frame.seq);
+                story.broken = story.broken.or(Some(("I11", what)));
+            }
+        }
         if SNAPSHOTS.contains(&frame.seq) {
             let parts = story.folded.to_parts().map_err(|e| e.to_string())?;
             let read = State::from_parts(SALT, &parts.public, &parts.private).map_err(|e| e.to_string())?;
@@ -114,9 +136,10 @@ fn given(before: &State, last: Option<&Public>, event: &Public) -> Result<Option
         return Ok(None);
     }
     // Whoever was offered it bore it, also where a smaller pack came since.
-    if let (Some(Public::OfferEnded { conv, agent, .. }), Public::Assigned { conv: given, agent: to, .. }) =
+    if let (Some(Public::OfferEnded { conv, agent, .. }), Public::Assigned { conv: given, agent: to, why, .. }) =
         (last, event)
         && (conv, agent) == (given, to)
+        && matches!(why, Why::Accepted | Why::Taken | Why::CustomerWrote)
     {
         return Ok(None);
     }
@@ -354,33 +377,29 @@ fn i4_inbound_order(world: &World, story: &Story) -> Result<(), String> {
     Ok(())
 }
 
-/// The provider got the messages of a conversation in the order in which they were accepted for sending, and a desk its notices of a
-/// conversation.
+/// The provider got the messages of a conversation in the order in which they were accepted for sending, and a desk its notices of
+/// it.
 fn i4_outbound_order(world: &World, story: &Story) -> Result<(), String> {
     let mut rank = BTreeMap::new();
-    let mut notices = BTreeMap::new();
     let mut revived = BTreeSet::new();
     for e in &story.events {
         match &e.public {
-            Public::SendQueued { message, conv, notice, .. } => {
+            Public::SendQueued { message, conv, .. } => {
                 let next = rank.len();
-                rank.insert(message.to_string(), next);
-                if *notice {
-                    notices.insert(message.to_string(), conv.to_string());
-                }
+                rank.insert(message.to_string(), (next, *conv));
             }
             // An attempt that was given up as unknown may turn out sent, or be released again, after its lane went on.
             Public::Dead { message, .. } => drop(revived.insert(message.to_string())),
             _ => {}
         }
     }
-    let mut last: BTreeMap<String, (usize, u16)> = BTreeMap::new();
+    let mut last: BTreeMap<(ConvId, String), (usize, u16)> = BTreeMap::new();
     // What became of earlier ones on their way was in frames that are lost, such as that one was given up and released again.
     for d in world.provider.book().delivered.iter().skip(world.ledger.before_cut) {
         if revived.contains(&d.send) {
             continue;
         }
-        let Some(place) = rank.get(&d.send) else {
+        let Some((place, conv)) = rank.get(&d.send) else {
             // The frame that released it may be lost; it is not sent again, which I3 says.
             if world.ledger.cut.is_some() {
                 continue;
@@ -388,9 +407,8 @@ fn i4_outbound_order(world: &World, story: &Story) -> Result<(), String> {
             return Err(format!("I3: the provider got {}, which no frame released", d.send));
         };
         let place = (*place, d.part);
-        let whose = notices.get(&d.send).unwrap_or(&d.to);
-        if last.insert(whose.clone(), place).is_some_and(|before| before > place) {
-            return Err(format!("I4: {} overtook an earlier message to the same person", d.key()));
+        if last.insert((*conv, d.channel.clone()), place).is_some_and(|before| before > place) {
+            return Err(format!("I4: {} overtook an earlier message of {conv}", d.key()));
         }
     }
     Ok(())

@@ -4,7 +4,9 @@ use std::cell::Cell;
 use std::sync::Arc;
 use switchboard_envelope::{Action, Inbound};
 use switchboard_routing_rules::RulePack;
+use switchboard_routing_rules::event::{Event, Public};
 use switchboard_routing_rules::pack::Environment;
+use switchboard_routing_rules::state::State;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
@@ -26,10 +28,18 @@ pub(crate) enum Bug {
     TrialForgotten,
     /// Whoever comes is given what waits as if nobody were ever full.
     RoomForgotten,
+    /// Whoever comes is given what waits as if they had no skills.
+    SkillsForgotten,
+    /// Automatic replies know no end.
+    RepliesUnbounded,
+    /// LOG says twice that a clock warned or was breached.
+    WarnedTwice,
+    /// The state that is shown knows of tags of which LOG says nothing.
+    StateDrifts,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Bug; 9] = [
+    pub(crate) const ALL: [Bug; 13] = [
         Bug::ResultBeforeSend,
         Bug::DroppedCompareAndSwap,
         Bug::CursorBeforeEffects,
@@ -39,12 +49,20 @@ impl Bug {
         Bug::RelievedKeepsItsState,
         Bug::TrialForgotten,
         Bug::RoomForgotten,
+        Bug::SkillsForgotten,
+        Bug::RepliesUnbounded,
+        Bug::WarnedTwice,
+        Bug::StateDrifts,
     ];
 
     /// The promise that it breaks first, where another one could be found broken for other reasons.
     pub(crate) fn breaks(self) -> &'static str {
         match self {
             Bug::RoomForgotten => "I7",
+            Bug::SkillsForgotten => "I17",
+            Bug::RepliesUnbounded => "I18",
+            Bug::WarnedTwice => "I15",
+            Bug::StateDrifts => "I11",
             _ => "",
         }
     }
@@ -60,17 +78,40 @@ pub(crate) fn trip(inbound: &Inbound) {
     }
 }
 
-/// The pack that decides what comes in place of the right one, while that bug is planted: one in which nobody is full, for
-/// commands that say who is there.
-pub(crate) fn roomy(inbound: &Inbound, pack: &RulePack) -> Option<Arc<RulePack>> {
+/// The pack that decides what comes in place of the right one, while such a bug is planted: one in which nobody is full, or has
+/// skills, for commands that say who is there.
+pub(crate) fn bent(inbound: &Inbound, pack: &RulePack) -> Option<Arc<RulePack>> {
     let presence = matches!(inbound, Inbound::Command(c) if matches!(c.action, Action::Presence { .. }));
-    if !presence || !planted(Bug::RoomForgotten) {
-        return None;
+    let other = |text: &str| match PLANTED.get()? {
+        Bug::RoomForgotten if presence => Some(text.replace("capacity: ", "capacity: 1")),
+        Bug::SkillsForgotten if presence => Some(text.replace("skills: { direct: 2 }, desks", "desks")),
+        _ => None,
+    };
+    let files: Option<Vec<_>> =
+        pack.sources().iter().map(|(path, text)| Some((path.clone(), other(text)?.into_bytes()))).collect();
+    Some(Arc::new(RulePack::load(&files?, &Environment::default()).ok()?.pack))
+}
+
+/// The state by which a decision is made, while such a bug is planted.
+pub(crate) fn forgetful(mut state: State) -> State {
+    if planted(Bug::RepliesUnbounded) {
+        state.budgets = Default::default();
     }
-    let wider =
-        |(path, text): &(String, String)| (path.clone(), text.replace("capacity: ", "capacity: 1").into_bytes());
-    let files: Vec<_> = pack.sources().iter().map(wider).collect();
-    Some(Arc::new(RulePack::load(&files, &Environment::default()).ok()?.pack))
+    state
+}
+
+/// What LOG is told of a decision, while such a bug is planted.
+pub(crate) fn told(mut events: Vec<Event>) -> Vec<Event> {
+    match PLANTED.get() {
+        Some(Bug::StateDrifts) => events.retain(|e| !matches!(e.public, Public::Tagged { .. })),
+        Some(Bug::WarnedTwice) => {
+            let warns = |e: &&Event| matches!(e.public, Public::ClockWarned { .. } | Public::ClockBreached { .. });
+            let again: Vec<Event> = events.iter().filter(warns).cloned().collect();
+            events.extend(again);
+        }
+        _ => {}
+    }
+    events
 }
 
 thread_local! {

@@ -20,6 +20,7 @@ pub(super) struct Delivered {
     pub send: String,
     pub part: u16,
     pub to: String,
+    pub channel: String,
 }
 
 impl Delivered {
@@ -62,9 +63,10 @@ impl Provider {
         self.dice.lock().unwrap_or_else(PoisonError::into_inner).below(below)
     }
 
-    fn take(&self, key: &str, to: &str) {
+    fn take(&self, key: &str, to: &str, channel: &str) {
         let (send, part) = key.rsplit_once('.').unwrap_or((key, "1"));
-        self.book().delivered.push(Delivered { send: send.into(), part: part.parse().unwrap_or(1), to: to.into() });
+        let (part, to, channel) = (part.parse().unwrap_or(1), to.into(), channel.into());
+        self.book().delivered.push(Delivered { send: send.into(), part, to, channel });
     }
 }
 
@@ -82,6 +84,7 @@ impl Caller for Provider {
         };
         let text = String::from_utf8_lossy(body).into_owned();
         let (send, to) = text.split_once(' ').unwrap_or((&text, ""));
+        let (to, channel) = to.split_once(' ').unwrap_or((to, ""));
         self.book().calls += 1;
         let trouble = self.book().trouble;
         let before = self.roll(40);
@@ -91,7 +94,7 @@ impl Caller for Provider {
             return if self.roll(2) == 0 { answer(400, "you sent that before") } else { answer(201, send) };
         }
         if self.roll(100) >= trouble {
-            self.take(send, to);
+            self.take(send, to, channel);
             let after = self.roll(40);
             tokio::time::sleep(Duration::from_millis(after)).await;
             return answer(201, send);
@@ -100,11 +103,11 @@ impl Caller for Provider {
             0 => Err(CallError::NotSent("connection refused".into())),
             1 => Err(CallError::Lost("reset before it was read".into())),
             2 => {
-                self.take(send, to);
+                self.take(send, to, channel);
                 Err(CallError::Lost("reset after it was taken".into()))
             }
             3 => {
-                self.take(send, to);
+                self.take(send, to, channel);
                 tokio::time::sleep(Duration::from_secs(20)).await;
                 Err(CallError::Lost("timeout".into()))
             }
@@ -116,17 +119,26 @@ impl Caller for Provider {
             5 => answer(400, "rejected"),
             6 => answer(500, ""),
             _ => {
-                self.take(send, to);
+                self.take(send, to, channel);
                 answer(200, "<html>garbage")
             }
         }
     }
 }
 
+/// What it is the adapter of.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Kind {
+    Sms,
+    /// A channel that takes few at a time, and a text with its files as one.
+    Chat,
+    /// A desk, where people of ours are told.
+    Desk,
+}
+
 /// The adapter of that provider.
 pub(super) struct SimAdapter {
-    /// It is a desk, where people of ours are told.
-    pub desk: bool,
+    pub kind: Kind,
     pub reconciles: bool,
     /// The provider drops repeats, so that an attempt that may have been taken is made again.
     pub same_id_retry: bool,
@@ -134,7 +146,7 @@ pub(super) struct SimAdapter {
 
 impl Adapter for SimAdapter {
     fn profile(&self) -> ChannelProfile {
-        if self.desk {
+        if self.kind == Kind::Desk {
             let desk = ChannelProfile::new("slack", "slack");
             return ChannelProfile {
                 desk: true,
@@ -144,16 +156,18 @@ impl Adapter for SimAdapter {
                 ..desk
             };
         }
+        let sms = self.kind == Kind::Sms;
         ChannelProfile {
             reconciles: self.reconciles,
             same_id_retry: self.same_id_retry,
             reconcile_ms: 5_000,
             proactive: true,
-            in_flight: 4,
-            not_after_ms: 3_600_000,
+            in_flight: if sms { 4 } else { 1 },
+            not_after_ms: if sms { 3_600_000 } else { 600_000 },
             max_text: Some(500),
-            files_apart: true,
-            ..ChannelProfile::new("sms", "phone")
+            files_apart: sms,
+            cost: if sms { 100 } else { 50 },
+            ..ChannelProfile::new(if sms { "sms" } else { "webhook" }, "phone")
         }
     }
 
@@ -170,7 +184,7 @@ impl Adapter for SimAdapter {
     }
 
     fn encode(&self, send: &Send) -> Result<Call, AttemptOutcome> {
-        let body = format!("{} {}", key(&send.send, send.part), send.to.value);
+        let body = format!("{} {} {}", key(&send.send, send.part), send.to.value, send.channel);
         Ok(Call {
             method: Method::POST,
             url: "http://sim/send".into(),

@@ -7,7 +7,7 @@ use crate::clock;
 use crate::config::RetentionConfig;
 use crate::lifecycle::{Known, Steady, tidy};
 use crate::log::Log;
-use crate::log::memory::{Faults, Parts, Room};
+use crate::log::memory::{Faults, MemoryLog, Parts, Room};
 use crate::router::{RouterHandle, Standing, request_rebase};
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +51,13 @@ impl World {
         };
         // A LOG that is trimmed is nothing without the snapshots of its time.
         let parts = if parts.log && self.trims { Parts { beside: true, ..parts } } else { parts };
-        let down = alone || self.dice.below(2) == 0;
+        let lost = |log: &MemoryLog| {
+            let cut = parts.log && log.copy().last_frame() > copy.last_frame();
+            (cut, parts.beside && !cut && log.misses_claims(&copy))
+        };
+        // Of claims a process knows its own: where some would be gone of which one that runs knows nothing, all are stopped first.
+        let unseen = lost(&self.log).1 && !crew.iter().all(|process| process.log.misses_claims(&copy));
+        let down = self.dice.below(2) == 0 || alone || unseen;
         let mut told = vec![];
         if down {
             for process in crew.drain(..) {
@@ -59,23 +65,26 @@ impl World {
                 self.kill(process).await;
             }
         }
+        // What is late lands with a kill.
+        let (cut, forgets) = lost(&self.log);
         let (before, now) = (self.log.copy().last_frame(), self.now());
         tracing::info!(?parts, down, before, to = copy.last_frame(), %now, "restored");
         self.log.restore(&copy, parts);
         // Under processes that run, the one that knows may be killed before it said so, and another lead that knows nothing.
         let knows = |frame: u64| frame.min(before) > copy.last_frame();
         let known = match down {
+            true if forgets => false,
             true => told.iter().any(|t| knows(t.frame)),
+            false if forgets => true,
             false => !crew.is_empty() && crew.iter().all(|process| knows(process.told().frame)),
         };
-        let cut = parts.log && before > copy.last_frame();
         if cut {
             self.ledger.cut = Some(copy.last_frame());
             self.ledger.before_cut = self.provider.book().delivered.len();
         }
         self.forget_what_is_lost().await?;
         // What nobody had written down when all were killed leaves no trace: whoever restores asks.
-        if cut && !known {
+        if (cut || forgets) && !known {
             self.log.set_faults(Faults::default());
             let last = checks::rebases(&self.log).await?;
             request_rebase(&self.log, last, "restored").await.map_err(|e| e.to_string())?;
@@ -125,13 +134,14 @@ impl World {
         clock::simulated::ahead(0);
     }
 
-    /// The disk is full for a while, or so full that messages are refused and the rest still fits.
+    /// The disk is full for a while, or so full that messages are refused and the rest still fits; or claims alone have no room.
     pub(super) async fn disk_fills(&mut self, process: &Process) {
-        self.log.set_room(if self.dice.below(2) == 0 { Room::ForVital } else { Room::None });
+        let room = [Room::ForVital, Room::None, Room::NoClaims][seat(&mut self.dice, 3)];
+        self.log.set_room(room);
         for _ in 0..self.dice.below(4) {
             self.customer_writes().await;
             self.agent_acts(process).await;
-            let ms = self.dice.below(3_000);
+            let ms = self.dice.below(if room == Room::NoClaims { 90_000 } else { 3_000 });
             self.pass(Duration::from_millis(ms)).await;
         }
         self.log.set_room(Room::Enough);

@@ -1,10 +1,11 @@
 //! One simulated life of a workspace: customers, agents, a provider, crashes; then quiet, and the checks.
 
-use super::packs::{OTHER, PACK};
+use super::packs::{OTHER, PACK, THIRD};
 use super::plant::TRIP;
-use super::provider::{Delivered, Provider, SimAdapter};
+use super::provider::{Delivered, Kind, Provider, SimAdapter};
 use super::trouble::keeps_tidy;
 use crate::clock;
+use crate::log::frame::FrameId;
 use crate::log::memory::{Backup, Faults, MemoryLog, MemoryOptions, Room};
 use crate::log::{Class, InRecord, Log, Seq, Told};
 use crate::metrics::Metrics;
@@ -18,8 +19,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use switchboard_adapter_sdk::{Adapter, Answer, Call};
 use switchboard_envelope::{
-    Action, Actor, Address, Attachment, Command, ConsentChange, ConsentState, Content, Inbound, Message, Receipt,
-    ReceiptStatus, Scope, Timestamp, Visibility,
+    Action, Actor, Address, Attachment, Command, ConsentChange, ConsentState, Content, Destination, Inbound, Message,
+    Receipt, ReceiptStatus, Scope, Timestamp, Visibility,
 };
 use switchboard_routing_rules::event::Public;
 use switchboard_routing_rules::ids::Salt;
@@ -30,10 +31,14 @@ use tokio::task::JoinHandle;
 
 pub(super) const SALT: Salt = Salt([9; 16]);
 pub(super) const CHANNEL: &str = "sms";
+/// Another channel, on which the same customers write.
+pub(super) const CHAT: &str = "chat";
 pub(super) const DESK: &str = "team";
-/// Saturday, 21 November 2026.
-const START: Timestamp = Timestamp(1_795_219_200_000);
+/// Saturday, 24 October 2026, in the evening: in the night clocks in Europe go back by an hour.
+const START: Timestamp = Timestamp(1_792_872_000_000);
 pub(super) const CUSTOMERS: u64 = 6;
+/// One of them is a machine, which answers whatever it gets and does not say what it is.
+const ROBOT: &str = "+15550000005";
 
 /// SplitMix64.
 #[derive(Clone)]
@@ -66,6 +71,8 @@ pub(super) struct Ledger {
     pub cut: Option<Seq>,
     /// How many messages the provider had taken then.
     pub before_cut: usize,
+    /// How much of what the provider took the machine among the customers has seen.
+    heard: usize,
 }
 
 /// A process that routes, or is ready to, and sends.
@@ -77,6 +84,13 @@ pub(super) struct Process {
     stop: watch::Sender<bool>,
     packs: Arc<Packs>,
     tasks: Vec<JoinHandle<()>>,
+}
+
+/// What a process held after a frame, when it was killed.
+pub(super) struct Lived {
+    pub at: Seq,
+    pub frame: FrameId,
+    pub state: Arc<State>,
 }
 
 /// The provider as a process reaches it that may be paused.
@@ -118,6 +132,7 @@ pub(super) struct World {
     told: Told,
     /// The last frame, and the state after it.
     pub end: (Seq, Arc<State>),
+    lived: Mutex<Vec<Lived>>,
 }
 
 impl Process {
@@ -183,6 +198,7 @@ impl World {
             removed: false,
             told: Told::default(),
             end: (0, Arc::new(State::new(SALT))),
+            lived: Mutex::default(),
         };
         world.live().await?;
         world.quiet().await?;
@@ -204,10 +220,11 @@ impl World {
         let files = vec![("pack.yaml".to_owned(), PACK.as_bytes().to_vec())];
         let packs = Arc::new(Packs::new(Source::Files(files), Environment::default()));
         let same_id_retry = self.provider.book().drops_repeats;
-        let adapter = |desk: bool| -> Arc<dyn Adapter> {
-            Arc::new(SimAdapter { desk, reconciles: self.reconciles, same_id_retry })
+        let adapter = |kind: Kind| -> Arc<dyn Adapter> {
+            Arc::new(SimAdapter { kind, reconciles: self.reconciles, same_id_retry })
         };
-        let mut adapters = BTreeMap::from([(CHANNEL, adapter(false)), (DESK, adapter(true))]);
+        let kinds = [(CHANNEL, Kind::Sms), (CHAT, Kind::Chat), (DESK, Kind::Desk)];
+        let mut adapters: BTreeMap<_, _> = kinds.into_iter().map(|(id, kind)| (id, adapter(kind))).collect();
         if self.removed {
             adapters.remove(CHANNEL);
         }
@@ -255,6 +272,7 @@ impl World {
             process: process.clone(),
             links: None,
             clock_wrong: watch::channel(None).1,
+            made: Default::default(),
         };
         let lanes = adapters.into_iter().map(|(channel, adapter)| spawn(lane(channel, adapter), stopping.clone()));
         let mut tasks: Vec<_> = lanes.collect();
@@ -267,8 +285,18 @@ impl World {
         Ok(Process { log: own, history, handle, stop, packs, tasks })
     }
 
+    /// What processes held when they were killed.
+    pub(super) fn lived(&self) -> Vec<Lived> {
+        std::mem::take(&mut self.lived.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// SIGKILL: nothing of the process runs on, what the log acknowledged stays.
     pub(super) async fn kill(&self, process: Process) {
+        let (told, (at, state)) = (process.told(), process.handle.state.latest());
+        if told.frame == at && told.id != 0 {
+            let lived = Lived { at, frame: told.id, state };
+            self.lived.lock().unwrap_or_else(PoisonError::into_inner).push(lived);
+        }
         for task in &process.tasks {
             task.abort();
         }
@@ -287,6 +315,7 @@ impl World {
         let steps = 30 + self.dice.below(60);
         for _ in 0..steps {
             self.now();
+            self.robot_answers().await;
             for i in 0..crew.len() {
                 if crew[i].tasks.iter().any(JoinHandle::is_finished) {
                     // The router met the log's faults: the supervisor starts the process again.
@@ -352,30 +381,62 @@ impl World {
     }
 
     pub(super) async fn customer_writes(&mut self) {
-        let who = self.dice.below(CUSTOMERS);
-        let number = format!("+1555000000{who}");
-        self.serial += 1;
-        let words = ["hello", "where is my refund", "direct please", "thanks", "a refund, direct"];
-        let text = words[usize::try_from(self.dice.below(5)).unwrap_or(0)];
-        let id = format!("{CHANNEL}:message:{}", self.serial);
+        let number = format!("+1555000000{}", self.dice.below(CUSTOMERS));
+        let words = [
+            "hello",
+            "where is my refund",
+            "direct please",
+            "thanks",
+            "a refund, direct",
+            "later, please, number 8",
+            "now, number 6",
+            "Guten Tag, wo ist denn meine Bestellung? Ich warte schon seit einer Woche darauf.",
+        ];
+        let text = words[seat(&mut self.dice, words.len())];
         let trips = self.dice.below(25) == 0;
-        let text = if trips { TRIP } else { text };
-        self.ledger.tripping.extend(trips.then(|| id.clone()));
+        let channel = self.some_channel();
+        let automatic = self.dice.below(12) == 0;
+        self.writes(channel, &number, if trips { TRIP } else { text }, automatic).await;
+    }
+
+    /// One of the channels on which customers write.
+    fn some_channel(&mut self) -> &'static str {
+        if self.dice.below(3) == 0 { CHAT } else { CHANNEL }
+    }
+
+    /// The machine among the customers answers the latest that it got, in the same words each time.
+    async fn robot_answers(&mut self) {
+        let (channel, all) = {
+            let book = self.provider.book();
+            let new = book.delivered.iter().skip(self.ledger.heard).rev().find(|d| d.to == ROBOT);
+            (new.map(|d| if d.channel == CHAT { CHAT } else { CHANNEL }), book.delivered.len())
+        };
+        self.ledger.heard = all;
+        if let Some(channel) = channel {
+            self.writes(channel, ROBOT, "Thank you, your refund is important to us.", false).await;
+        }
+    }
+
+    /// A message comes, and comes again until IN has it.
+    async fn writes(&mut self, channel: &str, number: &str, text: &str, automatic: bool) {
+        self.serial += 1;
+        let id = format!("{channel}:message:{}", self.serial);
+        self.ledger.tripping.extend((text == TRIP).then(|| id.clone()));
         self.ledger.offered.push(id.clone());
         let now = self.now();
         let message = Message {
             id: id.clone(),
-            channel: CHANNEL.into(),
-            thread: number.clone(),
+            channel: channel.into(),
+            thread: number.into(),
             at: now,
             received_at: now,
-            from: Address::new("phone", number.clone()),
+            from: Address::new("phone", number),
             to: None,
             content: Content::text(text),
             references: vec![],
             provider_id: None,
             visibility: Visibility::Private,
-            automatic: self.dice.below(12) == 0,
+            automatic,
             authenticated: None,
             meta: BTreeMap::new(),
             raw: None,
@@ -390,7 +451,7 @@ impl World {
             tries += 1;
             if self.ingest(&inbound).await {
                 repeats -= 1;
-                let accepted = self.ledger.accepted.entry(number.clone()).or_default();
+                let accepted = self.ledger.accepted.entry(number.to_owned()).or_default();
                 if !accepted.contains(&id) {
                     accepted.push(id.clone());
                 }
@@ -432,7 +493,7 @@ impl World {
 
     pub(super) async fn agent_acts(&mut self, process: &Process) {
         let state = process.handle.state.latest().1;
-        let agent = if self.dice.below(2) == 0 { "ann" } else { "bob" };
+        let agent = ["ann", "bob", "cy"][seat(&mut self.dice, 3)];
         let all: Vec<_> = state.conversations.keys().copied().collect();
         let pick = |dice: &mut Dice| {
             let n = u64::try_from(all.len()).unwrap_or(0);
@@ -441,9 +502,11 @@ impl World {
         let Some(conversation) = pick(&mut self.dice) else {
             return self.command(Some(agent), presence(agent, "available")).await;
         };
+        let people: BTreeSet<_> = state.conversations.values().map(|c| c.contact.to_string()).collect();
+        let whose = |dice: &mut Dice| people.iter().nth(seat(dice, people.len())).cloned().unwrap_or_default();
         let offer = state.offers().map(|(o, _)| o.to_string()).next();
         let dead = state.sends.values().find(|s| s.is_dead()).map(|s| s.id.to_string());
-        let action = match self.dice.below(12) {
+        let action = match self.dice.below(17) {
             0 | 1 => presence(agent, "available"),
             2 => presence(agent, ["away", "offline"][usize::try_from(self.dice.below(2)).unwrap_or(0)]),
             3..=6 => Action::Reply {
@@ -463,7 +526,39 @@ impl World {
                 None => Action::Take { conversation },
             },
             9 => Action::Snooze { conversation, until: self.now().plus(60_000) },
-            10 => Action::Transfer { conversation, to: switchboard_envelope::Destination::Queue("direct".into()) },
+            10 => Action::Transfer { conversation, to: Destination::Queue("direct".into()) },
+            11 => {
+                let to = ["ann", "bob", "cy"][seat(&mut self.dice, 3)];
+                Action::Transfer { conversation, to: Destination::Agent(to.into()) }
+            }
+            // One of ours writes first, and keeps it, or has somebody wait for the answer.
+            12 => Action::Start {
+                to_channel: self.some_channel().into(),
+                to: Address::new("phone", format!("+1555000000{}", self.dice.below(CUSTOMERS))),
+                subject: None,
+                text: format!("news {}", self.serial),
+                destination: match self.dice.below(3) {
+                    0 => Some(Destination::Queue("everyone".into())),
+                    1 => Some(Destination::Agent("bob".into())),
+                    _ => None,
+                },
+            },
+            13 => Action::Update {
+                conversation,
+                tags: Some([vec!["vip".into()], vec![]][seat(&mut self.dice, 2)].clone()),
+                priority: (self.dice.below(2) == 0).then(|| "low".into()),
+                attributes: BTreeMap::new(),
+            },
+            14 => Action::UpdateContact {
+                contact: whose(&mut self.dice),
+                tags: Some(vec!["loud".into()]),
+                attributes: BTreeMap::from([("owner".into(), Some(agent.into()))]),
+                consent: BTreeMap::new(),
+                unblock: vec![CHANNEL.into(), CHAT.into()],
+            },
+            15 if self.dice.below(4) == 0 => {
+                Action::MergeContact { into: whose(&mut self.dice), from: whose(&mut self.dice) }
+            }
             _ => match dead {
                 Some(send) => Action::Resend { send },
                 None => Action::Reopen { conversation },
@@ -474,7 +569,7 @@ impl World {
 
     /// An operator puts a pack in force, tries one, ends that, or takes back what they did.
     async fn rules_change(&mut self, process: &Process) {
-        let text = if self.dice.below(3) == 0 { PACK } else { OTHER };
+        let text = [PACK, OTHER, THIRD][seat(&mut self.dice, 3)];
         let log: Arc<dyn Log> = Arc::new(process.log.clone());
         let files = vec![("pack.yaml".to_owned(), text.as_bytes().to_vec())];
         let staged = process.packs.stage_files(&log, files, false).await;
@@ -505,8 +600,8 @@ impl World {
         let named = self.dice.below(2) == 0;
         let receipt = Receipt {
             thread: None,
-            id: format!("{CHANNEL}:receipt:{}:{status:?}", d.key()),
-            channel: CHANNEL.into(),
+            id: format!("{}:receipt:{}:{status:?}", d.channel, d.key()),
+            channel: d.channel.clone(),
             provider_id: format!("P{}", d.key()),
             send: named.then(|| d.send.clone()),
             part: named.then_some(d.part),
@@ -522,9 +617,10 @@ impl World {
     async fn consent(&mut self) {
         self.serial += 1;
         let state = if self.dice.below(3) == 0 { ConsentState::OptedOut } else { ConsentState::OptedIn };
+        let channel = self.some_channel();
         let change = ConsentChange {
-            id: format!("{CHANNEL}:consent:{}", self.serial),
-            channel: CHANNEL.into(),
+            id: format!("{channel}:consent:{}", self.serial),
+            channel: channel.into(),
             address: Address::new("phone", format!("+1555000000{}", self.dice.below(CUSTOMERS))),
             state,
             at: self.now(),
