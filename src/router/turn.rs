@@ -369,6 +369,8 @@ impl Router {
                 return self.poison(record, &e.to_string());
             }
         };
+        #[cfg(test)]
+        let inbound = crate::simulation::mistaken(inbound);
         let candidate = self.candidate(&inbound).await?;
         let input =
             Input::Record { seq: record.seq, stored_at: record.at, inbound: &inbound, candidate: candidate.as_deref() };
@@ -383,8 +385,6 @@ impl Router {
         let decided = catch_unwind(AssertUnwindSafe(|| {
             #[cfg(test)]
             crate::simulation::trip(&inbound);
-            #[cfg(test)]
-            let state = crate::simulation::forgetful(state);
             decide(state, &input, packs)
         }));
         match decided {

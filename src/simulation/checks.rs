@@ -39,7 +39,7 @@ struct Story {
 /// How many states of processes were compared with what LOG says.
 pub(super) async fn check(world: &World) -> Result<usize, String> {
     let (seq, live) = (world.end.0, world.end.1.as_ref());
-    let story = read(&world.log, &world.lived()).await?;
+    let story = read(&world.log, &world.lived(), &world.ledger.machines).await?;
     if let Some((id, what)) = story.broken {
         return Err(format!("{id}: {what}"));
     }
@@ -63,12 +63,12 @@ pub(super) async fn check(world: &World) -> Result<usize, String> {
 pub(super) async fn known(log: &MemoryLog) -> Result<(BTreeSet<String>, BTreeSet<String>), String> {
     let records = log.read_in(0, 100_000).await.map_err(|e| e.to_string())?;
     let kept = records.iter().filter_map(|r| Inbound::from_slice(&r.data).ok().map(|i| i.id().to_owned())).collect();
-    Ok((kept, received(&read(log, &[]).await?).into_iter().map(|(_, _, id)| id).collect()))
+    Ok((kept, received(&read(log, &[], &BTreeSet::new()).await?).into_iter().map(|(_, _, id)| id).collect()))
 }
 
 /// The number of the last rebase that LOG holds.
 pub(super) async fn rebases(log: &MemoryLog) -> Result<u64, String> {
-    Ok(read(log, &[]).await?.folded.rebased.map_or(0, |r| r.number))
+    Ok(read(log, &[], &BTreeSet::new()).await?.folded.rebased.map_or(0, |r| r.number))
 }
 
 /// What LOG says, and what the provider counted, a line each.
@@ -84,7 +84,7 @@ pub(super) async fn tell(world: &World) -> Result<Vec<String>, String> {
 }
 
 /// Folds LOG, and compares what processes held after a frame with what it says.
-async fn read(log: &MemoryLog, lived: &[Lived]) -> Result<Story, String> {
+async fn read(log: &MemoryLog, lived: &[Lived], machines: &BTreeSet<String>) -> Result<Story, String> {
     let codec = Codec::new(Arc::new(log.clone()));
     let mut story = Story {
         events: vec![],
@@ -100,7 +100,7 @@ async fn read(log: &MemoryLog, lived: &[Lived]) -> Result<Story, String> {
             let given = given(&story.folded, story.events.last().map(|e| &e.public), &event.public)?;
             story.folded.apply(&event);
             story.resumed.iter_mut().for_each(|state| state.apply(&event));
-            story.broken = story.broken.or(given).or_else(|| replies.see(&event));
+            story.broken = story.broken.or(given).or_else(|| replies.see(&event, machines));
             let late = clocks.see(story.folded.now, &event.public);
             let crowd = released_within(&story.folded, &event.public);
             story.broken = story.broken.or(late).or(crowd).or_else(|| other_pack(&story.folded, &event.public));
@@ -180,13 +180,15 @@ struct Rally {
 const AT_ONCE_MS: i64 = 15_000;
 
 impl Replies {
-    fn see(&mut self, event: &Event) -> Option<Broken> {
+    fn see(&mut self, event: &Event, machines: &BTreeSet<String>) -> Option<Broken> {
         match &event.public {
             Public::Consumed { .. } | Public::Ticked { .. } => self.automatic = false,
             Public::Opened { conv, contact, .. } => drop(self.of.insert(*conv, *contact)),
             Public::Received { conv, at, automatic, .. } => {
                 self.automatic = *automatic;
-                if let (false, Some((_, Private::Received { content, said_at, .. }))) = (automatic, &event.private) {
+                let Some((_, Private::Received { id, content, said_at, .. })) = &event.private else { return None };
+                self.automatic |= machines.contains(id);
+                if !automatic {
                     self.rallies.entry(*conv).or_default().hear(said_at.unwrap_or(*at), &content.text);
                 }
             }

@@ -10,7 +10,7 @@ mod provider;
 mod trouble;
 mod world;
 
-pub(crate) use plant::{Bug, bent, forgetful, planted, told, trip};
+pub(crate) use plant::{Bug, bent, mistaken, planted, told, trip};
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use world::World;

@@ -6,7 +6,6 @@ use switchboard_envelope::{Action, Inbound};
 use switchboard_routing_rules::RulePack;
 use switchboard_routing_rules::event::{Event, Public};
 use switchboard_routing_rules::pack::Environment;
-use switchboard_routing_rules::state::State;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
@@ -30,8 +29,8 @@ pub(crate) enum Bug {
     RoomForgotten,
     /// Whoever comes is given what waits as if they had no skills.
     SkillsForgotten,
-    /// Automatic replies know no end.
-    RepliesUnbounded,
+    /// What says that a machine wrote it is decided as if a person had.
+    MachineTakenForAPerson,
     /// LOG says twice that a clock warned or was breached.
     WarnedTwice,
     /// The state that is shown knows of tags of which LOG says nothing.
@@ -50,7 +49,7 @@ impl Bug {
         Bug::TrialForgotten,
         Bug::RoomForgotten,
         Bug::SkillsForgotten,
-        Bug::RepliesUnbounded,
+        Bug::MachineTakenForAPerson,
         Bug::WarnedTwice,
         Bug::StateDrifts,
     ];
@@ -60,7 +59,7 @@ impl Bug {
         match self {
             Bug::RoomForgotten => "I7",
             Bug::SkillsForgotten => "I17",
-            Bug::RepliesUnbounded => "I18",
+            Bug::MachineTakenForAPerson => "I18",
             Bug::WarnedTwice => "I15",
             Bug::StateDrifts => "I11",
             _ => "",
@@ -92,12 +91,14 @@ pub(crate) fn bent(inbound: &Inbound, pack: &RulePack) -> Option<Arc<RulePack>> 
     Some(Arc::new(RulePack::load(&files?, &Environment::default()).ok()?.pack))
 }
 
-/// The state by which a decision is made, while such a bug is planted.
-pub(crate) fn forgetful(mut state: State) -> State {
-    if planted(Bug::RepliesUnbounded) {
-        state.budgets = Default::default();
+/// What is decided, while such a bug is planted.
+pub(crate) fn mistaken(mut inbound: Inbound) -> Inbound {
+    if let Inbound::Message(m) = &mut inbound
+        && planted(Bug::MachineTakenForAPerson)
+    {
+        m.automatic = false;
     }
-    state
+    inbound
 }
 
 /// What LOG is told of a decision, while such a bug is planted.

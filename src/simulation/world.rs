@@ -67,6 +67,8 @@ pub(super) struct Ledger {
     pub offered: Vec<String>,
     /// Those of them whose decision panics.
     pub tripping: BTreeSet<String>,
+    /// Those of them that say that a machine wrote them.
+    pub machines: BTreeSet<String>,
     /// Frames after this one were lost, the last time that an older copy was put back.
     pub cut: Option<Seq>,
     /// How many messages the provider had taken then.
@@ -422,6 +424,7 @@ impl World {
         self.serial += 1;
         let id = format!("{channel}:message:{}", self.serial);
         self.ledger.tripping.extend((text == TRIP).then(|| id.clone()));
+        self.ledger.machines.extend(automatic.then(|| id.clone()));
         self.ledger.offered.push(id.clone());
         let now = self.now();
         let message = Message {

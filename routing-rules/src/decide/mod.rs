@@ -362,11 +362,15 @@ impl<'a> Draft<'a> {
         self.emit(Public::Ignored { reason: reason.into() });
     }
 
+    /// What tells a cause that is not an input from one before the last rebase.
+    pub(crate) fn since_rebase(&self) -> String {
+        self.state.rebased.map_or_else(String::new, |r| format!(":{}", r.number))
+    }
+
     fn lead(&mut self, now: Timestamp, incarnation: u64, channels: &BTreeMap<Name, ChannelProfile>) {
         let now = self.state.now.max(now);
         // Frames that are lost may have held a start of the same number.
-        let lost = self.state.rebased.map_or_else(String::new, |r| format!(":{}", r.number));
-        self.cause = format!("lead:{incarnation}{lost}");
+        self.cause = format!("lead:{incarnation}{}", self.since_rebase());
         self.emit(Public::Led { now, incarnation });
         if self.state.pack != self.pack.hash {
             self.end_canary_for(CanaryEnd::Replaced);

@@ -22,6 +22,8 @@ impl Draft<'_> {
         let due: Vec<(Timestamp, Timer)> =
             due.take_while(|(_, t)| self.state.may_have_fired(t, now) == relived).collect();
         self.relived = relived;
+        // One that was set since a loss is another than what lost frames may have had for the same time.
+        let since = if relived { String::new() } else { self.since_rebase() };
         self.emit(Public::Ticked { now, relived });
         for (at, timer) in due {
             if self.events.len() >= ENOUGH {
@@ -29,29 +31,29 @@ impl Draft<'_> {
             }
             match timer {
                 Timer::Conv(id) => {
-                    self.cause = format!("timer:{id}:{}", at.0);
+                    self.cause = format!("timer:{id}:{}{since}", at.0);
                     self.ordinal = 0;
                     self.conversation_due(id);
                 }
                 Timer::Send(id) => {
-                    self.cause = format!("timer:{id}:{}", at.0);
+                    self.cause = format!("timer:{id}:{}{since}", at.0);
                     self.ordinal = 0;
                     self.send_due(id);
                 }
                 Timer::Agent(agent) => {
-                    self.cause = format!("timer:{agent}:{}", at.0);
+                    self.cause = format!("timer:{agent}:{}{since}", at.0);
                     self.ordinal = 0;
                     self.agent_due(&agent);
                 }
                 Timer::Assign => {
-                    self.cause = format!("timer:assign:{}", at.0);
+                    self.cause = format!("timer:assign:{}{since}", at.0);
                     self.ordinal = 0;
                     self.emit(Public::AssignAgain { at: None });
                     self.somebody_freed();
                 }
                 Timer::Channel(channel) => self.probe_due(&channel),
                 Timer::Join(key) => {
-                    self.cause = format!("timer:join:{:x}:{}", { key.0 }, at.0);
+                    self.cause = format!("timer:join:{:x}:{}{since}", { key.0 }, at.0);
                     self.ordinal = 0;
                     self.join_up(key);
                 }

@@ -366,6 +366,28 @@ fn what_a_timer_may_have_told_in_lost_frames_is_told_again_only_by_hand_whatever
     assert_eq!((notices(&life, &events).len(), released(&events)), (1, vec![1]), "{events:?}");
 }
 
+/// What is due follows from when the conversation began, so a clock that starts anew can be due at the very moment of one in lost frames.
+#[test]
+fn a_clock_that_somebody_set_since_a_loss_is_told_of_though_lost_frames_had_one_for_the_same_moment() {
+    const SOLD: &str = "queues: { q: {}, sold: { sla: { resolution: 40m, on_breach: { notify: { desk: team } } } } }\n\
+        agents: { ann: {} }\nrules: [{ name: S, when: { text: { contains: bought } }, then: { queue: sold } }]\ndefault: { queue: q }\n";
+    let mut life = Life::with(ChannelProfile::new("sms", "phone"), SOLD);
+    life.leads_with(&[(DESK, desk())]);
+    says(&mut life, "1", "hello");
+    let mut lost = life.again();
+    says(&mut lost, "2", "bought it");
+    let events = lost.passes(45 * MINUTE);
+    let told = only(&lost, &events);
+
+    rebases(&mut life);
+    life.passes(50 * MINUTE);
+    says(&mut life, "3", "bought it");
+    let events = life.passes(0);
+    let told_now = only(&life, &events);
+    assert_eq!((told_now.doubted, released(&events)), (false, vec![1]), "{events:?}");
+    assert_ne!(told_now.id, told.id, "that was of another clock");
+}
+
 #[test]
 fn what_became_of_an_answer_that_lost_frames_knew_is_told_again_only_by_hand() {
     let mut life = Life::with(ChannelProfile { same_id_retry: true, ..ChannelProfile::new("sms", "phone") }, PACK);
