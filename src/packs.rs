@@ -141,8 +141,7 @@ pub fn load(source: &Source, environment: &Environment) -> Result<Checked, PackE
 
 fn compile(source: &Source, files: &[(String, Vec<u8>)], environment: &Environment) -> Result<Checked, PackError> {
     let wrong = |problems| PackError::Problems(source.placed(problems));
-    let Loaded { pack, warnings } = RulePack::load(files, environment).map_err(wrong)?;
-    let tests = pack.tests(files, environment).map_err(wrong)?;
+    let (Loaded { pack, warnings }, tests) = RulePack::load_with_tests(files, environment).map_err(wrong)?;
     Ok(Checked { pack: Arc::new(pack), tests, warnings: source.placed(warnings) })
 }
 

@@ -1,9 +1,13 @@
 //! What a pack would do with a message that was decided before: the same facts, another pack. Nothing is carried from one message to
 //! the next, so each difference is the pack's own, and none follows from another.
 
-use crate::pack::{AgentChoice, ConvStatus, Name, Priority, RulePack, RunOutcome, SeenMessage, SeenState};
+use crate::pack::read::spell;
+use crate::pack::{
+    AgentChoice, ConvStatus, Name, OverflowStep, Priority, RulePack, RunOutcome, SeenMessage, SeenState, Settings,
+    Skills,
+};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What would be done with one message.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +30,18 @@ pub struct Would {
     pub blocked: bool,
     pub consent: Option<bool>,
     pub notified: BTreeSet<Name>,
+    /// What these desks are told, as `team-slack: The bank wrote`.
+    #[serde(default)]
+    pub notices: BTreeSet<String>,
+    /// Where the agent is told, if not at their first desk.
+    #[serde(default)]
+    pub desk: Option<Name>,
+    /// The rules' own overflow, as `after 5m: queue everyone, priority high`; `None` leaves it to the queue.
+    #[serde(default)]
+    pub overflow: Option<Vec<String>>,
+    /// What the reply offers, as `yes “Yes, please”`.
+    #[serde(default)]
+    pub choices: Vec<String>,
     /// Attributes as `order=123456`.
     pub set: BTreeSet<String>,
 }
@@ -70,14 +86,62 @@ fn of(run: &RunOutcome, places: bool, waits: bool) -> Would {
         priority: run.priority,
         tags: run.tags.clone(),
         reply,
-        skills: run.skills.iter().filter(|_| waits).map(|(s, level)| format!("{s} {level}")).collect(),
+        skills: if waits { skills(&run.skills) } else { vec![] },
         closed: run.close,
         snoozed_ms: run.snooze_ms.filter(|_| !run.close),
         blocked: run.block,
         consent: run.consent,
         notified: run.notify.iter().map(|n| n.desk.clone()).collect(),
+        notices: run.notify.iter().filter_map(|n| Some(format!("{}: {}", n.desk, n.text.as_ref()?))).collect(),
+        desk: run.desk.clone().filter(|_| places && run.agent.is_some()),
+        overflow: run.overflow.as_ref().filter(|_| waits).map(|steps| steps.iter().map(step).collect()),
+        choices: run.reply.iter().flat_map(|r| &r.choices).map(choice).collect(),
         set: run.set.iter().map(|(target, value)| format!("{}={value}", name(target))).collect(),
     }
+}
+
+fn skills(skills: &Skills) -> Vec<String> {
+    skills.iter().map(|(s, level)| format!("{s} {level}")).collect()
+}
+
+fn choice(choice: &switchboard_envelope::Choice) -> String {
+    match &choice.label {
+        Some(label) => format!("{} “{label}”", choice.id),
+        None => choice.id.clone(),
+    }
+}
+
+/// `after 5m if nobody_available: skills billing 1, queue everyone`
+fn step(step: &OverflowStep) -> String {
+    let when = step.after_ms.map(|ms| format!("after {}", spell(ms)));
+    let at_once = step.at_once.map(|at_once| format!("if {}", at_once.word()));
+    let wanted = step
+        .skills
+        .as_ref()
+        .map(|s| format!("skills {}", if s.is_empty() { "none".into() } else { skills(s).join(" ") }));
+    let queue = step.queue.as_ref().map(|q| format!("queue {q}"));
+    let priority = step.priority.map(|p| format!("priority {}", p.as_str()));
+    let all = |parts: &[Option<String>], between| parts.iter().flatten().cloned().collect::<Vec<_>>().join(between);
+    format!("{}: {}", all(&[when, at_once], " "), all(&[wanted, queue, priority], ", "))
+}
+
+/// What is written otherwise in another pack and shows in no message that is replayed: `queue billing (overflow, skills)`.
+#[must_use]
+pub fn not_replayed(before: &Settings, after: &Settings) -> Vec<String> {
+    let things: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let none = BTreeMap::new();
+    let one = |thing: &String| match (before.get(thing), after.get(thing)) {
+        (Some(_), None) => Some(format!("{thing} (gone)")),
+        (None, Some(_)) => Some(format!("{thing} (new)")),
+        (old, new) => {
+            let (old, new) = (old.unwrap_or(&none), new.unwrap_or(&none));
+            let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+            let other: Vec<&str> =
+                keys.into_iter().filter(|key| old.get(*key) != new.get(*key)).map(String::as_str).collect();
+            (!other.is_empty()).then(|| format!("{thing} ({})", other.join(", ")))
+        }
+    };
+    things.into_iter().filter_map(one).collect()
 }
 
 impl Would {
@@ -103,8 +167,14 @@ impl Would {
         let priority = |w: &Would| w.priority.map_or("", Priority::as_str).to_owned();
         let reply = |w: &Would| w.reply.as_ref().map(|(id, _)| id.clone()).unwrap_or_default();
         let consent = |w: &Would| w.consent.map_or("", |yes| if yes { "opted_in" } else { "opted_out" }).to_owned();
-        let snooze = |w: &Would| w.snoozed_ms.map(crate::pack::read::spell).unwrap_or_default();
-        let wait = |w: &Would| w.wait_ms.map(crate::pack::read::spell).unwrap_or_default();
+        let snooze = |w: &Would| w.snoozed_ms.map(spell).unwrap_or_default();
+        let wait = |w: &Would| w.wait_ms.map(spell).unwrap_or_default();
+        let desk = |w: &Would| w.desk.clone().unwrap_or_default();
+        let overflow = |w: &Would| match &w.overflow {
+            Some(steps) if steps.is_empty() => "no step".to_owned(),
+            Some(steps) => format!("[{}]", steps.join("; ")),
+            None => "the queue's".to_owned(),
+        };
         let pairs = [
             ("priority", priority(self), priority(before)),
             ("tags", list(&self.tags), list(&before.tags)),
@@ -112,6 +182,9 @@ impl Would {
             ("skills", self.skills.join(" "), before.skills.join(" ")),
             ("snooze", snooze(self), snooze(before)),
             ("wait", wait(self), wait(before)),
+            ("overflow", overflow(self), overflow(before)),
+            ("desk", desk(self), desk(before)),
+            ("choices", self.choices.join(", "), before.choices.join(", ")),
             ("consent", consent(self), consent(before)),
             ("notices", list(&self.notified), list(&before.notified)),
             ("attributes", list(&self.set), list(&before.set)),
@@ -126,6 +199,9 @@ impl Would {
         let text = |w: &Would| w.reply.as_ref().map(|(_, text)| text.clone());
         if reply(self) == reply(before) && text(self) != text(before) {
             said.push(format!("reply {} in other words", reply(self)));
+        }
+        if self.notified == before.notified && self.notices != before.notices {
+            said.push(format!("notices {} in other words", list(&self.notified)));
         }
         said
     }

@@ -1,8 +1,8 @@
 //! A pack's test, carried out by the core that routes real messages: a state is made in which what was given holds, the
 //! message is decided, and what came of it is compared.
 
-use crate::decide::seen_message;
-use crate::event::{Considered, Event, NoReply, Presence, Private, Public, Why};
+use crate::decide::{Followed, decide_and_tell, seen_message};
+use crate::event::{Considered, Event, Happening, NoReply, Presence, Private, Public, Why};
 use crate::ids::{ContactId, ConvId, OfferId, Salt};
 use crate::pack::{
     Act, Actual, ConvStatus, Does, Expect, Given, Name, PackTest, Place, RuleTrace, SeenMessage, SeenState,
@@ -29,6 +29,10 @@ pub struct Verdict {
     pub faults: Vec<String>,
     /// What the rules did with the message, in order: asked for only when the test failed.
     pub trace: Vec<RuleTrace>,
+    /// The same of the rules that follow up, by what was done.
+    pub followed: Vec<(Happening, Vec<RuleTrace>)>,
+    /// Who was considered, where another agent was expected.
+    pub considered: Option<Considered>,
     /// What became of the message; `None` when it was not decided.
     pub actual: Option<Actual>,
 }
@@ -47,7 +51,7 @@ pub fn run(pack: &RulePack, test: &PackTest) -> Verdict {
     let before = trial.given(pack);
     let message = Inbound::Message(Box::new(trial.message.clone()));
     let input = Input::Record { seq: 1, stored_at: test.now, inbound: &message, candidate: None };
-    let decision = decide(before, &input, pack);
+    let (decision, followed) = decide_and_tell(before, &input, pack);
     if let Some(act) = &test.act {
         return trial.acted(pack, act, decision);
     }
@@ -60,8 +64,12 @@ pub fn run(pack: &RulePack, test: &PackTest) -> Verdict {
     if let Some((reply, problem)) = trial.unrendered(pack, &decision) {
         faults.push(format!("reply {reply}: {problem}"));
     }
-    let trace = if faults.is_empty() { Vec::new() } else { trial.trace(pack, &decision) };
-    Verdict { faults, trace, actual: Some(actual) }
+    if faults.is_empty() {
+        return Verdict { actual: Some(actual), ..Verdict::default() };
+    }
+    let followed = trial.asked(pack, &decision.after, &followed);
+    let considered = trial.considered(&faults, &decision);
+    Verdict { faults, trace: trial.trace(pack, &decision), followed, considered, actual: Some(actual) }
 }
 
 /// What came of a message that nothing was before.
@@ -281,7 +289,7 @@ impl<'t> Trial<'t> {
             traceparent: None,
         }));
         let input = Input::Record { seq: 2, stored_at: now, inbound: &command, candidate: None };
-        let decision = decide(heard.after, &input, pack);
+        let (decision, followed) = decide_and_tell(heard.after, &input, pack);
         let refused = decision.events.iter().find_map(|e| match &e.public {
             Public::Answered { reply, .. } if reply.status >= 400 => Some(reply.detail.clone()),
             _ => None,
@@ -290,8 +298,39 @@ impl<'t> Trial<'t> {
             return fault(format!("{} could not do it: {detail}", act.agent));
         }
         let actual = self.outcome(pack, &decision);
-        let faults = actual.iter().flat_map(|actual| self.test.expect.check(actual)).collect();
-        Verdict { faults, trace: Vec::new(), actual }
+        let faults: Vec<String> = actual.iter().flat_map(|actual| self.test.expect.check(actual)).collect();
+        if faults.is_empty() {
+            return Verdict { actual, ..Verdict::default() };
+        }
+        let followed = self.asked(pack, &decision.after, &followed);
+        let considered = self.considered(&faults, &decision);
+        Verdict { faults, followed, considered, actual, ..Verdict::default() }
+    }
+
+    /// Who was considered last for this conversation, where another agent was expected.
+    fn considered(&self, faults: &[String], decision: &Decision) -> Option<Considered> {
+        let thread = decision.after.thread_hash(&self.message.channel, &self.message.thread);
+        let of = decision.after.conversation_of_thread(thread).map(|c| c.id)?;
+        let one = |e: &Event| match &e.public {
+            Public::Assigned { conv, considered, .. }
+            | Public::Offered { conv, considered, .. }
+            | Public::NobodyFree { conv, considered }
+                if *conv == of =>
+            {
+                Some(considered.clone())
+            }
+            _ => None,
+        };
+        let asked = faults.iter().any(|fault| fault.starts_with("agent:"));
+        decision.events.iter().rev().find_map(one).filter(|_| asked)
+    }
+
+    /// What the rules did that follow up on what was done with this conversation.
+    fn asked(&self, pack: &RulePack, after: &State, followed: &[Followed]) -> Vec<(Happening, Vec<RuleTrace>)> {
+        let thread = after.thread_hash(&self.message.channel, &self.message.thread);
+        let conv = after.conversation_of_thread(thread).map(|c| c.id);
+        let of_it = followed.iter().filter(|f| Some(f.conv) == conv);
+        of_it.map(|f| (f.on, pack.explain_follow_up(f.on, &f.message, &f.seen))).collect()
     }
 
     /// What came of it; `None` when the message was not decided.

@@ -277,6 +277,48 @@ fn what_a_test_gives_is_what_conditions_see() {
     );
 }
 
+/// Those that follow up are asked in turn as well: after what an agent does, and after an assignment that a message led to.
+#[test]
+fn a_failure_tells_where_each_rule_gave_up_that_follows_up() {
+    let rules = "
+rules:
+  - { name: Sold, on: closed, when: { queue: sales }, then: { tag: sold }, continue: true }
+  - { name: Done, on: closed, when: { kind: sms }, then: { tag: done } }
+  - { name: Last, on: closed, then: { tag: last } }
+  - { name: Owner, on: assigned, when: { contact.agent: bob }, then: { tag: owned } }
+";
+    let test = "
+tests:
+  - name: T
+    message: { kind: sms, text: hi }
+    act: { agent: ann, does: close }
+    expect: { tags: [sold] }
+  - name: U
+    message: { kind: sms, text: hi }
+    given: { agents: { ann: {} } }
+    expect: { tags: [owned] }
+";
+    let (pack, files) = load(&[("a.yaml", BASE), ("b.yaml", rules), ("c_test.yaml", test)]);
+    let tests = pack.tests(&files, &Environment::default()).unwrap();
+    let told = |n: usize| {
+        let verdict = trial::run(&pack, &tests[n]);
+        assert!(!verdict.passed());
+        let followed = verdict.followed.into_iter();
+        let told = followed.map(|(on, traces)| (on.as_str(), traces)).collect::<Vec<_>>();
+        (verdict.trace, told)
+    };
+    let (_, followed) = told(0);
+    let [("closed", traces)] = followed.as_slice() else { panic!("{followed:?}") };
+    let failed = |n: usize| traces[n].failed.as_ref().map(|f| f.sentence.as_str());
+    assert_eq!(failed(0), Some("queue is \"everyone\", not \"sales\""));
+    assert_eq!((traces[1].matched, traces[1].applied.as_slice()), (true, &["tag done".to_owned()][..]));
+    assert!(traces[2].skipped, "a rule before ended it");
+    let (_, followed) = told(1);
+    let [("assigned", traces)] = followed.as_slice() else { panic!("{followed:?}") };
+    let failed = traces[0].failed.as_ref().map(|f| f.sentence.as_str());
+    assert_eq!(failed, Some("contact.agent is \"ann\", not \"bob\""));
+}
+
 #[test]
 fn a_failure_tells_what_was_expected_what_came_and_why() {
     let rules =

@@ -75,6 +75,27 @@ fn the_built_in_quickstart_is_the_shipped_directory() {
     assert_eq!(built_in, pack_dir("quickstart"));
 }
 
+/// What a version judges a mistake does not keep it from reading what an earlier one put in force.
+#[test]
+fn a_pack_that_was_in_force_is_read_though_it_wants_what_nobody_has() {
+    let yaml =
+        "queues: { q: { overflow: [{ after: 1m, skills: [french] }] } }\nagents: { ann: {} }\ndefault: { queue: q }\n";
+    let files = [("a.yaml".to_owned(), yaml.as_bytes().to_vec())];
+    assert!(RulePack::load(&files, &Environment::default()).is_err());
+    let good = RulePack::load(
+        &[("a.yaml".to_owned(), yaml.replace("ann: {}", "ann: { skills: [french] }").into_bytes())],
+        &Environment::default(),
+    );
+    let blob = good.unwrap().pack.to_blob();
+    let text = String::from_utf8_lossy(&blob).into_owned();
+    assert!(text.contains("ann: { skills: [french] }"));
+    // The same length, so that the blob is one.
+    let at = blob.windows(25).position(|w| w == b"ann: { skills: [french] }").unwrap();
+    let mut stored = blob.clone();
+    stored[at..at + 25].copy_from_slice(b"ann: { skills: [frensh] }");
+    assert!(RulePack::from_blob(&stored).is_ok());
+}
+
 #[test]
 fn a_pack_travels_as_a_blob_and_keeps_its_name() {
     let pack = load(&pack_dir("shop"));

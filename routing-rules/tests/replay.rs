@@ -6,13 +6,13 @@ use switchboard_routing_rules::decide::seen_message;
 use switchboard_routing_rules::event::{Private, Public};
 use switchboard_routing_rules::ids::Salt;
 use switchboard_routing_rules::pack::{ConvStatus, Environment, Priority, RulePack, SeenMessage, SeenState};
-use switchboard_routing_rules::replay::would;
+use switchboard_routing_rules::replay::{not_replayed, would};
 use switchboard_routing_rules::{Input, State, decide};
 
 const OLD: &str = "
 zone: UTC
 queues: { everyone: {}, billing: {}, social: {} }
-agents: { ann: {} }
+agents: { ann: { skills: [calm, french] } }
 replies: { hi: Hello, bye: Bye }
 rules:
   - { name: Hello, when: { new: true }, then: { reply: hi, tag: new }, continue: true }
@@ -87,6 +87,98 @@ fn the_default_adds_to_the_rules_and_a_snooze_adds_to_a_place() {
     let bare = SeenState { state: Some(ConvStatus::Closed), ..SeenState::default() };
     let back = would(&pack, &said("hello"), &bare);
     assert_eq!((back.queue.as_deref(), back.priority), (Some("everyone"), Some(Priority::Low)));
+}
+
+/// A pair for each: the rule says it otherwise, and nothing else is otherwise.
+#[test]
+fn how_it_waits_whom_a_desk_tells_and_what_is_offered_is_compared() {
+    let base = "
+zone: UTC
+queues: { everyone: {}, billing: {} }
+agents: { ann: { skills: { french: 2 }, desks: { team-slack: U1, pager: P1 } } }
+replies: { ask: { text: Which?, choices: [{ id: a, label: One }] } }
+rules: [{ name: R, then: { agent: ann, queue: billing, REST } }]
+default: { queue: everyone }
+";
+    let long =
+        "overflow: [{ after: 5m, skills: [french], priority: high }, { after: 1h, if: nobody_free, queue: everyone }]";
+    for (before, after, said) in [
+        (
+            "tag: a",
+            long,
+            "overflow [after 5m: skills french 1, priority high; after 1h if nobody_free: queue everyone] instead of the \
+             queue's",
+        ),
+        (
+            "overflow: []",
+            "overflow: [{ if: nobody_available, skills: [] }]",
+            "overflow [if nobody_available: skills none] instead of no step",
+        ),
+        ("desk: team-slack", "desk: pager", "desk pager instead of team-slack"),
+        ("tag: a, desk: pager", "tag: a", "desk none instead of pager"),
+        (
+            "notify: { desk: pager, text: Look }",
+            "notify: { desk: pager, text: Look now }",
+            "notices pager in other words",
+        ),
+        ("notify: { desk: pager }", "notify: { desk: pager, text: Look }", "notices pager in other words"),
+    ] {
+        let of = |rest: &str| would(&pack(&base.replace("REST", rest)), &said_of_nothing(), &new());
+        let (before, after) = (of(before), of(after));
+        let told: Vec<String> = after.differences(&before).into_iter().filter(|d| !d.starts_with("tags")).collect();
+        assert_eq!(told, [said]);
+        assert_ne!(before, after);
+        // As it comes from a daemon.
+        let sent = serde_json::to_value(&before).expect("it is written");
+        let read: switchboard_routing_rules::replay::Would = serde_json::from_value(sent).expect("it is read");
+        assert_eq!(read, before);
+    }
+    let ask = |pack_text: &str| would(&pack(pack_text), &said_of_nothing(), &new());
+    let asks = base.replace("REST", "reply: ask");
+    let told = ask(&asks.replace("label: One", "label: Two")).differences(&ask(&asks));
+    assert_eq!(told, ["choices a “Two” instead of a “One”"]);
+}
+
+fn said_of_nothing() -> SeenMessage {
+    said("hello")
+}
+
+#[test]
+fn what_takes_effect_over_time_is_named_where_it_is_written_otherwise() {
+    let old = "
+zone: UTC
+hours: { office: { week: { mon-fri: '09:00-17:00' } } }
+queues: { everyone: {}, billing: { skills: [a], overflow: [{ after: 5m, queue: everyone }] } }
+agents: { ann: { skills: [a] }, bob: {} }
+budget: { conversation: 3 }
+presence: { grace: 1m }
+replies: { bye: Bye, hi: Hello }
+rules:
+  - { name: Bye, on: closed, then: { reply: bye } }
+  - { name: Hi, then: { reply: hi } }
+default: { queue: everyone }
+";
+    let differ = |change: &dyn Fn(&str) -> String| not_replayed(&pack(old).settings(), &pack(&change(old)).settings());
+    assert_eq!(differ(&str::to_owned), Vec::<String>::new());
+    let moved = |s: &str| s.replace("zone: UTC\n", "").replace("default:", "zone: UTC\n\n# Elsewhere.\ndefault:");
+    assert_eq!(differ(&moved), Vec::<String>::new(), "where it is written is no matter");
+    for (from, to, said) in [
+        ("skills: [a], overflow: [{ after: 5m", "overflow: [{ after: 6m", "queue billing (overflow, skills)"),
+        ("everyone: {}, ", "everyone: {}, late: {}, ", "queue late (new)"),
+        (", bob: {}", "", "agent bob (gone)"),
+        ("bob: {}", "bob: { capacity: 2 }", "agent bob (capacity)"),
+        ("conversation: 3", "conversation: 4", "budget (conversation)"),
+        ("grace: 1m", "grace: 2m", "presence (grace)"),
+        ("09:00", "10:00", "hours office (week)"),
+        ("on: closed", "on: answered", "rule Bye, on answered (new)"),
+        ("bye: Bye", "bye: See you", "rule Bye, on closed (reply bye)"),
+        ("zone: UTC", "zone: Europe/Paris", "zone (it)"),
+    ] {
+        let told = differ(&|s: &str| s.replace(from, to));
+        assert!(told.contains(&said.to_owned()), "{to}: {told:?}");
+        assert!(told.len() == 1 || said.contains("rule"), "{told:?}");
+    }
+    assert_eq!(differ(&|s: &str| s.replace("hi: Hello", "hi: Good day")), Vec::<String>::new(), "that is replayed");
 }
 
 /// Over the facts that a decision kept, the pack that decided would do what it did.

@@ -8,7 +8,7 @@ use switchboard_routing_rules::pack::{
 const BASE: &str = "\
 zone: Europe/Paris
 queues: { everyone: {}, billing: {}, sales: {} }
-agents: { ann: {}, bob: {} }
+agents: { ann: {}, bob: { skills: { french: 2 } } }
 hours: { office: { week: { mon-fri: \"09:00-18:00\" } } }
 rotations:
   oncall: { start: \"2026-11-23T09:00\", every: 1w, agents: [ann, bob] }
@@ -493,6 +493,43 @@ fn sizes_are_capped() {
 }
 
 #[test]
+fn what_a_queue_wants_of_nobody_is_warned_of() {
+    let warn = |queue: &str| {
+        let yaml = format!(
+            "zone: UTC\nqueues: {{ everyone: {{}}, q: {queue} }}\nagents: {{ ann: {{ skills: {{ french: 2 }} }} }}\ndefault: {{ queue: q }}\n"
+        );
+        let loaded = RulePack::load(&[("a.yaml".to_owned(), yaml.into_bytes())], &Environment::default()).unwrap();
+        loaded.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    for (queue, said) in [
+        (
+            "{ skills: [frensh] }",
+            "a.yaml:2:25: the queue `q` wants `frensh`, a skill that no agent has; did you mean `french`",
+        ),
+        (
+            "{ skills: [german] }",
+            "a.yaml:2:25: the queue `q` wants `german`, a skill that no agent has; give it to an agent, or write `skills: \
+             [nobody]` where people take it by hand",
+        ),
+        (
+            "{ skills: { french: 3 } }",
+            "a.yaml:2:25: the queue `q` wants `french` of level 3, and no agent has more than 2; want less of it, or give an agent \
+             more",
+        ),
+        (
+            "{ overflow: [{ after: 5m, skills: { french: 4 } }] }",
+            "a.yaml:2:25: the queue `q` wants `french` of level 4, and no agent has more than 2; want less of it, or give an agent \
+             more",
+        ),
+    ] {
+        assert_eq!(warn(queue), [said]);
+    }
+    for fine in ["{ skills: [french] }", "{ skills: [nobody] }", "{ overflow: [{ after: 5m, skills: [] }] }"] {
+        assert_eq!(warn(fine), Vec::<String>::new(), "{fine}");
+    }
+}
+
+#[test]
 fn rules_that_never_match_are_warned_of_with_both_places() {
     let warn = |rules: &str| {
         let files =
@@ -529,6 +566,17 @@ fn rules_that_never_match_are_warned_of_with_both_places() {
         let told = warn(&format!("  - {{ name: A, when: {when}, then: {{ tag: a }} }}\n"));
         assert!(told.len() == 1 && told[0].contains("can never match"), "{when}: {told:?}");
     }
+    // Those that follow up on the same are asked in turn as well.
+    let told = warn(
+        "  - { name: A, on: closed, then: { tag: a } }\n  - { name: B, on: closed, when: { tags: x }, then: { tag: b } }\n",
+    );
+    assert!(told.len() == 1 && told[0].starts_with("b.yaml:3:5: the rule `B` is never reached: `A` at b.yaml:2:5"));
+    let told = warn("  - { name: A, on: noted, when: { age: { gt: 2h, lt: 1h } }, then: { tag: a } }\n");
+    assert!(told.len() == 1 && told[0].contains("`A` can never match"), "{told:?}");
+    let told = warn("  - { name: A, on: closed, when: { new: true }, then: { tag: a } }\n");
+    assert!(told.len() == 1 && told[0].contains("asks for a new conversation"), "{told:?}");
+    let apart = "  - { name: A, on: closed, then: { tag: a } }\n  - { name: B, on: noted, then: { tag: b } }\n  - { name: C, then: { tag: c } }\n";
+    assert_eq!(warn(apart), Vec::<String>::new());
     let many: String = (0..400)
         .map(|n| format!("  - {{ name: S{n}, when: {{ attributes.x: a{n}, kind: k{n} }}, then: {{ tag: a }} }}\n"))
         .collect();

@@ -320,8 +320,8 @@ fn field(pointer: &str) -> String {
 
 /// The API's hints name keys of a request's body; here one types flags.
 fn in_our_words(sentence: &str) -> String {
-    let told = sentence.replace("add `\"take\": true` to take it", "add `--take` to take it");
-    let told = told.replace("add `\"force\": true` to put it", "add `--force` to put it");
+    let told =
+        sentence.replace("add `\"take\": true`", "add `--take`").replace("add `\"force\": true`", "add `--force`");
     told.replace("add `agent`", "add `--agent`")
 }
 
@@ -339,7 +339,7 @@ pub(crate) fn encoded(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use serde_json::json;
 
@@ -362,6 +362,10 @@ mod tests {
         let owned =
             json!({ "code": "owned", "detail": "the conversation is with `ann`; add `\"take\": true` to take it" });
         assert_eq!(problem_sentence(409, &owned), "the conversation is with `ann`; add `--take` to take it");
+        for detail in ["add `\"force\": true` to take it all the same", "add `\"force\": true` to put it in force"] {
+            let said = problem_sentence(422, &json!({ "code": "pack_tests", "detail": detail }));
+            assert_eq!(said, detail.replace("`\"force\": true`", "`--force`"));
+        }
         let pack = json!({ "detail": "the pack has errors", "errors": [{ "pointer": "", "detail": "/srv/pack.yaml:1:2: no: it" }] });
         assert_eq!(problem_sentence(422, &pack), "the pack has errors\n  /srv/pack.yaml:1:2: no: it");
     }
@@ -391,7 +395,7 @@ mod tests {
     }
 
     /// Answers what it is told to, in order and then the last for ever, and keeps the heads of the requests.
-    async fn answering(answers: &[&str]) -> (Api, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+    pub(crate) async fn answering(answers: &[&str]) -> (Api, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -427,7 +431,7 @@ mod tests {
         (api, seen)
     }
 
-    fn answer(status: &str, body: &Value) -> String {
+    pub(crate) fn answer(status: &str, body: &Value) -> String {
         let body = body.to_string();
         format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
     }

@@ -5,7 +5,7 @@ use super::list::{ago, first, lookup, text};
 use super::screen::{Screen, plain};
 use super::{Done, Failure, check};
 use crate::config::{Config, Environment};
-use crate::http::api::no_reply_words;
+use crate::http::api::{no_reply_words, passed_words};
 use crate::packs;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -16,19 +16,11 @@ use switchboard_routing_rules::trial::{self, First, Verdict};
 /// What the API calls the newest message that a customer wrote.
 pub(crate) const LAST: &str = "last";
 
-/// The newest message that the customer wrote in a conversation.
-pub(crate) async fn last_of(api: &Api, conversation: &str) -> Result<String, Failure> {
-    let c = api.get(&format!("/conversations/{}", encoded(conversation))).await?;
-    let messages = lookup(&c, "messages").as_array().cloned().unwrap_or_default();
-    let newest = messages.iter().filter(|m| text(m, "direction") == "in").max_by_key(|m| text(m, "at"));
-    newest
-        .map(|m| text(m, "id"))
-        .ok_or_else(|| Failure::Failed(format!("the customer wrote nothing in {conversation}: there is no decision")))
-}
-
-/// Shows the daemon's explanation of a message.
-pub(crate) async fn of_message(api: &Api, message: &str, json: bool, screen: &mut Screen) -> Done {
-    let trace = api.get(&format!("/messages/{}/explain", encoded(message))).await?;
+/// Shows the daemon's explanation of a message, or of a conversation: of its customer's newest message, or who was considered where
+/// they wrote nothing.
+pub(crate) async fn of(api: &Api, what: &str, json: bool, screen: &mut Screen) -> Done {
+    let kind = if what.starts_with('c') && !what.contains(':') { "conversations" } else { "messages" };
+    let trace = api.get(&format!("/{kind}/{}/explain", encoded(what))).await?;
     if json {
         screen.out(&format!("{trace:#}"));
     } else {
@@ -96,8 +88,11 @@ fn show(trace: &Value, screen: &mut Screen) {
     if !outcome.is_empty() {
         screen.out(&format!("outcome: {}", outcome.join(", ")));
     }
-    screen.out("rules, in order:");
-    for r in list("rules") {
+    let rules = list("rules");
+    if !rules.is_empty() {
+        screen.out("rules, in order:");
+    }
+    for r in rules {
         screen.out(&rule_line(&r));
     }
     let agents = list("agents");
@@ -122,7 +117,10 @@ fn show(trace: &Value, screen: &mut Screen) {
     and_more(then, screen);
     let decided = ago(trace, "decided_at", screen.now);
     let decided = if decided.is_empty() { decided } else { format!(", decided {decided}") };
-    screen.out(&format!("pack {}{decided}", check::short(&text(trace, "pack"))));
+    let pack = text(trace, "pack");
+    if !pack.is_empty() {
+        screen.out(&format!("pack {}{decided}", check::short(&pack)));
+    }
 }
 
 /// How many agents are not named.
@@ -141,16 +139,30 @@ pub(crate) fn of_test(verdict: &Verdict, screen: &mut Screen) {
     if let Some(actual) = &verdict.actual {
         screen.out(&format!("      it came to: {}", plain(&actual.to_string())));
     }
-    if verdict.trace.is_empty() {
+    traced("rules, in order:", &verdict.trace, screen);
+    for (on, trace) in &verdict.followed {
+        traced(&format!("rules on `{}`, in order:", on.as_str()), trace, screen);
+    }
+    if let Some(considered) = &verdict.considered {
+        screen.out("      agents considered:");
+        considered.chosen.iter().for_each(|agent| screen.out(&format!("      + {agent}")));
+        for (agent, why) in &considered.passed {
+            screen.out(&format!("      - {agent}  {}", plain(&passed_words(why))));
+        }
+    }
+}
+
+fn traced(title: &str, traces: &[RuleTrace], screen: &mut Screen) {
+    if traces.is_empty() {
         return;
     }
-    screen.out("      rules, in order:");
-    let asked: Vec<&RuleTrace> = verdict.trace.iter().filter(|t| !t.skipped).collect();
+    screen.out(&format!("      {title}"));
+    let asked: Vec<&RuleTrace> = traces.iter().filter(|t| !t.skipped).collect();
     for (_, trace) in asked.iter().enumerate().filter(|(n, t)| t.matched || *n < MAX_SHOWN) {
         screen.out(&format!("    {}", rule_line(&rule(trace))));
     }
     let unshown = asked.iter().skip(MAX_SHOWN).filter(|t| !t.matched).count();
-    let skipped = verdict.trace.len() - asked.len();
+    let skipped = traces.len() - asked.len();
     if unshown > 0 {
         screen.out(&format!("        {} more did not match", check::count(unshown, "rule")));
     }

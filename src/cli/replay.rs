@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use switchboard_envelope::Timestamp;
 use switchboard_routing_rules::RulePack;
-use switchboard_routing_rules::pack::{Environment as PackEnvironment, SeenMessage, SeenState};
-use switchboard_routing_rules::replay::{Would, would};
+use switchboard_routing_rules::pack::{Environment as PackEnvironment, SeenMessage, SeenState, Settings};
+use switchboard_routing_rules::replay::{Would, not_replayed, would};
 
 /// Examples of each kind of change.
 const EXAMPLES: usize = 3;
@@ -62,6 +62,8 @@ struct Report {
     unknown: usize,
     changes: usize,
     groups: BTreeMap<(String, String), Group>,
+    /// What is written otherwise beside the rules, and shows in no message.
+    not_replayed: Vec<String>,
 }
 
 impl Report {
@@ -101,7 +103,7 @@ impl Report {
         };
         json!({
             "pack": pack.hash(), "since": since, "messages": self.messages, "changes": self.changes, "unknown": self.unknown,
-            "groups": self.sorted().iter().map(group).collect::<Vec<_>>(),
+            "groups": self.sorted().iter().map(group).collect::<Vec<_>>(), "not_replayed": self.not_replayed,
         })
     }
 
@@ -118,6 +120,9 @@ impl Report {
                 screen.out(&format!("        {message}  “{}”", plain(text)));
             }
         }
+        if !self.not_replayed.is_empty() {
+            screen.out(&format!("also otherwise, and not replayed: {}", plain(&self.not_replayed.join("; "))));
+        }
         if self.unknown > 0 {
             screen.out(&format!(
                 "{} cannot be compared: erased, or its pack is not kept",
@@ -125,6 +130,10 @@ impl Report {
             ));
         }
     }
+}
+
+fn unreadable(e: serde_json::Error) -> Failure {
+    Failure::Failed(format!("the daemon's answer cannot be read, is it another version? {e}"))
 }
 
 pub(crate) async fn run(
@@ -138,14 +147,15 @@ pub(crate) async fn run(
     let pack = packs::load(&source, known).map_err(|e| Failure::Failed(e.to_string()))?.pack;
     let since = replay.since.before(screen.now);
     let api = Api::open(at, env)?;
-    let mut report = Report::default();
+    let settings = api.get("/rules/settings").await?.get_mut("settings").map(Value::take).unwrap_or_default();
+    let settings: Settings = serde_json::from_value(settings).map_err(unreadable)?;
+    let mut report = Report { not_replayed: not_replayed(&settings, &pack.settings()), ..Report::default() };
     let mut next = Value::Null;
     loop {
         let from = next.as_str().map(|c| format!("&cursor={}", encoded(c))).unwrap_or_default();
         let mut page = api.get(&format!("/decisions?since={}&limit={PAGE}{from}", encoded(&since.to_string()))).await?;
         let rows = page.get_mut("decisions").map(Value::take).unwrap_or_default();
-        let rows: Vec<Decided> = serde_json::from_value(rows)
-            .map_err(|e| Failure::Failed(format!("the daemon's answer cannot be read, is it another version? {e}")))?;
+        let rows: Vec<Decided> = serde_json::from_value(rows).map_err(unreadable)?;
         rows.into_iter().for_each(|row| report.add(&pack, row));
         next = page.get_mut("next").map(Value::take).unwrap_or_default();
         if next.is_null() {
@@ -199,7 +209,17 @@ mod tests {
         assert!(said.starts_with("10 messages since 1970-01-01T00:00:00.000Z: pack "), "{said}");
         assert!(said.contains("     3  queue everyone → queue billing; priority high instead of none\n"), "{said}");
         assert!(said.contains("        m0  “a refund”\n") && said.contains("1 message cannot be compared"), "{said}");
+        assert!(!said.contains("not replayed"), "{said}");
+        report.not_replayed = not_replayed(&old.settings(), &new.settings());
+        assert_eq!(report.not_replayed, Vec::<String>::new(), "the rules for messages are what is replayed");
+        report.not_replayed = vec!["agent bob (gone)".into(), "queue billing (overflow, skills)".into()];
+        let mut screen = Screen::of_test(None);
+        report.tell(&new, Timestamp(0), &mut screen);
+        let said = screen.kept.unwrap_or_default();
+        let line = "also otherwise, and not replayed: agent bob (gone); queue billing (overflow, skills)\n";
+        assert!(said.contains(line), "{said}");
         let value = report.value(&new, Timestamp(0));
+        assert_eq!(value["not_replayed"][0], "agent bob (gone)");
         assert_eq!(value["groups"][0]["count"], 3);
         assert_eq!(value["groups"][0]["examples"].as_array().map(Vec::len), Some(3));
     }

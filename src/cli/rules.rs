@@ -109,12 +109,7 @@ async fn why(what: Option<String>, common: &Common, at: &ConfigArg, env: &Enviro
         )));
     }
     let api = Api::open(at, env)?;
-    let message = match what {
-        None => explain::LAST.to_owned(),
-        Some(id) if id.starts_with('c') && !id.contains(':') => explain::last_of(&api, &id).await?,
-        Some(id) => id,
-    };
-    explain::of_message(&api, &message, common.json, screen).await
+    explain::of(&api, what.as_deref().unwrap_or(explain::LAST), common.json, screen).await
 }
 
 async fn change(
@@ -232,6 +227,13 @@ fn test(source: &packs::Source, known: &PackEnvironment, screen: &mut Screen) ->
             screen.out(&format!("      {fault}"));
         }
         explain::of_test(&verdict, screen);
+        if test.message.kind.is_empty() {
+            let channel = &test.message.channel;
+            screen.out(&format!(
+                "      without a configuration nothing says of which kind the channel {channel} is, so no rule that asks for \
+                 `kind` matches: write `kind` in the test's message too, or name the configuration with `--config`"
+            ));
+        }
     }
     if wrong > 0 {
         return Err(Failure::Failed(format!("{wrong} of {} failed", check::count(tests.len(), "test"))));
@@ -283,6 +285,78 @@ mod tests {
             "{said}"
         );
         assert!(said.contains("it came to: queue everyone, state queued, priority normal"), "{said}");
+    }
+
+    #[test]
+    fn a_test_of_a_rule_that_follows_up_says_where_it_gave_up_and_that_no_kind_is_known() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let pack = "queues: { everyone: {} }\nagents: { ann: {} }\ndefault: { queue: everyone }\nrules:\n  - name: \
+                    Mails\n    on: closed\n    when: { kind: email }\n    then: { tag: done }\n";
+        std::fs::write(dir.path().join("pack.yaml"), pack).expect("written");
+        let one = |message: &str| {
+            let test = format!(
+                "tests:\n  - name: One\n    message: {{ {message}, text: hi }}\n    act: {{ agent: ann, does: close }}\n    \
+                 expect: {{ tags: [done] }}\n"
+            );
+            std::fs::write(dir.path().join("a_test.yaml"), test).expect("written");
+            let mut screen = Screen::of_test(None);
+            let done = test_of(dir.path(), &mut screen);
+            (done.is_ok(), screen.kept.unwrap_or_default())
+        };
+        let (passed, said) = one("channel: support-email");
+        assert!(!passed && said.contains("rules on `closed`, in order:"), "{said}");
+        assert!(said.contains("- Mails (pack.yaml:5): kind is ") && said.contains(", not \"email\""), "{said}");
+        assert!(said.contains("nothing says of which kind the channel support-email is"), "{said}");
+        let (passed, said) = one("kind: sms");
+        assert!(!passed && said.contains("kind is \"sms\"") && !said.contains("nothing says"), "{said}");
+        assert!(one("channel: support-email, kind: email").0);
+    }
+
+    #[test]
+    fn a_test_that_expected_another_agent_says_who_was_considered() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let pack = "queues: { q: { prefer: { french: least } } }\nagents: { ann: { skills: { french: 3 } }, bob: {}, cyn: {} }\ndefault: { \
+                    queue: q }\n";
+        std::fs::write(dir.path().join("pack.yaml"), pack).expect("written");
+        let test = "tests:\n  - name: One\n    message: { kind: sms, text: hi }\n    given: { agents: { ann: {}, bob: {} } }\n    expect: \
+                    { agent: ann }\n";
+        std::fs::write(dir.path().join("a_test.yaml"), test).expect("written");
+        let mut screen = Screen::of_test(None);
+        assert!(test_of(dir.path(), &mut screen).is_err());
+        let said = screen.kept.unwrap_or_default();
+        let considered = "      agents considered:\n      + bob\n      - ann  has more of the skill french, and another agent was \
+                          preferred by it\n      - cyn  is offline\n";
+        assert!(said.contains(considered), "{said}");
+    }
+
+    fn test_of(directory: &Path, screen: &mut Screen) -> Done {
+        test(&packs::Source::Path(directory.into()), &PackEnvironment::default(), screen)
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_pack_and_with_its_tests_is_told_at_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let pack = "queues: { everyone: { strategy: fewest } }\nagents: { ann: { skills: [french] } }\ndefault: { queue: \
+                    everyone }\nrules:\n  - name: A\n    on: clossed\n    when: { text: x }\n    then: { close: true }\n  - name: \
+                    B\n    then: { skills: [frensh], reply: none-such }\n";
+        std::fs::write(dir.path().join("pack.yaml"), pack).expect("written");
+        let one = "tests:\n  - name: One\n    message: { kind: sms, text: hi }\n    act: { agent: annn }\n    expect: { rules: [C] }\n";
+        std::fs::write(dir.path().join("a_test.yaml"), one).expect("written");
+        let mut screen = Screen::of_test(None);
+        let Err(Failure::Failed(said)) = test_of(dir.path(), &mut screen) else { panic!("it was taken") };
+        for wrong in [
+            "`fewest`",
+            "`clossed`",
+            "`text` is of a message",
+            "`close` is not for a rule that follows up",
+            "no agent has the skill `frensh`; did you mean `french`",
+            "there is no reply `none-such`",
+            "`act` needs either `does` or `tag`",
+            "there is no agent `annn`",
+            "there is no rule `C`",
+        ] {
+            assert!(said.contains(wrong), "{wrong} is not in {said}");
+        }
     }
 
     /// `check`, `run` and `rules test` judge by the same channels.
@@ -357,6 +431,33 @@ mod tests {
         let other = said(json!({ "hash": "a1", "on_disk": "fedcba9876543210" })).unwrap_or_default();
         assert!(other.contains("still pack fedcba987654,") && other.contains("`systemctl reload`"), "{other}");
         assert!(said(json!({ "hash": "a1", "on_disk": null })).is_some_and(|said| said.contains("has errors")));
+    }
+
+    /// What was taken back is, whatever comes of the look at the disk; what was refused is not.
+    #[tokio::test]
+    async fn a_roll_back_succeeds_where_only_the_look_afterwards_fails() {
+        use super::super::api::tests::{answer, answering};
+        let taken = answer("200 OK", &json!({ "pack": "0123456789abcdef" }));
+        let down = answer("503 Service Unavailable", &json!({ "detail": "the daemon stops" }));
+        let other = answer("200 OK", &json!({ "hash": "0123456789abcdef", "on_disk": "fedcba9876543210" }));
+        let refused = answer("409 Conflict", &json!({ "detail": "there is no pack of before" }));
+        for (answers, code, said) in [
+            (vec![&taken, &down], 0, "pack 0123456789ab is in force again"),
+            (vec![&taken, &other], 0, "on disk is still pack fedcba987654"),
+            (vec![&refused], 1, "there is no pack of before"),
+        ] {
+            let answers: Vec<&str> = answers.into_iter().map(String::as_str).collect();
+            let (api, seen) = answering(&answers).await;
+            let env: Environment = [("SWITCHBOARD_URL", api.url()), ("SWITCHBOARD_TOKEN", "t")].into_iter().collect();
+            let mut screen = Screen::of_test(None);
+            let command = Rules::Rollback { to: None, common: Common::default() };
+            let done = run(command, &ConfigArg { config: None }, &env, &mut screen).await;
+            let exit = super::super::finish(done, &mut screen);
+            let told = screen.kept.unwrap_or_default();
+            assert_eq!(exit, std::process::ExitCode::from(code), "{told}");
+            assert!(told.contains(said), "{told}");
+            assert!(seen.lock().expect("seen")[0].starts_with("post /api/v1/rules/rollback "));
+        }
     }
 
     #[test]

@@ -250,7 +250,16 @@ impl HistoryWriter {
             messages: 0,
             last_inbound: None,
         };
-        let row = Conv { row, last: 0, items: 0, shown: 0, waits_since: None, ended: None, indexed: None };
+        let row = Conv {
+            row,
+            last: 0,
+            items: 0,
+            shown: 0,
+            waits_since: None,
+            considering: vec![],
+            ended: None,
+            indexed: None,
+        };
         self.work.conversations.add(conv, row);
         self.work.fresh.entry(thread).or_default().push(conv);
         Ok(())
@@ -275,6 +284,7 @@ impl HistoryWriter {
         c.waits_since.get_or_insert(now);
         c.updated_at = c.updated_at.max(when);
         c.last_inbound = Some(seq);
+        c.considering = vec![];
         let contact = c.contact;
         self.work.slots.at(now).arrived += u64::from(arrives);
         self.name_contact(contact, name)
@@ -521,7 +531,7 @@ impl HistoryWriter {
         Ok(())
     }
 
-    /// Who was considered belongs to the explanation of the customer's newest message.
+    /// Who was considered belongs to the explanation of the customer's newest message; to the conversation's own before there is one.
     fn considered(
         &mut self,
         conv: ConvId,
@@ -530,13 +540,19 @@ impl HistoryWriter {
         offered: bool,
         considered: &Considered,
     ) -> Done {
-        let at = self.work.now;
-        let place = self.look(conv)?.and_then(|c| c.last_inbound);
-        if let Some(o) = place.map(|p| self.outcome_at(p)).transpose()?.flatten()
-            && o.considering.len() < 20
-        {
-            let considered = considered.clone();
-            o.considering.push(Considering { at, agent: agent.cloned(), offered, why, considered });
+        let (at, considered) = (self.work.now, considered.clone());
+        let one = Considering { at, agent: agent.cloned(), offered, why, considered };
+        match self.look(conv)?.and_then(|c| c.last_inbound) {
+            Some(place) => {
+                if let Some(o) = self.outcome_at(place)? {
+                    one.join(&mut o.considering);
+                }
+            }
+            None => {
+                if let Some(c) = self.conversation(conv)? {
+                    one.join(&mut c.considering);
+                }
+            }
         }
         Ok(())
     }

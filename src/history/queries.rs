@@ -2,7 +2,7 @@
 
 use super::chain::{self, Chain};
 use super::load::PLACE_OF;
-use super::rows::{Contact, Conversation, ConversationFilter, DeadLetter, Facts, Message, OfferRow};
+use super::rows::{Considering, Contact, Conversation, ConversationFilter, DeadLetter, Facts, Message, OfferRow};
 use super::stored::{self, Conv, bytes, column, conversations, state_column, state_of, unpacked, unsigned};
 use super::{History, HistoryError};
 use rusqlite::types::Value;
@@ -173,6 +173,18 @@ impl History {
             let found = find.query([id.to_bytes()])?.next()?.map(stored::conversation).transpose()?;
             let found = found.map(|c| whole(db, c)).transpose()?;
             Ok(with_contacts(db, found.into_iter().collect())?.into_iter().next())
+        })
+        .await
+    }
+
+    /// The newest message of a conversation's customer; and who was considered for it while there is none.
+    pub async fn heard_in(&self, id: ConvId) -> Read<Option<(Option<Message>, Vec<Considering>)>> {
+        self.read(move |db| {
+            let mut find = db.prepare_cached(conversations!("WHERE id = ?1"))?;
+            let found = find.query([id.to_bytes()])?.next()?.map(stored::conversation).transpose()?;
+            let Some(c) = found else { return Ok(None) };
+            let message = c.row.last_inbound.map(|place| chain::at(db, place)).transpose()?.flatten();
+            Ok(Some((message.map(stored::Item::into_message), c.considering)))
         })
         .await
     }

@@ -30,6 +30,8 @@ pub(super) struct Conv {
     pub shown: u64,
     /// Since when its customer waits for a person's answer.
     pub waits_since: Option<Timestamp>,
+    /// Who was considered for it while its customer has written nothing; afterwards that belongs to what they wrote.
+    pub considering: Vec<Considering>,
     /// When it was closed, once no input can touch it any more: then it may be trimmed.
     pub ended: Option<Timestamp>,
     /// What the file's indexes say.
@@ -185,7 +187,7 @@ struct ConvAbout<A, B, C> {
 
 /// What came later has a default, so that rows of before can be read.
 #[derive(Serialize, Deserialize)]
-struct ConvDoc<About, Tags, Clocks, Offers>(
+struct ConvDoc<About, Tags, Clocks, Offers, Considered>(
     About,
     ConvTimes,
     ConvPlaces,
@@ -196,6 +198,7 @@ struct ConvDoc<About, Tags, Clocks, Offers>(
     Clocks,
     Offers,
     #[serde(default)] Option<Timestamp>,
+    #[serde(default)] Considered,
 );
 
 type ConvTimes = (
@@ -224,8 +227,12 @@ impl Conv {
         let places: ConvPlaces = (c.messages, self.items, self.shown, c.last_inbound);
         let priority = c.priority as u8;
         let (tags, clock, offer) = (&c.tags, &c.clock, &c.offer);
-        let ours = (c.ours, c.ours_to_answer);
-        packed(buf, &ConvDoc(about, times, places, ours.0, ours.1, priority, tags, clock, offer, self.waits_since))
+        let (ours, ours_to_answer) = (c.ours, c.ours_to_answer);
+        let (waits, considered) = (self.waits_since, &self.considering);
+        packed(
+            buf,
+            &ConvDoc(about, times, places, ours, ours_to_answer, priority, tags, clock, offer, waits, considered),
+        )
     }
 }
 
@@ -242,8 +249,8 @@ pub(super) use conversations;
 
 pub(super) fn conversation(r: &Row<'_>) -> Result<Conv, HistoryError> {
     type About = ConvAbout<String, Address, BTreeMap<String, String>>;
-    type Doc = ConvDoc<About, BTreeSet<Name>, Option<Clock>, Option<OfferRow>>;
-    let ConvDoc(about, times, places, ours, ours_to_answer, priority, tags, clock, offer, waits_since): Doc =
+    type Doc = ConvDoc<About, BTreeSet<Name>, Option<Clock>, Option<OfferRow>, Vec<Considering>>;
+    let ConvDoc(about, times, places, ours, ours_to_answer, priority, tags, clock, offer, waits_since, considering): Doc =
         unpacked(blob(r, 10)?)?;
     let (opened_at, updated_at, queued_at, resolution_due, snoozed_until, pending_until, closed_at) = times;
     let (messages, items, shown, last_inbound) = places;
@@ -281,7 +288,7 @@ pub(super) fn conversation(r: &Row<'_>) -> Result<Conv, HistoryError> {
     let ended: Option<i64> = r.get(8)?;
     let ended = ended.map(Timestamp);
     let indexed = Some((row.contact, row.state, row.queue.clone(), row.agent.clone(), ended));
-    Ok(Conv { row, last: unsigned(r.get(9)?), items, shown, waits_since, ended, indexed })
+    Ok(Conv { row, last: unsigned(r.get(9)?), items, shown, waits_since, considering, ended, indexed })
 }
 
 fn priority_of(n: u8) -> Priority {
@@ -505,6 +512,19 @@ impl Outcome {
     pub fn unpacked(bytes: &[u8]) -> Result<Outcome, HistoryError> {
         let (considering, not_replied, outcome) = unpacked(bytes)?;
         Ok(Outcome { seen: vec![], considering, not_replied, outcome })
+    }
+}
+
+/// Choices that are told of one message, or of a conversation without one.
+const CONSIDERED: usize = 20;
+
+impl Considering {
+    /// Adds one: the first stays, for it says why it waited, and the newest, who has it now.
+    pub(super) fn join(self, all: &mut Vec<Considering>) {
+        if all.len() >= CONSIDERED {
+            all.remove(1);
+        }
+        all.push(self);
     }
 }
 

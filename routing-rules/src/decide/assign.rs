@@ -24,6 +24,26 @@ impl Entry {
     }
 }
 
+/// How a conversation comes back to a queue: it wants what it wanted when it waited there last, and as long. What its rules wanted
+/// and for how long goes together; neither goes to another queue, nor with what was closed, which begins anew.
+pub(crate) fn comes_back(c: &Conversation, queue: Name, why: Why) -> Entry {
+    let mut entry = Entry::new(queue, why);
+    let there = c.queue.as_deref() == Some(&entry.queue);
+    let Some(chosen) = c.chosen.as_deref().filter(|_| there) else { return entry };
+    entry.skills.clone_from(&c.skills);
+    // For whom it waited by name was a matter of that time.
+    let waits_only = |step: &OverflowStep| step.skills.is_none() && step.queue.is_none() && step.priority.is_none();
+    let steps = c.overflow.iter().filter(|step| !waits_only(step));
+    let steps: Vec<OverflowStep> = steps.map(|step| OverflowStep { only: vec![], ..step.clone() }).collect();
+    let of_rules = match &chosen.overflow {
+        Some(of_rules) => *of_rules == steps,
+        // Rules that said nothing of either left it with what those before them had said.
+        None => !entry.skills.is_empty() && entry.skills != chosen.skills,
+    };
+    entry.overflow = of_rules.then_some(steps);
+    entry
+}
+
 impl Draft<'_> {
     /// Where the next one waits when a queue has all that may wait in it; limits never lead in a circle.
     fn with_room(&self, conv: &Conversation, entry: &mut Entry) {
@@ -281,10 +301,8 @@ impl Draft<'_> {
                 .cloned()
                 .filter(|q| pack.queues.contains_key(q))
                 .or_else(|| self.default_queue(pack));
-            let mut entry = Entry::new(queue.unwrap_or_default(), Why::Returned);
-            entry.since = Some(c.opened_at);
-            entry.skills.clone_from(&c.skills);
-            self.enqueue(conv, entry);
+            let entry = comes_back(&c, queue.unwrap_or_default(), Why::Returned);
+            self.enqueue(conv, Entry { since: Some(c.opened_at), ..entry });
         }
         if more {
             let until = self.now().plus(1);

@@ -181,9 +181,7 @@ impl Draft<'_> {
         // What is offered waits too, until somebody accepts.
         let waits = matches!(c.status, ConvStatus::Queued | ConvStatus::Offered);
         if let Some(queue) = what.queue.filter(|q| waits && c.queue.as_deref() != Some(q)) {
-            let mut entry = Entry::new(queue, Why::Timer);
-            entry.skills.clone_from(&c.skills);
-            self.enqueue(id, entry);
+            self.enqueue(id, Entry::new(queue, Why::Timer));
         }
         if let Some(notify) = what.notify {
             self.notify_late(id, &notify, late);

@@ -4,7 +4,7 @@
 use super::{Draft, MOST};
 use crate::event::{Happening, NoReply, Public};
 use crate::ids::{ConvId, ID_BYTES, MessageId};
-use crate::pack::{Notify, RunReply};
+use crate::pack::{Notify, RunReply, SeenMessage, SeenState};
 use crate::state::Conversation;
 use std::collections::BTreeMap;
 use switchboard_envelope::{Content, Message, Visibility};
@@ -16,6 +16,14 @@ const MAX_REPLY: usize = 4_000;
 const MAX_NOTICES: usize = 4;
 /// Bytes of all the attributes that it sets.
 const MAX_SET: usize = 4_000;
+
+/// What rules were asked that follow up on something.
+pub(crate) struct Followed {
+    pub conv: ConvId,
+    pub on: Happening,
+    pub message: SeenMessage,
+    pub seen: SeenState,
+}
 
 impl Draft<'_> {
     pub(super) fn happened(&mut self, conv: ConvId, on: Happening) {
@@ -45,7 +53,9 @@ impl Draft<'_> {
         let mut seen = self.seen_state(&m, Some(&c));
         seen.contact_agent = c.agent.as_deref().cloned().or(seen.contact_agent);
         let kind = self.profile(&m.channel).map(|p| p.kind.clone()).unwrap_or_default();
-        let mut outcome = pack.follow_up(on, &super::seen_message(&m, kind), &seen);
+        let said = super::seen_message(&m, kind);
+        let mut outcome = pack.follow_up(on, &said, &seen);
+        self.followed.push(Followed { conv, on, message: said, seen });
         if outcome.hits.is_empty() {
             return;
         }
@@ -81,6 +91,9 @@ impl Draft<'_> {
         }
         if reply.text.as_ref().is_ok_and(|text| text.len() > MAX_REPLY) {
             return self.emit(Public::NotReplied { conv, message, rule, why: NoReply::TooLong });
+        }
+        if c.quiet {
+            return self.emit(Public::NotReplied { conv, message, rule, why: NoReply::Quiet });
         }
         self.auto_reply(conv, message, m, reply);
     }

@@ -5,7 +5,7 @@ use super::notices::Told;
 use crate::event::{Considered, PassedOver, Presence, Public, Why};
 use crate::ids::{ContactId, ConvId};
 use crate::pack::standing::Standing;
-use crate::pack::{Agent, ConvStatus, Name, RulePack, Skills};
+use crate::pack::{Agent, ConvStatus, Name, Prefer, RulePack, Skills};
 use crate::state::roster::Roster;
 use crate::state::{AgentState, Conversation, WaitClass, WaitKey};
 use std::cmp::Reverse;
@@ -124,16 +124,37 @@ impl Draft<'_> {
     }
 
     /// Whether this very agent can take it now.
-    /// Who is named need not have what is wanted, nor be among those who are asked first: then nothing is wanted.
     pub(super) fn can_take(&self, c: &Conversation, wanted: Option<&Skills>, agent: &str) -> bool {
-        let Some(definition) = self.pack.agents.get(agent) else { return false };
+        self.pack.agents.contains_key(agent) && self.kept_from(c, wanted, agent).is_none()
+    }
+
+    /// What keeps an agent of the pack from it now.
+    /// Who is named need not have what is wanted, nor be among those who are asked first: then nothing is wanted.
+    fn kept_from(&self, c: &Conversation, wanted: Option<&Skills>, agent: &str) -> Option<PassedOver> {
+        let definition = self.pack.agents.get(agent)?;
         let bears = c.bearer().is_some_and(|b| b == agent);
         let mut class = WaitClass::of(c);
         if wanted.is_none() {
             class.only.clear();
         }
         let wanted = wanted.cloned().unwrap_or_default();
-        passed_over(&class, &wanted, agent, definition, &self.agent_state(agent), bears).is_none()
+        passed_over(&class, &wanted, agent, definition, &self.agent_state(agent), bears)
+    }
+
+    /// Of those who are named the first who can take it, and why those before them cannot.
+    pub(super) fn first_of(&self, c: &Conversation, named: &[Name]) -> Considered {
+        let mut considered = Considered::default();
+        for agent in named.iter().filter(|agent| self.pack.agents.contains_key(*agent)) {
+            let Some(why) = self.kept_from(c, None, agent) else {
+                considered.chosen = Some(agent.clone());
+                break;
+            };
+            match considered.passed.len() < NAMED {
+                true => considered.passed.push((agent.clone(), why)),
+                false => considered.others = considered.others.saturating_add(1),
+            }
+        }
+        considered
     }
 
     /// Who is preferred whatever the strategy says: who had it before, and where the queue wants it who had the contact last.
@@ -155,23 +176,47 @@ impl Draft<'_> {
         latest.or_else(|| self.state.last_agent(self.state.resolve(contact))).cloned()
     }
 
+    /// Why another one was preferred to somebody who could take it as well: for a skill that the queue goes by, where they differ in
+    /// one.
+    fn less_preferred(&self, c: &Conversation, queue: &str, chosen: Option<&Name>, name: &str) -> PassedOver {
+        let level = |agent: &str, skill: &Name| self.pack.agents.get(agent).and_then(|a| a.skills.get(skill)).copied();
+        let prefer = self.pack_of(c).queues.get(queue).map_or(&[][..], |q| q.prefer.as_slice());
+        let differ = |p: &&Prefer| chosen.is_some_and(|chosen| level(chosen, &p.skill) != level(name, &p.skill));
+        match prefer.iter().find(differ) {
+            Some(p) => PassedOver::Skilled { skill: p.skill.clone(), less: !p.least },
+            None => PassedOver::LessPreferred,
+        }
+    }
+
     /// Chooses an agent, and says why others were passed over.
     fn choose(&self, c: &Conversation, queue: &str) -> Considered {
         let class = WaitClass::of(c);
         let wanted = self.wanted(queue, &class);
-        let known = self.preferred(c, queue).filter(|agent| self.can_take(c, Some(&wanted), agent));
+        let before = self.preferred(c, queue);
+        let known = before.as_ref().filter(|agent| self.can_take(c, Some(&wanted), agent)).cloned();
+        let by_turn = known.is_none();
         let chosen = known.or_else(|| self.able(queue, &class, &wanted).next().cloned());
+        let less = |name: &Name| self.less_preferred(c, queue, chosen.as_ref().filter(|_| by_turn), name);
+        // Whom a rule named, and who had it before, are told of whoever else there is.
+        let named = self.named.get(&c.id).into_iter().flatten();
+        let mut passed: BTreeMap<&Name, PassedOver> = named
+            .take(NAMED)
+            .filter(|name| Some(*name) != chosen.as_ref())
+            .filter_map(|name| Some((name, self.kept_from(c, None, name)?)))
+            .collect();
         let free = self.able(queue, &class, &wanted).filter(|name| Some(*name) != chosen.as_ref());
-        let mut passed: BTreeMap<&Name, PassedOver> =
-            free.take(PREFERRED).map(|name| (name, PassedOver::LessPreferred)).collect();
-        for (name, agent) in &self.pack.agents {
+        for name in free.take(PREFERRED) {
+            passed.entry(name).or_insert_with(|| less(name));
+        }
+        let before = before.as_ref().and_then(|name| self.pack.agents.get_key_value(name));
+        for (name, agent) in before.into_iter().chain(&self.pack.agents) {
             if passed.len() >= NAMED {
                 break;
             }
             if Some(name) != chosen.as_ref() && !passed.contains_key(name) {
                 let bears = c.bearer() == Some(name);
                 let why = passed_over(&class, &wanted, name, agent, &self.agent_state(name), bears);
-                passed.insert(name, why.unwrap_or(PassedOver::LessPreferred));
+                passed.insert(name, why.unwrap_or_else(|| less(name)));
             }
         }
         let others = self.pack.agents.len().saturating_sub(passed.len() + usize::from(chosen.is_some()));

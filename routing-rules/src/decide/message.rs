@@ -1,8 +1,8 @@
 //! A customer wrote.
 
-use super::assign::Entry;
+use super::assign::{Entry, comes_back};
 use super::{Draft, PENDING_MS, REOPEN_MS};
-use crate::event::{Chosen, Considered, DecidedMessage, NoReply, Private, Public, Why};
+use crate::event::{Chosen, DecidedMessage, NoReply, Private, Public, Why};
 use crate::ids::{ContactId, ConvId, MessageId};
 use crate::pack::standing::{asks, fill_in};
 use crate::pack::{AgentChoice, ConvStatus, Name, RunOutcome, RunReply, SeenMessage, SeenState, SetTarget};
@@ -319,7 +319,11 @@ impl Draft<'_> {
             Some(AgentChoice::Sticky) => self.sticky_agent(c.contact, Some(&c)).into_iter().collect(),
             None => vec![],
         };
-        let Some(agent) = named.iter().find(|agent| self.can_take(&c, None, agent)).cloned() else {
+        let considered = self.first_of(&c, &named);
+        let Some(agent) = considered.chosen.clone() else {
+            if !named.is_empty() {
+                self.named.insert(conv, named.clone());
+            }
             match again {
                 true => self.start_clock(conv),
                 false => self.queue_by(&c, outcome, why, &named),
@@ -331,8 +335,7 @@ impl Draft<'_> {
             self.queue_by(&c, outcome, why.clone(), &[]);
             self.arrived.remove(&conv);
         }
-        let chosen = Considered { chosen: Some(agent.clone()), ..Considered::default() };
-        self.assign_at(conv, &agent, why, chosen, outcome.desk.as_deref());
+        self.assign_at(conv, &agent, why, considered, outcome.desk.as_deref());
     }
 
     fn queue_by(&mut self, c: &Conversation, outcome: &RunOutcome, why: Why, named: &[Name]) {
@@ -373,11 +376,7 @@ impl Draft<'_> {
             return;
         }
         match c.queue.as_deref().cloned() {
-            Some(queue) => {
-                let mut entry = Entry::new(queue, why);
-                entry.skills.clone_from(&c.skills);
-                self.enqueue(conv, entry);
-            }
+            Some(queue) => self.enqueue(conv, comes_back(&c, queue, why)),
             None => self.enqueue_default(conv, why),
         }
     }

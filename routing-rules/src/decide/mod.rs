@@ -19,6 +19,7 @@ mod settle;
 mod timers;
 
 pub use command::PAUSED_BY_OPERATOR;
+pub(crate) use follow::Followed;
 pub use message::seen_message;
 pub use sends::FAILING;
 
@@ -125,6 +126,21 @@ pub fn decide<'p>(state: State, input: &Input<'p>, packs: impl Into<InForce<'p>>
 }
 
 fn decide_by<'p>(state: State, input: &Input<'p>, packs: InForce<'p>) -> Decision {
+    let d = drafted(state, input, packs);
+    Decision { events: d.events, after: d.state }
+}
+
+/// A decision, and what rules were asked that follow up on it.
+pub(crate) fn decide_and_tell<'p>(
+    state: State,
+    input: &Input<'p>,
+    packs: impl Into<InForce<'p>>,
+) -> (Decision, Vec<Followed>) {
+    let d = drafted(state, input, packs.into());
+    (Decision { events: d.events, after: d.state }, d.followed)
+}
+
+fn drafted<'p>(state: State, input: &Input<'p>, packs: InForce<'p>) -> Draft<'p> {
     let mut d = Draft::new(state, packs);
     match input {
         Input::Record { seq, stored_at, inbound, candidate } => d.record(*seq, *stored_at, inbound, *candidate),
@@ -152,7 +168,7 @@ fn decide_by<'p>(state: State, input: &Input<'p>, packs: InForce<'p>) -> Decisio
         Input::Lead { now, incarnation, channels } => d.lead(*now, *incarnation, channels),
     }
     d.settle_effects();
-    Decision { events: d.events, after: d.state }
+    d
 }
 
 /// Queues in which somebody waits whose own pack does not have them, and who waits there: as long as there are any, firing timers
@@ -215,8 +231,12 @@ pub(crate) struct Draft<'a> {
     freed: bool,
     /// Conversations that came to wait in this decision.
     arrived: BTreeSet<ConvId>,
+    /// Whom rules named for a conversation, where none of them could take it.
+    named: BTreeMap<ConvId, Vec<Name>>,
     /// What people of ours did, on which rules may follow up.
     happened: Vec<(ConvId, Happening)>,
+    /// What rules were asked that follow up on it, for who wants to know why they did what they did.
+    followed: Vec<Followed>,
     /// The input was stored before the log was last rebased.
     before_rebase: bool,
     /// It may have been decided in frames that are lost: an input that they may have read, a timer that may have fired in them.
@@ -239,7 +259,9 @@ impl<'a> Draft<'a> {
             assign: BTreeSet::new(),
             freed: false,
             arrived: BTreeSet::new(),
+            named: BTreeMap::new(),
             happened: Vec::new(),
+            followed: Vec::new(),
             before_rebase: false,
             relived: false,
             traceparent: None,

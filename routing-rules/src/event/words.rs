@@ -127,6 +127,11 @@ pub enum PassedOver {
     WrappingUp,
     /// Another agent was preferred by the strategy.
     LessPreferred,
+    /// Another agent was preferred by this skill, of which they have less, or more than is asked first.
+    Skilled {
+        skill: Name,
+        less: bool,
+    },
 }
 
 /// Who was considered for a conversation: at most 20 by name, the rest by number.
@@ -233,6 +238,8 @@ pub enum NoReply {
     Rebased,
     /// The message is one that must not be answered automatically, such as one to a list.
     Unwanted,
+    /// A rule that follows up: what was written last may not be answered by a machine.
+    Quiet,
     /// Somebody else than the conversation's customer wrote, and an answer would go to the customer.
     Guest,
     /// The provider takes no answer so long after the message.

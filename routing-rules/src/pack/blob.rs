@@ -1,6 +1,6 @@
 //! The pack as bytes, so that it travels in the log, and its name: the hash of its content.
 
-use super::{Environment, Problem, RulePack};
+use super::{Problem, RulePack};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 
@@ -29,7 +29,7 @@ impl RulePack {
     }
 
     /// The pack that [`RulePack::to_blob`] wrote. Channels and desks are not checked again: the configuration may have
-    /// changed since the pack was put in force.
+    /// changed since the pack was put in force; nor are mistakes looked for that another version did not know as such.
     ///
     /// # Errors
     /// When the bytes are no pack, or one that this version does not take.
@@ -44,6 +44,6 @@ impl RulePack {
             return Err(unreadable(format!("a rule pack of format {format}, not {FORMAT}")));
         }
         let files: Vec<(String, Vec<u8>)> = sources.into_iter().map(|(p, t)| (p, t.into_bytes())).collect();
-        RulePack::load(&files, &Environment::default()).map(|l| l.pack)
+        RulePack::load_stored(&files).map(|l| l.pack)
     }
 }

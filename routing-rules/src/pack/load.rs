@@ -8,8 +8,8 @@ use super::refs::{Known, Refs};
 use super::reply_read;
 use super::template::{self, Template};
 use super::yaml::{self, Node};
-use super::{Absence, Agent, Budget, Environment, Loaded, Name, Queue, RulePack, blob};
-use crate::rules::{Actions, MAX_PATTERNS, Rule, RuleIndex, link, read_default, read_rule, warnings};
+use super::{Absence, Agent, Budget, Environment, Loaded, Name, PackTest, Queue, RulePack, blob};
+use crate::rules::{Actions, MAX_PATTERNS, Rule, RuleIndex, link, read_default, read_rule, wanted_in_vain, warnings};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,17 +26,17 @@ pub(crate) const TOP: &[&str] =
 
 /// The trees of all files, joined.
 #[derive(Default)]
-struct Merged<'a> {
-    zone: Option<&'a Node>,
-    budget: Option<&'a Node>,
-    presence: Option<&'a Node>,
+pub(super) struct Merged<'a> {
+    pub zone: Option<&'a Node>,
+    pub budget: Option<&'a Node>,
+    pub presence: Option<&'a Node>,
     default: Option<&'a Node>,
-    queues: Vec<(&'a Place, &'a str, &'a Node)>,
-    agents: Vec<(&'a Place, &'a str, &'a Node)>,
-    hours: Vec<(&'a Place, &'a str, &'a Node)>,
+    pub queues: Vec<(&'a Place, &'a str, &'a Node)>,
+    pub agents: Vec<(&'a Place, &'a str, &'a Node)>,
+    pub hours: Vec<(&'a Place, &'a str, &'a Node)>,
     rotations: Vec<(&'a Place, &'a str, &'a Node)>,
-    replies: Vec<(&'a Place, &'a str, &'a Node)>,
-    rules: Vec<&'a Node>,
+    pub replies: Vec<(&'a Place, &'a str, &'a Node)>,
+    pub rules: Vec<&'a Node>,
 }
 
 /// A reply with the place of its text.
@@ -56,25 +56,51 @@ impl RulePack {
     /// # Errors
     /// Every problem of every file, in the order of files and lines.
     pub fn load(files: &[(String, Vec<u8>)], env: &Environment) -> Result<Loaded, Vec<Problem>> {
-        let mut sink = Sink::default();
-        let sources = sources(files, |p| is_yaml(p) && !is_test(p), &mut sink);
-        let trees: Vec<Node> =
-            sources.iter().filter_map(|(path, text)| yaml::parse(&Arc::from(path.as_str()), text, &mut sink)).collect();
-        let mut merged = Merged::default();
-        for tree in &trees {
-            merged.join(tree, &mut sink);
-        }
-        let here = Place { file: Arc::from(sources.first().map_or("pack.yaml", |(p, _)| p)), line: 1, column: 1 };
-        let (pack, warnings) = merged.compile(&here, env, &mut sink);
-        match pack {
-            Some(mut pack) if sink.is_empty() => {
-                pack.hash = blob::hash(&sources);
-                pack.sources = sources;
-                Ok(Loaded { pack, warnings })
-            }
-            _ => Err(sink.into_problems()),
-        }
+        read(files, env, Sink::default(), None)
     }
+
+    /// Loads a pack with its tests: what is wrong with either is told at once.
+    ///
+    /// # Errors
+    /// Every problem of every file, in the order of files and lines.
+    pub fn load_with_tests(
+        files: &[(String, Vec<u8>)],
+        env: &Environment,
+    ) -> Result<(Loaded, Vec<PackTest>), Vec<Problem>> {
+        let mut tests = Vec::new();
+        read(files, env, Sink::default(), Some(&mut tests)).map(|loaded| (loaded, tests))
+    }
+
+    /// Loads a pack that was in force before.
+    pub(super) fn load_stored(files: &[(String, Vec<u8>)]) -> Result<Loaded, Vec<Problem>> {
+        read(files, &Environment::default(), Sink::of_stored(), None)
+    }
+}
+
+fn read(
+    files: &[(String, Vec<u8>)],
+    env: &Environment,
+    mut sink: Sink,
+    tests: Option<&mut Vec<PackTest>>,
+) -> Result<Loaded, Vec<Problem>> {
+    let sources = sources(files, |p| is_yaml(p) && !is_test(p), &mut sink);
+    let trees: Vec<Node> =
+        sources.iter().filter_map(|(path, text)| yaml::parse(&Arc::from(path.as_str()), text, &mut sink)).collect();
+    let mut merged = Merged::default();
+    for tree in &trees {
+        merged.join(tree, &mut sink);
+    }
+    let here = Place { file: Arc::from(sources.first().map_or("pack.yaml", |(p, _)| p)), line: 1, column: 1 };
+    let (mut pack, warnings) = merged.compile(&here, env, &mut sink);
+    if let Some(tests) = tests {
+        *tests = pack.read_tests(files, env, &merged.known(), &mut sink);
+    }
+    if !sink.is_empty() {
+        return Err(sink.into_problems());
+    }
+    pack.hash = blob::hash(&sources);
+    pack.sources = sources;
+    Ok(Loaded { pack, warnings })
 }
 
 /// The wanted files as text, in byte order of their path.
@@ -112,7 +138,7 @@ pub(super) fn sources(
 }
 
 impl<'a> Merged<'a> {
-    fn join(&mut self, tree: &'a Node, sink: &mut Sink) {
+    pub(super) fn join(&mut self, tree: &'a Node, sink: &mut Sink) {
         let Some(keys) = keys(tree, "a pack", TOP, sink) else { return };
         for (key, slot) in [
             ("zone", &mut self.zone),
@@ -157,7 +183,7 @@ impl<'a> Merged<'a> {
         }
     }
 
-    fn compile(&self, here: &Place, env: &Environment, sink: &mut Sink) -> (Option<RulePack>, Vec<Problem>) {
+    fn compile(&self, here: &Place, env: &Environment, sink: &mut Sink) -> (RulePack, Vec<Problem>) {
         let zones = TimeZoneDatabase::bundled();
         let mut refs = Refs::default();
         let mut people = PeopleReader { sink, refs: &mut refs };
@@ -180,7 +206,11 @@ impl<'a> Merged<'a> {
             self.rules(sink, &mut refs).into_iter().partition(|rule| rule.on.is_none());
         let default = self.default_actions(here, sink, &mut refs);
         if !sink.unreadable {
-            refs.check(&self.known(), env, sink);
+            let of_all = agents.values().flat_map(|a| a.skills.keys()).map(String::as_str);
+            // Without agents nobody is given anything, whatever is wanted.
+            let asked = !agents.is_empty() && !sink.skills_unknown && !sink.stored;
+            let known = Known { skills: asked.then(|| of_all.collect()), ..self.known() };
+            refs.check(&known, env, sink);
         }
         let pack = RulePack {
             hash: String::new(),
@@ -200,10 +230,12 @@ impl<'a> Merged<'a> {
             default: default.unwrap_or_default(),
         };
         let places: BTreeMap<&str, &Place> = self.queues.iter().map(|(at, id, _)| (*id, *at)).collect();
-        link(&pack, &replies, &places, self.default.map_or(here, |n| &n.at), sink);
+        let default_at = self.default.map_or(here, |n| &n.at);
+        link(&pack, &replies, &places, default_at, sink);
         let mut warned = warnings(&pack);
+        warned.extend(wanted_in_vain(&pack, &places, default_at));
         warned.extend(self.no_zone());
-        (Some(pack), warned)
+        (pack, warned)
     }
 
     fn rules(&self, sink: &mut Sink, refs: &mut Refs) -> Vec<Rule> {
@@ -245,6 +277,7 @@ impl<'a> Merged<'a> {
             replies: ids(&self.replies),
             rotations: ids(&self.rotations),
             hours: ids(&self.hours),
+            skills: None,
         }
     }
 

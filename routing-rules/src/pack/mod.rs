@@ -13,6 +13,7 @@ mod reply_read;
 mod schema;
 #[cfg(test)]
 mod schema_tests;
+mod settings;
 pub(crate) mod standing;
 pub(crate) mod template;
 mod testing;
@@ -23,6 +24,7 @@ pub use check::{Actual, Expect};
 pub use hours::{Hours, Rotation};
 pub use problem::{Place, Problem};
 pub use schema::json_schema;
+pub use settings::Settings;
 pub use standing::{about, ordinal};
 pub(crate) use testing::is_message;
 pub use testing::{Act, Does, Given, GivenAgent, PackTest};

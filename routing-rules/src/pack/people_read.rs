@@ -85,6 +85,22 @@ impl PeopleReader<'_> {
         Some(t.to_owned())
     }
 
+    /// Skills that some agent must have.
+    pub(crate) fn wanted(&mut self, node: &Node) -> Option<Skills> {
+        match &node.value {
+            Value::Map(entries) => entries.iter().for_each(|(name, _)| self.some_have(name)),
+            Value::List(items) => items.iter().for_each(|name| self.some_have(name)),
+            Value::Bad | Value::Text(_) => {}
+        }
+        self.skills(node)
+    }
+
+    fn some_have(&mut self, skill: &Node) {
+        if let Value::Text(name) = &skill.value {
+            self.refs.add(&skill.at, Kind::Skill, name);
+        }
+    }
+
     /// A list means level 1.
     pub(crate) fn skills(&mut self, node: &Node) -> Option<Skills> {
         let mut skills = Skills::new();
@@ -269,7 +285,7 @@ impl PeopleReader<'_> {
                 None => None,
             },
             only: Vec::new(),
-            skills: keys.get("skills").and_then(|n| self.skills(n)),
+            skills: keys.get("skills").and_then(|n| self.wanted(n)),
             queue: keys.get("queue").and_then(|n| self.name(n, Kind::Queue, "a queue")),
             priority: keys.get("priority").and_then(|n| self.priority(n)),
         })
@@ -292,7 +308,9 @@ impl PeopleReader<'_> {
         }
         agent.signature = keys.get("signature").and_then(|n| plain(n, "a signature", self.sink)).map(str::to_owned);
         if let Some(n) = keys.get("skills") {
-            agent.skills = self.skills(n).unwrap_or_default();
+            let skills = self.skills(n);
+            self.sink.skills_unknown |= skills.is_none();
+            agent.skills = skills.unwrap_or_default();
         }
         if let Some(n) = keys.get("capacity") {
             agent.capacity = units(n, "a capacity", self.sink).unwrap_or(DEFAULT_CAPACITY);

@@ -49,9 +49,17 @@ pub(crate) struct Sink {
     beyond: usize,
     /// A file could not be read as YAML, so that names which it may define are not known.
     pub(crate) unreadable: bool,
+    /// The pack was in force before. What has been judged a mistake since then does not keep it from being read.
+    pub(crate) stored: bool,
+    /// The skills of an agent could not be read.
+    pub(crate) skills_unknown: bool,
 }
 
 impl Sink {
+    pub(crate) fn of_stored() -> Sink {
+        Sink { stored: true, ..Sink::default() }
+    }
+
     pub(crate) fn error(&mut self, at: &Place, message: impl Into<String>, hint: impl Into<String>) {
         if self.problems.len() >= MAX_PROBLEMS {
             self.beyond += 1;
@@ -64,6 +72,11 @@ impl Sink {
             message: message.into(),
             hint: hint.into(),
         });
+    }
+
+    /// How many there are so far.
+    pub(crate) fn count(&self) -> usize {
+        self.problems.len() + self.beyond
     }
 
     pub(crate) fn is_empty(&self) -> bool {

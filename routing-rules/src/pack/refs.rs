@@ -13,6 +13,8 @@ pub(crate) enum Kind {
     Hours,
     Desk,
     Channel,
+    /// One that is wanted.
+    Skill,
 }
 
 impl Kind {
@@ -25,6 +27,7 @@ impl Kind {
             Kind::Hours => "hours",
             Kind::Desk => "desk",
             Kind::Channel => "channel",
+            Kind::Skill => "skill",
         }
     }
 }
@@ -39,6 +42,8 @@ pub(crate) struct Known<'a> {
     pub replies: BTreeSet<&'a str>,
     pub rotations: BTreeSet<&'a str>,
     pub hours: BTreeSet<&'a str>,
+    /// Those that agents have; `None` where it is not known, or not asked.
+    pub skills: Option<BTreeSet<&'a str>>,
 }
 
 impl Refs {
@@ -59,9 +64,12 @@ impl Refs {
                 Kind::Hours => Some(&known.hours),
                 Kind::Desk => desks.as_ref(),
                 Kind::Channel => channels.as_ref(),
+                Kind::Skill => known.skills.as_ref(),
             };
             let Some(names) = names else { continue };
-            if !names.contains(name.as_str()) {
+            if *kind == Kind::Skill && !names.contains(name.as_str()) {
+                sink.error(at, format!("no agent has the skill `{name}`"), define(*kind, name, names));
+            } else if !names.contains(name.as_str()) {
                 let is = if *kind == Kind::Hours { "are" } else { "is" };
                 sink.error(at, format!("there {is} no {} `{name}`", kind.word()), define(*kind, name, names));
             }
@@ -80,5 +88,6 @@ fn define(kind: Kind, name: &str, names: &BTreeSet<&str>) -> String {
         (None, Kind::Reply) => format!("add `{name}` under `replies:`, or correct the name"),
         (None, Kind::Rotation) => format!("add `{name}` under `rotations:`, or correct the name"),
         (None, Kind::Hours) => format!("add `{name}` under `hours:`, or correct the name"),
+        (None, Kind::Skill) => "give it to an agent, or correct the name".into(),
     }
 }

@@ -5,7 +5,7 @@ use super::load::{is_test, sources};
 use super::people_read::PRIORITIES;
 use super::problem::{Place, Problem, Sink};
 use super::read::{duration, filled, flag, keys, list, named, one_or_many, short, text, units, whole, word};
-use super::refs::{Kind, Refs};
+use super::refs::{Kind, Known, Refs};
 use super::yaml::{self, Node};
 use super::{ConvStatus, Environment, Name, Priority, RulePack, SeenMessage, SeenState, Units};
 use crate::rules::field::{FIELDS, Field, is_key};
@@ -82,6 +82,8 @@ pub struct GivenAgent {
 struct TestReader<'k> {
     pack: &'k RulePack,
     env: &'k Environment,
+    /// All of the pack could be read.
+    whole: bool,
     sink: &'k mut Sink,
     refs: &'k mut Refs,
 }
@@ -92,24 +94,41 @@ impl RulePack {
     /// # Errors
     /// Every problem of every test file.
     pub fn tests(&self, files: &[(String, Vec<u8>)], env: &Environment) -> Result<Vec<PackTest>, Vec<Problem>> {
-        let (mut sink, mut refs) = (Sink::default(), Refs::default());
-        let mut tests = Vec::new();
-        for (path, source) in sources(files, is_test, &mut sink) {
-            let Some(tree) = yaml::parse(&Arc::from(path.as_str()), &source, &mut sink) else { continue };
-            let mut reader = TestReader { pack: self, env, sink: &mut sink, refs: &mut refs };
-            reader.file(&tree, &mut tests);
-        }
-        refs.check(&self.known(), env, &mut sink);
+        let mut sink = Sink::default();
+        let tests = self.read_tests(files, env, &self.known(), &mut sink);
         if sink.is_empty() { Ok(tests) } else { Err(sink.into_problems()) }
     }
 
-    fn known(&self) -> super::refs::Known<'_> {
-        super::refs::Known {
+    /// Of a pack that has mistakes too: `known` is what it defines, also where that could not be read.
+    pub(super) fn read_tests(
+        &self,
+        files: &[(String, Vec<u8>)],
+        env: &Environment,
+        known: &Known<'_>,
+        sink: &mut Sink,
+    ) -> Vec<PackTest> {
+        let (mut refs, mut tests) = (Refs::default(), Vec::new());
+        // In a file that could not be read anything may be defined.
+        let whole = !sink.unreadable;
+        for (path, source) in sources(files, is_test, sink) {
+            let Some(tree) = yaml::parse(&Arc::from(path.as_str()), &source, sink) else { continue };
+            let mut reader = TestReader { pack: self, env, whole, sink, refs: &mut refs };
+            reader.file(&tree, &mut tests);
+        }
+        if whole {
+            refs.check(known, env, sink);
+        }
+        tests
+    }
+
+    fn known(&self) -> Known<'_> {
+        Known {
             queues: self.queues.keys().map(String::as_str).collect(),
             agents: self.agents.keys().map(String::as_str).collect(),
             replies: self.replies.keys().map(String::as_str).collect(),
             rotations: self.rotations.keys().map(String::as_str).collect(),
             hours: self.hours.keys().map(String::as_str).collect(),
+            skills: None,
         }
     }
 }
@@ -350,7 +369,7 @@ impl TestReader<'_> {
         let mut rules = Vec::new();
         for item in one_or_many(node) {
             let Some(name) = filled(item, "the name of a rule", self.sink) else { continue };
-            if !self.pack.rules().any(|(known, _)| known == name) {
+            if self.whole && !self.pack.rules().any(|(known, _)| known == name) {
                 let known: Vec<&str> = self.pack.rules().map(|(name, _)| name).collect();
                 let hint = super::problem::suggestion(name, &known);
                 self.sink.error(&item.at, format!("there is no rule `{}`", short(name)), hint);

@@ -49,7 +49,7 @@ pub enum Strategy {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Prefer {
     pub skill: Name,
-    /// Who has the least of it comes first; else who has the most. Who has none of it comes last.
+    /// Who has the least of it comes first, and who has none of it before them; else who has the most.
     pub least: bool,
 }
 
@@ -159,6 +159,13 @@ pub enum AtOnce {
 
 impl AtOnce {
     pub(crate) const WORDS: &[&str] = &["nobody_available", "nobody_free"];
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            AtOnce::NobodyAvailable => "nobody_available",
+            AtOnce::NobodyFree => "nobody_free",
+        }
+    }
 
     pub(crate) fn parse(word: &str) -> Option<AtOnce> {
         [AtOnce::NobodyAvailable, AtOnce::NobodyFree]

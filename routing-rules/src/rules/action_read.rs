@@ -128,7 +128,7 @@ impl ActionReader<'_> {
             }),
             _ => {}
         }
-        Some(SkillPick { written: self.people().skills(&written)?, named })
+        Some(SkillPick { written: self.people().wanted(&written)?, named })
     }
 
     fn agent(&mut self, node: &Node) -> Option<AgentPick> {

@@ -3,9 +3,9 @@
 use super::action::{Actions, AgentPick, QueuePick};
 use super::rule_read::captured;
 use crate::pack::hours::Members;
-use crate::pack::problem::{Place, Sink, nearest};
+use crate::pack::problem::{Place, Problem, Sink, nearest};
 use crate::pack::template::{Captured, Template, Var};
-use crate::pack::{Name, OverflowStep, RulePack};
+use crate::pack::{Name, OverflowStep, RulePack, Skills};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) fn link(
@@ -32,7 +32,56 @@ pub(crate) fn link(
         reply_names(pack, replies, sink);
     }
     circles(pack, queues, sink);
-    preferences(pack, queues, sink);
+    if !sink.stored {
+        preferences(pack, queues, sink);
+    }
+}
+
+/// A queue that wants this is served by nobody: people take what waits there by hand.
+const NOBODY: &str = "nobody";
+
+/// Skills that nobody has, or not of this level: whoever wants them waits in vain.
+pub(crate) fn wanted_in_vain(pack: &RulePack, queues: &BTreeMap<&str, &Place>, default_at: &Place) -> Vec<Problem> {
+    let mut best: BTreeMap<&str, u8> = BTreeMap::new();
+    for (skill, level) in pack.agents.values().flat_map(|a| &a.skills) {
+        let have = best.entry(skill).or_default();
+        *have = (*have).max(*level);
+    }
+    let mut found = Vec::new();
+    // Without agents nobody is given anything.
+    if best.is_empty() && pack.agents.is_empty() {
+        return found;
+    }
+    let mut warn = |at: &Place, message: String, hint: String| {
+        found.push(Problem { file: at.file.to_string(), line: at.line, column: at.column, message, hint });
+    };
+    let too_much = |skills: &Skills| -> Vec<String> {
+        let beyond = skills.iter().filter_map(|(s, level)| Some((s, level, best.get(s.as_str())?)));
+        let beyond = beyond.filter(|(_, level, have)| level > have);
+        beyond.map(|(s, level, have)| format!("`{s}` of level {level}, and no agent has more than {have}")).collect()
+    };
+    let hint = || "want less of it, or give an agent more".to_owned();
+    for (id, queue) in &pack.queues {
+        let Some(at) = queues.get(id.as_str()) else { continue };
+        for skill in queue.skills.keys().filter(|s| *s != NOBODY && !best.contains_key(s.as_str())) {
+            let mend = match nearest(skill, best.keys().copied()) {
+                Some(n) => format!("did you mean `{n}`"),
+                None => format!("give it to an agent, or write `skills: [{NOBODY}]` where people take it by hand"),
+            };
+            warn(at, format!("the queue `{id}` wants `{skill}`, a skill that no agent has"), mend);
+        }
+        for skills in std::iter::once(&queue.skills).chain(queue.overflow.iter().filter_map(|s| s.skills.as_ref())) {
+            too_much(skills).into_iter().for_each(|said| warn(at, format!("the queue `{id}` wants {said}"), hint()));
+        }
+    }
+    let rules = pack.every_rule().map(|r| (format!("the rule `{}`", r.name), &r.at, &r.then));
+    for (what, at, then) in rules.chain([("`default`".to_owned(), default_at, &pack.default)]) {
+        let steps = then.overflow.iter().flatten().filter_map(|s| s.skills.as_ref());
+        for skills in then.skills.iter().map(|s| &s.written).chain(steps) {
+            too_much(skills).into_iter().for_each(|said| warn(at, format!("{what} wants {said}"), hint()));
+        }
+    }
+    found
 }
 
 /// A skill that nobody has puts nobody first.

@@ -20,7 +20,7 @@ pub(crate) use action::Actions;
 pub(crate) use action_read::ACTIONS;
 pub(crate) use condition_read::{MAX_PATTERNS, operators};
 pub(crate) use index::RuleIndex;
-pub(crate) use link::link;
+pub(crate) use link::{link, wanted_in_vain};
 pub(crate) use rule_read::{DEFAULT_ACTIONS, MESSAGE, read_default, read_rule};
 pub(crate) use shadow::warnings;
 

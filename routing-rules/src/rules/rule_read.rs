@@ -8,7 +8,7 @@ use super::pattern::Pattern;
 use super::{Actions, Rule};
 use crate::event::Happening;
 use crate::pack::is_message;
-use crate::pack::problem::Sink;
+use crate::pack::problem::{Sink, nearest};
 use crate::pack::read::{flag, keys, named, one_or_many, word};
 use crate::pack::refs::Refs;
 use crate::pack::template::Captured;
@@ -41,7 +41,9 @@ pub(crate) fn read_rule(node: &Node, sink: &mut Sink, refs: &mut Refs, patterns_
         }
     };
     let on = keys.get("on").and_then(|n| happening(n, sink));
-    if on.is_some() {
+    // Whatever it was meant to run on, if not on messages.
+    let misspelt = |n: &Node| matches!(&n.value, Value::Text(t) if nearest(t, [MESSAGE]).is_none());
+    if on.is_some() || keys.get("on").is_some_and(misspelt) {
         follows_up(&when, keys.get("then"), sink);
     }
     let captures = !possible.is_empty();
@@ -94,7 +96,7 @@ pub(crate) const DEFAULT_ACTIONS: &[&str] = &["queue", "agent", "desk", "priorit
 
 /// `default` has no patterns, so it captures nothing.
 pub(crate) fn read_default(node: &Node, sink: &mut Sink, refs: &mut Refs) -> Actions {
-    let clean = sink.is_empty();
+    let before = sink.count();
     for (at, name, _) in one_or_many(node).iter().flat_map(|n| named(n, "`default`", sink)).collect::<Vec<_>>() {
         if ACTIONS.contains(&name) && !DEFAULT_ACTIONS.contains(&name) {
             let hint = "write it in a last rule without `when`, with `continue: true`";
@@ -102,7 +104,7 @@ pub(crate) fn read_default(node: &Node, sink: &mut Sink, refs: &mut Refs) -> Act
         }
     }
     let actions = ActionReader { sink, refs, captured: Captured::default() }.actions(node, "`default`");
-    if actions.queue.is_none() && clean {
+    if actions.queue.is_none() && sink.count() == before {
         let hint = "write `queue: …` in it: every conversation needs a place where it waits";
         sink.error(&node.at, "`default` names no queue", hint);
     }

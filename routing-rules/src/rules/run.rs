@@ -97,11 +97,26 @@ impl RulePack {
     /// What [`RulePack::run`] did with each rule, and for each that did not match, the first condition that failed.
     #[must_use]
     pub fn explain(&self, message: &SeenMessage, state: &SeenState) -> Vec<RuleTrace> {
+        self.traced(self.rules.iter(), message, state)
+    }
+
+    /// The same of [`RulePack::follow_up`].
+    #[must_use]
+    pub fn explain_follow_up(&self, on: Happening, message: &SeenMessage, state: &SeenState) -> Vec<RuleTrace> {
+        self.traced(self.follow_ups.iter().filter(|r| r.on == Some(on)), message, state)
+    }
+
+    fn traced<'r>(
+        &self,
+        rules: impl Iterator<Item = &'r Rule>,
+        message: &SeenMessage,
+        state: &SeenState,
+    ) -> Vec<RuleTrace> {
         let texts = Texts::default();
         let mut out = RunOutcome::default();
         let mut stopped = false;
-        let mut traces = Vec::with_capacity(self.rules.len());
-        for rule in &self.rules {
+        let mut traces = Vec::new();
+        for rule in rules {
             let mut trace = RuleTrace {
                 rule: rule.name.clone(),
                 place: format!("{}:{}", rule.at.file, rule.at.line),

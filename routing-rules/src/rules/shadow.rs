@@ -6,15 +6,46 @@ mod stops;
 use super::Rule;
 use super::condition::{Condition, FieldCondition, Order, Test};
 use super::field::{Class, Field};
+use crate::event::Happening;
 use crate::pack::{Problem, RulePack};
 use stops::Stops;
 
 /// Warnings about the rules of a pack, with both places named.
 pub(crate) fn warnings(pack: &RulePack) -> Vec<Problem> {
+    let mut found = of_run(&pack.rules);
+    // Those that follow up on the same are asked one after the other as well.
+    for on in Happening::ALL {
+        let mut rules: Vec<Rule> = pack.follow_ups.iter().filter(|r| r.on == Some(on)).cloned().collect();
+        rules.retain(|rule| {
+            let new = flat(&rule.when).into_iter().any(asks_for_new);
+            if new {
+                let message = format!(
+                    "the rule `{}` can never match: it asks for a new conversation, and what it follows up on is none",
+                    rule.name
+                );
+                found.push(warning(rule, message, "remove the condition on `new`"));
+            }
+            !new
+        });
+        found.extend(of_run(&rules));
+    }
+    found
+}
+
+fn asks_for_new(condition: &Condition) -> bool {
+    matches!(condition, Condition::Field(f) if is_new(f))
+}
+
+fn is_new(f: &FieldCondition) -> bool {
+    f.field == Field::New && matches!(&f.test, Test::Equals(all) if all.iter().all(|v| v == "true"))
+}
+
+/// Warnings about rules that are asked in turn.
+fn of_run(rules: &[Rule]) -> Vec<Problem> {
     let mut found = Vec::new();
-    let flats: Vec<Vec<&Condition>> = pack.rules.iter().map(|r| flat(&r.when)).collect();
-    let mut stops = Stops::of(&pack.rules, &flats);
-    for (at, (rule, when)) in pack.rules.iter().zip(&flats).enumerate() {
+    let flats: Vec<Vec<&Condition>> = rules.iter().map(|r| flat(&r.when)).collect();
+    let mut stops = Stops::of(rules, &flats);
+    for (at, (rule, when)) in rules.iter().zip(&flats).enumerate() {
         if let Some(why) = contradiction(when) {
             found.push(warning(
                 rule,
@@ -23,7 +54,7 @@ pub(crate) fn warnings(pack: &RulePack) -> Vec<Problem> {
             ));
             continue;
         }
-        if let Some(first) = stops.shadowing(when).and_then(|first| pack.rules.get(first)) {
+        if let Some(first) = stops.shadowing(when).and_then(|first| rules.get(first)) {
             let message = format!(
                 "the rule `{}` is never reached: `{}` at {} always stops first",
                 rule.name, first.name, first.at
@@ -167,13 +198,13 @@ fn contradiction(when: &[&Condition]) -> Option<String> {
 
 /// Whether the first asks for a new conversation and the second for what only an older one has.
 fn never_new(a: &FieldCondition, b: &FieldCondition) -> bool {
-    let new = a.field == Field::New && matches!(&a.test, Test::Equals(l) if l.iter().all(|v| v == "true"));
-    new && match (&b.field, &b.test) {
-        (Field::State | Field::Queue | Field::Silence, t) => test_implies(t, &Test::Exists(true)),
-        (Field::Age | Field::Messages, Test::Compare(order, n)) => !order.holds(0.0, *n),
-        (Field::Age | Field::Messages, Test::NumberIs(l)) => !l.contains(&0.0),
-        _ => false,
-    }
+    is_new(a)
+        && match (&b.field, &b.test) {
+            (Field::State | Field::Queue | Field::Silence, t) => test_implies(t, &Test::Exists(true)),
+            (Field::Age | Field::Messages, Test::Compare(order, n)) => !order.holds(0.0, *n),
+            (Field::Age | Field::Messages, Test::NumberIs(l)) => !l.contains(&0.0),
+            _ => false,
+        }
 }
 
 fn in_ranges(ranges: &[(u16, u16)], minute: u16) -> bool {

@@ -101,11 +101,10 @@ fn ranks(prefer: &[Prefer], agents: &BTreeMap<Name, Agent>) -> Vec<u32> {
     if prefer.is_empty() {
         return Vec::new();
     }
-    let level = |agent: &Agent, p: &Prefer| match agent.skills.get(&p.skill) {
-        Some(level) if p.least => i32::from(*level),
-        Some(level) => -i32::from(*level),
-        // Who has none of it comes after all who have.
-        None => i32::MAX,
+    // Who has none of it has the least.
+    let level = |agent: &Agent, p: &Prefer| {
+        let level = agent.skills.get(&p.skill).map_or(0, |level| i32::from(*level));
+        if p.least { level } else { -level }
     };
     let of = |agent: &Agent| prefer.iter().map(|p| level(agent, p)).collect::<Vec<i32>>();
     let kinds: BTreeSet<Vec<i32>> = agents.values().map(of).collect();

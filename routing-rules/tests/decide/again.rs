@@ -60,7 +60,7 @@ fn the_default_gives_the_place_and_what_the_rules_decided_stands() {
     let mut life = life("
 zone: UTC
 queues: { q: { skills: [phone] } }
-agents: { ann: { skills: [phone] }, bob: { skills: [phone, french] } }
+agents: { ann: { skills: [phone] }, bob: { skills: [phone, french] }, cyn: { skills: [calm] } }
 rules:
   - { name: French, when: { text: bonjour }, then: { skills: [french], priority: high, set: { tongue: french }, tag: fr, overflow: [{ after: 1m, priority: urgent }] }, continue: true }
 default: { queue: q, priority: low, skills: [calm], set: { tongue: unknown, by: default }, tag: default }
@@ -353,7 +353,7 @@ queues:
   everyone: { overflow: [{ after: 30m, queue: leads }] }
   billing: {}
   leads: {}
-agents: { ann: { skills: { care: 1 } } }
+agents: { ann: { skills: { care: 1 } }, bob: { skills: [french] } }
 rules:
   - { name: Refund, when: { text: refund }, then: { queue: billing, priority: low } }
   - { name: French, when: { text: bonjour }, then: { queue: vip, priority: high, skills: [french] } }
@@ -405,6 +405,56 @@ default: { queue: everyone }
     life.closes("vip");
     life.says("vip", "8", "bonjour", |_| {});
     assert_eq!(queue(life.conv("vip")), "vip", "opened again, it begins again");
+}
+
+/// What a rule wanted of agents and for how long goes together: back to its queue, and nowhere else.
+#[test]
+fn what_a_rule_wanted_comes_back_with_its_steps_and_begins_anew_once_it_was_elsewhere() {
+    let pack = "
+zone: UTC
+queues: { q: { overflow: [{ after: 1h, priority: high }] }, r: { overflow: [{ after: 3h, priority: high }] } }
+agents: { ann: { skills: [french] }, bob: {}, cyn: { skills: [french], capacity: 1 } }
+rules:
+  - { name: Cyn, when: { text: cyn }, then: { agent: cyn, wait: 5m, queue: q, skills: [french], overflow: [{ after: 2m, skills: [] }] } }
+  - { name: French, when: { text: bonjour }, then: { queue: q, skills: [french], overflow: [{ after: 2m, skills: [] }] } }
+default: { queue: q }
+";
+    let after = |c: &Conversation| c.overflow.iter().map(|s| s.after_ms.unwrap_or(0) / MINUTE).collect::<Vec<_>>();
+    let snoozed = |life: &mut Life| {
+        let conversation = life.conversation_of("who");
+        let until = life.now.plus(MINUTE);
+        life.acts(Action::Snooze { conversation, until });
+        life.passes(MINUTE);
+    };
+    let mut life = life(pack);
+    life.says("who", "1", "bonjour", |_| {});
+    snoozed(&mut life);
+    let c = life.conv("who");
+    assert_eq!((queue(c), skills(c), after(c)), ("q", vec!["french"], vec![2]));
+    // What a person moved wants what its new queue does.
+    let conversation = life.conversation_of("who");
+    life.acts(Action::Transfer { conversation: conversation.clone(), to: Destination::Queue("r".into()) });
+    snoozed(&mut life);
+    let c = life.conv("who");
+    assert_eq!((queue(c), skills(c), after(c)), ("r", vec![], vec![180]));
+    // So does what was closed and is opened again.
+    let mut life = self::life(pack);
+    life.says("who", "1", "bonjour", |_| {});
+    life.closes("who");
+    let conversation = life.conversation_of("who");
+    life.acts(Action::Reopen { conversation });
+    let c = life.conv("who");
+    assert_eq!((queue(c), skills(c), after(c)), ("q", vec![], vec![60]));
+    // For whom it waited by name was a matter of that time.
+    let mut life = self::life(pack);
+    life.acts(Action::Presence { agent: "cyn".into(), presence: "available".into() });
+    life.says("busy", "1", "bonjour", |_| {});
+    life.says("who", "2", "cyn", |_| {});
+    let c = life.conv("who");
+    assert_eq!((after(c), c.asks_first()), (vec![2, 5], &["cyn".to_owned()][..]));
+    snoozed(&mut life);
+    let c = life.conv("who");
+    assert_eq!((queue(c), skills(c), after(c), c.asks_first().len()), ("q", vec!["french"], vec![2], 0));
 }
 
 #[test]

@@ -50,15 +50,85 @@ fn who_has_most_of_a_skill_is_asked_first() {
 }
 
 #[test]
-fn who_has_least_of_it_comes_first_and_who_has_none_last() {
+fn who_has_least_of_it_comes_first_and_who_has_none_before_them() {
     let mut life = life(&format!("zone: UTC\nqueues: {{ q: {{ prefer: {{ english: least }} }} }}{LEVELS}"));
     come(&mut life, &["bob", "cyn", "ann"]);
-    says(&mut life, "x", &[]);
-    assert_eq!(life.has("x"), "ann", "three is less than seven, and Cyn has none");
-    life.acts(Action::Presence { agent: "ann".into(), presence: "away".into() });
-    life.acts(Action::Presence { agent: "bob".into(), presence: "away".into() });
-    says(&mut life, "y", &[]);
-    assert_eq!(life.has("y"), "cyn", "who has none of it comes all the same");
+    let events = says(&mut life, "x", &[]);
+    assert_eq!(life.has("x"), "cyn", "none is less than any, so who speaks English stays free");
+    let more = PassedOver::Skilled { skill: "english".into(), less: false };
+    assert_eq!(passed(&events), [("ann", more.clone()), ("bob", more), offline("dan"), offline("eve")]);
+    life.acts(Action::Presence { agent: "cyn".into(), presence: "away".into() });
+    let events = says(&mut life, "y", &[]);
+    assert_eq!(life.has("y"), "ann", "three is less than seven");
+    let away = ("cyn", PassedOver::Away);
+    let more = PassedOver::Skilled { skill: "english".into(), less: false };
+    assert_eq!(passed(&events), [("bob", more), away, offline("dan"), offline("eve")]);
+}
+
+fn offline(agent: &str) -> (&str, PassedOver) {
+    (agent, PassedOver::Offline)
+}
+
+/// Who was passed over in the last assignment of a decision.
+fn passed(events: &[Event]) -> Vec<(&str, PassedOver)> {
+    let considered = events.iter().rev().find_map(|e| match &e.public {
+        Public::Assigned { considered, .. } => Some(considered),
+        _ => None,
+    });
+    let passed = considered.expect("an assignment").passed.iter();
+    passed.map(|(name, why)| (name.as_str(), why.clone())).collect()
+}
+
+#[test]
+fn who_is_preferred_by_a_skill_is_told_from_who_is_preferred_by_their_turn() {
+    let mut life = life(&format!("zone: UTC\nqueues: {{ q: {{ prefer: [support, english] }} }}{LEVELS}"));
+    come(&mut life, &["ann", "bob", "cyn"]);
+    let events = says(&mut life, "x", &[]);
+    assert_eq!(life.has("x"), "bob");
+    let less = |skill: &str| PassedOver::Skilled { skill: skill.into(), less: true };
+    let told = [("ann", less("english")), ("cyn", less("support")), offline("dan"), offline("eve")];
+    assert_eq!(passed(&events), told);
+    let mut life = self::life("zone: UTC\nqueues: { q: {} }\nagents: { ann: {}, bob: {} }\ndefault: { queue: q }\n");
+    come(&mut life, &["ann", "bob"]);
+    assert_eq!(passed(&says(&mut life, "x", &[])), [("bob", PassedOver::LessPreferred)]);
+}
+
+/// Everybody of the names, and why not the first ones.
+#[test]
+fn whom_a_rule_names_and_passes_over_is_told_with_the_reason() {
+    let mut life = life(NAMED);
+    come(&mut life, &["max"]);
+    assert_eq!(passed(&says(&mut life, "x", &[("either", "yes")])), [offline("bob")]);
+    let mut life = self::life(NAMED);
+    come(&mut life, &["ann", "bob", "max"]);
+    says(&mut life, "x", &[("agent", "ann")]);
+    let full = PassedOver::Capacity { load: 100, capacity: 100 };
+    assert_eq!(passed(&says(&mut life, "y", &[("agent", "ann, max, bob")])), [("ann", full.clone())]);
+    // Nobody who is named can: then the queue finds somebody, and they are still told of.
+    let many: String = (0..30).map(|n| format!("  a{n:02}: {{}}\n")).collect();
+    let pack = format!(
+        "zone: UTC\nqueues: {{ q: {{}} }}\nagents:\n{many}  ann: {{}}\n  zed: {{ capacity: 1 }}\nrules:\n  - {{ name: Zed, when: {{ meta.to: \
+         zed }}, then: {{ agent: zed, queue: q }} }}\n  - {{ name: Known, then: {{ agent: sticky, queue: q }} }}\ndefault: {{ queue: q }}\n"
+    );
+    let mut life = self::life(&pack);
+    let all: Vec<String> = (0..30).map(|n| format!("a{n:02}")).collect();
+    come(&mut life, &all.iter().map(String::as_str).collect::<Vec<_>>());
+    let events = says(&mut life, "x", &[("to", "zed")]);
+    assert!(passed(&events).contains(&offline("zed")), "{events:?}");
+    come(&mut life, &["zed"]);
+    says(&mut life, "y", &[("to", "zed")]);
+    assert_eq!(life.has("y"), "zed");
+    let events = says(&mut life, "z", &[("to", "zed")]);
+    assert!(passed(&events).contains(&("zed", full)), "{events:?}");
+    // Who knows the customer as well.
+    life.acts(Action::Presence { agent: "zed".into(), presence: "away".into() });
+    let events = life.says("y", "again", "hello", |m| m.thread = "second".into());
+    assert!(passed(&events).contains(&("zed", PassedOver::Away)), "{events:?}");
+    // And who had this very conversation.
+    let conversation = life.conversation_of("y");
+    life.acts(Action::Snooze { conversation, until: life.now.plus(60_000) });
+    let events = life.passes(60_000);
+    assert!(passed(&events).contains(&("zed", PassedOver::Away)), "{events:?}");
 }
 
 #[test]
@@ -226,6 +296,25 @@ fn nobody_waits_for_who_is_not_there_or_could_never_take_it() {
         says(&mut life, "x", &[("agent", named)]);
         assert_eq!(life.has("x"), "bob", "{named}: Cyn is not there, and Dan has not the skill");
     }
+}
+
+/// A step that asks whether anybody is free now is not asked for whom it waits: it has its turn after them.
+#[test]
+fn a_step_for_when_nobody_is_free_has_its_turn_after_the_wait() {
+    let pack = WAITS.replace(
+        "overflow: [{ after: 20s, priority: high }, { after: 1m, queue: r }]",
+        "overflow: [{ if: nobody_free, queue: r }]",
+    );
+    let mut life = life(&pack);
+    come(&mut life, &["ann", "bob"]);
+    says(&mut life, "x", &[("agent", "ann")]);
+    says(&mut life, "b", &[("agent", "bob")]);
+    says(&mut life, "y", &[("agent", "ann")]);
+    assert_eq!((life.has("y"), queued(&life, "y")), ("queued".into(), "q".into()), "Ann is waited for");
+    life.passes(29_000);
+    assert_eq!(queued(&life, "y"), "q");
+    life.passes(1_000);
+    assert_eq!((life.has("y"), queued(&life, "y")), ("queued".into(), "r".into()), "and then nobody is free");
 }
 
 #[test]

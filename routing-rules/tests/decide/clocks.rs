@@ -89,6 +89,26 @@ default: { queue: q }
 }
 
 #[test]
+fn what_a_breach_moves_takes_whoever_is_there_whatever_a_rule_wanted_before() {
+    let pack = "
+zone: UTC
+queues: { q: { sla: { first_response: 10m, on_breach: { queue: late } } }, late: {} }
+agents: { ann: { skills: [french] }, bob: {} }
+rules: [{ name: French, when: { text: bonjour }, then: { queue: q, skills: [french] } }]
+default: { queue: q }
+";
+    let mut life = life(pack, "2027-02-01T10:00:00Z");
+    acts(&mut life, Action::Presence { agent: "bob".into(), presence: "available".into() });
+    life.says("who", "1", "bonjour", |_| {});
+    let start = conv(&life, "who").opened_at;
+    until(&mut life, start.plus(9 * MINUTE));
+    assert_eq!(life.has("who"), "queued", "Bob speaks no French");
+    until(&mut life, start.plus(10 * MINUTE));
+    let queue = conv(&life, "who").queue.as_deref().map(String::as_str);
+    assert_eq!((life.has("who").as_str(), queue), ("bob", Some("late")));
+}
+
+#[test]
 fn the_next_question_has_a_clock_of_its_own_and_an_automatic_reply_is_no_answer() {
     let pack = "
 zone: UTC

@@ -1,7 +1,7 @@
 //! Rules that follow up on what people of ours do: what they say, when they are silent, and that nothing follows up on them.
 
 use crate::life::{ANN, CHANNEL, Life};
-use switchboard_envelope::{Action, ChannelProfile, Inbound};
+use switchboard_envelope::{Action, ChannelProfile, Inbound, MailFacts};
 use switchboard_routing_rules::event::{Event, Happening, NoReply, Private, Public};
 use switchboard_routing_rules::pack::ConvStatus;
 
@@ -153,7 +153,12 @@ fn machines_hear_nothing_nor_does_anybody_who_should_not() {
         assert_eq!(sent(&events), Vec::<&str>::new());
         refused(&events)
     };
-    assert_eq!(quiet(|m| m.automatic = true), Some(NoReply::Automatic));
+    assert_eq!(quiet(|m| m.automatic = true), Some(NoReply::Quiet));
+    // A person who says in a letter that they want no more is not called a machine for it.
+    let unwanted = |m: &mut switchboard_envelope::Message| {
+        m.mail = Some(Box::new(MailFacts { no_auto_reply: true, ..MailFacts::default() }));
+    };
+    assert_eq!(quiet(unwanted), Some(NoReply::Quiet));
     // A person who writes afterwards is one again.
     let mut life = life();
     life.says(ANN, "1", "beep", |m| m.automatic = true);
@@ -203,7 +208,25 @@ fn who_never_wrote_is_told_nothing_and_a_snapshot_keeps_who_is_a_machine() {
     let parts = life.state.to_parts().expect("a snapshot");
     let again = switchboard_routing_rules::State::from_parts(life.state.salt, &parts.public, &parts.private);
     life.state = again.expect("it reads");
-    assert_eq!(refused(&take(&mut life)), Some(NoReply::Automatic));
+    assert_eq!(refused(&take(&mut life)), Some(NoReply::Quiet));
+}
+
+#[test]
+fn what_such_a_rule_sets_is_bounded() {
+    let set: String = (0..3).map(|n| format!("k{n}: '{{{{ contact.attributes.long | default(\"\") }}}}', ")).collect();
+    let pack = PACK.replace("set: { by: bob }", &format!("set: {{ {set}by: bob }}"));
+    let mut life = Life::with(ChannelProfile { push: true, ..ChannelProfile::new("sms", "phone") }, &pack);
+    life.acts(Action::Presence { agent: "bob".into(), presence: "available".into() });
+    life.says(ANN, "1", "please help", |_| {});
+    let contact = life.conv(ANN).contact.to_string();
+    let attributes = [("long".to_owned(), Some("x".repeat(1_900)))].into();
+    life.acts(Action::UpdateContact { contact, tags: None, attributes, consent: [].into(), unblock: vec![] });
+    let events = life.closes(ANN);
+    let c = life.conv(ANN);
+    let kept = c.private.as_ref().expect("its words").attributes.clone();
+    assert_eq!(kept.keys().map(String::as_str).collect::<Vec<_>>(), ["by", "k0", "k1"], "the third is too much");
+    let ignored = |e: &Event| matches!(&e.public, Public::Ignored { reason, .. } if reason.contains("too long"));
+    assert!(events.iter().any(ignored), "{events:?}");
 }
 
 #[test]

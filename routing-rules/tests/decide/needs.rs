@@ -2,7 +2,7 @@
 
 use crate::life::{CHANNEL, Life};
 use std::path::Path;
-use switchboard_envelope::{Action, Address, Attachment, ChannelProfile, Timestamp};
+use switchboard_envelope::{Action, Address, Attachment, ChannelProfile, Outcome, Timestamp};
 use switchboard_routing_rules::event::{Event, Public};
 use switchboard_routing_rules::pack::{ConvStatus, Environment, RulePack, files};
 use switchboard_routing_rules::state::Conversation;
@@ -53,6 +53,43 @@ fn a_german_chat_waits_two_minutes_for_a_german_speaker_and_then_takes_anybody()
     comes(&mut life, "ann");
     life.says("else", "2", "Guten Tag, meine Bestellung ist nicht angekommen", |_| {});
     assert_eq!(conv(&life, "else").offer.as_ref().map(|o| o.agent.as_str()), Some("ann"));
+}
+
+/// The step of the rule comes back with the skill: nobody waits for ever for who has gone home.
+#[test]
+fn a_german_chat_that_comes_back_waits_two_minutes_again_and_then_takes_anybody() {
+    for answered in [true, false] {
+        let mut life = life("support-team", "webchat", "2027-02-03T12:00:00Z");
+        comes(&mut life, "ann");
+        life.says("who", "1", "Guten Tag, wo ist mein Paket geblieben?", |_| {});
+        if answered {
+            let (status, _, send) = life.answers_to("who", "a", "Ich sehe nach.");
+            assert_eq!(status, 202);
+            life.result(&send, Outcome::Accepted, false, &["p"]);
+        } else {
+            let conversation = life.conversation_of("who");
+            assert_eq!(life.asks("t", Action::Take { conversation }).0.status, 200);
+        }
+        assert_eq!(
+            life.asks("off", Action::Presence { agent: "ann".into(), presence: "offline".into() }).0.status,
+            200
+        );
+        comes(&mut life, "fay");
+        match answered {
+            true => drop(life.says("who", "2", "Und wann kommt es?", |_| {})),
+            false => {
+                let grace = life.now.plus(60_000);
+                until(&mut life, grace);
+            }
+        }
+        let c = conv(&life, "who");
+        let back = c.entered_at.get().expect("it waits");
+        assert_eq!((c.status, c.skills.len(), c.overflow.len()), (ConvStatus::Queued, 1, 1), "answered: {answered}");
+        until(&mut life, back.plus(119_000));
+        assert_eq!(conv(&life, "who").status, ConvStatus::Queued, "fay speaks no german");
+        until(&mut life, back.plus(121_000));
+        assert_eq!(conv(&life, "who").offer.as_ref().map(|o| o.agent.as_str()), Some("fay"), "answered: {answered}");
+    }
 }
 
 #[test]

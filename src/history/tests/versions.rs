@@ -46,6 +46,7 @@ fn a_file_of_an_older_version_is_brought_up_to_date_with_all_that_it_holds() {
     let path = dir.path().join("history.db");
     HistoryWriter::open(&path).unwrap().apply(&story()).unwrap();
     let back = [
+        ("", 9),
         (
             "ALTER TABLE identities RENAME TO of_several;
              CREATE TABLE identities(identity TEXT PRIMARY KEY, contact BLOB NOT NULL) WITHOUT ROWID;

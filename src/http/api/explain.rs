@@ -10,7 +10,9 @@ use axum::extract::State;
 use http::Uri;
 use serde_json::{Map, Value, json};
 use switchboard_routing_rules::event::{NoReply, Why};
+use switchboard_routing_rules::ids::ConvId;
 use switchboard_routing_rules::pack::{ConvStatus, Name, RuleTrace, SeenMessage};
+use switchboard_routing_rules::waiting::Waiting;
 
 /// `GET /messages/{id}/explain`; the id `last` is the newest message of a customer.
 pub(super) async fn explain(
@@ -33,9 +35,64 @@ pub(super) async fn explain(
             "no decision was made about this message: rules run only for what a customer wrote",
         )
     })?;
-    let pack = state.backend().pack(&facts.pack).await?;
+    decided(&state, &message, &facts).await
+}
+
+/// `GET /conversations/{id}/explain`: of the newest message of its customer; where they wrote nothing, who was considered for it.
+pub(super) async fn of_conversation(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Json<Value>, Problem> {
+    Params::of(&uri).finish()?;
+    let none = || Problem::not_found("there is no such conversation");
+    let id = ConvId::parse(&id).ok_or_else(none)?;
+    let history = state.history().await;
+    let (message, considering) = history.heard_in(id).await?.ok_or_else(none)?;
+    if let Some(message) = message
+        && let Some(facts) = history.facts(message.seq).await?
+    {
+        return decided(&state, &message, &facts).await;
+    }
     let names = views::Names::of(&state).await;
-    let seen = seen_message(&message, &facts);
+    let (c, _) = history.conversation(id).await?.ok_or_else(none)?;
+    let waits = state.backend().waiting(id).await?;
+    let mut told = vec!["No rule was asked: there is nothing here that a customer wrote and rules decided.".to_owned()];
+    told.extend(considering.iter().map(|one| format!("At {}, {}", one.at, moved(one, "it", &names))));
+    told.extend(waits.iter().flat_map(waiting::sentences));
+    let shown = considering.iter().rfind(|c| c.agent.is_some());
+    let (rows, others) = considered(shown, waits.as_ref());
+    Ok(Json(json!({
+        "message": null,
+        "conversation": id,
+        "pack": null,
+        "decided_at": null,
+        "rules": [],
+        "incomplete": null,
+        "outcome": { "queue": c.queue, "agent": c.agent, "kept": true, "replies": [], "notices": [], "tags": c.tags,
+            "priority": c.priority, "closed": c.state == ConvStatus::Closed, "snoozed_until": c.snoozed_until },
+        "agents": rows,
+        "others": others,
+        "waiting": waits.as_ref().map(waiting::view),
+        "nobody_free": null,
+        "later": considering.iter().map(later).collect::<Vec<_>>(),
+        "facts": {},
+        "sentences": told,
+    })))
+}
+
+/// The agents whom an explanation shows, and how many more there are.
+fn considered(shown: Option<&Considering>, waits: Option<&Waiting>) -> (Vec<Value>, usize) {
+    match (waits, shown) {
+        (Some(w), None) => waiting::agents(w),
+        _ => (agents(shown), shown.map_or(0, |c| usize::try_from(c.considered.others).unwrap_or(usize::MAX))),
+    }
+}
+
+async fn decided(state: &ApiState, message: &Message, facts: &Facts) -> Result<Json<Value>, Problem> {
+    let pack = state.backend().pack(&facts.pack).await?;
+    let names = views::Names::of(state).await;
+    let seen = seen_message(message, facts);
     let traces = match (&pack, &seen, &facts.seen) {
         (Some(pack), Some(seen), Some(before)) => Some(pack.explain(seen, before)),
         _ => None,
@@ -47,34 +104,31 @@ pub(super) async fn explain(
     } else {
         None
     };
-    let moves = Moves::of(&facts);
+    let moves = Moves::of(facts);
     let shown = moves.chosen();
     // Whether it waits is asked of now, and only of the newest decision: what came of an older one is told by what followed.
     let waits = state.backend().waiting(message.conversation).await?;
-    let mut told = sentences(&facts, traces.as_deref(), missing, &names);
+    let mut told = sentences(facts, traces.as_deref(), missing, &names);
     for (id, desk) in &facts.outcome.notices {
         let notice = state.history().await.message(id.clone()).await?;
         told.push(notified(desk, notice.and_then(|m| m.status)));
     }
     told.extend(waits.iter().flat_map(waiting::sentences));
-    let (rows, others) = match (&waits, shown) {
-        (Some(w), None) => waiting::agents(w),
-        _ => (agents(shown), shown.map_or(0, |c| usize::try_from(c.considered.others).unwrap_or(usize::MAX))),
-    };
+    let (rows, others) = considered(shown, waits.as_ref());
     Ok(Json(json!({
         "message": message.id,
         "conversation": message.conversation,
         "pack": facts.pack,
         "decided_at": facts.at,
-        "rules": rules(traces.as_deref(), &facts),
+        "rules": rules(traces.as_deref(), facts),
         "incomplete": missing,
-        "outcome": outcome(&facts),
+        "outcome": outcome(facts),
         "agents": rows,
         "others": others,
         "waiting": waits.as_ref().map(waiting::view),
         "nobody_free": moves.nobody().map(later),
         "later": moves.later.iter().map(|c| later(c)).collect::<Vec<_>>(),
-        "facts": seen_facts(&facts, seen.as_ref()),
+        "facts": seen_facts(facts, seen.as_ref()),
         "sentences": told,
     })))
 }
@@ -254,6 +308,7 @@ pub(crate) fn no_reply_words(why: NoReply) -> &'static str {
         NoReply::TooLong => "the reply is longer than the channel takes",
         NoReply::Rebased => "the message came before the log was rebased, and may have been answered then",
         NoReply::Unwanted => "the message asks for no automatic answer",
+        NoReply::Quiet => "a machine wrote last, or what was written last asks for no automatic answer",
         NoReply::Guest => "somebody else than the conversation's customer wrote",
         NoReply::OutsideWindow => "the provider takes no answer so long after the message",
         NoReply::NoChannel => "the channel is not configured any more",
@@ -335,6 +390,9 @@ fn moved(c: &Considering, it: &str, names: &views::Names) -> String {
         (true, _) => format!("{it} was offered to {name}{others}."),
         (false, Some(Why::Taken)) => format!("{name} took it{others}."),
         (false, Some(Why::Accepted)) => format!("{name} accepted it{others}."),
+        (false, Some(why @ Why::Strategy)) => {
+            format!("{it} was assigned to {name}, {}{others}.", views::why_words(why))
+        }
         (false, Some(why)) => format!("{it} was assigned to {name} {}{others}.", views::why_words(why)),
         (false, None) => format!("{it} was assigned to {name}{others}."),
     }
@@ -517,7 +575,7 @@ mod tests {
             told(&waited),
             [
                 "It was put in the queue billing.",
-                "Later, at 2026-11-21T00:01:00.000Z, it was assigned to Ann because it was their turn; one other agent was passed over.",
+                "Later, at 2026-11-21T00:01:00.000Z, it was assigned to Ann, who came first by the queue's order; one other agent was passed over.",
                 "Later, at 2026-11-21T00:01:30.000Z, it was assigned to Bob by transfer.",
             ]
         );
@@ -537,7 +595,7 @@ mod tests {
         assert_eq!(Moves::of(&at_once).chosen().map(|c| c.agent.as_deref()), Some(Some("bob")));
         assert_eq!(
             told(&at_once)[1],
-            "It was assigned to Bob because it was their turn; one other agent was passed over."
+            "It was assigned to Bob, who came first by the queue's order; one other agent was passed over."
         );
     }
 }

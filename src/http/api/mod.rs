@@ -31,6 +31,7 @@ pub use backend::{
 pub(crate) use explain::no_reply_words;
 pub use links::FileLinks;
 pub use table::{ROUTES, Route};
+pub(crate) use waiting::passed_words;
 
 use crate::history::HistoryHandle;
 use crate::http::console::Sessions;

@@ -49,6 +49,14 @@ pub(super) async fn show(State(state): State<ApiState>, uri: Uri) -> Result<Json
     })))
 }
 
+/// What the pack in force says beside its rules, as hashes: with another pack's, `rules replay` tells in what they differ.
+pub(super) async fn settings(State(state): State<ApiState>, uri: Uri) -> Result<Json<Value>, Problem> {
+    Params::of(&uri).finish()?;
+    let hash = state.backend().state().pack.clone();
+    let pack = state.backend().pack(&hash).await?;
+    Ok(Json(json!({ "hash": hash, "settings": pack.map(|p| p.settings()).unwrap_or_default() })))
+}
+
 /// The packs that were in force, the newest first.
 fn history_of(packs: &[(String, Timestamp)]) -> Vec<Value> {
     packs.iter().rev().map(|(hash, since)| json!({ "hash": hash, "since": since })).collect()

@@ -57,6 +57,7 @@ table! {
     get "/conversations/{id}" Read conversations::detail;
     patch "/conversations/{id}" Agent conversations::update;
     get "/conversations/{id}/messages" Read conversations::messages;
+    get "/conversations/{id}/explain" Read explain::of_conversation;
     post "/conversations/{id}/reply" Agent conversations::reply;
     post "/conversations/{id}/note" Agent conversations::note;
     put "/conversations/{id}/typing" Agent conversations::typing;
@@ -88,6 +89,7 @@ table! {
     post "/channels/{id}/pause" Supervisor numbers::pause;
     post "/channels/{id}/resume" Supervisor numbers::resume;
     get "/rules" Read rules::show;
+    get "/rules/settings" Read rules::settings;
     post "/rules/reload" Admin rules::reload;
     post "/rules/rollback" Admin canary::rollback;
     get "/rules/canary" Read canary::show;

@@ -153,7 +153,7 @@ pub(super) fn why_words(why: &Why) -> String {
         Why::Rule(rule) => format!("by the rule “{rule}”"),
         Why::Default => "by the pack's default".into(),
         Why::Sticky => "because they know the customer".into(),
-        Why::Strategy => "because it was their turn".into(),
+        Why::Strategy => "who came first by the queue's order".into(),
         Why::Accepted => "who accepted it".into(),
         Why::Taken => "who took it".into(),
         Why::Transferred => "by transfer".into(),
@@ -181,8 +181,7 @@ fn event_text(e: &EventLine, names: &Names) -> String {
             "assigned to {}{}",
             names.say(agent),
             match &e.why {
-                Some(Why::Accepted | Why::Taken) => format!(", {}", why.trim()),
-                Some(Why::Strategy) => ", whose turn it was".into(),
+                Some(Why::Accepted | Why::Taken | Why::Strategy) => format!(", {}", why.trim()),
                 _ => why,
             }
         ),

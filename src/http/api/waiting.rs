@@ -10,7 +10,7 @@ use switchboard_routing_rules::waiting::Waiting;
 const SHOWN: usize = 100;
 
 /// As it follows an agent's name.
-pub(super) fn passed_words(why: &PassedOver) -> String {
+pub(crate) fn passed_words(why: &PassedOver) -> String {
     match why {
         PassedOver::Away => "is away".into(),
         PassedOver::Offline => "is offline".into(),
@@ -22,6 +22,12 @@ pub(super) fn passed_words(why: &PassedOver) -> String {
         PassedOver::NotYet => "is not asked yet".into(),
         PassedOver::WrappingUp => "finishes what they closed".into(),
         PassedOver::LessPreferred => "another agent was preferred".into(),
+        PassedOver::Skilled { skill, less } => {
+            format!(
+                "has {} of the skill {skill}, and another agent was preferred by it",
+                if *less { "less" } else { "more" }
+            )
+        }
     }
 }
 
@@ -36,7 +42,7 @@ fn counted(why: &PassedOver, n: usize) -> String {
         PassedOver::Declined => format!("{n} declined it"),
         PassedOver::NotYet => format!("{n} {is} not asked yet"),
         PassedOver::WrappingUp => format!("{n} {is} finishing what they closed"),
-        PassedOver::LessPreferred => format!("{n} {is} less preferred"),
+        PassedOver::LessPreferred | PassedOver::Skilled { .. } => format!("{n} {is} less preferred"),
     }
 }
 

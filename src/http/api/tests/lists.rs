@@ -2,7 +2,7 @@ use super::*;
 use crate::history::tests::{contact, conv, msg};
 use crate::http::api::Undelivered;
 use std::time::Duration;
-use switchboard_envelope::Outcome;
+use switchboard_envelope::{Outcome, Timestamp};
 use switchboard_routing_rules::event::{Event, Private, Public};
 
 #[tokio::test]
@@ -33,7 +33,7 @@ async fn a_conversation_looks_as_the_console_reads_it() {
         ("/messages/0/author/kind", json!("contact")),
         ("/messages/1/author", json!({ "kind": "auto", "rule": "Refunds" })),
         ("/messages/1/status", json!("accepted")),
-        ("/messages/2/text", json!("assigned to ann, whose turn it was")),
+        ("/messages/2/text", json!("assigned to ann, who came first by the queue's order")),
         ("/messages/3/status", json!("unknown")),
     ] {
         assert_eq!(got.pointer(place), Some(&wanted), "{place} of {got}");
@@ -170,6 +170,65 @@ async fn why_nobody_took_it_is_told_and_that_the_pack_is_gone() {
     );
     assert!(told.contains("The conditions cannot be shown: the pack that decided is not kept any more."), "{told}");
     assert_eq!(got["rules"][0]["name"], REFUNDS, "what hit is known all the same");
+}
+
+#[tokio::test]
+async fn of_many_who_let_their_offers_lapse_the_first_and_the_newest_are_told() {
+    use crate::history::tests::{assigned, decided, opened, queued, received};
+    use switchboard_routing_rules::event::{Considered, Public, Why};
+    let fake = fake().await;
+    let events = vec![opened(3, "sms"), received(3, 9, "hello"), decided(3, 9, REFUNDS), queued(3, "billing")];
+    fake.back.frames.push((5, events));
+    for n in 0..25 {
+        let agent = format!("agent{n}");
+        let considered = Considered { chosen: Some(agent.clone()), ..Considered::default() };
+        let id = switchboard_routing_rules::ids::OfferId::from_bytes([n; 10]);
+        let offer = Public::Offered { conv: conv(3), offer: id, agent, expires: Timestamp(0), considered };
+        fake.back.frames.push((6 + u64::from(n), vec![offer.into()]));
+    }
+    fake.back.frames.push((31, vec![assigned(3, "zed", Why::Accepted)]));
+    assert!(fake.history.history().wait_for(31, Duration::from_secs(10)).await);
+    let got = fake.get(&format!("/messages/{}/explain", msg(9))).await.ok();
+    let told = got["sentences"].to_string();
+    for said in ["offered to agent0.", "offered to agent24.", "zed accepted it"] {
+        assert!(told.contains(said), "{said}: {told}");
+    }
+    assert!(!told.contains("offered to agent2."), "but not all of them: {told}");
+    // Of the conversation it is the same explanation.
+    assert_eq!(fake.get(&format!("/conversations/{}/explain", conv(3))).await.ok(), got);
+}
+
+#[tokio::test]
+async fn a_conversation_in_which_the_customer_wrote_nothing_says_who_was_considered_for_it() {
+    use crate::history::tests::{assigned, opened, queued, received};
+    use switchboard_routing_rules::event::Why;
+    let fake = fake().await;
+    let path = format!("/conversations/{}/explain", conv(3));
+    fake.back.frames.push((5, vec![opened(3, "sms"), queued(3, "billing"), assigned(3, "ann", Why::Strategy)]));
+    assert!(fake.history.history().wait_for(5, Duration::from_secs(10)).await);
+    let got = fake.get(&path).await.ok();
+    assert_eq!((&got["message"], &got["rules"], &got["pack"]), (&Value::Null, &json!([]), &Value::Null));
+    assert_eq!((&got["outcome"]["agent"], &got["others"]), (&json!("ann"), &json!(4)));
+    assert_eq!(got["agents"][0], json!({ "agent": "ann", "chosen": true, "reason": "it was assigned to them" }));
+    assert_eq!(got["agents"][1], json!({ "agent": "bob", "chosen": false, "reason": "is away" }));
+    let told = got["sentences"].to_string();
+    assert!(told.contains("No rule was asked"), "{told}");
+    assert!(told.contains("it was assigned to ann, who came first by the queue's order; 6 other agents"), "{told}");
+    // What they write then has an explanation of its own.
+    fake.back.frames.push((6, vec![received(3, 9, "hello")]));
+    assert!(fake.history.history().wait_for(6, Duration::from_secs(10)).await);
+    let told = fake.get(&path).await.ok()["sentences"].to_string();
+    assert!(!told.contains("assigned to ann"), "{told}");
+    fake.get("/conversations/nonsense/explain").await.refused(404, "not_found");
+    fake.get(&format!("/conversations/{}/explain", conv(77))).await.refused(404, "not_found");
+}
+
+#[tokio::test]
+async fn the_settings_of_the_pack_in_force_can_be_compared_with_anothers() {
+    let fake = fake().await;
+    let got = fake.get("/rules/settings").await.ok();
+    assert_eq!((&got["hash"], &got["settings"]), (&json!("pack1"), &json!(fake.back.pack.settings())));
+    assert!(got["settings"].as_object().is_some_and(|all| all.keys().any(|key| key.starts_with("queue "))), "{got}");
 }
 
 #[tokio::test]
