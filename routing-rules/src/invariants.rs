@@ -211,13 +211,19 @@ pub fn overtaken<'p>(before: &State, event: &Public, packs: impl Into<InForce<'p
     // A decision that assigned as many as one may goes on with the others of its queues.
     let all_queues = before.assign_at.is_none();
     for queue in before.queues_in_use().filter(|queue| all_queues || *queue == own) {
-        let earlier = before.classes(queue).filter_map(|(of, set)| Some((of, set.get_min().filter(|k| **k < key)?)));
-        for (of, first) in earlier {
+        let could = |of: &WaitClass| {
             let pack = packs.of(before, of.trial);
-            let could = || passed_over(of, &wanted(pack, queue, of), agent, takes, state, false).is_none();
-            if (queue == own && *of == class) || (pack.queues.contains_key(queue) && could()) {
-                return Some(("I17", format!("{conv} was given away before {}, who waited longer", first.conv)));
-            }
+            let able = || passed_over(of, &wanted(pack, queue, of), agent, takes, state, false).is_none();
+            (queue == own && *of == class) || (pack.queues.contains_key(queue) && able())
+        };
+        let heads = before.classes(queue).filter_map(|(of, set)| Some((set.get_min()?, of)));
+        // In its own queue its place counts; of another one the first, by how long each has waited.
+        let first = heads.filter(|(k, of)| (queue != own || **k < key) && could(of)).min_by_key(|(k, _)| **k);
+        let before_it = |(k, of): &(&WaitKey, &WaitClass)| {
+            queue == own || k.among_queues(of.newest()) < key.among_queues(class.newest())
+        };
+        if let Some((first, _)) = first.filter(before_it) {
+            return Some(("I17", format!("{conv} was given away before {}, whose turn it was", first.conv)));
         }
     }
     None

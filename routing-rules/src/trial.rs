@@ -239,6 +239,7 @@ impl<'t> Trial<'t> {
                 skills: BTreeMap::new(),
                 overflow: vec![],
                 ageing: None,
+                newest: false,
                 why: Why::Default,
             };
             state.apply(&queued.into());

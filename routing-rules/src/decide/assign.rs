@@ -89,6 +89,7 @@ impl Draft<'_> {
             skills: entry.skills,
             overflow: entry.overflow.unwrap_or_else(|| queue.overflow.clone()),
             ageing: queue.ageing_ms,
+            newest: queue.newest,
             why: entry.why,
         });
         self.start_clock(conv);

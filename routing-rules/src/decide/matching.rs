@@ -19,8 +19,19 @@ const PREFERRED: usize = 10;
 /// Conversations of a contact that are asked for who had them.
 const LOOK: usize = 64;
 
-/// The first that waits of its kind, in its queue.
-type Head = Reverse<(WaitKey, Name, WaitClass)>;
+/// A queue with the first of each kind that waits in it and that somebody could take, in the queue's order.
+struct Line {
+    queue: Name,
+    heads: BinaryHeap<Reverse<(WaitKey, WaitClass)>>,
+}
+
+impl Line {
+    /// Where its first one stands among the first ones of other queues.
+    fn first(&self) -> Option<Reverse<(WaitKey, Name)>> {
+        let Reverse((key, class)) = self.heads.peek()?;
+        Some(Reverse((key.among_queues(class.newest()), self.queue.clone())))
+    }
+}
 
 /// Why an agent cannot take a conversation now; `None` when they can. `bears` says that it is theirs already.
 pub(crate) fn passed_over(
@@ -237,8 +248,8 @@ impl Draft<'_> {
             }
             if !queues.is_empty() {
                 self.ready_roster();
-                let heads = queues.into_iter().flat_map(|queue| self.heads(&queue)).collect();
-                self.match_heads(heads, &mut left);
+                let lines = queues.into_iter().map(|queue| self.line(queue)).filter(|line| !line.heads.is_empty());
+                self.match_lines(lines.map(|line| (line.queue.clone(), line)).collect(), &mut left);
             }
             // What assigning stirred up was seen to above.
             self.assign.clear();
@@ -267,34 +278,38 @@ impl Draft<'_> {
         }
     }
 
-    /// The first of each kind that waits in a queue and that somebody could take.
-    fn heads(&self, queue: &Name) -> Vec<Head> {
-        if !self.state.roster.anybody() {
-            return vec![];
+    fn line(&self, queue: Name) -> Line {
+        let mut heads = BinaryHeap::new();
+        if self.state.roster.anybody() {
+            let known = |class: &WaitClass| self.packs().of(&self.state, class.trial).queues.contains_key(&queue);
+            let could = |class: &WaitClass| known(class) && self.somebody_for(&queue, class);
+            let classes = self.state.classes(&queue).filter(|(class, _)| could(class));
+            heads.extend(classes.filter_map(|(class, set)| Some(Reverse((*set.get_min()?, class.clone())))));
         }
-        let known = |class: &WaitClass| self.packs().of(&self.state, class.trial).queues.contains_key(queue);
-        let classes = self.state.classes(queue).filter(|(class, _)| known(class) && self.somebody_for(queue, class));
-        classes.filter_map(|(class, set)| Some(Reverse((*set.get_min()?, queue.clone(), class.clone())))).collect()
+        Line { queue, heads }
     }
 
-    fn match_heads(&mut self, mut heads: BinaryHeap<Head>, left: &mut usize) {
-        while let Some(Reverse((key, queue, class))) = heads.pop() {
+    fn match_lines(&mut self, mut lines: BTreeMap<Name, Line>, left: &mut usize) {
+        let mut first: BinaryHeap<Reverse<(WaitKey, Name)>> = lines.values().filter_map(Line::first).collect();
+        while let Some(Reverse((_, queue))) = first.pop() {
+            let Some(line) = lines.get_mut(&queue) else { continue };
+            let Some(Reverse((key, class))) = line.heads.pop() else { continue };
             if !self.state.roster.anybody() {
                 return;
             }
-            if !self.somebody_for(&queue, &class) {
-                continue;
+            if self.somebody_for(&queue, &class) {
+                if *left == 0 {
+                    let at = Some(self.now().plus(1));
+                    return self.emit(Public::AssignAgain { at });
+                }
+                *left -= 1;
+                self.give(key.conv, &queue);
+                let next =
+                    self.state.classes(&queue).find(|(c, _)| **c == class).and_then(|(_, set)| set.get_min().copied());
+                // One that was not given away would come again.
+                line.heads.extend(next.filter(|n| *n > key).map(|n| Reverse((n, class))));
             }
-            if *left == 0 {
-                let at = Some(self.now().plus(1));
-                return self.emit(Public::AssignAgain { at });
-            }
-            *left -= 1;
-            self.give(key.conv, &queue);
-            let next =
-                self.state.classes(&queue).find(|(c, _)| **c == class).and_then(|(_, set)| set.get_min().copied());
-            // One that was not given away would come again.
-            heads.extend(next.filter(|n| *n > key).map(|n| Reverse((n, queue, class))));
+            first.extend(line.first());
         }
     }
 

@@ -227,6 +227,9 @@ pub enum Public {
         overflow: Vec<OverflowStep>,
         /// Waiting this long is worth one priority level.
         ageing: Option<i64>,
+        /// Who came last comes first.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        newest: bool,
         why: Why,
     },
     /// An overflow step took effect.

@@ -14,6 +14,7 @@ use crate::pack::hours::{Hours, Members, Opening, Rotation};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 pub(crate) const PRIORITIES: &[&str] = &["low", "normal", "high", "urgent"];
+pub(crate) const ORDERS: &[&str] = &["oldest", "newest"];
 const STRATEGIES: &[&str] = &["round_robin", "least_loaded", "longest_idle"];
 pub(crate) const PREFERENCES: &[&str] = &["most", "least"];
 const QUEUE_KEYS: &[&str] = &[
@@ -25,6 +26,7 @@ const QUEUE_KEYS: &[&str] = &[
     "sticky",
     "offer",
     "ageing",
+    "order",
     "overflow",
     "reopen",
     "wrap_up",
@@ -68,6 +70,7 @@ impl PeopleReader<'_> {
         queue.sticky_ms = keys.get("sticky").and_then(|n| duration(n, "`sticky`", SECOND, self.sink));
         queue.offer_timeout_ms = keys.get("offer").and_then(|n| self.offer(n));
         queue.ageing_ms = keys.get("ageing").and_then(|n| duration(n, "`ageing`", SECOND, self.sink));
+        queue.newest = keys.get("order").and_then(|n| word(n, "an order", ORDERS, self.sink)) == Some("newest");
         if let Some(n) = keys.get("overflow") {
             queue.overflow = self.overflow(n);
         }

@@ -3,7 +3,7 @@
 
 use super::AtOnce;
 use super::load::TOP;
-use super::people_read::{PREFERENCES, PRIORITIES};
+use super::people_read::{ORDERS, PREFERENCES, PRIORITIES};
 use super::read::DAYS;
 use super::testing::{CONSENTS, DOINGS, PRESENCES, is_message};
 use crate::event::Happening;
@@ -280,6 +280,7 @@ fn queue() -> Value {
             ("sticky", reference("duration")),
             ("offer", closed(&[("timeout", reference("duration"))], &["timeout"])),
             ("ageing", reference("duration")),
+            ("order", json!({ "enum": ORDERS })),
             ("overflow", reference("overflow")),
             ("reopen", reference("duration")),
             ("wrap_up", reference("duration")),

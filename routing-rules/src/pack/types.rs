@@ -71,6 +71,8 @@ pub struct Queue {
     pub offer_timeout_ms: Option<i64>,
     /// Waiting this long is worth one priority level.
     pub ageing_ms: Option<i64>,
+    /// Who came last is given away first.
+    pub newest: bool,
     pub overflow: Vec<OverflowStep>,
     /// A new message this long after closing reopens; `None` is the default of 72 hours, `Some(0)` never reopens.
     pub reopen_ms: Option<i64>,

@@ -1,10 +1,11 @@
 //! What one event does to one conversation.
 
 use super::slim::Shared;
-use super::{Clock, ConvPrivate, Conversation, MAX_EXCERPT, MAX_QUOTE, Offer, Parent, Resolution, STANDS_STILL, When};
+use super::{
+    Clock, ConvPrivate, Conversation, MAX_EXCERPT, MAX_QUOTE, Offer, Parent, Resolution, STANDS_STILL, WaitKey, When,
+};
 use crate::event::{ClockKind, OfferEnd, Private, Public, Why};
 use crate::pack::ConvStatus;
-use std::num::NonZeroI64;
 use std::sync::Arc;
 use switchboard_envelope::{Quote, Timestamp};
 
@@ -102,7 +103,7 @@ pub(super) fn fold_conversation(
 
 fn fold_place(c: &mut Conversation, event: &Public, now: Timestamp, shared: &mut Shared) {
     match event {
-        Public::Queued { queue, since, entered, skills, overflow, ageing, why, .. } => {
+        Public::Queued { queue, since, entered, skills, overflow, ageing, newest, why, .. } => {
             if c.queue.as_deref() != Some(queue) || c.entered_at.get() != Some(*entered) {
                 c.step = 0;
                 c.relaxed = None;
@@ -119,7 +120,7 @@ fn fold_place(c: &mut Conversation, event: &Public, now: Timestamp, shared: &mut
             c.queued_at = (*since).into();
             c.entered_at = (*entered).into();
             c.skills = skills.clone().into();
-            c.ageing = ageing.and_then(NonZeroI64::new);
+            c.ageing = WaitKey::ageing(*ageing, *newest);
             c.wait_until = When::NEVER;
             // Whoever gave it away is asked last, and not at once.
             if *why == Why::Transferred

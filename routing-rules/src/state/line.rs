@@ -1,6 +1,7 @@
 //! Where somebody stands in a queue, and how fast it moves.
 
-use super::{Conversation, State, WaitKey, day};
+use super::dense::DenseSet;
+use super::{Conversation, State, WaitClass, WaitKey, day};
 use crate::pack::Name;
 use serde::{Deserialize, Serialize};
 use switchboard_envelope::Timestamp;
@@ -97,7 +98,11 @@ impl State {
     /// Since when the one waits who waits longest in a queue.
     #[must_use]
     pub fn oldest(&self, queue: &str) -> Option<Timestamp> {
-        self.classes(queue).filter_map(|(_, set)| set.get_min().map(|key| key.since())).min()
+        let first = |class: &WaitClass, set: &DenseSet<WaitKey>| match class.newest() {
+            true => set.iter().map(WaitKey::since).min(),
+            false => set.get_min().map(WaitKey::since),
+        };
+        self.classes(queue).filter_map(|(class, set)| first(class, set)).min()
     }
 
     /// How long the one at a place of a queue will wait, by how fast conversations left it lately; `None` while too few have.

@@ -90,6 +90,7 @@ pub struct Conversation {
     /// The next overflow step.
     #[serde(default, skip_serializing_if = "crate::event::is_zero")]
     pub step: u32,
+    /// What waiting is worth a level of priority; negative where who came last comes first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ageing: Option<NonZeroI64>,
     /// The place and the priority that rules chose last. What moved or raised it since stands while they choose the same.
@@ -523,7 +524,7 @@ pub struct HeldPart {
     pub code: Option<String>,
 }
 
-/// The order in a queue: effective priority first, then age, then id.
+/// The order in a queue: effective priority first, then age (the younger first where the queue says so), then id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(Rust, packed(2))]
 pub struct WaitKey {
@@ -548,8 +549,23 @@ impl WaitKey {
     pub fn of(c: &Conversation) -> Option<WaitKey> {
         let since = c.queued_at.get().filter(|_| c.status == ConvStatus::Queued)?;
         let level = c.priority as i64 - Priority::Normal as i64;
-        let rank = since.0.saturating_sub(level.saturating_mul(c.ageing.map_or(AGEING_MS, NonZeroI64::get)));
+        let ageing = c.ageing.map_or(AGEING_MS, NonZeroI64::get);
+        let waited = if ageing < 0 { -since.0 } else { since.0 };
+        let rank = waited.saturating_sub(level.saturating_mul(ageing.saturating_abs()));
         Some(WaitKey { rank, since, conv: c.id })
+    }
+
+    /// What [`Conversation::ageing`] is in a queue.
+    pub(super) fn ageing(queue_ms: Option<i64>, newest: bool) -> Option<NonZeroI64> {
+        let ms = if newest { Some(-queue_ms.unwrap_or(AGEING_MS)) } else { queue_ms };
+        ms.and_then(NonZeroI64::new)
+    }
+
+    /// Its place among the first ones of several queues: there who waited longest comes first, whatever the order within each.
+    #[must_use]
+    pub fn among_queues(self, newest: bool) -> WaitKey {
+        let rank = if newest { self.rank.saturating_add(self.since.0.saturating_mul(2)) } else { self.rank };
+        WaitKey { rank, ..self }
     }
 }
 
@@ -566,7 +582,7 @@ pub struct WaitClass {
     pub declined: Vec<Name>,
     /// Only these are asked, until the next step of its overflow; empty for everybody.
     pub only: Vec<Name>,
-    /// With these alike, who comes first has waited longest.
+    /// With these alike, who comes first has waited longest; shortest where `ageing` is negative.
     pub priority: Priority,
     pub ageing: Option<i64>,
     /// The trial whose pack decides it, if one may: another pack may want other skills in the same queue.
@@ -578,6 +594,12 @@ impl WaitClass {
     #[must_use]
     pub fn asks(&self, agent: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|name| name == agent)
+    }
+
+    /// Whether who came last comes first.
+    #[must_use]
+    pub fn newest(&self) -> bool {
+        self.ageing.is_some_and(|ms| ms < 0)
     }
 
     #[must_use]

@@ -14,6 +14,7 @@ mod follow_ups;
 mod life;
 mod loops;
 mod needs;
+mod newest;
 mod notices;
 mod older;
 mod overtaken;

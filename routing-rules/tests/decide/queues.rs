@@ -592,7 +592,7 @@ default: { queue: open }
 }
 
 /// Nobody waits whom somebody could take (I14), loads are what is borne (I7), and the fold is the same.
-fn whatever_people_do(pack: &str) {
+pub fn whatever_people_do(pack: &str) {
     for seed in 0..60u64 {
         let mut life = life(pack);
         let mut events: Vec<Event> = vec![];

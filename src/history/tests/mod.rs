@@ -145,6 +145,7 @@ pub(crate) fn queued(n: u32, queue: &str) -> Event {
         skills: BTreeMap::new(),
         overflow: vec![],
         ageing: None,
+        newest: false,
         why: Why::Default,
     }
     .into()

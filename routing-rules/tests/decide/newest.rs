@@ -1,0 +1,102 @@
+//! Queues in which who came last comes first.
+
+use crate::life::Life;
+use crate::queues::whatever_people_do;
+use switchboard_envelope::{Action, ChannelProfile};
+use switchboard_routing_rules::State;
+
+const MINUTE: i64 = 60_000;
+
+const PACK: &str = "
+zone: UTC
+queues: { leads: { order: newest, ageing: 30m }, q: {} }
+agents: { ann: { capacity: 1 } }
+rules:
+  - { name: Hot, when: { from: { prefix: hot } }, then: { queue: leads, priority: high } }
+  - { name: Lead, when: { from: { prefix: lead } }, then: { queue: leads } }
+default: { queue: q }
+";
+
+/// They write a minute apart, and then Ann comes.
+fn life(who: &[&str]) -> Life {
+    let mut life = Life::with(ChannelProfile::new("sms", "phone"), PACK);
+    for name in who {
+        life.writes(name, name);
+        life.passes(MINUTE);
+    }
+    life.acts(Action::Presence { agent: "ann".into(), presence: "available".into() });
+    life
+}
+
+/// Whom Ann is given, one after the other.
+fn order(mut life: Life, who: &[&str]) -> Vec<String> {
+    let mut given = vec![];
+    while let Some(has) = who.iter().find(|name| life.has(name) == "ann") {
+        given.push((*has).to_owned());
+        life.closes(has);
+    }
+    given
+}
+
+#[test]
+fn who_came_last_is_given_away_first() {
+    let who = ["lead1", "lead2", "lead3"];
+    assert_eq!(order(life(&who), &who), ["lead3", "lead2", "lead1"]);
+}
+
+#[test]
+fn a_level_of_priority_is_worth_as_much_newness_as_the_queue_says() {
+    let who = ["hot1", "lead2", "lead3"];
+    assert_eq!(order(life(&who), &who), ["hot1", "lead3", "lead2"]);
+    let mut life = Life::with(ChannelProfile::new("sms", "phone"), PACK);
+    life.writes("hot1", "1");
+    life.passes(31 * MINUTE);
+    life.writes("lead2", "2");
+    life.acts(Action::Presence { agent: "ann".into(), presence: "available".into() });
+    assert_eq!(life.has("lead2"), "ann", "half an hour is worth more than its priority");
+}
+
+/// Within the queue it is their place that counts, and among queues how long the first one has waited.
+#[test]
+fn among_queues_who_has_waited_longest_comes_first() {
+    let who = ["lead1", "x2", "lead3"];
+    assert_eq!(order(life(&who), &who), ["x2", "lead3", "lead1"]);
+    let who = ["lead1", "lead2", "x3"];
+    assert_eq!(order(life(&who), &who), ["lead2", "lead1", "x3"]);
+}
+
+#[test]
+fn the_line_and_the_oldest_are_known() {
+    let mut life = Life::with(ChannelProfile::new("sms", "phone"), PACK);
+    for name in ["lead1", "lead2", "hot3", "lead4"] {
+        life.writes(name, name);
+        life.passes(MINUTE);
+    }
+    let places = ["hot3", "lead4", "lead2", "lead1"].map(|name| life.state.place(life.conv(name)));
+    assert_eq!(places, [1, 2, 3, 4].map(Some));
+    assert_eq!(life.state.oldest("leads"), life.conv("lead1").queued_at.get());
+    let parts = life.state.to_parts().expect("a snapshot");
+    assert_eq!(State::from_parts(life.state.salt, &parts.public, &parts.private).expect("it reads"), life.state);
+}
+
+#[test]
+fn whatever_people_do_the_promises_hold_where_the_newest_come_first() {
+    whatever_people_do(
+        "
+zone: UTC
+queues:
+  asked: { skills: [french], order: newest, offer: { timeout: 30s }, overflow: [{ after: 2m, skills: [] }, { after: 5m, queue: open, priority: high }] }
+  open: { strategy: longest_idle, ageing: 10m, sticky: 1d, wrap_up: 20s, limit: { waiting: 4, queue: last } }
+  last: { strategy: round_robin, order: newest, ageing: 5m, sla: { first_response: 10m, warn: 50%, on_breach: { priority: urgent } } }
+presence: { grace: 30s, lapses: 2 }
+agents:
+  ann: { skills: { french: 2 }, capacity: 2 }
+  bob: { skills: { french: 1, german: 1 }, capacity: 3 }
+  cy: { capacity: 1 }
+rules:
+  - { name: French, when: { from: { prefix: f } }, then: { queue: asked } }
+  - { name: Two, when: { from: { prefix: g } }, then: { queue: asked, skills: { french: 2 }, priority: urgent } }
+default: { queue: open }
+",
+    );
+}
