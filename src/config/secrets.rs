@@ -108,6 +108,7 @@ fn from_source(
         r.error(&node.place, format!("{name}: `{source}` is {}: write text in quotes", node.value.kind()));
         return None;
     };
+    let file = (source == "file").then(|| r.path(&from));
     let found = match source.as_str() {
         "env" => match r.env.get(&from) {
             Ok(Some(value)) => Ok(value.to_owned()),
@@ -118,7 +119,12 @@ fn from_source(
         "credential" => from_credential(r, &from),
         _ => Err(format!("unknown source `{source}`: {WRITE}")),
     };
-    settle(r, name, &node.place, found, shape)
+    let secret = settle(r, name, &node.place, found, shape)?;
+    Some(match file {
+        // Read again later, it must be found from wherever the daemon stands then.
+        Some(file) => secret.of_file(std::path::absolute(&file).unwrap_or(file)),
+        None => secret,
+    })
 }
 
 fn settle(

@@ -4,7 +4,7 @@ use crate::metrics::Metrics;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use switchboard_routing_rules::decide::{FAILING, PAUSED_BY_OPERATOR};
-use switchboard_routing_rules::event::{Event, Public};
+use switchboard_routing_rules::event::{Event, Private, Public};
 use switchboard_routing_rules::state::State;
 use tokio::time::Instant;
 
@@ -30,6 +30,15 @@ impl Health {
     }
 }
 
+/// What came of an attempt that failed, in words.
+fn failed(event: &Event) -> Option<&str> {
+    match (&event.public, &event.private) {
+        (Public::AttemptEnded { .. }, Some((_, Private::Attempt { detail, .. }))) => detail.as_deref(),
+        (Public::AttemptEnded { code, .. }, _) => code.as_deref(),
+        _ => None,
+    }
+}
+
 /// What was told last.
 pub(super) struct Alarms {
     channels: BTreeMap<String, Health>,
@@ -45,15 +54,20 @@ impl Alarms {
 
     /// Tells what durable events changed.
     pub(super) fn see(&mut self, events: &[Event], metrics: &Metrics) {
-        for event in events {
+        for (at, event) in events.iter().enumerate() {
             if let Public::ChannelHealth { channel, failures, paused, .. } = &event.public {
-                self.channel(channel, *failures, paused.as_deref(), metrics);
+                // The attempt that failed is told of right after what it does to its channel.
+                let why = events.get(at + 1).and_then(failed);
+                self.channel(channel, *failures, paused.as_deref(), why, metrics);
             }
         }
     }
 
-    fn channel(&mut self, channel: &str, failures: u32, paused: Option<&str>, metrics: &Metrics) {
+    fn channel(&mut self, channel: &str, failures: u32, paused: Option<&str>, why: Option<&str>, metrics: &Metrics) {
         let now = Health::of(failures, paused);
+        if failures == 1 && now == Health::Sends {
+            tracing::info!(channel, why, "an attempt to send failed, and is made again");
+        }
         let before = self.channels.insert(channel.to_owned(), now).unwrap_or(Health::Sends);
         match (before, now) {
             (before, now) if before == now => return,
@@ -65,8 +79,8 @@ impl Alarms {
                     tracing::error!(
                         channel,
                         why,
-                        "the channel is paused: nothing is sent on it until its configuration is mended and read again, or \
-                         `switchboard channels resume {channel}`"
+                        "the channel is paused: nothing is sent on it until that is mended and somebody says `switchboard channels \
+                         resume {channel}`; a change of the configuration itself needs a restart"
                     );
                 }
             }
@@ -74,6 +88,7 @@ impl Alarms {
                 tracing::warn!(
                     channel,
                     failures,
+                    why,
                     "the channel fails: one attempt a minute is made until one gets through"
                 );
             }

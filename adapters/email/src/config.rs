@@ -8,6 +8,7 @@ use switchboard_adapter_sdk::{
     ConfigProblem, Secret, Settings,
     settings::{Key, Shape, any},
 };
+use tokio::io::AsyncReadExt as _;
 
 /// The port of IMAP within TLS; the other one begins in the clear (RFC 8314).
 const IMAPS: u16 = 993;
@@ -156,11 +157,35 @@ pub enum Tls {
 /// With what an account is opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Login {
+    /// See [`password`] for one that stands in a file.
     Password(Secret),
     /// A file with an OAuth 2 access token.
     TokenFile(PathBuf),
     /// A program that prints an OAuth 2 access token.
     TokenCommand(Vec<String>),
+}
+
+/// The most bytes of a password's file.
+const MAX_PASSWORD: u64 = 64 * 1024;
+
+/// A password as it is now: one that stands in a file is read anew, so that a mended one is used at the next login.
+///
+/// # Errors
+/// With a sentence that names the file, and never what it holds.
+pub async fn password(known: &Secret) -> Result<Secret, String> {
+    let Some(path) = known.file() else { return Ok(known.clone()) };
+    let name = format!("the password's file {}", path.display());
+    let mut text = String::new();
+    let read = async {
+        tokio::fs::File::open(path).await?.take(MAX_PASSWORD).read_to_string(&mut text).await?;
+        Ok::<_, std::io::Error>(())
+    };
+    read.await.map_err(|e| format!("{name} cannot be read: {e}"))?;
+    let line = text.trim_end_matches(['\n', '\r']);
+    if line.is_empty() || line.contains(['\n', '\r', '\0']) {
+        return Err(format!("{name} must hold one line, which is the password"));
+    }
+    Ok(Secret::new(line).of_file(path))
 }
 
 /// A mail server and the account on it.

@@ -2,7 +2,7 @@
 
 use crate::config::{Server, Tls};
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -64,8 +64,20 @@ pub async fn encrypted(io: Io, server: &Server) -> Result<Io, Failure> {
     let stream = tokio::time::timeout(PATIENCE, handshake)
         .await
         .map_err(|_| Failure::Lost(format!("{at}: no TLS within {} s", PATIENCE.as_secs())))?
-        .map_err(|e| Failure::Lost(format!("{at}: TLS: {e}")))?;
+        .map_err(|e| Failure::Lost(format!("{at}: TLS: {e}{}", remedy(&e))))?;
     Ok(Box::new(stream))
+}
+
+/// What to do about a certificate that nobody believes.
+fn remedy(error: &std::io::Error) -> &'static str {
+    let cause = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+    match cause {
+        // Of another issuer of the same name that is believed, the signature is not.
+        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature)) => {
+            ": if its issuer is one of your own, name the issuer's certificate in `ca`"
+        }
+        _ => "",
+    }
 }
 
 /// Whom we believe: who this machine believes, and who the configuration names. Read each time, for certificates change.
@@ -117,6 +129,9 @@ mod tests {
         assert!(matches!(&missing, Failure::Config(why) if why.contains("/nowhere/ca.pem")), "{missing:?}");
         let empty = open(Tls::Implicit, Some("/dev/null")).await;
         assert!(matches!(&empty, Failure::Config(why) if why.contains("holds no certificate")), "{empty:?}");
+        let told = |error: rustls::Error| remedy(&std::io::Error::other(error));
+        assert!(told(CertificateError::UnknownIssuer.into()).contains("in `ca`"));
+        assert_eq!(told(CertificateError::Expired.into()), "", "no other issuer mends that");
         drop(listener);
         let gone = open(Tls::None, None).await;
         assert!(matches!(&gone, Failure::Lost(why) if why.starts_with(&format!("127.0.0.1:{port}: "))), "{gone:?}");

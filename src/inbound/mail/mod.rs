@@ -148,7 +148,10 @@ impl Mailbox {
             tracing::warn!(channel = %self.channel, error = %trouble, again_in = ?wait, "the mailbox cannot be read now");
             self.ingest.metrics.poll_failed(&self.channel);
             self.mailboxes.set(&self.channel, Some(trouble.to_string()));
-            tokio::time::sleep(wait).await;
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.mended(&trouble) => tracing::info!(channel = %self.channel, "the mailbox has another password"),
+            }
         }
     }
 
@@ -172,6 +175,20 @@ impl Mailbox {
         }
     }
 
+    /// Ends when what was refused has changed.
+    async fn mended(&self, trouble: &Trouble) {
+        match (&self.imap.server.account, trouble) {
+            (Some((_, login)), Trouble::Refused(_)) => token::mended(login).await,
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// How long to wait for news of the server, at most.
+    fn rest(&self, told: bool) -> Duration {
+        let usual = if told { IDLE_MOST } else { switchboard_email::config::USUAL_POLL };
+        self.every.unwrap_or(usual).min(IDLE_MOST)
+    }
+
     /// One connection, for as long as it lasts.
     async fn session(
         &self,
@@ -184,16 +201,15 @@ impl Mailbox {
         let selected = session.select(&self.imap.mailbox).await?;
         tracing::info!(channel = %self.channel, mails = selected.exists, "the mailbox is open");
         let mut reader = CatchUp::begin(self, guard, &mut session, strikes, &selected).await?;
-        let every = self.every.unwrap_or(IDLE_MOST).min(IDLE_MOST);
         loop {
             reader.run(&mut session, strikes).await?;
             // What was asked for has been had: a later failure is a new one.
             waits.succeeded();
             self.mailboxes.set(&self.channel, None);
             if session.can_idle() {
-                session.idle(every).await?;
+                session.idle(self.rest(true)).await?;
             } else {
-                tokio::time::sleep(self.every.unwrap_or(switchboard_email::config::USUAL_POLL).min(IDLE_MOST)).await;
+                tokio::time::sleep(self.rest(false)).await;
                 session.noop().await?;
             }
         }

@@ -4,12 +4,14 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 use switchboard_adapter_sdk::Secret;
-use switchboard_email::Login;
+use switchboard_email::{Login, config};
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 
 /// How long a program may take to make a token.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often the file of a password that was refused is looked at.
+const LOOK: Duration = Duration::from_secs(5);
 /// The longest token.
 const MOST: u64 = 64 * 1024;
 
@@ -23,11 +25,30 @@ pub(super) enum Credential {
 /// With a sentence that names the file or the program, and never what it holds or says.
 pub(super) async fn credential(login: &Login) -> Result<Credential, String> {
     match login {
-        Login::Password(password) => Ok(Credential::Password(password.clone())),
+        Login::Password(known) => {
+            let password = config::password(known).await.map_err(|e| format!("`imap.password`: {e}"))?;
+            Ok(Credential::Password(password))
+        }
         Login::TokenFile(path) => token(&from_file(path).await?, &format!("`token_file` {}", path.display())),
         Login::TokenCommand(command) => {
             let name = format!("`token_command` {}", command.first().map_or("", String::as_str));
             token(&from_command(command, &name).await?, &name)
+        }
+    }
+}
+
+/// Ends when another password stands in the file of one that was refused. A password that is nowhere else never changes.
+pub(super) async fn mended(login: &Login) {
+    let Login::Password(known) = login else { return std::future::pending().await };
+    if known.file().is_none() {
+        return std::future::pending().await;
+    }
+    let refused = config::password(known).await;
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let now = config::password(known).await;
+        if now.is_ok() && now != refused {
+            return;
         }
     }
 }
@@ -82,8 +103,40 @@ mod tests {
     async fn given(login: Login) -> Result<String, String> {
         match credential(&login).await? {
             Credential::Token(token) => Ok(token.expose().to_owned()),
-            Credential::Password(_) => Err("a password".into()),
+            Credential::Password(password) => Ok(password.expose().to_owned()),
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_password_that_is_mended_in_its_file_is_used_at_the_next_login() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("password");
+        let login = Login::Password(Secret::new("worng").of_file(&path));
+        assert!(
+            given(login.clone()).await.is_err_and(|e| e.contains("`imap.password`") && e.contains("cannot be read"))
+        );
+        for wrong in ["", "\n", "one\ntwo\n"] {
+            std::fs::write(&path, wrong).expect("written");
+            let error = given(login.clone()).await.expect_err("no password");
+            assert!(error.contains("must hold one line") && !error.contains("two"), "{error}");
+        }
+        std::fs::write(&path, "worng\n").expect("written");
+        assert_eq!(given(login.clone()).await, Ok("worng".into()));
+        let waiting = tokio::spawn({
+            let login = login.clone();
+            async move { mended(&login).await }
+        });
+        tokio::time::sleep(LOOK * 4).await;
+        assert!(!waiting.is_finished(), "it is as it was");
+        std::fs::write(&path, "").expect("written");
+        tokio::time::sleep(LOOK * 4).await;
+        assert!(!waiting.is_finished(), "somebody is writing it");
+        std::fs::write(&path, "right\n").expect("written");
+        tokio::time::timeout(LOOK * 4, waiting).await.expect("at once").expect("it ends");
+        assert_eq!(given(login).await, Ok("right".into()));
+        let literal = Login::Password(Secret::new("p"));
+        assert_eq!(given(literal.clone()).await, Ok("p".into()));
+        assert!(tokio::time::timeout(LOOK * 100, mended(&literal)).await.is_err(), "nothing will change it");
     }
 
     #[tokio::test]

@@ -44,6 +44,20 @@ impl Dovecot {
     /// When openssl is missing.
     #[must_use]
     pub fn new() -> Dovecot {
+        Dovecot::with("")
+    }
+
+    /// One that never says by itself that a mail came.
+    ///
+    /// # Panics
+    /// As [`Dovecot::new`].
+    #[must_use]
+    pub fn without_idle() -> Dovecot {
+        Dovecot::with("imap_capability = IMAP4rev1 LITERAL+ SASL-IR UIDPLUS MOVE ENABLE\n")
+    }
+
+    /// With more lines in its configuration.
+    fn with(more: &str) -> Dovecot {
         let folder = TempDir::with_prefix("switchboard-dovecot-").expect("a temporary folder");
         let [imap_port, imaps_port, sasl_port] = [(); 3].map(|()| free_port());
         let dovecot = Dovecot { folder, imap_port, imaps_port, sasl_port, child: None };
@@ -74,7 +88,7 @@ impl Dovecot {
             (format!("default_internal_user = {me}\ndefault_internal_group = {me}\ndefault_login_user = {me}\n"), uid)
         };
         let config = format!(
-            "protocols = imap\nlisten = 127.0.0.1\nbase_dir = {at}/run\nstate_dir = {at}/state\nlog_path = {at}/dovecot.log\n\
+            "{more}protocols = imap\nlisten = 127.0.0.1\nbase_dir = {at}/run\nstate_dir = {at}/state\nlog_path = {at}/dovecot.log\n\
              {users}first_valid_uid = 1\nssl = yes\nssl_cert = <{at}/cert.pem\nssl_key = <{at}/key.pem\n\
              disable_plaintext_auth = no\nmail_location = maildir:{at}/mail/%u\nmail_max_userip_connections = 100\n\
              auth_mechanisms = plain login xoauth2 oauthbearer\n\

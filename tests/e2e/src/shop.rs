@@ -111,6 +111,17 @@ impl Shop {
         self.folder.path()
     }
 
+    /// A file beside the configuration that nobody else may read.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn write_secret(&self, name: &str, secret: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = self.folder().join(name);
+        std::fs::write(&path, secret).expect("a secret");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("for us alone");
+    }
+
     #[must_use]
     pub fn config(&self) -> PathBuf {
         self.folder().join("switchboard.toml")

@@ -1,7 +1,7 @@
 //! With what an account is opened.
 
 use super::Ended;
-use crate::config::Login;
+use crate::config::{self, Login};
 use std::process::Stdio;
 use std::time::Duration;
 use switchboard_adapter_sdk::{classify::Class, signature::to_base64};
@@ -25,7 +25,8 @@ pub(super) struct Steps {
 pub(super) async fn steps(user: &str, login: &Login, offered: &[String]) -> Result<Steps, Ended> {
     let offers = |name: &str| offered.iter().any(|o| o == name);
     let token = match login {
-        Login::Password(password) => {
+        Login::Password(known) => {
+            let password = config::password(known).await.map_err(|e| later(format!("`smtp.password`: {e}")))?;
             let password = password.expose();
             if offers("PLAIN") {
                 let start = format!("AUTH PLAIN {}", to_base64(format!("\0{user}\0{password}").as_bytes()));

@@ -285,3 +285,20 @@ async fn a_mail_of_which_the_server_gives_no_byte_is_no_empty_mail() {
     let reasons = reasons(&events);
     assert!(reasons[0].contains("it gives none of its 22 bytes") && reasons[1] == "a message", "{reasons:?}");
 }
+
+#[tokio::test]
+async fn a_mailbox_is_looked_at_as_often_as_is_written_and_an_idle_ends_before_the_server_ends_it() {
+    let mut mailbox = mailbox();
+    let minutes = |n: u64| Some(Duration::from_secs(60 * n));
+    for (every, told, rest) in [
+        (None, true, minutes(28)),
+        (None, false, minutes(1)),
+        (minutes(1), true, minutes(1)),
+        (minutes(5), false, minutes(5)),
+        (minutes(60), true, minutes(28)),
+        (minutes(60), false, minutes(28)),
+    ] {
+        mailbox.every = every;
+        assert_eq!(Some(mailbox.rest(told)), rest, "{every:?}, {told}");
+    }
+}
