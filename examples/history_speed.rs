@@ -77,6 +77,7 @@ fn message(n: u64, out: &mut Vec<Event>) {
             client_id: None,
             id: format!("support-sms:message:SM{n:032x}"),
             mail: None,
+            proved: None,
         },
     ));
     let seen = SeenState { now: at, new: opens, contact_identities: vec![phone.identity()], ..SeenState::default() };

@@ -262,7 +262,8 @@ impl DeadLetters {
             key: "dead_letters",
             query: vec![],
             limit,
-            empty: "no dead letters: nothing waits for a decision",
+            empty: "no dead letters: nothing waits for a decision (what the provider took and told later that it did not arrive is \
+                    `failed` in its conversation)",
         };
         let heads = ["ID", "CHANNEL", "TO", "REASON", "CODE", "SINCE", "DETAIL"];
         list.show(&api, &self.common, screen, &heads, |d, now| {

@@ -9,7 +9,11 @@ use super::{ConfigArg, Done, Failure};
 use crate::config::Environment;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use switchboard_envelope::Timestamp;
+use std::io::Read;
+use switchboard_envelope::{Attachment, Timestamp};
+
+/// The most bytes of a message that is read from the standard input; the API takes less.
+const MAX_GIVEN: u64 = 1024 * 1024;
 
 #[derive(Debug, Args)]
 pub(crate) struct Conversations {
@@ -42,7 +46,7 @@ struct ConversationFilter {
 
 #[derive(Debug, Subcommand)]
 enum ConversationsCommand {
-    /// List them, newest first (the default)
+    /// List them, the latest opened first (the default)
     List(ConversationFilter),
     /// Show one with its messages
     Show {
@@ -53,6 +57,7 @@ enum ConversationsCommand {
     Reply {
         #[arg(value_parser = id)]
         id: String,
+        /// The words, or - to read them from the standard input
         text: String,
         /// Answer although another agent has it
         #[arg(long)]
@@ -74,11 +79,17 @@ enum ConversationsCommand {
     Close {
         #[arg(value_parser = id)]
         id: String,
+        /// The agent for whom you close it; without it nobody is named
+        #[arg(long, visible_alias = "as", value_name = "AGENT")]
+        agent: Option<String>,
     },
     /// Open it again
     Reopen {
         #[arg(value_parser = id)]
         id: String,
+        /// The agent for whom you open it; without it nobody is named
+        #[arg(long, visible_alias = "as", value_name = "AGENT")]
+        agent: Option<String>,
     },
     /// Hand it to a queue or an agent, as `transfer c1 billing`
     #[command(group = clap::ArgGroup::new("to").required(true))]
@@ -102,6 +113,9 @@ enum ConversationsCommand {
         /// 30m, 2h, 3d, 1w or a time
         #[arg(value_parser = span_or_time)]
         until: Until,
+        /// The agent for whom you set it aside
+        #[arg(long, visible_alias = "as", value_name = "AGENT")]
+        agent: Option<String>,
     },
 }
 
@@ -116,14 +130,16 @@ impl Conversations {
             }
             Some(ConversationsCommand::Show { id }) => return show_conversation(&api, common, screen, &id).await,
             Some(ConversationsCommand::Reply { id, text, take, agent }) => {
-                let body = with_agent(json!({ "text": text, "take": take }), agent);
+                let body = with_agent(json!({ "text": given(text, std::io::stdin())?, "take": take }), agent);
                 (id, "reply", body, "the reply is on its way")
             }
             Some(ConversationsCommand::Note { id, text, agent }) => {
-                (id, "note", with_agent(json!({ "text": text }), agent), "noted")
+                (id, "note", with_agent(json!({ "text": given(text, std::io::stdin())? }), agent), "noted")
             }
-            Some(ConversationsCommand::Close { id }) => (id, "close", json!({}), "closed"),
-            Some(ConversationsCommand::Reopen { id }) => (id, "reopen", json!({}), "open again"),
+            Some(ConversationsCommand::Close { id, agent }) => (id, "close", with_agent(json!({}), agent), "closed"),
+            Some(ConversationsCommand::Reopen { id, agent }) => {
+                (id, "reopen", with_agent(json!({}), agent), "open again")
+            }
             Some(ConversationsCommand::Transfer { id, there: Some(there), .. }) => {
                 let to = destination(&api, &there).await?;
                 (id, "transfer", json!({ to: there }), "transferred")
@@ -134,9 +150,9 @@ impl Conversations {
             Some(ConversationsCommand::Transfer { id, agent, .. }) => {
                 (id, "transfer", json!({ "agent": agent }), "transferred")
             }
-            Some(ConversationsCommand::Snooze { id, until }) => {
+            Some(ConversationsCommand::Snooze { id, until, agent }) => {
                 let until = until.from(screen.now);
-                (id, "snooze", json!({ "until": until }), "snoozed")
+                (id, "snooze", with_agent(json!({ "until": until }), agent), "snoozed")
             }
         };
         let answer = api.post(&format!("/conversations/{}/{action}", encoded(&id)), body).await?;
@@ -178,6 +194,17 @@ pub(crate) fn span_or_time(s: &str) -> Result<Until, String> {
     });
     let time = || s.parse().ok().map(Until::At);
     span.or_else(time).ok_or_else(|| "write how long, as 30m, 2h or 3d, or a time, as 2026-11-23T09:00:00Z".into())
+}
+
+/// The words of a message: as they stand there, or `-` for what the standard input holds.
+fn given(text: String, input: impl Read) -> Result<String, Failure> {
+    if text != "-" {
+        return Ok(text);
+    }
+    let mut read = String::new();
+    let all = input.take(MAX_GIVEN).read_to_string(&mut read);
+    all.map_err(|e| Failure::Failed(format!("the standard input cannot be read as text: {e}")))?;
+    Ok(read.trim_end().to_owned())
 }
 
 /// Whether a word is the id of a queue or of an agent of the pack in force.
@@ -224,7 +251,7 @@ async fn list_conversations(
         }
     }
     let list = List { path: "/conversations", key: "conversations", query, limit, empty: "no conversations" };
-    let heads = ["ID", "STATE", "WITH", "CHANNEL", "CONTACT", "SINCE", "LAST"];
+    let heads = ["ID", "STATE", "WITH", "CHANNEL", "CONTACT", "OPENED", "WRITTEN", "SUBJECT", "LAST"];
     list.show(api, common, screen, &heads, |c, now| {
         vec![
             text(c, "id"),
@@ -233,6 +260,8 @@ async fn list_conversations(
             text(c, "channel"),
             who(c),
             since(c, "opened_at", now),
+            since(c, "last_message.at", now),
+            text(c, "subject"),
             last(c),
         ]
     })
@@ -247,12 +276,18 @@ fn standing(conversation: &Value) -> String {
     }
 }
 
-/// What the customer asked until a person has answered, then the answer; and where it did not leave or arrive, that first.
+/// What the customer asked until a person has answered, then the answer. What is wrong comes first, and says of whose words it is.
 fn last(conversation: &Value) -> String {
-    let said = first(conversation, &["last_message.text", "subject"]);
-    match undelivered(conversation) {
-        Some(what) => format!("{}: {said}", what.to_uppercase()),
-        None => said,
+    let said = text(conversation, "last_message.text");
+    let theirs = text(conversation, "last_message.direction") != "out";
+    let fate = undelivered(conversation).map(str::to_uppercase);
+    let forged = lookup(conversation, "last_message.sender_proved").as_bool() == Some(false);
+    match (forged && theirs, fate) {
+        (true, None) => format!("SENDER NOT PROVED: {said}"),
+        (true, Some(fate)) => format!("SENDER NOT PROVED, OUR ANSWER {fate}. They wrote: {said}"),
+        (false, Some(fate)) if theirs => format!("OUR ANSWER {fate}. They wrote: {said}"),
+        (false, Some(fate)) => format!("{fate}: {said}"),
+        (false, None) => said,
     }
 }
 
@@ -290,6 +325,7 @@ async fn show_conversation(api: &Api, common: &Common, screen: &mut Screen, id: 
         ("state", text(&c, "state")),
         ("channel", text(&c, "channel")),
         ("contact", who(&c)),
+        ("subject", text(&c, "subject")),
         ("queue", text(&c, "queue")),
         ("agent", text(&c, "agent")),
         ("priority", text(&c, "priority")),
@@ -312,14 +348,21 @@ async fn show_conversation(api: &Api, common: &Common, screen: &mut Screen, id: 
         let why = if why.is_empty() { why } else { format!(": {}", plain(&why)) };
         screen.out(&format!("our latest message: {what}{tried}{why}"));
     }
+    let mut subject = text(&c, "subject");
     for m in lookup(&c, "messages").as_array().into_iter().flatten() {
         screen.out("");
         screen.out(&message_head(m, screen));
+        // `Re: ` before what it was changes nothing.
+        let of_message = text(m, "subject");
+        if !of_message.is_empty() && !of_message.to_lowercase().ends_with(&subject.to_lowercase()) {
+            screen.out(&format!("  Subject: {}", plain(&of_message)));
+            subject = of_message;
+        }
         for line in text(m, "text").lines() {
             screen.out(&format!("  {}", plain(line)));
         }
         for a in lookup(m, "attachments").as_array().into_iter().flatten() {
-            screen.out(&format!("  [{} {}]", plain(&text(a, "name")), plain(&text(a, "mime"))));
+            screen.out(&format!("  [{}]", file(a)));
         }
     }
     if let Some(said) = api.stale().await {
@@ -328,12 +371,26 @@ async fn show_conversation(api: &Api, common: &Common, screen: &mut Screen, id: 
     Ok(())
 }
 
+/// A file in a word or two.
+fn file(a: &Value) -> String {
+    let (name, mime) = (plain(&text(a, "name")), plain(&text(a, "mime")));
+    if mime == Attachment::ORIGINAL {
+        return format!("{name}: the whole mail as it came");
+    }
+    let of_page = if text(a, "content_id").is_empty() { "" } else { ", shown in the mail" };
+    format!("{name} {mime}{of_page}")
+}
+
 /// `12:02  in  Ann  delivered`
 fn message_head(m: &Value, screen: &Screen) -> String {
     let author = address(m, "author");
     let author = if author.is_empty() { first(m, &["author.agent", "author.rule", "author.kind"]) } else { author };
-    let parts =
-        [ago(m, "at", screen.now), text(m, "direction"), author, at_desk(m), text(m, "status"), text(m, "detail")];
+    let proof = match lookup(m, "sender_proved").as_bool() {
+        Some(false) => "SENDER NOT PROVED".to_owned(),
+        _ => String::new(),
+    };
+    let at = ago(m, "at", screen.now);
+    let parts = [at, text(m, "direction"), author, proof, at_desk(m), text(m, "status"), text(m, "detail")];
     let head: Vec<String> = parts.iter().map(|p| plain(p)).filter(|p| !p.is_empty()).collect();
     format!("{}  {}", head.join("  "), plain(&text(m, "id")))
 }
@@ -362,8 +419,17 @@ mod tests {
     }
 
     #[test]
-    fn what_did_not_arrive_is_said_first() {
-        let row = |status: &str| json!({ "last_message": { "text": "on its way", "status": status } });
+    fn the_words_of_an_answer_may_come_from_the_standard_input() {
+        let input = || &b"two\nlines\n"[..];
+        assert_eq!(given("-".into(), input()), Ok("two\nlines".into()));
+        assert_eq!(given("as - it is".into(), input()), Ok("as - it is".into()));
+        assert!(given("-".into(), &b"\xff"[..]).is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_first_and_of_whose_words_it_is() {
+        let row =
+            |status: &str| json!({ "last_message": { "text": "on its way", "direction": "out", "status": status } });
         assert_eq!(last(&row("rejected")), "NOT DELIVERED: on its way");
         assert_eq!(last(&row("unknown")), "MAY HAVE BEEN SENT: on its way");
         assert_eq!(last(&row("delivered")), "on its way");
@@ -372,9 +438,41 @@ mod tests {
             json!({ "last_message": { "text": "hello?", "direction": "in", "status": "received" },
                 "undelivered": { "status": status, "delayed": delayed } })
         };
-        assert_eq!(last(&late("queued", true)), "NOT SENT YET: hello?");
+        assert_eq!(last(&late("queued", true)), "OUR ANSWER NOT SENT YET. They wrote: hello?");
         assert_eq!(last(&late("sending", false)), "hello?");
-        assert_eq!(last(&late("dead", true)), "NOT DELIVERED: hello?");
-        assert_eq!(last(&json!({ "subject": "Refund", "last_message": null })), "Refund");
+        assert_eq!(last(&late("dead", true)), "OUR ANSWER NOT DELIVERED. They wrote: hello?");
+        let forged = |proved: bool| json!({ "last_message": { "text": "hello?", "direction": "in", "status": "received", "sender_proved": proved } });
+        assert_eq!(last(&forged(false)), "SENDER NOT PROVED: hello?");
+        assert_eq!(last(&forged(true)), "hello?");
+        let both = json!({ "last_message": { "text": "hello?", "direction": "in", "sender_proved": false },
+            "undelivered": { "status": "rejected", "delayed": false } });
+        assert_eq!(last(&both), "SENDER NOT PROVED, OUR ANSWER NOT DELIVERED. They wrote: hello?");
+        assert_eq!(last(&json!({ "subject": "Refund", "last_message": null })), "");
+    }
+
+    #[test]
+    fn a_message_says_who_was_not_proved_and_a_file_what_it_is() {
+        let screen = Screen::of_test(None);
+        let head = |m: &Value| message_head(m, &screen);
+        let mail = json!({ "id": "m1", "direction": "in", "author": { "name": "Carl" }, "status": "received" });
+        assert_eq!(head(&mail), "in  Carl  received  m1");
+        let mut forged = mail.clone();
+        forged["sender_proved"] = json!(false);
+        assert_eq!(head(&forged), "in  Carl  SENDER NOT PROVED  received  m1");
+        forged["sender_proved"] = json!(true);
+        assert_eq!(head(&forged), head(&mail));
+        for (of, said) in [
+            (json!({ "name": "a.png", "mime": "image/png" }), "a.png image/png"),
+            (
+                json!({ "name": "a.png", "mime": "image/png", "content_id": "a@b" }),
+                "a.png image/png, shown in the mail",
+            ),
+            (
+                json!({ "name": "original.eml", "mime": Attachment::ORIGINAL }),
+                "original.eml: the whole mail as it came",
+            ),
+        ] {
+            assert_eq!(file(&of), said);
+        }
     }
 }

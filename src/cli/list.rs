@@ -11,6 +11,9 @@ use switchboard_envelope::Timestamp;
 /// The most rows of one page.
 const PAGE: usize = 200;
 
+/// Columns that are left out where no row has anything in them: only mails have a subject.
+const SHED: &[&str] = &["SUBJECT"];
+
 /// What every administering command takes.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Common {
@@ -84,6 +87,7 @@ impl List<'_> {
         for row in &rows {
             table.row(cells(row, screen.now));
         }
+        table.shed(SHED);
         if table.is_empty() {
             screen.out(self.empty);
             if let Some(said) = api.stale().await {

@@ -76,7 +76,7 @@ enum Command {
     /// Find, read and change contacts
     #[command(visible_alias = "contact")]
     Contacts(contacts::Contacts),
-    /// List, resend and drop what could not be sent, or may have been
+    /// List, resend and drop what could not be sent, or may have been; what bounced later is in its conversation
     DeadLetters(admin::DeadLetters),
     /// List, retry and drop what could not be understood
     Quarantine(admin::Quarantine),

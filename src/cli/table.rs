@@ -22,6 +22,17 @@ impl Table {
         self.rows.is_empty()
     }
 
+    /// Leaves out those of these columns in which no row says anything.
+    pub fn shed(&mut self, columns: &[&str]) {
+        for column in columns {
+            let Some(at) = self.heads.iter().position(|h| h == column) else { continue };
+            if self.rows.iter().all(|r| r.get(at).is_none_or(|cell| cell == "-")) {
+                self.heads.remove(at);
+                self.rows.iter_mut().filter(|r| at < r.len()).for_each(|r| drop(r.remove(at)));
+            }
+        }
+    }
+
     /// The text of the table, without a line end at its end.
     pub fn render(&self, width: Option<usize>) -> String {
         let widths = self.widths(width);
@@ -99,6 +110,19 @@ mod tests {
         let mut t = Table::new(&["ID", "LAST"]);
         t.row(vec!["c0123456789abcdef".into(), "Where is my order?".into()]);
         assert_eq!(t.render(Some(28)), "ID                 LAST\nc0123456789abcdef  Where is…");
+    }
+
+    #[test]
+    fn a_column_that_says_nothing_is_left_out_where_that_is_wanted() {
+        let mut t = Table::new(&["ID", "SUBJECT", "LAST"]);
+        t.row(vec!["c1".into(), String::new(), String::new()]);
+        t.shed(&["SUBJECT"]);
+        assert_eq!(t.render(None), "ID  LAST\nc1  -");
+        let mut t = Table::new(&["ID", "SUBJECT", "LAST"]);
+        t.row(vec!["c1".into(), String::new(), "a".into()]);
+        t.row(vec!["c2".into(), "Refund".into(), "b".into()]);
+        t.shed(&["SUBJECT"]);
+        assert_eq!(t.render(None), "ID  SUBJECT  LAST\nc1  -        a\nc2  Refund   b");
     }
 
     #[test]

@@ -269,9 +269,10 @@ impl HistoryWriter {
         let mut row = Message::new(conv, Direction::In, Who::Contact, when);
         row.status = Some(Status::Received);
         let mut name = None;
-        if let Some(Private::Received { content, from, client_id, mail, .. }) = private {
+        if let Some(Private::Received { content, from, client_id, mail, proved, .. }) = private {
             fill(&mut row, content);
             row.client_id.clone_from(client_id);
+            row.sender_proved = *proved;
             // A guest's name is not the customer's.
             name = from.name.as_ref().filter(|_| mail.as_ref().is_none_or(|m| !m.aside));
         }

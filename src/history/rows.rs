@@ -25,6 +25,8 @@ pub struct LastMessage {
     pub at: Timestamp,
     /// What became of it.
     pub status: Option<Status>,
+    /// As [`Message::sender_proved`].
+    pub sender_proved: Option<bool>,
 }
 
 /// How much of the newest message a list shows.
@@ -249,6 +251,8 @@ pub struct Message {
     pub client_id: Option<String>,
     pub resends: Option<MessageId>,
     pub event: Option<EventLine>,
+    /// The customer is who they say, or nobody proved it; absent where the channel cannot tell.
+    pub sender_proved: Option<bool>,
 }
 
 /// Who was considered for a conversation, and when.
@@ -369,6 +373,7 @@ impl Message {
             client_id: None,
             resends: None,
             event: None,
+            sender_proved: None,
         }
     }
 

@@ -310,6 +310,7 @@ struct MessageDoc<S, F, C, A, L>(
     Option<(u16, u64)>,
     Option<L>,
     #[serde(default = "Vec::new")] Vec<C>,
+    #[serde(default)] Option<bool>,
 );
 /// Attachments by position: their own form leaves absent fields out, which only a form with names can bear.
 /// What came later has a default, so that rows of before can be read.
@@ -322,6 +323,7 @@ struct File(
     Option<String>,
     Option<(String, bool)>,
     #[serde(default)] Option<String>,
+    #[serde(default)] Option<String>,
 );
 
 impl Item {
@@ -329,7 +331,8 @@ impl Item {
         let m = &self.row;
         let file = |a: &Attachment| {
             let problem = a.problem.as_ref().map(|p| (p.detail.clone(), p.again));
-            File(a.name.clone(), a.mime.clone(), a.size, a.blob.clone(), a.url.clone(), problem, a.thread.clone())
+            let a = a.clone();
+            File(a.name, a.mime, a.size, a.blob, a.url, problem, a.thread, a.content_id)
         };
         let files: Vec<_> = m.attachments.iter().map(file).collect();
         let doc: MessageDoc<&String, _, &Choice, &Address, &EventLine> = MessageDoc(
@@ -344,6 +347,7 @@ impl Item {
             m.resends.map(|id| parts(id.to_bytes())),
             m.event.as_ref(),
             m.choices.iter().collect(),
+            m.sender_proved,
         );
         packed(buf, &doc)
     }
@@ -365,15 +369,16 @@ pub(super) use messages;
 pub(super) fn item(r: &Row<'_>, conversation: ConvId) -> Result<Item, HistoryError> {
     type Doc = MessageDoc<String, Vec<File>, Choice, Address, EventLine>;
     let doc: Doc = unpacked(blob(r, 5)?)?;
-    let MessageDoc(author, text, subject, files, choice, at, to, client_id, resends, event, choices) = doc;
+    let MessageDoc(author, text, subject, files, choice, at, to, client_id, resends, event, choices, sender_proved) =
+        doc;
     let Fate { status, code, detail } = fate(r, 6)?;
     let id = match r.get_ref(4)? {
         rusqlite::types::ValueRef::Null => None,
         _ => Some(MessageId::from_bytes(bytes(r, 4)?)),
     };
-    let file = |File(name, mime, size, blob, url, problem, thread): File| {
+    let file = |File(name, mime, size, blob, url, problem, thread, content_id): File| {
         let problem = problem.map(|(detail, again)| FileProblem { detail, again });
-        Attachment { name, mime, size, blob, url, problem, thread }
+        Attachment { name, mime, size, blob, url, problem, thread, content_id }
     };
     let row = Message {
         seq: unsigned(r.get(0)?),
@@ -395,6 +400,7 @@ pub(super) fn item(r: &Row<'_>, conversation: ConvId) -> Result<Item, HistoryErr
         client_id,
         resends: resends.map(|p| MessageId::from_bytes(whole(p))),
         event,
+        sender_proved,
     };
     Ok(Item { row, id, prev: unsigned(r.get(2)?) })
 }
@@ -419,6 +425,7 @@ impl Item {
             inbound: self.row.direction == Direction::In,
             at: self.row.at,
             status: self.row.status,
+            sender_proved: self.row.sender_proved,
         })
     }
 }
@@ -549,9 +556,9 @@ mod tests {
             &nothing,
         );
         let mut buf = vec![];
-        let MessageDoc(_, text, .., at, _, _, _, _, choices) =
+        let MessageDoc(_, text, .., at, _, _, _, _, choices, proved) =
             unpacked::<Doc>(packed(&mut buf, &row).unwrap()).unwrap();
-        assert_eq!((text.as_deref(), at, choices), (Some("hello"), Timestamp(7), vec![]));
+        assert_eq!((text.as_deref(), at, choices, proved), (Some("hello"), Timestamp(7), vec![], None));
     }
 
     #[test]
@@ -580,7 +587,7 @@ mod tests {
     #[test]
     fn a_file_that_was_written_before_its_thread_was_can_be_read() {
         let before = ("bill.pdf", "application/pdf", 7_u64, None::<BlobRef>, None::<String>, None::<(String, bool)>);
-        let File(name, .., thread) = unpacked(&rmp_serde::to_vec(&before).unwrap()).unwrap();
-        assert_eq!((name.as_str(), thread), ("bill.pdf", None));
+        let File(name, .., thread, content_id) = unpacked(&rmp_serde::to_vec(&before).unwrap()).unwrap();
+        assert_eq!((name.as_str(), thread, content_id), ("bill.pdf", None, None));
     }
 }

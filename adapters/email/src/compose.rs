@@ -8,6 +8,7 @@ use crate::{
     letter::{Letter, Quote},
     subject,
 };
+use jiff::tz::TimeZone;
 use lettre::{
     Address, Message,
     address::Envelope,
@@ -64,6 +65,8 @@ pub struct Parent {
     /// Who wrote it, as the sentence above the quote says.
     pub author: Option<String>,
     pub at: Option<Timestamp>,
+    /// The zone in which that sentence tells the time; without it UTC.
+    pub zone: Option<String>,
     /// What is quoted.
     pub text: Option<String>,
 }
@@ -118,6 +121,7 @@ impl Parent {
             subject: None,
             author: quote.author,
             at: (quote.at != Timestamp::default()).then_some(quote.at),
+            zone: mail.zone,
             text: Some(quote.text).filter(|text| !text.is_empty()),
         }
     }
@@ -319,6 +323,17 @@ fn tidy(text: &str) -> String {
     text.replace("\r\n", "\n").replace('\r', "\n").replace('\0', "")
 }
 
+/// When something was written, as people and their mail programs put it: `On Sat, 21 Nov 2026 at 23:00 CET, `.
+fn moment(at: Timestamp, zone: Option<&str>) -> String {
+    let zone = zone.and_then(|name| TimeZone::get(name).ok()).unwrap_or(TimeZone::UTC);
+    let at = at.to_jiff().to_zoned(zone);
+    let said = |format: &str| jiff::fmt::strtime::format(format, &at).unwrap_or_default();
+    let zone = said("%Z");
+    // Many zones have no letters but only their distance, as `-03`.
+    let utc = if zone.starts_with(['+', '-']) { "UTC" } else { "" };
+    format!("{} {utc}{zone}, ", said("On %a, %-d %b %Y at %H:%M"))
+}
+
 /// The words, the signature, and what it answers.
 fn letter(send: &Send, parent: &Parent, signature: Option<&str>, identity: &Identity) -> Letter {
     let page = send.content.html.as_deref().map(tidy);
@@ -327,7 +342,7 @@ fn letter(send: &Send, parent: &Parent, signature: Option<&str>, identity: &Iden
         words = html::read(page, true).text;
     }
     let quote = parent.text.as_deref().map(tidy).filter(|t| !t.trim().is_empty()).map(|mut text| {
-        let at = parent.at.map(|at| format!("On {at}, ")).unwrap_or_default();
+        let at = parent.at.map(|at| moment(at, parent.zone.as_deref())).unwrap_or_default();
         let author = parent.author.as_deref().map(|a| line(a, 100)).filter(|a| !a.is_empty());
         let who = author.unwrap_or_else(|| send.to.value.clone());
         let mut end = text.len().min(MAX_QUOTE);

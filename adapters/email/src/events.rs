@@ -348,6 +348,7 @@ impl Writer<'_> {
                     name: f.name.clone(),
                     mime: f.mime.clone(),
                     size: u64::try_from(f.bytes.len()).unwrap_or(u64::MAX),
+                    content_id: f.content_id.clone(),
                     ..Attachment::default()
                 })
                 .collect(),

@@ -4,6 +4,7 @@ mod balance;
 mod marks;
 
 use self::marks::{Mark, forwarded, interleaved, is_void, mark};
+use crate::transfer;
 use ammonia::Builder;
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -45,6 +46,22 @@ pub fn read(html: &str, forwards: bool) -> Page {
     page.new = if new.out.trim().is_empty() { page.text.clone() } else { new.out };
     page.signature = Some(new.signature.trim().to_owned()).filter(|s| !s.is_empty());
     page
+}
+
+/// The ids of the parts that a page which is safe shows as pictures, as their `Content-ID` writes them.
+#[must_use]
+pub fn pictures(page: &str) -> HashSet<String> {
+    let source = |token| match token {
+        Token::Open { name: "img", attributes, .. } => attribute(attributes, "src"),
+        _ => None,
+    };
+    let ids = tokens(page).filter_map(source).filter_map(|source| {
+        let (scheme, id) = source.trim().split_once(':')?;
+        let mut bytes = vec![];
+        transfer::escapes(entities(id).as_bytes(), b'%', false, &mut bytes);
+        scheme.eq_ignore_ascii_case("cid").then(|| String::from_utf8_lossy(&bytes).into_owned())
+    });
+    ids.collect()
 }
 
 /// Plain text as HTML.

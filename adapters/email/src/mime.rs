@@ -10,6 +10,7 @@ use crate::{
     transfer::Transfer,
 };
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 /// The most files of one mail. An envelope holds a hundred, and two are for the text and the page where they are too long for it.
 pub const MAX_FILES: usize = 98;
@@ -25,6 +26,15 @@ pub struct File {
     pub name: String,
     pub mime: String,
     pub bytes: Vec<u8>,
+    /// By what a page can show it.
+    pub content_id: Option<String>,
+}
+
+impl File {
+    /// A picture that the page shows where it stands. Whatever else it names stays a file: it would be seen by nobody.
+    pub(crate) fn is_of(&self, page: &HashSet<String>) -> bool {
+        self.mime.starts_with("image/") && self.content_id.as_ref().is_some_and(|id| page.contains(id))
+    }
 }
 
 /// An invitation or an answer to one.
@@ -241,7 +251,8 @@ impl Walk {
                 .flatten()
                 .map(|s| s + ".eml")
         });
-        self.keep(File { name: name.unwrap_or_default(), mime: kind.clone(), bytes });
+        let content_id = leaf.part.head.content_id.clone();
+        self.keep(File { name: name.unwrap_or_default(), mime: kind.clone(), bytes, content_id });
     }
 
     fn keep(&mut self, mut file: File) {
@@ -281,12 +292,13 @@ impl Walk {
     fn winmail(&mut self, leaf: &Leaf<'_>) -> Vec<Piece> {
         let bytes = leaf.bytes();
         let Some(inside) = tnef::read(&bytes) else {
-            self.keep(File { name: "winmail.dat".into(), mime: "application/ms-tnef".into(), bytes });
+            let (name, mime) = ("winmail.dat".into(), "application/ms-tnef".into());
+            self.keep(File { name, mime, bytes, content_id: None });
             return vec![];
         };
         for file in inside.files {
             let mime = file.mime.unwrap_or_else(|| "application/octet-stream".into());
-            self.keep(File { name: file.name, mime, bytes: file.bytes });
+            self.keep(File { name: file.name, mime, bytes: file.bytes, content_id: None });
         }
         match (inside.text, inside.html) {
             (Some(text), Some(html)) => vec![Piece::Both(text, html)],

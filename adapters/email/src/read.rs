@@ -110,6 +110,7 @@ pub struct Reading {
     pub forwarded: Option<Forwarded>,
     /// The whole page, safe to show.
     pub html: Option<String>,
+    /// With a `content_id` only what the page shows as a picture.
     pub files: Vec<File>,
     pub files_left_out: usize,
     pub calendar: Option<Calendar>,
@@ -139,6 +140,8 @@ pub fn read(mail: &[u8], settings: &Settings) -> Reading {
     let subject = headers.text("subject").filter(|s| !s.is_empty());
     let forwards = subject.as_deref().is_some_and(subject::is_forward);
     let words = Words::of(&parts, forwards);
+    let pictures = words.html.as_deref().map(html::pictures).unwrap_or_default();
+    let of_page = |file: File| File { content_id: file.content_id.clone().filter(|_| file.is_of(&pictures)), ..file };
     let from = address::of(&headers, "from");
     let sender = sender(&headers, &from, settings);
     let recipients = recipients(&headers);
@@ -172,7 +175,7 @@ pub fn read(mail: &[u8], settings: &Settings) -> Reading {
         signature: words.signature,
         forwarded: words.forwarded,
         html: words.html,
-        files: parts.files,
+        files: parts.files.into_iter().map(of_page).collect(),
         files_left_out: parts.left_out,
         calendar: parts.calendar,
         encrypted: parts.encrypted,

@@ -11,6 +11,8 @@ pub(crate) const MAX_PARTS: usize = 1000;
 pub(crate) const MAX_DEPTH: usize = 50;
 /// The longest boundary that is looked for, in bytes; RFC 2046 allows 70.
 const MAX_BOUNDARY: usize = 1000;
+/// The most bytes of a part's id.
+const MAX_ID: usize = 500;
 
 /// What the header block of a part says about it.
 #[derive(Clone, Debug)]
@@ -18,16 +20,23 @@ pub(crate) struct Head {
     pub kind: Params,
     pub disposition: Params,
     pub transfer: Transfer,
+    /// Without its brackets.
+    pub content_id: Option<String>,
 }
 
 impl Head {
     fn of(headers: &Headers) -> Head {
         let params = |name: &str| headers.first(name).map(Params::read).unwrap_or_default();
         let transfer = headers.first("content-transfer-encoding");
+        let trimmed = |value: &[u8]| {
+            let text = String::from_utf8_lossy(value);
+            text.trim().trim_start_matches('<').trim_end_matches('>').trim().to_owned()
+        };
         Head {
             kind: params("content-type"),
             disposition: params("content-disposition"),
             transfer: transfer.map_or(Transfer::Plain, |value| Transfer::named(&String::from_utf8_lossy(value))),
+            content_id: headers.first("content-id").map(trimmed).filter(|id| (1..=MAX_ID).contains(&id.len())),
         }
     }
 

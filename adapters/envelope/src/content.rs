@@ -84,16 +84,19 @@ pub struct Attachment {
     /// The thread with whose files it is stored, where that is not its conversation's; the router says so, and nobody else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thread: Option<String>,
+    /// By what the page of the same content shows it, as `<img src="cid:…">`: a picture of the page, and no file that was attached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_id: Option<String>,
 }
 
 impl Attachment {
     /// The type of a mail as it came, which the router lists beside what was read out of it. No file that came has it.
     pub const ORIGINAL: &str = "message/rfc822; whole=yes";
 
-    /// The person attached it: it is not the mail itself.
+    /// The person attached it: it is neither the mail itself nor a picture of its page.
     #[must_use]
     pub fn is_sent(&self) -> bool {
-        self.mime != Attachment::ORIGINAL
+        self.mime != Attachment::ORIGINAL && self.content_id.is_none()
     }
 
     /// It has to be fetched from the provider still.

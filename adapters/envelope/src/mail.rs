@@ -75,6 +75,9 @@ pub struct MailContext {
     /// can drop the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first: Option<String>,
+    /// The zone in which times are told, as `Europe/Paris`; without it they are told in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
 }
 
 /// The words that a mail answers.

@@ -40,8 +40,18 @@ fn blob() -> impl Strategy<Value = BlobRef> {
 
 fn attachment() -> impl Strategy<Value = Attachment> {
     let problem = (text(), any::<bool>()).prop_map(|(detail, again)| FileProblem { detail, again });
-    (text(), "[a-z]{1,8}/[a-z]{1,8}", any::<u64>(), of(blob()), of(text()), of(problem), of(text())).prop_map(
-        |(name, mime, size, blob, url, problem, thread)| Attachment { name, mime, size, blob, url, problem, thread },
+    let kept = (of(blob()), of(text()), of(problem), of(text()), of(text()));
+    (text(), "[a-z]{1,8}/[a-z]{1,8}", any::<u64>(), kept).prop_map(
+        |(name, mime, size, (blob, url, problem, thread, content_id))| Attachment {
+            name,
+            mime,
+            size,
+            blob,
+            url,
+            problem,
+            thread,
+            content_id,
+        },
     )
 }
 
@@ -82,9 +92,9 @@ fn mail_facts() -> impl Strategy<Value = Box<MailFacts>> {
 
 fn mail_context() -> impl Strategy<Value = Box<MailContext>> {
     let quote = (of(text()), time(), text()).prop_map(|(author, at, text)| Quote { author, at, text });
-    (time(), vec(text(), 0..3), of(quote), of(text()), vec(address(), 0..3), of(text())).prop_map(
-        |(at, references, quote, signature, others, first)| {
-            Box::new(MailContext { at, references, quote, signature, others, first })
+    (time(), vec(text(), 0..3), of(quote), of(text()), vec(address(), 0..3), of(text()), of(text())).prop_map(
+        |(at, references, quote, signature, others, first, zone)| {
+            Box::new(MailContext { at, references, quote, signature, others, first, zone })
         },
     )
 }

@@ -179,6 +179,7 @@ mod tests {
             url: None,
             problem: None,
             thread: None,
+            content_id: None,
         };
         let signed = sign_file(&key, "site", &ann, &file);
         assert_eq!(verify_file(&key, "site", &ann, &signed), Some(file));

@@ -261,6 +261,7 @@ mod tests {
             url: None,
             problem: None,
             thread: None,
+            content_id: None,
         };
         let mut f = frame("c", "");
         f.attachments = vec![sign_file(&key(), "site", &ann(), &file)];

@@ -428,6 +428,7 @@ fn attachment(i: usize, file: File) -> Attachment {
         url,
         problem,
         thread: None,
+        content_id: None,
     }
 }
 

@@ -80,6 +80,17 @@ impl Draft<'_> {
         m.mail.as_ref().is_some_and(|facts| facts.no_auto_reply)
     }
 
+    /// Somebody else wrote the letter than it says: an answer would go to a person who wrote nothing.
+    pub(super) fn disproved(&self, m: &Message) -> bool {
+        m.authenticated == Some(false) && self.facts(m).is_some()
+    }
+
+    /// Whether who wrote is who they say, where the channel can tell. Nobody proved a letter that is not believed.
+    pub(super) fn proved(&self, m: &Message) -> Option<bool> {
+        let unproved = || self.facts(m).is_some_and(|facts| !facts.believed).then_some(false);
+        m.authenticated.or_else(unproved)
+    }
+
     /// What an answer to the letter needs of it.
     pub(super) fn received_mail(&self, conv: ConvId, customer: ContactId, m: &Message) -> Option<Box<ReceivedMail>> {
         let facts = self.facts(m)?;
@@ -115,6 +126,7 @@ pub(super) fn context(
     at: Timestamp,
     signature: Option<String>,
     first: Option<String>,
+    zone: Option<String>,
 ) -> MailContext {
     let parent = p.parent.as_deref();
     let by_hand = author.by_hand();
@@ -126,6 +138,7 @@ pub(super) fn context(
         // RFC 3834: an automatic answer goes to one person.
         others: parent.filter(|_| by_hand).map(|p| p.others.to_vec()).unwrap_or_default(),
         first,
+        zone,
     }
 }
 

@@ -158,8 +158,9 @@ impl Draft<'_> {
         for file in &mut content.attachments {
             file.thread = elsewhere.then(|| m.thread.clone());
         }
+        let quiet = self.unwanted(m) || self.disproved(m);
         self.emit_private(
-            Public::Received { conv, message, at, automatic: m.automatic, provider, quiet: self.unwanted(m) },
+            Public::Received { conv, message, at, automatic: m.automatic, provider, quiet },
             contact,
             Private::Received {
                 content,
@@ -169,6 +170,7 @@ impl Draft<'_> {
                 id: m.id.clone(),
                 mail,
                 said_at: (!m.automatic).then(|| m.at.min(at)),
+                proved: self.proved(m),
             },
         );
         message
@@ -466,6 +468,9 @@ impl Draft<'_> {
         if self.unwanted(m) {
             return Some(NoReply::Unwanted);
         }
+        if self.disproved(m) {
+            return Some(NoReply::Disproved);
+        }
         if self.conv(conv).is_some_and(|c| self.is_guest(m, c.contact)) {
             return Some(NoReply::Guest);
         }
@@ -554,7 +559,7 @@ pub fn seen_message(m: &Message, kind: String) -> SeenMessage {
         to: m.to.as_ref().map(|a| a.value.clone()),
         authenticated: m.authenticated,
         language: m.meta.get("language").cloned(),
-        has_attachment: !m.content.attachments.is_empty(),
+        has_attachment: m.content.attachments.iter().any(Attachment::is_sent),
         automatic: m.automatic,
         choice: m.content.choice.as_ref().map(|c| c.id.clone()),
         meta: m.meta.clone(),

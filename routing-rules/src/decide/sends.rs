@@ -43,7 +43,9 @@ impl Draft<'_> {
         let p = c.private.as_ref()?;
         let (to, reply_to) = (p.address()?, p.reply_to().map(str::to_owned));
         let signature = || self.signature(&author, c.queue.as_deref().map(String::as_str));
-        let mail = profile.mail.then(|| Box::new(mail::context(p, &author, at, signature(), self.repeated(resends))));
+        let zone = || self.pack_of(c).zone.iana_name().map(str::to_owned);
+        let context = || mail::context(p, &author, at, signature(), self.repeated(resends), zone());
+        let mail = profile.mail.then(|| Box::new(context()));
         if profile.mail && content.subject.is_none() {
             content.subject = p.subject().map(str::to_owned);
         }

@@ -26,6 +26,9 @@ pub enum Private {
         /// When the person said it, by the provider's clock but no later than ours; absent where a machine wrote.
         #[serde(default)]
         said_at: Option<Timestamp>,
+        /// Who wrote it proved to be who they say, or did not; absent where the channel cannot tell.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proved: Option<bool>,
     },
     /// A part of a longer text, without its raw form.
     Part {

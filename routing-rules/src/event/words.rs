@@ -240,6 +240,8 @@ pub enum NoReply {
     Unwanted,
     /// A rule that follows up: what was written last may not be answered by a machine.
     Quiet,
+    /// The sender of a letter was disproved, and an answer would go to whom it names.
+    Disproved,
     /// Somebody else than the conversation's customer wrote, and an answer would go to the customer.
     Guest,
     /// The provider takes no answer so long after the message.

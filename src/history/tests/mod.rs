@@ -89,6 +89,7 @@ pub(crate) fn received(n: u32, m: u32, text: &str) -> Event {
             client_id: None,
             id: format!("sms:message:{m}"),
             mail: None,
+            proved: None,
         },
     )
 }
@@ -163,7 +164,7 @@ pub(crate) fn assigned(n: u32, agent: &str, why: Why) -> Event {
     Public::Assigned { conv: conv(n), agent: agent.into(), why, considered }.into()
 }
 
-fn receipt(n: u32, m: u32, status: ReceiptStatus) -> Event {
+pub(crate) fn receipt(n: u32, m: u32, status: ReceiptStatus) -> Event {
     Public::Receipt { conv: conv(n), message: msg(m), status, code: None, at: t(9), of: None }.into()
 }
 

@@ -109,6 +109,9 @@ async fn decided(state: &ApiState, message: &Message, facts: &Facts) -> Result<J
     // Whether it waits is asked of now, and only of the newest decision: what came of an older one is told by what followed.
     let waits = state.backend().waiting(message.conversation).await?;
     let mut told = sentences(facts, traces.as_deref(), missing, &names);
+    if message.sender_proved == Some(false) {
+        told.push("Nothing proves that the customer wrote this: anybody may have, in their name.".into());
+    }
     for (id, desk) in &facts.outcome.notices {
         let notice = state.history().await.message(id.clone()).await?;
         told.push(notified(desk, notice.and_then(|m| m.status)));
@@ -309,6 +312,7 @@ pub(crate) fn no_reply_words(why: NoReply) -> &'static str {
         NoReply::Rebased => "the message came before the log was rebased, and may have been answered then",
         NoReply::Unwanted => "the message asks for no automatic answer",
         NoReply::Quiet => "a machine wrote last, or what was written last asks for no automatic answer",
+        NoReply::Disproved => "its sender was disproved, and who did not write is not written to",
         NoReply::Guest => "somebody else than the conversation's customer wrote",
         NoReply::OutsideWindow => "the provider takes no answer so long after the message",
         NoReply::NoChannel => "the channel is not configured any more",

@@ -5,6 +5,7 @@ use super::commands::Given;
 use super::input::{Params, Path, cursor};
 use super::table::Posted;
 use super::{ApiState, views};
+use crate::history::Status;
 use crate::http::problem::Problem;
 use axum::Json;
 use axum::extract::State;
@@ -15,6 +16,10 @@ use http::{StatusCode, Uri};
 use serde_json::{Value, json};
 use switchboard_envelope::Action;
 use switchboard_routing_rules::ids::MessageId;
+
+/// Why what the provider said later did not arrive is not held back: nothing waits for a decision.
+const BOUNCED: &str = "this was taken by the provider, which said later that it did not arrive: such an answer is no dead letter. \
+    Its conversation came back to you: answer there again";
 
 /// Bytes of a raw body that the list shows; the rest is said to be cut.
 const SHOWN: usize = 16 * 1024;
@@ -31,7 +36,15 @@ pub(super) async fn dead_letters(State(state): State<ApiState>, uri: Uri) -> Res
 
 async fn about(state: ApiState, id: &str, posted: Posted, action: fn(String) -> Action) -> Result<Response, Problem> {
     let send = MessageId::parse(id).ok_or_else(|| Problem::not_found("there is no such dead letter"))?.to_string();
-    posted.act(&state, action(send)).await
+    let done = posted.act(&state, action(send.clone())).await?;
+    if done.status() != StatusCode::NOT_FOUND {
+        return Ok(done);
+    }
+    let message = state.history().await.message(send).await?;
+    if message.is_some_and(|m| m.status == Some(Status::Failed)) {
+        return Err(Problem::not_found(BOUNCED));
+    }
+    Ok(done)
 }
 
 pub(super) async fn resend(

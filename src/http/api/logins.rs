@@ -3,6 +3,7 @@
 use super::input::{Path, SHORT};
 use super::table::Posted;
 use super::{ApiState, scope_name};
+use crate::config::nearest;
 use crate::http::console::{Identity, LOGIN_TTL_MS};
 use crate::http::problem::Problem;
 use axum::extract::State;
@@ -12,6 +13,15 @@ use serde_json::json;
 use switchboard_envelope::Scope;
 
 const SCOPES: [Scope; 4] = [Scope::Read, Scope::Agent, Scope::Supervisor, Scope::Admin];
+
+/// That an agent is not there, and who is.
+fn nobody(id: &str, known: &[&str]) -> String {
+    match nearest(id, known.iter().copied()) {
+        Some(near) => format!("the rule pack in force has no agent `{id}`: did you mean `{near}`?"),
+        None if known.is_empty() => "the rule pack in force has no agents".into(),
+        None => format!("the rule pack in force has no agent `{id}`; its agents are {}", known.join(", ")),
+    }
+}
 
 /// Makes a link that signs an agent in: once, within ten minutes, at this daemon. Whoever opens it is that agent.
 pub(super) async fn link(
@@ -27,8 +37,10 @@ pub(super) async fn link(
     }
     posted.fields.finish()?;
     let now = state.backend().state();
-    if state.backend().pack(&now.pack).await?.is_none_or(|pack| pack.agent(&id).is_none()) {
-        return Err(Problem::not_found("the rule pack in force has no such agent"));
+    let pack = state.backend().pack(&now.pack).await?;
+    if pack.as_ref().is_none_or(|pack| pack.agent(&id).is_none()) {
+        let known: Vec<&str> = pack.iter().flat_map(|pack| pack.agents().keys()).map(String::as_str).collect();
+        return Err(Problem::not_found(nobody(&id, &known)));
     }
     let (_turn, before) = state.turn(&posted.once).await?;
     if let Some(given) = before {

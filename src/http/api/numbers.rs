@@ -87,7 +87,12 @@ pub(super) async fn presence(
     posted.fields.finish()?;
     known_agent(&state, &id).await?;
     let actor = posted.caller.actor(None)?;
-    state.act(posted.once, actor, Action::Presence { agent: id, presence }).await
+    let by_their_console = own && posted.caller.console;
+    let done = state.act(posted.once, actor, Action::Presence { agent: id.clone(), presence }).await?;
+    if let Some(sessions) = state.shared.gate.sessions.as_ref().filter(|_| !by_their_console) {
+        sessions.presence_said(&id);
+    }
+    Ok(done)
 }
 
 pub(super) async fn offers(State(state): State<ApiState>, uri: Uri) -> Result<Json<Value>, Problem> {

@@ -114,8 +114,12 @@ fn conversation(c: &Conversation, who: Option<&Contact>, now: &StateView, window
             |k| json!({ "due_at": k.due, "kind": clock_word(k.kind), "warned": k.warned, "breached": k.breached }),
         );
     let last = c.last.as_ref().map(|m| {
-        json!({ "text": m.text, "direction": if m.inbound { "in" } else { "out" }, "at": m.at,
-            "status": m.status.map(Status::as_str) })
+        let mut last = json!({ "text": m.text, "direction": if m.inbound { "in" } else { "out" }, "at": m.at,
+            "status": m.status.map(Status::as_str) });
+        if let (Some(map), Some(proved)) = (last.as_object_mut(), m.sender_proved) {
+            map.insert("sender_proved".into(), json!(proved));
+        }
+        last
     });
     let offer = c.offer.as_ref().map(|o| json!({ "id": o.id, "agent": o.agent, "expires_at": o.expires }));
     json!({
@@ -225,8 +229,12 @@ fn file(m: &Message, i: usize, a: &Attachment, state: &ApiState) -> Value {
         None => "failed",
     };
     let mut value = json!({ "name": a.name, "mime": a.mime, "size": a.size, "url": url, "state": state });
-    if let (Some(map), Some(problem)) = (value.as_object_mut(), &a.problem) {
+    let Some(map) = value.as_object_mut() else { return value };
+    if let Some(problem) = &a.problem {
         map.insert("problem".into(), Value::String(problem.detail.clone()));
+    }
+    if let Some(id) = &a.content_id {
+        map.insert("content_id".into(), json!(id));
     }
     value
 }
@@ -249,6 +257,9 @@ pub(super) fn message(m: &Message, who: Option<&Contact>, names: &Names, state: 
     let Some(map) = value.as_object_mut() else { return value };
     if let Some(status) = m.status {
         map.insert("status".into(), json!(status.as_str()));
+    }
+    if let Some(proved) = m.sender_proved {
+        map.insert("sender_proved".into(), json!(proved));
     }
     if let Some(choice) = &m.choice {
         map.insert("choice".into(), json!(choice));
@@ -324,6 +335,8 @@ pub(super) fn channel(id: &str, c: &ChannelView, trouble: Option<String>) -> Val
         "down"
     } else if c.probe_at.is_some() {
         "probing"
+    } else if trouble.is_some() {
+        "failing"
     } else {
         "up"
     };

@@ -12,8 +12,8 @@ pub const AWAY_AFTER_MS: i64 = 30_000;
 /// Going offline returns an agent's unanswered conversations to their queues, so it takes more than a coffee.
 pub const OFFLINE_AFTER_MS: i64 = 15 * 60_000;
 
-/// An agent's presence, as far as a closed console can change it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An agent's presence, as far as a closed console can change it; the higher ones come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Presence {
     Available,
     Away,
@@ -57,6 +57,8 @@ struct Seat {
     closed_at: Option<Timestamp>,
     /// `away` was already asked for, so that an agent who becomes available elsewhere is not lowered twice.
     away_done: bool,
+    /// What they were when they were looked at last, since the last console closed.
+    seen: Option<Presence>,
 }
 
 /// Counts the open consoles of each agent.
@@ -70,8 +72,12 @@ impl Consoles {
     pub fn opened(&mut self, agent: &str) {
         let seat = self.seats.entry(agent.to_owned()).or_default();
         seat.open = seat.open.saturating_add(1);
-        seat.closed_at = None;
-        seat.away_done = false;
+        *seat = Seat { open: seat.open, ..Seat::default() };
+    }
+
+    /// Somebody said what this agent is, and not by a console of theirs: what closed before changes nothing any more.
+    pub fn said(&mut self, agent: &str) {
+        self.seats.retain(|of, seat| of != agent || seat.open > 0);
     }
 
     /// An event stream ended.
@@ -105,6 +111,11 @@ impl Consoles {
         self.seats.retain(|agent, seat| {
             let Some(closed_at) = seat.closed_at else { return true };
             let Some(presence) = current(agent) else { return false };
+            // A closed console raises nobody: somebody else did, perhaps by another process.
+            if seat.seen.is_some_and(|seen| presence < seen) {
+                return false;
+            }
+            seat.seen = Some(presence);
             let gone = now.since(closed_at);
             if gone >= OFFLINE_AFTER_MS {
                 if presence != Presence::Offline {
@@ -168,6 +179,37 @@ mod tests {
         consoles.closed("you", T);
         assert_eq!(consoles.tick(T.plus(AWAY_AFTER_MS), |_| Some(Presence::Offline)), vec![]);
         assert_eq!(consoles.tick(T.plus(OFFLINE_AFTER_MS), |_| Some(Presence::Offline)), vec![]);
+    }
+
+    #[test]
+    fn what_somebody_says_after_the_console_closed_stands() {
+        let available = |_: &str| Some(Presence::Available);
+        let mut consoles = Consoles::default();
+        consoles.opened("you");
+        consoles.opened("me");
+        consoles.closed("you", T);
+        consoles.closed("me", T);
+        consoles.said("you");
+        assert_eq!(consoles.tick(T.plus(AWAY_AFTER_MS), available), change("me", Presence::Away));
+        assert_eq!(consoles.tick(T.plus(AWAY_AFTER_MS + 1), |_| Some(Presence::Away)), vec![]);
+        assert_eq!(consoles.tick(T.plus(OFFLINE_AFTER_MS), available), vec![], "by another process, which said it");
+        // While a console is open, it is what closes later that counts.
+        consoles.opened("you");
+        consoles.said("you");
+        consoles.closed("you", T);
+        assert_eq!(consoles.tick(T.plus(AWAY_AFTER_MS), available), change("you", Presence::Away));
+    }
+
+    #[test]
+    fn who_is_lowered_by_something_else_still_goes_offline() {
+        let mut consoles = Consoles::default();
+        consoles.opened("you");
+        consoles.closed("you", T);
+        assert_eq!(consoles.tick(T.plus(5), |_| Some(Presence::Available)), vec![]);
+        // Offers lapsed.
+        let away = |_: &str| Some(Presence::Away);
+        assert_eq!(consoles.tick(T.plus(AWAY_AFTER_MS), away), vec![]);
+        assert_eq!(consoles.tick(T.plus(OFFLINE_AFTER_MS), away), change("you", Presence::Offline));
     }
 
     #[test]

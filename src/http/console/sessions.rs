@@ -239,6 +239,11 @@ impl Sessions {
         self.consoles().expect(agent, (self.clock)());
     }
 
+    /// Somebody set an agent's presence, and not by a console of theirs. See [`Consoles::said`].
+    pub fn presence_said(&self, agent: &str) {
+        self.consoles().said(agent);
+    }
+
     /// Which presences fall now because consoles are closed; ask every few seconds. See [`Consoles::tick`].
     pub fn presence_changes(&self, current: impl Fn(&str) -> Option<Presence>) -> Vec<PresenceChange> {
         self.consoles().tick((self.clock)(), current)

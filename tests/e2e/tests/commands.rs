@@ -92,8 +92,9 @@ async fn conversations_are_answered_and_handed_on(backend: Backend) {
 
     run(&shop, &["conversations", "snooze", c, "2h"]);
     becomes("to be snoozed", &|c| c["state"] == "snoozed").await;
-    run(&shop, &["conversations", "close", c]);
-    becomes("to be closed", &|c| c["state"] == "closed").await;
+    run(&shop, &["conversations", "close", c, "--as", "amy"]);
+    let closed = becomes("to be closed", &|c| c["state"] == "closed").await;
+    assert!(message(&closed, "closed by Amy").is_some(), "{closed}");
     run(&shop, &["conversations", "reopen", c]);
     becomes("to be open again", &|c| c["state"] != "closed").await;
     // A reply that takes it from whoever has it.

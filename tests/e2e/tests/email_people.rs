@@ -113,11 +113,21 @@ async fn who_is_copied_in_gets_the_answer_and_answers_in_the_same_conversation()
 
     // Nobody proves who wrote this: whatever it knows, it is a conversation of its own.
     client.append(&guest("3", "", "bob@customer.example", "Send it to me.")).await.expect("Dovecot takes it");
-    eventually("a conversation of its own", || async {
+    let its_own = eventually("a conversation of its own", || async {
         let all = api.all("/conversations?channel=support-email", "conversations").await;
-        if all.len() == 2 { Ok(()) } else { Err(format!("{all:?}")) }
+        let own = all.iter().find(|c| c["last_message"]["text"] == "Send it to me.").cloned();
+        own.filter(|_| all.len() == 2).ok_or(format!("{all:?}"))
     })
     .await;
+    assert_eq!(its_own["last_message"]["sender_proved"], false, "{its_own}");
+    let own = its_own["id"].as_str().expect("an id");
+    for (id, words) in [(conversation["id"].as_str().expect("an id"), "It leaks."), (own, "Send it to me.")] {
+        let whole = api.get(&format!("/conversations/{id}")).await.ok();
+        assert_eq!(message(&whole, words).expect("it is there")["sender_proved"], id != own, "{whole}");
+        let shown = shop.command(&["conversations", "show", id]);
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        assert_eq!(shown.contains("SENDER NOT PROVED"), id == own, "{shown}");
+    }
     let whole = api.get(&format!("/conversations/{}", conversation["id"].as_str().expect("an id"))).await;
     assert!(message(&whole.body, "Send it to me.").is_none(), "{whole}");
 }

@@ -93,6 +93,15 @@ async fn a_mail_is_routed_with_its_files_and_then_marked() {
     let url = said["attachments"][0]["url"].as_str().expect("a link to the file");
     let file = http().get(format!("{}{url}", shop.admin())).bearer_auth(shop.token()).send().await.expect("an answer");
     assert_eq!(file.bytes().await.expect("bytes").as_ref(), b"\x89PNG\r\n\x1a\n");
+    // The quote is in none of its texts, so the mail is there as it came.
+    let files = said["attachments"].as_array().expect("files");
+    assert_eq!(
+        files.iter().map(|f| f["name"].as_str().unwrap_or_default()).collect::<Vec<_>>(),
+        ["box.png", "original.eml"]
+    );
+    let url = files[1]["url"].as_str().expect("a link to the mail");
+    let original = http().get(format!("{}{url}", shop.admin())).send().await.expect("an answer");
+    assert_eq!(String::from_utf8_lossy(&original.bytes().await.expect("bytes")), photo);
     let flags = until_flags(&mut client, 1, "$Switchboard").await;
     assert!(!flags.contains("\\Seen"), "people see what nobody has read: {flags}");
     // Without IDLE it would come at the next look, ten seconds later.
@@ -101,6 +110,69 @@ async fn a_mail_is_routed_with_its_files_and_then_marked() {
     arrived(&api, 2, "A second one.").await;
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert_eq!(daemon.metric("switchboard_adapter_up").await, 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_tells_nothing_is_looked_at_again_and_again() {
+    let mut dovecot = Dovecot::without_idle();
+    dovecot.up().await;
+    let shop = Shop::with("http://127.0.0.1:9").more(&dovecot.channel("")).open();
+    let _daemon = Daemon::start(&shop).await;
+    let mut client = dovecot.client().await;
+    let can = client.ask("CAPABILITY").await;
+    assert!(can.contains("MOVE") && !can.contains("IDLE"), "{can}");
+    let api = shop.api();
+    for (number, text) in [(1, "Before it looks."), (2, "Between two looks."), (3, "After another look.")] {
+        client.append(&mail(number, text)).await.expect("Dovecot takes it");
+        // It looks every ten seconds.
+        arrived(&api, number, text).await;
+    }
+    each_once(&api, 3, Duration::from_secs(5)).await;
+    until_flags(&mut client, 3, "$Switchboard").await;
+}
+
+/// Waits until the channel is shown as one that fails, with these words.
+async fn failing(shop: &Shop, words: &str) {
+    eventually(&format!("the channel to say `{words}`"), || async {
+        let said = shop.command(&["channels"]);
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        let row = said.lines().find(|l| l.starts_with("support-email")).unwrap_or_default();
+        if row.contains("  failing  ") && row.contains(words) { Ok(()) } else { Err(said) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_nobody_believes_is_told_with_what_to_write() {
+    let mut dovecot = Dovecot::new();
+    dovecot.up().await;
+    let ca = format!(", ca = \"{}\"", dovecot.ca().display());
+    let shop = Shop::with("http://127.0.0.1:9").more(&dovecot.channel("").replace(&ca, "")).open();
+    let _daemon = Daemon::start(&shop).await;
+    failing(&shop, ": if its issuer is one of your own, name the issuer's certificate in `ca`").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_is_mended_in_its_file_opens_the_mailbox_without_a_restart() {
+    let mut dovecot = Dovecot::new();
+    dovecot.up().await;
+    let literal = format!("password = \"{MAILBOX_PASSWORD}\"");
+    let channel = dovecot.channel("").replace(&literal, "password = { file = \"imap.password\" }");
+    let shop = Shop::with("http://127.0.0.1:9").more(&channel).open();
+    shop.write_secret("imap.password", "worng");
+    let _daemon = Daemon::start(&shop).await;
+    let mut client = dovecot.client().await;
+    client.append(&mail(1, "Hello.")).await.expect("Dovecot takes it");
+    failing(&shop, "the server refuses the login of `support`").await;
+    shop.write_secret("imap.password", MAILBOX_PASSWORD);
+    arrived(&shop.api(), 1, "Hello.").await;
+    eventually("the channel to be up", || async {
+        let said = shop.command(&["channels"]);
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        let row = said.lines().find(|l| l.starts_with("support-email")).unwrap_or_default().to_owned();
+        if row.split_whitespace().eq(["support-email", "email", "up", "-"]) { Ok(()) } else { Err(said) }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -267,6 +267,7 @@ async fn a_file_is_fetched_with_credentials_that_stay_at_home() {
         url: Some(url),
         problem: None,
         thread: None,
+        content_id: None,
     };
     let call = world.adapter.fetch(&file(url.clone())).unwrap();
     let fetched = world.client.fetch(call.clone(), 1000).await.unwrap();

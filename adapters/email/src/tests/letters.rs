@@ -38,6 +38,7 @@ fn send() -> Send {
         signature: Some("Kim\nThe desk".into()),
         others: vec![],
         first: None,
+        zone: Some("Europe/Paris".into()),
     };
     Send {
         send: SEND.into(),
@@ -66,7 +67,24 @@ fn what_the_router_knows_of_a_send_is_in_its_mail() {
     assert_eq!(found.references, ["first@x", "second@x", "third@x"]);
     assert_eq!(found.new_text, "Try the new seal.");
     assert_eq!(found.signature.as_deref(), Some("--\nKim\nThe desk"));
-    assert!(found.text.contains("Ann <ann@x.example> wrote:\n> It leaks."), "{}", found.text);
+    let quoted = "\nOn Sat, 21 Nov 2026 at 23:00 CET, Ann <ann@x.example> wrote:\n> It leaks.";
+    assert!(found.text.contains(quoted), "{}", found.text);
+    for (zone, moment) in [
+        (None, "On Sat, 21 Nov 2026 at 22:00 UTC, "),
+        (Some("America/Sao_Paulo"), "On Sat, 21 Nov 2026 at 19:00 UTC-03, "),
+        (Some("Asia/Kolkata"), "On Sun, 22 Nov 2026 at 03:30 IST, "),
+        (Some("Nowhere/At_All"), "On Sat, 21 Nov 2026 at 22:00 UTC, "),
+    ] {
+        let context = MailContext { zone: zone.map(str::to_owned), ..*send().mail.unwrap() };
+        let there = compose::write(&Send { mail: Some(Box::new(context)), ..send() }, &[], &identity()).unwrap();
+        let found = read(&there.bytes, &settings());
+        assert!(found.text.contains(moment), "{zone:?}: {}", found.text);
+        // Whoever answers above or below it, their program's quote of ours or ours alone is no word of theirs.
+        let answer = format!(
+            "From: a@b.c\nTo: support@desk.example\n\nIt holds.\n\n{moment}Ann <ann@x.example> wrote:\n> It leaks.\n"
+        );
+        assert_eq!(read(answer.as_bytes(), &settings()).new_text, "It holds.");
+    }
     assert_eq!(found.date, Some(Timestamp(NOW.0 / 1000 * 1000)), "when it was written, and not when it was tried");
     let later = Send { n: 7, until: NOW.plus(86_400_000), ..send() };
     assert_eq!(compose::write(&later, &[], &identity()).unwrap().bytes, mail.bytes, "every attempt is the same mail");

@@ -86,6 +86,40 @@ fn files_are_found_by_every_coding_and_name() {
 }
 
 #[test]
+fn a_picture_that_the_page_shows_is_no_listed_file() {
+    let part = |fields: &str| format!("--r\nContent-Type: {fields}\n\nx\n");
+    let mail = format!(
+        "From: a@b.c\nMIME-Version: 1.0\nContent-Type: multipart/related; boundary=r\n\n--r\nContent-Type: text/html\n\n\
+         <p>Hello <img src=\"CID:logo%2B1@x\"> <IMG src='cid:a&amp;b@x'><img src=\"cid:bill@x\"><img src=\"cid:none@x\">\
+         <a href=\"cid:linked@x\">f</a><img src=\"https://x.example/cid:remote@x\"></p>\n{}{}{}{}{}{}--r--\n",
+        part("image/png; name=logo.png\nContent-ID: <logo+1@x>\nContent-Disposition: inline"),
+        part("image/gif; name=amp.gif\nContent-ID:  <a&b@x>\nContent-Disposition: attachment"),
+        part("application/pdf; name=bill.pdf\nContent-ID: <bill@x>"),
+        part("image/png; name=linked.png\nContent-ID: <linked@x>"),
+        part("image/png; name=remote.png\nContent-ID: <remote@x>"),
+        part("image/jpeg; name=photo.jpg"),
+    );
+    let reading = of(mail.as_bytes());
+    let found: Vec<_> = reading.files.iter().map(|f| (f.name.as_str(), f.content_id.as_deref())).collect();
+    let wanted = [
+        ("logo.png", Some("logo+1@x")),
+        ("amp.gif", Some("a&b@x")),
+        // Only pictures are shown: what else is named so would be seen by nobody.
+        ("bill.pdf", None),
+        ("linked.png", None),
+        ("remote.png", None),
+        ("photo.jpg", None),
+    ];
+    assert_eq!(found, wanted, "{:?}", reading.html);
+    let events = crate::events::events(mail.as_bytes(), &settings(), super::NOW).events;
+    let [switchboard_envelope::Inbound::Message(message)] = events.as_slice() else { panic!("{events:?}") };
+    let sent: Vec<_> = message.content.attachments.iter().filter(|a| a.is_sent()).map(|a| a.name.as_str()).collect();
+    assert_eq!(sent, ["bill.pdf", "linked.png", "remote.png", "photo.jpg"]);
+    let plain = mail.replace("text/html", "text/plain");
+    assert!(of(plain.as_bytes()).files.iter().all(|f| f.content_id.is_none()), "no page shows them");
+}
+
+#[test]
 fn what_cannot_be_read_here_is_kept_whole_and_said() {
     let pgp = b"From: a@b.c\nContent-Type: multipart/encrypted; protocol=\"application/pgp-encrypted\"; boundary=m\n\n--m\nContent-Type: application/pgp-encrypted\n\nVersion: 1\n--m\nContent-Type: application/octet-stream; name=encrypted.asc\n\n-----BEGIN PGP MESSAGE-----\n--m--\n";
     let smime = b"From: a@b.c\nContent-Type: application/pkcs7-mime; smime-type=enveloped-data; name=smime.p7m\nContent-Transfer-Encoding: base64\n\nMIIB\n";

@@ -140,7 +140,7 @@ fn an_answer_has_a_page_that_says_what_its_text_says() {
              <p>Grüße</p>\n</div>\n\
              <div class=\"moz-signature\">-- <br>\nKim<br>\nDesk</div>\n<br>\n\
              <div>##- Please write above this line -##</div>\n\
-             <div class=\"gmail_quote\">\n<div class=\"gmail_attr\">On 2026-11-21T22:00:00.000Z, Ann &lt;ann@customer.example&gt; wrote:</div>\n\
+             <div class=\"gmail_quote\">\n<div class=\"gmail_attr\">On Sat, 21 Nov 2026 at 22:00 UTC, Ann &lt;ann@customer.example&gt; wrote:</div>\n\
              <blockquote type=\"cite\" class=\"gmail_quote\" style=\"margin:0 0 0 1ex;border-left:1px solid #ccc;padding-left:1ex\" \
              dir=\"auto\">It leaks at https://phish.example<br>\n&gt; Earlier &lt;b&gt;</blockquote>\n</div>\n</body></html>\n"
         );

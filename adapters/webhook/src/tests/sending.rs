@@ -61,6 +61,7 @@ fn files_go_out_as_links_only() {
         url: url.map(str::to_owned),
         problem: None,
         thread: None,
+        content_id: None,
     };
     let with = |url| {
         let mut send = send("");

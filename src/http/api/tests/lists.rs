@@ -86,7 +86,7 @@ async fn the_other_lists_say_what_is_there() {
     assert_eq!(
         channels["channels"][1],
         json!({
-            "id": "sms", "kind": "sms", "state": "up", "paused_reason": null, "failures": 0, "probe_at": null, "silent_since": null,
+            "id": "sms", "kind": "sms", "state": "failing", "paused_reason": null, "failures": 0, "probe_at": null, "silent_since": null,
             "trouble": "the last attempt to send failed: connection refused"
         })
     );
@@ -250,6 +250,72 @@ async fn a_rules_hits_are_counted_under_the_pack_in_force_and_in_all() {
         let rule = rules["rules"].as_array().unwrap().iter().find(|r| r["name"] == REFUNDS).cloned().unwrap();
         assert_eq!((&rule["hits"], &rule["hits_in_all"]), (&json!(wanted.0), &json!(wanted.1)), "after one of {of}");
     }
+}
+
+#[tokio::test]
+async fn who_was_not_proved_is_said_with_the_message_its_conversation_and_its_decision() {
+    use crate::history::tests::{decided, received};
+    let fake = fake().await;
+    for (seq, (message, was)) in (5..).zip([(21, None), (22, Some(true)), (23, Some(false))]) {
+        let mut event = received(1, message, "my new bank account");
+        let Some((_, Private::Received { proved, .. })) = &mut event.private else { panic!("{event:?}") };
+        *proved = was;
+        fake.back.frames.push((seq, vec![event, decided(1, message, "Refunds")]));
+        assert!(fake.history.history().wait_for(seq, Duration::from_secs(10)).await);
+        let one = fake.get(&format!("/messages/{}", msg(message))).await.ok();
+        let row = fake.get(&format!("/conversations/{}", conv(1))).await.ok();
+        let list = fake.get("/conversations").await.ok();
+        let listed = list["conversations"].as_array().unwrap().iter().find(|c| c["id"] == row["id"]).cloned().unwrap();
+        let shown = row["messages"].as_array().unwrap().last().cloned().unwrap();
+        let said = was.map_or(Value::Null, Value::Bool);
+        for of in [&one, &shown, &row["last_message"], &listed["last_message"]] {
+            assert_eq!(of.get("sender_proved").cloned().unwrap_or_default(), said, "{of}");
+        }
+        let explained = fake.get(&format!("/messages/{}/explain", msg(message))).await.ok();
+        let told = explained["sentences"].to_string();
+        assert_eq!(told.contains("Nothing proves that the customer wrote this"), was == Some(false), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_picture_of_a_page_says_so() {
+    use crate::history::tests::received;
+    let fake = fake().await;
+    let mut event = received(1, 21, "look");
+    let Some((_, Private::Received { content, .. })) = &mut event.private else { panic!("{event:?}") };
+    content.attachments = ["logo@x", ""]
+        .map(|id| switchboard_envelope::Attachment {
+            name: "a.png".into(),
+            content_id: Some(id.to_owned()).filter(|id| !id.is_empty()),
+            ..switchboard_envelope::Attachment::default()
+        })
+        .to_vec();
+    fake.back.frames.push((5, vec![event]));
+    assert!(fake.history.history().wait_for(5, Duration::from_secs(10)).await);
+    let files = fake.get(&format!("/messages/{}", msg(21))).await.ok()["attachments"].clone();
+    assert_eq!((&files[0]["content_id"], files[1].get("content_id")), (&json!("logo@x"), None), "{files}");
+}
+
+#[tokio::test]
+async fn what_bounced_is_no_dead_letter_and_the_answer_says_what_to_do() {
+    let fake = fake().await;
+    let bounced = crate::history::tests::receipt(1, 2, switchboard_envelope::ReceiptStatus::Failed);
+    fake.back.frames.push((5, vec![bounced]));
+    assert!(fake.history.history().wait_for(5, Duration::from_secs(10)).await);
+    assert_eq!(fake.get(&format!("/messages/{}", msg(2))).await.ok()["status"], "failed");
+    *fake.back.reply.lock().unwrap() = switchboard_routing_rules::event::Reply {
+        status: 404,
+        code: "not_found".into(),
+        detail: "there is no such dead letter".into(),
+        ids: std::collections::BTreeMap::new(),
+    };
+    let said = async |m: u32| {
+        let got = fake.post(&format!("/dead-letters/{}/resend", msg(m)), "t-sup", json!({})).await;
+        got.refused(404, "not_found");
+        got.body["detail"].as_str().unwrap().to_owned()
+    };
+    assert!(said(2).await.contains("answer there again"));
+    assert_eq!(said(99).await, "there is no such dead letter");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use futures_util::StreamExt;
 use http::{Request, StatusCode};
 use std::time::Duration;
 use switchboard_envelope::Scope;
+use switchboard_routing_rules::event::Private;
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -75,14 +76,17 @@ impl Client {
 async fn a_change_is_told_with_the_newest_state_and_an_id() {
     let fake = fake().await;
     let mut client = open(&fake, None).await.unwrap();
-    fake.back.frames.push((5, vec![opened(9, "sms"), received(9, 900, "hello there"), queued(9, "everyone")]));
+    let mut said = received(9, 900, "hello there");
+    let Some((_, Private::Received { proved, .. })) = &mut said.private else { panic!("{said:?}") };
+    *proved = Some(false);
+    fake.back.frames.push((5, vec![opened(9, "sms"), said, queued(9, "everyone")]));
     let all = client.until("queue").await;
     let message = all.iter().find(|t| t.name == "message").unwrap();
     assert_eq!(
         (&message.data["conversation"], &message.data["message"]["text"]),
         (&json!(conv(9)), &json!("hello there"))
     );
-    assert_eq!(message.id.as_deref(), Some("5.1"));
+    assert_eq!((message.id.as_deref(), &message.data["message"]["sender_proved"]), (Some("5.1"), &json!(false)));
     let conversation = all.iter().find(|t| t.name == "conversation").unwrap();
     assert_eq!((&conversation.data["state"], &conversation.data["queue"]), (&json!("queued"), &json!("everyone")));
     assert_eq!(all.last().unwrap().data["depth"], 3);

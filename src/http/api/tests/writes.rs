@@ -305,6 +305,32 @@ async fn only_a_supervisor_speaks_for_another_agent() {
 }
 
 #[tokio::test]
+async fn what_is_said_of_an_agent_after_their_console_closed_is_not_undone() {
+    use super::fake::NOW;
+    use crate::http::console::Sessions;
+    use crate::http::console::presence::{AWAY_AFTER_MS, Presence};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicI64, Ordering};
+    let mut fake = fake().await;
+    let later = Arc::new(AtomicI64::new(0));
+    let clock = Arc::clone(&later);
+    fake.sessions = Arc::new(Sessions::new(Arc::new(move || NOW.plus(clock.load(Ordering::SeqCst))), false));
+    fake.restart();
+    let headers = [("content-type", "application/json")];
+    for (said, wanted) in [(true, 0), (false, 1)] {
+        later.store(0, Ordering::SeqCst);
+        drop(fake.sessions.open_console("ann"));
+        if said {
+            let body = r#"{"presence":"available"}"#;
+            call(&fake, Method::PUT, "/agents/ann/presence", "t-sup", &headers, body).await.ok();
+        }
+        later.store(AWAY_AFTER_MS, Ordering::SeqCst);
+        let changes = fake.sessions.presence_changes(|_| Some(Presence::Available));
+        assert_eq!(changes.len(), wanted, "{changes:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_read_after_an_answer_waits_for_history_but_not_for_ever() {
     let fake = fake().await;
     *fake.back.held.lock().unwrap() = Some(vec![]);
@@ -465,7 +491,14 @@ async fn a_login_link_signs_one_agent_in_once() {
     let fake = fake().await;
     let path = "/agents/you/login";
     fake.post(path, "t-sup", json!({})).await.refused(403, "scope");
-    fake.post("/agents/nobody/login", "t-admin", json!({})).await.refused(404, "not_found");
+    for (id, said) in [
+        ("nobody", "the rule pack in force has no agent `nobody`; its agents are you"),
+        ("You", "the rule pack in force has no agent `You`: did you mean `you`?"),
+    ] {
+        let refused = fake.post(&format!("/agents/{id}/login"), "t-admin", json!({})).await;
+        refused.refused(404, "not_found");
+        assert_eq!(refused.body["detail"], said);
+    }
     fake.post(path, "t-admin", json!({ "scope": "root" })).await.refused(422, "invalid");
     let link = fake.post(path, "t-admin", json!({ "scope": "supervisor" })).await.ok();
     assert_eq!((&link["agent"], &link["scope"], &link["url"]), (&json!("you"), &json!("supervisor"), &Value::Null));

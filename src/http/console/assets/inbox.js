@@ -5,6 +5,7 @@ import { arrange as arrangeIn, button, fill, h, live } from "./dom.js";
 import { clock, offerLeft } from "./conversation.js";
 import { ago, agoLong, clockState, countdown, exact, fate, who } from "./format.js";
 import { change, current } from "./route.js";
+import { unproved } from "./messages.js";
 import { agentName, isMe, loadClosed, on, state } from "./store.js";
 import { groups, needsMe, view } from "./views.js";
 
@@ -19,9 +20,11 @@ function snippet(c) {
   const mark = live(h("b.undelivered", { title: c.undelivered?.reason }), (el) => {
     const known = fate(c);
     if (known) el.dataset.tone = known.tone;
+    // What follows may be the customer's words.
+    if (known && last.direction !== "out") return `our answer: ${known.text} · `;
     return known ? `${known.text} ` : "";
   });
-  return [mark, (last.direction === "out" ? "↳ " : "") + (last.text || "attachment")];
+  return [unproved(last) && h("b.unproved", {}, "sender not proved"), mark, (last.direction === "out" ? "↳ " : "") + (last.text || "attachment")];
 }
 
 /** Who it waits for, in a word or two, where the group does not say it. */

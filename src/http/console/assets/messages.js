@@ -1,7 +1,7 @@
 // The messages of a conversation, as a plain column: who, when, what, and what became of it.
 
 import { arrange, button, h, icon, linked } from "./dom.js";
-import { bytes, day, exact, hourMinute, when, who } from "./format.js";
+import { bytes, day, exact, hourMinute, plural, when, who } from "./format.js";
 import { agentName, state } from "./store.js";
 import { drop, resend } from "./actions.js";
 
@@ -39,9 +39,15 @@ function trouble(m) {
   return h("div.trouble", { class: m.status === "unknown" ? "warn" : "bad" }, h("span", {}, reason, m.code && h("code", {}, ` ${m.code}`)), acts);
 }
 
+/** Anybody may have written it in the customer's name. */
+export const unproved = (m) => m?.sender_proved === false && m.direction === "in";
+
 function author(m, conversation) {
   const a = m.author ?? {};
-  if (m.direction === "in") return h("span.author", {}, a.name || who(conversation));
+  if (m.direction === "in") {
+    return h("span.author", {}, a.name || who(conversation),
+      unproved(m) && h("span.unproved", { title: "Nothing proves that the customer wrote this: anybody may have, in their name" }, "sender not proved"));
+  }
   if (m.direction === "notice") return h("span.author", {}, `told ${m.desk ?? "a desk"}`, a.rule && h("span.muted", {}, ` · “${a.rule}”`));
   if (a.kind === "auto") return h("span.author", {}, "auto", a.rule && h("span.muted", {}, ` · “${a.rule}”`));
   // Nobody's agent: a person or a program, by the name of its token.
@@ -68,6 +74,16 @@ function attachment(file) {
   return h("span.file", {}, icon("clip"), label);
 }
 
+/** What was attached; the pictures of a mail's page apart, since most of them are logos. */
+function files(m) {
+  const all = m.attachments ?? [];
+  const [sent, shown] = [all.filter((f) => !f.content_id), all.filter((f) => f.content_id)];
+  return [
+    sent.length > 0 && h("div.files", {}, sent.map(attachment)),
+    shown.length > 0 && h("details.of-page", {}, h("summary", {}, `${plural(shown.length, "picture")} in the mail`), h("div.files", {}, shown.map(attachment))),
+  ];
+}
+
 /** What the customer was given to choose from, unless it stands in the text as numbered lines. */
 function choices(m) {
   const labels = (m.choices ?? []).map((c) => c.label ?? c.id);
@@ -87,12 +103,12 @@ function element(m, conversation, joined, onWhy) {
       h("div.meta", {}, author(m, conversation), outcome(m)),
       m.text && h("div.text", { dir: "auto" }, linked(m.text)),
       choices(m),
-      m.attachments?.length > 0 && h("div.files", {}, m.attachments.map(attachment)),
+      files(m),
       trouble(m)),
     whyButton);
 }
 
-const authorKey = (m) => `${m.direction} ${m.author?.kind} ${m.author?.id ?? ""} ${m.author?.rule ?? ""} ${m.desk ?? ""}`;
+const authorKey = (m) => `${m.direction} ${m.author?.kind} ${m.author?.id ?? ""} ${m.author?.rule ?? ""} ${m.desk ?? ""} ${unproved(m)}`;
 const joins = (m, before) =>
   before && before.direction !== "event" && authorKey(m) === authorKey(before) && when(m.at) - when(before.at) < 5 * 60_000
   && day(m.at) === day(before.at);

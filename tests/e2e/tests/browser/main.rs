@@ -4,6 +4,7 @@
 mod console;
 mod held;
 mod keyboard;
+mod mail;
 mod pages;
 mod unsent;
 mod widget;

@@ -45,6 +45,7 @@ fn attachment(url: Option<&str>) -> Attachment {
         url: url.map(str::to_owned),
         problem: None,
         thread: None,
+        content_id: None,
     }
 }
 

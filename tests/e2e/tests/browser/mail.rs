@@ -1,0 +1,58 @@
+//! A mail in somebody's name that nobody proved, with a picture in its page: what the agent sees of both.
+
+use super::pictures;
+use switchboard_e2e::{Browser, Daemon, Dovecot, Shop};
+
+const PACK: &str = "queues: { everyone: {} }\nagents: { ann: { name: Ann, capacity: 5 } }\n\
+    default: { queue: everyone }\n";
+const PROOF: &str = "Authentication-Results: mx.shop.example; dmarc=pass header.from=customer.example\r\n";
+
+/// With a logo in its page and a file beside it.
+fn mail(proof: &str, number: usize, words: &str) -> String {
+    let png =
+        "iVBORw0KGgoAAAANSUhEUgAAAAoAAAAKCAYAAACNMs+9AAAAFUlEQVR42mNk+M9Qz0AEYBxVSF+FABJADveWkH6oAAAAAElFTkSuQmCC";
+    format!(
+        "{proof}From: Carl <carl@customer.example>\r\nTo: support@shop.example\r\nSubject: Invoice 4711\r\nMessage-ID: <{number}@customer.example>\r\n\
+         MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=m\r\n\r\n--m\r\nContent-Type: multipart/related; boundary=r\r\n\r\n\
+         --r\r\nContent-Type: text/html\r\n\r\n<p>{words}</p><img src=\"cid:logo@x\">\r\n\
+         --r\r\nContent-Type: image/png; name=logo.png\r\nContent-ID: <logo@x>\r\nContent-Transfer-Encoding: base64\r\n\r\n{png}\r\n--r--\r\n\
+         --m\r\nContent-Type: application/pdf; name=bill.pdf\r\nContent-Disposition: attachment\r\n\r\nbill\r\n--m--\r\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_sees_that_a_sender_was_not_proved_and_which_files_were_attached() {
+    let mut dovecot = Dovecot::new();
+    dovecot.up().await;
+    let channel = format!("{}authentication_results = [\"mx.shop.example\"]\n", dovecot.channel(""));
+    let shop = Shop::with("http://127.0.0.1:9").pack(PACK).more(&channel).open();
+    let _daemon = Daemon::start(&shop).await;
+    let mut client = dovecot.client().await;
+    client.append(&mail(PROOF, 1, "My lamp flickers.")).await.expect("Dovecot takes it");
+    client.append(&mail("", 2, "We have a new bank account.")).await.expect("Dovecot takes it");
+    let browser = Browser::start().await;
+    browser.look(1440, 900, "light").await;
+    let made = shop.command(&["agents", "login", "ann"]);
+    browser.open(String::from_utf8_lossy(&made.stdout).trim()).await;
+    browser.sees("Mine").await;
+    let rows = "const rows = [...document.querySelectorAll('.row')].filter((r) => r.textContent.includes('Carl')); \
+                return rows.length === 2 && rows.map((r) => r.textContent)";
+    let rows = browser.wait_for("both in the list", rows).await;
+    let marked = |words: &str| {
+        let row = rows.as_array().into_iter().flatten().filter_map(|r| r.as_str()).find(|r| r.contains(words));
+        row.unwrap_or_else(|| panic!("{words}: {rows}")).contains("sender not proved")
+    };
+    assert!(!marked("My lamp flickers.") && marked("We have a new bank account."), "{rows}");
+    let open = "const row = [...document.querySelectorAll('.row')].find((r) => r.textContent.includes('bank account')); \
+                row.click(); return true";
+    browser.wait_for("the forged one to be open", open).await;
+    let author = "return document.querySelector('.message.in .meta .unproved')?.textContent === 'sender not proved'";
+    browser.wait_for("the message to say so", author).await;
+    let files = "const body = document.querySelector('.message.in .body'); \
+                 const listed = [...body.querySelectorAll(':scope > .files > *')].map((f) => f.textContent); \
+                 return body.querySelector('details.of-page summary')?.textContent === '1 picture in the mail' \
+                 && !body.querySelector('details.of-page').open && listed.length === 2 && listed";
+    let listed = browser.wait_for("the files", files).await.to_string();
+    assert!(listed.contains("bill.pdf") && listed.contains("original.eml"), "{listed}");
+    pictures(&browser, "console-unproved").await;
+}
