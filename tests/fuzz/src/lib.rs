@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod adapters;
+mod dialogue;
 mod mail;
 mod seeds;
 
@@ -11,9 +12,11 @@ pub use seeds::seeds;
 /// Tries one input.
 pub type Target = Box<dyn Fn(&[u8]) + Send + Sync>;
 
-/// What [`target`] knows: an adapter each, and the reader of mails.
-pub const NAMES: [&str; 12] = [
+/// What [`target`] knows: an adapter each, the reader of mails, and those whom mail servers talk to.
+pub const NAMES: [&str; 14] = [
     "mail",
+    "imap",
+    "lmtp",
     "twilio",
     "vonage",
     "kannel",
@@ -30,8 +33,11 @@ pub const NAMES: [&str; 12] = [
 /// The target of this name.
 #[must_use]
 pub fn target(name: &str) -> Option<Target> {
-    if name == "mail" {
-        return Some(Box::new(mail::is_read));
+    match name {
+        "mail" => return Some(Box::new(mail::is_read)),
+        "imap" => return Some(Box::new(dialogue::answers_are_read)),
+        "lmtp" => return Some(Box::new(dialogue::mail_is_taken)),
+        _ => {}
     }
     let adapter = adapters::adapter(name)?;
     Some(Box::new(move |input| adapters::is_total(adapter.as_ref(), input)))

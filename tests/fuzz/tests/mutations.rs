@@ -130,6 +130,7 @@ fn posts_and_webhooks_are_read_however_they_were_changed() {
 #[test]
 fn mails_are_read_however_they_were_changed() {
     every_change_is_read(&["mail"]);
+    every_change_is_read(&["imap", "lmtp"]);
 }
 
 #[test]
