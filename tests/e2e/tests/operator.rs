@@ -25,7 +25,8 @@ async fn a_start_says_what_it_listens_on_and_what_a_power_cut_can_take() {
     let shop = Shop::with(&provider.base_url()).open();
     let daemon = Daemon::start(&shop).await;
     let text = daemon.said();
-    for part in [format!("127.0.0.1:{}", shop.public_port), format!("127.0.0.1:{}", shop.admin_port), "embedded".into()]
+    let listens = [shop.public_port, shop.admin_port].map(|port| format!("127.0.0.1:{port}"));
+    for part in listens.into_iter().chain(["embedded".into(), "a power cut takes nothing that was acknowledged".into()])
     {
         assert!(text.contains(&part), "the start does not mention {part}:\n{text}");
     }
