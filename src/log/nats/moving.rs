@@ -5,7 +5,7 @@ use super::{
     link::Link,
     names::{Names, text_of},
     options::{NatsOptions, OpenError},
-    setup,
+    pages, setup,
 };
 use crate::log::{
     KeyId, LogError, Seq,
@@ -17,8 +17,8 @@ use serde_json::json;
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
 
-/// A process that just ended is followed by its consumers for so long.
-const LINGERS: Duration = Duration::from_secs(20);
+/// A process that just ended is followed by its consumers for so long, those among them by which it read what lies further back.
+const LINGERS: Duration = pages::IDLE.saturating_add(Duration::from_secs(10));
 const PAUSE: Duration = Duration::from_millis(250);
 /// What belongs to the broker's processes, and not to the log.
 const OWN: &str = "switchboard.";

@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 /// Readers that are kept: the router and history read LOG beside each other.
 const KEPT: usize = 4;
 /// A consumer that nobody uses goes after this.
-const IDLE: Duration = Duration::from_secs(30);
+pub(super) const IDLE: Duration = Duration::from_secs(30);
 /// One page holds no more than this.
 const PAGE_BYTES: usize = 8 << 20;
 

@@ -3,7 +3,9 @@
 
 use serde_json::{Value, json};
 use std::time::Duration;
-use switchboard_e2e::{Backend, Daemon, Provider, Shop, eventually_within, jetstream, jetstream_says, message, sid};
+use switchboard_e2e::{
+    Backend, Daemon, NatsServer, Provider, Shop, eventually_within, jetstream, jetstream_says, message, sid,
+};
 
 const ANN: &str = "+15551230001";
 const BEN: &str = "+15551230002";
@@ -294,4 +296,60 @@ async fn a_move_that_is_killed_at_any_moment_is_finished_by_the_next_one_and_los
     deliver(2, "refund D-2").await;
     provider.sent_to(&from(2), 2).await;
     assert_eq!(provider.sent().len(), PEOPLE + 3, "nothing was sent twice");
+}
+
+/// LOG's bounds, as the broker has them.
+async fn bounds(url: &str) -> (u64, u64) {
+    let info = jetstream(url, "STREAM.INFO.SB_main_LOG", &json!({})).await;
+    let number = |key: &str| info["state"][key].as_u64().expect("a number");
+    (number("first_seq"), number("last_seq"))
+}
+
+/// What retention took from LOG is in the snapshots, which are moved with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_whose_beginning_was_trimmed_moves_from_where_it_begins() {
+    let (provider, one, two) = (Provider::start().await, NatsServer::start(), NatsServer::start());
+    let shop = Shop::with(&provider.base_url()).broker(&one.url()).open();
+    let deliver = async |from: &str, text: &str, id: &str| {
+        shop.sms(from, text, &sid(id)).deliver(&shop.hook("support-sms")).await.unwrap().status
+    };
+    let mut daemon = Daemon::start(&shop).await;
+    assert_eq!(deliver(ANN, "refund A-1", "ann").await, 200);
+    let accepted = |c: &Value| message(c, "Your refund A-1 is on its way.").is_some_and(|m| m["status"] == "accepted");
+    shop.api().conversation(&format!("phone:{ANN}"), "to be answered", accepted).await;
+    assert_eq!(deliver(BEN, "is anybody there?", "ben").await, 200);
+    shop.api().conversation(&format!("phone:{BEN}"), "to wait", |_| true).await;
+    // Each stop keeps a snapshot. Behind the older of two LOG is trimmed, as retention does a year later.
+    assert_eq!(daemon.terminate(SOON).await.code(), Some(0));
+    let (_, end) = bounds(&one.url()).await;
+    daemon.restart().await;
+    assert_eq!(deliver(CLEO, "hello", "cleo").await, 200);
+    shop.api().conversation(&format!("phone:{CLEO}"), "to wait", |_| true).await;
+    // Who waits is in the state, and that is what moves: history shows what LOG holds, and was trimmed like it.
+    let waiting = daemon.metric("switchboard_queue_depth").await;
+    assert!(waiting >= 2.0, "{waiting}");
+    assert_eq!(daemon.terminate(SOON).await.code(), Some(0));
+    jetstream(&one.url(), "STREAM.PURGE.SB_main_LOG", &json!({ "seq": end + 1 })).await;
+    let (first, last) = bounds(&one.url()).await;
+    assert!(first == end + 1 && last > first, "LOG begins at {first} and ends at {last}");
+
+    beside(&shop, "back.toml", "backend = \"embedded\"\npath = \"back\"");
+    assert!(migrate(&shop, "back.toml").contains("3 conversations"));
+    let servers = format!("backend = \"nats\"\nservers = [\"{}\"]\npath = \"moved\"", two.url());
+    beside(&shop, "again.toml", &servers);
+    assert!(migrate(&shop, "again.toml").contains("3 conversations"));
+    assert_eq!(bounds(&two.url()).await, (first, last), "frames keep their numbers");
+    daemon.restart().await;
+    eventually_within(SOON, "as many to wait as before", || async {
+        let now = daemon.metric("switchboard_queue_depth").await;
+        if now == waiting { Ok(()) } else { Err(format!("{now} of {waiting}")) }
+    })
+    .await;
+    shop.api().conversation(&format!("phone:{CLEO}"), "to be shown", |_| true).await;
+    // What was decided in the frames that are gone is known when it comes again.
+    assert_eq!(deliver(ANN, "refund A-1", "ann").await, 200);
+    assert_eq!(deliver(ANN, "refund A-2", "ann again").await, 200);
+    let sent: Vec<String> = provider.sent_to(ANN, 2).await.into_iter().map(|s| s.body).collect();
+    assert_eq!(sent, ["Your refund A-1 is on its way.", "Your refund A-2 is on its way."]);
+    assert_eq!(provider.sent().len(), 2, "nothing was sent twice");
 }
