@@ -67,8 +67,19 @@ impl Traffic {
     /// So many customers, who write to any of these daemons.
     #[must_use]
     pub fn start(shops: &[Arc<Shop>], customers: u64, dice: &Dice) -> Traffic {
+        Traffic::of(shops, customers, dice, true)
+    }
+
+    /// The same, where nothing is said again once it was taken, nor asked for again by an agent: for logs that lose what they
+    /// took, so that whatever comes twice was made twice by the daemon.
+    #[must_use]
+    pub fn once(shops: &[Arc<Shop>], customers: u64, dice: &Dice) -> Traffic {
+        Traffic::of(shops, customers, dice, false)
+    }
+
+    fn of(shops: &[Arc<Shop>], customers: u64, dice: &Dice, repeats: bool) -> Traffic {
         let stop = Arc::new(AtomicBool::new(false));
-        let one = |c| tokio::spawn(customer(shops.to_vec(), c, dice.fork(c), stop.clone()));
+        let one = |c| tokio::spawn(customer(shops.to_vec(), c, dice.fork(c), stop.clone(), repeats));
         Traffic { customers: (0..customers).map(one).collect(), stop }
     }
 
@@ -88,7 +99,13 @@ impl Traffic {
 
 /// Writes one message after the other, each until any of the daemons accepts it, with duplicates; now and then answers itself
 /// as the agent.
-async fn customer(shops: Vec<Arc<Shop>>, number: u64, mut dice: Dice, stop: Arc<AtomicBool>) -> Accepted {
+async fn customer(
+    shops: Vec<Arc<Shop>>,
+    number: u64,
+    mut dice: Dice,
+    stop: Arc<AtomicBool>,
+    repeats: bool,
+) -> Accepted {
     let mut accepted = Accepted::default();
     let any = |dice: &mut Dice| shops[dice.below(shops.len() as u64) as usize].clone();
     for n in 0.. {
@@ -101,24 +118,26 @@ async fn customer(shops: Vec<Arc<Shop>>, number: u64, mut dice: Dice, stop: Arc<
             tokio::time::sleep(dice.millis(150)).await;
         }
         accepted.messages.push(text.clone());
-        while dice.one_in(3) {
+        while repeats && dice.one_in(3) {
             // Providers repeat what was accepted, and what was accepted long ago.
             let old = &accepted.messages[dice.below(accepted.messages.len() as u64) as usize];
             let again = shops[0].sms(&phone(number), old, &sid(old));
             let _ = again.deliver(&any(&mut dice).hook("support-sms")).await;
         }
         if dice.one_in(3)
-            && let Some(reply) = agent(&any(&mut dice).api(), number, n, &mut dice).await
+            && let Some(reply) = agent(&any(&mut dice).api(), number, n, &mut dice, repeats).await
         {
             accepted.replies.insert(reply);
         }
-        tokio::time::sleep(dice.millis(400)).await;
+        // Where much will be in doubt, and is cleared up one after the other, there is less of it.
+        tokio::time::sleep(dice.millis(if repeats { 400 } else { 1_200 })).await;
     }
     accepted
 }
 
-/// Ann answers the customer, repeating the same request under one key until the daemon answers it.
-async fn agent(api: &Api, customer: u64, n: u64, dice: &mut Dice) -> Option<String> {
+/// Ann answers the customer, repeating the same request under one key until the daemon answers it; or asks once, and takes what
+/// comes.
+async fn agent(api: &Api, customer: u64, n: u64, dice: &mut Dice, repeats: bool) -> Option<String> {
     let contact = format!("phone:{}", phone(customer)).replace('+', "%2B");
     let list = api.call(http::Method::GET, &format!("/conversations?contact={contact}"), None, None).await.ok()?;
     let id = list.body["conversations"][0]["id"].as_str()?.to_owned();
@@ -129,6 +148,8 @@ async fn agent(api: &Api, customer: u64, n: u64, dice: &mut Dice) -> Option<Stri
             api.call(http::Method::POST, &format!("/conversations/{id}/reply"), Some(&body), Some(&text)).await;
         match answer {
             Ok(answer) if answer.status == 202 => return Some(text),
+            // The conversation may be gone with what the log lost.
+            _ if !repeats => return None,
             Ok(answer) if answer.status == 503 || answer.status == 504 => {}
             Ok(answer) => panic!("a reply to an open conversation was refused: {answer}"),
             Err(_) => {}
@@ -160,8 +181,16 @@ pub async fn transcripts(api: &Api) -> Vec<(Value, Vec<Value>)> {
 /// # Panics
 /// When that takes longer than three minutes.
 pub async fn settled(shop: &Shop) -> Settled {
+    settled_within(shop, Duration::from_secs(180)).await
+}
+
+/// The same with another patience: of what is in doubt the provider is asked for half a minute each.
+///
+/// # Panics
+/// When that takes longer.
+pub async fn settled_within(shop: &Shop, patience: Duration) -> Settled {
     let api = shop.api();
-    let settled = eventually_within(Duration::from_secs(180), "every reply to have an outcome", || async {
+    let settled = eventually_within(patience, "every reply to have an outcome", || async {
         let found = transcripts(&api).await;
         let parked = api.all("/dead-letters", "dead_letters").await;
         let settled = ["accepted", "delivered", "read", "unknown", "rejected", "failed", "not_sent"];
@@ -226,6 +255,55 @@ pub fn check_beside(quiet: &Settled, accepted: &[Accepted], provider: &Provider,
     assert!(sent.is_empty(), "replies to nobody we know: {sent:?}");
     println!("{total} messages accepted, {} replies sent, {unknown} parked as unknown", provider.sent().len());
     assert!(provider.sent().len() > total / 4, "nearly nothing was answered: the test proves little");
+}
+
+/// The promises of a log that came back older than it was, over [`Traffic::once`]: what is there is there once, in its order and with
+/// an owner and a clock, and no customer was told a thing twice. `whole` where nothing that was accepted may be missing.
+///
+/// # Panics
+/// When one is broken.
+pub fn check_older(quiet: &Settled, accepted: &[Accepted], provider: &Provider, whole: bool) {
+    let all = provider.sent();
+    let (mut missing, mut unknown) = (0, 0);
+    for (number, accepted) in accepted.iter().enumerate() {
+        let phone = phone(number as u64);
+        let sent: Vec<&str> = all.iter().filter(|s| s.to == phone).map(|s| s.body.as_str()).collect();
+        let distinct: BTreeSet<&&str> = sent.iter().collect();
+        assert_eq!(distinct.len(), sent.len(), "{phone}: a reply was sent twice: {sent:?}");
+        let mine: Vec<_> = quiet.conversations.iter().filter(|(row, _)| row.to_string().contains(&phone)).collect();
+        assert!(mine.len() <= 1, "{phone} has {} conversations", mine.len());
+        let messages = mine.first().map(|(_, messages)| messages.as_slice()).unwrap_or_default();
+        let said =
+            |direction: &str| -> Vec<&Value> { messages.iter().filter(|m| m["direction"] == direction).collect() };
+        let inbound: Vec<&str> = said("in").iter().filter_map(|m| m["text"].as_str()).collect();
+        let mut order = accepted.messages.iter();
+        let kept = inbound.iter().all(|text| order.any(|a| a == text));
+        assert!(kept, "{phone}: {inbound:?} is not what was accepted, in its order: {:?}", accepted.messages);
+        missing += accepted.messages.len() - inbound.len();
+        let outbound: Vec<&str> = said("out").iter().filter_map(|m| m["text"].as_str()).collect();
+        let there: Vec<&str> = outbound.iter().copied().filter(|text| sent.contains(text)).collect();
+        let known: Vec<&str> = sent.iter().copied().filter(|text| outbound.contains(text)).collect();
+        assert_eq!(known, there, "{phone}: replies were sent in another order than decided, or decided twice");
+        for message in said("out") {
+            let (text, id) = (message["text"].as_str().unwrap_or("?"), message["id"].as_str().unwrap_or("?"));
+            match message["status"].as_str() {
+                Some("accepted" | "delivered" | "read") => {
+                    assert!(sent.contains(&text), "{phone}: {text:?} is said to be sent, and is not");
+                }
+                Some("unknown") => {
+                    unknown += 1;
+                    let parked = quiet.parked.iter().any(|p| p.to_string().contains(id));
+                    assert!(parked, "{phone}: {text:?} is unknown and not parked");
+                }
+                _ => panic!("{phone}: a reply without an outcome, or refused: {message}"),
+            }
+        }
+        mine.iter().for_each(|(row, _)| has_an_owner_and_a_clock(row));
+    }
+    let total: usize = accepted.iter().map(|a| a.messages.len()).sum();
+    println!("{total} messages accepted, {missing} gone, {} replies sent, {unknown} parked as unknown", all.len());
+    assert!(!whole || missing == 0, "{missing} of {total} messages are gone, and IN had them");
+    assert!(all.len() > total / 8 && missing < total, "nearly nothing was answered: the test proves little");
 }
 
 /// Promises 1, 2 and 4: every accepted message is there exactly once, in the order of acceptance.

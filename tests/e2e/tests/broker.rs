@@ -8,7 +8,7 @@
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use switchboard_e2e::traffic::{Traffic, check, decided, goes_through, number, settled};
+use switchboard_e2e::traffic::{Traffic, check, check_older, decided, goes_through, number, settled, settled_within};
 use switchboard_e2e::{
     Backend, Daemon, Dice, Line, NatsServer, Provider, Shop, eventually, eventually_within, http, message, sid,
 };
@@ -180,6 +180,18 @@ impl Restored {
         assert!(said.into_iter().any(|said| said.contains("it is rebased")), "no alarm");
     }
 
+    /// No process doubts its log any more, and one leads.
+    async fn trusted(&self) {
+        for shop in &self.shops {
+            let says = || async {
+                let said = readyz(shop).await;
+                let trusts = said.starts_with("ready") && !said.contains("is not the one that this process read");
+                if trusts && !said.contains("nobody leads") { Ok(()) } else { Err(said) }
+            };
+            eventually_within(LONG, "a process that trusts its log again", says).await;
+        }
+    }
+
     fn sent_to(&self, n: usize) -> usize {
         self.provider.sent().iter().filter(|s| s.to == customer(n)).count()
     }
@@ -266,4 +278,66 @@ async fn what_in_holds_is_decided_again_after_log_was_restored_and_none_of_it_is
         if parked.is_empty() { Ok(()) } else { Err(format!("{parked:?}")) }
     })
     .await;
+}
+
+/// What of the broker's store comes back older.
+#[derive(Clone, Copy, PartialEq)]
+enum Older {
+    All,
+    Log,
+}
+
+/// Customers write all the time: when the copy comes back, messages are being stored, decided, claimed and sent.
+async fn restored_under_traffic(older: Older) {
+    let mut dice = dice();
+    let mut r = Restored::new().await;
+    r.provider.takes(Duration::from_millis(200));
+    let shops = r.shops.clone();
+    let mut daemons = vec![];
+    for shop in &shops {
+        daemons.push(Daemon::start(shop).await);
+    }
+    let rebases = async || {
+        let mut sum = 0.0;
+        for daemon in &daemons {
+            sum += daemon.metric("switchboard_rebases_total").await;
+        }
+        sum
+    };
+    let traffic = Traffic::once(&shops, 30, &dice);
+    for round in 0..3 {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let copy = r.server.copy();
+        let before = rebases().await;
+        // At first at once: hardly anything was written since, and what was sent meanwhile is all that the copy lacks.
+        if round > 0 {
+            tokio::time::sleep(dice.millis(2000)).await;
+            goes_through(&shops[round], &customer(round), &format!("hello to what is lost {round}")).await;
+        }
+        match older {
+            Older::All => r.server.restore(&copy),
+            Older::Log => r.server.restore_stream(&copy, "SB_main_LOG"),
+        }
+        goes_through(&shops[0], &customer(10 + round), &format!("hello after the copy {round}")).await;
+        r.trusted().await;
+        let made = rebases().await - before;
+        println!("round {round}: {made} rebases");
+        assert!(made == 1.0 || (round == 0 && made == 0.0), "{made} rebases for one older copy");
+    }
+    let accepted = traffic.end().await;
+    let quiet = settled_within(&shops[0], 10 * LONG).await;
+    check_older(&quiet, &accepted, &r.provider, older == Older::Log);
+    for daemon in &mut daemons {
+        assert!(daemon.terminate(Duration::from_secs(40)).await.success());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_restored_under_traffic_sends_nothing_twice_and_keeps_the_order() {
+    restored_under_traffic(Older::All).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_restored_under_traffic_sends_nothing_twice_and_loses_nothing_that_in_holds() {
+    restored_under_traffic(Older::Log).await;
 }
