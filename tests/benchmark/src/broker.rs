@@ -1,4 +1,5 @@
 use crate::Options;
+use crate::floor::ENOUGH;
 use async_nats::Client;
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -24,7 +25,7 @@ pub async fn measure(options: &Options) -> Result<Option<Raw>, Box<dyn Error>> {
     let client = async_nats::connect(url).await?;
     let stream = json!({ "name": "RAW", "subjects": ["raw"], "storage": "file" }).to_string();
     accepted(&client, "$JS.API.STREAM.CREATE.RAW", stream.into()).await?;
-    let count: u64 = if options.smoke { 5_000 } else { 200_000 };
+    let count = options.messages.min(ENOUGH);
     let began = Instant::now();
     let next = Arc::new(AtomicU64::new(0));
     let mut publishers = tokio::task::JoinSet::new();

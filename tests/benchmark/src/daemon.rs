@@ -1,4 +1,5 @@
 use crate::Options;
+use crate::floor::Steps;
 use crate::load::{Text, Webhooks};
 use crate::provider::{MARK, Provider};
 use crate::snapshots;
@@ -19,6 +20,9 @@ const MAX_IDLE_MB: f64 = 40.0;
 const OPEN: u64 = 100_000;
 const MAX_OPEN_MB: f64 = 200.0;
 const MAX_START_MS: f64 = 1_000.0;
+/// A shorter run measures no rate, and of latency under more load nothing is promised.
+const LONG_RUN: u64 = 100_000;
+const PROMISED_RATE: u32 = 500;
 
 pub struct Throughput {
     pub per_second: f64,
@@ -41,6 +45,22 @@ pub struct Memory {
     restart_ms: f64,
     /// What snapshots did to routing meanwhile.
     pub snapshots: Value,
+}
+
+impl Throughput {
+    pub fn json(&self, options: &Options) -> Value {
+        let promised = options.backend.promised().map(|p| p.per_second);
+        json!({
+            "messages_per_second": self.per_second.round(),
+            "accepted_per_second": self.accepted_per_second.round(),
+            "messages": options.messages,
+            "senders": options.senders,
+            "asked_to_come_back": self.refused,
+            "memory_after_mb": self.memory_mb,
+            "kept": promised.filter(|_| options.messages >= LONG_RUN).map(|least| self.per_second >= least),
+            "promised": promised.map(|least| json!({ "messages_per_second": least })),
+        })
+    }
 }
 
 impl Memory {
@@ -163,6 +183,20 @@ pub async fn latency(options: &Options) -> Result<Latency, Failure> {
 }
 
 impl Latency {
+    pub fn json(&self, options: &Options, floor: &Steps) -> Value {
+        let promised = options.backend.promised().map(|p| p.p99_ms);
+        json!({
+            "rate_per_second": options.rate,
+            "messages": self.messages,
+            "p50": self.p50_ms,
+            "p99": self.p99_ms,
+            "max": self.max_ms,
+            "three_durable_steps_of_the_log_alone": { "p50": floor.p50_ms, "p99": floor.p99_ms },
+            "kept": promised.filter(|_| options.rate <= PROMISED_RATE).map(|most| self.p99_ms < most),
+            "promised": promised.map(|most| json!({ "rate_per_second": PROMISED_RATE, "p99": most })),
+        })
+    }
+
     /// # Panics
     /// When there are no delays to be looked at.
     pub fn of(delays: impl Iterator<Item = f64>) -> Latency {
@@ -244,6 +278,32 @@ mod tests {
 
     fn memory(idle_mb: f64, open_mb: f64, start_ms: f64) -> Memory {
         Memory { idle_mb, open_mb, starts_ms: vec![100.0, start_ms], restart_ms: 0.0, snapshots: Value::Null }
+    }
+
+    /// The options of a run over this log, with these words more.
+    fn options(backend: &str, more: &[&str]) -> Options {
+        <Options as clap::Parser>::parse_from([&["switchboard-benchmark", "--backend", backend], more].concat())
+    }
+
+    #[test]
+    fn what_is_promised_of_rate_and_latency_is_judged_by_the_log_that_it_ran_on() {
+        let rate = |per_second, backend, more: &[&str]| {
+            let measured = Throughput { per_second, accepted_per_second: 0.0, refused: 0, memory_mb: 0.0 };
+            measured.json(&options(backend, more))["kept"].clone()
+        };
+        assert_eq!(rate(9_999.0, "embedded", &[]), json!(false));
+        assert_eq!(rate(10_000.0, "embedded", &[]), json!(true));
+        assert_eq!((rate(5_999.0, "nats", &[]), rate(6_000.0, "nats", &[])), (json!(false), json!(true)));
+        assert_eq!(rate(1.0, "nats-sync-always", &[]), Value::Null, "of which nothing is promised");
+        assert_eq!(rate(1.0, "embedded", &["--messages", "10000"]), Value::Null, "too short to say");
+        let tail = |p99_ms, backend, more: &[&str]| {
+            let measured = Latency { messages: 1, p50_ms: 1.0, p99_ms, max_ms: p99_ms };
+            measured.json(&options(backend, more), &Steps { p50_ms: 1.0, p99_ms: 1.0 })["kept"].clone()
+        };
+        assert_eq!((tail(4.99, "embedded", &[]), tail(5.0, "embedded", &[])), (json!(true), json!(false)));
+        assert_eq!((tail(7.99, "nats", &[]), tail(8.1, "nats", &[])), (json!(true), json!(false)));
+        assert_eq!(tail(90.0, "nats-sync-always", &[]), Value::Null);
+        assert_eq!(tail(90.0, "embedded", &["--rate", "2000"]), Value::Null);
     }
 
     #[test]

@@ -47,9 +47,12 @@ const PRODUCERS: u64 = 64;
 /// About what one SMS weighs as an envelope, and what its decision weighs in a frame.
 const RECORD: usize = 900;
 
+/// More records than this show nothing new.
+pub const ENOUGH: u64 = 200_000;
+
 /// Measures over fresh logs.
 pub async fn measure(options: &Options) -> Result<Floor, Box<dyn Error>> {
-    let count = if options.smoke { 5_000 } else { 200_000 };
+    let count = options.messages.min(ENOUGH);
     Ok(Floor { ingests: ingests(options, count).await?, same_records: same_records(options, count / 2).await? })
 }
 

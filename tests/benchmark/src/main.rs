@@ -29,7 +29,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// Measures Switchboard and prints one JSON object.
 #[derive(Debug, Parser)]
 pub struct Options {
-    /// Messages of the throughput run
+    /// Messages of the throughput run, and of the log and the broker beside it, up to 200,000 there
     #[arg(long, default_value_t = 300_000)]
     messages: u64,
     /// Customers who write them, in turn
@@ -160,14 +160,7 @@ async fn measure(options: &Options) -> Result<Value, Box<dyn Error>> {
         let floor = floor::measure(options).await?;
         let throughput = daemon::throughput(options).await?;
         let ratio = |of: f64| (throughput.per_second / of * 1000.0).round() / 1000.0;
-        report["throughput"] = json!({
-            "messages_per_second": throughput.per_second.round(),
-            "accepted_per_second": throughput.accepted_per_second.round(),
-            "messages": options.messages,
-            "senders": options.senders,
-            "asked_to_come_back": throughput.refused,
-            "memory_after_mb": throughput.memory_mb,
-        });
+        report["throughput"] = throughput.json(options);
         report["log_underneath"] = json!({
             "ingests_per_second": floor.ingests.round(),
             "same_records_per_second": floor.same_records.round(),
@@ -184,14 +177,7 @@ async fn measure(options: &Options) -> Result<Value, Box<dyn Error>> {
     if options.wants(Part::Latency) {
         let floor = floor::steps(options).await?;
         let latency = daemon::latency(options).await?;
-        report["latency_webhook_to_provider_ms"] = json!({
-            "rate_per_second": options.rate,
-            "messages": latency.messages,
-            "p50": latency.p50_ms,
-            "p99": latency.p99_ms,
-            "max": latency.max_ms,
-            "three_durable_steps_of_the_log_alone": { "p50": floor.p50_ms, "p99": floor.p99_ms },
-        });
+        report["latency_webhook_to_provider_ms"] = latency.json(options, &floor);
     }
     if options.wants(Part::Memory) {
         let memory = daemon::memory(options).await?;
