@@ -9,7 +9,7 @@ pub(crate) mod inputs;
 use super::{Class, FrameWrite, InRecord, Ingested, Log, OutRecord, Outbox, Seq, Stored};
 use async_trait::async_trait;
 use bytes::Bytes;
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 use switchboard_envelope::Timestamp;
 
 /// How the suite gets at a backend. Opening again after the last handle was dropped shows what was kept.
@@ -45,7 +45,14 @@ macro_rules! conformance_suite {
         )+)+
     };
     ($backend:expr) => {
-        crate::log::conformance::conformance_suite! { $backend =>
+        crate::log::conformance::cases!(conformance_suite, $backend);
+    };
+}
+
+/// Hands every case to `$then`, which makes tests of them or a list.
+macro_rules! cases {
+    ($then:ident $(, $backend:expr)?) => {
+        crate::log::conformance::$then! { $($backend =>)?
             inputs:
                 a_duplicate_delivery_is_not_stored_again,
                 duplicates_at_the_same_moment_are_stored_once,
@@ -93,7 +100,22 @@ macro_rules! conformance_suite {
         }
     };
 }
-pub(crate) use conformance_suite;
+
+/// A case, to be run where a test of its own is not what is wanted.
+pub(crate) type Case = for<'a> fn(&'a dyn Backend) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+macro_rules! listed {
+    ($($module:ident: $($case:ident),+ $(,)?;)+) => {
+        vec![$($((stringify!($case), (|backend| Box::pin($module::$case(backend))) as Case)),+),+]
+    };
+}
+
+/// Every case by its name, to be run one after the other.
+pub(crate) fn every_case() -> Vec<(&'static str, Case)> {
+    cases!(listed)
+}
+
+pub(crate) use {cases, conformance_suite, listed};
 
 /// A case that waits for what never comes fails instead of hanging.
 pub(crate) async fn within<T>(case: impl Future<Output = T>) -> T {
