@@ -2,6 +2,7 @@
 //!
 //! A link is sealed: it names a file without showing whose it is, opens for a day, and nobody but this workspace can make one.
 
+use crate::http::api::FileLinks;
 use crate::log::seal::SealKey;
 use crate::log::{Log, LogError};
 use crate::{clock, inbound::blob_scope};
@@ -25,8 +26,17 @@ type Named = (i64, String, String, String, String);
 
 /// Makes and opens links.
 pub struct Links {
-    key: SealKey,
     base: String,
+    made: Made,
+}
+
+/// Whose links they are.
+enum Made {
+    /// Of files of ours that a provider fetches.
+    Sealed(SealKey),
+    /// Of customers' files that a desk is told of, which open where the console is reached: they are the API's own. Nothing where
+    /// nobody knows where that is.
+    Desk(Option<FileLinks>),
 }
 
 /// Why a link does not open.
@@ -40,13 +50,30 @@ impl Links {
     /// `public_url` is the address under which providers reach the public listener.
     #[must_use]
     pub fn new(key: &[u8; 32], public_url: &str) -> Links {
-        Links { key: SealKey::new(key), base: format!("{}/media", public_url.trim_end_matches('/')) }
+        let base = format!("{}/media", public_url.trim_end_matches('/'));
+        Links { base, made: Made::Sealed(SealKey::new(key)) }
     }
 
-    /// The send with an address for each of its stored files.
+    /// For what a desk gets: `console` is where people of ours reach the console and with it the API.
+    #[must_use]
+    pub fn of_desk(files: FileLinks, console: Option<&str>) -> Links {
+        let base = console.unwrap_or_default().trim_end_matches('/').to_owned();
+        Links { base, made: Made::Desk(console.map(|_| files)) }
+    }
+
+    /// The send with an address for each of its files.
     #[must_use]
     pub fn fill(&self, send: &Send) -> Send {
         let mut filled = send.clone();
+        if let Made::Desk(links) = &self.made {
+            // What has no address is told in the words of the notice.
+            filled.content.attachments.retain_mut(|file| {
+                let link = file.url.as_deref().and_then(|path| links.as_ref()?.of_path(path, clock::now()));
+                file.url = link.map(|link| format!("{}{link}", self.base));
+                file.url.is_some()
+            });
+            return filled;
+        }
         for file in filled.content.attachments.iter_mut().filter(|file| file.url.is_none()) {
             let Some(BlobRef(blob)) = file.blob.clone() else { continue };
             let ends = clock::now().plus(LIFE_MS);
@@ -57,13 +84,15 @@ impl Links {
     }
 
     fn link(&self, named: &Named) -> Option<String> {
-        let sealed = self.key.seal(AAD, &rmp_serde::to_vec(named).ok()?).ok()?;
+        let Made::Sealed(key) = &self.made else { return None };
+        let sealed = key.seal(AAD, &rmp_serde::to_vec(named).ok()?).ok()?;
         Some(format!("{}/{}", self.base, URL_SAFE_NO_PAD.encode(sealed)))
     }
 
     fn open(&self, link: &str, now: Timestamp) -> Result<Named, Shut> {
         let sealed = Some(link).filter(|l| l.len() <= LINK_MAX).and_then(|l| URL_SAFE_NO_PAD.decode(l).ok());
-        let plain = self.key.open(AAD, &sealed.ok_or(Shut::NotOurs)?).map_err(|_| Shut::NotOurs)?;
+        let Made::Sealed(key) = &self.made else { return Err(Shut::NotOurs) };
+        let plain = key.open(AAD, &sealed.ok_or(Shut::NotOurs)?).map_err(|_| Shut::NotOurs)?;
         let named: Named = rmp_serde::from_slice(&plain).map_err(|_| Shut::NotOurs)?;
         if now.0 < named.0 { Ok(named) } else { Err(Shut::Expired) }
     }
@@ -111,6 +140,37 @@ mod tests {
 
     fn links(key: u8) -> Links {
         Links::new(&[key; 32], "https://hooks.shop.example/")
+    }
+
+    #[test]
+    fn what_a_desk_is_told_of_opens_at_the_console_and_nothing_else_does() {
+        use switchboard_envelope::{Address, Attachment, Author, Content};
+        let file = |url: Option<&str>| Attachment { url: url.map(Into::into), ..Attachment::default() };
+        let of = [Some("/messages/m1/attachments/2"), Some("https://evil.example/x"), Some("/agents"), None];
+        let send = Send {
+            send: "m2".into(),
+            part: 1,
+            n: 1,
+            until: Timestamp(0),
+            channel: "team".into(),
+            conversation: "c1".into(),
+            thread: "c1".into(),
+            to: Address::new("desk", "team"),
+            content: Content { attachments: of.map(file).to_vec(), ..Content::text("look") },
+            author: Author::Auto { rule: "Bank".into() },
+            reply_to: vec![],
+            traceparent: None,
+            mail: None,
+            window_until: None,
+        };
+        let files = FileLinks::new(&[7; 32]);
+        let filled = Links::of_desk(files.clone(), Some("https://desk.shop.example/")).fill(&send);
+        let urls: Vec<&str> = filled.content.attachments.iter().filter_map(|file| file.url.as_deref()).collect();
+        let begins = "https://desk.shop.example/api/v1/messages/m1/attachments/2?until=";
+        assert!(matches!(urls.as_slice(), [url] if url.starts_with(begins) && url.contains("&signature=")), "{urls:?}");
+        let nowhere = Links::of_desk(files, None);
+        assert!(nowhere.fill(&send).content.attachments.is_empty());
+        assert_eq!(nowhere.open("AAAA", Timestamp(0)), Err(Shut::NotOurs));
     }
 
     #[test]

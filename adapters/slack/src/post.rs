@@ -10,7 +10,7 @@ use switchboard_adapter_sdk::{
     Answer, AttemptOutcome, Call, CallBody, Response,
     classify::{self, Class},
 };
-use switchboard_envelope::{Outcome, Reconcile, Send, Timestamp};
+use switchboard_envelope::{Attachment, Outcome, Reconcile, Send, Timestamp};
 
 /// Slack cuts what is longer.
 const MOST_TEXT: usize = 40_000;
@@ -37,11 +37,23 @@ fn mention(send: &Send) -> Option<String> {
     }
 }
 
+/// A line in which each file that the notice tells of can be opened.
+fn links(send: &Send) -> String {
+    // A name ends where Slack would take it for the end of the link.
+    let one = |file: &Attachment| {
+        let name = escaped(&file.name.replace(['|', '\n', '\r'], " "));
+        Some(format!("<{}|{name}>", escaped(file.url.as_deref()?)))
+    };
+    let all: Vec<String> = send.content.attachments.iter().filter_map(one).collect();
+    if all.is_empty() { String::new() } else { format!("\nOpen: {}", all.join(" · ")) }
+}
+
 pub(crate) fn encode(slack: &Slack, send: &Send) -> Result<Call, AttemptOutcome> {
     if send.content.text.trim().is_empty() {
         return Err(Class::PermanentMessage.attempt(None, "there is nothing to post"));
     }
-    let text = format!("{}{}", mention(send).unwrap_or_default(), escaped(&send.content.text));
+    let (mention, said) = (mention(send).unwrap_or_default(), escaped(&send.content.text));
+    let text = format!("{mention}{said}{}", links(send));
     let length = text.chars().count();
     if length > MOST_TEXT {
         let why = format!("the text has {length} characters, and Slack takes {MOST_TEXT}");

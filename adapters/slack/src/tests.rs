@@ -3,7 +3,7 @@ use http::HeaderMap;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use switchboard_adapter_sdk::{CallBody, CallError, Response, settings::Value as Setting};
-use switchboard_envelope::{Address, Author, Content, Outcome};
+use switchboard_envelope::{Address, Attachment, Author, Content, Outcome};
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
@@ -77,6 +77,24 @@ fn a_customers_text_wakes_nobody_and_the_agent_is_mentioned() {
         assert_eq!(body(&send(Address::new(kind, value), "hi"))["text"], "hi", "{kind} {value}");
     }
     assert_eq!(body(&send(Address::new("slack", "S0GROUP"), "hi"))["text"], "<!subteam^S0GROUP> hi");
+}
+
+#[test]
+fn a_file_is_a_link_under_its_name_and_a_name_makes_none() {
+    let mut told = send(Address::new("desk", "team-slack"), "look");
+    let url = "https://desk.shop.example/api/v1/messages/m1/attachments/0?until=1&signature=00";
+    let file = |name: &str, url: Option<&str>| Attachment {
+        name: name.into(),
+        url: url.map(Into::into),
+        ..Attachment::default()
+    };
+    let names = ["a.png", "<!channel>|\n<https://evil.example", "without"];
+    told.content.attachments = vec![file(names[0], Some(url)), file(names[1], Some(url)), file(names[2], None)];
+    let link = url.replace('&', "&amp;");
+    assert_eq!(
+        body(&told)["text"],
+        format!("look\nOpen: <{link}|a.png> · <{link}|&lt;!channel&gt;  &lt;https://evil.example>")
+    );
 }
 
 #[test]

@@ -8,9 +8,9 @@ use crate::ids::{ConvId, MessageId};
 use crate::pack::standing::{asks, fill_in};
 use crate::pack::{ConvStatus, Notify, Priority};
 use crate::state::fold::beginning;
-use crate::state::{Conversation, SendPrivate, SendState};
+use crate::state::{ConvPrivate, Conversation, Files, SendPrivate, SendState, line};
 use std::collections::BTreeSet;
-use switchboard_envelope::{Address, Author, ChannelProfile, Content};
+use switchboard_envelope::{Address, Attachment, Author, ChannelProfile, Content};
 
 /// The desk that everybody has: what it is told stands in the transcript.
 pub(crate) const CONSOLE: &str = "console";
@@ -118,10 +118,14 @@ impl Draft<'_> {
         }
         let Some(c) = self.conv(conv) else { return };
         let console = self.profile(n.desk).and_then(|p| p.console.clone());
-        let text = words(&c, &n.text, console.as_deref());
+        let files = c.private.as_deref().and_then(ConvPrivate::files);
+        let text = words(&c, &n.text, files.as_ref(), console.as_deref());
+        // They open where the console is reached.
+        let attachments = files.filter(|_| console.is_some()).as_ref().map(linked).unwrap_or_default();
+        let content = Content { attachments, ..Content::text(text) };
         let to = n.to.unwrap_or_else(|| Address::new("desk", n.desk));
         let author = Author::Auto { rule: n.by };
-        self.queue_notice(&c, message, n.desk, author, Content::text(text), to, None);
+        self.queue_notice(&c, message, n.desk, author, content, to, None);
     }
 
     #[expect(clippy::too_many_arguments, reason = "the fields of one event")]
@@ -179,16 +183,29 @@ impl Draft<'_> {
     }
 }
 
-/// One line of what somebody wrote, cut where it grows too long.
-fn line(text: &str, most: usize) -> String {
-    let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let joined = plain.split_whitespace().collect::<Vec<_>>().join(" ");
-    let cut = beginning(&joined, most);
-    if cut.len() < joined.len() { format!("{cut}…") } else { joined }
+/// The files as a desk gets them: each where the API has it, of which who sends makes a link that opens for a while.
+fn linked(files: &Files) -> Vec<Attachment> {
+    let one = |(i, mime, name): &(usize, String, String)| Attachment {
+        name: name.clone(),
+        mime: mime.clone(),
+        url: Some(format!("/messages/{}/attachments/{i}", files.message)),
+        ..Attachment::default()
+    };
+    files.first.iter().map(one).collect()
 }
 
-/// The whole notice: what is said, of which conversation, what the customer wrote, and where it is answered.
-fn words(c: &Conversation, said: &str, console: Option<&str>) -> String {
+/// How many files there are, and what they are called.
+fn counted(files: &Files) -> String {
+    let names = files.first.iter().map(|(_, _, name)| name.as_str()).collect::<Vec<_>>().join(", ");
+    let more = match files.count.saturating_sub(files.first.len()) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{} file{}: {names}{more}", files.count, if files.count == 1 { "" } else { "s" })
+}
+
+/// The whole notice: what is said, of which conversation, what the customer wrote and attached, and where it is answered.
+fn words(c: &Conversation, said: &str, files: Option<&Files>, console: Option<&str>) -> String {
     let cut = beginning(said, MAX_TEXT);
     let mut text = cut.trim_end().to_owned();
     if cut.len() < said.len() {
@@ -214,6 +231,10 @@ fn words(c: &Conversation, said: &str, console: Option<&str>) -> String {
     for said in quoted.into_iter().flatten().filter(|said| !said.is_empty()) {
         text.push_str("\n> ");
         text.push_str(&said);
+    }
+    if let Some(files) = files {
+        text.push('\n');
+        text.push_str(&counted(files));
     }
     if let Some(console) = console {
         text.push_str(&format!("\n{console}/console/inbox/all/{}", c.id));

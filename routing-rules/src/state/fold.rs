@@ -2,9 +2,11 @@
 
 use super::slim::Shared;
 use super::{
-    Clock, ConvPrivate, Conversation, MAX_EXCERPT, MAX_QUOTE, Offer, Parent, Resolution, STANDS_STILL, WaitKey, When,
+    Clock, ConvPrivate, Conversation, Files, MAX_EXCERPT, MAX_QUOTE, Offer, Parent, Resolution, STANDS_STILL, WaitKey,
+    When,
 };
 use crate::event::{ClockKind, OfferEnd, Private, Public, Why};
+use crate::ids::MessageId;
 use crate::pack::ConvStatus;
 use std::sync::Arc;
 use switchboard_envelope::{Quote, Timestamp};
@@ -25,7 +27,7 @@ pub(super) fn fold_conversation(
             c.last_in = (*at).into();
             c.last_message = Some(*message);
             if let (Some(private), Some(p)) = (private, c.private.as_mut()) {
-                fold_received(Arc::make_mut(p), private, excerpts);
+                fold_received(Arc::make_mut(p), private, excerpts.then_some(*message));
             }
         }
         Public::Tagged { add, remove, .. } => {
@@ -225,18 +227,21 @@ pub(crate) fn words(text: &str) -> String {
     (0..4).map(|n| char::from(b'0' + ((folded >> (n * 6)) & 63) as u8)).collect()
 }
 
-/// Whom and what an answer would answer.
-fn fold_received(p: &mut ConvPrivate, private: &Private, excerpts: bool) {
+/// Whom and what an answer would answer. `told` is the message where somebody may be told of it: then its beginning is kept, and
+/// which files it has.
+fn fold_received(p: &mut ConvPrivate, private: &Private, told: Option<MessageId>) {
     let Private::Received { from, provider_id, content, mail, said_at, .. } = private else { return };
     if mail.as_ref().is_some_and(|m| m.aside) {
         return;
     }
     // What is no message, and so has no id of its own, leaves what an answer answers.
     let reply_to = (provider_id.is_some() || mail.is_some()).then_some(provider_id.as_deref());
-    let excerpt = excerpts.then(|| beginning(&content.text, MAX_EXCERPT));
+    let excerpt = told.map(|_| beginning(&content.text, MAX_EXCERPT));
+    let files = told.and_then(|message| Files::of(message, &content.attachments));
     // What a machine says that calls itself one is no word of theirs.
     let words = said_at.is_some().then(|| words(&content.text));
-    p.heard(from, reply_to, content.subject.as_deref().filter(|_| mail.is_some()), excerpt, words.as_deref());
+    let subject = content.subject.as_deref().filter(|_| mail.is_some());
+    p.heard(from, reply_to, subject, excerpt, files.as_ref(), words.as_deref());
     p.said_at = p.said_at.get().max(*said_at).into();
     let Some(mail) = mail else { return };
     let text = beginning(&content.text, MAX_QUOTE).to_owned();

@@ -1,15 +1,75 @@
 //! What a conversation keeps of its customer's words and addresses.
 
+use super::fold::beginning;
 use super::slim::{Rare, When};
+use crate::ids::MessageId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use switchboard_envelope::{Address, Choice, Quote, Timestamp};
+use switchboard_envelope::{Address, Attachment, Choice, Quote, Timestamp};
 
 /// The most bytes of a letter that are kept to be quoted: every open conversation keeps that.
 pub const MAX_QUOTE: usize = 4096;
 
 /// The most bytes of the customer's latest message that are kept for notices.
 pub const MAX_EXCERPT: usize = 280;
+
+/// The most files of the customer's latest message whose names are kept for notices.
+const MOST_FILES: usize = 5;
+const MAX_FILE_NAME: usize = 80;
+
+/// The files of the customer's latest message, as notices tell of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// The message that has them.
+    pub message: MessageId,
+    pub count: usize,
+    /// The first five: the place of each among the message's files, its type and its name.
+    pub first: Vec<(usize, String, String)>,
+}
+
+impl Files {
+    /// Of a message; `None` where the person attached nothing.
+    #[must_use]
+    pub fn of(message: MessageId, attachments: &[Attachment]) -> Option<Files> {
+        let sent = || attachments.iter().enumerate().filter(|(_, file)| file.is_sent());
+        let named = |(i, file): (usize, &Attachment)| {
+            let mime = line(&file.mime, MAX_FILE_NAME);
+            let name = Some(line(&file.name, MAX_FILE_NAME)).filter(|name| !name.is_empty());
+            (i, mime.clone(), name.unwrap_or(mime))
+        };
+        let count = sent().count();
+        (count > 0).then(|| Files { message, count, first: sent().take(MOST_FILES).map(named).collect() })
+    }
+
+    /// As it is kept: a line for the message, and one for each name.
+    fn written(&self) -> String {
+        let mut text = format!("{} {}", self.message, self.count);
+        for (i, mime, name) in &self.first {
+            text.push_str(&format!("\n{i}\t{mime}\t{name}"));
+        }
+        text
+    }
+
+    fn read(text: &str) -> Option<Files> {
+        let mut lines = text.split('\n');
+        let (message, count) = lines.next()?.split_once(' ')?;
+        let named = |line: &str| {
+            let (i, rest) = line.split_once('\t')?;
+            let (mime, name) = rest.split_once('\t')?;
+            Some((i.parse().ok()?, mime.to_owned(), name.to_owned()))
+        };
+        let first = lines.filter_map(named).collect();
+        Some(Files { message: MessageId::parse(message)?, count: count.parse().ok()?, first })
+    }
+}
+
+/// One line of what somebody wrote, cut where it grows too long.
+pub(crate) fn line(text: &str, most: usize) -> String {
+    let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let joined = plain.split_whitespace().collect::<Vec<_>>().join(" ");
+    let cut = beginning(&joined, most);
+    if cut.len() < joined.len() { format!("{cut}…") } else { joined }
+}
 
 /// The letter that an answer would answer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -52,14 +112,17 @@ enum Text {
     Words,
     /// Of the address.
     Within,
+    Files,
 }
 
-const TEXTS: usize = 9;
+const TEXTS: usize = 10;
 
-/// Each text after its length and one, in bytes of seven bits with the lowest first; an absent one is 0.
+/// Each text after its length and one, in bytes of seven bits with the lowest first; an absent one is 0, and those after the last
+/// are left out.
 fn packed(texts: [Option<&str>; TEXTS]) -> Box<[u8]> {
     let mut bytes = Vec::with_capacity(TEXTS * 2 + texts.iter().flatten().map(|t| t.len()).sum::<usize>());
-    for text in texts {
+    let there = texts.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+    for text in texts.into_iter().take(there) {
         let mut n = text.map_or(0, |t| t.len() + 1);
         while n > 127 {
             bytes.push((n & 127) as u8 | 128);
@@ -92,16 +155,16 @@ impl ConvPrivate {
     #[must_use]
     pub fn new(thread: &str, address: &Address, subject: Option<&str>) -> ConvPrivate {
         let mut new = ConvPrivate::default();
-        new.put(thread, Some(address), [None, subject, None, None]);
+        new.put(thread, Some(address), [None, subject, None, None, None]);
         new
     }
 
-    fn put(&mut self, thread: &str, address: Option<&Address>, rest: [Option<&str>; 4]) {
-        let [reply_to, subject, excerpt, words] = rest;
+    fn put(&mut self, thread: &str, address: Option<&Address>, rest: [Option<&str>; 5]) {
+        let [reply_to, subject, excerpt, words, files] = rest;
         let thread = Some(thread).filter(|thread| address.is_none_or(|a| a.value != *thread));
         let (kind, value) = (address.map(|a| a.kind.as_str()), address.map(|a| a.value.as_str()));
         let (name, within) = (address.and_then(|a| a.name.as_deref()), address.and_then(|a| a.within.as_deref()));
-        self.texts = packed([thread, kind, value, name, reply_to, subject, excerpt, words, within]);
+        self.texts = packed([thread, kind, value, name, reply_to, subject, excerpt, words, within, files]);
     }
 
     fn text(&self, which: Text) -> Option<&str> {
@@ -142,6 +205,12 @@ impl ConvPrivate {
         self.text(Text::Excerpt)
     }
 
+    /// The files of the customer's latest message: kept where there are desks.
+    #[must_use]
+    pub fn files(&self) -> Option<Files> {
+        Files::read(self.text(Text::Files)?)
+    }
+
     /// By what the words of the customer's latest message are told from others.
     #[must_use]
     pub fn words(&self) -> Option<&str> {
@@ -155,15 +224,14 @@ impl ConvPrivate {
         reply_to: Option<Option<&str>>,
         subject: Option<&str>,
         excerpt: Option<&str>,
+        files: Option<&Files>,
         words: Option<&str>,
     ) {
         let was = self.clone();
         let reply_to = reply_to.unwrap_or_else(|| was.reply_to());
-        self.put(
-            was.thread(),
-            Some(from),
-            [reply_to, subject.or_else(|| was.subject()), excerpt, words.or_else(|| was.words())],
-        );
+        let (subject, words) = (subject.or_else(|| was.subject()), words.or_else(|| was.words()));
+        let files = files.map(Files::written);
+        self.put(was.thread(), Some(from), [reply_to, subject, excerpt, words, files.as_deref()]);
     }
 }
 
@@ -195,6 +263,8 @@ struct Written {
     excerpt: Option<Box<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     words: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    files: Option<Box<str>>,
 }
 
 impl From<ConvPrivate> for Written {
@@ -207,6 +277,7 @@ impl From<ConvPrivate> for Written {
             attributes: (*p.attributes).clone(),
             excerpt: p.excerpt().map(Into::into),
             words: p.words().map(Into::into),
+            files: p.text(Text::Files).map(Into::into),
             said_at: p.said_at.get(),
             offered: (*p.offered).clone(),
             parent: p.parent,
@@ -223,8 +294,8 @@ impl From<Written> for ConvPrivate {
             offered: w.offered.into(),
             ..ConvPrivate::default()
         };
-        let texts = [w.reply_to.as_deref(), w.subject.as_deref(), w.excerpt.as_deref(), w.words.as_deref()];
-        p.put(&w.thread, w.address.as_ref(), texts);
+        let rest = [w.reply_to, w.subject, w.excerpt, w.words, w.files];
+        p.put(&w.thread, w.address.as_ref(), rest.each_ref().map(Option::as_deref));
         p
     }
 }
@@ -245,15 +316,20 @@ mod tests {
             thread in ".{0,300}", value in ".{0,200}", name in prop::option::of(".{0,40}"), same: bool,
             reply_to in prop::option::of(".{0,40}"), subject in prop::option::of(".{0,20000}"),
             excerpt in prop::option::of(".{0,200}"), within in prop::option::of(".{0,40}"),
+            names in prop::collection::vec((".{0,90}", ".{0,90}"), 0..8),
         ) {
             let thread = if same { &value } else { &thread };
             let from = Address { within, ..address(&value, name.as_deref()) };
             let mut p = ConvPrivate::new(thread, &address("elsewhere", None), subject.as_deref());
-            p.heard(&from, Some(reply_to.as_deref()), None, None, Some("a0Zz"));
-            p.heard(&from, None, None, excerpt.as_deref(), None);
+            let file = |(name, mime)| Attachment { name, mime, ..Attachment::default() };
+            let files: Vec<Attachment> = names.into_iter().map(file).collect();
+            let files = Files::of(MessageId::MIN, &files);
+            p.heard(&from, Some(reply_to.as_deref()), None, None, None, Some("a0Zz"));
+            p.heard(&from, None, None, excerpt.as_deref(), files.as_ref(), None);
             prop_assert_eq!((p.thread(), p.address()), (thread.as_str(), Some(from)));
             prop_assert_eq!((p.reply_to(), p.subject()), (reply_to.as_deref(), subject.as_deref()));
             prop_assert_eq!((p.excerpt(), p.words()), (excerpt.as_deref(), Some("a0Zz")));
+            prop_assert_eq!(p.files(), files);
             let bytes = rmp_serde::to_vec_named(&p).expect("bytes");
             prop_assert_eq!(rmp_serde::from_slice::<ConvPrivate>(&bytes).expect("read back"), p);
         }
@@ -261,7 +337,7 @@ mod tests {
         #[test]
         fn damaged_bytes_are_read_as_something(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
             let p = ConvPrivate { texts: bytes.into(), ..ConvPrivate::default() };
-            let _ = (p.thread(), p.address(), p.reply_to(), p.subject(), p.excerpt(), p.words());
+            let _ = (p.thread(), p.address(), p.reply_to(), p.subject(), p.excerpt(), p.words(), p.files());
         }
     }
 
@@ -273,6 +349,7 @@ mod tests {
         p.heard(
             &address("+15551230001", None),
             Some(Some("SM0123456789abcdef0123456789abcdef")),
+            None,
             None,
             None,
             Some("a0Zz"),

@@ -2,7 +2,9 @@
 
 use crate::life::{ANN, CHANNEL, Life, dead, released};
 use std::sync::Arc;
-use switchboard_envelope::{Action, AttemptResult, Author, ChannelProfile, Echo, Inbound, Outcome, Timestamp};
+use switchboard_envelope::{
+    Action, Attachment, AttemptResult, Author, ChannelProfile, Echo, Inbound, Outcome, Timestamp,
+};
 use switchboard_routing_rules::event::{DeadReason, Event, Public};
 use switchboard_routing_rules::ids::MessageId;
 use switchboard_routing_rules::pack::ConvStatus;
@@ -109,6 +111,67 @@ fn a_rule_tells_a_desk_in_its_words_with_the_customers_and_a_link() {
     // The customer heard nothing, so it is no answer.
     let c = conv(&life);
     assert_eq!((c.last_out.get(), c.last_sent, c.answered, c.auto_replies), (None, None, false, 0));
+}
+
+/// A file that a customer attached.
+fn file(name: &str, mime: &str) -> Attachment {
+    Attachment { name: name.into(), mime: mime.into(), ..Attachment::default() }
+}
+
+#[test]
+fn a_notice_names_the_files_of_the_latest_message_and_leads_to_each() {
+    let mut life = life();
+    let names = ["a.png", " two\n> lines ", "", "4.pdf", "5.pdf", "6.pdf"];
+    let events = life.says(ANN, "1", "bank", |m| {
+        // What the router lists beside what was attached is no file of theirs.
+        m.content.attachments = vec![file("original.eml", Attachment::ORIGINAL)];
+        m.content.attachments.extend(names.map(|name| file(name, "image/png")));
+    });
+    let send = only(&life, &events);
+    let message = events.iter().find_map(|e| match &e.public {
+        Public::Received { message, .. } => Some(message.to_string()),
+        _ => None,
+    });
+    let message = message.expect("a message");
+    let said = text(&send);
+    assert!(
+        said.contains("\n> bank\n6 files: a.png, two > lines, image/png, 4.pdf, 5.pdf and 1 more\nhttps://desk."),
+        "{said}"
+    );
+    let told: Vec<(String, Option<String>)> = send
+        .private
+        .as_ref()
+        .expect("its words")
+        .content
+        .attachments
+        .iter()
+        .map(|file| (file.name.clone(), file.url.clone()))
+        .collect();
+    let at = |i: usize| Some(format!("/messages/{message}/attachments/{i}"));
+    let expected = [("a.png", at(1)), ("two > lines", at(2)), ("image/png", at(3)), ("4.pdf", at(4)), ("5.pdf", at(5))];
+    assert_eq!(told, expected.map(|(name, at)| (name.to_owned(), at)));
+    let parts = life.state.to_parts().expect("a snapshot");
+    let again = State::from_parts(life.state.salt, &parts.public, &parts.private);
+    assert!(again.expect("it reads") == life.state);
+    // It tells of the latest message, and that one has none.
+    let events = says(&mut life, "2", "bank");
+    let send = only(&life, &events);
+    assert!(!text(&send).contains("file"), "{}", text(&send));
+    assert!(send.private.as_ref().expect("its words").content.attachments.is_empty());
+}
+
+#[test]
+fn where_nobody_reaches_the_console_files_are_named_and_lead_nowhere() {
+    let mut life = Life::with(ChannelProfile::new("sms", "phone"), PACK);
+    life.leads_with(&[(DESK, ChannelProfile { console: None, ..desk() })]);
+    let events = life.says(ANN, "1", "bank", |m| m.content.attachments = vec![file("a.png", "image/png")]);
+    let send = only(&life, &events);
+    assert!(text(&send).ends_with("\n> bank\n1 file: a.png"), "{}", text(&send));
+    assert!(send.private.as_ref().expect("its words").content.attachments.is_empty());
+    // Without desks nothing is kept of them.
+    let mut life = Life::with(ChannelProfile::new("sms", "phone"), PACK);
+    life.says(ANN, "1", "hello", |m| m.content.attachments = vec![file("a.png", "image/png")]);
+    assert_eq!(conv(&life).private.expect("its words").files(), None);
 }
 
 #[test]

@@ -28,9 +28,19 @@ impl FileLinks {
     /// Where a file of a message can be read. All links of an hour are the same, so that a page that is drawn again does not fetch
     /// its pictures again.
     pub(super) fn link(&self, message: &str, index: usize, now: Timestamp) -> String {
+        self.signed(&format!("/messages/{message}/attachments/{index}"), now)
+    }
+
+    /// The same for a file that is named by its path within the API, as notices name them; `None` when it is no file's.
+    pub(crate) fn of_path(&self, path: &str, now: Timestamp) -> Option<String> {
+        let (message, index) = path.strip_prefix("/messages/")?.split_once("/attachments/")?;
+        let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric());
+        (plain(message) && plain(index)).then(|| self.signed(path, now))
+    }
+
+    fn signed(&self, path: &str, now: Timestamp) -> String {
         let until = (now.0.div_euclid(HOUR_MS) + 1) * HOUR_MS + LIFE_MS;
-        let path = format!("/messages/{message}/attachments/{index}");
-        let signature = to_hex(&self.sign(&path, &until.to_string()));
+        let signature = to_hex(&self.sign(path, &until.to_string()));
         format!("/api/v1{path}?until={until}&signature={signature}")
     }
 
@@ -110,6 +120,12 @@ mod tests {
             assert_eq!(opened(&links, &address, now), refused, "{strange}");
         }
         assert_eq!(opened(&links, &format!("{link}&x=1"), now), refused, "nothing beside it");
+        assert_eq!(links.of_path("/messages/m1/attachments/0", Timestamp(now)), Some(link.clone()));
+        for no_file in
+            ["/messages/m1", "/messages/m1/attachments/", "/messages/m1/attachments/0/x", "/agents", "https://x"]
+        {
+            assert_eq!(links.of_path(no_file, Timestamp(now)), None, "{no_file}");
+        }
         for other in
             ["/messages/m1/attachments/0", "/conversations?text=signature%3D&q=signature=", "/messages/m1?signature="]
         {

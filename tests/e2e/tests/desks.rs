@@ -115,6 +115,48 @@ async fn a_breach_and_a_rule_tell_slack_and_a_webhook(backend: Backend) {
     assert!(String::from_utf8_lossy(&listed.stdout).contains("team-slack"), "{listed:?}");
 }
 
+async fn a_desk_gets_the_customers_files_as_links_that_open_for_a_while(backend: Backend) {
+    const PNG: &[u8] = b"\x89PNG\r\n\x1a\nnot much of a picture";
+    let scene = scene(&backend).await;
+    let _daemon = Daemon::start(&scene.shop).await;
+    let picture = scene.provider.sim().add_file("image/png", PNG);
+    let sms = scene.shop.sms(ANN, "a letter of my bank", &sid("picture"));
+    let sms = sms.with("NumMedia", "1").with("MediaUrl0", &picture).with("MediaContentType0", "image/png");
+    assert_eq!(sms.deliver(&scene.shop.hook("support-sms")).await.expect("an answer").status, 200);
+    let post = scene.posts(1).await.remove(0).text;
+    let hooked =
+        eventually("a notice at the webhook", || async { scene.crm.taken().first().cloned().ok_or("nothing yet") })
+            .await;
+    let file = &hooked.body["content"]["attachments"][0];
+    let (name, url) = (file["name"].as_str().expect("a name"), file["url"].as_str().expect("a link"));
+    assert!(post.contains(&format!("\n1 file: {name}\n")), "{post}");
+    let said = hooked.body["content"]["text"].as_str().expect("its words");
+    assert!(said.contains(&format!("\n1 file: {name}\n")), "{said}");
+    let link = post.split("\nOpen: <").nth(1).and_then(|rest| rest.split_once('|')).expect("a link in the post");
+    assert_eq!(link.1, format!("{name}>"));
+    for url in [url.to_owned(), link.0.replace("&amp;", "&")] {
+        let path = url.strip_prefix("https://desk.shop.example").expect("where agents reach the console");
+        let address = format!("{}{path}", scene.shop.admin());
+        // Who follows it has no token; the file is fetched a moment after the notice was given.
+        let bytes = eventually("the link to open the picture", || async {
+            let answer = switchboard_e2e::http().get(&address).send().await.map_err(|e| e.to_string())?;
+            if answer.status().as_u16() == 200 {
+                return answer.bytes().await.map_err(|e| e.to_string());
+            }
+            Err(answer.status().to_string())
+        })
+        .await;
+        assert_eq!(bytes, PNG);
+        let ended = address.replace("?until=1", "?until=0");
+        let refused = switchboard_e2e::http().get(&ended).send().await.expect("an answer");
+        assert_eq!(refused.status().as_u16(), 403, "its end is part of what is signed");
+    }
+    // In the transcript the picture stands with the message, and the notice has none of its own.
+    let told = scene.notices("to have told both", |n| n.len() == 2).await;
+    assert!(told.iter().all(|n| n["attachments"].as_array().is_some_and(Vec::is_empty)), "{told:?}");
+    scene.nobody_wrote_to_the_customer();
+}
+
 async fn patience_and_a_lost_answer(backend: Backend) {
     let scene = scene(&backend).await;
     let _daemon = Daemon::start(&scene.shop).await;
@@ -230,6 +272,7 @@ async fn who_is_on_call_is_mentioned(backend: Backend) {
 
 on_every_backend!(
     a_breach_and_a_rule_tell_slack_and_a_webhook,
+    a_desk_gets_the_customers_files_as_links_that_open_for_a_while,
     patience_and_a_lost_answer,
     a_daemon_that_is_killed_tells_each_thing_once,
     who_is_on_call_is_mentioned,

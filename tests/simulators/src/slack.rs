@@ -173,9 +173,18 @@ fn wrong(request: &Request, body: &Value) -> Option<(&'static str, String)> {
     let text = body["text"].as_str().unwrap_or_default();
     let unknown = all.keys().find(|key| !FIELDS.contains(&key.as_str()));
     let bare = text.replace("&amp;", "").replace("&lt;", "").replace("&gt;", "");
-    // Between `<` and `>` only what means something to Slack may stand.
+    // Between `<` and `>` only what means something to Slack may stand, and a link to a file that a notice tells of.
+    let of_file = |mark: &str| {
+        mark.split_once('|').is_some_and(|(url, name)| {
+            url.starts_with("https://")
+                && url.contains("/api/v1/messages/")
+                && url.contains("signature=")
+                && !name.contains('|')
+        })
+    };
     let marks = bare.split('<').skip(1).filter_map(|part| part.split_once('>')).map(|(mark, _)| mark);
-    let odd = marks.into_iter().find(|mark| !mark.starts_with(['@', '#']) && !mark.starts_with("!subteam^"));
+    let means = |mark: &&str| mark.starts_with(['@', '#']) || mark.starts_with("!subteam^") || of_file(mark);
+    let odd = marks.into_iter().find(|mark| !means(mark));
     if kind != "application/json; charset=utf-8" {
         return Some(("missing_charset", format!("the content type is `{kind}`")));
     }
