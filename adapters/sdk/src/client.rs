@@ -128,11 +128,18 @@ impl Client {
 
     /// Fetches a file of at most `limit` bytes, following up to three redirects. The call's headers, which hold
     /// credentials, are left behind for good once a redirect leads to another origin. Unless the call itself is for a literal
-    /// address of a private network, as an operator may have configured it, no name that leads into one is followed.
+    /// address of a private network, as an operator may have configured it, no name that leads into one is followed. The
+    /// call's time is for all of it, redirects and the last byte included.
     ///
     /// # Errors
     /// When the file is not had whole.
     pub async fn fetch(&self, call: Call, limit: usize) -> Result<File, FetchError> {
+        let time = call.timeout;
+        let late = |_| Err(CallError::Lost(format!("timed out: the file was not there within {time:?}")).into());
+        tokio::time::timeout(time, self.fetched(call, limit)).await.unwrap_or_else(late)
+    }
+
+    async fn fetched(&self, call: Call, limit: usize) -> Result<File, FetchError> {
         let mut url = self.target(&call.url)?;
         let mut headers = headers_of(&call)?;
         let http = if is_internal(&url) { &self.http } else { &self.outside };

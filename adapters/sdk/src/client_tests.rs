@@ -144,6 +144,56 @@ async fn silence_is_lost_after_the_time_limit() {
     assert!(matches!(&error, CallError::Lost(why) if why.contains("timed out")), "{error}");
 }
 
+/// What ended a fetch that may take 200 ms in all, and how long it took.
+async fn gives_up(url: &str) -> (String, Duration) {
+    let begun = std::time::Instant::now();
+    let call = Call { timeout: Duration::from_millis(200), ..get(url) };
+    let error = client().fetch(call, 1 << 20).await.expect_err("it does not end");
+    (error.to_string(), begun.elapsed())
+}
+
+#[tokio::test]
+async fn a_file_that_comes_byte_by_byte_without_end_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = sent.clone();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        read_head(&mut stream).await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: image/png\r\n\r\n").await.unwrap();
+        while stream.write_all(b"x").await.is_ok() {
+            count.fetch_add(1, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let (why, took) = gives_up(&url).await;
+    assert!(why.contains("timed out"), "{why}");
+    assert!((Duration::from_millis(200)..Duration::from_secs(2)).contains(&took), "{took:?}");
+    assert!(sent.load(Ordering::SeqCst) > 1, "each byte came before the one before it was old");
+}
+
+#[tokio::test]
+async fn redirects_that_take_their_time_have_one_time_between_them() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        while read_head(&mut stream).await.is_some() {
+            count.fetch_add(1, Ordering::SeqCst);
+            // Less than the time of one call, and more than that of three.
+            tokio::time::sleep(Duration::from_millis(90)).await;
+            stream.write_all(redirect("/next").unwrap().as_bytes()).await.unwrap();
+        }
+    });
+    let (why, _) = gives_up(&url).await;
+    assert!(why.contains("timed out"), "{why}");
+    let asked = asked.load(Ordering::SeqCst);
+    assert!((2..=3).contains(&asked), "{asked} of the four that were allowed");
+}
+
 #[tokio::test]
 async fn a_body_that_breaks_off_is_lost() {
     let server =
