@@ -92,10 +92,15 @@ async fn stalled_bodies_take_no_more_than_their_room_and_give_it_back() {
     assert_eq!(again.status(), StatusCode::REQUEST_TIMEOUT);
 }
 
-/// X withdraws a webhook whose challenge is not answered: it is, while the log takes nothing and no body has room.
+/// X withdraws a webhook whose challenge is not answered within ten seconds: hundreds at a time are, while the log takes nothing and
+/// bodies that do not end have all the room.
 #[tokio::test(start_paused = true)]
-async fn a_challenge_is_answered_while_nothing_can_be_stored() {
-    use switchboard_adapter_sdk::{Settings, settings::Value};
+async fn challenges_are_answered_while_nothing_can_be_stored_and_no_body_has_room() {
+    use switchboard_adapter_sdk::{
+        Settings,
+        settings::Value,
+        signature::{Mac, to_base64},
+    };
     let secret = |text: &str| Value::Secrets(vec![Secret::new(text)]);
     let settings = Settings::new("handle", None)
         .with("user_id", Value::Text("1".into()))
@@ -112,20 +117,48 @@ async fn a_challenge_is_answered_while_nothing_can_be_stored() {
         ingest: Ingest { log, metrics: Arc::new(Metrics::default()) },
         max_body: 1 << 20,
         read_timeout: TIMEOUT,
-        room: Room::new(0),
+        room: Room::new(400),
         typing: Box::new(|_, _| {}),
     }));
-    let signed = Request::post("/hooks/handle")
-        .header("x-twitter-webhooks-signature", "sha256=DX2DwsCk/YftJ1dJGQaTrJXEXyP4NJgb99yZieE6cIE=")
-        .body(Body::from("{\"for_user_id\":\"4337869213\",\"direct_message_events\":[]}"))
-        .unwrap();
-    assert_eq!(router.call(signed).await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
-    for _ in 0..1000 {
-        let challenge = Request::get("/hooks/handle?crc_token=test+token").body(Body::empty()).unwrap();
-        let answer = router.call(challenge).await.unwrap();
-        assert_eq!(answer.status(), StatusCode::OK);
-        let body = axum::body::to_bytes(answer.into_body(), 1000).await.unwrap();
-        assert_eq!(body, "{\"response_token\":\"sha256=O5hJl2njQRIa4vsumZ+3oom9ECR5m3aQLRZkPoYelp0=\"}");
+    let delivery = |signature: &str, body: Body| {
+        let head = Request::post("/hooks/handle").header("x-twitter-webhooks-signature", signature);
+        head.body(body).unwrap()
+    };
+    let direct = r#"{"for_user_id":"1","direct_message_events":[{"type":"message_create","id":"7","created_timestamp":"1518452444662","message_create":{"target":{"recipient_id":"1"},"sender_id":"2","message_data":{"text":"hello"}}}]}"#;
+    let signature = format!("sha256={}", to_base64(&Mac::sha256(b"apiSecret").sign(direct.as_bytes())));
+    let unstored = router.call(delivery(&signature, Body::from(direct))).await.unwrap();
+    assert_eq!(unstored.status(), StatusCode::SERVICE_UNAVAILABLE, "the log takes nothing");
+    // What holds no event needs no log, as long as there is room for it.
+    let empty = "{\"for_user_id\":\"4337869213\",\"direct_message_events\":[]}";
+    let signature = "sha256=DX2DwsCk/YftJ1dJGQaTrJXEXyP4NJgb99yZieE6cIE=";
+    assert_eq!(router.call(delivery(signature, Body::from(empty))).await.unwrap().status(), StatusCode::OK);
+    let mut held = vec![];
+    for _ in 0..4 {
+        let piece = Ok::<_, Infallible>(Bytes::from(vec![b'x'; 100]));
+        let stalled = delivery(signature, Body::from_stream(stream::iter([piece]).chain(stream::pending())));
+        let mut router = router.clone();
+        held.push(tokio::spawn(async move { router.call(stalled).await.unwrap().status() }));
+    }
+    // Time passes here only once all of them wait.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let full = router.call(delivery(signature, Body::from(empty))).await.unwrap();
+    assert_eq!(full.status(), StatusCode::SERVICE_UNAVAILABLE, "and bodies that do not end have all the room");
+    for _ in 0..5 {
+        let ask = |_| {
+            let mut router = router.clone();
+            let challenge = Request::get("/hooks/handle?crc_token=test+token").body(Body::empty()).unwrap();
+            tokio::spawn(async move { router.call(challenge).await.unwrap() })
+        };
+        let asked: Vec<_> = (0..200).map(ask).collect();
+        for one in asked {
+            let answer = tokio::time::timeout(Duration::from_secs(10), one).await.expect("an answer in time").unwrap();
+            assert_eq!(answer.status(), StatusCode::OK);
+            let body = axum::body::to_bytes(answer.into_body(), 1000).await.unwrap();
+            assert_eq!(body, "{\"response_token\":\"sha256=O5hJl2njQRIa4vsumZ+3oom9ECR5m3aQLRZkPoYelp0=\"}");
+        }
+    }
+    for one in held {
+        assert_eq!(one.await.unwrap(), StatusCode::REQUEST_TIMEOUT, "they held it meanwhile");
     }
 }
 

@@ -24,12 +24,25 @@ pub async fn jetstream_says(url: &str, question: &str, body: &Value) -> Value {
     answer.expect("an answer in time").unwrap_or_else(|e| panic!("{question}: {e}"))
 }
 
+/// Puts a value under a key of a bucket, as who writes it by hand does.
+///
+/// # Panics
+/// When the broker does not take it.
+pub async fn put_value(url: &str, bucket: &str, key: &str, value: &str) {
+    let stored = tokio::time::timeout(PATIENCE, request(url, &format!("$KV.{bucket}.{key}"), value)).await;
+    let stored = stored.expect("an answer in time").unwrap_or_else(|e| panic!("{key}: {e}"));
+    assert!(stored["seq"].is_u64(), "{stored}");
+}
+
 async fn ask(url: &str, question: &str, body: &Value) -> std::io::Result<Value> {
+    request(url, &format!("$JS.API.{question}"), &body.to_string()).await
+}
+
+async fn request(url: &str, subject: &str, body: &str) -> std::io::Result<Value> {
     let address = url.trim_start_matches("nats://");
     let mut stream = BufReader::new(TcpStream::connect(address).await?);
-    let body = body.to_string();
     let said = format!(
-        "CONNECT {{\"verbose\":false,\"pedantic\":false}}\r\nSUB answer 1\r\nPUB $JS.API.{question} answer {}\r\n{body}\r\n",
+        "CONNECT {{\"verbose\":false,\"pedantic\":false}}\r\nSUB answer 1\r\nPUB {subject} answer {}\r\n{body}\r\n",
         body.len()
     );
     stream.write_all(said.as_bytes()).await?;

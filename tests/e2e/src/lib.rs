@@ -39,7 +39,7 @@ pub use dovecot::{Dovecot, MAILBOX_PASSWORD, MAILBOX_USER, MailClient};
 pub use frayed::Frayed;
 pub use front::{Front, Mishap, Site};
 pub use gateway::{FakePhone, GATEWAY_NUMBER, Gateway, HOOK_SECRET};
-pub use jetstream::{jetstream, jetstream_says};
+pub use jetstream::{jetstream, jetstream_says, put_value};
 pub use keys::{Issuer, shipped_users};
 pub use letter::{page_of, text_of};
 pub use postfix::{Postfix, field, fields};

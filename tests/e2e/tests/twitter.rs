@@ -4,11 +4,14 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use std::time::Duration;
 use switchboard_e2e::{
-    Api, Backend, Daemon, Shop, XConfig, XSent, XSim, XStep, eventually, jetstream, message, on_every_backend,
+    Api, Backend, Daemon, Shop, XConfig, XSent, XSim, XStep, eventually, eventually_within, jetstream, message,
+    on_every_backend, put_value,
 };
 
 const ANN: &str = "2222222222222222222";
+const MINUTE: Duration = Duration::from_secs(60);
 
 on_every_backend! {
     only_x_is_heard_on_either_api_and_each_event_once,
@@ -22,6 +25,9 @@ on_every_backend! {
     files_are_handed_over_first_and_shown_in_private_and_in_public,
     a_group_of_the_list_is_answered_in_the_group,
     user_tokens_are_renewed_and_the_latest_one_survives_a_restart,
+    after_a_gap_x_delivers_again_what_is_in_no_list_and_is_asked_once,
+    challenges_are_answered_under_load_and_while_the_log_is_away,
+    who_is_writing_is_told_and_is_no_message,
 }
 
 struct Scene {
@@ -316,6 +322,155 @@ async fn what_the_webhook_missed_is_in_the_list_and_files_are_fetched_with_our_k
     })
     .await;
     assert_eq!(scene.sim.fetched(), 1);
+}
+
+/// Writes where the catch-up of the channel is into the log of a daemon that is down.
+async fn catches_up_from(backend: &Backend, shop: &Shop, cursor: &Value) {
+    let value = cursor.to_string();
+    match backend.url() {
+        Some(url) => put_value(&url, "SB_main_EDGES", "poll.handle", &value).await,
+        None => {
+            let log = rusqlite::Connection::open(shop.folder().join("data").join("log.db")).expect("the log");
+            let put = "INSERT OR REPLACE INTO edge_cursors VALUES ('poll.handle', ?1)";
+            log.execute(put, [&value]).expect("the cursor is written");
+        }
+    }
+}
+
+async fn after_a_gap_x_delivers_again_what_is_in_no_list_and_is_asked_once(backend: Backend) {
+    let c = XConfig::default();
+    let more = format!("poll = \"10s\"\nwebhook_id = \"{}\"\nbearer_token = \"{}\"", c.webhook_id, c.bearer_token);
+    let scene = scene(&backend, c, &more).await;
+    let mut daemon = Daemon::start(&scene.shop).await;
+    let (api, sim) = (scene.shop.api(), &scene.sim);
+    daemon.kill();
+    // It was away for half an hour, and that is so long ago that X takes the question.
+    let ago = |minutes: i64| (jiff::Timestamp::now() - jiff::SignedDuration::from_mins(minutes)).to_string();
+    let gap = json!({ "from": ago(70), "to": ago(40) });
+    catches_up_from(&backend, &scene.shop, &json!({ "since": ago(1), "every": 10_000, "gap": gap })).await;
+    sim.withhold_replays(true);
+    daemon.restart().await;
+    let readyz = async || {
+        let url = format!("{}/readyz", scene.shop.admin());
+        switchboard_e2e::http().get(url).send().await.expect("an answer").text().await.expect("a body")
+    };
+    // A duty of the process that was killed lasts a while.
+    eventually_within(MINUTE, "/readyz to say that X refuses", || async {
+        let said = readyz().await;
+        if said.contains("403") && said.contains("does not include replays") { Ok(()) } else { Err(said) }
+    })
+    .await;
+    assert_eq!(sim.replays(), Vec::<Value>::new());
+    sim.withhold_replays(false);
+    let asked = eventually_within(MINUTE, "the question for what was missed", || async {
+        sim.replays().first().cloned().ok_or("none")
+    })
+    .await;
+    let minute = |at: &Value| {
+        let at: jiff::Timestamp = at.as_str().expect("a time").parse().expect("a time");
+        at.strftime("%Y%m%d%H%M").to_string()
+    };
+    let wanted = json!({ "webhook_id": sim.config().webhook_id,
+        "from_date": minute(&gap["from"]), "to_date": minute(&gap["to"]) });
+    assert_eq!(asked, wanted, "asked with the app's own token, or X had refused it");
+    // X delivers it again, and at times more than once.
+    let post = sim.mention(&sim.id(), ANN, "@deskbrand missed in public");
+    scene.says(&post).await;
+    scene.says(&post).await;
+    let whole = where_said(&api, "@deskbrand missed in public").await;
+    assert_eq!(api.messages(whole["id"].as_str().expect("an id")).await.len(), 1, "once: {whole}");
+    let polls = sim.polls();
+    eventually_within(MINUTE, "two more looks at the list", || async {
+        if sim.polls() > polls + 1 { Ok(()) } else { Err(sim.polls()) }
+    })
+    .await;
+    assert_eq!(sim.replays().len(), 1, "nobody asks a second time");
+    eventually_within(MINUTE, "/readyz to say no more of it", || async {
+        let said = readyz().await;
+        if said.contains("replay") { Err(said) } else { Ok(()) }
+    })
+    .await;
+    assert_eq!(sim.sent(), vec![], "and X would have taken each request");
+}
+
+/// X withdraws a webhook whose challenge is not answered within ten seconds.
+async fn challenged(scene: &Scene, when: &str) {
+    let ask = async |n: usize| {
+        let begun = std::time::Instant::now();
+        let answer = scene.sim.challenges(&scene.hook(), &format!("token-{n}")).await;
+        assert_eq!(answer, Ok(()), "{when}");
+        begun.elapsed()
+    };
+    let times = futures_util::future::join_all((0..200).map(ask)).await;
+    let longest = times.into_iter().max().expect("there were some");
+    assert!(longest < Duration::from_secs(10), "{when}: {longest:?}");
+}
+
+async fn challenges_are_answered_under_load_and_while_the_log_is_away(backend: Backend) {
+    const DELIVERIES: usize = 1_000;
+    let scene = scene(&backend, XConfig::default(), "").await;
+    let _daemon = Daemon::start(&scene.shop).await;
+    let (api, hook, sim) = (scene.shop.api(), scene.hook(), &scene.sim);
+    let one = |_| sim.received(&[sim.direct(&sim.id(), ANN, json!({ "text": "hello" }))]);
+    let bodies: Vec<Value> = (0..DELIVERIES).map(one).collect();
+    // Sixteen at a time, as fast as they are taken; what is refused is delivered again.
+    let deliver = async |of: usize| {
+        for body in bodies.iter().skip(of).step_by(16) {
+            eventually_within(MINUTE, "a delivery to be taken", || async {
+                let status = sim.says(&hook, body).await;
+                if status == 200 { Ok(()) } else { Err(status) }
+            })
+            .await;
+        }
+    };
+    let load = futures_util::future::join_all((0..16).map(deliver));
+    let (_, ()) = tokio::join!(load, challenged(&scene, "under load"));
+    if let Backend::Nats(server) = &backend {
+        server.pause();
+        let held = json!({ "text": "while the log was away" });
+        let held = sim.received(&[sim.direct(&sim.id(), ANN, held)]);
+        // Its answer waits for the log, or says that it could not be had.
+        let (before, ()) = tokio::join!(sim.says(&hook, &held), challenged(&scene, "while the log was away"));
+        assert_ne!(before, 200);
+        server.resume();
+        eventually_within(MINUTE, "the delivery to be taken", || async {
+            let status = sim.says(&hook, &held).await;
+            if status == 200 { Ok(()) } else { Err(status) }
+        })
+        .await;
+        where_said(&api, "while the log was away").await;
+    }
+    let id = where_said(&api, "hello").await["id"].as_str().expect("an id").to_owned();
+    eventually_within(MINUTE, "each delivery as one message", || async {
+        let said = api.messages(&id).await.iter().filter(|m| m["text"] == "hello").count();
+        if said == DELIVERIES { Ok(()) } else { Err(said) }
+    })
+    .await;
+}
+
+async fn who_is_writing_is_told_and_is_no_message(backend: Backend) {
+    let scene = scene(&backend, XConfig::default(), "").await;
+    let _daemon = Daemon::start(&scene.shop).await;
+    let (api, sim) = (scene.shop.api(), &scene.sim);
+    scene.hears("hello").await;
+    let id = where_said(&api, "hello").await["id"].as_str().expect("an id").to_owned();
+    let url = format!("{}/api/v1/events", scene.shop.admin());
+    let stream = switchboard_e2e::http().get(url).bearer_auth(scene.shop.token()).send();
+    let mut stream = stream.await.expect("a stream");
+    assert_eq!(stream.status().as_u16(), 200);
+    let us = &sim.config().user_id;
+    let mark = json!({ "created_timestamp": "1518452444662", "sender_id": ANN, "target": { "recipient_id": us } });
+    scene.says(&json!({ "for_user_id": us, "direct_message_indicate_typing_events": [mark] })).await;
+    let mut told = String::new();
+    let heard = async {
+        while !(told.contains("event: typing") && told.contains(&id)) {
+            let more = stream.chunk().await.expect("an open stream").expect("an open stream");
+            told.push_str(&String::from_utf8_lossy(&more));
+        }
+    };
+    tokio::time::timeout(MINUTE, heard).await.expect("that she is writing");
+    assert_eq!(api.messages(&id).await.len(), 1, "and it is in no transcript");
+    assert_eq!(api.all("/quarantine", "quarantine").await, Vec::<Value>::new());
 }
 
 /// As an agent's own tool puts a file beside a reply.

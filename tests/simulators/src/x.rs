@@ -119,6 +119,7 @@ struct State {
     polls: u64,
     renewals: u64,
     replays: Vec<Value>,
+    withholds_replays: bool,
     /// The limit's end, and how many direct messages it saw.
     window: Option<(i64, u64)>,
     /// The user token that is good, and the refresh token that brings the next.
@@ -199,6 +200,11 @@ impl XSim {
     #[must_use]
     pub fn replays(&self) -> Vec<Value> {
         lock(&self.shared.state).replays.clone()
+    }
+
+    /// The app's plan has no replays, until it does.
+    pub fn withhold_replays(&self, withholds: bool) {
+        lock(&self.shared.state).withholds_replays = withholds;
     }
 
     /// Everything that was taken, in order.

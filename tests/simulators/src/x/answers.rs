@@ -153,6 +153,10 @@ fn replay(shared: &Shared, request: &Request, signed: &Signed) -> Answer {
     if !is_app {
         return unauthorized(shared, "a replay is asked for with the app's own token");
     }
+    if lock(&shared.state).withholds_replays {
+        let detail = "Your current plan does not include replays.";
+        return Answer::json(403, &json!({ "title": "Forbidden", "detail": detail, "status": 403 }));
+    }
     let body = serde_json::from_slice::<Value>(&request.body).unwrap_or_default();
     let minute =
         |name: &str| body[name].as_str().is_some_and(|t| t.len() == 12 && t.bytes().all(|b| b.is_ascii_digit()));
