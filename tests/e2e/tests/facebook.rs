@@ -19,6 +19,7 @@ on_every_backend! {
     whatsapp_answers_and_its_statuses_come_back,
     what_comes_on_one_address_reaches_each_channel_of_the_app_and_strangers_are_an_alarm,
     a_read_mark_is_of_every_message_until_then,
+    an_instagram_account_is_heard_answered_and_read_and_what_was_taken_back_is_said,
 }
 
 struct Scene {
@@ -367,4 +368,54 @@ async fn a_read_mark_is_of_every_message_until_then(backend: Backend) {
     let last = scene.sent(3).await.remove(2);
     scene.says(json!({ "read": { "mid": last.id } })).await;
     status(&api, &ann, "three", "read").await;
+}
+
+async fn an_instagram_account_is_heard_answered_and_read_and_what_was_taken_back_is_said(backend: Backend) {
+    let scene = scene(&backend).await;
+    let c = scene.sim.config().clone();
+    let account = format!(
+        "[channels.insta]\nkind = \"facebook\"\nproduct = \"instagram\"\napp_secret = \"{}\"\nverify_token = \"{}\"\npage_id = \"{}\"\npage_token = \"{}\"\nbase_url = \"{}\"\n",
+        c.app_secret,
+        c.verify_token,
+        c.account_id,
+        c.account_token,
+        scene.sim.base_url()
+    );
+    scene.shop.reconfigure(|before| format!("{before}\n{account}"));
+    let _daemon = Daemon::start(&scene.shop).await;
+    let (api, ann, hook) = (scene.shop.api(), format!("instagram:{ANN}"), scene.shop.hook("insta"));
+    let says = async |event: Value| {
+        for _ in 0..2 {
+            let taken = scene.sim.instagram_says(&hook, std::slice::from_ref(&event), MetaSigned::Well).await;
+            assert_eq!(taken, 200, "{event}");
+        }
+    };
+    let to_us = |told: Value| scene.sim.instagram_event(ANN, json!({ "message": told }));
+    let story = json!({ "story": { "id": "17995", "url": "https://cdn.example/story" } });
+    says(to_us(json!({ "mid": "aWd_1", "text": "hello", "reply_to": story }))).await;
+    reply(&api, &ann, json!({ "text": "Thank you!" })).await;
+    let sent = scene.sent(1).await.remove(0);
+    assert_eq!((sent.to.as_str(), sent.text()), (ANN, "Thank you!"));
+    // Its echo may come at any time, and is no message of anybody's.
+    says(scene.sim.echo(&sent)).await;
+    status(&api, &ann, "Thank you!", "accepted").await;
+    assert_eq!(scene.sim.tells(&hook, &sent, "read").await, 200);
+    status(&api, &ann, "Thank you!", "read").await;
+    // What was lost on its way back is settled by the echo, which names it.
+    scene.sim.next(MetaStep::CutAfter);
+    reply(&api, &ann, json!({ "text": "lost on the way back" })).await;
+    let lost = scene.sent(2).await.remove(1);
+    says(scene.sim.echo(&lost)).await;
+    status(&api, &ann, "lost on the way back", "accepted").await;
+    // Somebody answers in the app itself, and the customer takes their words back.
+    let by_hand = json!({ "sender": { "id": c.account_id }, "recipient": { "id": ANN }, "timestamp": jiff_now(),
+        "message": { "is_echo": true, "mid": "aWd_by_hand", "text": "from the app" } });
+    says(by_hand).await;
+    says(to_us(json!({ "mid": "aWd_1", "is_deleted": true }))).await;
+    let whole = holds(&api, &ann, "[the customer took this message back]").await;
+    assert_eq!(message(&whole, "from the app").map(|m| m["direction"].clone()), Some(json!("out")), "{whole}");
+    let all = api.messages(whole["id"].as_str().expect("an id")).await;
+    let count = |direction: &str| all.iter().filter(|m| m["direction"] == direction).count();
+    assert_eq!((count("in"), count("out")), (2, 3), "nothing came twice: {all:?}");
+    assert_eq!(scene.sent(2).await.len(), 2, "and what was taken back is answered by nobody");
 }

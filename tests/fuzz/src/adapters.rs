@@ -47,8 +47,25 @@ pub fn adapter(name: &str) -> Option<Arc<dyn Adapter>> {
                 ("access_token", secret("a-token")),
                 ("access_token_secret", secret("a-token-secret")),
                 ("activity", Flag(true)),
+                // Then its catch-up asks for replays, too.
+                ("webhook_id", text("1146654567674912769")),
+                ("bearer_token", secret("an-app-token")),
             ];
             (switchboard_twitter::KIND.build)(&with(&keys))
+        }
+        // With tokens that are renewed, in the place of keys that are good for ever.
+        "twitter-tokens" => {
+            let keys = [
+                ("user_id", text("1111111111111111111")),
+                ("consumer_secret", secret("a-consumer-secret")),
+                ("client_id", text("a-client")),
+                ("refresh_token", secret("a-refresh-token")),
+            ];
+            (switchboard_twitter::KIND.build)(&with(&keys))
+        }
+        "slack" => {
+            let keys = [("bot_token", secret("xoxb-1-abc")), ("channel", text("C0SUPPORT"))];
+            (switchboard_slack::KIND.build)(&with(&keys))
         }
         "webhook" => return Some(webhook()),
         sms => return sms_provider(sms),
@@ -110,6 +127,9 @@ fn sms_provider(name: &str) -> Option<Arc<dyn Adapter>> {
             ("inbound.text", text("/message/text")),
             ("inbound.id", text("id")),
             ("inbound.meta", pairs(&[("operator", "/operator")])),
+            ("inbound.part_of", text("/udh/ref")),
+            ("inbound.part", text("/udh/part")),
+            ("inbound.parts", text("/udh/of")),
             ("reports.list", text("/reports")),
             ("reports.id", text("/id")),
             ("reports.reference", text("ref")),

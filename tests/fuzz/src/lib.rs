@@ -13,7 +13,7 @@ pub use seeds::seeds;
 pub type Target = Box<dyn Fn(&[u8]) + Send + Sync>;
 
 /// What [`target`] knows: an adapter each, the reader of mails, and those whom mail servers talk to.
-pub const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 16] = [
     "mail",
     "imap",
     "lmtp",
@@ -27,7 +27,9 @@ pub const NAMES: [&str; 14] = [
     "whatsapp",
     "telegram",
     "twitter",
+    "twitter-tokens",
     "webhook",
+    "slack",
 ];
 
 /// The target of this name.

@@ -15,7 +15,7 @@ pub fn seeds(name: &str) -> Vec<Vec<u8>> {
     }
     let folder = fixtures().join(match name {
         "mail" => "email",
-        "twitter" => "x",
+        "twitter" | "twitter-tokens" => "x",
         other => other,
     });
     let entries = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));

@@ -124,7 +124,12 @@ fn messengers_are_read_however_they_were_changed() {
 
 #[test]
 fn posts_and_webhooks_are_read_however_they_were_changed() {
-    every_change_is_read(&["twitter", "webhook"]);
+    every_change_is_read(&["twitter", "twitter-tokens", "webhook"]);
+}
+
+#[test]
+fn answers_of_desks_are_read_however_they_were_changed() {
+    every_change_is_read(&["slack"]);
 }
 
 #[test]

@@ -343,6 +343,14 @@ fn page(shared: &Shared, request: &Request, product: &Product) -> Answer {
                     .is_some_and(|r| r.len() > 13 || r.iter().any(|r| long(r, "title", 20) || long(r, "payload", 1000)))
                     .then(|| "quick replies".into())
             })
+            .or_else(|| {
+                let known = ["content_type", "title", "payload", "image_url"];
+                replies.into_iter().flatten().find_map(|reply| {
+                    unknown_in(reply, &known)
+                        .or_else(|| (reply["content_type"] != "text").then(|| "content_type of a quick reply".into()))
+                })
+            })
+            .or_else(|| message.get("attachment").and_then(attachment))
             .or_else(|| body["recipient"].as_object().is_none_or(|r| r.len() != 1).then(|| "recipient".into()))
             .or_else(|| {
                 (message.contains_key("metadata") && long(&body["message"], "metadata", 1000))
@@ -363,6 +371,79 @@ fn page(shared: &Shared, request: &Request, product: &Product) -> Answer {
     }
 }
 
+/// The first key that Meta does not know of what has to be an object.
+fn unknown_in(value: &Value, known: &[&str]) -> Option<String> {
+    value.as_object().map_or_else(|| Some(format!("{value} is no object")), |object| unknown(object, known))
+}
+
+fn is_address(value: &Value) -> bool {
+    value.as_str().is_some_and(|url| url.starts_with("https://") || url.starts_with("http://127.0.0.1"))
+}
+
+/// What is wrong with a file of the Send API.
+fn attachment(file: &Value) -> Option<String> {
+    let payload = &file["payload"];
+    unknown_in(file, &["type", "payload"])
+        .or_else(|| {
+            let kinds = ["image", "audio", "video", "file"];
+            file["type"].as_str().is_none_or(|kind| !kinds.contains(&kind)).then(|| "the kind of the attachment".into())
+        })
+        .or_else(|| unknown_in(payload, &["url", "is_reusable"]))
+        .or_else(|| (!is_address(&payload["url"])).then(|| "the attachment's address".into()))
+}
+
+/// What is wrong within the message itself of the Cloud API.
+fn within(kind: &str, told: &Value) -> Option<String> {
+    let known: &[&str] = match kind {
+        "text" => &["body", "preview_url"],
+        "interactive" => &["type", "header", "body", "footer", "action"],
+        "template" => &["name", "language", "components"],
+        "image" | "video" => &["link", "caption"],
+        "audio" => &["link"],
+        _ => &["link", "caption", "filename"],
+    };
+    unknown_in(told, known)
+        .or_else(|| (known.contains(&"link") && !is_address(&told["link"])).then(|| "the file's address".into()))
+        .or_else(|| if kind == "interactive" { choices(told) } else { None })
+        .or_else(|| {
+            let parts = told["components"].as_array().into_iter().flatten();
+            parts.clone().find_map(|part| unknown_in(part, &["type", "parameters", "sub_type", "index"]))
+        })
+}
+
+fn choices(told: &Value) -> Option<String> {
+    let action = &told["action"];
+    let known: &[&str] = match told["type"].as_str() {
+        Some("button") => &["buttons"],
+        Some("list") => &["button", "sections"],
+        _ => return Some("the kind of the choices".into()),
+    };
+    let buttons = action["buttons"].as_array().into_iter().flatten();
+    let sections = action["sections"].as_array().into_iter().flatten();
+    unknown_in(action, known)
+        .or_else(|| known.iter().find(|key| action[**key].is_null()).map(|key| format!("no {key}")))
+        .or_else(|| {
+            buttons.clone().find_map(|button| {
+                unknown_in(button, &["type", "reply"])
+                    .or_else(|| unknown_in(&button["reply"], &["id", "title"]))
+                    .or_else(|| {
+                        (button["type"] != "reply" || long(&button["reply"], "id", 256)).then(|| "a button".into())
+                    })
+            })
+        })
+        .or_else(|| {
+            sections.clone().find_map(|section| {
+                unknown_in(section, &["title", "rows"]).or_else(|| {
+                    let mut rows = section["rows"].as_array().into_iter().flatten();
+                    rows.find_map(|row| {
+                        unknown_in(row, &["id", "title", "description"])
+                            .or_else(|| long(row, "id", 200).then(|| "the id of a row".into()))
+                    })
+                })
+            })
+        })
+}
+
 fn long(value: &Value, field: &str, most: usize) -> bool {
     value[field].as_str().is_none_or(|text| text.is_empty() || text.chars().count() > most)
 }
@@ -377,6 +458,7 @@ fn whatsapp(shared: &Shared, request: &Request) -> Answer {
         unknown(all, &known)
             .or_else(|| (!KINDS.contains(&kind) || !body[kind].is_object()).then(|| "type".into()))
             .or_else(|| (body["messaging_product"] != "whatsapp").then(|| "messaging_product".into()))
+            .or_else(|| within(kind, &body[kind]))
             .or_else(|| (kind == "text" && long(&body["text"], "body", 4096)).then(|| "the text's length".into()))
             .or_else(|| {
                 (kind == "interactive" && long(&body["interactive"]["body"], "text", 1024))

@@ -256,7 +256,9 @@ async fn serve(mut input: OwnedReadHalf, mut output: OwnedWriteHalf, shared: Arc
             break;
         }
     }
-    writer.abort();
+    // What was answered last is written before the connection ends.
+    let _ = sender.send(None);
+    let _ = writer.await;
     {
         let mut state = lock(&shared.state);
         state.connections -= 1;

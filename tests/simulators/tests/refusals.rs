@@ -1,6 +1,7 @@
 //! The simulators of Meta, Vonage, Telegram and of gateways refuse what those refuse, and note what no correct client asks.
 
 use aws_lc_rs::hmac;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use std::time::Duration;
 use switchboard_simulators::{
@@ -55,6 +56,15 @@ async fn meta_takes_what_the_send_api_documents_and_nothing_else() {
     let unproved = format!("{}/v26.0/{}/messages?access_token={}", sim.base_url(), c.page_id, c.page_token);
     assert_eq!(post(&unproved, &[JSON], &good.to_string()).await.status, 400);
     assert_eq!((sim.sent().len(), sim.violations().len()), (2, 0));
+    let quick = |key: &str| json!({ "content_type": "text", "title": "Red", "payload": "R", (key): "https://shop.example/r.png" });
+    let file = |attachment: Value| but(&good, "/message", json!({ "attachment": attachment }));
+    let right = [
+        but(&good, "/message/quick_replies", json!([quick("image_url")])),
+        file(json!({ "type": "image", "payload": { "url": "https://shop.example/a.png", "is_reusable": false } })),
+    ];
+    for body in right {
+        assert_eq!(post(&page, &[JSON], &body.to_string()).await.status, 200, "{body}");
+    }
     let wrong = [
         but(&good, "/nobody_documented", json!(1)),
         but(&good, "/message/nobody_documented", json!(1)),
@@ -64,6 +74,12 @@ async fn meta_takes_what_the_send_api_documents_and_nothing_else() {
         but(&good, "/message/attachment", json!({ "type": "image" })),
         but(&good, "/message/quick_replies", json!([{ "title": "x".repeat(21), "payload": "P" }])),
         but(&good, "/message/quick_replies", json!([{ "title": "Red" }])),
+        but(&good, "/message/quick_replies", json!([{ "title": "Red", "payload": "R" }])),
+        but(&good, "/message/quick_replies", json!([quick("nobody_documented")])),
+        file(json!({ "type": "sticker", "payload": { "url": "https://shop.example/a.png" } })),
+        file(json!({ "type": "image", "payload": { "url": "/a.png" } })),
+        file(json!({ "type": "image", "payload": { "url": "https://shop.example/a.png", "nobody_documented": 1 } })),
+        file(json!({ "type": "image", "url": "https://shop.example/a.png" })),
         but(&good, "/messaging_type", json!("UPDATE")),
         but(&good, "/recipient", Value::Null),
         but(&good, "/message", Value::Null),
@@ -113,7 +129,44 @@ async fn whatsapp_takes_what_the_cloud_api_documents_and_nothing_else() {
             .expect("an object")
     };
     let button = |title: &str| json!({ "type": "reply", "reply": { "id": "A", "title": title } });
+    let of = |kind: &str, told: Value| {
+        let told = json!({ (kind): told, "type": kind });
+        let mut all = but(&good, "/text", Value::Null);
+        let fields = told.as_object().cloned().expect("an object");
+        all.as_object_mut().expect("an object").extend(fields);
+        all
+    };
+    let list = |row: Value| {
+        let action = json!({ "button": "Choose", "sections": [{ "rows": [row] }] });
+        asked(json!({ "type": "list", "body": { "text": "Which?" }, "action": action }))
+    };
+    let right = [
+        asked(json!({ "type": "button", "body": { "text": "Which?" }, "action": { "buttons": [button("Red")] } })),
+        list(json!({ "id": "A", "title": "Red", "description": "as roses" })),
+        of("image", json!({ "link": "https://shop.example/a.png" })),
+        of("document", json!({ "link": "https://shop.example/a.pdf", "filename": "a.pdf" })),
+        of(
+            "template",
+            json!({ "name": "hello", "language": { "code": "en_US" },
+            "components": [{ "type": "body", "parameters": [{ "type": "text", "text": "Ann" }] }] }),
+        ),
+    ];
+    for body in right {
+        assert_eq!(post(&url, &headers, &body.to_string()).await.status, 200, "{body}");
+    }
     let wrong = [
+        of("text", json!({ "body": "hi", "nobody_documented": 1 })),
+        of("image", json!({ "link": "/a.png" })),
+        of("audio", json!({ "link": "https://shop.example/a.ogg", "filename": "a.ogg" })),
+        of("template", json!({ "name": "hello", "language": { "code": "en_US" }, "values": ["Ann"] })),
+        of("template", json!({ "name": "hello", "language": { "code": "en_US" }, "components": [{ "kind": "body" }] })),
+        list(json!({ "id": "A", "title": "Red", "nobody_documented": 1 })),
+        list(json!({ "title": "Red" })),
+        asked(json!({ "type": "list", "body": { "text": "Which?" }, "action": { "sections": [] } })),
+        asked(json!({ "type": "cta", "body": { "text": "Which?" }, "action": { "buttons": [button("Red")] } })),
+        asked(
+            json!({ "type": "button", "body": { "text": "Which?" }, "action": { "buttons": [{ "type": "url", "reply": { "id": "A", "title": "Red" } }] } }),
+        ),
         but(&good, "/messaging_product", Value::Null),
         but(&good, "/type", json!("sticker")),
         but(&good, "/text", json!({ "body": "x".repeat(4097) })),
@@ -171,6 +224,27 @@ async fn vonage_takes_what_its_apis_document_and_nothing_else() {
     assert_eq!(post(&url, &[FORM], &encoded(&good)).await.status, 429);
     let newer = format!("{}/v1/messages", sim.base_url());
     assert_eq!(post(&newer, &[JSON], "{}").await.status, 401);
+    let basic = format!("Basic {}", STANDARD.encode(format!("{}:{}", c.api_key, c.api_secret)));
+    let headers = [JSON, ("authorization", basic.as_str())];
+    let good = json!({ "message_type": "text", "channel": "sms", "to": "447700900001", "from": c.numbers[0], "text": "hi",
+        "client_ref": "m.1.1" });
+    assert_eq!(post(&newer, &headers, &good.to_string()).await.status, 202);
+    let before = sim.violations().len();
+    let wrong = [
+        (but(&good, "/to", json!("+447700900001")), 422),
+        (but(&good, "/from", json!("447700900009")), 422),
+        (but(&good, "/text", json!("")), 422),
+        (but(&good, "/client_ref", json!("x".repeat(41))), 422),
+        // Taken, and noted: no correct client asks so.
+        (but(&good, "/nobody_documented", json!(1)), 202),
+        (but(&good, "/channel", json!("whatsapp")), 202),
+        (but(&good, "/message_type", json!("image")), 202),
+        (json!("no object"), 422),
+    ];
+    for (n, (body, status)) in wrong.iter().enumerate() {
+        assert_eq!(post(&newer, &headers, &body.to_string()).await.status, *status, "{body}");
+        assert_eq!(sim.violations().len(), before + n + 1, "{body}");
+    }
 }
 
 #[tokio::test]
