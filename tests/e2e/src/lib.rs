@@ -20,6 +20,7 @@ mod keys;
 mod letter;
 mod postfix;
 mod provider;
+mod python;
 mod shop;
 pub mod traffic;
 mod visitor;
@@ -44,12 +45,13 @@ pub use keys::{Issuer, shipped_users};
 pub use letter::{page_of, text_of};
 pub use postfix::{Postfix, field, fields};
 pub use provider::Provider;
+pub use python::{Python, line};
 pub use shop::{ACCOUNT_SID, AUTH_TOKEN, OUR_NUMBER, Pack, Shop, ShopBuilder, free_port};
 pub use switchboard_simulators::{
-    Dialect, Fate, GatewaySent, GatewaySim, GatewayStep, HookStep, InboundSms, MetaConfig, MetaSent, MetaSigned,
-    MetaSim, MetaStep, NatsCluster, NatsServer, Repeats, Sent, SlackPost, SlackSim, SlackStep, SmppCentre, Step,
-    Submitted, Taken, TelegramSent, TelegramSim, TelegramStep, VonageConfig, VonageForm, VonageSent, VonageSigned,
-    VonageSim, VonageStep, WebhookSim, XConfig, XSent, XSim, XStep,
+    Callback, Dialect, Fate, GatewaySent, GatewaySim, GatewayStep, HookStep, InboundSms, MetaConfig, MetaSent,
+    MetaSigned, MetaSim, MetaStep, NatsCluster, NatsServer, Repeats, Sent, SlackPost, SlackSim, SlackStep, SmppCentre,
+    Step, Submitted, Taken, TelegramSent, TelegramSim, TelegramStep, VonageConfig, VonageForm, VonageSent,
+    VonageSigned, VonageSim, VonageStep, WebhookSim, XConfig, XSent, XSim, XStep,
 };
 pub use visitor::Visitor;
 pub use wait::{eventually, eventually_within, poll_until};

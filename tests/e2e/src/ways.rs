@@ -2,20 +2,32 @@
 
 mod gateways;
 mod kannel;
+mod line;
+mod mail;
+mod networks;
 
 pub use gateways::{DESCRIBED, Gateway, NewerVonage};
 pub use kannel::Kannel;
+pub use line::Line;
+pub use mail::Mail;
+pub use networks::{Meta, Product, Telegram, X};
 
 use crate::{
-    Dice, Dovecot, HookStep, MetaSigned, MetaSim, MetaStep, Postfix, Provider, Repeats, Shop, Step, TelegramSim,
-    TelegramStep, Visitor, VonageForm, VonageSigned, VonageSim, VonageStep, WebhookSim, XSim, XStep, field, sid,
-    text_of,
+    Callback, Dice, HookStep, Provider, Repeats, Shop, Step, Visitor, VonageForm, VonageSigned, VonageSim, VonageStep,
+    WebhookSim, sid,
 };
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+/// How a text ends that comes with a picture, where the channel has pictures.
+pub const PICTURED: &str = "and a picture";
+/// What an agent lets a customer choose from, where the channel shows choices.
+pub const OFFERED: [&str; 2] = ["RED", "BLUE"];
+/// With which secret providers sign once they have another; it is configured beside the first.
+pub const NEXT_SECRET: &str = "the-next-one-of-the-day";
 
 /// So many times faster than their providers do deliveries come again.
 pub const FASTER: u32 = 500;
@@ -44,6 +56,35 @@ pub trait Way: Send + Sync {
 
     /// Something goes wrong with one of the next sends.
     fn trouble(&self, dice: &mut Dice);
+
+    /// The provider refuses our credentials at the next send, so that the channel waits for an operator. The channels of which one
+    /// does; none where nobody asks for credentials.
+    fn refuses_us(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// From now on the provider signs with [`NEXT_SECRET`], where it signs with a secret that can be changed.
+    fn rotates(&self) {}
+
+    /// The provider asks whether the address is ours: whether it was told so. `None` where it never asks.
+    fn shakes_hands(&self) -> Option<BoxFuture<'_, bool>> {
+        None
+    }
+
+    /// Whether a text that ends in [`PICTURED`] comes with a picture.
+    fn has_pictures(&self) -> bool {
+        false
+    }
+
+    /// The texts to a customer that offered [`OFFERED`]; `None` where choices are not shown as such.
+    fn offered(&self, _: u64) -> Option<Vec<String>> {
+        None
+    }
+
+    /// A customer wants nothing more of us; true once the daemon took it. `None` where they have no way to say so.
+    fn leaves(&self, _: u64) -> Option<BoxFuture<'_, bool>> {
+        None
+    }
 
     /// The provider tells what became of everything that it took for a customer, twice and in any order, and each until it is heard.
     fn tells<'a>(&'a self, _: u64, _: &'a mut Dice) -> BoxFuture<'a, ()> {
@@ -90,9 +131,29 @@ impl Made {
 
 /// Twilio's texts.
 pub struct Texts {
-    pub shop: Arc<Shop>,
-    pub provider: Provider,
+    shop: Arc<Shop>,
+    provider: Provider,
+    /// Where a picture is.
+    picture: String,
 }
+
+impl Texts {
+    /// Twilio tells what becomes of a text before it answers for it, too.
+    #[must_use]
+    pub fn new(shop: Arc<Shop>, provider: Provider) -> Texts {
+        provider.sim().route("https://hooks.shop.example", &shop.public());
+        provider.sim().callbacks(vec![
+            Callback::before("queued"),
+            Callback::before("sent"),
+            Callback::after("delivered"),
+        ]);
+        let picture = provider.sim().add_file("image/png", PICTURE);
+        Texts { shop, provider, picture }
+    }
+}
+
+/// Not much of a picture.
+const PICTURE: &[u8] = b"\x89PNG\r\n\x1a\nnot much of a picture";
 
 fn american(who: u64) -> String {
     format!("+1555200{who:04}")
@@ -105,7 +166,11 @@ impl Way for Texts {
 
     fn says<'a>(&'a self, who: u64, text: &'a str, signed: Signed) -> BoxFuture<'a, bool> {
         Box::pin(async move {
-            let sms = self.shop.sms(&american(who), text, &sid(text));
+            let mut sms = self.shop.sms(&american(who), text, &sid(text));
+            if text.ends_with(PICTURED) {
+                let picture = &self.picture;
+                sms = sms.with("NumMedia", "1").with("MediaUrl0", picture).with("MediaContentType0", "image/png");
+            }
             let hook = self.shop.hook("support-sms");
             let answer = match signed {
                 Signed::Well => sms.deliver(&hook).await,
@@ -121,7 +186,7 @@ impl Way for Texts {
     }
 
     fn trouble(&self, dice: &mut Dice) {
-        self.provider.next(match dice.below(8) {
+        self.provider.next(match dice.below(10) {
             0 => Step::rate_limited(Some(1)),
             1 => Step::rate_limited(None),
             2 => Step::AcceptAndReset,
@@ -129,8 +194,23 @@ impl Way for Texts {
             4 => Step::Reset,
             5 => Step::server_error(),
             6 => Step::bad_request(21_617),
+            7 => Step::bad_request(21_211),
+            8 => Step::garbage(),
             _ => Step::Delay(dice.millis(800), Box::new(Step::Accept)),
         });
+    }
+
+    fn refuses_us(&self) -> &'static [&'static str] {
+        self.provider.next(Step::unauthorized());
+        &["support-sms"]
+    }
+
+    fn has_pictures(&self) -> bool {
+        true
+    }
+
+    fn leaves(&self, who: u64) -> Option<BoxFuture<'_, bool>> {
+        Some(self.says(who, "STOP", Signed::Well))
     }
 
     fn sent(&self, who: u64) -> BoxFuture<'_, Vec<String>> {
@@ -187,7 +267,7 @@ impl Way for Vonage {
     }
 
     fn trouble(&self, dice: &mut Dice) {
-        self.sim.next(match dice.below(8) {
+        self.sim.next(match dice.below(9) {
             0 => VonageStep::Statuses(vec![("1", "Throttled")]),
             1 => VonageStep::CutAfter,
             2 => VonageStep::CutBefore,
@@ -195,8 +275,22 @@ impl Way for Vonage {
             4 => VonageStep::Limited([Some(1), None][dice.below(2) as usize]),
             5 => VonageStep::ReceiptFirst,
             6 => VonageStep::Statuses(vec![("6", "Unroutable message")]),
+            7 => VonageStep::Statuses(vec![("7", "Number barred")]),
             _ => VonageStep::Delay(dice.millis(800)),
         });
+    }
+
+    fn refuses_us(&self) -> &'static [&'static str] {
+        self.sim.next(VonageStep::Statuses(vec![("4", "Bad Credentials")]));
+        &["vonage"]
+    }
+
+    fn rotates(&self) {
+        self.sim.rotates(NEXT_SECRET);
+    }
+
+    fn leaves(&self, who: u64) -> Option<BoxFuture<'_, bool>> {
+        Some(self.says(who, "STOP", Signed::Well))
     }
 
     fn sent(&self, who: u64) -> BoxFuture<'_, Vec<String>> {
@@ -217,240 +311,6 @@ impl Way for Vonage {
     }
 }
 
-/// A product of Meta's; they share one provider.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Product {
-    Messenger,
-    Instagram,
-    WhatsApp,
-}
-
-/// Messenger, Instagram or WhatsApp.
-pub struct Meta {
-    pub shop: Arc<Shop>,
-    pub sim: Arc<MetaSim>,
-    pub product: Product,
-}
-
-impl Meta {
-    fn person(&self, who: u64) -> String {
-        match self.product {
-            Product::Messenger => format!("700000000000{who:04}"),
-            Product::Instagram => format!("710000000000{who:04}"),
-            Product::WhatsApp => format!("1500555{who:04}"),
-        }
-    }
-}
-
-impl Way for Meta {
-    fn channel(&self) -> &'static str {
-        match self.product {
-            Product::Messenger => "page",
-            Product::Instagram => "insta",
-            Product::WhatsApp => "wa",
-        }
-    }
-
-    fn says<'a>(&'a self, who: u64, text: &'a str, signed: Signed) -> BoxFuture<'a, bool> {
-        Box::pin(async move {
-            let (person, hook) = (self.person(who), self.shop.hook(self.channel()));
-            let signed = match signed {
-                Signed::Well => MetaSigned::Well,
-                Signed::Badly => MetaSigned::Badly,
-                Signed::Not => MetaSigned::Not,
-            };
-            let told = json!({ "message": { "mid": format!("m_{}", sid(text)), "text": text } });
-            let nothing = json!({ "nobody_knows": 1 });
-            // One event of a batch is of a kind that nobody knows.
-            let status = match self.product {
-                Product::WhatsApp => {
-                    let at = jiff::Timestamp::now().as_second().to_string();
-                    let id = format!("wamid.{}", sid(text));
-                    let said =
-                        json!({ "from": person, "id": id, "timestamp": at, "type": "text", "text": { "body": text } });
-                    self.sim.whatsapp_says_signed(&hook, "messages", &[said], signed).await
-                }
-                Product::Messenger => {
-                    let batch = [self.sim.event(&person, nothing), self.sim.event(&person, told)];
-                    self.sim.page_says(&hook, &batch, signed).await
-                }
-                Product::Instagram => {
-                    let batch = [self.sim.instagram_event(&person, nothing), self.sim.instagram_event(&person, told)];
-                    self.sim.instagram_says(&hook, &batch, signed).await
-                }
-            };
-            status == 200
-        })
-    }
-
-    fn repeats(&self) -> Option<Repeats> {
-        Some(Repeats::META)
-    }
-
-    fn trouble(&self, dice: &mut Dice) {
-        self.sim.next(match dice.below(8) {
-            0 => MetaStep::Error(400, 4, None),
-            1 => MetaStep::CutAfter,
-            2 => MetaStep::CutBefore,
-            3 => MetaStep::Answer(500, String::new()),
-            4 => MetaStep::Limited([Some(1), None][dice.below(2) as usize]),
-            5 => MetaStep::Error(400, 100, None),
-            6 => MetaStep::ToldFirst(self.shop.hook(self.channel())),
-            _ => MetaStep::Delay(dice.millis(800)),
-        });
-    }
-
-    fn sent(&self, who: u64) -> BoxFuture<'_, Vec<String>> {
-        let to = self.person(who);
-        let sent = self.sim.sent().into_iter().filter(|s| s.to == to).map(|s| s.text().to_owned()).collect();
-        Box::pin(async move { sent })
-    }
-
-    fn tells<'a>(&'a self, who: u64, dice: &'a mut Dice) -> BoxFuture<'a, ()> {
-        Box::pin(async move {
-            let hook = self.shop.hook(self.channel());
-            for sent in self.sim.sent().iter().filter(|s| s.to == self.person(who)) {
-                for word in shuffled(&["sent", "delivered", "read"], dice) {
-                    let tell = || async { self.sim.tells(&hook, sent, word).await == 200 };
-                    Repeats::META.until_taken(FASTER, tell).await;
-                }
-            }
-        })
-    }
-}
-
-/// Direct messages on X.
-pub struct X {
-    pub shop: Arc<Shop>,
-    pub sim: XSim,
-    made: Made,
-}
-
-impl X {
-    #[must_use]
-    pub fn new(shop: Arc<Shop>, sim: XSim) -> X {
-        X { shop, sim, made: Made::default() }
-    }
-}
-
-fn on_x(who: u64) -> String {
-    format!("333333333333333{who:04}")
-}
-
-impl Way for X {
-    fn channel(&self) -> &'static str {
-        "handle"
-    }
-
-    fn says<'a>(&'a self, who: u64, text: &'a str, signed: Signed) -> BoxFuture<'a, bool> {
-        Box::pin(async move {
-            let event = self
-                .made
-                .once(text, || self.sim.direct(&self.sim.id(), &on_x(who), json!({ "text": text, "entities": {} })));
-            let newer = text.len().is_multiple_of(2);
-            let body = if newer { self.sim.received(&[event]) } else { self.sim.received_before(&[event]) };
-            let secret = self.sim.config().consumer_secret.clone();
-            let secret = match signed {
-                Signed::Well => Some(secret.as_str()),
-                Signed::Badly => Some("another"),
-                Signed::Not => None,
-            };
-            self.sim.delivers(&self.shop.hook("handle"), &body, secret).await == 200
-        })
-    }
-
-    fn repeats(&self) -> Option<Repeats> {
-        Some(Repeats::X)
-    }
-
-    fn trouble(&self, dice: &mut Dice) {
-        self.sim.next(match dice.below(6) {
-            0 => XStep::Limited(Some(1)),
-            1 => XStep::CutAfter,
-            2 => XStep::CutBefore,
-            3 => XStep::Problem(503, "over capacity".into()),
-            4 => XStep::EchoFirst(self.shop.hook("handle")),
-            _ => XStep::Delay(dice.millis(800)),
-        });
-    }
-
-    fn sent(&self, who: u64) -> BoxFuture<'_, Vec<String>> {
-        let to = on_x(who);
-        let sent = self.sim.sent().into_iter().filter(|s| s.to == to).map(|s| s.text).collect();
-        Box::pin(async move { sent })
-    }
-
-    fn tells<'a>(&'a self, who: u64, _: &'a mut Dice) -> BoxFuture<'a, ()> {
-        Box::pin(async move {
-            for sent in self.sim.sent().iter().filter(|s| s.to == on_x(who)) {
-                let echo = self.sim.echo(&sent.id, &sent.to, &sent.text);
-                let hook = self.shop.hook("handle");
-                for _ in 0..2 {
-                    let tell = || async { self.sim.says(&hook, &echo).await == 200 };
-                    Repeats::X.until_taken(FASTER, tell).await;
-                }
-            }
-        })
-    }
-}
-
-/// A bot on Telegram.
-pub struct Telegram {
-    pub shop: Arc<Shop>,
-    pub sim: TelegramSim,
-    made: Made,
-}
-
-impl Telegram {
-    #[must_use]
-    pub fn new(shop: Arc<Shop>, sim: TelegramSim) -> Telegram {
-        Telegram { shop, sim, made: Made::default() }
-    }
-}
-
-fn on_telegram(who: u64) -> i64 {
-    7_000_000_000 + i64::try_from(who).unwrap_or_default()
-}
-
-impl Way for Telegram {
-    fn channel(&self) -> &'static str {
-        "bot"
-    }
-
-    fn says<'a>(&'a self, who: u64, text: &'a str, signed: Signed) -> BoxFuture<'a, bool> {
-        Box::pin(async move {
-            let update = self.made.once(text, || self.sim.message(on_telegram(who), &json!({ "text": text })));
-            let secret = match signed {
-                Signed::Well => Some(TelegramSim::SECRET),
-                Signed::Badly => Some("another"),
-                Signed::Not => None,
-            };
-            self.sim.says(&self.shop.hook("bot"), &update, secret).await.0 == 200
-        })
-    }
-
-    fn repeats(&self) -> Option<Repeats> {
-        Some(Repeats::TELEGRAM)
-    }
-
-    fn trouble(&self, dice: &mut Dice) {
-        self.sim.next(match dice.below(5) {
-            0 => TelegramStep::Error(429, "Too Many Requests: retry after 1".into(), Some(1)),
-            1 => TelegramStep::CutBefore,
-            2 => TelegramStep::Answer(502, "<html>Bad Gateway</html>".into()),
-            3 => TelegramStep::Delay(dice.millis(800)),
-            _ => TelegramStep::CutAfter,
-        });
-    }
-
-    fn sent(&self, who: u64) -> BoxFuture<'_, Vec<String>> {
-        let to = on_telegram(who).to_string();
-        let mine = self.sim.sent().into_iter().filter(|s| s.body["chat_id"] == to.as_str());
-        let sent = mine.filter_map(|s| s.body["text"].as_str().map(str::to_owned)).collect();
-        Box::pin(async move { sent })
-    }
-}
-
 /// A receiver and sender of signed webhooks.
 pub struct Webhooks {
     pub shop: Arc<Shop>,
@@ -465,7 +325,13 @@ impl Way for Webhooks {
     fn says<'a>(&'a self, who: u64, text: &'a str, signed: Signed) -> BoxFuture<'a, bool> {
         Box::pin(async move {
             let (hook, id) = (self.shop.hook("crm"), sid(text));
-            let body = json!({ "type": "message", "from": format!("customer-{who}"), "text": text });
+            let mut body = json!({ "type": "message", "from": format!("customer-{who}"), "text": text });
+            if text.ends_with(PICTURED) {
+                let url = self.sim.add_file("a.png", "image/png", PICTURE);
+                let files = json!([{ "name": "a.png", "mime": "image/png", "url": url }]);
+                body = json!({ "type": "message", "from": format!("customer-{who}"),
+                    "content": { "text": text, "attachments": files } });
+            }
             let status = match signed {
                 Signed::Well => self.sim.send(&hook, &id, &body).await,
                 Signed::Not => self.sim.post(&hook, &[("webhook-id", &*id)], &body.to_string()).await,
@@ -485,13 +351,36 @@ impl Way for Webhooks {
     }
 
     fn trouble(&self, dice: &mut Dice) {
-        self.sim.script(match dice.below(5) {
+        self.sim.script(match dice.below(8) {
             0 => HookStep::Refuse { status: 429, retry_after: Some(1), body: String::new() },
+            4 => HookStep::refuse(429),
+            5 => HookStep::refuse(422),
+            6 => HookStep::refuse(408),
             1 => HookStep::refuse(503),
             2 => HookStep::AcceptAndReset,
             3 => HookStep::AcceptAndAnswer { status: 500 },
             _ => HookStep::Delay(dice.millis(800), Box::new(HookStep::Accept)),
         });
+    }
+
+    fn refuses_us(&self) -> &'static [&'static str] {
+        self.sim.script(HookStep::refuse(401));
+        &["crm"]
+    }
+
+    fn rotates(&self) {
+        self.sim.rotates();
+    }
+
+    fn has_pictures(&self) -> bool {
+        true
+    }
+
+    fn leaves(&self, who: u64) -> Option<BoxFuture<'_, bool>> {
+        Some(Box::pin(async move {
+            let body = json!({ "type": "consent", "address": format!("customer-{who}"), "state": "opted_out" });
+            matches!(self.sim.send(&self.shop.hook("crm"), &format!("leaves-{who}"), &body).await, Ok(200))
+        }))
     }
 
     fn sent(&self, who: u64) -> BoxFuture<'_, Vec<String>> {
@@ -500,71 +389,6 @@ impl Way for Webhooks {
         let mine = self.sim.taken().into_iter().filter(|t| t.body["to"]["value"] == to.as_str());
         let sent = mine.filter_map(|t| t.body["content"]["text"].as_str().map(str::to_owned)).collect();
         Box::pin(async move { sent })
-    }
-}
-
-/// Mail, through a mailbox and a mail server.
-pub struct Mail {
-    pub dovecot: tokio::sync::Mutex<Dovecot>,
-    pub postfix: Postfix,
-    /// The first mail of each customer, which their later ones answer.
-    first: Made,
-}
-
-impl Mail {
-    #[must_use]
-    pub fn new(dovecot: Dovecot, postfix: Postfix) -> Mail {
-        Mail { dovecot: tokio::sync::Mutex::new(dovecot), postfix, first: Made::default() }
-    }
-}
-
-fn mailed(who: u64) -> String {
-    format!("c{who}@customer.example")
-}
-
-impl Way for Mail {
-    fn channel(&self) -> &'static str {
-        "support-email"
-    }
-
-    fn says<'a>(&'a self, who: u64, text: &'a str, _: Signed) -> BoxFuture<'a, bool> {
-        Box::pin(async move {
-            let (from, id) = (mailed(who), sid(text));
-            let first = self.first.once(&from, || Value::from(id.clone()));
-            let answers = match first.as_str() {
-                Some(first) if first != id => format!("In-Reply-To: <{first}@customer.example>\r\n"),
-                _ => String::new(),
-            };
-            let mail = format!(
-                "From: {from}\r\nTo: support@shop.example\r\nSubject: A question\r\nMessage-ID: <{id}@customer.example>\r\n\
-                 {answers}Date: Sun, 22 Nov 2026 10:00:00 +0000\r\n\r\n{text}\r\n"
-            );
-            let dovecot = self.dovecot.lock().await;
-            match dovecot.try_client().await {
-                Ok(mut client) => client.append(&mail).await.is_ok(),
-                Err(_) => false,
-            }
-        })
-    }
-
-    fn trouble(&self, _: &mut Dice) {
-        // Its servers are killed instead.
-    }
-
-    fn sent(&self, who: u64) -> BoxFuture<'_, Vec<String>> {
-        let to = mailed(who);
-        let mails = self.postfix.mails("customers").into_iter().filter(|mail| field(mail, "to") == to);
-        // What was quoted comes after what was written.
-        let sent = mails.map(|mail| text_of(&mail).lines().next().unwrap_or_default().trim().to_owned()).collect();
-        Box::pin(async move { sent })
-    }
-
-    fn keeps_order(&self) -> bool {
-        false
-    }
-
-    fn signs(&self) -> bool {
-        false
     }
 }
 

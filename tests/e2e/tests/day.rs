@@ -1,28 +1,34 @@
 //! A day at a shop: customers write on every channel at once, rules and an agent answer them, and everything goes wrong that can:
 //! providers repeat, reorder and forge deliveries, tell what became of a text before they answer for it, lose answers, cut connections,
-//! refuse, and ask for patience, mail servers and a real Kannel die, and so does the daemon. Afterwards the promises hold, by what customers were told, what the daemon says and what each provider counted.
+//! refuse, and ask for patience, change their secrets, ask whether the address is still ours, and refuse our credentials until an operator
+//! resumes the channel; somebody on each leaves, and a mail comes back; mail servers and a real Kannel die, and so does the daemon. Afterwards the promises hold, by what customers were told, what the daemon says and what each provider counted.
 //!
 //! `DAY_SEED` repeats a run as far as the machine's timing allows; `DAY_ROUNDS` is how often each customer writes.
 #![forbid(unsafe_code)]
 
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use switchboard_e2e::traffic::{has_an_owner_and_a_clock, number, settled};
+use switchboard_e2e::traffic::{has_an_owner_and_a_clock, number, settled, transcripts};
 use switchboard_e2e::ways::{
-    Chat, DESCRIBED, FASTER, Gateway, Kannel, Mail, Meta, NewerVonage, Product, Signed, Telegram, Texts, Vonage, Way,
-    Webhooks, X,
+    Chat, DESCRIBED, FASTER, Gateway, Kannel, Line, Mail, Meta, NEXT_SECRET, NewerVonage, OFFERED, PICTURED, Product,
+    Signed, Telegram, Texts, Vonage, Way, Webhooks, X,
 };
 use switchboard_e2e::{
-    Api, Backend, Daemon, Dialect, Dice, Dovecot, Gateway as RealKannel, GatewaySim, MetaConfig, MetaSim, Postfix,
-    Provider, Shop, SmppCentre, TelegramSim, VonageConfig, VonageSim, WebhookSim, XConfig, XSim, free_port, message,
-    on_every_backend,
+    Answer, Api, Backend, Daemon, Dialect, Dice, Dovecot, Gateway as RealKannel, GatewaySim, MetaConfig, MetaSim,
+    Postfix, Provider, Shop, SmppCentre, TelegramSim, VonageConfig, VonageSim, WebhookSim, XConfig, XSim,
+    eventually_within, free_port, message, on_every_backend,
 };
 
 const CUSTOMERS: u64 = 3;
+/// One more on each channel, who leaves.
+const LEAVER: u64 = CUSTOMERS;
+/// Long enough for whatever died to come back.
+const LONG: Duration = Duration::from_secs(60);
 const PATH_SECRET: &str = "a-secret-of-the-path-0123456789";
 const HOOK_SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3";
+const NEXT_HOOK_SECRET: &str = "whsec_NzY1NDMyMTBmZWRjYmE5ODc2NTQzMjEw";
 
 on_every_backend! {
     customers_on_all_channels_at_once_are_each_answered_once_whatever_fails,
@@ -41,20 +47,20 @@ async fn open(backend: &Backend) -> (Arc<Shop>, Vec<Arc<dyn Way>>, Arc<Mail>, Ar
     let meta = Arc::new(MetaSim::start(MetaConfig::default()).await.expect("a port for Meta"));
     let x = XSim::start(XConfig { direct_limit: 1_000_000, ..XConfig::default() }).await.expect("a port for X");
     let telegram = TelegramSim::start().await.expect("a port for Telegram");
-    let crm = WebhookSim::start(&[HOOK_SECRET]).await.expect("a port for the receiver");
+    let crm = WebhookSim::start(&[HOOK_SECRET, NEXT_HOOK_SECRET]).await.expect("a port for the receiver");
     let (mut dovecot, postfix) = (Dovecot::new(), Postfix::new(""));
     dovecot.up().await;
     postfix.up().await;
     let (v, m, c) = (vonage.config().clone(), meta.config().clone(), x.config().clone());
     let app = format!(
-        "kind = \"facebook\"\napp_secret = \"{}\"\nverify_token = \"{}\"\nbase_url = \"{}\"\n",
+        "kind = \"facebook\"\napp_secret = [\"{}\", \"{NEXT_SECRET}\"]\nverify_token = \"{}\"\nbase_url = \"{}\"\n",
         m.app_secret,
         m.verify_token,
         meta.base_url()
     );
     let by_vonage = |channel: &str, api: &str, base: &str| {
         format!(
-            "[channels.{channel}]\nkind = \"sms\"\nprovider = \"vonage\"\napi = \"{api}\"\napi_key = \"{}\"\napi_secret = \"{}\"\nsignature_secret = \"{}\"\nfrom = \"+{}\"\nbase_url = \"{base}\"\n",
+            "[channels.{channel}]\nkind = \"sms\"\nprovider = \"vonage\"\napi = \"{api}\"\napi_key = \"{}\"\napi_secret = \"{}\"\nsignature_secret = [\"{}\", \"{NEXT_SECRET}\"]\nfrom = \"+{}\"\nbase_url = \"{base}\"\n",
             v.api_key, v.api_secret, v.signature_secret, v.numbers[0],
         )
     };
@@ -85,7 +91,7 @@ async fn open(backend: &Backend) -> (Arc<Shop>, Vec<Arc<dyn Way>>, Arc<Mail>, Ar
             m.phone_number_id, m.access_token
         ),
         format!(
-            "[channels.handle]\nkind = \"twitter\"\nuser_id = \"{}\"\nconsumer_key = \"{}\"\nconsumer_secret = \"{}\"\naccess_token = \"{}\"\naccess_token_secret = \"{}\"\nlimits = {{ dm_15m = 1000 }}\nbase_url = \"{}\"\n",
+            "[channels.handle]\nkind = \"twitter\"\nuser_id = \"{}\"\nconsumer_key = \"{}\"\nconsumer_secret = [\"{}\", \"{NEXT_SECRET}\"]\naccess_token = \"{}\"\naccess_token_secret = \"{}\"\nlimits = {{ dm_15m = 1000 }}\nbase_url = \"{}\"\n",
             c.user_id,
             c.consumer_key,
             c.consumer_secret,
@@ -94,18 +100,26 @@ async fn open(backend: &Backend) -> (Arc<Shop>, Vec<Arc<dyn Way>>, Arc<Mail>, Ar
             x.base_url()
         ),
         format!(
-            "[channels.bot]\nkind = \"telegram\"\ntoken = \"{}\"\nsecret_token = \"{}\"\nbase_url = \"{}\"\n",
+            "[channels.bot]\nkind = \"telegram\"\ntoken = \"{}\"\nsecret_token = [\"{}\", \"{NEXT_SECRET}\"]\nbase_url = \"{}\"\n",
             TelegramSim::TOKEN,
             TelegramSim::SECRET,
             telegram.base_url()
         ),
-        format!("[channels.crm]\nkind = \"webhook\"\nurl = \"{}\"\nsecret = \"{HOOK_SECRET}\"\n", crm.url()),
+        format!(
+            "[channels.crm]\nkind = \"webhook\"\nurl = \"{}\"\nsecret = [\"{HOOK_SECRET}\", \"{NEXT_HOOK_SECRET}\"]\n",
+            crm.url()
+        ),
         format!(
             "{}smtp = {{ host = \"localhost\", port = {}, ca = \"{}\" }}\n",
             dovecot.channel(""),
             postfix.port,
             postfix.certificate().display()
         ),
+        // An adapter in another process needs a broker.
+        match backend.url() {
+            Some(_) => "[channels.line]\nkind = \"external\"\nlabel = \"telnet\"\naddress_kind = \"line\"\n".to_owned(),
+            None => String::new(),
+        },
     ];
     let shop = Shop::with(&provider.base_url()).log(backend).sms("send_timeout = \"5s\"").more(&channels.concat());
     let shop = Arc::new(shop.public_port(public_port).open());
@@ -120,7 +134,7 @@ async fn open(backend: &Backend) -> (Arc<Shop>, Vec<Arc<dyn Way>>, Arc<Mail>, Ar
     let kannel = Arc::new(Kannel::new(at(), centre, real));
     kannel.up().await;
     let ways: Vec<Arc<dyn Way>> = vec![
-        Arc::new(Texts { shop: at(), provider }),
+        Arc::new(Texts::new(at(), provider)),
         Arc::new(Vonage { shop: at(), sim: vonage }),
         Arc::new(NewerVonage { shop: at(), sim: newer }),
         Arc::new(Gateway { shop: at(), sim: jasmin, dialect: Dialect::Jasmin, secret: PATH_SECRET }),
@@ -146,13 +160,35 @@ struct Told {
     replies: BTreeSet<String>,
 }
 
-/// Writes one text after the other, each until it is taken, and delivered again and forged now and then.
-async fn customer(way: Arc<dyn Way>, api: Api, who: u64, rounds: u64, mut dice: Dice) -> Told {
+/// Channels of which the provider refused our credentials of one.
+type Refused = Arc<Mutex<Vec<&'static [&'static str]>>>;
+
+/// Writes one text after the other, each until it is taken, and delivered again and forged now and then. In the middle of the day their
+/// provider gets another secret, and refuses ours.
+async fn customer(way: Arc<dyn Way>, api: Api, who: u64, rounds: u64, mut dice: Dice, refused: Refused) -> Told {
     let mut told = Told { messages: vec![], at_once: BTreeSet::new(), replies: BTreeSet::new() };
     for n in 0..rounds {
+        if who == 0 && n == rounds / 2 {
+            way.rotates();
+            refused.lock().expect("nobody failed with it").push(way.refuses_us());
+        }
+        if way.shakes_hands().is_some() && dice.one_in(4) {
+            eventually_within(LONG, "the address to be ours", || async {
+                let is_ours = match way.shakes_hands() {
+                    Some(asked) => asked.await,
+                    None => true,
+                };
+                if is_ours { Ok(()) } else { Err(way.channel()) }
+            })
+            .await;
+        }
         let name = format!("{}-{who}-{n}", way.channel());
         let wants_refund = dice.one_in(2);
-        let text = if wants_refund { format!("refund {name}") } else { format!("hello {name}") };
+        let text = match wants_refund {
+            true => format!("refund {name}"),
+            false if way.has_pictures() && dice.one_in(3) => format!("hello {name} {PICTURED}"),
+            false => format!("hello {name}"),
+        };
         if way.signs() && dice.one_in(4) {
             let signed = if dice.one_in(2) { Signed::Badly } else { Signed::Not };
             let taken = way.says(who, &format!("forged {name}"), signed).await;
@@ -208,8 +244,13 @@ async fn until_taken(way: &dyn Way, who: u64, text: &str, dice: &mut Dice) {
 
 /// Ann answers the conversation in which this was said, repeating the same request under one key until the daemon answers it.
 async fn agent(api: &Api, way: &dyn Way, said: &str, dice: &mut Dice) -> String {
-    let text = format!("Ann says {}", said.trim_start_matches("hello "));
-    let body = json!({ "text": text, "agent": "ann" });
+    let asks = way.offered(0).is_some() && dice.one_in(2);
+    let text = format!("Ann {} {}", if asks { "asks" } else { "says" }, said.trim_start_matches("hello "));
+    let choices = OFFERED.map(|id| json!({ "id": id, "label": id }));
+    let body = match asks {
+        true => json!({ "text": text, "agent": "ann", "choices": choices }),
+        false => json!({ "text": text, "agent": "ann" }),
+    };
     loop {
         if let Some(id) = conversation(api, way.channel(), said).await {
             let path = format!("/conversations/{id}/reply");
@@ -222,6 +263,92 @@ async fn agent(api: &Api, way: &dyn Way, said: &str, dice: &mut Dice) -> String 
         }
         tokio::time::sleep(dice.millis(300)).await;
     }
+}
+
+/// Asks until the daemon answers, which may be down.
+async fn answer(api: &Api, path: &str, reply: Option<&Value>) -> Answer {
+    let (method, key) = if reply.is_some() { (http::Method::POST, Some(path)) } else { (http::Method::GET, None) };
+    eventually_within(LONG, path, || async {
+        match api.call(method.clone(), path, reply, key).await {
+            Ok(answer) if !matches!(answer.status, 503 | 504) => Ok(answer),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await
+}
+
+/// Somebody is answered, and wants nothing more of us: from then on nobody can write to them.
+async fn leaver(way: Arc<dyn Way>, api: Api, mut dice: Dice) {
+    let (name, hello) = (way.channel(), format!("hello {}-leaver", way.channel()));
+    until_taken(&*way, LEAVER, &hello, &mut dice).await;
+    let said = agent(&api, &*way, &hello, &mut dice).await;
+    eventually_within(LONG, "somebody who leaves to be heard", || async {
+        let is_heard = match way.leaves(LEAVER) {
+            Some(left) => left.await,
+            None => false,
+        };
+        if is_heard { Ok(()) } else { Err(name) }
+    })
+    .await;
+    let id = conversation_of(&api, name, &hello).await;
+    let path = format!("/conversations/{id}");
+    eventually_within(LONG, "what they want to be known", || async {
+        let whole = answer(&api, &path, None).await;
+        let known = whole.body["contact"]["consent"][name] == "opted_out";
+        if known { Ok(()) } else { Err(whole.to_string()) }
+    })
+    .await;
+    let late = json!({ "text": format!("Ann is too late for {name}"), "agent": "ann" });
+    answer(&api, &format!("{path}/reply"), Some(&late)).await.refused(422, "opted_out");
+    let sent = way.sent(LEAVER).await;
+    assert!(sent.iter().all(|text| *text == said), "{name}: nothing but the one answer of before: {sent:?}");
+}
+
+/// Somebody writes to whom no mail can be delivered: the answer comes back, and has failed. One of which nobody knows whether the dying
+/// mail server took it is given again.
+async fn unreachable(mail: Arc<Mail>, api: Api, mut dice: Dice) {
+    for n in 0.. {
+        let hello = format!("hello from-nowhere-{n}");
+        until_taken(&*mail, mail.gone(), &hello, &mut dice).await;
+        let said = agent(&api, &*mail, &hello, &mut dice).await;
+        let path = format!("/conversations/{}", conversation_of(&api, mail.channel(), &hello).await);
+        let ends = async || {
+            mail.brings_back().await;
+            let whole = answer(&api, &path, None).await;
+            let told = message(&whole.body, &said).cloned().unwrap_or_default();
+            match told["status"].as_str() {
+                Some("failed") if told.to_string().contains("gone.example") => Ok(true),
+                Some("unknown") => Ok(false),
+                _ => Err(told.to_string()),
+            }
+        };
+        if eventually_within(LONG * 2, "the answer to come back", ends).await {
+            return;
+        }
+    }
+}
+
+/// Resumes each channel that waits for an operator; those that it resumed are noted.
+async fn operator(api: Api, resumed: Arc<Mutex<BTreeSet<String>>>) {
+    loop {
+        let all = match api.call(http::Method::GET, "/channels", None, None).await {
+            Ok(answer) => answer.body["channels"].as_array().cloned().unwrap_or_default(),
+            Err(_) => vec![],
+        };
+        for channel in all {
+            if let (Some(id), true) = (channel["id"].as_str(), channel["paused_reason"].is_string()) {
+                let path = format!("/channels/{id}/resume");
+                if api.call(http::Method::POST, &path, Some(&json!({})), None).await.is_ok_and(|a| a.status == 200) {
+                    resumed.lock().expect("nobody failed with it").insert(id.to_owned());
+                }
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn conversation_of(api: &Api, channel: &str, said: &str) -> String {
+    eventually_within(LONG, "a conversation", || async { conversation(api, channel, said).await.ok_or(channel) }).await
 }
 
 async fn conversation(api: &Api, channel: &str, said: &str) -> Option<String> {
@@ -245,13 +372,26 @@ async fn customers_on_all_channels_at_once_are_each_answered_once_whatever_fails
     let rounds = number("DAY_ROUNDS", 8);
     println!("DAY_SEED={seed} DAY_ROUNDS={rounds}");
     let mut dice = Dice::new(seed);
-    let (shop, ways, mail, kannel) = open(&backend).await;
+    let (shop, mut ways, mail, kannel) = open(&backend).await;
     let mut daemon = Daemon::start(&shop).await;
+    if let Some(broker) = backend.url() {
+        ways.push(Arc::new(Line::start(&shop, &broker).await));
+    }
+    let (refused, resumed) = (Refused::default(), Arc::<Mutex<BTreeSet<String>>>::default());
+    let operator = tokio::spawn(operator(shop.api(), resumed.clone()));
+    let mut others = vec![tokio::spawn(unreachable(mail.clone(), shop.api(), dice.fork(1_000_000)))];
     let mut customers = vec![];
     for (w, way) in ways.iter().enumerate() {
         for who in 0..CUSTOMERS {
             let dice = dice.fork(w as u64 * 1000 + who);
-            customers.push((way.clone(), who, tokio::spawn(customer(way.clone(), shop.api(), who, rounds, dice))));
+            customers.push((
+                way.clone(),
+                who,
+                tokio::spawn(customer(way.clone(), shop.api(), who, rounds, dice, refused.clone())),
+            ));
+        }
+        if way.leaves(LEAVER).is_some() {
+            others.push(tokio::spawn(leaver(way.clone(), shop.api(), dice.fork(2_000_000 + w as u64))));
         }
     }
     let (mut kills, mut deaths) = (0, 0);
@@ -259,6 +399,9 @@ async fn customers_on_all_channels_at_once_are_each_answered_once_whatever_fails
         let mut told = vec![];
         for (way, who, task) in customers {
             told.push((way, who, task.await.expect("a customer's task does not fail")));
+        }
+        for task in others {
+            task.await.expect("a customer's task does not fail");
         }
         told
     });
@@ -280,7 +423,18 @@ async fn customers_on_all_channels_at_once_are_each_answered_once_whatever_fails
     }
     let told = writing.await.expect("everybody has written");
     // What a provider still had in mind would meet the next send only.
+    let pictured = pictures(&shop.api()).await;
     let quiet = settled(&shop).await;
+    operator.abort();
+    let resumed = resumed.lock().expect("nobody failed with it").clone();
+    let asked = refused.lock().expect("nobody failed with it").clone();
+    let paused = paused(&daemon.said());
+    // A refusal whose answer the daemon did not live to read pauses nothing; a start reads the configuration again, and resumes.
+    let unheard = asked.iter().filter(|of| !of.is_empty() && !of.iter().any(|id| paused.contains(*id))).count();
+    assert!(
+        unheard <= 2 && !resumed.is_empty(),
+        "of {asked:?} {paused:?} were paused, and {resumed:?} resumed by hand"
+    );
     let (mut messages, mut replies, mut unknown, mut refused) = (0, 0, 0, 0);
     for (way, who, told) in &told {
         let sent = way.sent(*who).await;
@@ -292,13 +446,46 @@ async fn customers_on_all_channels_at_once_are_each_answered_once_whatever_fails
         messages += told.messages.len();
         replies += sent.len();
         let parked = promises_kept(&name, &**way, transcript, &sent, told, &quiet.parked);
+        if let Some(offered) = way.offered(*who) {
+            let asked: Vec<&String> = sent.iter().filter(|text| text.starts_with("Ann asks ")).collect();
+            assert_eq!(offered.iter().collect::<Vec<_>>(), asked, "{name}: choices that were not offered");
+        }
         (unknown, refused) = (unknown + parked.0, refused + parked.1);
         has_an_owner_and_a_clock(row);
     }
     println!(
-        "{kills} kills, {deaths} of Kannel, {messages} messages accepted, {replies} replies at the providers, {unknown} parked as unknown, {refused} refused for good"
+        "{kills} kills, {deaths} of Kannel, {messages} messages accepted, {pictured} with a picture, {replies} replies at the providers, {unknown} parked as unknown, {refused} refused for good, {} channels paused, {} resumed by hand",
+        paused.len(),
+        resumed.len()
     );
+    assert!(pictured > 0, "nobody sent a picture");
     assert!(replies * 2 > messages, "too little was answered: the test proves little");
+}
+
+/// Waits until each picture that came is stored; how many there are.
+async fn pictures(api: &Api) -> usize {
+    eventually_within(LONG * 2, "every picture to be stored", || async {
+        let mut stored = 0;
+        for (_, messages) in transcripts(api).await {
+            let shown = |m: &&Value| m["text"].as_str().is_some_and(|text| text.ends_with(PICTURED));
+            for m in messages.iter().filter(|m| m["direction"] == "in").filter(shown) {
+                let file = &m["attachments"][0];
+                if file["state"] != "stored" || file["size"].as_u64().unwrap_or(0) == 0 {
+                    return Err(m.to_string());
+                }
+                stored += 1;
+            }
+        }
+        Ok(stored)
+    })
+    .await
+}
+
+/// The channels of which the daemon said that they wait for an operator.
+fn paused(said: &str) -> BTreeSet<String> {
+    let alarms = said.lines().filter(|line| line.contains("the channel is paused: nothing is sent on it until"));
+    let of = |line: &str| Some(line.split_once("channel=\"")?.1.split_once('"')?.0.to_owned());
+    alarms.filter_map(of).collect()
 }
 
 /// The conversations that hold any of these texts.

@@ -3,10 +3,11 @@
 #![forbid(unsafe_code)]
 
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::Duration;
-use switchboard_e2e::{Api, Backend, Daemon, Shop, eventually, eventually_within, http, message, shipped_users};
+use switchboard_e2e::{
+    Api, Backend, Daemon, Python, Shop, eventually, eventually_within, http, line, message, shipped_users,
+};
 use switchboard_simulators::NatsServer;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -18,10 +19,6 @@ const PUBLIC: &str = "UBZAXALZ65UGYXAEGG7QSOCK4HTSF3HFR52A2O6P6HFPJADXZQFBMX7V";
 const ROUTER: &str = "UBC2O7WOVSIMQLBZACKRSJGBR5E7NXAUEVZCGC67RD3DONH67JTS6CLV";
 const EDGE: &str = "UA7K7SGKOVBIO33OVFIDZDIBRFPOONSRKQ6HVCAFSLHPMYW6QT445FJT";
 const PASSWORD: &str = "the-lines-own-password";
-
-fn root() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-}
 
 /// The shipped permissions, the adapter's among them.
 fn users() -> String {
@@ -48,78 +45,9 @@ fn shop(broker: &Backend) -> Shop {
     shop
 }
 
-/// A Python program with nats-py; dropping it kills it.
-struct Python {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Python {
-    fn start(shop: &Shop, name: &str, arguments: &[&str]) -> Python {
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-        let installed =
-            std::env::var_os("SWITCHBOARD_NATS_PY").map_or_else(|| target.join("tools/nats-py"), PathBuf::from);
-        assert!(
-            installed.join("nats").is_dir(),
-            "no nats-py at {}: run `tests/run nats`, which installs it, or set SWITCHBOARD_NATS_PY",
-            installed.display()
-        );
-        let log = shop.folder().join(name);
-        let file = std::fs::File::create(&log).expect("a log");
-        let child = Command::new("python3")
-            .args(arguments)
-            .env("PYTHONPATH", installed)
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .stdin(Stdio::null())
-            .stdout(file.try_clone().expect("the log"))
-            .stderr(file)
-            .spawn()
-            .expect("python3 runs");
-        Python { child, log }
-    }
-
-    fn said(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Drop for Python {
-    fn drop(&mut self) {
-        self.kill();
-        if std::thread::panicking() {
-            eprintln!("--- {} ---\n{}", self.log.display(), self.said());
-        }
-    }
-}
-
 /// The address of the broker with the adapter's account.
 fn server(broker: &NatsServer) -> String {
     broker.url().replace("nats://", &format!("nats://line:{PASSWORD}@"))
-}
-
-/// Starts the example; the address at which people connect to it.
-async fn adapter(shop: &Shop, server: &str, name: &str) -> (Python, String) {
-    adapter_with(shop, server, name, &[]).await
-}
-
-/// The same with more arguments.
-async fn adapter_with(shop: &Shop, server: &str, name: &str, more: &[&str]) -> (Python, String) {
-    let script = root().join("adapters/examples/line/line.py");
-    let script = script.to_str().expect("a path");
-    let arguments = [&[script, "--server", server, "--listen", "127.0.0.1:0"], more].concat();
-    let python = Python::start(shop, name, &arguments);
-    let address = eventually("the adapter to listen", || async {
-        let said = python.said();
-        let line = said.lines().find_map(|line| line.split_once("listening on "));
-        line.map(|(_, address)| address.trim().to_owned()).ok_or(said.clone())
-    })
-    .await;
-    (python, address)
 }
 
 /// Somebody who writes to us.
@@ -184,7 +112,7 @@ async fn a_python_adapter_carries_a_conversation_both_ways_and_outlives_its_own_
     let shop = shop(&backend);
     let daemon = Daemon::start(&shop).await;
     let api = shop.api();
-    let (mut first, address) = adapter(&shop, &server(broker), "adapter-1.log").await;
+    let (mut first, address) = line(&shop, &server(broker), "adapter-1.log", &[]).await;
 
     // A rule answers, and the answer comes back on the line.
     let mut ann = Person::called("ann", &address).await;
@@ -214,7 +142,7 @@ async fn a_python_adapter_carries_a_conversation_both_ways_and_outlives_its_own_
     // An agent answers while nobody is there to take it; the next adapter delivers it, once.
     first.kill();
     api.post(&format!("/conversations/{id}/reply"), json!({ "text": "Yes, clearly.", "agent": "ann" })).await.ok();
-    let (second, address) = adapter(&shop, &server(broker), "adapter-2.log").await;
+    let (second, address) = line(&shop, &server(broker), "adapter-2.log", &[]).await;
     let mut ann = Person::called("ann", &address).await;
     assert_eq!(ann.reads().await, "Yes, clearly.");
     outcome(&api, "ann", "Yes, clearly.", "accepted").await;
@@ -240,7 +168,7 @@ async fn under_another_prefix_daemon_and_adapter_carry_a_conversation_with_the_p
     let shop = shop(&backend);
     shop.reconfigure(|toml| toml.replace("backend = \"nats\"", "backend = \"nats\"\nprefix = \"shop.eu\""));
     let daemon = Daemon::start(&shop).await;
-    let (python, address) = adapter_with(&shop, &server(broker), "adapter.log", &["--prefix", "shop.eu"]).await;
+    let (python, address) = line(&shop, &server(broker), "adapter.log", &["--prefix", "shop.eu"]).await;
     let mut ann = Person::called("ann", &address).await;
     let mut lines = ann.says("refund A-1").await;
     if lines.is_empty() {
@@ -301,7 +229,7 @@ async fn an_adapters_account_may_speak_for_its_channel_and_for_nothing_else() {
     let script: &Path = &shop.folder().join("oversteps.py");
     std::fs::write(script, OVERSTEPS).unwrap();
     let mut python = Python::start(&shop, "oversteps.log", &[script.to_str().unwrap(), &server(broker)]);
-    let done = python.child.wait().unwrap();
+    let done = python.ends();
     assert!(done.success() && python.said().contains("denied"), "{}", python.said());
     let held = shop.api().held(2).await;
     let reasons: Vec<&str> = held.iter().filter_map(|q| q["reason"].as_str()).collect();

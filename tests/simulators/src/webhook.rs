@@ -79,6 +79,7 @@ struct State {
     requests: BTreeMap<String, usize>,
     violations: Vec<String>,
     script: VecDeque<HookStep>,
+    has_rotated: bool,
     files: BTreeMap<String, (String, Vec<u8>)>,
 }
 
@@ -169,10 +170,17 @@ impl WebhookSim {
         .await
     }
 
-    /// The signature of the first secret, as the header holds it.
+    /// From here on the last of the secrets signs what it sends.
+    pub fn rotates(&self) {
+        lock(&self.shared.state).has_rotated = true;
+    }
+
+    /// The signature of the secret in use, as the header holds it.
     #[must_use]
     pub fn signature(&self, id: &str, timestamp: &str, body: &[u8]) -> String {
-        let secret = self.shared.secrets.first().map(Vec::as_slice).unwrap_or_default();
+        let (secrets, has_rotated) = (&self.shared.secrets, lock(&self.shared.state).has_rotated);
+        let secret = if has_rotated { secrets.last() } else { secrets.first() };
+        let secret = secret.map(Vec::as_slice).unwrap_or_default();
         format!("v1,{}", STANDARD.encode(tag(secret, id, timestamp, body)))
     }
 

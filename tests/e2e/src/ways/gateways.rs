@@ -1,6 +1,6 @@
 //! Text messages through gateways of one's own, and by Vonage's newer API.
 
-use super::{FASTER, Signed, Way, shuffled, vonage_signed};
+use super::{FASTER, NEXT_SECRET, Signed, Way, shuffled, vonage_signed};
 use crate::{Dialect, Dice, GatewaySim, GatewayStep, Repeats, Shop, VonageSim, VonageStep, sid};
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
@@ -88,6 +88,19 @@ impl Way for Gateway {
         });
     }
 
+    fn refuses_us(&self) -> &'static [&'static str] {
+        let (status, said) = match self.dialect {
+            Dialect::Jasmin => (403, "Error \"Authentication failure for username:switchboard\""),
+            Dialect::Json => (200, "{\"messages\":[{\"status\":\"NO_CREDIT\"}]}"),
+        };
+        self.sim.next(GatewayStep::Answer(status, said.into()));
+        if self.dialect == Dialect::Jasmin { &["jasmin"] } else { &["gateway"] }
+    }
+
+    fn leaves(&self, who: u64) -> Option<BoxFuture<'_, bool>> {
+        Some(self.says(who, "STOP", Signed::Well))
+    }
+
     fn sent(&self, who: u64) -> BoxFuture<'_, Vec<String>> {
         let to = self.number(who);
         let sent = self.sim.sent().into_iter().filter(|s| s.to == to).map(|s| s.text).collect();
@@ -136,14 +149,32 @@ impl Way for NewerVonage {
     }
 
     fn trouble(&self, dice: &mut Dice) {
-        self.sim.next(match dice.below(6) {
-            0 => VonageStep::Limited(Some(1)),
+        self.sim.next(match dice.below(7) {
+            0 => VonageStep::Limited([Some(1), None][dice.below(2) as usize]),
+            5 => VonageStep::Answer(
+                422,
+                "{\"type\":\"https://developer.vonage.com/api-errors/messages#1240\",\"title\":\"Illegal Number\"}"
+                    .into(),
+            ),
             1 => VonageStep::CutAfter,
             2 => VonageStep::CutBefore,
             3 => VonageStep::Answer(502, "<html>Bad gateway</html>".into()),
             4 => VonageStep::ReceiptFirst,
             _ => VonageStep::Delay(dice.millis(800)),
         });
+    }
+
+    fn refuses_us(&self) -> &'static [&'static str] {
+        self.sim.next(VonageStep::Answer(401, "{\"title\":\"Unauthorized\"}".into()));
+        &["newer"]
+    }
+
+    fn rotates(&self) {
+        self.sim.rotates(NEXT_SECRET);
+    }
+
+    fn leaves(&self, who: u64) -> Option<BoxFuture<'_, bool>> {
+        Some(self.says(who, "STOP", Signed::Well))
     }
 
     fn sent(&self, who: u64) -> BoxFuture<'_, Vec<String>> {

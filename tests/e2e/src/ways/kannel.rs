@@ -107,6 +107,10 @@ impl Way for Kannel {
         self.centre.next(Fate::refused([0x58, 0x14][dice.below(2) as usize]));
     }
 
+    fn leaves(&self, who: u64) -> Option<BoxFuture<'_, bool>> {
+        Some(self.says(who, "STOP", Signed::Well))
+    }
+
     fn sent(&self, who: u64) -> BoxFuture<'_, Vec<String>> {
         Box::pin(async move {
             self.gateway.lock().await.is_drained().await;
