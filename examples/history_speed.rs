@@ -110,6 +110,7 @@ fn message(n: u64, out: &mut Vec<Event>) {
                 skills: BTreeMap::new(),
                 overflow: vec![],
                 ageing: None,
+                newest: false,
                 why: Why::Default,
             }
             .into(),
