@@ -148,7 +148,7 @@ impl<'t> Trial<'t> {
             state.apply(&Public::PresenceChanged { agent: agent.clone(), presence, at: start, lapsed: false }.into());
         }
         if !seen.new {
-            self.conversation(&mut state, contact);
+            self.conversation(&mut state, contact, pack);
         }
         state
     }
@@ -224,13 +224,14 @@ impl<'t> Trial<'t> {
     }
 
     /// The conversation that the message continues.
-    fn conversation(&self, state: &mut State, contact: ContactId) {
+    fn conversation(&self, state: &mut State, contact: ContactId, pack: &RulePack) {
         let (given, now) = (&self.test.given, self.test.now);
         let seen = &given.seen;
         let opened_at = now.plus(-seen.age_ms);
         let (channel, thread) = (&self.message.channel, &self.message.thread);
         let conv = opened(state, contact, channel, thread, &self.message.from, opened_at);
         if let Some(queue) = &seen.queue {
+            let of = pack.queues.get(queue);
             let queued = Public::Queued {
                 conv,
                 queue: queue.clone(),
@@ -238,8 +239,8 @@ impl<'t> Trial<'t> {
                 entered: opened_at,
                 skills: BTreeMap::new(),
                 overflow: vec![],
-                ageing: None,
-                newest: false,
+                ageing: of.and_then(|q| q.ageing_ms),
+                newest: of.is_some_and(|q| q.newest),
                 why: Why::Default,
             };
             state.apply(&queued.into());

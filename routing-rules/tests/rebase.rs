@@ -526,6 +526,28 @@ fn what_left_the_quarantine_does_not_come_back_to_it_with_a_rebase() {
     assert!(life.state.quarantine.is_empty(), "somebody dropped it");
 }
 
+#[test]
+fn what_was_retried_in_lost_frames_and_can_be_decided_now_is_decided_once() {
+    let mut life = Life::new();
+    leads_nothing(&mut life);
+    let missed = message("b", "hello?", life.now);
+    let retried = message("b:again-1", "hello?", life.now);
+    let mut lost = life.clone();
+    lost.hears(&missed);
+    let received = |events: &[Event]| events.iter().filter(|e| matches!(e.public, Public::Received { .. })).count();
+    let channels = BTreeMap::from([(CHANNEL.to_owned(), ChannelProfile::new("sms", "phone"))]);
+    let now = lost.now;
+    lost.takes(&Input::Lead { now, incarnation: 3, channels: &channels });
+    assert_eq!(received(&lost.hears(&retried)), 1, "as long as it is in the quarantine");
+    // LOG came back from before it all, and IN has both.
+    life.unread = 2;
+    life.rebases(0, true);
+    let now = life.now;
+    life.takes(&Input::Lead { now, incarnation: 3, channels: &channels });
+    assert_eq!(received(&life.hears_again(1, now, &missed)), 1);
+    assert_eq!(received(&life.hears_again(2, now, &retried)), 0);
+}
+
 /// Leads without any channel.
 fn leads_nothing(life: &mut Life) {
     let now = life.now;

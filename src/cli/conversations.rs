@@ -354,7 +354,8 @@ async fn show_conversation(api: &Api, common: &Common, screen: &mut Screen, id: 
         screen.out(&message_head(m, screen));
         // `Re: ` before what it was changes nothing.
         let of_message = text(m, "subject");
-        if !of_message.is_empty() && !of_message.to_lowercase().ends_with(&subject.to_lowercase()) {
+        let same = !subject.is_empty() && of_message.to_lowercase().ends_with(&subject.to_lowercase());
+        if !of_message.is_empty() && !same {
             screen.out(&format!("  Subject: {}", plain(&of_message)));
             subject = of_message;
         }

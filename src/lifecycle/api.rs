@@ -443,7 +443,7 @@ fn again(mut inbound: Inbound, seq: Seq) -> Inbound {
         Inbound::Unparsed(u) => &mut u.id,
         Inbound::Refused(r) => &mut r.id,
     };
-    let suffix = format!(":again-{seq}");
+    let suffix = format!("{}{seq}", switchboard_routing_rules::decide::AGAIN);
     // An id as long as ids may be gives way at its end.
     let mut kept = MAX_EVENT_ID.saturating_sub(suffix.len()).min(id.len());
     while !id.is_char_boundary(kept) {

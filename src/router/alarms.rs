@@ -3,6 +3,7 @@
 use crate::metrics::Metrics;
 use std::collections::BTreeMap;
 use std::time::Duration;
+use switchboard_adapter_sdk::redact;
 use switchboard_routing_rules::decide::{FAILING, PAUSED_BY_OPERATOR};
 use switchboard_routing_rules::event::{Event, Private, Public};
 use switchboard_routing_rules::state::State;
@@ -31,10 +32,13 @@ impl Health {
 }
 
 /// What came of an attempt that failed, in words.
-fn failed(event: &Event) -> Option<&str> {
+fn failed(event: &Event) -> Option<String> {
     match (&event.public, &event.private) {
-        (Public::AttemptEnded { .. }, Some((_, Private::Attempt { detail, .. }))) => detail.as_deref(),
-        (Public::AttemptEnded { code, .. }, _) => code.as_deref(),
+        // What a provider or its adapter says of a message may quote it.
+        (Public::AttemptEnded { .. }, Some((_, Private::Attempt { detail, .. }))) => {
+            detail.as_deref().map(|said| redact::text(said, &[]))
+        }
+        (Public::AttemptEnded { code, .. }, _) => code.clone(),
         _ => None,
     }
 }
@@ -57,8 +61,8 @@ impl Alarms {
         for (at, event) in events.iter().enumerate() {
             if let Public::ChannelHealth { channel, failures, paused, .. } = &event.public {
                 // The attempt that failed is told of right after what it does to its channel.
-                let why = events.get(at + 1).and_then(failed);
-                self.channel(channel, *failures, paused.as_deref(), why, metrics);
+                let why = events.get(at + 1).filter(|_| *failures > 0).and_then(failed);
+                self.channel(channel, *failures, paused.as_deref(), why.as_deref(), metrics);
             }
         }
     }

@@ -168,13 +168,18 @@ pub enum Login {
 /// The most bytes of a password's file.
 const MAX_PASSWORD: u64 = 64 * 1024;
 
-/// A password as it is now: one that stands in a file is read anew, so that a mended one is used at the next login.
+/// A password as it is now: one that stands in a file is read anew, so that a mended one is used at the next login. Where there is no
+/// such file any more it is the one of the start.
 ///
 /// # Errors
 /// With a sentence that names the file, and never what it holds.
 pub async fn password(known: &Secret) -> Result<Secret, String> {
     let Some(path) = known.file() else { return Ok(known.clone()) };
     let name = format!("the password's file {}", path.display());
+    // A start may have unlocked it for a moment; and what is no file could keep us waiting without end.
+    if !tokio::fs::metadata(path).await.is_ok_and(|there| there.is_file()) {
+        return Ok(known.clone());
+    }
     let mut text = String::new();
     let read = async {
         tokio::fs::File::open(path).await?.take(MAX_PASSWORD).read_to_string(&mut text).await?;

@@ -141,7 +141,10 @@ pub fn read(mail: &[u8], settings: &Settings) -> Reading {
     let forwards = subject.as_deref().is_some_and(subject::is_forward);
     let words = Words::of(&parts, forwards);
     let pictures = words.html.as_deref().map(html::pictures).unwrap_or_default();
-    let of_page = |file: File| File { content_id: file.content_id.clone().filter(|_| file.is_of(&pictures)), ..file };
+    // Where pictures are all that a mail says, they are what it brings.
+    let says = !words.new.trim().is_empty();
+    let of_page =
+        |file: File| File { content_id: file.content_id.clone().filter(|_| says && file.is_of(&pictures)), ..file };
     let from = address::of(&headers, "from");
     let sender = sender(&headers, &from, settings);
     let recipients = recipients(&headers);

@@ -92,6 +92,8 @@ pub struct Attachment {
 impl Attachment {
     /// The type of a mail as it came, which the router lists beside what was read out of it. No file that came has it.
     pub const ORIGINAL: &str = "message/rfc822; whole=yes";
+    /// The type of what only stands for files: a provider's list of them, in whose place they come once it is fetched.
+    pub const LIST: &str = "application/json; list=files";
 
     /// The person attached it: it is neither the mail itself nor a picture of its page.
     #[must_use]

@@ -26,7 +26,9 @@ impl Entry {
 
 /// How a conversation comes back to a queue: it wants what it wanted when it waited there last, and as long. What its rules wanted
 /// and for how long goes together; neither goes to another queue, nor with what was closed, which begins anew.
-pub(crate) fn comes_back(c: &Conversation, queue: Name, why: Why) -> Entry {
+///
+/// `own` are the steps of that queue itself.
+pub(crate) fn comes_back(c: &Conversation, queue: Name, own: &[OverflowStep], why: Why) -> Entry {
     let mut entry = Entry::new(queue, why);
     let there = c.queue.as_deref() == Some(&entry.queue);
     let Some(chosen) = c.chosen.as_deref().filter(|_| there) else { return entry };
@@ -38,13 +40,18 @@ pub(crate) fn comes_back(c: &Conversation, queue: Name, why: Why) -> Entry {
     let of_rules = match &chosen.overflow {
         Some(of_rules) => *of_rules == steps,
         // Rules that said nothing of either left it with what those before them had said.
-        None => !entry.skills.is_empty() && entry.skills != chosen.skills,
+        None => chosen.queue.is_none() && steps != own,
     };
     entry.overflow = of_rules.then_some(steps);
     entry
 }
 
 impl Draft<'_> {
+    /// The steps of a queue of a conversation's pack.
+    pub(crate) fn steps_of(&self, c: &Conversation, queue: &str) -> Vec<OverflowStep> {
+        self.pack_of(c).queues.get(queue).map(|q| q.overflow.clone()).unwrap_or_default()
+    }
+
     /// Where the next one waits when a queue has all that may wait in it; limits never lead in a circle.
     fn with_room(&self, conv: &Conversation, entry: &mut Entry) {
         let pack = self.pack_of(conv);
@@ -302,7 +309,9 @@ impl Draft<'_> {
                 .cloned()
                 .filter(|q| pack.queues.contains_key(q))
                 .or_else(|| self.default_queue(pack));
-            let entry = comes_back(&c, queue.unwrap_or_default(), Why::Returned);
+            let queue = queue.unwrap_or_default();
+            let own = self.steps_of(&c, &queue);
+            let entry = comes_back(&c, queue, &own, Why::Returned);
             self.enqueue(conv, Entry { since: Some(c.opened_at), ..entry });
         }
         if more {

@@ -82,7 +82,8 @@ impl Draft<'_> {
 
     /// Somebody else wrote the letter than it says: an answer would go to a person who wrote nothing.
     pub(super) fn disproved(&self, m: &Message) -> bool {
-        m.authenticated == Some(false) && self.facts(m).is_some()
+        // A signature that broke on the way, or another server that forwarded it, disproves nobody: that is DMARC's to say.
+        self.facts(m).is_some() && m.meta.get("dmarc").is_some_and(|said| said == "fail")
     }
 
     /// Whether who wrote is who they say, where the channel can tell. Nobody proved a letter that is not believed.

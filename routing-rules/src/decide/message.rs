@@ -378,7 +378,10 @@ impl Draft<'_> {
             return;
         }
         match c.queue.as_deref().cloned() {
-            Some(queue) => self.enqueue(conv, comes_back(&c, queue, why)),
+            Some(queue) => {
+                let own = self.steps_of(&c, &queue);
+                self.enqueue(conv, comes_back(&c, queue, &own, why));
+            }
             None => self.enqueue_default(conv, why),
         }
     }

@@ -119,6 +119,9 @@ pub struct Decision {
     pub after: State,
 }
 
+/// Between the id of a record that is retried out of the quarantine and its number there.
+pub const AGAIN: &str = ":again-";
+
 /// Decides one input. Pure and total: no clock, no randomness, no I/O.
 #[must_use]
 pub fn decide<'p>(state: State, input: &Input<'p>, packs: impl Into<InForce<'p>>) -> Decision {
@@ -325,7 +328,7 @@ impl<'a> Draft<'a> {
     fn record(&mut self, seq: u64, stored_at: Timestamp, inbound: &Inbound, candidate: Option<&'a RulePack>) {
         let id = self.state.hash("input", &[inbound.id()]);
         let now = self.state.now.max(stored_at);
-        let duplicate = self.state.dups.contains(id);
+        let duplicate = self.state.dups.contains(id) || self.is_decided_again(inbound.id());
         self.before_rebase = self.state.rebased.is_some_and(|r| r.is_after(seq));
         self.relived = self.state.rebased.is_some_and(|r| r.cut_after(seq));
         self.emit(Public::Consumed { seq, stored_at, now, id: Some(id), duplicate });
@@ -355,6 +358,14 @@ impl<'a> Draft<'a> {
             Inbound::Unparsed(u) => self.quarantine(seq, &u.channel, &u.reason),
             Inbound::Refused(r) => self.channel_refused(&r.channel, &r.detail),
         }
+    }
+
+    /// What was retried out of the quarantine under an id of its own, and was decided under its first one since: frames are lost in
+    /// which it could not be. While it is retried it is in the quarantine.
+    fn is_decided_again(&self, id: &str) -> bool {
+        let Some((first, seq)) = id.rsplit_once(AGAIN) else { return false };
+        let held = seq.parse().is_ok_and(|seq: u64| self.state.quarantine.contains_key(&seq));
+        !held && self.state.dups.contains(self.state.hash("input", &[first]))
     }
 
     /// Only the API and the router itself send commands; a chat's own edge says what its widget confirmed.

@@ -196,6 +196,9 @@ fn linked(files: &Files) -> Vec<Attachment> {
 
 /// How many files there are, and what they are called.
 fn counted(files: &Files) -> String {
+    if files.first.is_empty() {
+        return "files".to_owned();
+    }
     let names = files.first.iter().map(|(_, _, name)| name.as_str()).collect::<Vec<_>>().join(", ");
     let more = match files.count.saturating_sub(files.first.len()) {
         0 => String::new(),

@@ -179,6 +179,11 @@ impl<K: Copy + Ord, V: Clone> DenseMap<K, V> {
         run.first().map(|(key, value)| (key, value))
     }
 
+    pub fn get_max(&self) -> Option<(&K, &V)> {
+        let run = &self.groups.last()?.1.last()?.1;
+        run.last().map(|(key, value)| (key, value))
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         let runs = self.groups.iter().flat_map(|(_, group)| group.iter());
         runs.flat_map(|(_, run)| run.iter().map(|(key, value)| (key, value)))
@@ -286,6 +291,11 @@ impl<K: Copy + Ord> DenseSet<K> {
     #[must_use]
     pub fn get_min(&self) -> Option<&K> {
         self.0.get_min().map(|(key, ())| key)
+    }
+
+    #[must_use]
+    pub fn get_max(&self) -> Option<&K> {
+        self.0.get_max().map(|(key, ())| key)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &K> {

@@ -64,10 +64,14 @@ impl Dups {
     /// Forgets one id, as that of a record which was never decided.
     pub fn remove(&mut self, id: KeyHash) {
         let found = self.pieces.iter().rev().find(|(_, piece)| piece.ids.contains(&id)).map(|(n, _)| *n);
-        if let Some(piece) = found.and_then(|n| self.pieces.get_mut(&n))
+        if let Some(n) = found
+            && let Some(piece) = self.pieces.get_mut(&n)
             && piece.ids.remove(&id)
         {
             self.len -= 1;
+            if piece.ids.is_empty() {
+                self.pieces.remove(&n);
+            }
         }
     }
 
@@ -171,6 +175,9 @@ mod tests {
         d.remove(KeyHash(1001));
         d.remove(KeyHash(1001));
         assert!(!d.contains(KeyHash(1001)) && d.contains(KeyHash(1002)) && d.len() == before - 1);
+        d.insert(KeyHash(7), t(110), 160);
+        d.remove(KeyHash(7));
+        assert_eq!(Dups::from_pieces(d.iter()), d, "a day without any is no day");
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl State {
     #[must_use]
     pub fn oldest(&self, queue: &str) -> Option<Timestamp> {
         let first = |class: &WaitClass, set: &DenseSet<WaitKey>| match class.newest() {
-            true => set.iter().map(WaitKey::since).min(),
+            true => set.get_max().map(WaitKey::since),
             false => set.get_min().map(WaitKey::since),
         };
         self.classes(queue).filter_map(|(class, set)| first(class, set)).min()

@@ -38,6 +38,10 @@ impl Files {
             (i, mime.clone(), name.unwrap_or(mime))
         };
         let count = sent().count();
+        if sent().any(|(_, file)| file.mime == Attachment::LIST) {
+            // What they are is not known yet, nor how many.
+            return Some(Files { message, count, first: vec![] });
+        }
         (count > 0).then(|| Files { message, count, first: sent().take(MOST_FILES).map(named).collect() })
     }
 

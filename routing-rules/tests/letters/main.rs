@@ -125,7 +125,7 @@ impl Life {
             visibility: Visibility::Private,
             automatic: mail.automatic,
             authenticated: mail.verdict,
-            meta: BTreeMap::new(),
+            meta: mail.verdict.map(|v| ("dmarc".into(), if v { "pass" } else { "fail" }.into())).into_iter().collect(),
             raw: mail.original.then(|| Raw {
                 content_type: "message/rfc822".into(),
                 blob: Some(BlobRef::of_hash(&"a".repeat(64))),

@@ -88,8 +88,11 @@ pub(super) async fn presence(
     known_agent(&state, &id).await?;
     let actor = posted.caller.actor(None)?;
     let by_their_console = own && posted.caller.console;
+    // Who is taken out of the rounds still goes offline when their console stays closed.
+    let raises = presence == Presence::Available.as_str() && !by_their_console;
     let done = state.act(posted.once, actor, Action::Presence { agent: id.clone(), presence }).await?;
-    if let Some(sessions) = state.shared.gate.sessions.as_ref().filter(|_| !by_their_console) {
+    let raised = raises && done.status().is_success();
+    if let Some(sessions) = state.shared.gate.sessions.as_ref().filter(|_| raised) {
         sessions.presence_said(&id);
     }
     Ok(done)

@@ -75,7 +75,7 @@ impl Consoles {
         *seat = Seat { open: seat.open, ..Seat::default() };
     }
 
-    /// Somebody said what this agent is, and not by a console of theirs: what closed before changes nothing any more.
+    /// Somebody said that this agent is available, and not by a console of theirs: what closed before changes nothing any more.
     pub fn said(&mut self, agent: &str) {
         self.seats.retain(|of, seat| of != agent || seat.open > 0);
     }

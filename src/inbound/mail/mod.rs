@@ -138,6 +138,10 @@ impl Mailbox {
                 }
             }
             let began = Instant::now();
+            let stood = match &self.imap.server.account {
+                Some((_, login)) => token::standing(login).await,
+                None => None,
+            };
             // Whoever lost the duty ends in the middle of what it does: that is what a crash does too.
             let ended = tokio::select! {
                 ended = self.session(&guard, &mut strikes, &mut waits) => ended,
@@ -150,7 +154,7 @@ impl Mailbox {
             self.mailboxes.set(&self.channel, Some(trouble.to_string()));
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                () = self.mended(&trouble) => tracing::info!(channel = %self.channel, "the mailbox has another password"),
+                () = self.mended(&trouble, stood) => tracing::info!(channel = %self.channel, "the mailbox has another password"),
             }
         }
     }
@@ -176,9 +180,9 @@ impl Mailbox {
     }
 
     /// Ends when what was refused has changed.
-    async fn mended(&self, trouble: &Trouble) {
+    async fn mended(&self, trouble: &Trouble, stood: token::Standing) {
         match (&self.imap.server.account, trouble) {
-            (Some((_, login)), Trouble::Refused(_)) => token::mended(login).await,
+            (Some((_, login)), Trouble::Refused(_)) => token::mended(login, stood).await,
             _ => std::future::pending().await,
         }
     }

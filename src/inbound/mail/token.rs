@@ -37,13 +37,19 @@ pub(super) async fn credential(login: &Login) -> Result<Credential, String> {
     }
 }
 
-/// Ends when another password stands in the file of one that was refused. A password that is nowhere else never changes.
-pub(super) async fn mended(login: &Login) {
-    let Login::Password(known) = login else { return std::future::pending().await };
-    if known.file().is_none() {
-        return std::future::pending().await;
+/// What stands in a password's file before a login, for [`mended`]; nothing of what is kept otherwise.
+pub(super) type Standing = Option<Result<Secret, String>>;
+
+pub(super) async fn standing(login: &Login) -> Standing {
+    match login {
+        Login::Password(known) if known.file().is_some() => Some(config::password(known).await),
+        _ => None,
     }
-    let refused = config::password(known).await;
+}
+
+/// Ends when another password stands in the file than before the login that was refused. One that is nowhere else never changes.
+pub(super) async fn mended(login: &Login, refused: Standing) {
+    let (Login::Password(known), Some(refused)) = (login, refused) else { return std::future::pending().await };
     loop {
         tokio::time::sleep(LOOK).await;
         let now = config::password(known).await;
@@ -112,9 +118,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("password");
         let login = Login::Password(Secret::new("worng").of_file(&path));
-        assert!(
-            given(login.clone()).await.is_err_and(|e| e.contains("`imap.password`") && e.contains("cannot be read"))
-        );
+        assert_eq!(given(login.clone()).await, Ok("worng".into()), "a file that is gone takes nothing away");
         for wrong in ["", "\n", "one\ntwo\n"] {
             std::fs::write(&path, wrong).expect("written");
             let error = given(login.clone()).await.expect_err("no password");
@@ -122,9 +126,10 @@ mod tests {
         }
         std::fs::write(&path, "worng\n").expect("written");
         assert_eq!(given(login.clone()).await, Ok("worng".into()));
+        let refused = standing(&login).await;
         let waiting = tokio::spawn({
-            let login = login.clone();
-            async move { mended(&login).await }
+            let (login, refused) = (login.clone(), refused.clone());
+            async move { mended(&login, refused).await }
         });
         tokio::time::sleep(LOOK * 4).await;
         assert!(!waiting.is_finished(), "it is as it was");
@@ -133,10 +138,15 @@ mod tests {
         assert!(!waiting.is_finished(), "somebody is writing it");
         std::fs::write(&path, "right\n").expect("written");
         tokio::time::timeout(LOOK * 4, waiting).await.expect("at once").expect("it ends");
-        assert_eq!(given(login).await, Ok("right".into()));
+        assert_eq!(given(login.clone()).await, Ok("right".into()));
+        // It was mended while the server thought about the wrong one.
+        tokio::time::timeout(LOOK * 4, mended(&login, refused)).await.expect("at once");
         let literal = Login::Password(Secret::new("p"));
         assert_eq!(given(literal.clone()).await, Ok("p".into()));
-        assert!(tokio::time::timeout(LOOK * 100, mended(&literal)).await.is_err(), "nothing will change it");
+        assert!(
+            tokio::time::timeout(LOOK * 100, mended(&literal, standing(&literal).await)).await.is_err(),
+            "nothing will change it"
+        );
     }
 
     #[tokio::test]

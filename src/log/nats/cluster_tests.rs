@@ -103,7 +103,12 @@ async fn the_suite_passes_with_each_node_gone_in_turn() {
             let log = open(name);
             async move {
                 let log = log.await;
-                within(async { while log.read_in(0, 1).await.is_err() || log.read_log(0, 1).await.is_err() {} }).await;
+                within(async {
+                    while log.read_in(0, 1).await.is_err() || log.read_log(0, 1).await.is_err() {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                })
+                .await;
             }
         };
         stream::iter(&cases).for_each_concurrent(AT_ONCE, elected).await;

@@ -289,6 +289,9 @@ async fn a_claim_that_is_gone_puts_the_log_in_doubt_though_every_frame_is_there(
     within(async { while log.claim(key, "ours.1").await != Ok(Claim::Ours) {} }).await;
     assert!(!log.doubt().is_doubted());
     broker.restore(&copy);
+    // Another process is quicker, and its claim stands in the place of the one that is gone.
+    let other = NatsLog::open(&options(broker.url())).await.expect("open");
+    within(async { while other.claim("sms.s9.1.1", "theirs.1").await != Ok(Claim::Ours) {} }).await;
     within(async {
         loop {
             match log.claim(key, "ours.2").await {
@@ -300,6 +303,7 @@ async fn a_claim_that_is_gone_puts_the_log_in_doubt_though_every_frame_is_there(
     })
     .await;
     log.doubt().rebased(log.doubt().log_life(), 0);
+    assert!(!other.doubt().is_doubted(), "it made none that is gone");
     assert_eq!(within(log.claim(key, "ours.3")).await, Ok(Claim::Ours), "the router that rebased answers for it");
     broker.restart();
     within(async { while log.claim("sms.s2.1.1", "ours.4").await.is_err() {} }).await;

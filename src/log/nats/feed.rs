@@ -18,10 +18,7 @@ use futures_util::StreamExt as _;
 use serde::Deserialize;
 use serde_json::json;
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use switchboard_envelope::Timestamp;
@@ -70,15 +67,32 @@ pub(super) struct Feed {
 /// claims are made without a frame.
 struct Beside {
     stream: String,
-    /// The last place in which this process knows that it had a record.
-    seen: AtomicU64,
+    /// The newest record that this process made there: its place and what it holds.
+    made: Mutex<Option<(Seq, Bytes)>>,
+}
+
+/// What a stream that came back holds of what this process made in it.
+enum Holds {
+    All,
+    /// It ends before that, which a server that just came to lead may show for a moment.
+    Short,
+    /// Another record is in its place.
+    Another,
 }
 
 impl Beside {
-    /// Whether the stream ends before what this process knows of.
-    async fn is_short(&self, link: &Link) -> Result<bool, Failure> {
-        let seen = self.seen.load(Ordering::SeqCst);
-        Ok(seen > 0 && info(link, &self.stream).await?.state.last_seq < seen)
+    fn made(&self) -> MutexGuard<'_, Option<(Seq, Bytes)>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn holds(&self, link: &Link) -> Result<Holds, Failure> {
+        let Some((seq, data)) = self.made().clone() else { return Ok(Holds::All) };
+        if info(link, &self.stream).await?.state.last_seq < seq {
+            return Ok(Holds::Short);
+        }
+        // One that was trimmed says nothing.
+        let there = bucket::get(link, &self.stream, &json!({ "seq": seq })).await?;
+        Ok(if there.is_none_or(|there| there.data == data) { Holds::All } else { Holds::Another })
     }
 }
 
@@ -137,13 +151,16 @@ impl Feed {
 
     /// The same, which looks at another stream too after a lost connection.
     pub(super) fn beside(self, stream: String) -> Feed {
-        Feed { beside: Some(Beside { stream, seen: AtomicU64::new(0) }), ..self }
+        Feed { beside: Some(Beside { stream, made: Mutex::default() }), ..self }
     }
 
-    /// This process made a record in this place of the stream beside.
-    pub(super) fn saw_beside(&self, seq: Seq) {
+    /// This process made this record in this place of the stream beside.
+    pub(super) fn made_beside(&self, seq: Seq, data: Bytes) {
         if let Some(beside) = &self.beside {
-            beside.seen.fetch_max(seq, Ordering::SeqCst);
+            let mut made = beside.made();
+            if made.as_ref().is_none_or(|(newest, _)| *newest < seq) {
+                *made = Some((seq, data));
+            }
         }
     }
 
@@ -230,16 +247,17 @@ impl Feed {
             1.. if state.last_seq >= to => bucket::get(&self.link, &self.stream, &json!({ "seq": to })).await?,
             _ => None,
         };
-        let lacks = match &self.beside {
-            Some(beside) => beside.is_short(&self.link).await?,
-            None => false,
+        let beside = match &self.beside {
+            Some(beside) => beside.holds(&self.link).await?,
+            None => Holds::All,
         };
-        let (from, another) = self.lock().start(&state, there.map(|kept| kept.at), lacks)?;
+        let (from, another) = self.lock().start(&state, there.map(|kept| kept.at), &beside)?;
         if another {
-            if let Some(beside) = &self.beside {
-                beside.seen.store(0, Ordering::SeqCst);
-            }
             (self.another)(&self.doubt);
+            // What is made from here on is of the new life.
+            if let Some(beside) = &self.beside {
+                *beside.made() = None;
+            }
             self.pages.forget();
             self.tail.send_replace(from);
         }
@@ -343,14 +361,16 @@ enum Fresh {
 
 impl End {
     /// Where the follower goes on, and whether the stream is another one than was followed. `there` is when the record at `to`
-    /// was stored, where there is one; `lacks` says that the stream beside it ends before what is known of it.
-    fn start(&mut self, state: &StreamState, there: Option<Timestamp>, lacks: bool) -> Result<(Seq, bool), Failure> {
+    /// was stored, where there is one; `beside` is what the stream beside it holds.
+    fn start(&mut self, state: &StreamState, there: Option<Timestamp>, beside: &Holds) -> Result<(Seq, bool), Failure> {
         let mut another = there.is_some() && self.to_at.is_some() && there != self.to_at;
-        if state.last_seq >= self.to && !lacks {
+        another |= matches!(beside, Holds::Another);
+        let short = matches!(beside, Holds::Short);
+        if another || (state.last_seq >= self.to && !short) {
             self.short = None;
         } else if self.short.get_or_insert_with(Instant::now).elapsed() < CATCH_UP {
             return Err(no_answer(format!(
-                "it ends at {}, and {} was seen; lacking beside it: {lacks}",
+                "it ends at {}, and {} was seen; short beside it: {short}",
                 state.last_seq, self.to
             )));
         } else {

@@ -258,7 +258,7 @@ impl Log for NatsLog {
         }
         match self.claims.create(key, Bytes::copy_from_slice(nonce.as_bytes())).await? {
             Created::Now(seq) => {
-                self.log.saw_beside(seq);
+                self.log.made_beside(seq, Bytes::copy_from_slice(nonce.as_bytes()));
                 Ok(Claim::Ours)
             }
             // An answer that was lost was ours.

@@ -34,7 +34,7 @@ pub(super) const SOURCE: &str = "list";
 
 /// How a list of files is marked while it stands for them.
 const LIST_NAME: &str = "files.json";
-const LIST_TYPE: &str = "application/json";
+const LIST_TYPE: &str = Attachment::LIST;
 
 const SKEW_MS: i64 = 1_000;
 const OVERLAP_MS: i64 = 5 * 60_000;
