@@ -7,6 +7,7 @@ use super::{ConfigArg, Done, Failure};
 use crate::config::Environment;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
+use switchboard_routing_rules::decide::PAUSED_BY_OPERATOR;
 
 /// How many rows a list shows unless told otherwise.
 pub(super) const ROWS: usize = 50;
@@ -185,7 +186,7 @@ impl Channels {
                 let heads = ["ID", "KIND", "STATE", "WHY"];
                 return list
                     .show(&api, &self.common, screen, &heads, |c, _| {
-                        vec![text(c, "id"), text(c, "kind"), channel_state(c), first(c, &["paused_reason", "trouble"])]
+                        vec![text(c, "id"), text(c, "kind"), channel_state(c), channel_why(c)]
                     })
                     .await;
             }
@@ -206,6 +207,15 @@ fn waited(queue: &Value, now: switchboard_envelope::Timestamp) -> String {
 /// The share that was answered in time.
 fn in_time(queue: &Value) -> String {
     lookup(queue, "sla.level").as_f64().map(|l| format!("{:.0} %", l * 100.0)).unwrap_or_default()
+}
+
+/// Why nothing is sent, and what ends that; or what is wrong otherwise.
+fn channel_why(c: &Value) -> String {
+    match text(c, "paused_reason") {
+        why if why.is_empty() => text(c, "trouble"),
+        why if why == PAUSED_BY_OPERATOR => why,
+        why => format!("{why}; when that is mended: switchboard channels resume {}", text(c, "id")),
+    }
 }
 
 fn channel_state(c: &Value) -> String {

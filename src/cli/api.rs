@@ -359,9 +359,11 @@ pub(crate) mod tests {
         let query = json!({ "detail": "a: is no; b: is not", "errors": [
             { "pointer": "a", "detail": "is no" }, { "pointer": "b", "detail": "is not" }] });
         assert_eq!(problem_sentence(400, &query), "a: is no\nb: is not");
-        let owned =
-            json!({ "code": "owned", "detail": "the conversation is with `ann`; add `\"take\": true` to take it" });
-        assert_eq!(problem_sentence(409, &owned), "the conversation is with `ann`; add `--take` to take it");
+        let owned = json!({ "code": "owned", "detail": "the conversation is with `ann`; add `\"take\": true` to answer all the same" });
+        assert_eq!(
+            problem_sentence(409, &owned),
+            "the conversation is with `ann`; add `--take` to answer all the same"
+        );
         for detail in ["add `\"force\": true` to take it all the same", "add `\"force\": true` to put it in force"] {
             let said = problem_sentence(422, &json!({ "code": "pack_tests", "detail": detail }));
             assert_eq!(said, detail.replace("`\"force\": true`", "`--force`"));

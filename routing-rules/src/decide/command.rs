@@ -178,7 +178,7 @@ impl<'a> Draft<'a> {
         if (take || alone) && actor.scope >= Scope::Supervisor {
             return Ok(());
         }
-        let hint = if actor.scope >= Scope::Supervisor { "; add `\"take\": true` to take it" } else { "" };
+        let hint = if actor.scope >= Scope::Supervisor { "; add `\"take\": true` to answer all the same" } else { "" };
         Err(refuse(409, "owned", format!("the conversation is with `{owner}`{hint}")))
     }
 
