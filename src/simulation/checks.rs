@@ -165,6 +165,8 @@ struct Replies {
     sent: BTreeMap<(ConvId, i64), u32>,
     to: BTreeMap<(ContactId, i64), u32>,
     rallies: BTreeMap<ConvId, Rally>,
+    /// Who has the addresses of several: an address has its own budget.
+    merged: BTreeSet<ContactId>,
 }
 
 /// Automatic replies in a row, as one who only listens tells them.
@@ -184,6 +186,7 @@ impl Replies {
         match &event.public {
             Public::Consumed { .. } | Public::Ticked { .. } => self.automatic = false,
             Public::Opened { conv, contact, .. } => drop(self.of.insert(*conv, *contact)),
+            Public::ContactMerged { into, .. } => drop(self.merged.insert(*into)),
             Public::Received { conv, at, automatic, .. } => {
                 self.automatic = *automatic;
                 let Some((_, Private::Received { id, content, said_at, .. })) = &event.private else { return None };
@@ -194,8 +197,8 @@ impl Replies {
             }
             // Days and times are others then.
             Public::TimeSetBack { .. } => {
-                let Replies { automatic, of, .. } = std::mem::take(self);
-                *self = Replies { automatic, of, ..Replies::default() };
+                let Replies { automatic, of, merged, .. } = std::mem::take(self);
+                *self = Replies { automatic, of, merged, ..Replies::default() };
             }
             Public::SendQueued { conv, author: Author::Auto { .. }, resends: None, notice: false, at, .. } => {
                 return self.replied(*conv, *at);
@@ -218,7 +221,7 @@ impl Replies {
         if *sent > AUTO_REPLIES {
             return Some(("I18", format!("{conv}: {sent} automatic replies in a day")));
         }
-        if let Some(contact) = self.of.get(&conv) {
+        if let Some(contact) = self.of.get(&conv).filter(|contact| !self.merged.contains(contact)) {
             let to = self.to.entry((*contact, today)).or_default();
             *to += 1;
             if *to > ADDRESS_REPLIES {
