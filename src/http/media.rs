@@ -36,7 +36,7 @@ enum Made {
     Sealed(SealKey),
     /// Of customers' files that a desk is told of, which open where the console is reached: they are the API's own. Nothing where
     /// nobody knows where that is.
-    Desk(Option<FileLinks>),
+    Desk(Option<Box<FileLinks>>),
 }
 
 /// Why a link does not open.
@@ -58,7 +58,7 @@ impl Links {
     #[must_use]
     pub fn of_desk(files: FileLinks, console: Option<&str>) -> Links {
         let base = console.unwrap_or_default().trim_end_matches('/').to_owned();
-        Links { base, made: Made::Desk(console.map(|_| files)) }
+        Links { base, made: Made::Desk(console.map(|_| Box::new(files))) }
     }
 
     /// The send with an address for each of its files.

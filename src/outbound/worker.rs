@@ -77,7 +77,14 @@ impl InHand {
 /// The newest attempts that this process made, by their claims, so that none is made again where the log does not know of it any
 /// more: it may come back as an older copy, without the claim.
 #[derive(Default)]
-pub struct Made(Mutex<(HashSet<Arc<str>>, VecDeque<Arc<str>>)>);
+pub struct Made(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    claims: HashSet<Arc<str>>,
+    /// The same, the oldest first.
+    order: VecDeque<Arc<str>>,
+}
 
 impl Made {
     /// So many are remembered.
@@ -87,15 +94,14 @@ impl Made {
     pub(super) fn is_new(&self, claim: String) -> bool {
         let claim: Arc<str> = claim.into();
         let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (known, order) = &mut *made;
-        if !known.insert(claim.clone()) {
+        if !made.claims.insert(claim.clone()) {
             return false;
         }
-        order.push_back(claim);
-        if order.len() > Made::MOST
-            && let Some(oldest) = order.pop_front()
+        made.order.push_back(claim);
+        if made.order.len() > Made::MOST
+            && let Some(oldest) = made.order.pop_front()
         {
-            known.remove(&oldest);
+            made.claims.remove(&oldest);
         }
         true
     }

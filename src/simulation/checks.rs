@@ -139,7 +139,7 @@ fn given(before: &State, last: Option<&Public>, event: &Public) -> Result<Option
     if let (Some(Public::OfferEnded { conv, agent, .. }), Public::Assigned { conv: given, agent: to, why, .. }) =
         (last, event)
         && (conv, agent) == (given, to)
-        && matches!(why, Why::Accepted | Why::Taken | Why::CustomerWrote)
+        && matches!(why, Why::Accepted | Why::Taken | Why::CustomerWrote | Why::Transferred)
     {
         return Ok(None);
     }
