@@ -305,7 +305,7 @@ async fn restored_under_traffic(older: Older) {
         sum
     };
     let traffic = Traffic::once(&shops, 30, &dice);
-    for round in 0..3 {
+    for round in 0..2 {
         tokio::time::sleep(Duration::from_secs(2)).await;
         let copy = r.server.copy();
         let before = rebases().await;
