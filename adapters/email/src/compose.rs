@@ -301,7 +301,10 @@ fn mailbox(name: Option<&str>, address: &str) -> Result<Mailbox, Refused> {
     // lettre takes signs in a domain that no domain has, and that no reader takes.
     let known = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
     let domain = parsed.domain();
-    if !(domain.chars().all(known) || domain.starts_with('[')) {
+    // What stands in brackets is the address of a machine.
+    let literal = domain.strip_prefix('[').and_then(|d| d.strip_suffix(']'));
+    let literal = literal.is_some_and(|d| !d.is_empty() && d.chars().all(|c| known(c) || c == ':'));
+    if !(domain.chars().all(known) || literal) {
         return Err(wrong());
     }
     let name = name.map(|n| line(n, 100)).filter(|n| !n.is_empty());
