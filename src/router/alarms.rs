@@ -34,11 +34,11 @@ impl Health {
 /// What came of an attempt that failed, in words.
 fn failed(event: &Event) -> Option<String> {
     match (&event.public, &event.private) {
-        // What a provider or its adapter says of a message may quote it.
+        // Its words may quote what somebody wrote: they are told only where it has no code, as where nobody answered.
+        (Public::AttemptEnded { code: Some(code), .. }, _) => Some(code.clone()),
         (Public::AttemptEnded { .. }, Some((_, Private::Attempt { detail, .. }))) => {
             detail.as_deref().map(|said| redact::text(said, &[]))
         }
-        (Public::AttemptEnded { code, .. }, _) => code.clone(),
         _ => None,
     }
 }
