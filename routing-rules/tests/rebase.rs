@@ -408,6 +408,7 @@ fn a_snapshot_keeps_when_it_was() {
     let rebased = again.rebased.expect("it was rebased");
     assert_eq!((rebased.number, rebased.at, rebased.frame), (1, life.now, 9));
     assert_eq!((rebased.out, rebased.inn, rebased.cut_inn), (3, 1, Some(1)));
+    assert_eq!(rebased.lost_at, Some(life.now));
 }
 
 /// Before everything was read again that frames which are lost had decided, another rebase can come.
@@ -429,13 +430,17 @@ fn an_in_that_lacks_what_was_decided_may_lack_more_and_a_later_rebase_does_not_d
     for n in ["1", "2", "3"] {
         life.customer(n, "hello");
     }
-    let lost = |life: &Life| life.state.rebased.is_some_and(|r| r.lost());
+    let lost_at = |life: &Life| life.state.rebased.expect("it was rebased").lost_at;
     life.rebases(life.state.cursor.seq, false);
-    assert!(!lost(&life), "IN and LOG hold everything");
+    assert_eq!(lost_at(&life), None, "IN and LOG hold everything");
     life.rebases(1, false);
-    assert!(lost(&life));
+    let then = life.now;
+    assert_eq!(lost_at(&life), Some(then));
+    life.now = life.now.plus(86_400_000);
     life.rebases(1, false);
-    assert!(lost(&life), "the second rebase lost nothing, the first did");
+    assert_eq!(lost_at(&life), Some(then), "the second rebase lost nothing, the first did");
+    life.rebases(1, true);
+    assert_eq!(lost_at(&life), Some(life.now), "frames are gone now, too");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use switchboard_envelope::Timestamp;
 use switchboard_routing_rules::state::Rebase;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -90,9 +91,13 @@ pub fn routes(health: Health) -> Router {
         .with_state(health)
 }
 
-/// What to do after a rebase.
-fn of_rebase(rebased: &Rebase) -> String {
-    let lost = if rebased.lost() { ", and ask customers what was lost" } else { "; nothing else was lost" };
+/// What to do after a rebase. A loss is told with the rebase at which it was found, for as long as that is told.
+fn of_rebase(rebased: &Rebase, now: Timestamp) -> String {
+    let lost = match rebased.lost_at.filter(|at| now.since(*at) < REBASED_MS) {
+        Some(at) if at == rebased.at => ", and ask customers what was lost".to_owned(),
+        Some(at) => format!("; at the rebase of {at} something was lost: ask customers what"),
+        None => "; nothing else was lost".to_owned(),
+    };
     format!("the log was rebased at {}: look at the dead letters{lost}", rebased.at)
 }
 
@@ -133,9 +138,8 @@ async fn ready(Extract(h): Extract<Health>) -> Response {
             "the log is not the one that this process read: nothing is sent until a router has rebased it".to_owned(),
         );
     }
-    if let Some(rebased) = state.rebased.filter(|r| clock::now().since(r.at) < REBASED_MS) {
-        notes.push(of_rebase(&rebased));
-    }
+    let now = clock::now();
+    notes.extend(state.rebased.filter(|r| now.since(r.at) < REBASED_MS).map(|r| of_rebase(&r, now)));
     let paused = state
         .channels
         .iter()
@@ -171,17 +175,32 @@ mod tests {
 
     #[test]
     fn a_rebase_that_lost_something_is_not_said_to_have_lost_nothing() {
-        let at = switchboard_envelope::Timestamp(1_795_219_200_000);
-        let none = Rebase { number: 1, at, frame: 9, out: 3, inn: 20, cut_inn: None, rewound: false };
-        let said = of_rebase(&none);
+        let at = Timestamp(1_795_219_200_000);
+        let none = Rebase { number: 1, at, frame: 9, out: 3, inn: 20, cut_inn: None, lost_at: None };
+        let said = of_rebase(&none, at);
         assert!(
             said.contains("rebased at 2026-11-21") && said.ends_with("look at the dead letters; nothing else was lost"),
             "{said}"
         );
-        // IN alone came back older, or frames are gone.
-        for lost in [Rebase { rewound: true, ..none }, Rebase { cut_inn: Some(20), ..none }] {
-            assert!(of_rebase(&lost).ends_with("look at the dead letters, and ask customers what was lost"));
-        }
+        let lost = Rebase { lost_at: Some(at), ..none };
+        assert!(of_rebase(&lost, at).ends_with("look at the dead letters, and ask customers what was lost"));
+    }
+
+    #[test]
+    fn a_loss_is_told_with_the_rebase_at_which_it_was_found_and_as_long_as_that_is() {
+        let (day, lost_at) = (86_400_000, Timestamp(1_795_219_200_000));
+        let moved = |days: i64| {
+            let at = lost_at.plus(days * day);
+            of_rebase(
+                &Rebase { number: 2, at, frame: 9, out: 3, inn: 20, cut_inn: Some(20), lost_at: Some(lost_at) },
+                at,
+            )
+        };
+        let said = moved(2);
+        assert!(said.starts_with("the log was rebased at 2026-11-23"), "{said}");
+        assert!(said.contains("; at the rebase of 2026-11-21T") && said.ends_with("ask customers what"), "{said}");
+        let said = moved(365);
+        assert!(said.ends_with("look at the dead letters; nothing else was lost"), "a year later: {said}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -410,7 +410,7 @@ mod tests {
         assert!(aside::find(&log, 3).await.expect("an answer").is_some());
         state.quarantine.remove(&3);
         let at = Timestamp(0);
-        state.rebased = Some(Rebase { number: 1, at, frame: 1, out: 0, inn: 0, cut_inn: None, rewound: false });
+        state.rebased = Some(Rebase { number: 1, at, frame: 1, out: 0, inn: 0, cut_inn: None, lost_at: None });
         held.is_now(&log, &state).await.expect("looked at");
         assert!(aside::find(&log, 3).await.expect("an answer").is_some(), "nobody released it");
     }

@@ -544,12 +544,13 @@ impl State {
         };
         self.now = self.now.max(*at);
         let earlier = self.rebased;
-        let rewound = self.cursor.seq != *cursor || earlier.is_some_and(|r| r.rewound);
+        let loses = *cut || self.cursor.seq != *cursor;
+        let lost_at = if loses { Some(*at) } else { earlier.and_then(|r| r.lost_at) };
         self.cursor = Cursor { seq: *cursor, at: *cursor_at, id: *cursor_id };
         // Records beyond IN's end are others than those that were there when frames were lost.
         let earlier = earlier.and_then(|r| r.cut_inn).map(|end| end.min(*inn));
         let cut_inn = if *cut { Some(*inn) } else { earlier };
-        self.rebased = Some(Rebase { number: *number, at: *at, frame: *frame, out: *out, inn: *inn, cut_inn, rewound });
+        self.rebased = Some(Rebase { number: *number, at: *at, frame: *frame, out: *out, inn: *inn, cut_inn, lost_at });
         if *cut {
             self.frames_are_lost();
         }

@@ -84,9 +84,10 @@ pub struct Rebase {
     /// IN's end when frames were last lost, at this rebase or an earlier one: what it held then may have been decided in them.
     #[serde(default)]
     pub cut_inn: Option<u64>,
-    /// Whether IN lacked what was decided last, at this rebase or an earlier one: what had been accepted and not decided is gone with it.
+    /// When something was last lost, at this rebase or an earlier one: frames, or records of IN that were decided last, with which what
+    /// had been accepted and not decided is gone too.
     #[serde(default)]
-    pub rewound: bool,
+    pub lost_at: Option<Timestamp>,
 }
 
 impl Rebase {
@@ -100,12 +101,6 @@ impl Rebase {
     #[must_use]
     pub fn cut_after(&self, seq: u64) -> bool {
         self.cut_inn.is_some_and(|inn| seq <= inn)
-    }
-
-    /// Whether something may be gone that was decided, or that a customer was told had arrived.
-    #[must_use]
-    pub fn lost(&self) -> bool {
-        self.cut_inn.is_some() || self.rewound
     }
 }
 
