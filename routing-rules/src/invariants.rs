@@ -108,8 +108,9 @@ fn loads(state: &State, broken: &mut Vec<Broken>) {
     }
 }
 
-/// I14: nobody waits whom somebody could take, or in a queue that its pack does not have and from which nobody is given away, unless
-/// a timer goes on assigning. So nobody starves: who waits is overtaken only by those whose priority outweighs what they came later.
+/// I14: nobody waits whom somebody could take, or in a queue that its pack does not have and from which nobody is given away, or by
+/// another order than the queue has, unless a timer goes on assigning. So nobody starves: who waits is overtaken only by those whose
+/// priority outweighs what they came later.
 fn nobody_overlooked(state: &State, packs: InForce<'_>, broken: &mut Vec<Broken>) {
     if state.assign_at.is_some() {
         return;
@@ -117,11 +118,17 @@ fn nobody_overlooked(state: &State, packs: InForce<'_>, broken: &mut Vec<Broken>
     for c in state.conversations.values().filter(|c| c.status == ConvStatus::Queued) {
         let pack = packs.of(state, c.trial);
         let Some(queue) = c.queue.as_deref() else { continue };
-        if !pack.queues.contains_key(queue) {
-            broken.push(("I14", format!("conversation {} waits in {queue}, which its pack does not have", c.id)));
-            continue;
-        }
         let class = WaitClass::of(c);
+        match pack.queues.get(queue) {
+            None => {
+                broken.push(("I14", format!("conversation {} waits in {queue}, which its pack does not have", c.id)));
+                continue;
+            }
+            Some(own) if own.newest != class.newest() => {
+                broken.push(("I14", format!("conversation {} waits in {queue} by the order of before", c.id)));
+            }
+            Some(_) => {}
+        }
         let wants = wanted(pack, queue, &class);
         let able = packs.pack.agents.iter().find(|(name, agent)| {
             let known = state.agents.get(*name);

@@ -104,6 +104,35 @@ impl Draft<'_> {
         self.assign.insert(entry.queue);
     }
 
+    /// Whether its queue has another order than it stands by there.
+    pub(crate) fn stands_otherwise(&self, c: &Conversation) -> bool {
+        let queue = c.queue.as_deref().and_then(|q| self.pack_of(c).queues.get(q));
+        queue.is_some_and(|q| q.newest != WaitClass::of(c).newest())
+    }
+
+    /// Puts what waits where it is by the order that its queue has now: nothing else of its wait changes. False where its pack does not
+    /// have that queue.
+    pub(crate) fn stands_by_the_order(&mut self, conv: ConvId) -> bool {
+        let Some(c) = self.conv(conv) else { return false };
+        let Some((name, queue)) = c.queue.as_deref().and_then(|q| self.pack_of(&c).queues.get_key_value(q)) else {
+            return false;
+        };
+        let now = self.now();
+        self.emit(Public::Queued {
+            conv,
+            queue: name.clone(),
+            since: c.queued_at.get().unwrap_or(now),
+            entered: c.entered_at.get().unwrap_or(now),
+            skills: (*c.skills).clone(),
+            overflow: c.overflow.to_vec(),
+            ageing: queue.ageing_ms,
+            newest: queue.newest,
+            why: Why::Reordered,
+        });
+        self.assign.insert(name.clone());
+        true
+    }
+
     /// An overflow step takes effect: because its time has come, or at once.
     pub(crate) fn take_step(&mut self, c: &Conversation, number: u32, step: &OverflowStep, why: Why) {
         let conv = c.id;

@@ -23,7 +23,7 @@ pub(crate) use follow::Followed;
 pub use message::seen_message;
 pub use sends::FAILING;
 
-use crate::event::{CanaryEnd, Event, Happening, KeyHash, Presence, Private, Public, Reply};
+use crate::event::{CanaryEnd, Event, Happening, KeyHash, Presence, Private, Public, Reply, Why};
 use crate::ids::{ContactId, ConvId, MessageId, OfferId};
 use crate::pack::{Name, RulePack};
 use crate::state::{Conversation, Cursor, InForce, State, WaitClass};
@@ -174,18 +174,22 @@ fn drafted<'p>(state: State, input: &Input<'p>, packs: InForce<'p>) -> Draft<'p>
     d
 }
 
-/// Queues in which somebody waits whose own pack does not have them, and who waits there: as long as there are any, firing timers
-/// moves more. Another pack that has the queue helps nobody whom it does not decide.
+/// Queues in which somebody waits whose own pack does not have them, or has them in another order than they stand in, and who waits
+/// there: as long as there are any, firing timers moves more. Another pack that has the queue helps nobody whom it does not decide.
 pub fn stranded<'s>(
     state: &'s State,
     packs: impl Into<InForce<'s>>,
 ) -> impl Iterator<Item = (&'s Name, &'s WaitClass)> {
     let packs: InForce<'s> = packs.into();
-    let doubtful =
-        state.queues_in_use().filter(move |queue| packs.each(state).any(|pack| !pack.queues.contains_key(*queue)));
-    doubtful.flat_map(move |queue| {
-        let lacks = move |class: &WaitClass| !packs.of(state, class.trial).queues.contains_key(queue);
-        state.classes(queue).map(|(class, _)| class).filter(move |class| lacks(class)).map(move |class| (queue, class))
+    state.queues_in_use().flat_map(move |queue| {
+        // There may be many classes, and there are two packs at most.
+        let order = |pack: &RulePack| pack.queues.get(queue).map(|q| q.newest);
+        let orders: Vec<(&RulePack, Option<bool>)> = packs.each(state).map(|pack| (pack, order(pack))).collect();
+        let fits = move |class: &WaitClass| {
+            let pack = packs.of(state, class.trial);
+            orders.iter().any(|(of, newest)| std::ptr::eq(*of, pack) && *newest == Some(class.newest()))
+        };
+        state.classes(queue).map(|(class, _)| class).filter(move |class| !fits(class)).map(move |class| (queue, class))
     })
 }
 
@@ -466,8 +470,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// What waits in a queue that its pack does not have moves to the default queue, in bounded steps. What is left moves with a
-    /// timer, for nobody gives it away where it is.
+    /// What waits in a queue that its pack does not have moves to the default queue, and what waits in one whose order changed stands
+    /// there by the new one, in bounded steps. What is left moves with a timer, for nobody gives it away where it is.
     pub(crate) fn move_stranded(&mut self) {
         let mut waiting: Vec<ConvId> = vec![];
         for (queue, class) in stranded(&self.state, self.packs()) {
@@ -481,7 +485,9 @@ impl<'a> Draft<'a> {
             if self.events.len() >= ENOUGH {
                 break;
             }
-            self.enqueue_default(conv, crate::event::Why::Vanished);
+            if !self.stands_by_the_order(conv) {
+                self.enqueue_default(conv, Why::Vanished);
+            }
         }
         if self.state.assign_at.is_none() && stranded(&self.state, self.packs()).next().is_some() {
             let at = Some(self.now().plus(1));

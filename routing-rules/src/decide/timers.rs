@@ -140,13 +140,16 @@ impl Draft<'_> {
     }
 
     /// The conversation keeps its place in the queue, and the next agent is asked. Where its pack has lost that queue meanwhile (a
-    /// trial ended, another pack came in force), it waits in the default queue.
+    /// trial ended, another pack came in force), it waits in the default queue; where the order changed, by the new one.
     pub(super) fn end_offer(&mut self, c: &Arc<Conversation>, how: OfferEnd) {
         let Some(offer) = c.offer.clone() else { return };
         self.emit(Public::OfferEnded { conv: c.id, offer: offer.id, agent: offer.agent.clone(), how });
         self.somebody_freed();
         if c.queue.as_deref().is_some_and(|queue| !self.pack_of(c).queues.contains_key(queue)) {
             return self.enqueue_default(c.id, Why::Vanished);
+        }
+        if self.stands_otherwise(c) {
+            self.stands_by_the_order(c.id);
         }
         self.arrived.insert(c.id);
         self.assign.extend(c.queue.as_deref().cloned());

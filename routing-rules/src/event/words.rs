@@ -40,6 +40,8 @@ pub enum Why {
     Vanished,
     /// A reply could not be delivered.
     NotDelivered,
+    /// It waits where it waited, by the order that its queue has now.
+    Reordered,
 }
 
 /// What happened to a conversation, on which rules can follow up.

@@ -2,8 +2,11 @@
 
 use crate::life::Life;
 use crate::queues::whatever_people_do;
-use switchboard_envelope::{Action, ChannelProfile};
+use switchboard_envelope::{Action, ChannelProfile, Timestamp};
 use switchboard_routing_rules::State;
+use switchboard_routing_rules::decide::stranded;
+use switchboard_routing_rules::event::{Event, Public, Why};
+use switchboard_routing_rules::state::Clock;
 
 const MINUTE: i64 = 60_000;
 
@@ -77,6 +80,76 @@ fn the_line_and_the_oldest_are_known() {
     assert_eq!(life.state.oldest("leads"), life.conv("lead1").queued_at.get());
     let parts = life.state.to_parts().expect("a snapshot");
     assert_eq!(State::from_parts(life.state.salt, &parts.public, &parts.private).expect("it reads"), life.state);
+}
+
+/// When a conversation came, and until when it must be answered.
+fn times(life: &Life, who: &str) -> (Option<Timestamp>, Option<Timestamp>, Option<Clock>, u32) {
+    let c = life.conv(who);
+    (c.queued_at.get(), c.entered_at.get(), c.clock.clone(), c.step)
+}
+
+/// Who was put anew into the queue, because its order changed.
+fn reordered(events: &[Event]) -> usize {
+    events.iter().filter(|e| matches!(e.public, Public::Queued { why: Why::Reordered, .. })).count()
+}
+
+/// More wait than one decision moves, and a router that begins from a snapshot in the midst of it goes on with them.
+#[test]
+fn who_waits_stands_by_the_order_that_a_reload_gives_the_queue() {
+    let oldest = PACK.replace("order: newest, ", "");
+    let mut life = Life::with(ChannelProfile::new("sms", "phone"), &oldest);
+    let who: Vec<String> = (0..150).map(|n| format!("lead{n}")).collect();
+    for name in &who {
+        life.writes(name, name);
+        life.passes(1000);
+    }
+    let all = |life: &Life| who.iter().map(|name| times(life, name)).collect::<Vec<_>>();
+    let line = |life: &Life| life.state.waiting("leads").map(|key| key.conv).collect::<Vec<_>>();
+    let (before, mut came) = (all(&life), who.iter().map(|name| life.conv(name).id).collect::<Vec<_>>());
+    assert_eq!(line(&life), came);
+    for pack in [PACK, &oldest] {
+        life.reloads(pack);
+        came.reverse();
+        let parts = life.state.to_parts().expect("a snapshot");
+        let read = State::from_parts(life.state.salt, &parts.public, &parts.private).expect("it reads");
+        assert_eq!(read, life.state);
+        let mut other = Life { state: read, ..life.again() };
+        let mut steps = vec![];
+        while stranded(&life.state, life.packs()).next().is_some() {
+            let events = life.passes(1);
+            assert_eq!(other.passes(1), events);
+            steps.push(reordered(&events));
+        }
+        assert_eq!(steps, [64, 22], "the reload itself moved as many as a step does");
+        assert_eq!(other.state, life.state);
+        assert_eq!((line(&life), all(&life)), (came.clone(), before.clone()));
+        assert_eq!(reordered(&life.passes(1000)), 0, "once is enough");
+    }
+}
+
+#[test]
+fn who_is_offered_when_the_order_changes_comes_back_by_the_new_one() {
+    let yaml = "
+zone: UTC
+queues: { leads: { offer: { timeout: 30s }, overflow: [{ after: 10s, priority: high }, { after: 1h, priority: urgent }] } }
+agents: { ann: { capacity: 1 } }
+default: { queue: leads }
+";
+    let mut life = Life::with(ChannelProfile::new("sms", "phone"), yaml);
+    life.writes("lead1", "1");
+    life.passes(20_000);
+    life.acts(Action::Presence { agent: "ann".into(), presence: "available".into() });
+    life.writes("lead2", "2");
+    assert_eq!((life.has("lead1"), life.conv("lead1").step), ("ann?".to_owned(), 1));
+    life.reloads(&yaml.replace("leads: { offer", "leads: { order: newest, offer"));
+    let before = times(&life, "lead1");
+    life.acts(Action::Presence { agent: "ann".into(), presence: "away".into() });
+    assert_eq!(times(&life, "lead1"), before, "its steps go on where they were");
+    let places = ["lead1", "lead2"].map(|name| life.state.place(life.conv(name)));
+    assert_eq!(places, [1, 2].map(Some), "its priority outweighs what it came earlier");
+    life.passes(20_000);
+    let places = ["lead1", "lead2"].map(|name| life.state.place(life.conv(name)));
+    assert_eq!(places, [2, 1].map(Some));
 }
 
 #[test]

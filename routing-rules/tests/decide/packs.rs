@@ -54,7 +54,7 @@ impl Life {
         self.changes(Some(pack), action).0
     }
 
-    fn reloads(&mut self, yaml: &str) -> Reply {
+    pub fn reloads(&mut self, yaml: &str) -> Reply {
         let pack = pack(yaml);
         let action = Action::ReloadPack { hash: pack.hash().to_owned() };
         self.changes(Some(pack), action).0

@@ -170,6 +170,7 @@ pub(super) fn why_words(why: &Why) -> String {
         Why::NobodyThere => "because nobody was there who could take it".into(),
         Why::Vanished => "because its queue or agent is not in the pack any more".into(),
         Why::NotDelivered => "because a reply could not be delivered".into(),
+        Why::Reordered => "because the order of its queue changed".into(),
     }
 }
 
