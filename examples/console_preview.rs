@@ -366,6 +366,7 @@ async fn write(State(w): State<Shared>, method: Method, Path(path): Path<String>
                 return problem(404, "not_found", "no such agent");
             };
             agent["presence"] = body["presence"].clone();
+            agent["presence_name"] = body["presence"].clone();
             w.tell("agent", agent.clone());
             StatusCode::NO_CONTENT.into_response()
         }

@@ -114,7 +114,7 @@ fn choice(choice: &switchboard_envelope::Choice) -> String {
 /// `after 5m if nobody_available: skills billing 1, queue everyone`
 fn step(step: &OverflowStep) -> String {
     let when = step.after_ms.map(|ms| format!("after {}", spell(ms)));
-    let at_once = step.at_once.map(|at_once| format!("if {}", at_once.word()));
+    let at_once = step.at_once.as_ref().map(|at_once| format!("if {at_once}"));
     let wanted = step
         .skills
         .as_ref()

@@ -140,12 +140,10 @@ impl<'t> Trial<'t> {
                 let busy = opened(&mut state, other, &load_channel(agent), agent, &of, start);
                 assigned(&mut state, busy, agent);
             }
-            let presence = match given.presence.as_deref() {
-                Some("away") => Presence::Away,
-                Some("offline") => Presence::Offline,
-                _ => Presence::Available,
-            };
-            state.apply(&Public::PresenceChanged { agent: agent.clone(), presence, at: start, lapsed: false }.into());
+            let known = given.presence.as_deref().and_then(|word| pack.presences.find(word));
+            let (presence, named) = known.unwrap_or((Presence::Available, None));
+            let agent = agent.clone();
+            state.apply(&Public::PresenceChanged { agent, presence, named, at: start, lapsed: false }.into());
         }
         if !seen.new {
             self.conversation(&mut state, contact, pack);

@@ -20,6 +20,8 @@ pub struct Waiting {
     pub wait_ms: Option<i64>,
     /// Skills that an agent must have for it now.
     pub wanted: Skills,
+    /// They must be in one of these presences; empty for whoever is available.
+    pub presence: Vec<Name>,
     /// The next overflow step, and what it does.
     pub next_step: Option<(Timestamp, crate::pack::OverflowStep)>,
     /// Every agent of the pack. `None`: they could take it, and will with the next decision.
@@ -46,7 +48,8 @@ pub fn why<'p>(state: &State, packs: impl Into<InForce<'p>>, conv: ConvId) -> Op
         depth: state.depth(&queue),
         wait_ms: place.and_then(|place| state.estimated_wait(&queue, place)),
         agents: agents.collect(),
-        wanted,
+        wanted: wanted.skills,
+        presence: wanted.presence,
         next_step: c.next_step().map(|(at, _, step)| (at, step.clone())),
         queue,
     })

@@ -155,7 +155,7 @@ tests:
         "p_test.yaml:7:16: unknown field `txt` of a message; did you mean `text`",
         "p_test.yaml:8:37: `open` is not a state",
         "p_test.yaml:8:55: there is no agent `zed`",
-        "p_test.yaml:8:72: `here` is not a presence",
+        "p_test.yaml:8:72: there is no presence `here`",
         "p_test.yaml:9:23: there is no rule `No such`",
         "p_test.yaml:9:40: `queud` is not a state; did you mean `queued`",
         "p_test.yaml:9:47: unknown key `mood` in `expect`",

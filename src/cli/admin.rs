@@ -48,8 +48,9 @@ enum AgentsCommand {
     /// Say whether an agent takes conversations
     Presence {
         id: String,
-        #[arg(value_enum)]
-        presence: Presence,
+        /// `available`, `away`, `offline`, or a name of the rule pack's own
+        #[arg(value_parser = self::id)]
+        presence: String,
     },
     /// Print a link that signs an agent in to the console: once, within ten minutes
     Login {
@@ -69,13 +70,6 @@ enum MayDo {
     Admin,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Presence {
-    Available,
-    Away,
-    Offline,
-}
-
 impl Agents {
     pub async fn run(self, at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Done {
         let api = Api::open(at, env)?.under(self.common.idempotency_key.as_deref());
@@ -89,13 +83,9 @@ impl Agents {
             return done(&answer, &self.common, screen, &link);
         }
         if let Some(AgentsCommand::Presence { id, presence }) = self.command {
-            let word = match presence {
-                Presence::Available => "available",
-                Presence::Away => "away",
-                Presence::Offline => "offline",
-            };
-            let answer = api.put(&format!("/agents/{}/presence", encoded(&id)), json!({ "presence": word })).await?;
-            return done(&answer, &self.common, screen, &format!("{id} is {word}"));
+            let body = json!({ "presence": presence });
+            let answer = api.put(&format!("/agents/{}/presence", encoded(&id)), body).await?;
+            return done(&answer, &self.common, screen, &format!("{id} is {presence}"));
         }
         let list = List {
             path: "/agents",
@@ -106,17 +96,16 @@ impl Agents {
         };
         let heads = ["ID", "NAME", "PRESENCE", "LOAD", "CAPACITY", "SKILLS"];
         let cells = |a: &Value, _| {
-            vec![
-                text(a, "id"),
-                text(a, "name"),
-                text(a, "presence"),
-                text(a, "load"),
-                text(a, "capacity"),
-                text(a, "skills"),
-            ]
+            vec![text(a, "id"), text(a, "name"), presence(a), text(a, "load"), text(a, "capacity"), text(a, "skills")]
         };
         list.show(&api, &self.common, screen, &heads, cells).await
     }
+}
+
+/// `away`, or `lunch (away)`.
+fn presence(agent: &Value) -> String {
+    let (counts_as, name) = (text(agent, "presence"), text(agent, "presence_name"));
+    if name.is_empty() || name == counts_as { counts_as } else { format!("{name} ({counts_as})") }
 }
 
 #[derive(Debug, Args)]

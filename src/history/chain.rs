@@ -1,7 +1,7 @@
 //! Transcripts: the messages of a conversation, each of which names the one before it.
 
 use super::queries::Read;
-use super::rows::{Direction, Message};
+use super::rows::Message;
 use super::stored::{self, Item, column, messages, unsigned};
 use rusqlite::{Connection, OptionalExtension, params};
 use switchboard_routing_rules::event::KeyHash;
@@ -65,8 +65,14 @@ impl Chain {
         Ok(found)
     }
 
-    /// At least `limit` rows after a place that a visitor may see, or all that there are, oldest first.
-    pub fn after(&self, db: &Connection, after: u64, limit: usize) -> Read<Vec<Message>> {
+    /// At least `limit` rows after a place that are asked for, or all that there are, oldest first.
+    pub fn after(
+        &self,
+        db: &Connection,
+        after: u64,
+        limit: usize,
+        asked: impl Fn(&Message) -> bool,
+    ) -> Read<Vec<Message>> {
         let mut marks = db.prepare_cached("SELECT seq FROM marks WHERE conv = ?1 AND seq > ?2 ORDER BY seq")?;
         let mut marks = marks.query([column(self.first), column(after)])?;
         let (mut found, mut lower) = (vec![], after);
@@ -79,7 +85,7 @@ impl Chain {
                 upper,
                 |seq| seq > lower,
                 |item| {
-                    if matches!(item.row.direction, Direction::In | Direction::Out) {
+                    if asked(&item.row) {
                         block.push(item.into_message());
                     }
                     true

@@ -2,14 +2,16 @@
 
 use super::chain::{self, Chain};
 use super::load::PLACE_OF;
-use super::rows::{Considering, Contact, Conversation, ConversationFilter, DeadLetter, Facts, Message, OfferRow};
+use super::rows::{
+    Considering, Contact, Conversation, ConversationFilter, DeadLetter, Direction, EventLine, Facts, Message, OfferRow,
+};
 use super::stored::{self, Conv, bytes, column, conversations, state_column, state_of, unpacked, unsigned};
 use super::{History, HistoryError};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use serde::de::DeserializeOwned;
 use switchboard_envelope::Timestamp;
-use switchboard_routing_rules::event::{DeadReason, KeyHash, Reply};
+use switchboard_routing_rules::event::{DeadReason, KeyHash, Reply, Why};
 use switchboard_routing_rules::ids::{ContactId, ConvId, MessageId};
 
 /// The columns of a message come first, as its reader wants them.
@@ -199,6 +201,20 @@ impl History {
         .await
     }
 
+    /// Where a conversation was moved from queue to queue by its clocks and steps after one of its messages, until its customer wrote
+    /// again; the first so many.
+    pub async fn moved_on(&self, message: &Message, limit: usize) -> Read<Vec<Message>> {
+        let (conversation, place) = (message.conversation_seq, message.seq);
+        let moved = |e: &EventLine| e.what == "queued" && e.why.as_ref().is_some_and(Why::moves_on);
+        self.read(move |db| {
+            let Some(chain) = Chain::of(db, conversation)? else { return Ok(vec![]) };
+            let asked = |m: &Message| m.direction == Direction::In || m.event.as_ref().is_some_and(moved);
+            let found = chain.after(db, place, limit.saturating_add(1), asked)?;
+            Ok(found.into_iter().take_while(|m| m.direction != Direction::In).take(limit).collect())
+        })
+        .await
+    }
+
     /// What a visitor of a thread may see, after a place, oldest first: what they wrote and what we sent, no notes.
     pub async fn transcript(&self, channel: String, thread: KeyHash, after: u64, limit: usize) -> Read<Vec<Message>> {
         self.read(move |db| {
@@ -208,7 +224,8 @@ impl History {
                 if seen.len() >= limit && seen.last().is_some_and(|m: &Message| m.seq < chain.first) {
                     break;
                 }
-                seen.extend(chain.after(db, after, limit)?);
+                let shown = |m: &Message| matches!(m.direction, Direction::In | Direction::Out);
+                seen.extend(chain.after(db, after, limit, shown)?);
                 seen.sort_by_key(|m| m.seq);
                 seen.truncate(limit);
             }

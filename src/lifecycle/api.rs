@@ -472,6 +472,7 @@ fn view(seq: Seq, state: &State, pack: Option<&RulePack>, pack_warnings: Vec<Str
     for (name, a) in &state.agents {
         if let Some(entry) = agents.get_mut(name) {
             entry.presence = a.presence;
+            entry.named.clone_from(&a.named);
             entry.load = a.load;
             entry.wrap_until = a.wrap_until;
         }

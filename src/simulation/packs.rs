@@ -19,12 +19,13 @@ queues:
     skills: { direct: 2 }
     strategy: longest_idle
     wrap_up: 20s
+    presence: available
     limit: { waiting: 4, queue: everyone }
-    overflow: [{ after: 3m, skills: [] }]
+    overflow: [{ after: 3m, if: { agents: [away, lunch], gte: 2 }, skills: [] }]
     hours: long
     sla: { first_response: 10m, next_response: 30m, resolution: 40m, warn: 80%, on_warn: { priority: high, notify: { desk: team, text: Soon } }, on_breach: { queue: everyone, priority: urgent, notify: { desk: team } } }
 hours: { long: { week: { mon-sun: "08:00-07:30" } } }
-presence: { grace: 30s, lapses: 2 }
+presence: { grace: 30s, lapses: 2, names: { limited: available, lunch: away } }
 agents:
   ann: { name: Ann, capacity: 3, skills: { direct: 2 }, desks: { team: U1 } }
   bob: { name: Bob, capacity: 2, skills: { direct: 1 } }
@@ -109,9 +110,9 @@ queues:
     overflow: [{ if: nobody_available, skills: { direct: 1 } }, { after: 5m, priority: urgent }]
     sla: { first_response: 15m, resolution: 90m, on_breach: { queue: everyone, priority: high } }
     hours: day
-  late: { offer: { timeout: 40s }, ageing: 5m }
+  late: { offer: { timeout: 40s }, ageing: 5m, presence: [available, tea], overflow: [{ after: 6m, if: { any: [{ agents: tea, lt: 1 }, { agents: available, lte: 1 }] }, priority: urgent }] }
 hours: { day: { week: { mon-sun: "01:30-00:30" } } }
-presence: { grace: 30s, lapses: 2 }
+presence: { grace: 30s, lapses: 2, names: { limited: away, tea: available } }
 agents:
   ann: { name: Ann, capacity: 2, skills: { direct: 2 }, desks: { team: U1 } }
   bob: { name: Bob, capacity: 1, skills: { direct: 1 } }

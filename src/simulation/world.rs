@@ -511,7 +511,8 @@ impl World {
         let dead = state.sends.values().find(|s| s.is_dead()).map(|s| s.id.to_string());
         let action = match self.dice.below(17) {
             0 | 1 => presence(agent, "available"),
-            2 => presence(agent, ["away", "offline"][usize::try_from(self.dice.below(2)).unwrap_or(0)]),
+            // Names of packs, each of which others do not know, or take for something else.
+            2 => presence(agent, ["away", "offline", "limited", "lunch", "tea"][seat(&mut self.dice, 5)]),
             3..=6 => Action::Reply {
                 choices: vec![],
                 template: None,

@@ -5,7 +5,7 @@ use super::{DEFAULT_CLOCK_MS, Draft, STEP};
 use crate::event::{Considered, Happening, OfferEnd, Presence, Public, Why};
 use crate::ids::ConvId;
 use crate::pack::{AtOnce, ConvStatus, Name, OverflowStep, RulePack, Skills};
-use crate::state::{Conversation, WaitClass};
+use crate::state::{AgentState, Conversation, WaitClass};
 use switchboard_envelope::Timestamp;
 
 /// How a conversation comes to a queue.
@@ -136,7 +136,7 @@ impl Draft<'_> {
     /// An overflow step takes effect: because its time has come, or at once.
     pub(crate) fn take_step(&mut self, c: &Conversation, number: u32, step: &OverflowStep, why: Why) {
         let conv = c.id;
-        let at_once = why == Why::NobodyThere;
+        let at_once = why.is_at_once();
         self.emit(Public::Relaxed { conv, step: number, skills: step.skills.clone(), at_once });
         // What a clock raised further stays there.
         if let Some(priority) = step.priority.filter(|p| *p > c.priority) {
@@ -156,16 +156,12 @@ impl Draft<'_> {
 
     /// The step that does not wait: its turn has come, and nobody is there who could take the conversation. Of one that waits for
     /// nobody in particular the turn comes and goes.
-    pub(crate) fn step_at_once<'c>(&self, c: &'c Conversation, queue: &str) -> Option<(u32, &'c OverflowStep)> {
+    pub(crate) fn step_at_once<'c>(&self, c: &'c Conversation, queue: &str) -> Option<(u32, &'c OverflowStep, Why)> {
         for (number, step) in (0u32..).zip(c.overflow.iter()).skip(c.step as usize) {
-            let holds = match step.at_once {
-                Some(AtOnce::NobodyAvailable) => !self.somebody_available(c, queue),
-                // It was not given to anybody just now.
-                Some(AtOnce::NobodyFree) => true,
-                None => false,
-            };
-            if holds {
-                return Some((number, step));
+            // It was not given to anybody just now.
+            let why = step.at_once.as_ref().and_then(|at_once| self.not_waited_for(at_once, c, queue));
+            if let Some(why) = why {
+                return Some((number, step, why));
             }
             if step.after_ms.is_some() {
                 return None;
@@ -268,11 +264,12 @@ impl Draft<'_> {
     }
 
     /// An agent's presence, as asked for.
-    pub(crate) fn set_presence(&mut self, agent: &str, presence: Presence, lapsed: bool) {
+    pub(crate) fn set_presence(&mut self, agent: &str, presence: Presence, named: Option<Name>, lapsed: bool) {
         let at = self.now();
         let before = self.agent_state(agent);
-        if before.presence != presence || before.next_deadline().is_some() {
-            self.emit(Public::PresenceChanged { agent: agent.to_owned(), presence, at, lapsed });
+        let other = before.presence != presence || before.named != named;
+        if other || before.next_deadline().is_some() {
+            self.emit(Public::PresenceChanged { agent: agent.to_owned(), presence, named, at, lapsed });
         }
         match presence {
             Presence::Available => self.somebody_freed(),
@@ -284,7 +281,7 @@ impl Draft<'_> {
                     self.end_offer(&c, OfferEnd::Withdrawn);
                 }
                 if presence == Presence::Offline && self.state.borne_by(agent).next().is_some() {
-                    let until = at.plus(self.pack.absence.grace_ms);
+                    let until = at.plus(self.pack.presences.grace_ms);
                     self.emit(Public::GraceBegan { agent: agent.to_owned(), until });
                 }
             }
@@ -295,7 +292,7 @@ impl Draft<'_> {
     pub(crate) fn begin_grace(&mut self, agent: &str) {
         let state = self.agent_state(agent);
         if state.presence == Presence::Offline && state.grace_until.is_none() {
-            let until = self.now().plus(self.pack.absence.grace_ms);
+            let until = self.now().plus(self.pack.presences.grace_ms);
             self.emit(Public::GraceBegan { agent: agent.to_owned(), until });
         }
     }
@@ -348,8 +345,8 @@ impl Draft<'_> {
             self.emit(Public::GraceBegan { agent: agent.to_owned(), until });
         } else if self.agent_state(agent).grace_until.is_some() {
             let at = self.now();
-            let presence = self.agent_state(agent).presence;
-            self.emit(Public::PresenceChanged { agent: agent.to_owned(), presence, at, lapsed: false });
+            let AgentState { presence, named, .. } = self.agent_state(agent);
+            self.emit(Public::PresenceChanged { agent: agent.to_owned(), presence, named, at, lapsed: false });
         }
     }
 }

@@ -467,10 +467,11 @@ impl<'a> Draft<'a> {
         if !self.pack.agents.contains_key(agent) {
             return Err(refuse(404, "not_found", format!("the pack has no agent `{agent}`")));
         }
-        let Some(presence) = Presence::parse(presence) else {
-            return Err(refuse(422, "presence", "presence is available, away or offline"));
+        let Some((presence, named)) = self.pack.presences.find(presence) else {
+            let words: Vec<&str> = self.pack.presences.words().map(|(word, _)| word).collect();
+            return Err(refuse(422, "presence", format!("a presence is one of {}", words.join(", "))));
         };
-        self.set_presence(agent, presence, false);
+        self.set_presence(agent, presence, named, false);
         Ok(done(200, [("agent", agent.to_owned())]))
     }
 

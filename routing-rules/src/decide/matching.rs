@@ -5,7 +5,7 @@ use super::notices::Told;
 use crate::event::{Considered, PassedOver, Presence, Public, Why};
 use crate::ids::{ContactId, ConvId};
 use crate::pack::standing::Standing;
-use crate::pack::{Agent, ConvStatus, Name, Prefer, RulePack, Skills};
+use crate::pack::{Agent, AtOnce, ConvStatus, Headcount, Name, Prefer, RulePack, Skills};
 use crate::state::roster::Roster;
 use crate::state::{AgentState, Conversation, WaitClass, WaitKey};
 use std::cmp::Reverse;
@@ -33,24 +33,34 @@ impl Line {
     }
 }
 
+/// What a conversation asks of an agent.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted {
+    pub skills: Skills,
+    /// They are in one of these presences; empty for whoever is available.
+    pub presence: Vec<Name>,
+}
+
 /// Why an agent cannot take a conversation now; `None` when they can. `bears` says that it is theirs already.
 pub(crate) fn passed_over(
     class: &WaitClass,
-    wanted: &Skills,
+    wanted: &Wanted,
     name: &str,
     agent: &Agent,
     state: &AgentState,
     bears: bool,
 ) -> Option<PassedOver> {
+    let other = || PassedOver::Presence { name: state.presence_word().to_owned(), counts_as: state.presence };
     match state.presence {
-        Presence::Available => {}
-        Presence::Away => return Some(PassedOver::Away),
-        Presence::Offline => return Some(PassedOver::Offline),
+        Presence::Available if state.is_asked(&wanted.presence) => {}
+        Presence::Away if state.named.is_none() => return Some(PassedOver::Away),
+        Presence::Offline if state.named.is_none() => return Some(PassedOver::Offline),
+        _ => return Some(other()),
     }
     if !class.asks(name) {
         return Some(PassedOver::NotYet);
     }
-    if let Some(skill) = missing(wanted, agent) {
+    if let Some(skill) = missing(&wanted.skills, agent) {
         return Some(PassedOver::MissingSkill(skill.clone()));
     }
     if class.declined.iter().any(|d| d == name) {
@@ -68,16 +78,18 @@ fn missing<'w>(wanted: &'w Skills, agent: &Agent) -> Option<&'w Name> {
 }
 
 /// What a conversation of this kind wants in a queue: what the queue does and more, or what an overflow step put in their place.
-pub(crate) fn wanted(pack: &RulePack, queue: &str, class: &WaitClass) -> Skills {
+pub(crate) fn wanted(pack: &RulePack, queue: &str, class: &WaitClass) -> Wanted {
+    let queue = pack.queues.get(queue);
+    let presence = queue.map(|q| q.presence.clone()).unwrap_or_default();
     if let Some(relaxed) = &class.relaxed {
-        return relaxed.clone();
+        return Wanted { skills: relaxed.clone(), presence };
     }
-    let mut wanted = pack.queues.get(queue).map(|q| q.skills.clone()).unwrap_or_default();
+    let mut skills = queue.map(|q| q.skills.clone()).unwrap_or_default();
     for (skill, level) in &class.skills {
-        let have = wanted.entry(skill.clone()).or_insert(*level);
+        let have = skills.entry(skill.clone()).or_insert(*level);
         *have = (*have).max(*level);
     }
-    wanted
+    Wanted { skills, presence }
 }
 
 impl Draft<'_> {
@@ -93,14 +105,14 @@ impl Draft<'_> {
     }
 
     /// What a conversation of this kind wants in a queue, by the pack that decides it.
-    pub(super) fn wanted(&self, queue: &str, class: &WaitClass) -> Skills {
+    pub(super) fn wanted(&self, queue: &str, class: &WaitClass) -> Wanted {
         wanted(self.packs().of(&self.state, class.trial), queue, class)
     }
 
     /// The agents who could take a conversation of this kind, in the order of the queue's strategy.
-    fn able<'s>(&'s self, queue: &str, class: &'s WaitClass, wanted: &Skills) -> impl Iterator<Item = &'s Name> {
+    fn able<'s>(&'s self, queue: &str, class: &'s WaitClass, wanted: &Wanted) -> impl Iterator<Item = &'s Name> {
         let known = self.packs().of(&self.state, class.trial).queues.get(queue);
-        let able = self.state.roster.able(wanted, known, class.cost);
+        let able = self.state.roster.able(&wanted.skills, known, class.cost);
         able.filter(|name| !class.declined.contains(*name) && class.asks(name))
     }
 
@@ -108,16 +120,38 @@ impl Draft<'_> {
         self.able(queue, class, &self.wanted(queue, class)).next().is_some()
     }
 
-    /// Whether anybody is available who has what the conversation wants, however much they have to do.
-    pub(super) fn somebody_available(&self, c: &Conversation, queue: &str) -> bool {
+    /// Why an overflow step does not wait for its time, where nobody could be given the conversation just now.
+    pub(super) fn not_waited_for(&self, at_once: &AtOnce, c: &Conversation, queue: &str) -> Option<Why> {
         let wanted = self.wanted(queue, &WaitClass::of(c));
-        self.pack.agents.keys().any(|agent| self.is_there(agent, &wanted))
+        let counted = |of: &Headcount| of.found(self.headcount(&of.agents, &wanted.skills));
+        match at_once {
+            AtOnce::NobodyAvailable => {
+                let somebody = self.pack.agents.keys().any(|agent| self.is_there(agent, &wanted));
+                (!somebody).then_some(Why::NobodyThere)
+            }
+            AtOnce::NobodyFree => Some(Why::NobodyThere),
+            AtOnce::All(counts) => {
+                let all = counts.iter().map(counted).collect::<Option<Vec<String>>>()?;
+                Some(Why::Headcount(all.join(" and ")))
+            }
+            AtOnce::Any(counts) => counts.iter().find_map(counted).map(Why::Headcount),
+        }
     }
 
     /// Whether this agent is available and has what is wanted.
-    pub(super) fn is_there(&self, agent: &str, wanted: &Skills) -> bool {
-        let there = self.state.agents.get(agent).is_some_and(|a| a.presence == Presence::Available);
-        there && self.pack.agents.get(agent).is_some_and(|a| missing(wanted, a).is_none())
+    pub(super) fn is_there(&self, agent: &str, wanted: &Wanted) -> bool {
+        let asked = |a: &AgentState| a.presence == Presence::Available && a.is_asked(&wanted.presence);
+        let there = self.state.agents.get(agent).is_some_and(|a| asked(a));
+        there && self.pack.agents.get(agent).is_some_and(|a| missing(&wanted.skills, a).is_none())
+    }
+
+    /// How many agents with these skills are in one of these presences.
+    fn headcount(&self, presences: &[Name], skills: &Skills) -> u32 {
+        let able = self.pack.agents.iter().filter(|(_, a)| missing(skills, a).is_none());
+        // Who never came is offline.
+        let of = |name: &Name| self.state.agents.get(name).map_or(Presence::Offline.as_str(), |a| a.presence_word());
+        let there = able.filter(|(name, _)| presences.iter().any(|word| word == of(name)));
+        u32::try_from(there.count()).unwrap_or(u32::MAX)
     }
 
     /// Where a conversation stands, as one would tell its customer.
@@ -135,13 +169,13 @@ impl Draft<'_> {
     }
 
     /// Whether this very agent can take it now.
-    pub(super) fn can_take(&self, c: &Conversation, wanted: Option<&Skills>, agent: &str) -> bool {
+    pub(super) fn can_take(&self, c: &Conversation, wanted: Option<&Wanted>, agent: &str) -> bool {
         self.pack.agents.contains_key(agent) && self.kept_from(c, wanted, agent).is_none()
     }
 
     /// What keeps an agent of the pack from it now.
     /// Who is named need not have what is wanted, nor be among those who are asked first: then nothing is wanted.
-    fn kept_from(&self, c: &Conversation, wanted: Option<&Skills>, agent: &str) -> Option<PassedOver> {
+    fn kept_from(&self, c: &Conversation, wanted: Option<&Wanted>, agent: &str) -> Option<PassedOver> {
         let definition = self.pack.agents.get(agent)?;
         let bears = c.bearer().is_some_and(|b| b == agent);
         let mut class = WaitClass::of(c);
@@ -273,8 +307,8 @@ impl Draft<'_> {
             return;
         }
         self.emit(Public::NobodyFree { conv, considered });
-        if let Some((number, step)) = self.step_at_once(&c, &queue) {
-            self.take_step(&c, number, step, Why::NobodyThere);
+        if let Some((number, step, why)) = self.step_at_once(&c, &queue) {
+            self.take_step(&c, number, step, why);
         }
     }
 

@@ -444,6 +444,7 @@ impl<'a> Draft<'a> {
                 self.emit(Public::PresenceChanged {
                     agent: agent.clone(),
                     presence: Presence::Offline,
+                    named: None,
                     at,
                     lapsed: false,
                 });
@@ -455,7 +456,21 @@ impl<'a> Draft<'a> {
                 }
             }
         }
+        self.rename_presences();
         self.begin_graces();
+    }
+
+    /// Who is in a presence that the pack does not have, or that counts as something else in it, is in what it counted as, or
+    /// counts as now.
+    fn rename_presences(&mut self) {
+        let moved = self.state.agents.iter().filter_map(|(agent, a)| {
+            let name = a.named.as_ref()?;
+            let now = self.pack.presences.find(name).unwrap_or((a.presence, None));
+            (now != (a.presence, Some(name.clone()))).then(|| (agent.clone(), now))
+        });
+        for (agent, (presence, named)) in moved.collect::<Vec<_>>() {
+            self.set_presence(&agent, presence, named, false);
+        }
     }
 
     /// Nobody keeps for ever what they bear while they are offline, also where an earlier build let them.

@@ -134,8 +134,8 @@ impl Draft<'_> {
         self.end_offer(c, OfferEnd::TimedOut);
         let count = self.state.agents.get(&offer.agent).map_or(0, |a| a.lapses) + 1;
         self.emit(Public::Lapsed { agent: offer.agent.clone(), count });
-        if count >= self.pack.absence.lapses {
-            self.set_presence(&offer.agent, Presence::Away, true);
+        if count >= self.pack.presences.lapses {
+            self.set_presence(&offer.agent, Presence::Away, None, true);
         }
     }
 

@@ -518,6 +518,9 @@ pub enum Public {
     PresenceChanged {
         agent: Name,
         presence: Presence,
+        /// The pack's own name for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        named: Option<Name>,
         at: Timestamp,
         lapsed: bool,
     },

@@ -36,12 +36,28 @@ pub enum Why {
     Overflow,
     /// A step of the overflow that is taken at once, because nobody was there for it.
     NobodyThere,
+    /// A step of the overflow that is taken at once, for how many agents there were: `fewer than 2 were in available (1)`.
+    Headcount(String),
     /// The queue or agent is not in the pack any more.
     Vanished,
     /// A reply could not be delivered.
     NotDelivered,
     /// It waits where it waited, by the order that its queue has now.
     Reordered,
+}
+
+impl Why {
+    /// Whether a clock or a step moved what waited on to another queue, and nobody's hand or words.
+    #[must_use]
+    pub fn moves_on(&self) -> bool {
+        self.is_at_once() || matches!(self, Why::Overflow | Why::Timer | Why::Vanished)
+    }
+
+    /// Whether a step of the overflow was taken that did not wait for its time.
+    #[must_use]
+    pub fn is_at_once(&self) -> bool {
+        matches!(self, Why::NobodyThere | Why::Headcount(_))
+    }
 }
 
 /// What happened to a conversation, on which rules can follow up.
@@ -116,6 +132,11 @@ impl CanaryEnd {
 pub enum PassedOver {
     Away,
     Offline,
+    /// They are in a presence of the pack's own, or in one that the queue does not ask: its name, and what it counts as.
+    Presence {
+        name: Name,
+        counts_as: Presence,
+    },
     /// Load and capacity in hundredths of a unit.
     Capacity {
         load: u32,
@@ -164,6 +185,8 @@ pub enum Presence {
 }
 
 impl Presence {
+    pub const ALL: [Presence; 3] = [Presence::Available, Presence::Away, Presence::Offline];
+
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -175,7 +198,7 @@ impl Presence {
 
     #[must_use]
     pub fn parse(s: &str) -> Option<Presence> {
-        [Presence::Available, Presence::Away, Presence::Offline].into_iter().find(|p| p.as_str() == s)
+        Presence::ALL.into_iter().find(|p| p.as_str() == s)
     }
 }
 

@@ -8,7 +8,7 @@ use super::refs::{Known, Refs};
 use super::reply_read;
 use super::template::{self, Template};
 use super::yaml::{self, Node};
-use super::{Absence, Agent, Budget, Environment, Loaded, Name, PackTest, Queue, RulePack, blob};
+use super::{Agent, Budget, Environment, Loaded, Name, PackTest, Presences, Queue, RulePack, blob};
 use crate::rules::{Actions, MAX_PATTERNS, Rule, RuleIndex, link, read_default, read_rule, wanted_in_vain, warnings};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use std::collections::BTreeMap;
@@ -201,7 +201,7 @@ impl<'a> Merged<'a> {
             template::read(text, template::REPLY, p.sink, p.refs).map(|t| (text.at.clone(), t))
         });
         let budget = self.budget.map_or_else(Budget::default, |n| people.budget(n));
-        let absence = self.presence.map_or_else(Absence::default, |n| people.absence(n));
+        let presences = self.presence.map_or_else(Presences::default, |n| people.presences(n));
         let (rules, follow_ups): (Vec<Rule>, Vec<Rule>) =
             self.rules(sink, &mut refs).into_iter().partition(|rule| rule.on.is_none());
         let default = self.default_actions(here, sink, &mut refs);
@@ -210,7 +210,7 @@ impl<'a> Merged<'a> {
             // Without agents nobody is given anything, whatever is wanted.
             let asked = !agents.is_empty() && !sink.skills_unknown && !sink.stored;
             let known = Known { skills: asked.then(|| of_all.collect()), ..self.known() };
-            refs.check(&known, env, sink);
+            refs.check(&known.and(&presences), env, sink);
         }
         let pack = RulePack {
             hash: String::new(),
@@ -223,7 +223,7 @@ impl<'a> Merged<'a> {
             replies: replies.iter().map(|(id, (_, t))| (id.clone(), t.clone())).collect(),
             choices,
             budget,
-            absence,
+            presences,
             index: RuleIndex::new(&rules),
             rules,
             follow_ups,
@@ -277,7 +277,7 @@ impl<'a> Merged<'a> {
             replies: ids(&self.replies),
             rotations: ids(&self.rotations),
             hours: ids(&self.hours),
-            skills: None,
+            ..Known::default()
         }
     }
 

@@ -69,7 +69,7 @@ pub struct RulePack {
     /// What the customer may choose from, of the replies that offer something.
     pub(crate) choices: BTreeMap<Name, Vec<switchboard_envelope::Choice>>,
     pub(crate) budget: Budget,
-    pub(crate) absence: Absence,
+    pub(crate) presences: Presences,
     pub(crate) rules: Vec<Rule>,
     /// Those that run on what people of ours do.
     pub(crate) follow_ups: Vec<Rule>,
@@ -110,6 +110,12 @@ impl RulePack {
     #[must_use]
     pub fn agents(&self) -> &BTreeMap<Name, Agent> {
         &self.agents
+    }
+
+    /// What agents can be, and how absences are taken.
+    #[must_use]
+    pub fn presences(&self) -> &Presences {
+        &self.presences
     }
 
     #[must_use]

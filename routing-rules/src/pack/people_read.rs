@@ -8,8 +8,10 @@ use super::read::{
 use super::refs::{Kind, Refs};
 use super::yaml::{Node, Value};
 use super::{
-    Absence, Agent, AtOnce, Breach, Budget, Limit, Notify, OverflowStep, Prefer, Priority, Queue, Skills, Sla, Strategy,
+    Agent, AtOnce, Breach, Budget, Headcount, Limit, Name, Notify, OverflowStep, Prefer, Presences, Priority, Queue,
+    Skills, Sla, Strategy,
 };
+use crate::event::Presence;
 use crate::pack::hours::{Hours, Members, Opening, Rotation};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
@@ -27,6 +29,7 @@ const QUEUE_KEYS: &[&str] = &[
     "offer",
     "ageing",
     "order",
+    "presence",
     "overflow",
     "reopen",
     "wrap_up",
@@ -34,6 +37,13 @@ const QUEUE_KEYS: &[&str] = &[
     "limit",
 ];
 const SLA_KEYS: &[&str] = &["first_response", "next_response", "resolution", "warn", "on_warn", "on_breach"];
+const PRESENCE_KEYS: &[&str] = &["grace", "lapses", "names"];
+/// How many agents there are.
+const COUNT_KEYS: &[&str] = &["agents", "lt", "lte", "gt", "gte"];
+/// Presences of a pack's own at most.
+const MAX_PRESENCES: usize = 100;
+/// Numbers of agents that a step asks for at most.
+pub(crate) const MAX_COUNTS: usize = 10;
 /// The share of the time after which a warning is given when the queue does not say.
 const DEFAULT_WARN: u8 = 80;
 /// Capacity of an agent who does not say, in hundredths.
@@ -71,6 +81,9 @@ impl PeopleReader<'_> {
         queue.offer_timeout_ms = keys.get("offer").and_then(|n| self.offer(n));
         queue.ageing_ms = keys.get("ageing").and_then(|n| duration(n, "`ageing`", SECOND, self.sink));
         queue.newest = keys.get("order").and_then(|n| word(n, "an order", ORDERS, self.sink)) == Some("newest");
+        if let Some(n) = keys.get("presence") {
+            queue.presence = self.presence_words(n, Kind::Working);
+        }
         if let Some(n) = keys.get("overflow") {
             queue.overflow = self.overflow(n);
         }
@@ -228,16 +241,53 @@ impl PeopleReader<'_> {
         })
     }
 
-    pub(crate) fn absence(&mut self, node: &Node) -> Absence {
-        let mut absence = Absence::default();
-        let Some(keys) = keys(node, "presence", &["grace", "lapses"], self.sink) else { return absence };
+    pub(crate) fn presences(&mut self, node: &Node) -> Presences {
+        let mut presences = Presences::default();
+        let Some(keys) = keys(node, "presence", PRESENCE_KEYS, self.sink) else { return presences };
         if let Some(ms) = keys.get("grace").and_then(|n| duration(n, "`grace`", 0, self.sink)) {
-            absence.grace_ms = ms;
+            presences.grace_ms = ms;
         }
         if let Some(n) = keys.get("lapses").and_then(|n| whole(n, "a number of offers", 1..=1_000, self.sink)) {
-            absence.lapses = n;
+            presences.lapses = n;
         }
-        absence
+        let Some(names) = keys.get("names") else { return presences };
+        let words = Presence::ALL.map(Presence::as_str);
+        for (at, name, counts_as) in named(names, "`names`", self.sink) {
+            if !check_id(at, name, "a presence", self.sink) {
+                continue;
+            }
+            if words.contains(&name) {
+                let hint = "every pack has it, and it counts as itself; choose another name";
+                self.sink.error(at, format!("`{name}` is no name of your own"), hint);
+            } else if presences.names.len() == MAX_PRESENCES {
+                self.sink.error(at, format!("more than {MAX_PRESENCES} names"), "remove what is not used");
+                break;
+            } else {
+                let counts_as = word(counts_as, "what a presence counts as", &words, self.sink);
+                let counts_as = counts_as.and_then(Presence::parse).unwrap_or(Presence::Available);
+                presences.names.insert(name.to_owned(), counts_as);
+            }
+        }
+        presences
+    }
+
+    /// One presence or several, each once, in order.
+    fn presence_words(&mut self, node: &Node, kind: Kind) -> Vec<Name> {
+        let items = one_or_many(node);
+        if items.is_empty() && !matches!(node.value, Value::Bad) {
+            self.sink.error(&node.at, "no presence", "write `[available]`, or names of your own");
+        }
+        let mut words: Vec<Name> = vec![];
+        for item in items {
+            let Some(word) = self.name(item, kind, "a presence") else { continue };
+            if words.contains(&word) {
+                self.sink.error(&item.at, format!("`{word}` is listed twice"), "remove one");
+                continue;
+            }
+            words.push(word);
+        }
+        words.sort_unstable();
+        words
     }
 
     fn offer(&mut self, node: &Node) -> Option<i64> {
@@ -284,7 +334,7 @@ impl PeopleReader<'_> {
                 None => None,
             },
             at_once: match at_once {
-                Some(n) => Some(AtOnce::parse(word(n, "a condition of a step", AtOnce::WORDS, self.sink)?)?),
+                Some(n) => Some(self.at_once(n)?),
                 None => None,
             },
             only: Vec::new(),
@@ -292,6 +342,61 @@ impl PeopleReader<'_> {
             queue: keys.get("queue").and_then(|n| self.name(n, Kind::Queue, "a queue")),
             priority: keys.get("priority").and_then(|n| self.priority(n)),
         })
+    }
+
+    /// `nobody_free`, `{ agents: available, lt: 2 }`, a list of such where all must hold, or `{ any: […] }`.
+    fn at_once(&mut self, node: &Node) -> Option<AtOnce> {
+        match &node.value {
+            Value::List(items) => self.headcounts(node, items).map(AtOnce::All),
+            Value::Map(entries)
+                if entries.iter().any(|(key, _)| matches!(&key.value, Value::Text(t) if t == "any")) =>
+            {
+                let keys = keys(node, "a condition of a step", &["any"], self.sink)?;
+                let any = keys.get("any")?;
+                let items = list(any, "`any`", self.sink)?;
+                self.headcounts(any, items).map(AtOnce::Any)
+            }
+            Value::Map(_) => self.headcount(node).map(|one| AtOnce::All(vec![one])),
+            _ => AtOnce::parse(word(node, "a condition of a step", AtOnce::WORDS, self.sink)?),
+        }
+    }
+
+    fn headcounts(&mut self, node: &Node, items: &[Node]) -> Option<Vec<Headcount>> {
+        if items.is_empty() || items.len() > MAX_COUNTS {
+            let message = format!("{} conditions of a step", items.len());
+            self.sink.error(&node.at, message, format!("write 1 to {MAX_COUNTS} of `{{ agents: available, lt: 2 }}`"));
+            return None;
+        }
+        let read: Vec<Option<Headcount>> = items.iter().map(|item| self.headcount(item)).collect();
+        read.into_iter().collect()
+    }
+
+    fn headcount(&mut self, node: &Node) -> Option<Headcount> {
+        let keys = keys(node, "a number of agents", COUNT_KEYS, self.sink)?;
+        let mut bound = |key: &str| {
+            let node = keys.get(key)?;
+            whole(node, "a number of agents", 0..=1_000_000, self.sink).map(|n| (&node.at, i64::from(n)))
+        };
+        let (gt, gte, lt, lte) = (bound("gt"), bound("gte"), bound("lt"), bound("lte"));
+        let least = gt.map_or(0, |(_, n)| n + 1).max(gte.map_or(0, |(_, n)| n));
+        let below = [lt.map(|(at, n)| (at, n - 1)), lte];
+        let most = below.into_iter().flatten().min_by_key(|(_, n)| *n);
+        if !COUNT_KEYS.iter().any(|key| *key != "agents" && keys.has(key)) {
+            self.sink.error(keys.at, "agents that are not counted", "add `lt: 2`, `lte`, `gt` or `gte`");
+        } else if let Some((at, most)) = most.filter(|(_, most)| *most < least) {
+            let message = format!("no number is at least {least} and at most {most}");
+            self.sink.error(at, message, "correct the numbers");
+        }
+        let Some(agents) = keys.get("agents") else {
+            self.sink.error(keys.at, "a number of agents without `agents`", "write `{ agents: available, lt: 2 }`");
+            return None;
+        };
+        let agents = self.presence_words(agents, Kind::Presence);
+        let most = match most {
+            Some((_, n)) => Some(u32::try_from(n).ok()?),
+            None => None,
+        };
+        Some(Headcount { agents, least: u32::try_from(least).ok()?, most })
     }
 
     pub(crate) fn agent(&mut self, own_id: &str, node: &Node) -> Agent {

@@ -1,7 +1,8 @@
 //! Names that must exist somewhere else, collected while reading and checked once everything has been read.
 
-use super::problem::{Place, Sink, nearest};
-use super::{Environment, Name};
+use super::problem::{Place, Sink, nearest, suggestion};
+use super::{Environment, Name, Presences};
+use crate::event::Presence;
 use std::collections::BTreeSet;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,10 @@ pub(crate) enum Kind {
     Channel,
     /// One that is wanted.
     Skill,
+    /// Any that agents can be in.
+    Presence,
+    /// One in which agents are given something.
+    Working,
 }
 
 impl Kind {
@@ -28,6 +33,7 @@ impl Kind {
             Kind::Desk => "desk",
             Kind::Channel => "channel",
             Kind::Skill => "skill",
+            Kind::Presence | Kind::Working => "presence",
         }
     }
 }
@@ -36,6 +42,7 @@ impl Kind {
 pub(crate) struct Refs(Vec<(Place, Kind, Name)>);
 
 /// What the pack itself defines.
+#[derive(Default)]
 pub(crate) struct Known<'a> {
     pub queues: BTreeSet<&'a str>,
     pub agents: BTreeSet<&'a str>,
@@ -44,6 +51,18 @@ pub(crate) struct Known<'a> {
     pub hours: BTreeSet<&'a str>,
     /// Those that agents have; `None` where it is not known, or not asked.
     pub skills: Option<BTreeSet<&'a str>>,
+    pub presences: BTreeSet<&'a str>,
+    /// Those of them that count as available.
+    pub working: BTreeSet<&'a str>,
+}
+
+impl<'a> Known<'a> {
+    pub(crate) fn and(mut self, presences: &'a Presences) -> Known<'a> {
+        self.presences = presences.words().map(|(word, _)| word).collect();
+        let working = presences.words().filter(|(_, counts_as)| *counts_as == Presence::Available);
+        self.working = working.map(|(word, _)| word).collect();
+        self
+    }
 }
 
 impl Refs {
@@ -65,10 +84,19 @@ impl Refs {
                 Kind::Desk => desks.as_ref(),
                 Kind::Channel => channels.as_ref(),
                 Kind::Skill => known.skills.as_ref(),
+                Kind::Presence => Some(&known.presences),
+                Kind::Working => Some(&known.working),
             };
             let Some(names) = names else { continue };
             if *kind == Kind::Skill && !names.contains(name.as_str()) {
                 sink.error(at, format!("no agent has the skill `{name}`"), define(*kind, name, names));
+            } else if *kind == Kind::Working
+                && known.presences.contains(name.as_str())
+                && !names.contains(name.as_str())
+            {
+                let message =
+                    format!("who is in the presence `{name}` is given nothing: it does not count as available");
+                sink.error(at, message, suggestion(name, &names.iter().copied().collect::<Vec<_>>()));
             } else if !names.contains(name.as_str()) {
                 let is = if *kind == Kind::Hours { "are" } else { "is" };
                 sink.error(at, format!("there {is} no {} `{name}`", kind.word()), define(*kind, name, names));
@@ -88,6 +116,9 @@ fn define(kind: Kind, name: &str, names: &BTreeSet<&str>) -> String {
         (None, Kind::Reply) => format!("add `{name}` under `replies:`, or correct the name"),
         (None, Kind::Rotation) => format!("add `{name}` under `rotations:`, or correct the name"),
         (None, Kind::Hours) => format!("add `{name}` under `hours:`, or correct the name"),
+        (None, Kind::Presence | Kind::Working) => {
+            format!("add `names: {{ {name}: available }}` under `presence:`, or correct the name")
+        }
         (None, Kind::Skill) => "give it to an agent, or correct the name".into(),
     }
 }

@@ -3,10 +3,10 @@
 
 use super::AtOnce;
 use super::load::TOP;
-use super::people_read::{ORDERS, PREFERENCES, PRIORITIES};
+use super::people_read::{MAX_COUNTS, ORDERS, PREFERENCES, PRIORITIES};
 use super::read::DAYS;
-use super::testing::{CONSENTS, DOINGS, PRESENCES, is_message};
-use crate::event::Happening;
+use super::testing::{CONSENTS, DOINGS, is_message};
+use crate::event::{Happening, Presence};
 use crate::rules::field::{Class, FIELDS, Field, STATES};
 use crate::rules::{ACTIONS, DEFAULT_ACTIONS, MESSAGE, operators};
 use serde_json::{Map, Value, json};
@@ -52,7 +52,9 @@ fn top(key: &str) -> Value {
         "rotations" => named("rotation"),
         "replies" => named("reply"),
         "budget" => closed(&["conversation", "address", "ping_pong"].map(|key| (key, reference("number"))), &[]),
-        "presence" => closed(&[("grace", reference("duration")), ("lapses", reference("number"))], &[]),
+        "presence" => {
+            closed(&[("grace", reference("duration")), ("lapses", reference("number")), ("names", presences())], &[])
+        }
         "rules" => json!({ "type": "array", "items": reference("rule") }),
         _ => reference("default"),
     }
@@ -162,7 +164,7 @@ fn definitions() -> Value {
 fn test() -> Value {
     let texts = json!({ "type": "object", "additionalProperties": reference("text") });
     let some = |of: &str| one_or_many(&reference(of));
-    let agent = closed(&[("presence", json!({ "enum": PRESENCES })), ("load", reference("text"))], &[]);
+    let agent = closed(&[("presence", reference("id")), ("load", reference("text"))], &[]);
     let given = closed(
         &[
             (
@@ -281,6 +283,7 @@ fn queue() -> Value {
             ("offer", closed(&[("timeout", reference("duration"))], &["timeout"])),
             ("ageing", reference("duration")),
             ("order", json!({ "enum": ORDERS })),
+            ("presence", one_or_many(&reference("id"))),
             ("overflow", reference("overflow")),
             ("reopen", reference("duration")),
             ("wrap_up", reference("duration")),
@@ -297,11 +300,36 @@ fn on() -> Value {
     json!({ "enum": words, "description": "what customers write (without it), or what people of ours do" })
 }
 
+/// Presences of the pack's own, and what each counts as.
+fn presences() -> Value {
+    let counts_as = json!({ "enum": Presence::ALL.map(Presence::as_str) });
+    json!({ "type": "object", "propertyNames": reference("id"), "additionalProperties": counts_as })
+}
+
+/// When a step does not wait: a word, how many agents there are in some presences, all or any of such numbers.
+fn at_once() -> Value {
+    let number = || reference("number");
+    let one = closed(
+        &[
+            ("agents", one_or_many(&reference("id"))),
+            ("lt", number()),
+            ("lte", number()),
+            ("gt", number()),
+            ("gte", number()),
+        ],
+        &["agents"],
+    );
+    let one = with(one, "minProperties", json!(2));
+    let all = json!({ "type": "array", "minItems": 1, "maxItems": MAX_COUNTS, "items": one });
+    let any = closed(&[("any", all.clone())], &["any"]);
+    json!({ "oneOf": [{ "enum": AtOnce::WORDS }, one, all, any] })
+}
+
 /// A step of an overflow comes with its time, at once, or whichever is sooner.
 fn step() -> Value {
     let properties = [
         ("after", reference("duration")),
-        ("if", json!({ "enum": AtOnce::WORDS })),
+        ("if", at_once()),
         ("skills", reference("skills")),
         ("queue", reference("id")),
         ("priority", reference("priority")),

@@ -16,7 +16,6 @@ use switchboard_envelope::Timestamp;
 /// A test that does not say when it happens is at noon of a Wednesday, UTC.
 const NOON: Timestamp = Timestamp(1_767_787_200_000);
 const MAX_TESTS: usize = 10_000;
-pub(super) const PRESENCES: [&str; 3] = ["available", "away", "offline"];
 pub(super) const CONSENTS: [&str; 2] = ["opted_in", "opted_out"];
 
 /// One test of a pack: a message, what was there before, and what must follow.
@@ -128,8 +127,9 @@ impl RulePack {
             replies: self.replies.keys().map(String::as_str).collect(),
             rotations: self.rotations.keys().map(String::as_str).collect(),
             hours: self.hours.keys().map(String::as_str).collect(),
-            skills: None,
+            ..Known::default()
         }
+        .and(&self.presences)
     }
 }
 
@@ -281,9 +281,9 @@ impl TestReader<'_> {
         for (at, id, value) in named(agents, "`agents`", self.sink) {
             self.refs.add(at, Kind::Agent, id);
             let Some(keys) = self::keys(value, "a given agent", &["presence", "load"], self.sink) else { continue };
-            let presence = keys.get("presence").and_then(|n| word(n, "a presence", &PRESENCES, self.sink));
+            let presence = keys.get("presence").and_then(|n| self.name(n, Kind::Presence));
             let load = keys.get("load").and_then(|n| units(n, "a load", self.sink)).unwrap_or(0);
-            given.agents.insert(id.to_owned(), GivenAgent { presence: presence.map(str::to_owned), load });
+            given.agents.insert(id.to_owned(), GivenAgent { presence, load });
         }
     }
 

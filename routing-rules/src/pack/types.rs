@@ -1,7 +1,9 @@
 //! The validated pack: every name in it exists, every duration is milliseconds, every pattern is compiled.
 
+use crate::event::Presence;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Display, Formatter};
 
 /// Ids of queues, agents, desks, channels and replies are short operator-chosen names.
 pub type Name = String;
@@ -73,6 +75,8 @@ pub struct Queue {
     pub ageing_ms: Option<i64>,
     /// Who came last is given away first.
     pub newest: bool,
+    /// Only who is in one of these presences is given anything, in order; empty for whoever is available.
+    pub presence: Vec<Name>,
     pub overflow: Vec<OverflowStep>,
     /// A new message this long after closing reopens; `None` is the default of 72 hours, `Some(0)` never reopens.
     pub reopen_ms: Option<i64>,
@@ -90,18 +94,35 @@ pub struct Limit {
     pub queue: Name,
 }
 
-/// How agents' absences are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Absence {
+/// Which presences there are, and how absences are taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Presences {
     /// An agent who went offline may come back within this before conversations are given back.
     pub grace_ms: i64,
     /// Offers that may lapse in a row before the agent is away.
     pub lapses: u32,
+    /// Names of the pack's own, and what each counts as.
+    pub names: BTreeMap<Name, Presence>,
 }
 
-impl Default for Absence {
-    fn default() -> Absence {
-        Absence { grace_ms: 60_000, lapses: 3 }
+impl Default for Presences {
+    fn default() -> Presences {
+        Presences { grace_ms: 60_000, lapses: 3, names: BTreeMap::new() }
+    }
+}
+
+impl Presences {
+    /// What a word for a presence counts as, and the word if it is one of the pack's own.
+    #[must_use]
+    pub fn find(&self, word: &str) -> Option<(Presence, Option<Name>)> {
+        let own = || self.names.get(word).map(|presence| (*presence, Some(word.to_owned())));
+        Presence::parse(word).map(|presence| (presence, None)).or_else(own)
+    }
+
+    /// All words, those that every pack knows first.
+    pub fn words(&self) -> impl Iterator<Item = (&str, Presence)> {
+        let own = self.names.iter().map(|(name, presence)| (name.as_str(), *presence));
+        Presence::ALL.into_iter().map(|presence| (presence.as_str(), presence)).chain(own)
     }
 }
 
@@ -150,31 +171,77 @@ pub struct OverflowStep {
 }
 
 /// When an overflow step does not wait for its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AtOnce {
     /// Nobody is available who has the skills that are wanted, however much they have to do.
     NobodyAvailable,
     /// Nobody can take it now.
     NobodyFree,
+    /// All of these hold.
+    All(Vec<Headcount>),
+    /// One of these holds.
+    Any(Vec<Headcount>),
+}
+
+/// How many agents there are in some presences, of those who have the skills that are wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Headcount {
+    pub agents: Vec<Name>,
+    /// At least so many.
+    pub least: u32,
+    /// At most so many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most: Option<u32>,
 }
 
 impl AtOnce {
     pub(crate) const WORDS: &[&str] = &["nobody_available", "nobody_free"];
 
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            AtOnce::NobodyAvailable => "nobody_available",
-            AtOnce::NobodyFree => "nobody_free",
-        }
+    pub(crate) fn parse(word: &str) -> Option<AtOnce> {
+        let all = [AtOnce::NobodyAvailable, AtOnce::NobodyFree];
+        all.into_iter().zip(AtOnce::WORDS).find(|(_, w)| **w == word).map(|(a, _)| a)
+    }
+}
+
+impl Headcount {
+    /// What was found, where it holds: `fewer than 2 were in available (1)`.
+    pub(crate) fn found(&self, count: u32) -> Option<String> {
+        let holds = count >= self.least && self.most.is_none_or(|most| count <= most);
+        let names = self.agents.join(" or ");
+        holds.then(|| match self.most {
+            Some(0) => format!("nobody was in {names}"),
+            _ => format!("{} were in {names} ({count})", self.bounds()),
+        })
     }
 
-    pub(crate) fn parse(word: &str) -> Option<AtOnce> {
-        [AtOnce::NobodyAvailable, AtOnce::NobodyFree]
-            .into_iter()
-            .zip(AtOnce::WORDS)
-            .find(|(_, w)| **w == word)
-            .map(|(a, _)| a)
+    fn bounds(&self) -> String {
+        match (self.least, self.most) {
+            (0, Some(0)) => "nobody".into(),
+            (0, Some(most)) => format!("fewer than {}", u64::from(most) + 1),
+            (least, Some(most)) if least == most => format!("exactly {least}"),
+            (least, Some(most)) => format!("{least} to {most}"),
+            (least, None) => format!("at least {least}"),
+        }
+    }
+}
+
+/// `nobody_free`, `fewer than 2 in available`, `more than 3 in away or lunch`.
+impl Display for AtOnce {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let joined = |of: &[Headcount], word: &str| of.iter().map(Headcount::to_string).collect::<Vec<_>>().join(word);
+        match self {
+            AtOnce::NobodyAvailable => f.write_str("nobody_available"),
+            AtOnce::NobodyFree => f.write_str("nobody_free"),
+            AtOnce::All(counts) => f.write_str(&joined(counts, " and ")),
+            AtOnce::Any(counts) => f.write_str(&joined(counts, " or ")),
+        }
+    }
+}
+
+impl Display for Headcount {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {}", self.bounds(), self.agents.join(" or "))
     }
 }
 

@@ -52,13 +52,14 @@ impl State {
             | Public::Blocked { .. }
             | Public::Unblocked { .. }
             | Public::BudgetSpent { .. } => self.apply_contact(&event.public, private),
-            Public::PresenceChanged { agent, presence, at, lapsed } => {
+            Public::PresenceChanged { agent, presence, named, at, lapsed } => {
                 let (presence, at, lapsed) = (*presence, *at, *lapsed);
                 self.edit_agent(agent, |a| {
                     if presence == Presence::Available && a.presence != presence {
                         a.idle_since = at;
                     }
                     a.presence = presence;
+                    a.named.clone_from(named);
                     a.since = at;
                     a.grace_until = None;
                     a.wrap_until = None;

@@ -110,7 +110,7 @@ fn fold_place(c: &mut Conversation, event: &Public, now: Timestamp, shared: &mut
                 c.step = 0;
                 c.relaxed = None;
                 // Whoever gave it away does not get it back because nobody was where it was put.
-                if *why != Why::NobodyThere {
+                if !why.is_at_once() {
                     c.declined = None;
                 }
             }

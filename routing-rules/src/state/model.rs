@@ -303,6 +303,9 @@ pub struct ContactPrivate {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AgentState {
     pub presence: Presence,
+    /// The pack's own name for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<Name>,
     pub since: Timestamp,
     /// Unanswered conversations go back then.
     pub grace_until: Option<Timestamp>,
@@ -323,6 +326,17 @@ pub struct AgentState {
 }
 
 impl AgentState {
+    /// The word for their presence: the pack's own name for it, where it has one.
+    #[must_use]
+    pub fn presence_word(&self) -> &str {
+        self.named.as_deref().unwrap_or(self.presence.as_str())
+    }
+
+    /// Whether they are given something where only who is in one of these presences is.
+    pub(crate) fn is_asked(&self, presences: &[Name]) -> bool {
+        presences.is_empty() || presences.iter().any(|word| word == self.presence_word())
+    }
+
     pub(super) fn deadlines(&self) -> [Option<Timestamp>; 2] {
         [self.grace_until, self.wrap_until]
     }

@@ -17,8 +17,12 @@ const MAX_WANTED: usize = 1_000;
 /// Skills by number with the level that is wanted, in order.
 type Wanted = Vec<(u32, u8)>;
 
-/// How a queue asks agents: by their skills first, then as its strategy says.
-type Order = (Strategy, Vec<Prefer>);
+/// Whom a queue asks: those in these presences, by their skills first, then as its strategy says.
+type Order = (Strategy, Vec<Prefer>, Vec<Name>);
+
+fn order_of(queue: &Queue) -> Order {
+    (queue.strategy, queue.prefer.clone(), queue.presence.clone())
+}
 
 /// What the pack says of one agent.
 #[derive(Debug, PartialEq)]
@@ -59,7 +63,7 @@ struct Terms {
 
 impl Terms {
     fn order(&self, queue: Option<&Queue>) -> u32 {
-        let own = queue.and_then(|q| self.orders.get(&(q.strategy, q.prefer.clone())));
+        let own = queue.and_then(|q| self.orders.get(&order_of(q)));
         own.or_else(|| self.orders.get(&Order::default())).copied().unwrap_or(0)
     }
 }
@@ -117,11 +121,11 @@ fn terms(packs: InForce<'_>) -> Terms {
     let named: BTreeSet<&Name> = pack.agents.values().flat_map(|a| a.skills.keys()).collect();
     let skills: BTreeMap<Name, u32> = named.into_iter().cloned().zip(0..).collect();
     let queues = || std::iter::once(pack).chain(tried).flat_map(|p| p.queues.values());
-    let orders = queues().map(|q| (q.strategy, q.prefer.clone())).chain([Order::default()]);
+    let orders = queues().map(order_of).chain([Order::default()]);
     let orders: BTreeMap<Order, u32> = orders.collect::<BTreeSet<_>>().into_iter().zip(0..).collect();
     let asked = queues().flat_map(|q| {
         let steps = q.overflow.iter().filter_map(|step| step.skills.as_ref());
-        let order = orders.get(&(q.strategy, q.prefer.clone())).copied();
+        let order = orders.get(&order_of(q)).copied();
         std::iter::once(&q.skills).chain(steps).filter_map(move |s| Some((order?, s)))
     });
     let asked = asked.filter_map(|(order, s)| Some((order, numbered(&skills, s)?)));
@@ -141,7 +145,7 @@ fn terms(packs: InForce<'_>) -> Terms {
         numbers: pack.agents.keys().cloned().zip(0..).collect(),
         agents: pack.agents.iter().map(term).collect(),
         skills,
-        ranks: orders.keys().map(|(_, prefer)| ranks(prefer, &pack.agents)).collect(),
+        ranks: orders.keys().map(|(_, prefer, _)| ranks(prefer, &pack.agents)).collect(),
         orders,
         wanted,
     }
@@ -182,7 +186,7 @@ impl Roster {
     fn places(&self, name: &str, a: &AgentState) -> Vec<((u32, u32), Turn)> {
         let Some((number, term)) = self.term(name).filter(|(_, t)| is_free(a, t.capacity)) else { return vec![] };
         let mut places = Vec::new();
-        for ((strategy, _), order) in &self.terms.orders {
+        for ((strategy, _, _), order) in self.terms.orders.iter().filter(|((.., presences), _)| a.is_asked(presences)) {
             let ranks = self.terms.ranks.get(*order as usize);
             let rank = ranks.and_then(|r| r.get(number as usize)).copied().unwrap_or(0);
             let turn = turn(*strategy, rank, number, a);

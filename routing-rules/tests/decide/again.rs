@@ -261,7 +261,8 @@ fn what_an_earlier_build_left_with_who_is_offline_goes_back_as_well() {
     let conversation = life.conversation_of("who");
     life.acts(Action::Transfer { conversation, to: Destination::Agent("ann".into()) });
     let (agent, at) = ("ann".to_owned(), life.now);
-    life.state.apply(&Public::PresenceChanged { agent, presence: Presence::Offline, at, lapsed: false }.into());
+    life.state
+        .apply(&Public::PresenceChanged { agent, presence: Presence::Offline, named: None, at, lapsed: false }.into());
     life.passes(60 * MINUTE);
     assert_eq!(life.has("who"), "ann");
     life.leads_with(&[]);

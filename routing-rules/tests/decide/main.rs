@@ -20,6 +20,7 @@ mod older;
 mod overtaken;
 mod packs;
 mod parts;
+mod presences;
 mod queues;
 mod receipts;
 mod reopening;

@@ -82,7 +82,7 @@ fn available_without_assigning(life: &mut Life) {
     use switchboard_routing_rules::event::{Event, Presence};
     for agent in ["ann", "bob"] {
         let (agent, at) = (agent.to_owned(), life.now);
-        let came = Public::PresenceChanged { agent, presence: Presence::Available, at, lapsed: false };
+        let came = Public::PresenceChanged { agent, presence: Presence::Available, named: None, at, lapsed: false };
         life.state.apply(&Event::from(came));
     }
 }

@@ -78,6 +78,8 @@ pub struct QueueView {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AgentView {
     pub presence: Presence,
+    /// The pack's own name for it.
+    pub named: Option<String>,
     pub load: Units,
     /// Until then they finish what they closed, and are given nothing new.
     pub wrap_until: Option<Timestamp>,

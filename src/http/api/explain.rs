@@ -9,10 +9,14 @@ use axum::Json;
 use axum::extract::State;
 use http::Uri;
 use serde_json::{Map, Value, json};
+use switchboard_envelope::Timestamp;
 use switchboard_routing_rules::event::{NoReply, Why};
 use switchboard_routing_rules::ids::ConvId;
 use switchboard_routing_rules::pack::{ConvStatus, Name, RuleTrace, SeenMessage};
 use switchboard_routing_rules::waiting::Waiting;
+
+/// Moves from queue to queue that are told at most.
+const MOVES: usize = 10;
 
 /// `GET /messages/{id}/explain`; the id `last` is the newest message of a customer.
 pub(super) async fn explain(
@@ -108,7 +112,8 @@ async fn decided(state: &ApiState, message: &Message, facts: &Facts) -> Result<J
     let shown = moves.chosen();
     // Whether it waits is asked of now, and only of the newest decision: what came of an older one is told by what followed.
     let waits = state.backend().waiting(message.conversation).await?;
-    let mut told = sentences(facts, traces.as_deref(), missing, &names);
+    let moved_on = state.history().await.moved_on(message, MOVES).await?;
+    let mut told = sentences(facts, traces.as_deref(), missing, &names, &moved_on);
     if message.sender_proved == Some(false) {
         told.push("Nothing proves that the customer wrote this: anybody may have, in their name.".into());
     }
@@ -319,8 +324,14 @@ pub(crate) fn no_reply_words(why: NoReply) -> &'static str {
     }
 }
 
-/// The decision as one would tell it.
-fn sentences(facts: &Facts, traces: Option<&[RuleTrace]>, missing: Option<&str>, names: &views::Names) -> Vec<String> {
+/// The decision as one would tell it, and what came of it: who was asked, and from queue to queue where it waited.
+fn sentences(
+    facts: &Facts,
+    traces: Option<&[RuleTrace]>,
+    missing: Option<&str>,
+    names: &views::Names,
+    moved_on: &[Message],
+) -> Vec<String> {
     let mut out = vec![];
     let considered = traces.map(|t| t.iter().filter(|r| !r.skipped).count());
     match (facts.hits.as_slice(), considered) {
@@ -360,11 +371,25 @@ fn sentences(facts: &Facts, traces: Option<&[RuleTrace]>, missing: Option<&str>,
     out.extend(stayed(facts, again, names));
     let moves = Moves::of(facts);
     out.extend(moves.now.iter().map(|c| moved(c, "It", names)));
-    out.extend(moves.later.iter().map(|c| format!("Later, at {}, {}", c.at, moved(c, "it", names))));
+    let mut later: Vec<(Timestamp, String)> = moved_on.iter().filter_map(went_on).collect();
+    later.extend(moves.later.iter().map(|c| (c.at, moved(c, "it", names))));
+    // Of one moment the move comes first: who was asked there was asked for it.
+    later.sort_by_key(|(at, _)| *at);
+    out.extend(later.into_iter().map(|(at, said)| match at > facts.at {
+        true => format!("Later, at {at}, {said}"),
+        false => format!("Then {said}"),
+    }));
     if let Some(why) = missing {
         out.push(format!("The conditions cannot be shown: {why}."));
     }
     out
+}
+
+/// `it went on to the queue everyone because it had waited too long.`
+fn went_on(line: &Message) -> Option<(Timestamp, String)> {
+    let event = line.event.as_ref()?;
+    let (queue, why) = (event.queue.as_ref()?, event.why.as_ref()?);
+    Some((line.at, format!("it went on to the queue {queue} {}.", views::why_words(why))))
 }
 
 /// `It was told at the desk team-slack.`
@@ -442,7 +467,6 @@ fn stayed(facts: &Facts, again: bool, names: &views::Names) -> Option<String> {
 mod tests {
     use super::*;
     use crate::history::FactsOutcome;
-    use switchboard_envelope::Timestamp;
     use switchboard_routing_rules::event::{Considered, PassedOver};
     use switchboard_routing_rules::pack::SeenState;
 
@@ -473,7 +497,7 @@ mod tests {
 
     fn told(facts: &Facts) -> Vec<String> {
         let names = views::Names::of_test(&[("ann", "Ann"), ("bob", "Bob")]);
-        let mut told = sentences(facts, None, None, &names);
+        let mut told = sentences(facts, None, None, &names, &[]);
         assert_eq!(told.remove(0), "No rule matched.");
         told
     }
@@ -490,9 +514,64 @@ mod tests {
             applied: vec!["queue vip".into()],
             superseded: vec![],
         };
-        let told = sentences(&facts, Some(&[trace]), None, &views::Names::of_test(&[]));
+        let told = sentences(&facts, Some(&[trace]), None, &views::Names::of_test(&[]), &[]);
         let stays = "It stays in the queue billing: the rules choose for it what they chose before.";
         assert_eq!(told, ["The rule “VIP” matched.", stays]);
+    }
+
+    #[test]
+    fn where_it_went_on_to_is_told_among_who_was_asked_for_it() {
+        use crate::history::{Direction, EventLine, Who};
+        let line = |ms: i64, queue: &str, why: Why| Message {
+            seq: 1,
+            id: "e1".into(),
+            conversation: ConvId::parse(&format!("c{}", "b".repeat(26))).expect("an id"),
+            conversation_seq: 1,
+            direction: Direction::Event,
+            author: Who::Contact,
+            text: None,
+            subject: None,
+            attachments: vec![],
+            choice: None,
+            choices: vec![],
+            at: NOW.plus(ms),
+            status: None,
+            code: None,
+            detail: None,
+            to: None,
+            client_id: None,
+            resends: None,
+            event: Some(EventLine {
+                what: "queued".into(),
+                agent: None,
+                queue: Some(queue.into()),
+                why: Some(why),
+                until: None,
+                desk: None,
+            }),
+            sender_proved: None,
+        };
+        let count = Why::Headcount("fewer than 2 were in available (1)".into());
+        let moved = [line(0, "late", count), line(60_000, "everyone", Why::Overflow)];
+        let taken = Considering {
+            at: NOW.plus(60_000),
+            agent: Some("bob".into()),
+            offered: false,
+            why: Some(Why::Strategy),
+            considered: Considered::default(),
+        };
+        let outcome = FactsOutcome { queue: Some("late".into()), ..FactsOutcome::default() };
+        let facts = Facts { considering: vec![taken], outcome, ..facts(None) };
+        let names = views::Names::of_test(&[("bob", "Bob")]);
+        assert_eq!(
+            sentences(&facts, None, None, &names, &moved)[1..],
+            [
+                "It was put in the queue late.",
+                "Then it went on to the queue late because fewer than 2 were in available (1), of those who have its skills.",
+                "Later, at 2026-11-21T00:01:00.000Z, it went on to the queue everyone because it had waited too long.",
+                "Later, at 2026-11-21T00:01:00.000Z, it was assigned to Bob, who came first by the queue's order.",
+            ]
+        );
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use switchboard_envelope::{Action, Scope, is_id};
 use switchboard_routing_rules::event::Presence;
 use switchboard_routing_rules::ids::OfferId;
+use switchboard_routing_rules::pack::Presences;
 
 /// The longest text that is measured, in bytes.
 const MEASURED: usize = 64 * 1024;
@@ -57,7 +58,11 @@ pub(super) async fn agents(State(state): State<ApiState>, uri: Uri) -> Result<Js
     let rows = ids.into_iter().map(|id| views::agent(id, known.and_then(|k| k.get(id)), now.agents.get(id))).collect();
     let (rows, next) = page::<Value>(rows, "agents", &mut params);
     params.finish()?;
-    Ok(Json(json!({ "agents": rows, "next": next })))
+    let none = Presences::default();
+    let words = pack.as_deref().map_or(&none, |p| p.presences()).words();
+    let presences: Vec<Value> =
+        words.map(|(name, counts_as)| json!({ "name": name, "counts_as": counts_as.as_str() })).collect();
+    Ok(Json(json!({ "agents": rows, "presences": presences, "next": next })))
 }
 
 /// Whether the router knows the agent: by the pack, or because it still holds something of theirs.
@@ -81,15 +86,21 @@ pub(super) async fn presence(
     }
     let f = &mut posted.fields;
     let presence = f.text("presence", SHORT);
-    if !presence.is_empty() && Presence::parse(&presence).is_none() {
-        f.fault("presence", "must be available, away or offline");
+    let in_force = state.backend().state().pack.clone();
+    let pack = state.backend().pack(&in_force).await?;
+    let of_all = Presence::parse(&presence);
+    let counts_as = of_all.or_else(|| pack.as_deref()?.presences().find(&presence).map(|(counts_as, _)| counts_as));
+    if !presence.is_empty() && counts_as.is_none() {
+        let words = pack.as_deref().map(|p| p.presences().words().map(|(word, _)| word).collect::<Vec<_>>().join(", "));
+        let words = words.unwrap_or_else(|| "available, away, offline".into());
+        f.fault("presence", format!("must be one of {words}"));
     }
     posted.fields.finish()?;
     known_agent(&state, &id).await?;
     let actor = posted.caller.actor(None)?;
     let by_their_console = own && posted.caller.console;
     // Who is taken out of the rounds still goes offline when their console stays closed.
-    let raises = presence == Presence::Available.as_str() && !by_their_console;
+    let raises = counts_as == Some(Presence::Available) && !by_their_console;
     let done = state.act(posted.once, actor, Action::Presence { agent: id.clone(), presence }).await?;
     let raised = raises && done.status().is_success();
     if let Some(sessions) = state.shared.gate.sessions.as_ref().filter(|_| raised) {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use switchboard_routing_rules::event::PassedOver;
+use switchboard_routing_rules::event::{PassedOver, Presence};
 use switchboard_routing_rules::pack::{about, ordinal};
 use switchboard_routing_rules::waiting::Waiting;
 
@@ -12,6 +12,10 @@ const SHOWN: usize = 100;
 /// As it follows an agent's name.
 pub(crate) fn passed_words(why: &PassedOver) -> String {
     match why {
+        PassedOver::Presence { name, counts_as: Presence::Available } => {
+            format!("is in {name}, and the queue gives only to who is in another presence")
+        }
+        PassedOver::Presence { name, counts_as } => format!("is in {name}, which counts as {}", counts_as.as_str()),
         PassedOver::Away => "is away".into(),
         PassedOver::Offline => "is offline".into(),
         PassedOver::Capacity { load, capacity } => {
@@ -35,6 +39,10 @@ pub(crate) fn passed_words(why: &PassedOver) -> String {
 fn counted(why: &PassedOver, n: usize) -> String {
     let (is, has, lacks) = if n == 1 { ("is", "has", "lacks") } else { ("are", "have", "lack") };
     match why {
+        PassedOver::Presence { name, counts_as: Presence::Available } => {
+            format!("{n} {is} in {name}, which the queue does not ask")
+        }
+        PassedOver::Presence { name, .. } => format!("{n} {is} in {name}"),
         PassedOver::Away => format!("{n} {is} away"),
         PassedOver::Offline => format!("{n} {is} offline"),
         PassedOver::Capacity { .. } => format!("{n} {has} no room"),
@@ -89,6 +97,7 @@ pub(super) fn view(w: &Waiting) -> Value {
         "depth": w.depth,
         "estimated_wait_ms": w.wait_ms,
         "skills": w.wanted,
+        "presences": w.presence,
         "next_step": next,
         "agents": rows,
         "others": others,
@@ -143,6 +152,8 @@ mod tests {
             ("bob".into(), full(500)),
             ("cy".into(), full(450)),
             ("dan".into(), Some(PassedOver::MissingSkill("french".into()))),
+            ("eve".into(), Some(PassedOver::Presence { name: "limited".into(), counts_as: Presence::Available })),
+            ("fay".into(), Some(PassedOver::Presence { name: "lunch".into(), counts_as: Presence::Away })),
         ];
         let step = OverflowStep {
             after_ms: Some(1),
@@ -157,6 +168,7 @@ mod tests {
             depth: 12,
             wait_ms: Some(240_000),
             wanted: [("french".to_owned(), 1)].into(),
+            presence: vec![],
             next_step: Some((Timestamp(1_795_219_200_000), step)),
             agents,
         };
@@ -164,7 +176,8 @@ mod tests {
             sentences(&w),
             [
                 "It waits in the queue billing, third of 12, about four minutes.",
-                "Nobody can take it now: of 4 agents 2 have no room, 1 is offline, 1 lacks the skill french.",
+                "Nobody can take it now: of 6 agents 2 have no room, 1 is in limited, which the queue does not ask, \
+                 1 is in lunch, 1 is offline, 1 lacks the skill french.",
                 "From 2026-11-21T00:00:00.000Z on it wants no skills, it moves to the queue all.",
             ]
         );

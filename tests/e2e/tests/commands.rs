@@ -12,6 +12,7 @@ const ANN: &str = "+15551230001";
 const BEN: &str = "+15551230002";
 const PACK: &str = r#"
 zone: Europe/Paris
+presence: { names: { limited: available, lunch: away } }
 queues:
   everyone: {}
   billing: { skills: [billing] }
@@ -67,6 +68,12 @@ async fn conversations_are_answered_and_handed_on(backend: Backend) {
         |of: &str| agents["agents"].as_array().unwrap().iter().find(|a| a["id"] == of).unwrap()["presence"].clone();
     assert_eq!((presence("amy"), presence("bob")), ("available".into(), "offline".into()));
     becomes("to be amy's", &|c| c["agent"] == "amy").await;
+    run(&shop, &["agents", "presence", "bob", "lunch"]);
+    let said = run(&shop, &["agents"]);
+    assert!(said.contains("lunch (away)") && said.contains("available"), "{said}");
+    let refused = shop.command(&["agents", "presence", "bob", "holiday"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("available, away, offline, limited, lunch"), "{said}");
 
     let said = run(&shop, &["conversations", "note", c, "she called, too", "--agent", "amy"]);
     assert!(said.contains("noted"), "{said}");

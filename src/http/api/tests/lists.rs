@@ -93,6 +93,8 @@ async fn the_other_lists_say_what_is_there() {
     let agents = fake.get("/agents").await.ok();
     let ann = agents["agents"].as_array().unwrap().iter().find(|a| a["id"] == "ann").unwrap();
     assert_eq!((&ann["load"], &ann["presence"]), (&json!(1.5), &json!("offline")));
+    assert_eq!(ann["presence_name"], "offline");
+    assert_eq!(agents["presences"][0], json!({ "name": "available", "counts_as": "available" }));
     let first = fake.get("/agents?limit=1").await.ok();
     let cursor = first["next"].as_str().unwrap();
     assert_ne!(
@@ -349,11 +351,13 @@ async fn a_conversation_that_waits_says_where_it_stands_and_why_nobody_takes_it(
         depth: 5,
         wait_ms: Some(120_000),
         wanted: [("french".to_owned(), 1)].into(),
+        presence: vec!["available".into()],
         next_step: None,
         agents: vec![("dan".into(), Some(PassedOver::MissingSkill("french".into())))],
     });
     let shown = fake.get(&format!("/conversations/{}", conv(1))).await.ok();
     assert_eq!((&shown["waiting"]["position"], &shown["waiting"]["estimated_wait_ms"]), (&json!(2), &json!(120_000)));
+    assert_eq!(shown["waiting"]["presences"], json!(["available"]));
     let got = fake.get("/messages/last/explain").await.ok();
     assert_eq!(got["waiting"]["agents"][0]["reason"], "lacks the skill french");
     let told = got["sentences"].to_string();

@@ -53,7 +53,7 @@ export async function transfer(conversation) {
     label: q.id, hint: `queue · ${q.depth} waiting`, value: { queue: q.id }, disabled: q.id === conversation.queue && !conversation.agent,
   }));
   const agents = [...state.agents.values()].filter((a) => a.id !== conversation.agent).map((a) => ({
-    label: isMe(a.id) ? `${a.name ?? a.id} (you)` : (a.name ?? a.id), hint: `${a.presence} · ${a.load ?? 0} of ${a.capacity ?? 0}`, value: { agent: a.id },
+    label: isMe(a.id) ? `${a.name ?? a.id} (you)` : (a.name ?? a.id), hint: `${a.presence_name ?? a.presence} · ${a.load ?? 0} of ${a.capacity ?? 0}`, value: { agent: a.id },
   }));
   const to = await pick({ title: `Transfer ${who(conversation)} to`, placeholder: "Queue or agent", items: [...queues, ...agents] });
   if (!to) return;

@@ -63,7 +63,7 @@ function agents() {
   return h("table.board-table", { "aria-label": "Agents" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Agent"), h("th", { scope: "col" }, "Presence"), h("th.num", { scope: "col" }, "Load"), h("td.wide", { "aria-hidden": "true" }))),
     h("tbody", {}, list.map((a) => h("tr", { class: a.presence === "offline" ? "off" : undefined },
       h("th", { scope: "row", title: plainSkills(a) }, a.name ?? agentName(a.id)),
-      h("td", {}, h("span.presence-word", { "data-presence": a.presence }, h("span.glyph", { "aria-hidden": "true" }, GLYPH[a.presence] ?? "○"), a.presence)),
+      h("td", {}, h("span.presence-word", { "data-presence": a.presence }, h("span.glyph", { "aria-hidden": "true" }, GLYPH[a.presence] ?? "○"), a.presence_name ?? a.presence)),
       h("td.num", {}, `${a.load ?? 0} / ${a.capacity ?? 0}`), h("td.wide", { "aria-hidden": "true" }, bar(a.load ?? 0, a.capacity ?? 0, (a.load ?? 0) >= (a.capacity ?? 0) ? "full" : undefined))))));
 }
 

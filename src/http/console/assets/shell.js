@@ -7,7 +7,7 @@ import { button, fill, h, icon } from "./dom.js";
 import { find } from "./find.js";
 import { help, label } from "./keys.js";
 import { current, path } from "./route.js";
-import { disconnect, myName, on, state } from "./store.js";
+import { disconnect, loadAgents, myName, on, state } from "./store.js";
 import { counts } from "./views.js";
 
 const CHOICE = "switchboard.presence";
@@ -22,13 +22,25 @@ async function setPresence(word) {
 }
 
 /** Opening the console makes its agent available, unless they chose otherwise; so does coming back after being cut off. */
-export const comeIn = () => myName() && chosen() === "available" && attempt(() => api.presence(myName(), "available"));
+export async function comeIn() {
+  let word = chosen();
+  if (!myName() || word === "away" || word === "offline") return;
+  if (word !== "available") {
+    await attempt(loadAgents);
+    const own = state.presences.find((p) => p.name === word);
+    if (own && own.counts_as !== "available") return;
+    // Another pack does not know it.
+    word = own ? word : "available";
+  }
+  await attempt(() => api.presence(myName(), word));
+}
+
+const MEANS = { available: "conversations are offered to you", away: "you keep what you have, nothing new comes", offline: "unanswered conversations go back to their queues" };
 
 export async function choosePresence() {
   const word = await pick({ title: "Your presence", items: [
-    { label: "Available", hint: "conversations are offered to you", value: "available" },
-    { label: "Away", hint: "you keep what you have, nothing new comes", value: "away" },
-    { label: "Offline", hint: "unanswered conversations go back to their queues", value: "offline" },
+    ...Object.entries(MEANS).map(([value, hint]) => ({ label: value[0].toUpperCase() + value.slice(1), hint, value })),
+    ...state.presences.filter((p) => !MEANS[p.name]).map((p) => ({ label: p.name, hint: `counts as ${p.counts_as}`, value: p.name })),
   ] });
   if (word) await setPresence(word);
 }
@@ -48,7 +60,7 @@ function presenceButton() {
   const agent = state.agents.get(myName());
   if (!agent) return null;
   return h("button.presence", { type: "button", "data-presence": agent.presence, title: "Change your presence", onclick: choosePresence },
-    h("span.glyph", { "aria-hidden": "true" }, PRESENCE[agent.presence] ?? "○"), h("span", {}, agent.presence), icon("down"));
+    h("span.glyph", { "aria-hidden": "true" }, PRESENCE[agent.presence] ?? "○"), h("span", {}, agent.presence_name ?? agent.presence), icon("down"));
 }
 
 /** The bar on top. */

@@ -17,6 +17,8 @@ export const state = {
   /** Conversations whose customer is typing, each with the timer that ends it. */
   typing: new Map(),
   agents: new Map(),
+  /** What agents can be, with what each counts as. */
+  presences: [],
   queues: [],
   rules: null,
   deadLetters: [],
@@ -131,7 +133,8 @@ export async function loadClosed() {
 }
 
 export async function loadAgents() {
-  const { agents } = await api.get("/agents", { limit: PAGE });
+  const { agents, presences } = await api.get("/agents", { limit: PAGE });
+  state.presences = presences ?? [];
   state.agents = new Map(agents.map((a) => [a.id, a]));
   changed("agents");
 }
