@@ -261,7 +261,7 @@ async fn read(State(w): State<Shared>, Path(path): Path<String>, Query(q): Query
         },
         ["conversations", _, "messages"] => json!({ "messages": [], "next": null }),
         ["messages", id, "explain"] => explanation(id),
-        ["agents"] => json!({ "agents": *w.agents.lock().unwrap(), "next": null }),
+        ["agents"] => json!({ "agents": *w.agents.lock().unwrap(), "presences": [], "next": null }),
         ["queues"] => queues(&w),
         ["dead-letters"] => json!({ "dead_letters": *w.dead.lock().unwrap(), "next": null }),
         ["quarantine"] => json!({ "quarantine": *w.quarantine.lock().unwrap(), "next": null }),

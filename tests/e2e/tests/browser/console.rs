@@ -4,7 +4,7 @@ use super::{ENTER, ESCAPE, fetched, file, picture, pictures};
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use switchboard_e2e::{Browser, Daemon, Pack, Provider, Shop, sid};
+use switchboard_e2e::{Browser, Daemon, Pack, Provider, Shop, eventually, screenshots, sid};
 
 const ANN_LEE: &str = "+15005550009";
 const OTHER: &str = "+15005550010";
@@ -380,5 +380,56 @@ async fn the_rules_page_counts_what_matched_and_shows_what_never_did_and_a_trial
     let opened = "const row = [...document.querySelectorAll('[aria-label=\"Both packs\"] tbody tr')].find((r) => r.textContent.startsWith('Opened')); \
                   return row && [...row.querySelectorAll('td.num')].map((c) => c.textContent).join('|')";
     assert_eq!(browser.wait_for("the counts of both", opened).await, json!("0|0"));
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_presence_of_the_packs_own_is_chosen_and_outlives_a_reload() {
+    let provider = Provider::start().await;
+    let names = "presence: { names: { limited: available, lunch: away } }\n";
+    let token = "[admin.tokens.ann]\ntoken = { file = \"ann.token\" }\nscopes = [\"agent\"]\nagent = \"ann\"\n";
+    let shop = with_token(Shop::with(&provider.base_url()).pack(&format!("{names}{PACK}")).more(token).open());
+    let _daemon = Daemon::start(&shop).await;
+    let api = shop.api();
+    let is = async |name: &str, counts_as: &str| {
+        eventually(&format!("Ann to be in {name}"), || async {
+            let ann = api.get("/agents").await.ok()["agents"][0].clone();
+            let right = ann["presence_name"] == name && ann["presence"] == counts_as;
+            if right { Ok(()) } else { Err(ann.to_string()) }
+        })
+        .await;
+    };
+    let shown =
+        |name: &str| format!("return document.querySelector('button.presence')?.textContent.includes({name:?})");
+    let browser = Browser::start().await;
+    browser.look(1440, 900, "light").await;
+    signed_in(&browser, &shop).await;
+    is("available", "available").await;
+
+    for (name, counts_as) in [("limited", "available"), ("lunch", "away")] {
+        browser.click("button.presence").await;
+        browser.sees(&format!("counts as {counts_as}")).await;
+        browser.screenshot(&screenshots().join("console-presence.png")).await;
+        browser.press(name).await;
+        browser.press(ENTER).await;
+        is(name, counts_as).await;
+        browser.wait_for(name, &shown(name)).await;
+        // Coming back makes nobody available who chose something else.
+        browser.reload().await;
+        browser.sees("Mine").await;
+        browser.wait_for(name, &shown(name)).await;
+        is(name, counts_as).await;
+    }
+
+    // Another pack does not know either: who was in one of them is what it counted as, and whoever comes back with one is available.
+    browser.click("button.presence").await;
+    browser.press("limited").await;
+    browser.press(ENTER).await;
+    is("limited", "available").await;
+    shop.write_pack(&Pack { yaml: PACK.into() });
+    api.post("/rules/reload", json!({})).await.ok();
+    is("available", "available").await;
+    browser.reload().await;
+    browser.wait_for("available", &shown("available")).await;
     assert_eq!(browser.complaints().await, Vec::<String>::new());
 }
