@@ -123,11 +123,13 @@ impl Draft<'_> {
     /// Why an overflow step does not wait for its time, where nobody could be given the conversation just now.
     pub(super) fn not_waited_for(&self, at_once: &AtOnce, c: &Conversation, queue: &str) -> Option<Why> {
         let wanted = self.wanted(queue, &WaitClass::of(c));
-        let counted = |of: &Headcount| of.found(self.headcount(&of.agents, &wanted.skills));
+        let counted = |of: &Headcount| of.found(self.headcount(c, queue, &of.agents, &wanted.skills));
         match at_once {
             AtOnce::NobodyAvailable => {
-                let somebody = self.pack.agents.keys().any(|agent| self.is_there(agent, &wanted));
-                (!somebody).then_some(Why::NobodyThere)
+                let available = self.pack.presences.words().filter(|(_, counts_as)| *counts_as == Presence::Available);
+                let available = available.map(|(word, _)| word.to_owned());
+                let asked = if wanted.presence.is_empty() { available.collect() } else { wanted.presence };
+                (self.headcount(c, queue, &asked, &wanted.skills) == 0).then_some(Why::NobodyThere)
             }
             AtOnce::NobodyFree => Some(Why::NobodyThere),
             AtOnce::All(counts) => {
@@ -145,13 +147,19 @@ impl Draft<'_> {
         there && self.pack.agents.get(agent).is_some_and(|a| missing(&wanted.skills, a).is_none())
     }
 
-    /// How many agents with these skills are in one of these presences.
-    fn headcount(&self, presences: &[Name], skills: &Skills) -> u32 {
-        let able = self.pack.agents.iter().filter(|(_, a)| missing(skills, a).is_none());
-        // Who never came is offline.
-        let of = |name: &Name| self.state.agents.get(name).map_or(Presence::Offline.as_str(), |a| a.presence_word());
-        let there = able.filter(|(name, _)| presences.iter().any(|word| word == of(name)));
-        u32::try_from(there.count()).unwrap_or(u32::MAX)
+    /// How many agents with these skills are in one of these presences, free or not. Who never came is offline.
+    fn headcount(&self, c: &Conversation, queue: &str, presences: &[Name], skills: &Skills) -> u32 {
+        let known = self.packs().of(&self.state, c.trial).queues.get(queue);
+        let counted = self.state.roster.heads(skills, known, presences.iter().map(String::as_str));
+        let each = || {
+            let able = self.pack.agents.iter().filter(|(_, a)| missing(skills, a).is_none());
+            let of =
+                |name: &Name| self.state.agents.get(name).map_or(Presence::Offline.as_str(), |a| a.presence_word());
+            let there = able.filter(|(name, _)| presences.iter().any(|word| word == of(name)));
+            u32::try_from(there.count()).unwrap_or(u32::MAX)
+        };
+        debug_assert!(counted.is_none_or(|counted| counted == each()), "heads are counted otherwise than they are");
+        counted.unwrap_or_else(each)
     }
 
     /// Where a conversation stands, as one would tell its customer.
@@ -302,6 +310,7 @@ impl Draft<'_> {
     fn found_nobody(&mut self, conv: ConvId) {
         let Some(c) = self.conv(conv).filter(|c| c.status == ConvStatus::Queued) else { return };
         let Some(queue) = c.queue.as_deref().cloned() else { return };
+        self.ready_roster();
         let considered = self.choose(&c, &queue);
         if considered.chosen.is_some() {
             return;

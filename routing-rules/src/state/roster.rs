@@ -36,6 +36,12 @@ struct Term {
 }
 
 impl Term {
+    /// The sets of an order in which the agent stands: of all, of each skill, and of what queues want together.
+    fn sets(&self, order: u32) -> impl Iterator<Item = u32> {
+        let together = self.able.iter().filter(move |(of, _)| *of == order).map(|(_, set)| *set);
+        std::iter::once(ANY).chain(self.skills.iter().map(|(skill, _)| *skill)).chain(together)
+    }
+
     fn has(&self, wanted: &[(u32, u8)]) -> bool {
         wanted.iter().all(|(skill, level)| {
             let at = self.skills.binary_search_by_key(skill, |(s, _)| *s).ok();
@@ -71,11 +77,12 @@ impl Terms {
 /// An agent's turn: where their skills put them, what the strategy compares first and second, the agent's number, and the load.
 type Turn = (u32, i64, i64, u32, Units);
 
-/// Free agents by order and skill.
+/// Free agents by order and skill, and how many there are in each presence, free or not.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Roster {
     terms: Arc<Terms>,
     free: OrdMap<(u32, u32), OrdSet<Turn>>,
+    heads: OrdMap<(u32, u32, Name), u32>,
 }
 
 /// Two states that say the same are equal, whether or not somebody has decided with them.
@@ -162,9 +169,13 @@ fn numbered(skills: &BTreeMap<Name, u32>, wanted: &Skills) -> Option<Wanted> {
 impl Roster {
     /// Whoever is free of the agents of the pack in force.
     pub(crate) fn of(packs: InForce<'_>, agents: &OrdMap<Name, Arc<AgentState>>) -> Roster {
-        let mut roster = Roster { terms: Arc::new(terms(packs)), free: OrdMap::new() };
-        for (name, a) in agents {
+        let mut roster = Roster { terms: Arc::new(terms(packs)), ..Roster::default() };
+        // Who never came is offline.
+        let never = AgentState::default();
+        for name in packs.pack.agents.keys() {
+            let a = agents.get(name).map_or(&never, |a| a);
             roster.enter(name, a);
+            roster.count(name, a, |heads| heads.saturating_add(1));
         }
         roster
     }
@@ -175,7 +186,7 @@ impl Roster {
 
     /// Whether another one says the same, unlike `==`.
     pub(crate) fn says_the_same(&self, other: &Roster) -> bool {
-        self.terms == other.terms && self.free == other.free
+        self.terms == other.terms && self.free == other.free && self.heads == other.heads
     }
 
     fn term(&self, name: &str) -> Option<(u32, &Term)> {
@@ -190,11 +201,24 @@ impl Roster {
             let ranks = self.terms.ranks.get(*order as usize);
             let rank = ranks.and_then(|r| r.get(number as usize)).copied().unwrap_or(0);
             let turn = turn(*strategy, rank, number, a);
-            let sets = std::iter::once(ANY).chain(term.skills.iter().map(|(s, _)| *s));
-            let together = term.able.iter().filter(|(o, _)| o == order).map(|(_, set)| *set);
-            places.extend(sets.chain(together).map(|set| ((*order, set), turn)));
+            places.extend(term.sets(*order).map(|set| ((*order, set), turn)));
         }
         places
+    }
+
+    /// Counts an agent anew in their presence, in every set they stand in.
+    fn count(&mut self, name: &str, a: &AgentState, anew: impl Fn(u32) -> u32) {
+        let Roster { terms, heads, .. } = self;
+        let Some(term) = terms.numbers.get(name).and_then(|number| terms.agents.get(*number as usize)) else { return };
+        for order in terms.orders.values() {
+            for set in term.sets(*order) {
+                let key = (*order, set, a.presence_word().to_owned());
+                match anew(heads.get(&key).copied().unwrap_or(0)) {
+                    0 => drop(heads.remove(&key)),
+                    count => drop(heads.insert(key, count)),
+                }
+            }
+        }
     }
 
     fn enter(&mut self, name: &str, a: &AgentState) {
@@ -215,6 +239,30 @@ impl Roster {
             }
         }
         self.enter(name, after);
+        if before.presence_word() != after.presence_word() {
+            self.count(name, before, |heads| heads.saturating_sub(1));
+            self.count(name, after, |heads| heads.saturating_add(1));
+        }
+    }
+
+    /// How many agents with these skills are in one of these presences, free or not; `None` where that is not counted, because no queue
+    /// wants these skills together by itself.
+    pub(crate) fn heads<'w>(
+        &self,
+        wanted: &Skills,
+        queue: Option<&Queue>,
+        words: impl Iterator<Item = &'w str>,
+    ) -> Option<u32> {
+        let order = self.terms.order(queue);
+        // What nobody has, nobody has in any presence.
+        let Some(numbers) = numbered(&self.terms.skills, wanted) else { return Some(0) };
+        let set = match numbers.as_slice() {
+            [] => ANY,
+            [(skill, 1)] => *skill,
+            _ => *self.terms.wanted.get(&(order, numbers))?,
+        };
+        let count = |word: &str| self.heads.get(&(order, set, word.to_owned())).copied().unwrap_or(0);
+        Some(words.map(count).fold(0, u32::saturating_add))
     }
 
     /// Whether anybody is free.
