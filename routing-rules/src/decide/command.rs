@@ -272,7 +272,13 @@ impl<'a> Draft<'a> {
             self.may_reopen(&c)?;
             self.emit(Public::Reopened { conv: c.id, why: Why::Taken });
         }
-        self.take_for(&c, who.as_deref());
+        // Whoever has it and answers again has taken nothing: it goes on waiting for the customer.
+        let has = matches!(c.status, ConvStatus::Pending | ConvStatus::Snoozed)
+            && who.is_some()
+            && c.agent.as_deref() == who.as_ref();
+        if !has {
+            self.take_for(&c, who.as_deref());
+        }
         let author = author_of(actor);
         let Some(message) = self.send(c.id, author, content, None) else {
             return Err(refuse(422, "no_address", "the customer's address was erased"));

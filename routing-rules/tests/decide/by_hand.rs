@@ -3,7 +3,7 @@
 use crate::life::{ANN, CHANNEL, Life};
 use std::collections::BTreeMap;
 use switchboard_envelope::{
-    Action, Address, ChannelProfile, ConsentChange, ConsentState, Inbound, Outcome, Scope, Template,
+    Action, Actor, Address, ChannelProfile, Command, ConsentChange, ConsentState, Inbound, Outcome, Scope, Template,
 };
 use switchboard_routing_rules::event::{Event, Public};
 use switchboard_routing_rules::pack::ConvStatus;
@@ -135,4 +135,70 @@ fn an_answer_that_failed_and_is_sent_again_leaves_the_customer_their_turn() {
     life.customer("SM2");
     assert_eq!(life.asks("3", Action::Resend { send: again }).0.status, 202);
     assert_eq!(life.status(), ConvStatus::Queued, "what they wrote meanwhile is not answered by it");
+}
+
+/// How often events give the conversation to somebody.
+fn assigned(events: &[Event]) -> usize {
+    events.iter().filter(|e| matches!(&e.public, Public::Assigned { .. })).count()
+}
+
+/// Somebody acts as this agent.
+fn answers_as(life: &mut Life, agent: &str, key: &str, take: bool) -> Vec<Event> {
+    let conversation = life.conversation();
+    let action = Action::Reply {
+        conversation,
+        text: format!("answer {key}"),
+        attachments: vec![],
+        choices: vec![],
+        template: None,
+        take,
+        seen: None,
+    };
+    let events = life.hears(&Inbound::Command(Box::new(Command {
+        id: format!("api:command:{key}"),
+        channel: "api".into(),
+        at: life.now,
+        actor: Actor { agent: Some(agent.into()), token: None, scope: Scope::Supervisor },
+        action,
+        body_hash: None,
+        traceparent: None,
+    })));
+    assert!(events.iter().any(|e| matches!(&e.public, Public::SendQueued { .. })), "{events:?}");
+    events
+}
+
+#[test]
+fn who_has_a_conversation_and_answers_again_takes_nothing() {
+    const PACK: &str = "
+zone: UTC
+queues: { q: { sla: { first_response: 10m, next_response: 20m, resolution: 8h } } }
+agents: { ann: { capacity: 10 }, bob: { capacity: 10 } }
+default: { queue: q }
+";
+    let owner = |life: &Life| life.conv(ANN).agent.as_deref().cloned().unwrap_or_default();
+    let mut life = Life::with(ChannelProfile::new("sms", "phone"), PACK);
+    life.customer("1");
+    assert_eq!(assigned(&answers_as(&mut life, "ann", "r1", false)), 1, "whoever answers first has taken it");
+    let first = life.conv(ANN).clone();
+    assert_eq!((first.status, owner(&life)), (ConvStatus::Pending, "ann".to_owned()));
+    life.passes(60_000);
+    assert_eq!(assigned(&answers_as(&mut life, "ann", "r2", false)), 0);
+    let again = life.conv(ANN).clone();
+    assert_eq!((again.status, owner(&life)), (ConvStatus::Pending, "ann".to_owned()));
+    // It waits for the customer from this answer on; the other clocks are as they were.
+    assert!(again.wait_until.get() > first.wait_until.get());
+    assert_eq!((&again.clock, &again.resolution), (&first.clock, &first.resolution));
+    assert_eq!(again.resolution_due, first.resolution_due);
+    // The same from a snooze, whose end no longer matters.
+    let conversation = life.conversation();
+    let until = life.now.plus(3_600_000);
+    assert_eq!(life.asks("z", Action::Snooze { conversation: conversation.clone(), until }).0.status, 200);
+    assert_eq!(assigned(&answers_as(&mut life, "ann", "r3", false)), 0);
+    assert_eq!((life.conv(ANN).status, owner(&life)), (ConvStatus::Pending, "ann".to_owned()));
+    assert_eq!(life.conv(ANN).resolution, first.resolution);
+    // Another who answers takes it, and so does who takes it back in hand.
+    assert_eq!(assigned(&answers_as(&mut life, "bob", "r4", true)), 1);
+    assert_eq!((life.conv(ANN).status, owner(&life)), (ConvStatus::Pending, "bob".to_owned()));
+    assert_eq!(assigned(&life.asks("t", Action::Take { conversation }).1), 1);
+    assert_eq!((life.conv(ANN).status, owner(&life)), (ConvStatus::Assigned, "ann".to_owned()));
 }
