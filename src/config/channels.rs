@@ -134,6 +134,8 @@ pub struct ExternalConfig {
 /// What channels need to know of the rest of the configuration.
 pub(super) struct Around<'a> {
     pub public_url: Option<&'a str>,
+    /// It is written where people of ours reach the console.
+    pub console: bool,
     pub on_nats: bool,
 }
 
@@ -188,6 +190,7 @@ pub(super) fn read_desks(
     channels: &BTreeMap<String, ChannelConfig>,
 ) -> BTreeMap<String, ChannelConfig> {
     let mut desks = BTreeMap::new();
+    let mut leads_nowhere = None;
     for (id, mut section) in root.by_id(r, "desks") {
         if id == "console" || RESERVED.contains(&id.as_str()) {
             r.error(&section.place, format!("`desks.{id}`: the daemon uses the name `{id}` itself: choose another"));
@@ -201,9 +204,15 @@ pub(super) fn read_desks(
         };
         section.variant(kind);
         if let Some(desk) = desk(r, &mut section, kind, &id, around) {
+            if desk.enabled && !around.console {
+                leads_nowhere.get_or_insert_with(|| section.place.clone());
+            }
             desks.insert(id, desk);
         }
         section.finish(r);
+    }
+    if let Some(place) = leads_nowhere {
+        r.warn(&place, "`admin.public_url` is missing, so what desks are told has no link to the conversation, nor to its files: write the address under which agents reach the console");
     }
     desks
 }

@@ -129,7 +129,11 @@ pub(super) fn read(r: &mut Reader<'_>, mut root: Section, source: Source) -> Con
         inbox: s.get(r, "inbox", size_within("16MiB", "1TiB")).unwrap_or(1 << 30),
         duplicates: s.integer(r, "duplicates", 10_000..=1_000_000_000).unwrap_or(5_000_000),
     });
-    let around = channels::Around { public_url: http.public_url.as_deref(), on_nats: log.nats.is_some() };
+    let around = channels::Around {
+        public_url: http.public_url.as_deref(),
+        console: admin.public_url.is_some(),
+        on_nats: log.nats.is_some(),
+    };
     let channels = channels::read(r, &mut root, &around);
     let desks = channels::read_desks(r, &mut root, &around, &channels);
     let start = root.place.clone();

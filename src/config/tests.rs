@@ -265,6 +265,23 @@ fn desks_are_read_like_channels_and_what_is_wrong_with_one_is_said() {
     }
 }
 
+#[test]
+fn a_desk_whose_notices_would_lead_nowhere_is_warned_of_once() {
+    let slack =
+        |id: &str| format!("[desks.{id}]\nkind = \"slack\"\nbot_token = \"xoxb-1-abcdef\"\nchannel = \"C0SUPPORT\"\n");
+    let warned = |more: &str| {
+        let config = text(&format!("{SMS}{more}"), &environment()).expect("a configuration");
+        let said = config.warnings.iter().map(|w| w.to_string()).filter(|w| w.contains("admin.public_url"));
+        said.collect::<Vec<_>>()
+    };
+    let said = warned(&format!("{}{}", slack("one"), slack("two")));
+    assert!(said.len() == 1 && said[0].contains("has no link to the conversation"), "{said:?}");
+    assert_eq!(warned(&format!("{}enabled = false\n", slack("one"))), Vec::<String>::new());
+    let reached = "[admin]\npublic_url = \"https://desk.shop.example\"\n";
+    assert_eq!(warned(&format!("{}{reached}", slack("one"))), Vec::<String>::new());
+    assert_eq!(warned(""), Vec::<String>::new());
+}
+
 /// The schema knows exactly the keys that the reader asks for.
 #[test]
 fn the_schema_and_the_reader_know_the_same_keys() {
