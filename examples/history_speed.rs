@@ -78,6 +78,7 @@ fn message(n: u64, out: &mut Vec<Event>) {
             id: format!("support-sms:message:SM{n:032x}"),
             mail: None,
             proved: None,
+            disproved: false,
         },
     ));
     let seen = SeenState { now: at, new: opens, contact_identities: vec![phone.identity()], ..SeenState::default() };

@@ -281,13 +281,23 @@ fn last(conversation: &Value) -> String {
     let said = text(conversation, "last_message.text");
     let theirs = text(conversation, "last_message.direction") != "out";
     let fate = undelivered(conversation).map(str::to_uppercase);
-    let forged = lookup(conversation, "last_message.sender_proved").as_bool() == Some(false);
-    match (forged && theirs, fate) {
-        (true, None) => format!("SENDER NOT PROVED: {said}"),
-        (true, Some(fate)) => format!("SENDER NOT PROVED, OUR ANSWER {fate}. They wrote: {said}"),
-        (false, Some(fate)) if theirs => format!("OUR ANSWER {fate}. They wrote: {said}"),
-        (false, Some(fate)) => format!("{fate}: {said}"),
-        (false, None) => said,
+    match (doubt(conversation), fate) {
+        (Some(doubt), None) if theirs => format!("{doubt}: {said}"),
+        (Some(doubt), None) => format!("{doubt}, answered: {said}"),
+        (Some(doubt), Some(fate)) if theirs => format!("{doubt}, OUR ANSWER {fate}. They wrote: {said}"),
+        (Some(doubt), Some(fate)) => format!("{doubt}, OUR ANSWER {fate}: {said}"),
+        (None, Some(fate)) if theirs => format!("OUR ANSWER {fate}. They wrote: {said}"),
+        (None, Some(fate)) => format!("{fate}: {said}"),
+        (None, None) => said,
+    }
+}
+
+/// That a message, or the newest one of a conversation's customer, may be somebody else's.
+fn doubt(of: &Value) -> Option<&'static str> {
+    match text(of, "sender_proof").as_str() {
+        "disproved" => Some("SENDER DISPROVED"),
+        "not_proved" => Some("SENDER NOT PROVED"),
+        _ => None,
     }
 }
 
@@ -337,6 +347,7 @@ async fn show_conversation(api: &Api, common: &Common, screen: &mut Screen, id: 
         }
     }
     screen.out(&format!("{}  {}", plain(&text(&c, "id")), facts.join("  ")));
+    warnings(&c).iter().for_each(|said| screen.out(said));
     if let Some(what) = undelivered(&c) {
         let tried = match lookup(&c, "undelivered.attempts").as_u64() {
             Some(n) if what == "not sent yet" => {
@@ -372,24 +383,41 @@ async fn show_conversation(api: &Api, common: &Common, screen: &mut Screen, id: 
     Ok(())
 }
 
-/// A file in a word or two.
+/// What to know before one answers: whether the customer wrote what they seem to have written, and that no answer can go out.
+fn warnings(c: &Value) -> Vec<String> {
+    let why = match text(c, "sender_proof").as_str() {
+        "disproved" => "somebody else wrote the newest message in the customer's name",
+        _ => "anybody may have written the newest message in the customer's name",
+    };
+    let proof = doubt(c).map(|doubt| format!("{doubt}: {why}"));
+    let shut = lookup(c, "can_reply.ok").as_bool() == Some(false);
+    let shut = shut.then(|| format!("cannot be answered now: {}", plain(&text(c, "can_reply.reason"))));
+    proof.into_iter().chain(shut).collect()
+}
+
+/// A file in a word or two, and why it is not there.
 fn file(a: &Value) -> String {
     let (name, mime) = (plain(&text(a, "name")), plain(&text(a, "mime")));
     if mime == Attachment::ORIGINAL {
         return format!("{name}: the whole mail as it came");
     }
     let of_page = if text(a, "content_id").is_empty() { "" } else { ", shown in the mail" };
-    format!("{name} {mime}{of_page}")
+    let why = text(a, "problem");
+    let why = if why.is_empty() { why } else { format!(": {}", plain(&why)) };
+    let missing = match (text(a, "state").as_str(), why.is_empty()) {
+        ("failed", _) => ", could not be fetched",
+        ("fetching", true) => ", being fetched",
+        ("fetching", false) => ", not fetched yet, tried again",
+        _ => "",
+    };
+    format!("{name} {mime}{of_page}{missing}{why}")
 }
 
 /// `12:02  in  Ann  delivered`
 fn message_head(m: &Value, screen: &Screen) -> String {
     let author = address(m, "author");
     let author = if author.is_empty() { first(m, &["author.agent", "author.rule", "author.kind"]) } else { author };
-    let proof = match lookup(m, "sender_proved").as_bool() {
-        Some(false) => "SENDER NOT PROVED".to_owned(),
-        _ => String::new(),
-    };
+    let proof = doubt(m).unwrap_or_default().to_owned();
     let at = ago(m, "at", screen.now);
     let parts = [at, text(m, "direction"), author, proof, at_desk(m), text(m, "status"), text(m, "detail")];
     let head: Vec<String> = parts.iter().map(|p| plain(p)).filter(|p| !p.is_empty()).collect();
@@ -442,13 +470,36 @@ mod tests {
         assert_eq!(last(&late("queued", true)), "OUR ANSWER NOT SENT YET. They wrote: hello?");
         assert_eq!(last(&late("sending", false)), "hello?");
         assert_eq!(last(&late("dead", true)), "OUR ANSWER NOT DELIVERED. They wrote: hello?");
-        let forged = |proved: bool| json!({ "last_message": { "text": "hello?", "direction": "in", "status": "received", "sender_proved": proved } });
-        assert_eq!(last(&forged(false)), "SENDER NOT PROVED: hello?");
-        assert_eq!(last(&forged(true)), "hello?");
-        let both = json!({ "last_message": { "text": "hello?", "direction": "in", "sender_proved": false },
+        let forged = |proof: Option<&str>, way: &str, fate: &str| json!({ "last_message": { "text": "hello?", "direction": way, "status": fate }, "sender_proof": proof });
+        assert_eq!(last(&forged(Some("not_proved"), "in", "received")), "SENDER NOT PROVED: hello?");
+        assert_eq!(last(&forged(Some("disproved"), "in", "received")), "SENDER DISPROVED: hello?");
+        for proved in [Some("proved"), None] {
+            assert_eq!(last(&forged(proved, "in", "received")), "hello?");
+        }
+        // That somebody answered proves nothing.
+        let answered = |fate: &str| last(&forged(Some("disproved"), "out", fate));
+        assert_eq!(answered("sent"), "SENDER DISPROVED, answered: hello?");
+        assert_eq!(answered("rejected"), "SENDER DISPROVED, OUR ANSWER NOT DELIVERED: hello?");
+        let both = json!({ "last_message": { "text": "hello?", "direction": "in" }, "sender_proof": "not_proved",
             "undelivered": { "status": "rejected", "delayed": false } });
         assert_eq!(last(&both), "SENDER NOT PROVED, OUR ANSWER NOT DELIVERED. They wrote: hello?");
         assert_eq!(last(&json!({ "subject": "Refund", "last_message": null })), "");
+    }
+
+    #[test]
+    fn a_conversation_says_who_may_not_have_written_and_that_no_answer_can_go_out() {
+        assert_eq!(warnings(&json!({ "sender_proof": "proved", "can_reply": { "ok": true } })), Vec::<String>::new());
+        let reason = "the customer opted out of messages on this channel";
+        let both = json!({ "sender_proof": "disproved", "can_reply": { "ok": false, "reason": reason } });
+        assert_eq!(
+            warnings(&both),
+            [
+                "SENDER DISPROVED: somebody else wrote the newest message in the customer's name".to_owned(),
+                format!("cannot be answered now: {reason}"),
+            ]
+        );
+        let said = warnings(&json!({ "sender_proof": "not_proved" }));
+        assert_eq!(said, ["SENDER NOT PROVED: anybody may have written the newest message in the customer's name"]);
     }
 
     #[test]
@@ -458,9 +509,11 @@ mod tests {
         let mail = json!({ "id": "m1", "direction": "in", "author": { "name": "Carl" }, "status": "received" });
         assert_eq!(head(&mail), "in  Carl  received  m1");
         let mut forged = mail.clone();
-        forged["sender_proved"] = json!(false);
+        forged["sender_proof"] = json!("not_proved");
         assert_eq!(head(&forged), "in  Carl  SENDER NOT PROVED  received  m1");
-        forged["sender_proved"] = json!(true);
+        forged["sender_proof"] = json!("disproved");
+        assert_eq!(head(&forged), "in  Carl  SENDER DISPROVED  received  m1");
+        forged["sender_proof"] = json!("proved");
         assert_eq!(head(&forged), head(&mail));
         for (of, said) in [
             (json!({ "name": "a.png", "mime": "image/png" }), "a.png image/png"),
@@ -471,6 +524,19 @@ mod tests {
             (
                 json!({ "name": "original.eml", "mime": Attachment::ORIGINAL }),
                 "original.eml: the whole mail as it came",
+            ),
+            (json!({ "name": "a.pdf", "mime": "application/pdf", "state": "stored" }), "a.pdf application/pdf"),
+            (
+                json!({ "name": "a.pdf", "mime": "application/pdf", "state": "fetching" }),
+                "a.pdf application/pdf, being fetched",
+            ),
+            (
+                json!({ "name": "a.pdf", "mime": "application/pdf", "state": "fetching", "problem": "the provider answered 503" }),
+                "a.pdf application/pdf, not fetched yet, tried again: the provider answered 503",
+            ),
+            (
+                json!({ "name": "a.pdf", "mime": "application/pdf", "state": "failed", "problem": "it is larger than 16 MiB" }),
+                "a.pdf application/pdf, could not be fetched: it is larger than 16 MiB",
             ),
         ] {
             assert_eq!(file(&of), said);

@@ -8,7 +8,7 @@ use super::writer::HistoryWriter;
 use super::{HistoryError, message_seq};
 use crate::log::Seq;
 use rusqlite::params;
-use switchboard_envelope::{Author, ConsentState, Content, Timestamp};
+use switchboard_envelope::{Author, ConsentState, Content, SenderProof, Timestamp};
 use switchboard_routing_rules::event::{Considered, Event, KeyHash, Private, Public, Why};
 use switchboard_routing_rules::ids::{ContactId, ConvId, ID_BYTES, MessageId};
 use switchboard_routing_rules::pack::{ConvStatus, Name, Priority};
@@ -170,7 +170,7 @@ impl HistoryWriter {
                 if let Some(o) = place.map(|p| self.outcome_at(p)).transpose()?.flatten() {
                     o.not_replied.push((rule.clone(), *why));
                 }
-                Ok(())
+                self.line(conv, "not_replied", |l| (l.why, l.no_reply) = (Some(Why::Rule(rule.clone())), Some(*why)))
             }
             P::ConsentByHand { state, by, .. } => {
                 let what = match state {
@@ -243,6 +243,7 @@ impl HistoryWriter {
             resolution_due: None,
             offer: None,
             last: None,
+            sender_proof: None,
             ours_to_answer: !ours,
             snoozed_until: None,
             pending_until: None,
@@ -269,10 +270,10 @@ impl HistoryWriter {
         let mut row = Message::new(conv, Direction::In, Who::Contact, when);
         row.status = Some(Status::Received);
         let mut name = None;
-        if let Some(Private::Received { content, from, client_id, mail, proved, .. }) = private {
+        if let Some(Private::Received { content, from, client_id, mail, proved, disproved, .. }) = private {
             fill(&mut row, content);
             row.client_id.clone_from(client_id);
-            row.sender_proved = *proved;
+            row.sender_proof = SenderProof::of(*proved, *disproved);
             // A guest's name is not the customer's.
             name = from.name.as_ref().filter(|_| mail.as_ref().is_none_or(|m| !m.aside));
         }
@@ -567,8 +568,7 @@ impl HistoryWriter {
     }
 
     fn line(&mut self, conv: ConvId, what: &str, fill: impl FnOnce(&mut EventLine)) -> Done {
-        let mut event =
-            EventLine { what: what.to_owned(), agent: None, queue: None, why: None, until: None, desk: None };
+        let mut event = EventLine { what: what.to_owned(), ..EventLine::default() };
         fill(&mut event);
         let now = self.work.now;
         let mut row = Message::new(conv, Direction::Event, Who::System, now);

@@ -3,7 +3,7 @@
 use crate::log::Seq;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use switchboard_envelope::{Address, Attachment, Choice, ConsentState, Timestamp};
+use switchboard_envelope::{Address, Attachment, Choice, ConsentState, SenderProof, Timestamp};
 use switchboard_routing_rules::event::{ClockKind, Considered, DeadReason, DecidedMessage, KeyHash, NoReply, Why};
 use switchboard_routing_rules::ids::{ContactId, ConvId, MessageId, OfferId};
 use switchboard_routing_rules::pack::{ConvStatus, Name, Priority, SeenState};
@@ -25,8 +25,8 @@ pub struct LastMessage {
     pub at: Timestamp,
     /// What became of it.
     pub status: Option<Status>,
-    /// As [`Message::sender_proved`].
-    pub sender_proved: Option<bool>,
+    /// As [`Message::sender_proof`].
+    pub sender_proof: Option<SenderProof>,
 }
 
 /// How much of the newest message a list shows.
@@ -69,6 +69,8 @@ pub struct Conversation {
     pub resolution_due: Option<Timestamp>,
     pub offer: Option<OfferRow>,
     pub last: Option<LastMessage>,
+    /// As the customer's newest message has it, also where something of ours is shown.
+    pub sender_proof: Option<SenderProof>,
     /// It is our side's turn to answer.
     pub ours_to_answer: bool,
     pub snoozed_until: Option<Timestamp>,
@@ -209,7 +211,7 @@ impl Status {
 }
 
 /// Something that happened to a conversation, as a line of its transcript.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventLine {
     /// `assigned`, `queued`, `closed`, `reopened`, `snoozed`, `breached`, `not_replied`, `opted_in`, `opted_out`;
     /// of a notice `told`.
@@ -221,6 +223,9 @@ pub struct EventLine {
     /// Of a notice: where it was told.
     #[serde(default)]
     pub desk: Option<Name>,
+    /// Why a rule's answer was not sent.
+    #[serde(default)]
+    pub no_reply: Option<NoReply>,
 }
 
 /// One item of a transcript.
@@ -251,8 +256,8 @@ pub struct Message {
     pub client_id: Option<String>,
     pub resends: Option<MessageId>,
     pub event: Option<EventLine>,
-    /// The customer is who they say, or nobody proved it; absent where the channel cannot tell.
-    pub sender_proved: Option<bool>,
+    /// The customer is who they say, nobody proved it, or it was somebody else; absent where the channel cannot tell.
+    pub sender_proof: Option<SenderProof>,
 }
 
 /// Who was considered for a conversation, and when.
@@ -373,7 +378,7 @@ impl Message {
             client_id: None,
             resends: None,
             event: None,
-            sender_proved: None,
+            sender_proof: None,
         }
     }
 

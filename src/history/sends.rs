@@ -98,7 +98,7 @@ impl HistoryWriter {
             row.to = Some(to.clone());
         }
         let desk = Some(channel.clone());
-        row.event = Some(EventLine { what: "told".to_owned(), agent: None, queue: None, why: None, until: None, desk });
+        row.event = Some(EventLine { what: "told".to_owned(), desk, ..EventLine::default() });
         if let Some((c, place)) = self.work.deciding
             && c == conv
             && let Some(o) = self.outcome_at(place)?

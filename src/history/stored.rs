@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Deref, DerefMut};
-use switchboard_envelope::{Address, Attachment, BlobRef, Choice, FileProblem, Timestamp};
+use switchboard_envelope::{Address, Attachment, BlobRef, Choice, FileProblem, SenderProof, Timestamp};
 use switchboard_routing_rules::event::{DecidedMessage, KeyHash, NoReply, Private, Why};
 use switchboard_routing_rules::ids::{ContactId, ConvId, ID_BYTES, MessageId};
 use switchboard_routing_rules::pack::{ConvStatus, Name, Priority, SeenState};
@@ -278,6 +278,7 @@ pub(super) fn conversation(r: &Row<'_>) -> Result<Conv, HistoryError> {
         resolution_due,
         offer,
         last: None,
+        sender_proof: None,
         ours_to_answer,
         snoozed_until,
         pending_until,
@@ -311,6 +312,7 @@ struct MessageDoc<S, F, C, A, L>(
     Option<L>,
     #[serde(default = "Vec::new")] Vec<C>,
     #[serde(default)] Option<bool>,
+    #[serde(default)] bool,
 );
 /// Attachments by position: their own form leaves absent fields out, which only a form with names can bear.
 /// What came later has a default, so that rows of before can be read.
@@ -347,7 +349,8 @@ impl Item {
             m.resends.map(|id| parts(id.to_bytes())),
             m.event.as_ref(),
             m.choices.iter().collect(),
-            m.sender_proved,
+            m.sender_proof.map(|proof| proof == SenderProof::Proved),
+            m.sender_proof == Some(SenderProof::Disproved),
         );
         packed(buf, &doc)
     }
@@ -369,7 +372,7 @@ pub(super) use messages;
 pub(super) fn item(r: &Row<'_>, conversation: ConvId) -> Result<Item, HistoryError> {
     type Doc = MessageDoc<String, Vec<File>, Choice, Address, EventLine>;
     let doc: Doc = unpacked(blob(r, 5)?)?;
-    let MessageDoc(author, text, subject, files, choice, at, to, client_id, resends, event, choices, sender_proved) =
+    let MessageDoc(author, text, subject, files, choice, at, to, client_id, resends, event, choices, proved, disproved) =
         doc;
     let Fate { status, code, detail } = fate(r, 6)?;
     let id = match r.get_ref(4)? {
@@ -400,7 +403,7 @@ pub(super) fn item(r: &Row<'_>, conversation: ConvId) -> Result<Item, HistoryErr
         client_id,
         resends: resends.map(|p| MessageId::from_bytes(whole(p))),
         event,
-        sender_proved,
+        sender_proof: SenderProof::of(proved, disproved),
     };
     Ok(Item { row, id, prev: unsigned(r.get(2)?) })
 }
@@ -425,7 +428,7 @@ impl Item {
             inbound: self.row.direction == Direction::In,
             at: self.row.at,
             status: self.row.status,
-            sender_proved: self.row.sender_proved,
+            sender_proof: self.row.sender_proof,
         })
     }
 }
@@ -556,9 +559,10 @@ mod tests {
             &nothing,
         );
         let mut buf = vec![];
-        let MessageDoc(_, text, .., at, _, _, _, _, choices, proved) =
+        let MessageDoc(_, text, .., at, _, _, _, _, choices, proved, disproved) =
             unpacked::<Doc>(packed(&mut buf, &row).unwrap()).unwrap();
-        assert_eq!((text.as_deref(), at, choices, proved), (Some("hello"), Timestamp(7), vec![], None));
+        assert_eq!((text.as_deref(), at, choices), (Some("hello"), Timestamp(7), vec![]));
+        assert_eq!((proved, disproved), (None, false));
     }
 
     #[test]

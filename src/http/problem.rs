@@ -2,6 +2,7 @@
 
 use crate::history::HistoryError;
 use crate::log::LogError;
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -104,6 +105,19 @@ impl From<HistoryError> for Problem {
     }
 }
 
+/// What a refusal says to a person, kept with its answer.
+#[derive(Clone)]
+struct Sentence(String);
+
+/// The answer for who looks at it in a browser: of a refusal the sentence alone.
+pub fn for_a_person(answer: Response) -> Response {
+    let Some(Sentence(said)) = answer.extensions().get::<Sentence>().cloned() else { return answer };
+    let (mut head, _) = answer.into_parts();
+    head.headers.remove(header::CONTENT_LENGTH);
+    head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    Response::from_parts(head, Body::from(format!("{said}\n")))
+}
+
 #[derive(Serialize)]
 struct Document<'a> {
     #[serde(rename = "type")]
@@ -139,6 +153,7 @@ impl IntoResponse for Problem {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"switchboard\""));
         }
+        response.extensions_mut().insert(Sentence(self.detail));
         response
     }
 }

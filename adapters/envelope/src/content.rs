@@ -69,8 +69,8 @@ impl BlobRef {
 pub struct Attachment {
     pub name: String,
     pub mime: String,
-    /// Bytes; 0 when the provider did not say and the file has not been fetched.
-    #[serde(default)]
+    /// Bytes; absent while nobody knows, as long as the provider did not say and the file has not been fetched.
+    #[serde(default, skip_serializing_if = "unknown_size")]
     pub size: u64,
     /// The stored file. Absent while it is only known by the provider's address.
     #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
@@ -108,11 +108,15 @@ impl Attachment {
     }
 }
 
+fn unknown_size(size: &u64) -> bool {
+    *size == 0
+}
+
 /// Why a file could not be fetched from its provider.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FileProblem {
-    /// A sentence for the agent; it names no address.
+    /// A sentence for the agent; it names no address, but the host and port of one that is refused.
     pub detail: String,
     /// It is tried again.
     #[serde(default)]
@@ -133,6 +137,41 @@ impl Choice {
     #[must_use]
     pub fn shown(&self) -> &str {
         self.label.as_deref().unwrap_or(&self.id)
+    }
+}
+
+/// What is known of who wrote something in a customer's name, where the channel can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum SenderProof {
+    /// It was them.
+    Proved,
+    /// Nothing says that it was them: anybody may have written it.
+    NotProved,
+    /// It was somebody else.
+    Disproved,
+}
+
+impl SenderProof {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SenderProof::Proved => "proved",
+            SenderProof::NotProved => "not_proved",
+            SenderProof::Disproved => "disproved",
+        }
+    }
+
+    /// From what is kept of it: whether it was proved, where the channel can tell, and whether somebody else wrote.
+    #[must_use]
+    pub fn of(proved: Option<bool>, disproved: bool) -> Option<SenderProof> {
+        match proved {
+            _ if disproved => Some(SenderProof::Disproved),
+            Some(true) => Some(SenderProof::Proved),
+            Some(false) => Some(SenderProof::NotProved),
+            None => None,
+        }
     }
 }
 
@@ -173,6 +212,10 @@ pub struct Content {
     /// The text is one that the provider approved beforehand, which some demand outside their window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<Template>,
+    /// Of a notice: that the sender of the customer's latest message was not proved, or was disproved. The router says so, and nobody
+    /// else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender_proof: Option<SenderProof>,
 }
 
 impl Content {

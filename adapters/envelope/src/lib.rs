@@ -20,7 +20,8 @@ mod wire;
 
 pub use command::{Action, Actor, Command, Destination, Scope};
 pub use content::{
-    Address, Attachment, BlobRef, Choice, Content, FileProblem, Raw, Template, Visibility, chosen, numbered,
+    Address, Attachment, BlobRef, Choice, Content, FileProblem, Raw, SenderProof, Template, Visibility, chosen,
+    numbered,
 };
 pub use inbound::{
     AttemptResult, ChannelRefused, ConsentChange, ConsentState, Echo, Fault, Inbound, Message, Outcome, Receipt,

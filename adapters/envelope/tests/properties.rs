@@ -4,12 +4,13 @@
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
 use proptest::prelude::*;
+use proptest::sample::select;
 use serde_json::Value;
 use switchboard_envelope::{
     Action, Actor, Address, Answers, Attachment, AttemptResult, Author, BlobRef, ChannelRefused, Choice, Command,
     ConsentChange, ConsentState, Content, Destination, Echo, Evidence, Fault, FileProblem, Inbound, MailContext,
-    MailFacts, Message, Outbound, Outcome, Quote, Raw, Receipt, ReceiptStatus, Reconcile, Scope, Send, Template,
-    Timestamp, Unparsed, Visibility, WireError, is_id, subject_token, subject_untoken,
+    MailFacts, Message, Outbound, Outcome, Quote, Raw, Receipt, ReceiptStatus, Reconcile, Scope, Send, SenderProof,
+    Template, Timestamp, Unparsed, Visibility, WireError, is_id, subject_token, subject_untoken,
 };
 
 fn id() -> impl Strategy<Value = String> + Clone {
@@ -62,17 +63,19 @@ fn choice() -> impl Strategy<Value = Choice> {
 fn content() -> impl Strategy<Value = Content> {
     let template = (text(), text(), vec(text(), 0..3), of(text()))
         .prop_map(|(name, language, values, category)| Template { name, language, values, category });
-    (text(), of(text()), of(text()), vec(attachment(), 0..3), of(choice()), vec(choice(), 0..3), of(template)).prop_map(
-        |(text, subject, html, attachments, choice, choices, template)| Content {
-            text,
-            subject,
-            html,
-            attachments,
-            choice,
-            choices,
-            template,
-        },
-    )
+    let proof = of(select(vec![SenderProof::Proved, SenderProof::NotProved, SenderProof::Disproved]));
+    let parts =
+        (text(), of(text()), of(text()), vec(attachment(), 0..3), of(choice()), vec(choice(), 0..3), of(template));
+    (parts, proof).prop_map(|((text, subject, html, attachments, choice, choices, template), sender_proof)| Content {
+        text,
+        subject,
+        html,
+        attachments,
+        choice,
+        choices,
+        template,
+        sender_proof,
+    })
 }
 
 fn raw() -> impl Strategy<Value = Raw> {

@@ -333,6 +333,12 @@ pub trait Adapter: std::marker::Send + Sync + 'static {
         None
     }
 
+    /// Where files may lie that [`Adapter::fetch`] fetches, for who reads that one was refused, as it follows *fetched only from*;
+    /// `None` where there is no more to say than that it is the provider's.
+    fn fetches_from(&self) -> Option<String> {
+        None
+    }
+
     /// What a text costs before it is sent; `None` where a message is a message.
     fn measure(&self, _text: &str) -> Option<Measure> {
         None

@@ -197,6 +197,13 @@ impl Adapter for Webhook {
             timeout: CALL_TIMEOUT,
         })
     }
+
+    fn fetches_from(&self) -> Option<String> {
+        let host = self.url.host_str().filter(|_| leads_inside(&self.url));
+        let own = host.zip(self.url.port_or_known_default());
+        let own = own.map(|(host, port)| format!(", and from {}://{host}:{port}", self.url.scheme()));
+        Some(format!("public addresses{}", own.unwrap_or_default()))
+    }
 }
 
 #[cfg(test)]

@@ -158,7 +158,8 @@ impl Draft<'_> {
         for file in &mut content.attachments {
             file.thread = elsewhere.then(|| m.thread.clone());
         }
-        let quiet = self.unwanted(m) || self.disproved(m);
+        let disproved = self.disproved(m);
+        let quiet = self.unwanted(m) || disproved;
         self.emit_private(
             Public::Received { conv, message, at, automatic: m.automatic, provider, quiet },
             contact,
@@ -171,6 +172,7 @@ impl Draft<'_> {
                 mail,
                 said_at: (!m.automatic).then(|| m.at.min(at)),
                 proved: self.proved(m),
+                disproved,
             },
         );
         message

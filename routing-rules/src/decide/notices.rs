@@ -10,7 +10,7 @@ use crate::pack::{ConvStatus, Notify, Priority};
 use crate::state::fold::beginning;
 use crate::state::{ConvPrivate, Conversation, Files, SendPrivate, SendState, line};
 use std::collections::BTreeSet;
-use switchboard_envelope::{Address, Attachment, Author, ChannelProfile, Content};
+use switchboard_envelope::{Address, Attachment, Author, ChannelProfile, Content, SenderProof};
 
 /// The desk that everybody has: what it is told stands in the transcript.
 pub(crate) const CONSOLE: &str = "console";
@@ -122,7 +122,8 @@ impl Draft<'_> {
         let text = words(&c, &n.text, files.as_ref(), console.as_deref());
         // They open where the console is reached.
         let attachments = files.filter(|_| console.is_some()).as_ref().map(linked).unwrap_or_default();
-        let content = Content { attachments, ..Content::text(text) };
+        let sender_proof = c.private.as_deref().and_then(ConvPrivate::doubt);
+        let content = Content { attachments, sender_proof, ..Content::text(text) };
         let to = n.to.unwrap_or_else(|| Address::new("desk", n.desk));
         let author = Author::Auto { rule: n.by };
         self.queue_notice(&c, message, n.desk, author, content, to, None);
@@ -207,6 +208,15 @@ fn counted(files: &Files) -> String {
     format!("{} file{}: {names}{more}", files.count, if files.count == 1 { "" } else { "s" })
 }
 
+/// Whoever reads the customer's words at a desk is the one to be warned.
+fn warning(doubt: SenderProof) -> &'static str {
+    match doubt {
+        SenderProof::Proved => "",
+        SenderProof::NotProved => "SENDER NOT PROVED: anybody may have written this in the customer's name",
+        SenderProof::Disproved => "SENDER DISPROVED: somebody else wrote this in the customer's name",
+    }
+}
+
 /// The whole notice: what is said, of which conversation, what the customer wrote and attached, and where it is answered.
 fn words(c: &Conversation, said: &str, files: Option<&Files>, console: Option<&str>) -> String {
     let cut = beginning(said, MAX_TEXT);
@@ -227,6 +237,10 @@ fn words(c: &Conversation, said: &str, files: Option<&Files>, console: Option<&s
     }
     text.push('\n');
     text.push_str(&of.join(" · "));
+    if let Some(doubt) = p.and_then(ConvPrivate::doubt) {
+        text.push('\n');
+        text.push_str(warning(doubt));
+    }
     let quoted = [
         p.and_then(|p| p.subject()).map(|subject| line(subject, MAX_SUBJECT)),
         p.and_then(|p| p.excerpt()).map(|excerpt| line(excerpt, excerpt.len())),

@@ -29,6 +29,9 @@ pub enum Private {
         /// Who wrote it proved to be who they say, or did not; absent where the channel cannot tell.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         proved: Option<bool>,
+        /// Somebody else wrote it in their name.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        disproved: bool,
     },
     /// A part of a longer text, without its raw form.
     Part {

@@ -1,5 +1,6 @@
 //! What one event does to one conversation.
 
+use super::private::Said;
 use super::slim::Shared;
 use super::{
     Clock, ConvPrivate, Conversation, Files, MAX_EXCERPT, MAX_QUOTE, Offer, Parent, Resolution, STANDS_STILL, WaitKey,
@@ -9,7 +10,7 @@ use crate::event::{ClockKind, OfferEnd, Private, Public, Why};
 use crate::ids::MessageId;
 use crate::pack::ConvStatus;
 use std::sync::Arc;
-use switchboard_envelope::{Quote, Timestamp};
+use switchboard_envelope::{Quote, SenderProof, Timestamp};
 
 pub(super) fn fold_conversation(
     c: &mut Conversation,
@@ -227,10 +228,12 @@ pub(crate) fn words(text: &str) -> String {
     (0..4).map(|n| char::from(b'0' + ((folded >> (n * 6)) & 63) as u8)).collect()
 }
 
-/// Whom and what an answer would answer. `told` is the message where somebody may be told of it: then its beginning is kept, and
-/// which files it has.
+/// Whom and what an answer would answer, and whether it was them. `told` is the message where somebody may be told of it: then its
+/// beginning is kept, and which files it has.
 fn fold_received(p: &mut ConvPrivate, private: &Private, told: Option<MessageId>) {
-    let Private::Received { from, provider_id, content, mail, said_at, .. } = private else { return };
+    let Private::Received { from, provider_id, content, mail, said_at, proved, disproved, .. } = private else {
+        return;
+    };
     if mail.as_ref().is_some_and(|m| m.aside) {
         return;
     }
@@ -241,7 +244,9 @@ fn fold_received(p: &mut ConvPrivate, private: &Private, told: Option<MessageId>
     // What a machine says that calls itself one is no word of theirs.
     let words = said_at.is_some().then(|| words(&content.text));
     let subject = content.subject.as_deref().filter(|_| mail.is_some());
-    p.heard(from, reply_to, subject, excerpt, files.as_ref(), words.as_deref());
+    let proof = SenderProof::of(*proved, *disproved);
+    let said = Said { reply_to, subject, excerpt, files: files.as_ref(), words: words.as_deref(), proof };
+    p.heard(from, &said);
     p.said_at = p.said_at.get().max(*said_at).into();
     let Some(mail) = mail else { return };
     let text = beginning(&content.text, MAX_QUOTE).to_owned();

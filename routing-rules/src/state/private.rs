@@ -5,7 +5,7 @@ use super::slim::{Rare, When};
 use crate::ids::MessageId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use switchboard_envelope::{Address, Attachment, Choice, Quote, Timestamp};
+use switchboard_envelope::{Address, Attachment, Choice, Quote, SenderProof, Timestamp};
 
 /// The most bytes of a letter that are kept to be quoted: every open conversation keeps that.
 pub const MAX_QUOTE: usize = 4096;
@@ -117,9 +117,11 @@ enum Text {
     /// Of the address.
     Within,
     Files,
+    /// Kept where it was not proved that they wrote.
+    Proof,
 }
 
-const TEXTS: usize = 10;
+const TEXTS: usize = 11;
 
 /// Each text after its length and one, in bytes of seven bits with the lowest first; an absent one is 0, and those after the last
 /// are left out.
@@ -154,21 +156,37 @@ fn first(bytes: &[u8]) -> Option<(Option<&str>, &[u8])> {
     Some((std::str::from_utf8(text).ok(), rest))
 }
 
+/// What the customer's latest message says beside where it came from; see [`ConvPrivate::heard`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Said<'a> {
+    pub reply_to: Option<Option<&'a str>>,
+    pub subject: Option<&'a str>,
+    pub excerpt: Option<&'a str>,
+    pub files: Option<&'a Files>,
+    pub words: Option<&'a str>,
+    pub proof: Option<SenderProof>,
+}
+
+/// What is kept of a proof: what is as it should be takes no room.
+fn kept(proof: Option<SenderProof>) -> Option<&'static str> {
+    proof.filter(|proof| *proof != SenderProof::Proved).map(SenderProof::as_str)
+}
+
 impl ConvPrivate {
     /// Of a conversation that begins.
     #[must_use]
     pub fn new(thread: &str, address: &Address, subject: Option<&str>) -> ConvPrivate {
         let mut new = ConvPrivate::default();
-        new.put(thread, Some(address), [None, subject, None, None, None]);
+        new.put(thread, Some(address), [None, subject, None, None, None, None]);
         new
     }
 
-    fn put(&mut self, thread: &str, address: Option<&Address>, rest: [Option<&str>; 5]) {
-        let [reply_to, subject, excerpt, words, files] = rest;
+    fn put(&mut self, thread: &str, address: Option<&Address>, rest: [Option<&str>; 6]) {
+        let [reply_to, subject, excerpt, words, files, proof] = rest;
         let thread = Some(thread).filter(|thread| address.is_none_or(|a| a.value != *thread));
         let (kind, value) = (address.map(|a| a.kind.as_str()), address.map(|a| a.value.as_str()));
         let (name, within) = (address.and_then(|a| a.name.as_deref()), address.and_then(|a| a.within.as_deref()));
-        self.texts = packed([thread, kind, value, name, reply_to, subject, excerpt, words, within, files]);
+        self.texts = packed([thread, kind, value, name, reply_to, subject, excerpt, words, within, files, proof]);
     }
 
     fn text(&self, which: Text) -> Option<&str> {
@@ -221,21 +239,22 @@ impl ConvPrivate {
         self.text(Text::Words)
     }
 
+    /// That the sender of the customer's latest message was not proved, or was disproved.
+    #[must_use]
+    pub fn doubt(&self) -> Option<SenderProof> {
+        let doubts = [SenderProof::NotProved, SenderProof::Disproved];
+        let kept = self.text(Text::Proof)?;
+        doubts.into_iter().find(|doubt| doubt.as_str() == kept)
+    }
+
     /// They wrote from this address; what they answer to, the subject and the words stay as they were where they are absent.
-    pub(super) fn heard(
-        &mut self,
-        from: &Address,
-        reply_to: Option<Option<&str>>,
-        subject: Option<&str>,
-        excerpt: Option<&str>,
-        files: Option<&Files>,
-        words: Option<&str>,
-    ) {
+    pub(super) fn heard(&mut self, from: &Address, said: &Said<'_>) {
         let was = self.clone();
-        let reply_to = reply_to.unwrap_or_else(|| was.reply_to());
-        let (subject, words) = (subject.or_else(|| was.subject()), words.or_else(|| was.words()));
-        let files = files.map(Files::written);
-        self.put(was.thread(), Some(from), [reply_to, subject, excerpt, words, files.as_deref()]);
+        let reply_to = said.reply_to.unwrap_or_else(|| was.reply_to());
+        let (subject, words) = (said.subject.or_else(|| was.subject()), said.words.or_else(|| was.words()));
+        let files = said.files.map(Files::written);
+        let rest = [reply_to, subject, said.excerpt, words, files.as_deref(), kept(said.proof)];
+        self.put(was.thread(), Some(from), rest);
     }
 }
 
@@ -269,6 +288,8 @@ struct Written {
     words: Option<Box<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     files: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proof: Option<Box<str>>,
 }
 
 impl From<ConvPrivate> for Written {
@@ -282,6 +303,7 @@ impl From<ConvPrivate> for Written {
             excerpt: p.excerpt().map(Into::into),
             words: p.words().map(Into::into),
             files: p.text(Text::Files).map(Into::into),
+            proof: p.text(Text::Proof).map(Into::into),
             said_at: p.said_at.get(),
             offered: (*p.offered).clone(),
             parent: p.parent,
@@ -298,7 +320,7 @@ impl From<Written> for ConvPrivate {
             offered: w.offered.into(),
             ..ConvPrivate::default()
         };
-        let rest = [w.reply_to, w.subject, w.excerpt, w.words, w.files];
+        let rest = [w.reply_to, w.subject, w.excerpt, w.words, w.files, w.proof];
         p.put(&w.thread, w.address.as_ref(), rest.each_ref().map(Option::as_deref));
         p
     }
@@ -320,7 +342,7 @@ mod tests {
             thread in ".{0,300}", value in ".{0,200}", name in prop::option::of(".{0,40}"), same: bool,
             reply_to in prop::option::of(".{0,40}"), subject in prop::option::of(".{0,20000}"),
             excerpt in prop::option::of(".{0,200}"), within in prop::option::of(".{0,40}"),
-            names in prop::collection::vec((".{0,90}", ".{0,90}"), 0..8),
+            names in prop::collection::vec((".{0,90}", ".{0,90}"), 0..8), proved: Option<bool>, disproved: bool,
         ) {
             let thread = if same { &value } else { &thread };
             let from = Address { within, ..address(&value, name.as_deref()) };
@@ -328,12 +350,14 @@ mod tests {
             let file = |(name, mime)| Attachment { name, mime, ..Attachment::default() };
             let files: Vec<Attachment> = names.into_iter().map(file).collect();
             let files = Files::of(MessageId::MIN, &files);
-            p.heard(&from, Some(reply_to.as_deref()), None, None, None, Some("a0Zz"));
-            p.heard(&from, None, None, excerpt.as_deref(), files.as_ref(), None);
+            let proof = SenderProof::of(proved, disproved);
+            p.heard(&from, &Said { reply_to: Some(reply_to.as_deref()), words: Some("a0Zz"), ..Said::default() });
+            p.heard(&from, &Said { excerpt: excerpt.as_deref(), files: files.as_ref(), proof, ..Said::default() });
             prop_assert_eq!((p.thread(), p.address()), (thread.as_str(), Some(from)));
             prop_assert_eq!((p.reply_to(), p.subject()), (reply_to.as_deref(), subject.as_deref()));
             prop_assert_eq!((p.excerpt(), p.words()), (excerpt.as_deref(), Some("a0Zz")));
             prop_assert_eq!(p.files(), files);
+            prop_assert_eq!(p.doubt(), proof.filter(|proof| *proof != SenderProof::Proved));
             let bytes = rmp_serde::to_vec_named(&p).expect("bytes");
             prop_assert_eq!(rmp_serde::from_slice::<ConvPrivate>(&bytes).expect("read back"), p);
         }
@@ -341,7 +365,7 @@ mod tests {
         #[test]
         fn damaged_bytes_are_read_as_something(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
             let p = ConvPrivate { texts: bytes.into(), ..ConvPrivate::default() };
-            let _ = (p.thread(), p.address(), p.reply_to(), p.subject(), p.excerpt(), p.words(), p.files());
+            let _ = (p.thread(), p.address(), p.reply_to(), p.subject(), p.excerpt(), p.words(), p.files(), p.doubt());
         }
     }
 
@@ -350,14 +374,9 @@ mod tests {
         let counts = 2 * size_of::<usize>();
         assert!(size_of::<ConvPrivate>() + counts <= 64, "{} bytes", size_of::<ConvPrivate>());
         let mut p = ConvPrivate::new("+15551230001", &address("+15551230001", None), None);
-        p.heard(
-            &address("+15551230001", None),
-            Some(Some("SM0123456789abcdef0123456789abcdef")),
-            None,
-            None,
-            None,
-            Some("a0Zz"),
-        );
+        let reply_to = Some(Some("SM0123456789abcdef0123456789abcdef"));
+        let said = Said { reply_to, words: Some("a0Zz"), proof: Some(SenderProof::Proved), ..Said::default() };
+        p.heard(&address("+15551230001", None), &said);
         assert!(p.texts.len() <= 64, "{} bytes", p.texts.len());
     }
 }

@@ -3,7 +3,8 @@
 use crate::life::{ANN, CHANNEL, Life, dead, released};
 use std::sync::Arc;
 use switchboard_envelope::{
-    Action, Attachment, AttemptResult, Author, ChannelProfile, Echo, Inbound, Outcome, Timestamp,
+    Action, Attachment, AttemptResult, Author, ChannelProfile, Echo, Inbound, MailFacts, Outcome, SenderProof,
+    Timestamp,
 };
 use switchboard_routing_rules::event::{DeadReason, Event, Public};
 use switchboard_routing_rules::ids::MessageId;
@@ -158,6 +159,34 @@ fn a_notice_names_the_files_of_the_latest_message_and_leads_to_each() {
     let send = only(&life, &events);
     assert!(!text(&send).contains("file"), "{}", text(&send));
     assert!(send.private.as_ref().expect("its words").content.attachments.is_empty());
+}
+
+#[test]
+fn a_notice_warns_where_the_sender_of_the_latest_message_was_not_proved() {
+    let mut life = Life::with(ChannelProfile { mail: true, ..ChannelProfile::new("email", "email") }, PACK);
+    life.leads_with(&[(DESK, desk())]);
+    let mut told = |key: &str, verdict: Option<bool>, dmarc: Option<&str>| {
+        let events = life.says(ANN, key, "bank", |m| {
+            m.authenticated = verdict;
+            m.meta.extend(dmarc.map(|said| ("dmarc".to_owned(), said.to_owned())));
+            m.mail = Some(Box::new(MailFacts { believed: verdict == Some(true), ..MailFacts::default() }));
+        });
+        let parts = life.state.to_parts().expect("a snapshot");
+        let again = State::from_parts(life.state.salt, &parts.public, &parts.private);
+        assert!(again.expect("it reads") == life.state);
+        let send = only(&life, &events);
+        let lines: Vec<String> = text(&send).lines().map(str::to_owned).collect();
+        let quote = lines.iter().position(|line| line.starts_with("> ")).expect("the customer's words");
+        let before = lines[quote - 1].clone();
+        let warned = before.starts_with("SENDER").then_some(before);
+        (warned, send.private.as_ref().expect("its words").content.sender_proof)
+    };
+    let nobody = "SENDER NOT PROVED: anybody may have written this in the customer's name";
+    let other = "SENDER DISPROVED: somebody else wrote this in the customer's name";
+    assert_eq!(told("1", Some(false), Some("fail")), (Some(other.into()), Some(SenderProof::Disproved)));
+    assert_eq!(told("2", None, None), (Some(nobody.into()), Some(SenderProof::NotProved)));
+    assert_eq!(told("3", Some(false), Some("none")), (Some(nobody.into()), Some(SenderProof::NotProved)));
+    assert_eq!(told("4", Some(true), Some("pass")), (None, None), "it is the latest message's");
 }
 
 #[test]

@@ -90,6 +90,7 @@ pub(crate) fn received(n: u32, m: u32, text: &str) -> Event {
             id: format!("sms:message:{m}"),
             mail: None,
             proved: None,
+            disproved: false,
         },
     )
 }

@@ -103,6 +103,17 @@ pub(super) async fn stored(
     if faults.is_empty() { Ok(out) } else { Err(Problem::invalid(faults)) }
 }
 
+/// Why a file cannot be read that a message names.
+fn not_stored(file: &Attachment) -> Problem {
+    let why = file.problem.as_ref().map(|p| format!(": {}", p.detail)).unwrap_or_default();
+    let (code, said) = match (file.is_wanted(), why.is_empty()) {
+        (true, true) => ("not_fetched_yet", "this file is being fetched; look again in a moment"),
+        (true, false) => ("not_fetched_yet", "this file is not fetched yet, and is tried again"),
+        (false, _) => ("not_fetched", "this file could not be fetched"),
+    };
+    Problem::new(StatusCode::NOT_FOUND, code, format!("{said}{why}"))
+}
+
 pub(super) async fn download(
     State(state): State<ApiState>,
     Path((id, index)): Path<(String, String)>,
@@ -110,7 +121,7 @@ pub(super) async fn download(
     let none = || Problem::not_found("there is no such file");
     let message = state.history().await.message(id).await?.ok_or_else(none)?;
     let file = index.parse::<usize>().ok().and_then(|i| message.attachments.get(i)).ok_or_else(none)?;
-    let blob = file.blob.as_ref().ok_or_else(none)?;
+    let blob = file.blob.as_ref().ok_or_else(|| not_stored(file))?;
     let (channel, thread) = scope(&state, &message.conversation.to_string()).await?;
     let thread = file.thread.as_ref().unwrap_or(&thread);
     let bytes = state.backend().get_file(&channel, thread, blob).await?.ok_or_else(none)?;

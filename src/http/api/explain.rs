@@ -114,9 +114,7 @@ async fn decided(state: &ApiState, message: &Message, facts: &Facts) -> Result<J
     let waits = state.backend().waiting(message.conversation).await?;
     let moved_on = state.history().await.moved_on(message, MOVES).await?;
     let mut told = sentences(facts, traces.as_deref(), missing, &names, &moved_on);
-    if message.sender_proved == Some(false) {
-        told.push("Nothing proves that the customer wrote this: anybody may have, in their name.".into());
-    }
+    told.extend(message.sender_proof.and_then(views::doubt));
     for (id, desk) in &facts.outcome.notices {
         let notice = state.history().await.message(id.clone()).await?;
         told.push(notified(desk, notice.and_then(|m| m.status)));
@@ -543,13 +541,11 @@ mod tests {
             resends: None,
             event: Some(EventLine {
                 what: "queued".into(),
-                agent: None,
                 queue: Some(queue.into()),
                 why: Some(why),
-                until: None,
-                desk: None,
+                ..EventLine::default()
             }),
-            sender_proved: None,
+            sender_proof: None,
         };
         let count = Why::Headcount("fewer than 2 were in available (1)".into());
         let moved = [line(0, "late", count), line(60_000, "everyone", Why::Overflow)];

@@ -5,13 +5,13 @@ use super::{
     ApiState, activity, attachments, canary, commands, contacts, conversations, decisions, events, explain, held,
     logins, numbers, rules,
 };
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, for_a_person};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post, put};
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use switchboard_envelope::Scope;
 
 /// One route of the API.
@@ -123,10 +123,12 @@ async fn admit(State((state, scope)): State<(ApiState, Scope)>, mut request: Req
         && request.method() == Method::GET
         && let Some(opened) = state.shared.files.open(request.uri(), state.backend().now())
     {
-        return match opened {
+        let person = by_a_browser(request.headers());
+        let answer = match opened {
             Ok(()) => next.run(request).await,
             Err(problem) => problem.into_response(),
         };
+        return if person { for_a_person(answer) } else { answer };
     }
     match state.shared.gate.admit(request.method(), request.headers(), scope) {
         Ok(caller) => {
@@ -138,6 +140,11 @@ async fn admit(State((state, scope)): State<(ApiState, Scope)>, mut request: Req
             problem.into_response()
         }
     }
+}
+
+/// Somebody followed a link, and reads what comes.
+fn by_a_browser(headers: &HeaderMap) -> bool {
+    headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).is_some_and(|v| v.contains("text/html"))
 }
 
 /// What every answer carries: it holds customers' words, so nothing keeps it, and no browser takes it for a page.

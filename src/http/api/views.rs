@@ -2,10 +2,11 @@
 
 use super::ApiState;
 use super::backend::{AgentView, ChannelView, QueueView, StateView, Undelivered};
+use super::no_reply_words;
 use crate::history::{Contact, Conversation, DeadLetter, Direction, EventLine, Message, OfferRow, Status, Who};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use switchboard_envelope::{Attachment, ConsentState, Timestamp};
+use switchboard_envelope::{Attachment, ConsentState, SenderProof, Timestamp};
 use switchboard_routing_rules::event::{ClockKind, DeadReason, Why};
 use switchboard_routing_rules::pack::{ConvStatus, Name, Units};
 use switchboard_routing_rules::state::Window;
@@ -107,6 +108,25 @@ pub(super) async fn whole(c: &Conversation, who: Option<&Contact>, now: &StateVi
     value
 }
 
+/// That somebody else may have written, or wrote, as a decision's explanation says it.
+pub(super) fn doubt(proof: SenderProof) -> Option<String> {
+    match proof {
+        SenderProof::NotProved => {
+            Some("Nothing proves that the customer wrote this: anybody may have, in their name.".into())
+        }
+        SenderProof::Disproved => Some("Somebody else wrote this in the customer's name.".into()),
+        SenderProof::Proved => None,
+    }
+}
+
+/// What is known of who wrote; nothing where the channel cannot tell.
+fn insert_proof(map: &mut Map<String, Value>, proof: Option<SenderProof>) {
+    if let Some(proof) = proof {
+        map.insert("sender_proved".into(), json!(proof == SenderProof::Proved));
+        map.insert("sender_proof".into(), json!(proof.as_str()));
+    }
+}
+
 fn conversation(c: &Conversation, who: Option<&Contact>, now: &StateView, window: Option<&Window>) -> Value {
     let ours = matches!(c.state, ConvStatus::Queued | ConvStatus::Offered | ConvStatus::Assigned);
     let sla =
@@ -116,8 +136,8 @@ fn conversation(c: &Conversation, who: Option<&Contact>, now: &StateView, window
     let last = c.last.as_ref().map(|m| {
         let mut last = json!({ "text": m.text, "direction": if m.inbound { "in" } else { "out" }, "at": m.at,
             "status": m.status.map(Status::as_str) });
-        if let (Some(map), Some(proved)) = (last.as_object_mut(), m.sender_proved) {
-            map.insert("sender_proved".into(), json!(proved));
+        if let Some(map) = last.as_object_mut() {
+            insert_proof(map, m.sender_proof);
         }
         last
     });
@@ -141,6 +161,7 @@ fn conversation(c: &Conversation, who: Option<&Contact>, now: &StateView, window
         "sla": sla,
         "resolution_due_at": c.resolution_due,
         "last_message": last,
+        "sender_proof": c.sender_proof.map(SenderProof::as_str),
         "message_count": c.messages,
         // Wherever somebody of ours is expected to act a clock runs, also when it is because an answer did not arrive.
         "turn": if ours || (c.state == ConvStatus::Snoozed && c.ours_to_answer) { "us" } else { "customer" },
@@ -175,6 +196,16 @@ pub(super) fn why_words(why: &Why) -> String {
     }
 }
 
+/// Which rule's answer was not sent, and why.
+fn not_replied(e: &EventLine) -> String {
+    let rule = match &e.why {
+        Some(Why::Rule(rule)) => format!("the rule “{rule}”"),
+        _ => "a rule".into(),
+    };
+    let why = e.no_reply.map(|why| format!(", but {}", no_reply_words(why))).unwrap_or_default();
+    format!("{rule} would have answered{why}")
+}
+
 /// An event of the transcript in words.
 fn event_text(e: &EventLine, names: &Names) -> String {
     let why = e.why.as_ref().map(|w| format!(" {}", why_words(w))).unwrap_or_default();
@@ -199,6 +230,7 @@ fn event_text(e: &EventLine, names: &Names) -> String {
         ("snoozed", _, _, Some(until)) => format!("snoozed until {until}"),
         ("breached", ..) => "its clock ran out".into(),
         ("followed_up", ..) => format!("followed up{why}"),
+        ("not_replied", ..) => not_replied(e),
         ("opted_in", Some(by), ..) => {
             format!("opted in again by {}: messages may be sent to the customer here", names.say(by))
         }
@@ -230,7 +262,9 @@ fn file(m: &Message, i: usize, a: &Attachment, state: &ApiState) -> Value {
         None if a.is_wanted() => "fetching",
         None => "failed",
     };
-    let mut value = json!({ "name": a.name, "mime": a.mime, "size": a.size, "url": url, "state": state });
+    // What nobody fetched has the size that its provider says, if it says one.
+    let size = Some(a.size).filter(|size| a.blob.is_some() || *size > 0);
+    let mut value = json!({ "name": a.name, "mime": a.mime, "size": size, "url": url, "state": state });
     let Some(map) = value.as_object_mut() else { return value };
     if let Some(problem) = &a.problem {
         map.insert("problem".into(), Value::String(problem.detail.clone()));
@@ -260,9 +294,7 @@ pub(super) fn message(m: &Message, who: Option<&Contact>, names: &Names, state: 
     if let Some(status) = m.status {
         map.insert("status".into(), json!(status.as_str()));
     }
-    if let Some(proved) = m.sender_proved {
-        map.insert("sender_proved".into(), json!(proved));
-    }
+    insert_proof(map, m.sender_proof);
     if let Some(choice) = &m.choice {
         map.insert("choice".into(), json!(choice));
     }

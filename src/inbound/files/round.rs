@@ -3,8 +3,9 @@
 use super::{FILE_MAX, FileChannel};
 use crate::log::Log;
 use std::collections::HashMap;
-use switchboard_adapter_sdk::{CallError, FetchError, file_type};
+use switchboard_adapter_sdk::{Adapter, CallError, FetchError, file_type};
 use switchboard_envelope::{Attachment, FileProblem};
+use url::Url;
 
 /// The most files of one message, whatever its provider lists.
 const FILES_MAX: usize = 30;
@@ -51,7 +52,7 @@ impl Round<'_> {
 
     async fn one(&self, scope: &str, file: &Attachment) -> Result<Got, Failed> {
         let known = self.channels.get(self.channel).ok_or_else(|| Failed::later("its channel is not configured"))?;
-        let call = known.adapter.fetch(file).ok_or_else(|| Failed::ever("its address is not the provider's"))?;
+        let call = known.adapter.fetch(file).ok_or_else(|| Failed::ever(foreign(known.adapter.as_ref(), file)))?;
         let fetched = known.source.fetch(call, FILE_MAX).await.map_err(failed)?;
         if fetched.bytes.is_empty() {
             return Err(Failed::later("the file is empty"));
@@ -104,6 +105,15 @@ fn failed(error: FetchError) -> Failed {
         FetchError::TooLarge { limit } => Failed::ever(format!("it is larger than {} MiB", limit >> 20)),
         FetchError::Redirect(why) => Failed::ever(format!("the provider's redirect was refused: {why}")),
     }
+}
+
+/// That a file lies where nothing is fetched from: at which host and port, and of its address no more, and what is allowed.
+fn foreign(adapter: &dyn Adapter, file: &Attachment) -> String {
+    let url = file.url.as_deref().and_then(|url| Url::parse(url).ok());
+    let at = |url: Url| Some(format!(", {}://{}:{},", url.scheme(), url.host_str()?, url.port_or_known_default()?));
+    let at = url.and_then(at).unwrap_or_default();
+    let from = adapter.fetches_from().map(|from| format!(": files are fetched only from {from}")).unwrap_or_default();
+    format!("its address{at} is not the provider's{from}")
 }
 
 fn mark(files: &mut [Attachment], i: usize, detail: &str, again: bool) {
@@ -184,6 +194,33 @@ mod tests {
         round.run("wa/1", &mut files, true).await;
         assert!(files[0].blob.is_some() && files[0].mime == "image/png" && files.len() == 2, "{files:?}");
         assert_eq!(source.calls.lock().expect("no panic").len(), 6);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_refused_is_named_by_host_and_port_and_what_is_allowed_too() {
+        let kind = switchboard_webhook::WebhookConfig {
+            url: "http://127.0.0.1:21701/msgs".into(),
+            secrets: vec![Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")],
+            address_kind: None,
+            has_links: false,
+        };
+        let adapter = Arc::new(switchboard_webhook::Webhook::new("wa", kind).expect("settings"));
+        let source = Arc::new(Media { calls: Mutex::default(), from: 0 });
+        let channels = HashMap::from([("wa".to_owned(), FileChannel { adapter, source })]);
+        let log = MemoryLog::new(&MemoryOptions::default());
+        let at = |url: &str| Attachment { url: Some(url.into()), ..Attachment::default() };
+        let mut files = vec![at("http://127.0.0.1:21702/doc.txt?token=s3cr3t"), at("no address")];
+        Round { channels: &channels, log: &log, channel: "wa" }.run("wa/1", &mut files, true).await;
+        let said: Vec<_> = files.iter().filter_map(|file| Some(file.problem.as_ref()?.detail.as_str())).collect();
+        let allowed = "files are fetched only from public addresses, and from http://127.0.0.1:21701";
+        assert_eq!(
+            said,
+            [
+                format!("its address, http://127.0.0.1:21702, is not the provider's: {allowed}"),
+                format!("its address is not the provider's: {allowed}"),
+            ]
+        );
+        assert!(files.iter().all(|file| !file.is_wanted()));
     }
 
     #[tokio::test]

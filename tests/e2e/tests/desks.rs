@@ -129,6 +129,7 @@ async fn a_desk_gets_the_customers_files_as_links_that_open_for_a_while(backend:
             .await;
     let file = &hooked.body["content"]["attachments"][0];
     let (name, url) = (file["name"].as_str().expect("a name"), file["url"].as_str().expect("a link"));
+    assert_eq!(file.get("size"), None, "nobody has fetched it, and 0 would be wrong");
     assert!(post.contains(&format!("\n1 file: {name}\n")), "{post}");
     let said = hooked.body["content"]["text"].as_str().expect("its words");
     assert!(said.contains(&format!("\n1 file: {name}\n")), "{said}");

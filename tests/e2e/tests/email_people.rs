@@ -294,7 +294,8 @@ async fn two_daemons_that_answer_everything_leave_each_other_alone_after_one_ans
     }
     let there = api.messages(&id).await;
     let texts: Vec<&str> = there.iter().filter_map(|m| m["text"].as_str()).collect();
-    assert_eq!(texts, ["Thank you, we have it."], "{there:?}");
+    let silent = "the rule “Thanks” would have answered, but a machine wrote the message";
+    assert_eq!(texts, ["Thank you, we have it.", silent], "{there:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -119,8 +119,9 @@ async fn what_is_not_the_providers_or_too_large_is_not_fetched_and_says_so(backe
     with_media(shop.sms(ANN, "look", &sid("1")), &media).deliver(&shop.hook("support-sms")).await.unwrap();
     let files = until(&shop, "to say what became of its files", all("failed", 3)).await;
     let why: Vec<&str> = files.iter().filter_map(|f| f["problem"].as_str()).collect();
-    let foreign = "its address is not the provider's";
-    assert_eq!(why, [foreign, foreign, "it is larger than 16 MiB"]);
+    let foreign = |at: &str| format!("its address, {at}, is not the provider's");
+    let large = "it is larger than 16 MiB".to_owned();
+    assert_eq!(why, [foreign("http://169.254.169.254:80"), foreign(&shop.admin()), large]);
 }
 
 /// The message list names no files, only where they are listed.

@@ -258,10 +258,22 @@ async fn a_rules_hits_are_counted_under_the_pack_in_force_and_in_all() {
 async fn who_was_not_proved_is_said_with_the_message_its_conversation_and_its_decision() {
     use crate::history::tests::{decided, received};
     let fake = fake().await;
-    for (seq, (message, was)) in (5..).zip([(21, None), (22, Some(true)), (23, Some(false))]) {
+    let cases = [
+        (21, None, false, Value::Null, None),
+        (22, Some(true), false, json!("proved"), None),
+        (
+            23,
+            Some(false),
+            false,
+            json!("not_proved"),
+            Some("Nothing proves that the customer wrote this: anybody may have, in their name."),
+        ),
+        (24, Some(false), true, json!("disproved"), Some("Somebody else wrote this in the customer's name.")),
+    ];
+    for (seq, (message, was, other, proof, sentence)) in (5..).zip(cases) {
         let mut event = received(1, message, "my new bank account");
-        let Some((_, Private::Received { proved, .. })) = &mut event.private else { panic!("{event:?}") };
-        *proved = was;
+        let Some((_, Private::Received { proved, disproved, .. })) = &mut event.private else { panic!("{event:?}") };
+        (*proved, *disproved) = (was, other);
         fake.back.frames.push((seq, vec![event, decided(1, message, "Refunds")]));
         assert!(fake.history.history().wait_for(seq, Duration::from_secs(10)).await);
         let one = fake.get(&format!("/messages/{}", msg(message))).await.ok();
@@ -272,11 +284,55 @@ async fn who_was_not_proved_is_said_with_the_message_its_conversation_and_its_de
         let said = was.map_or(Value::Null, Value::Bool);
         for of in [&one, &shown, &row["last_message"], &listed["last_message"]] {
             assert_eq!(of.get("sender_proved").cloned().unwrap_or_default(), said, "{of}");
+            assert_eq!(of.get("sender_proof").cloned().unwrap_or_default(), proof, "{of}");
         }
+        assert_eq!((&row["sender_proof"], &listed["sender_proof"]), (&proof, &proof));
         let explained = fake.get(&format!("/messages/{}/explain", msg(message))).await.ok();
         let told = explained["sentences"].to_string();
-        assert_eq!(told.contains("Nothing proves that the customer wrote this"), was == Some(false), "{told}");
+        let doubts = [
+            "Nothing proves that the customer wrote this: anybody may have, in their name.",
+            "Somebody else wrote this in the customer's name.",
+        ];
+        let doubts = doubts.into_iter().find(|doubt| told.contains(doubt));
+        assert_eq!(doubts, sentence, "{told}");
     }
+    // An answer of ours is what is shown last, and proves nothing.
+    let answer = crate::history::tests::send(
+        1,
+        90,
+        "our answer",
+        switchboard_envelope::Author::Agent { id: "ann".into() },
+        true,
+    );
+    fake.back.frames.push((9, vec![answer]));
+    assert!(fake.history.history().wait_for(9, Duration::from_secs(10)).await);
+    let list = fake.get("/conversations").await.ok();
+    let row = list["conversations"].as_array().unwrap().iter().find(|c| c["id"] == json!(conv(1))).cloned().unwrap();
+    assert_eq!((&row["last_message"]["text"], &row["sender_proof"]), (&json!("our answer"), &json!("disproved")));
+    assert_eq!(row["last_message"].get("sender_proof"), None, "it is not the customer's");
+}
+
+#[tokio::test]
+async fn a_transcript_says_which_rules_answer_was_not_sent_and_why() {
+    use switchboard_routing_rules::event::NoReply;
+    let fake = fake().await;
+    let refused = switchboard_routing_rules::event::Event {
+        public: Public::NotReplied {
+            conv: conv(1),
+            message: msg(1),
+            rule: "Who has it".into(),
+            why: NoReply::Answered,
+        },
+        private: None,
+    };
+    fake.back.frames.push((5, vec![refused]));
+    assert!(fake.history.history().wait_for(5, Duration::from_secs(10)).await);
+    let row = fake.get(&format!("/conversations/{}", conv(1))).await.ok();
+    let shown = row["messages"].as_array().unwrap().last().cloned().unwrap();
+    assert_eq!((&shown["direction"], &shown["event"]["what"]), (&json!("event"), &json!("not_replied")));
+    let said =
+        "the rule “Who has it” would have answered, but something else was said to the customer at the same time";
+    assert_eq!(shown["text"], said);
 }
 
 #[tokio::test]

@@ -440,6 +440,57 @@ async fn a_link_to_a_file_opens_that_file_and_nothing_else() {
     call(&fake, Method::POST, &format!("/attachments?{query}"), "", &[], "x").await.refused(401, "token_missing");
 }
 
+#[tokio::test]
+async fn a_link_to_a_file_that_is_not_there_says_why_and_to_a_person_in_words() {
+    use switchboard_envelope::{Attachment, FileProblem};
+    let fake = fake().await;
+    let file = |url: Option<&str>, problem: Option<(&str, bool)>, size: u64| Attachment {
+        url: url.map(str::to_owned),
+        problem: problem.map(|(detail, again)| FileProblem { detail: detail.into(), again }),
+        size,
+        ..Attachment::default()
+    };
+    let at = Some("https://files.example/1");
+    let cases = [
+        (
+            file(at, Some(("it is larger than 16 MiB", false)), 0),
+            "not_fetched",
+            "this file could not be fetched: it is larger than 16 MiB",
+        ),
+        (file(at, None, 0), "not_fetched_yet", "this file is being fetched; look again in a moment"),
+        (
+            file(at, Some(("the provider answered 503", true)), 7),
+            "not_fetched_yet",
+            "this file is not fetched yet, and is tried again: the provider answered 503",
+        ),
+        (file(None, None, 0), "not_fetched", "this file could not be fetched"),
+    ];
+    let mut event = crate::history::tests::received(2, 91, "see");
+    if let Some((_, switchboard_routing_rules::event::Private::Received { content, .. })) = &mut event.private {
+        content.attachments = cases.iter().map(|(file, ..)| file.clone()).collect();
+    }
+    fake.back.frames.push((200, vec![event]));
+    fake.history.history().wait_for(200, Duration::from_secs(10)).await;
+    let message = fake.get(&format!("/messages/{}", msg(91))).await.ok();
+    let sizes: Vec<_> = message["attachments"].as_array().unwrap().iter().map(|f| f["size"].clone()).collect();
+    assert_eq!(sizes, [Value::Null, Value::Null, json!(7), Value::Null], "of what is not there nobody says a size");
+    let links = crate::http::api::FileLinks::new(&[7; 32]);
+    let browser = [("accept", "text/html,application/xhtml+xml,*/*;q=0.8")];
+    for (i, (_, code, said)) in cases.iter().enumerate() {
+        let path = format!("/messages/{}/attachments/{i}", msg(91));
+        let link = links.of_path(&path, crate::http::api::backend::Backend::now(&*fake.back)).unwrap();
+        let link = link.strip_prefix("/api/v1").unwrap();
+        call(&fake, Method::GET, link, "", &[], "").await.refused(404, code);
+        let shown = call(&fake, Method::GET, link, "", &browser, "").await;
+        assert_eq!((shown.status.as_u16(), &shown.bytes[..]), (404, format!("{said}\n").as_bytes()));
+        assert_eq!(shown.headers["content-type"], "text/plain; charset=utf-8");
+        let changed = link.replace("until=1", "until=2");
+        let shown = call(&fake, Method::GET, &changed, "", &browser, "").await;
+        assert!(shown.status.as_u16() == 403 && shown.bytes.starts_with(b"this is no link of ours"));
+    }
+    fake.get(&format!("/messages/{}/attachments/9", msg(91))).await.refused(404, "not_found");
+}
+
 /// Where the files of a conversation of the story are kept.
 async fn scope_of(fake: &Fake, conversation: u32) -> (String, String) {
     let (c, _) = fake.history.history().conversation(conv(conversation)).await.unwrap().unwrap();

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { retag } from "./actions.js";
 import { fill, h, icon } from "./dom.js";
 import { address, ago, exact, number, who } from "./format.js";
+import { doubt } from "./messages.js";
 import { current } from "./route.js";
 import { state } from "./store.js";
 
@@ -47,7 +48,7 @@ function earlierOnes(c) {
     h("a", { href: `/console/inbox/${b.state === "closed" ? "closed" : "all"}/${encodeURIComponent(b.id)}`, "data-go": true },
       h("span", {}, [number(b), b.channel].filter(Boolean).join(" · ")),
       h("span.muted", { title: exact(b.updated_at) }, `${b.state} · ${ago(b.updated_at)}`),
-      b.last_message?.text && h("span.snippet.muted", {}, b.last_message.text)))));
+      b.last_message?.text && h("span.snippet.muted", {}, doubt(b, "b.unproved"), b.last_message.text)))));
 }
 
 /** Shows the contact of the open conversation in `root`. */

@@ -41,6 +41,12 @@ function offerBar(c) {
     button("Decline", { key: "D", run: () => actions.decline(c) }));
 }
 
+/** Says that the customer may not have written: it stays in sight, whatever was said since. */
+function doubtBar(c) {
+  const known = messages.DOUBTS[c.sender_proof];
+  return known ? h("div.doubt-bar", { role: "status" }, h("b", {}, known.text), `: ${known.newest}`) : null;
+}
+
 /** Says that our answer has not left, why, and when it is tried again. */
 function waitingBar(c) {
   const u = c.undelivered;
@@ -169,7 +175,7 @@ export function mount(root, toggleSide) {
     if (c !== shownSummary) {
       shownSummary = c;
       fill(top, header(c, toggleSide));
-      fill(offer, offerBar(c), waitingBar(c));
+      fill(offer, offerBar(c), doubtBar(c), waitingBar(c));
       // An answer that is late becomes so by time alone.
       clearTimeout(turnsLate);
       if (c.undelivered && !fate(c)) turnsLate = setTimeout(() => { shownSummary = null; draw(); }, 10_100);

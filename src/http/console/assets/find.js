@@ -2,6 +2,7 @@
 
 import { pick } from "./dialogs.js";
 import { address, ago, number, when, who } from "./format.js";
+import { DOUBTS } from "./messages.js";
 import { go } from "./route.js";
 import { myName, state } from "./store.js";
 
@@ -31,7 +32,7 @@ function conversations(words) {
   found.sort((a, b) => (when(b.updated_at) ?? 0) - (when(a.updated_at) ?? 0));
   return found.slice(0, 30).map((c) => ({
     label: `${who(c)} ${number(c)}`.trim(),
-    hint: [c.channel, c.state, (c.last_message?.text ?? "").slice(0, 60), ago(c.last_message?.at)].filter(Boolean).join(" · "),
+    hint: [c.channel, c.state, DOUBTS[c.sender_proof]?.text, (c.last_message?.text ?? "").slice(0, 60), ago(c.last_message?.at)].filter(Boolean).join(" · "),
     value: () => go({ area: "inbox", view: c.state === "closed" ? "closed" : "all", id: c.id }),
   }));
 }

@@ -5,7 +5,7 @@ import { arrange as arrangeIn, button, fill, h, live } from "./dom.js";
 import { clock, offerLeft } from "./conversation.js";
 import { ago, agoLong, clockState, countdown, exact, fate, who } from "./format.js";
 import { change, current } from "./route.js";
-import { unproved } from "./messages.js";
+import { doubt } from "./messages.js";
 import { agentName, isMe, loadClosed, on, state } from "./store.js";
 import { groups, needsMe, view } from "./views.js";
 
@@ -24,7 +24,7 @@ function snippet(c) {
     if (known && last.direction !== "out") return `our answer: ${known.text} · `;
     return known ? `${known.text} ` : "";
   });
-  return [unproved(last) && h("b.unproved", {}, "sender not proved"), mark, (last.direction === "out" ? "↳ " : "") + (last.text || "attachment")];
+  return [doubt(c, "b.unproved"), mark, (last.direction === "out" ? "↳ " : "") + (last.text || "attachment")];
 }
 
 /** Who it waits for, in a word or two, where the group does not say it. */

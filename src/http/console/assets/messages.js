@@ -39,14 +39,27 @@ function trouble(m) {
   return h("div.trouble", { class: m.status === "unknown" ? "warn" : "bad" }, h("span", {}, reason, m.code && h("code", {}, ` ${m.code}`)), acts);
 }
 
-/** Anybody may have written it in the customer's name. */
-export const unproved = (m) => m?.sender_proved === false && m.direction === "in";
+export const DOUBTS = {
+  not_proved: {
+    text: "sender not proved", title: "Nothing proves that the customer wrote this: anybody may have, in their name",
+    newest: "anybody may have written the newest message in the customer’s name. Ask them in another way before you act on it.",
+  },
+  disproved: {
+    text: "sender disproved", title: "Somebody else wrote this in the customer’s name",
+    newest: "somebody else wrote the newest message in the customer’s name.",
+  },
+};
+
+/** A mark where it may not have been the customer who wrote: of a message, or of a conversation's newest one. */
+export function doubt(of, tag = "span.unproved") {
+  const known = DOUBTS[of?.sender_proof];
+  return known ? h(tag, { title: known.title }, known.text) : null;
+}
 
 function author(m, conversation) {
   const a = m.author ?? {};
   if (m.direction === "in") {
-    return h("span.author", {}, a.name || who(conversation),
-      unproved(m) && h("span.unproved", { title: "Nothing proves that the customer wrote this: anybody may have, in their name" }, "sender not proved"));
+    return h("span.author", {}, a.name || who(conversation), doubt(m));
   }
   if (m.direction === "notice") return h("span.author", {}, `told ${m.desk ?? "a desk"}`, a.rule && h("span.muted", {}, ` · “${a.rule}”`));
   if (a.kind === "auto") return h("span.author", {}, "auto", a.rule && h("span.muted", {}, ` · “${a.rule}”`));
@@ -108,7 +121,7 @@ function element(m, conversation, joined, onWhy) {
     whyButton);
 }
 
-const authorKey = (m) => `${m.direction} ${m.author?.kind} ${m.author?.id ?? ""} ${m.author?.rule ?? ""} ${m.desk ?? ""} ${unproved(m)}`;
+const authorKey = (m) => `${m.direction} ${m.author?.kind} ${m.author?.id ?? ""} ${m.author?.rule ?? ""} ${m.desk ?? ""} ${m.sender_proof ?? ""}`;
 const joins = (m, before) =>
   before && before.direction !== "event" && authorKey(m) === authorKey(before) && when(m.at) - when(before.at) < 5 * 60_000
   && day(m.at) === day(before.at);

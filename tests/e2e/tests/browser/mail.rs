@@ -1,11 +1,13 @@
-//! A mail in somebody's name that nobody proved, with a picture in its page: what the agent sees of both.
+//! Mails in somebody's name that nobody proved, or that somebody else wrote, with a picture in the page: what the agent sees of both.
 
 use super::pictures;
+use serde_json::json;
 use switchboard_e2e::{Browser, Daemon, Dovecot, Shop};
 
 const PACK: &str = "queues: { everyone: {} }\nagents: { ann: { name: Ann, capacity: 5 } }\n\
     default: { queue: everyone }\n";
 const PROOF: &str = "Authentication-Results: mx.shop.example; dmarc=pass header.from=customer.example\r\n";
+const DISPROOF: &str = "Authentication-Results: mx.shop.example; dmarc=fail header.from=customer.example\r\n";
 
 /// With a logo in its page and a file beside it.
 fn mail(proof: &str, number: usize, words: &str) -> String {
@@ -30,19 +32,24 @@ async fn an_agent_sees_that_a_sender_was_not_proved_and_which_files_were_attache
     let mut client = dovecot.client().await;
     client.append(&mail(PROOF, 1, "My lamp flickers.")).await.expect("Dovecot takes it");
     client.append(&mail("", 2, "We have a new bank account.")).await.expect("Dovecot takes it");
+    client.append(&mail(DISPROOF, 3, "Send the lamp elsewhere.")).await.expect("Dovecot takes it");
     let browser = Browser::start().await;
     browser.look(1440, 900, "light").await;
     let made = shop.command(&["agents", "login", "ann"]);
     browser.open(String::from_utf8_lossy(&made.stdout).trim()).await;
     browser.sees("Mine").await;
     let rows = "const rows = [...document.querySelectorAll('.row')].filter((r) => r.textContent.includes('Carl')); \
-                return rows.length === 2 && rows.map((r) => r.textContent)";
-    let rows = browser.wait_for("both in the list", rows).await;
-    let marked = |words: &str| {
+                return rows.length === 3 && rows.map((r) => r.textContent)";
+    let rows = browser.wait_for("all in the list", rows).await;
+    let marked = |words: &str, mark: &str| {
         let row = rows.as_array().into_iter().flatten().filter_map(|r| r.as_str()).find(|r| r.contains(words));
-        row.unwrap_or_else(|| panic!("{words}: {rows}")).contains("sender not proved")
+        row.unwrap_or_else(|| panic!("{words}: {rows}")).contains(mark)
     };
-    assert!(!marked("My lamp flickers.") && marked("We have a new bank account."), "{rows}");
+    assert!(
+        !marked("My lamp flickers.", "sender") && marked("We have a new bank account.", "sender not proved"),
+        "{rows}"
+    );
+    assert!(marked("Send the lamp elsewhere.", "sender disproved"), "{rows}");
     let open = "const row = [...document.querySelectorAll('.row')].find((r) => r.textContent.includes('bank account')); \
                 row.click(); return true";
     browser.wait_for("the forged one to be open", open).await;
@@ -54,5 +61,26 @@ async fn an_agent_sees_that_a_sender_was_not_proved_and_which_files_were_attache
                  && !body.querySelector('details.of-page').open && listed.length === 2 && listed";
     let listed = browser.wait_for("the files", files).await.to_string();
     assert!(listed.contains("bill.pdf") && listed.contains("original.eml"), "{listed}");
+    // Beside it stand the customer's other conversations.
+    let beside = "return document.querySelector('.before .unproved')?.textContent === 'sender disproved'";
+    browser.wait_for("the other one beside it to say so", beside).await;
     pictures(&browser, "console-unproved").await;
+    let above = "return document.querySelector('.doubt-bar')?.textContent.startsWith('sender not proved: anybody may')";
+    browser.wait_for("the conversation to say so", above).await;
+    // An answer of ours takes the mark from nowhere.
+    let open = "const row = [...document.querySelectorAll('.row')].find((r) => r.textContent.includes('lamp elsewhere')); \
+                row.click(); return true";
+    browser.wait_for("the disproved one to be open", open).await;
+    let api = shop.api();
+    let list = api.get("/conversations").await.ok();
+    let found = list["conversations"].as_array().into_iter().flatten().find(|c| c["sender_proof"] == "disproved");
+    let found = found.and_then(|c| c["id"].as_str()).unwrap_or_else(|| panic!("none is disproved: {list}"));
+    let path = format!("/conversations/{found}/reply");
+    api.post(&path, json!({ "text": "We keep it here." })).await.ok();
+    let answered = "const row = [...document.querySelectorAll('.row')].find((r) => r.textContent.includes('We keep it here.')); \
+                    return row?.querySelector('.unproved')?.textContent === 'sender disproved' \
+                    && document.querySelector('.message.out') !== null \
+                    && document.querySelector('.doubt-bar')?.textContent.startsWith('sender disproved: somebody else')";
+    browser.wait_for("the mark to stay after the answer", answered).await;
+    pictures(&browser, "console-disproved").await;
 }
