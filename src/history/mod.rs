@@ -1,9 +1,10 @@
 //! History: transcripts, lists and explanations, served from `history.db`.
 //!
 //! The file is a projection of LOG with its own cursor. It is disposable: when it is missing, damaged or of another
-//! version it is made again from LOG. `decide` never reads it. Everything in it that came from a person came from the
+//! version it is made again from LOG, and from a snapshot of the state where LOG lost its beginning. `decide` never reads it. Everything in it that came from a person came from the
 //! private part of an event, so that it can be rewritten without that person.
 
+mod beginning;
 mod cache;
 mod chain;
 mod checkpoint;
@@ -25,13 +26,14 @@ pub(crate) mod tests;
 mod trim;
 mod writer;
 
+pub use beginning::{Before, OLDER_GONE};
 pub use queries::{Answered, Page, Quarantined, RuleHits};
 pub use reader::History;
 pub use rows::{
     Clock, Considering, Contact, ContactBrief, Conversation, ConversationFilter, DeadLetter, Direction, EventLine,
     Facts, FactsOutcome, LastMessage, Message, OfferRow, Status, Who,
 };
-pub use runner::{Change, HistoryHandle, spawn_projection};
+pub use runner::{Change, HistoryHandle, spawn_projection, spawn_projection_after};
 pub use slots::{SLOT_MS, Slot};
 pub use trim::{Trimmed, keep_within};
 pub use writer::HistoryWriter;

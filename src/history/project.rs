@@ -201,6 +201,7 @@ impl HistoryWriter {
         ours: bool,
         private: Option<&Private>,
     ) -> Done {
+        self.forget_known(conv)?;
         let (name, address, subject) = match private {
             Some(Private::Opened { thread, address, subject }) => {
                 (Some(thread.clone()), Some(address.clone()), subject.clone())
@@ -434,7 +435,7 @@ impl HistoryWriter {
                 let row = OfferRow { id: *offer, conversation: conv, agent: agent.clone(), expires: *expires };
                 c.state = ConvStatus::Offered;
                 c.offer = Some(row.clone());
-                self.put_offer(&row)?;
+                self.put_offer(message_seq(self.work.at.frame, self.work.at.index), &row)?;
                 return self.considered(conv, Some(agent), None, true, considered);
             }
             P::NobodyFree { considered, .. } => return self.considered(conv, None, None, false, considered),
@@ -559,11 +560,10 @@ impl HistoryWriter {
         Ok(())
     }
 
-    fn put_offer(&mut self, row: &OfferRow) -> Done {
-        let place = column(message_seq(self.work.at.frame, self.work.at.index));
+    pub(super) fn put_offer(&mut self, place: u64, row: &OfferRow) -> Done {
         self.db
             .prepare_cached("INSERT OR REPLACE INTO offers(seq, id, agent, doc) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![place, row.id.to_bytes(), row.agent, rmp_serde::to_vec(row)?])?;
+            .execute(params![column(place), row.id.to_bytes(), row.agent, rmp_serde::to_vec(row)?])?;
         Ok(())
     }
 
@@ -596,7 +596,7 @@ impl HistoryWriter {
         Ok(Some(seq))
     }
 
-    fn next_place(&mut self) -> u64 {
+    pub(super) fn next_place(&mut self) -> u64 {
         let at = self.work.at;
         let seq = message_seq(at.frame, at.index).max(self.work.last_message.saturating_add(1));
         self.work.last_message = seq;

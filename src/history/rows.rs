@@ -213,8 +213,8 @@ impl Status {
 /// Something that happened to a conversation, as a line of its transcript.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventLine {
-    /// `assigned`, `queued`, `closed`, `reopened`, `snoozed`, `breached`, `not_replied`, `opted_in`, `opted_out`;
-    /// of a notice `told`.
+    /// `assigned`, `queued`, `closed`, `reopened`, `snoozed`, `breached`, `not_replied`, `opted_in`, `opted_out`,
+    /// `older_gone`; of a notice `told`.
     pub what: String,
     pub agent: Option<Name>,
     pub queue: Option<Name>,

@@ -3,7 +3,7 @@
 use super::pace::{MANY, Pace};
 use super::reader::Wanted;
 use super::trim::{STEP, Trimmed};
-use super::{History, HistoryError, HistoryWriter};
+use super::{Before, History, HistoryError, HistoryWriter};
 use crate::log::frame::{self, FrameId};
 use crate::log::{Log, LogError, Seq, Stored};
 use std::collections::VecDeque;
@@ -145,9 +145,25 @@ impl HistoryHandle {
     }
 }
 
-/// Starts to follow LOG. `decode` opens a frame into its events; a sealed part whose key is gone stays sealed. The task
-/// ends when `shutdown` becomes true.
+/// Starts to follow a LOG that has its beginning; see [`spawn_projection_after`].
 pub fn spawn_projection<D, F>(
+    log: Arc<dyn Log>,
+    writer: HistoryWriter,
+    decode: D,
+    shutdown: watch::Receiver<bool>,
+) -> (HistoryHandle, JoinHandle<()>)
+where
+    D: Fn(Stored) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<Vec<Event>, LogError>> + Send + 'static,
+{
+    let nothing: Before = Box::new(|| Box::pin(std::future::ready(Ok(None))));
+    spawn_projection_after(nothing, log, writer, decode, shutdown)
+}
+
+/// Starts to follow LOG; where its beginning is gone, `before` says what was before. `decode` opens a frame into its events; a sealed part whose key is gone stays sealed. The task
+/// ends when `shutdown` becomes true.
+pub fn spawn_projection_after<D, F>(
+    before: Before,
     log: Arc<dyn Log>,
     writer: HistoryWriter,
     decode: D,
@@ -175,6 +191,7 @@ where
         life: log.doubt().log_life(),
         log,
         writer: Some(writer),
+        before,
         decode,
         cursor,
         history,
@@ -205,6 +222,7 @@ struct Runner<D> {
     life: u64,
     /// Away only while a blocking task writes.
     writer: Option<HistoryWriter>,
+    before: Before,
     decode: D,
     cursor: watch::Sender<Seq>,
     history: History,
@@ -472,6 +490,9 @@ where
             self.reset().await?;
             stored = self.log.read_log(0, LOG_BATCH).await?;
         }
+        if let Some(first) = stored.first().map(|frame| frame.seq).filter(|first| *first > 1) {
+            self.begin(first).await?;
+        }
         let mut batch = Vec::with_capacity(stored.len());
         for frame in stored {
             let (seq, id) = (frame.seq, frame::id_of(&frame));
@@ -479,6 +500,25 @@ where
             batch.push(Change { seq, id, events: Arc::new(events) });
         }
         Ok(batch)
+    }
+
+    /// An empty history of a LOG that begins there starts with what a snapshot knows of before.
+    async fn begin(&mut self, first: Seq) -> Result<(), Trouble> {
+        if *self.cursor.borrow() > 0 {
+            return Ok(());
+        }
+        let Some((of, state)) = (self.before)().await? else {
+            tracing::warn!(
+                first,
+                "no snapshot says what was before the log: conversations that opened before are not listed"
+            );
+            return Ok(());
+        };
+        let conversations = state.conversations.len();
+        tracing::info!(first, snapshot = of, conversations, "history begins with what a snapshot knows");
+        let cursor = self.blocking(move |w| w.begin((of, &state), first)).await?;
+        self.cursor.send_replace(cursor);
+        Ok(())
     }
 
     async fn recover(&mut self, trouble: &Trouble) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// Raised whenever a table, a row or what the projection keeps changes: an older file is then made again from LOG, or brought up
 /// to date where that is no more than a column.
-pub(super) const VERSION: i64 = 10;
+pub(super) const VERSION: i64 = 11;
 
 /// Under load the file must grow at its end: what is written for every message (`messages`) is in the order of LOG, and
 /// the two ways to find a message keep to that order too.
@@ -22,7 +22,8 @@ const TABLES: &str = "
 CREATE TABLE meta(
   id INTEGER PRIMARY KEY CHECK (id = 1), cursor INTEGER NOT NULL, now INTEGER NOT NULL, last_message INTEGER NOT NULL,
   last_contact INTEGER NOT NULL, run INTEGER NOT NULL, run_size INTEGER NOT NULL, pack TEXT, pack_at INTEGER,
-  kinds BLOB NOT NULL, frame BLOB, rebase INTEGER NOT NULL DEFAULT 0);
+  kinds BLOB NOT NULL, frame BLOB, rebase INTEGER NOT NULL DEFAULT 0,
+  known_to INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE packs(n INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE);
 CREATE TABLE conversations(
   seq INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, contact BLOB NOT NULL, channel TEXT NOT NULL, thread BLOB NOT NULL,
@@ -58,7 +59,7 @@ CREATE TABLE slot_hits(slot INTEGER NOT NULL, rule TEXT NOT NULL, hits INTEGER N
 
 /// The oldest version that is brought up to date, and what each step adds.
 const OLDEST: i64 = 4;
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 7] = [
     "ALTER TABLE meta ADD COLUMN frame BLOB",
     // Hits of a pack count from here on.
     "CREATE TABLE pack_hits(pack INTEGER NOT NULL, rule TEXT NOT NULL, hits INTEGER NOT NULL, last_at INTEGER NOT NULL,
@@ -74,6 +75,7 @@ const STEPS: [&str; 6] = [
      INSERT INTO identities SELECT identity, contact FROM of_one; DROP TABLE of_one",
     // Who was considered for a conversation in which its customer wrote nothing is kept with it from here on.
     "",
+    "ALTER TABLE meta ADD COLUMN known_to INTEGER NOT NULL DEFAULT 0",
 ];
 const _: () = assert!(OLDEST + STEPS.len() as i64 == VERSION);
 

@@ -37,6 +37,8 @@ pub(super) struct Work {
     pub frame: FrameId,
     /// The number of the last rebase up to there.
     pub rebase: u64,
+    /// The last frame that a snapshot knew of, where LOG had lost its beginning: what opened up to there may be in the file already.
+    pub known_to: Seq,
     pub now: Timestamp,
     /// The event that is folded.
     pub at: Place,
@@ -200,12 +202,12 @@ impl HistoryWriter {
         let _ = self.db.execute_batch("PRAGMA shrink_memory");
     }
 
-    fn write_meta(&mut self) -> Result<(), HistoryError> {
+    pub(super) fn write_meta(&mut self) -> Result<(), HistoryError> {
         let w = &mut self.work;
         self.db
             .prepare_cached(
                 "UPDATE meta SET cursor = ?1, now = ?2, last_message = ?3, last_contact = ?4, run = ?5, run_size = ?6,
-                 frame = ?7, rebase = ?8 WHERE id = 1",
+                 frame = ?7, rebase = ?8, known_to = ?9 WHERE id = 1",
             )?
             .execute(params![
                 column(w.cursor),
@@ -215,7 +217,8 @@ impl HistoryWriter {
                 w.run.0,
                 i64::try_from(w.run.1).unwrap_or(i64::MAX),
                 w.frame.to_le_bytes(),
-                column(w.rebase)
+                column(w.rebase),
+                column(w.known_to)
             ])?;
         if std::mem::take(&mut w.tables_changed) {
             self.db.prepare_cached("UPDATE meta SET pack = ?1, pack_at = ?2, kinds = ?3 WHERE id = 1")?.execute(
@@ -238,7 +241,9 @@ impl Work {
 }
 
 fn read_meta(db: &Connection) -> Result<Work, HistoryError> {
-    let find = "SELECT cursor, now, last_message, pack, pack_at, kinds, last_contact, run, run_size, frame, rebase FROM meta WHERE id = 1";
+    let find =
+        "SELECT cursor, now, last_message, pack, pack_at, kinds, last_contact, run, run_size, frame, rebase, known_to
+        FROM meta WHERE id = 1";
     let mut statement = db.prepare(find)?;
     let mut rows = statement.query([])?;
     let r = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
@@ -249,6 +254,7 @@ fn read_meta(db: &Connection) -> Result<Work, HistoryError> {
         cursor: unsigned(r.get(0)?),
         frame: r.get::<_, Option<[u8; 16]>>(9)?.map_or(0, FrameId::from_le_bytes),
         rebase: unsigned(r.get(10)?),
+        known_to: unsigned(r.get(11)?),
         now: Timestamp(r.get(1)?),
         at: Place::default(),
         last_message: unsigned(r.get(2)?),

@@ -12,7 +12,7 @@ use super::{api, chat, health, listener, open_log, tokens};
 use crate::cli::banner::{Banner, ChannelLine, banner};
 use crate::clock;
 use crate::config::{Config, Signatures};
-use crate::history::{HistoryHandle, HistoryWriter, keep_within, spawn_projection};
+use crate::history::{Before, HistoryHandle, HistoryWriter, keep_within, spawn_projection_after};
 use crate::http::api::{ApiState, FileLinks, Limits as ApiLimits};
 use crate::http::body::Room;
 use crate::http::chat::{ChatSetup, ChatState, Timing, Wakes};
@@ -25,7 +25,7 @@ use crate::log::{Log, LogError, Stored, Told};
 use crate::metrics::Metrics;
 use crate::outbound::{Account, Budget, Caller, Lane, Limits, Unfinished};
 use crate::packs::{self, Packs};
-use crate::router::{Codec, Member, Seat, is_as_read, request_rebase};
+use crate::router::{Codec, Member, Seat, is_as_read, request_rebase, snapshot_of};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -145,12 +145,13 @@ async fn serve(config: Config, role: Role, unfinished: &Unfinished) -> Result<()
         async move { codec.decode(&stored).await.map_err(|e| LogError::Damaged(e.to_string())) }
     };
     let decode_file = decode.clone();
-    let (history, history_task) = spawn_projection(log.clone(), writer, decode, stopping_history);
+    let limits = limits(&config);
+    let before = before_log(log.clone(), limits);
+    let (history, history_task) = spawn_projection_after(before, log.clone(), writer, decode, stopping_history);
 
     let profiles = running.iter().map(|r| (r.id.clone(), r.profile.clone())).collect();
     let feed_history = history.clone();
     let feed = Box::new(move |seq, id, events| feed_history.feed(seq, id, events));
-    let limits = limits(&config);
     let may_lead = role.routes();
     let seat = Seat { channels: profiles, salt: Salt(salt), limits, process: process.clone(), feed, may_lead, told };
     let (router, handle) = Member::enter(log.clone(), codec.clone(), packs.clone(), metrics.clone(), seat).await?;
@@ -345,6 +346,14 @@ async fn serve(config: Config, role: Role, unfinished: &Unfinished) -> Result<()
     presence.abort();
     reloads.abort();
     Ok(())
+}
+
+/// What history is told of the time before LOG begins.
+fn before_log(log: Arc<dyn Log>, limits: StateLimits) -> Before {
+    Box::new(move || {
+        let log = log.clone();
+        Box::pin(async move { snapshot_of(&log, limits).await })
+    })
 }
 
 pub(super) fn limits(config: &Config) -> StateLimits {

@@ -33,5 +33,5 @@ pub use codec::{Codec, CodecError};
 pub use member::Member;
 pub use post::{Feed, RouterHandle, Seat, Standing, View};
 pub use rebase::{is_as_read, request_rebase};
-pub use recover::{RecoverError, state_of};
+pub use recover::{RecoverError, snapshot_of, state_of};
 pub use turn::Stop;

@@ -130,15 +130,30 @@ pub(super) async fn recover(
 /// # Errors
 /// When the log cannot be read, or holds what this build does not understand.
 pub async fn state_of(log: &Arc<dyn Log>, limits: Limits) -> Result<State, RecoverError> {
+    let empty = empty(log, limits).await?;
+    let codec = Codec::new(log.clone());
+    let (folded, _) = recover(log, &codec, empty, Unsent::nothing(), &Answers::default()).await?;
+    Ok(folded.state)
+}
+
+/// The state of the newest snapshot that can be read, and the last frame that it holds; `None` where there is none.
+///
+/// # Errors
+/// When the log cannot be read.
+pub async fn snapshot_of(log: &Arc<dyn Log>, limits: Limits) -> Result<Option<(Seq, State)>, LogError> {
+    let (_, last) = log.log_bounds().await?;
+    let found = newest_snapshot(log, &Codec::new(log.clone()), empty(log, limits).await?, last).await?;
+    Ok(Some(found).filter(|(at, _)| *at > 0))
+}
+
+async fn empty(log: &Arc<dyn Log>, limits: Limits) -> Result<State, LogError> {
     let key = log.get_keys(&["workspace".to_owned()]).await?.pop().flatten();
     let mut salt = [0; 16];
     let key = key.ok_or_else(|| LogError::Damaged("the log has no key `workspace`".into()))?;
     salt.copy_from_slice(key.split_at(16).0);
     let mut empty = State::new(Salt(salt));
     empty.limits = limits;
-    let codec = Codec::new(log.clone());
-    let (folded, _) = recover(log, &codec, empty, Unsent::nothing(), &Answers::default()).await?;
-    Ok(folded.state)
+    Ok(empty)
 }
 
 /// A snapshot that cannot be read costs time, not data: an older one, or the whole log, is folded instead.

@@ -1,3 +1,4 @@
+mod beginning;
 mod bounds;
 mod gathering;
 mod shown;

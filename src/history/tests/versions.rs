@@ -4,7 +4,7 @@ use super::{story, t};
 use crate::history::HistoryWriter;
 use switchboard_routing_rules::event::{Event, Public};
 
-fn rebased(number: u64) -> Vec<Event> {
+pub(super) fn rebased(number: u64) -> Vec<Event> {
     let why = "an older copy was put back".to_owned();
     let at = t(0);
     vec![
@@ -46,6 +46,7 @@ fn a_file_of_an_older_version_is_brought_up_to_date_with_all_that_it_holds() {
     let path = dir.path().join("history.db");
     HistoryWriter::open(&path).unwrap().apply(&story()).unwrap();
     let back = [
+        ("ALTER TABLE meta DROP COLUMN known_to", 10),
         ("", 9),
         (
             "ALTER TABLE identities RENAME TO of_several;

@@ -3,7 +3,9 @@
 use super::ApiState;
 use super::backend::{AgentView, ChannelView, QueueView, StateView, Undelivered};
 use super::no_reply_words;
-use crate::history::{Contact, Conversation, DeadLetter, Direction, EventLine, Message, OfferRow, Status, Who};
+use crate::history::{
+    Contact, Conversation, DeadLetter, Direction, EventLine, Message, OLDER_GONE, OfferRow, Status, Who,
+};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use switchboard_envelope::{Attachment, ConsentState, SenderProof, Timestamp};
@@ -229,6 +231,7 @@ fn event_text(e: &EventLine, names: &Names) -> String {
         ("reopened", ..) => format!("reopened{why}"),
         ("snoozed", _, _, Some(until)) => format!("snoozed until {until}"),
         ("breached", ..) => "its clock ran out".into(),
+        (OLDER_GONE, ..) => "what was said before is older than what the log keeps, and gone".into(),
         ("followed_up", ..) => format!("followed up{why}"),
         ("not_replied", ..) => not_replied(e),
         ("opted_in", Some(by), ..) => {

@@ -1,0 +1,174 @@
+//! A history of which LOG does not hold the beginning any more: conversations that opened before are known from a snapshot of the
+//! state. What was said in them before is gone; what LOG still tells of them is folded like everything else.
+
+use super::HistoryError;
+use super::project::{Done, Place};
+use super::rows::{Clock, Contact, Conversation, Direction, EventLine, Message, OfferRow, Who};
+use super::stored::{Conv, column};
+use super::writer::HistoryWriter;
+use crate::log::{LogError, Seq};
+use futures_util::future::BoxFuture;
+use std::collections::BTreeSet;
+use switchboard_envelope::Address;
+use switchboard_routing_rules::event::ClockKind;
+use switchboard_routing_rules::ids::ConvId;
+use switchboard_routing_rules::pack::ConvStatus;
+use switchboard_routing_rules::state::{self, State};
+
+/// Gives the state as a snapshot has it, with the last frame that it holds; `None` where there is none.
+pub type Before = Box<dyn Fn() -> BoxFuture<'static, Result<Option<(Seq, State)>, LogError>> + Send + Sync>;
+
+/// The line at the beginning of a transcript whose earlier messages are gone.
+pub const OLDER_GONE: &str = "older_gone";
+
+/// Conversations between two times that memory is given back.
+const SOME: usize = 1_000;
+
+impl HistoryWriter {
+    /// Begins an empty file with what a state, which holds the frames up to `of`, knows of before the frame `first`. Whatever opened
+    /// since then is told by LOG, and begins anew there. Returns the frame behind which LOG is folded.
+    ///
+    /// # Errors
+    /// When the file could not be written; nothing is in it then.
+    pub fn begin(&mut self, (of, state): (Seq, &State), first: Seq) -> Result<Seq, HistoryError> {
+        self.transaction(|w| {
+            w.work.at = Place::default();
+            w.work.kinds = state.channels.iter().map(|(name, c)| (name.clone(), c.profile.kind.clone())).collect();
+            w.work.pack = state.packs.last().cloned();
+            w.work.tables_changed = true;
+            let mut known: Vec<_> = state.conversations.values().collect();
+            known.sort_by_key(|c| (c.opened_at, c.id));
+            for (n, c) in known.into_iter().enumerate() {
+                w.add_known(state, c)?;
+                if n % SOME == SOME - 1 {
+                    w.flush()?;
+                }
+            }
+            for (id, contact) in &state.contacts {
+                let row = w.contact(*id)?;
+                row.merged_into = contact.merged_into;
+                tell(row, contact);
+            }
+            let rebased = state.rebased.filter(|r| r.frame < first);
+            w.work.rebase = rebased.map_or(0, |r| r.number);
+            (w.work.cursor, w.work.frame, w.work.known_to) = (first.saturating_sub(1), 0, of);
+            w.flush()?;
+            w.write_meta()
+        })?;
+        Ok(self.cursor())
+    }
+
+    fn add_known(&mut self, state: &State, c: &state::Conversation) -> Done {
+        let contact = state.resolve(c.contact);
+        let address = c.private.as_ref().and_then(|p| p.address());
+        match &address {
+            Some(address) => {
+                self.identify(contact, address.identity())?;
+                let row = self.contact(contact)?;
+                row.name = row.name.take().or_else(|| address.name.clone());
+                let identity = state.identity_hash(address);
+                for channel in state.channels.keys() {
+                    if let Some(consent) = state.consent.get(&(identity, channel.clone())) {
+                        row.consent.insert(channel.clone(), *consent);
+                    }
+                }
+            }
+            None => drop(self.contact(contact)?),
+        }
+        let seq = self.next_place();
+        let kind = self.work.kinds.get(&**c.channel).cloned().unwrap_or_default();
+        let row = Conversation { contact, ..row(seq, c, kind, address) };
+        if let Some(offer) = &row.offer {
+            self.put_offer(seq, offer)?;
+        }
+        let row = Conv {
+            row,
+            last: 0,
+            items: 0,
+            shown: 0,
+            waits_since: None,
+            considering: vec![],
+            ended: None,
+            indexed: None,
+        };
+        self.work.conversations.add(c.id, row);
+        let what = OLDER_GONE.to_owned();
+        let event = EventLine { what, agent: None, queue: None, why: None, until: None, desk: None };
+        let line = Message { event: Some(event), ..Message::new(c.id, Direction::Event, Who::System, c.opened_at) };
+        self.add_message(None, line).map(drop)
+    }
+
+    /// LOG tells of the opening of a conversation itself: what a snapshot knew of it is of no use.
+    pub(super) fn forget_known(&mut self, conv: ConvId) -> Done {
+        if self.work.at.frame > self.work.known_to {
+            return Ok(());
+        }
+        let Some((seq, line)) = self.look(conv)?.map(|c| (c.seq, c.last)) else { return Ok(()) };
+        self.db.prepare_cached("DELETE FROM offers WHERE seq = ?1")?.execute([column(seq)])?;
+        self.db.prepare_cached("DELETE FROM conversations WHERE seq = ?1")?.execute([column(seq)])?;
+        self.db.prepare_cached("DELETE FROM messages WHERE seq = ?1")?.execute([column(line)])?;
+        self.work.conversations.forget(conv);
+        Ok(())
+    }
+}
+
+/// What the state says of a contact.
+fn tell(row: &mut Contact, contact: &state::Contact) {
+    row.tags.clone_from(&contact.tags);
+    if let Some(p) = &contact.private {
+        row.name = p.name.clone().or_else(|| row.name.take());
+        row.attributes.clone_from(&p.attributes);
+    }
+}
+
+/// What the state says of a conversation, at a place of the transcript's numbering.
+fn row(seq: u64, c: &state::Conversation, kind: String, address: Option<Address>) -> Conversation {
+    let private = c.private.as_deref();
+    let written = c.last_in.get().max(c.last_out.get()).unwrap_or(c.opened_at);
+    let waits = matches!(c.status, ConvStatus::Queued | ConvStatus::Offered);
+    let until = |status: ConvStatus| c.wait_until.get().filter(|_| c.status == status);
+    let runs = |k: &&state::Clock| k.breached || k.left().is_none();
+    let unanswered = c.last_in.get() > c.last_answer().map(|(at, _)| at);
+    Conversation {
+        seq,
+        id: c.id,
+        contact: c.contact,
+        channel: (*c.channel).clone(),
+        kind,
+        thread_hash: c.thread,
+        thread: private.map(|p| p.thread().to_owned()),
+        address,
+        subject: private.and_then(|p| p.subject()).map(str::to_owned),
+        ours: c.messages == 0,
+        opened_at: c.opened_at,
+        updated_at: written.max(c.opened_at),
+        state: c.status,
+        queue: c.queue.as_deref().cloned(),
+        agent: c.agent.as_deref().filter(|_| !waits).cloned(),
+        priority: c.priority,
+        tags: BTreeSet::clone(&c.tags),
+        attributes: private.map(|p| (*p.attributes).clone()).unwrap_or_default(),
+        queued_at: c.queued_at.get(),
+        clock: c.clock.as_ref().filter(runs).map(|k| Clock {
+            kind: k.kind,
+            due: k.due,
+            // The state says so of a clock that has no warning, too.
+            warned: k.warned && k.kind != ClockKind::Waiting,
+            breached: k.breached,
+        }),
+        resolution_due: c.resolution_due.get(),
+        offer: c.offer.as_ref().map(|o| OfferRow {
+            id: o.id,
+            conversation: c.id,
+            agent: o.agent.clone(),
+            expires: o.expires,
+        }),
+        last: None,
+        ours_to_answer: c.is_ours() || (c.status == ConvStatus::Snoozed && unanswered),
+        snoozed_until: until(ConvStatus::Snoozed),
+        pending_until: until(ConvStatus::Pending),
+        closed_at: (!c.is_open()).then_some(written),
+        messages: 0,
+        last_inbound: None,
+    }
+}
