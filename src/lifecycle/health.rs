@@ -101,6 +101,14 @@ fn of_rebase(rebased: &Rebase, now: Timestamp) -> String {
     format!("the log was rebased at {}: look at the dead letters{lost}", rebased.at)
 }
 
+/// That records of IN are gone which nobody had decided, unless the rebase that found a loss tells of it.
+fn of_in(lost_at: Option<Timestamp>, told: Option<Timestamp>, now: Timestamp) -> Option<String> {
+    let at = lost_at.filter(|at| now.since(*at) < REBASED_MS && told.is_none_or(|told| told < *at))?;
+    Some(format!(
+        "IN was another at {at} than this process had read: what had come in and was not decided may be gone, ask customers"
+    ))
+}
+
 /// Ready: the log takes writes, history follows, nothing keeps this process from leading if it should be able to, and nobody
 /// asked us to stop. That nobody leads is said, and is no reason to send providers elsewhere: what they bring is kept.
 async fn ready(Extract(h): Extract<Health>) -> Response {
@@ -140,6 +148,8 @@ async fn ready(Extract(h): Extract<Health>) -> Response {
     }
     let now = clock::now();
     notes.extend(state.rebased.filter(|r| now.since(r.at) < REBASED_MS).map(|r| of_rebase(&r, now)));
+    let told = state.rebased.and_then(|r| r.lost_at);
+    notes.extend(of_in(h.probe.log.doubt().in_lost_at(), told, now));
     let paused = state
         .channels
         .iter()
@@ -201,6 +211,18 @@ mod tests {
         assert!(said.contains("; at the rebase of 2026-11-21T") && said.ends_with("ask customers what"), "{said}");
         let said = moved(365);
         assert!(said.ends_with("look at the dead letters; nothing else was lost"), "a year later: {said}");
+    }
+
+    #[test]
+    fn what_in_lost_before_it_was_decided_is_told_where_no_rebase_tells_of_a_loss() {
+        let (at, day) = (Timestamp(1_795_219_200_000), 86_400_000);
+        assert_eq!(of_in(None, None, at), None);
+        for told in [None, Some(at.plus(-day))] {
+            let said = of_in(Some(at), told, at.plus(day)).expect("a note");
+            assert!(said.starts_with("IN was another at 2026-11-21T") && said.ends_with("ask customers"), "{said}");
+        }
+        assert_eq!(of_in(Some(at), Some(at.plus(5000)), at.plus(day)), None, "the rebase says so");
+        assert_eq!(of_in(Some(at), None, at.plus(8 * day)), None, "for a week");
     }
 
     #[tokio::test(start_paused = true)]

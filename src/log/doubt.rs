@@ -1,7 +1,9 @@
 //! Whether the log is still the one that this process read: a broker can come back with an older copy of its store.
 
 use super::{Seq, frame::FrameId};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::clock;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use switchboard_envelope::Timestamp;
 
 /// What a process knows of the lives of its log. A new life begins when LOG or IN turns out to be another than was read; what
 /// was read before holds no more. While LOG is in doubt nothing is claimed, until a router has rebased.
@@ -11,6 +13,8 @@ pub struct Doubt {
     inn: AtomicU64,
     doubted: AtomicBool,
     void: AtomicU64,
+    /// When IN last turned out to be another; 0 for never.
+    inn_at: AtomicI64,
 }
 
 impl Doubt {
@@ -22,6 +26,7 @@ impl Doubt {
             inn: AtomicU64::new(0),
             doubted: AtomicBool::new(false),
             void: AtomicU64::new(0),
+            inn_at: AtomicI64::new(0),
         }
     }
 
@@ -45,7 +50,15 @@ impl Doubt {
 
     /// IN is not the one that was read.
     pub fn in_is_another(&self) {
+        self.inn_at.store(clock::now().0, Ordering::SeqCst);
         self.inn.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// When this process last found that IN is not the one that it had read. Where it lacks nothing that was decided nobody rebases,
+    /// and what was accepted and not decided yet may be gone all the same.
+    #[must_use]
+    pub fn in_lost_at(&self) -> Option<Timestamp> {
+        Some(Timestamp(self.inn_at.load(Ordering::SeqCst))).filter(|at| at.0 > 0)
     }
 
     /// LOG is another one than this process knew, and no router has rebased it, as far as this process knows.
@@ -122,7 +135,9 @@ mod tests {
     fn a_new_life_of_in_changes_what_readers_compare_and_doubts_no_claim() {
         let doubt = Doubt::default();
         let before = (doubt.life(), doubt.log_life());
+        assert_eq!(doubt.in_lost_at(), None);
         doubt.in_is_another();
+        assert!(doubt.in_lost_at().is_some_and(|at| clock::now().since(at) < 60_000));
         assert_ne!(doubt.life(), before.0);
         assert_eq!((doubt.log_life(), doubt.is_doubted()), (before.1, false));
     }
