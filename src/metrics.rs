@@ -207,7 +207,11 @@ impl Metrics {
         r.register("conversations", "Conversations in the state", self.conversations.clone());
         r.register("queue_depth", "Conversations that wait in a queue", self.queue_depth.clone());
         r.register("queue_oldest_seconds", "Longest wait in a queue", self.queue_oldest.clone());
-        r.register("channel_up", "1 while a channel sends; 0 while it is paused or failing", self.channel_up.clone());
+        r.register(
+            "channel_up",
+            "1 while a channel sends; 0 while it is paused, or once five attempts in a row failed",
+            self.channel_up.clone(),
+        );
         r.register(
             "channel_changes",
             "Times that a channel was paused, came to be probed, or sent again",

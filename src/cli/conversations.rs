@@ -363,10 +363,8 @@ async fn show_conversation(api: &Api, common: &Common, screen: &mut Screen, id: 
     for m in lookup(&c, "messages").as_array().into_iter().flatten() {
         screen.out("");
         screen.out(&message_head(m, screen));
-        // `Re: ` before what it was changes nothing.
         let of_message = text(m, "subject");
-        let same = !subject.is_empty() && of_message.to_lowercase().ends_with(&subject.to_lowercase());
-        if !of_message.is_empty() && !same {
+        if !of_message.is_empty() && !is_of_subject(&of_message, &subject) {
             screen.out(&format!("  Subject: {}", plain(&of_message)));
             subject = of_message;
         }
@@ -393,6 +391,13 @@ fn warnings(c: &Value) -> Vec<String> {
     let shut = lookup(c, "can_reply.ok").as_bool() == Some(false);
     let shut = shut.then(|| format!("cannot be answered now: {}", plain(&text(c, "can_reply.reason"))));
     proof.into_iter().chain(shut).collect()
+}
+
+/// Whether a message has that subject: `Re: ` before what it was changes nothing.
+fn is_of_subject(of_message: &str, subject: &str) -> bool {
+    let (of_message, subject) = (of_message.to_lowercase(), subject.to_lowercase());
+    let before = of_message.strip_suffix(&subject).filter(|_| !subject.is_empty());
+    before.is_some_and(|before| before.is_empty() || before.trim_end().ends_with(':'))
 }
 
 /// A file in a word or two, and why it is not there.
@@ -444,6 +449,15 @@ mod tests {
         assert_eq!(span_or_time("2026-11-23T09:00:00Z"), Ok(Until::At(at)));
         for wrong in ["", "h", "0h", "-2h", "2x", "99999999999999999999d", "tomorrow"] {
             assert!(span_or_time(wrong).is_err_and(|said| said.contains("as 30m, 2h or 3d")), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn only_what_stands_before_a_subject_may_differ() {
+        assert!(is_of_subject("Refund", "refund") && is_of_subject("RE: Fwd: Refund", "Refund"));
+        for (of_message, subject) in [("Fix", "x"), ("Anything", ""), ("Your refund", "refund"), ("Refund", "Refund 2")]
+        {
+            assert!(!is_of_subject(of_message, subject), "{of_message} in {subject}");
         }
     }
 

@@ -17,9 +17,9 @@ use serde_json::{Value, json};
 use switchboard_envelope::Action;
 use switchboard_routing_rules::ids::MessageId;
 
-/// Why what the provider said later did not arrive is not held back: nothing waits for a decision.
-const BOUNCED: &str = "this was taken by the provider, which said later that it did not arrive: such an answer is no dead letter. \
-    Its conversation came back to you: answer there again";
+/// Why what the provider said later did not arrive is not held back: nothing waits for a decision. What to do follows.
+const BOUNCED: &str =
+    "this was taken by the provider, which said later that it did not arrive: such an answer is no dead letter. ";
 
 /// Bytes of a raw body that the list shows; the rest is said to be cut.
 const SHOWN: usize = 16 * 1024;
@@ -34,7 +34,13 @@ pub(super) async fn dead_letters(State(state): State<ApiState>, uri: Uri) -> Res
     Ok(Json(json!({ "dead_letters": rows, "next": cursor("dead_letters", page.next) })))
 }
 
-async fn about(state: ApiState, id: &str, posted: Posted, action: fn(String) -> Action) -> Result<Response, Problem> {
+async fn about(
+    state: ApiState,
+    id: &str,
+    posted: Posted,
+    action: fn(String) -> Action,
+    advice: &str,
+) -> Result<Response, Problem> {
     let send = MessageId::parse(id).ok_or_else(|| Problem::not_found("there is no such dead letter"))?.to_string();
     let done = posted.act(&state, action(send.clone())).await?;
     if done.status() != StatusCode::NOT_FOUND {
@@ -42,7 +48,7 @@ async fn about(state: ApiState, id: &str, posted: Posted, action: fn(String) -> 
     }
     let message = state.history().await.message(send).await?;
     if message.is_some_and(|m| m.status == Some(Status::Failed)) {
-        return Err(Problem::not_found(BOUNCED));
+        return Err(Problem::not_found(format!("{BOUNCED}{advice}")));
     }
     Ok(done)
 }
@@ -52,7 +58,8 @@ pub(super) async fn resend(
     Path(id): Path<String>,
     posted: Posted,
 ) -> Result<Response, Problem> {
-    about(state, &id, posted, |send| Action::Resend { send }).await
+    let advice = "Its conversation came back to its agent or queue: answer there again";
+    about(state, &id, posted, |send| Action::Resend { send }, advice).await
 }
 
 pub(super) async fn give_up(
@@ -60,7 +67,7 @@ pub(super) async fn give_up(
     Path(id): Path<String>,
     posted: Posted,
 ) -> Result<Response, Problem> {
-    about(state, &id, posted, |send| Action::Drop { send }).await
+    about(state, &id, posted, |send| Action::Drop { send }, "Nothing of it waits here for a decision").await
 }
 
 /// The record as it came: as text where it is some, else in base64.

@@ -14,12 +14,20 @@ use switchboard_envelope::Scope;
 
 const SCOPES: [Scope; 4] = [Scope::Read, Scope::Agent, Scope::Supervisor, Scope::Admin];
 
+/// Agents that are named where one is not there.
+const NAMED: usize = 10;
+
 /// That an agent is not there, and who is.
 fn nobody(id: &str, known: &[&str]) -> String {
     match nearest(id, known.iter().copied()) {
         Some(near) => format!("the rule pack in force has no agent `{id}`: did you mean `{near}`?"),
         None if known.is_empty() => "the rule pack in force has no agents".into(),
-        None => format!("the rule pack in force has no agent `{id}`; its agents are {}", known.join(", ")),
+        None => {
+            let named: Vec<&str> = known.iter().copied().take(NAMED).collect();
+            let more = known.len() - named.len();
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("the rule pack in force has no agent `{id}`; its agents are {}{more}", named.join(", "))
+        }
     }
 }
 
@@ -66,4 +74,17 @@ pub(super) async fn link(
     });
     state.remember(&posted.once, StatusCode::CREATED, &value);
     Ok((StatusCode::CREATED, axum::Json(value)).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_agents_the_first_are_named() {
+        let ids: Vec<String> = (0..12).map(|n| format!("agent-of-the-night-{n}")).collect();
+        let all: Vec<&str> = ids.iter().map(String::as_str).collect();
+        assert!(nobody("zoe", &all).ends_with("agent-of-the-night-8, agent-of-the-night-9 and 2 more"));
+        assert!(nobody("zoe", &all[..10]).ends_with("agent-of-the-night-8, agent-of-the-night-9"));
+    }
 }

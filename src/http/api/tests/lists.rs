@@ -373,6 +373,10 @@ async fn what_bounced_is_no_dead_letter_and_the_answer_says_what_to_do() {
         got.body["detail"].as_str().unwrap().to_owned()
     };
     assert!(said(2).await.contains("answer there again"));
+    let (path, json) = (format!("/dead-letters/{}", msg(2)), [("content-type", "application/json")]);
+    let given_up = super::fake::call(&fake, http::Method::DELETE, &path, "t-sup", &json, "{}").await;
+    given_up.refused(404, "not_found");
+    assert!(given_up.body["detail"].as_str().unwrap().ends_with("Nothing of it waits here for a decision"));
     assert_eq!(said(99).await, "there is no such dead letter");
 }
 
