@@ -137,6 +137,11 @@ async fn only_x_is_heard_on_either_api_and_each_event_once(backend: Backend) {
     assert_eq!(api.messages(whole["id"].as_str().expect("an id")).await.len(), 2, "each once, and nothing forged");
     // What nobody knows is kept, of each delivery.
     api.held(3).await;
+    // Rotated, any secret of the list is good for a delivery, and the first alone answers.
+    sim.rotates("the-next-one");
+    scene.says(&sim.received(&[said(&sim.id(), "signed by the next one")])).await;
+    where_said(&api, "signed by the next one").await;
+    assert!(sim.challenges(&hook, "test token").await.is_err(), "the list has to begin with the new one");
 }
 
 async fn two_accounts_of_an_app_are_told_apart_on_one_webhook(backend: Backend) {

@@ -7,6 +7,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -16,6 +17,7 @@ use tokio::{
     },
     sync::{mpsc, watch},
     task::JoinHandle,
+    time::timeout,
 };
 
 const SUBMIT_SM: u32 = 0x04;
@@ -24,6 +26,8 @@ const UNBIND: u32 = 0x06;
 const ENQUIRE_LINK: u32 = 0x15;
 const BINDS: [u32; 3] = [0x01, 0x02, 0x09];
 const ANSWER: u32 = 0x8000_0000;
+/// How long what was answered last may take to be written.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 const MAX_PDU: u32 = 64 * 1024;
 
 /// A message as the gateway handed it over.
@@ -241,7 +245,7 @@ fn receipt(of: &Submitted, stat: &str) -> Vec<u8> {
 async fn serve(mut input: OwnedReadHalf, mut output: OwnedWriteHalf, shared: Arc<Shared>) {
     let (sender, mut waiting) = mpsc::unbounded_channel::<Option<Vec<u8>>>();
     lock(&shared.state).connections += 1;
-    let writer = tokio::spawn(async move {
+    let mut writer = tokio::spawn(async move {
         while let Some(Some(pdu)) = waiting.recv().await {
             if output.write_all(&pdu).await.is_err() {
                 return;
@@ -258,7 +262,10 @@ async fn serve(mut input: OwnedReadHalf, mut output: OwnedWriteHalf, shared: Arc
     }
     // What was answered last is written before the connection ends.
     let _ = sender.send(None);
-    let _ = writer.await;
+    // A gateway that stopped reading keeps nobody waiting.
+    if timeout(LAST_WORDS, &mut writer).await.is_err() {
+        writer.abort();
+    }
     {
         let mut state = lock(&shared.state);
         state.connections -= 1;

@@ -120,6 +120,8 @@ struct State {
     renewals: u64,
     replays: Vec<Value>,
     withholds_replays: bool,
+    /// What signs deliveries and challenges, once it is another than at first.
+    secret: Option<String>,
     /// The limit's end, and how many direct messages it saw.
     window: Option<(i64, u64)>,
     /// The user token that is good, and the refresh token that brings the next.
@@ -202,6 +204,17 @@ impl XSim {
         lock(&self.shared.state).replays.clone()
     }
 
+    /// From here on deliveries are signed with this secret, and challenges want it.
+    pub fn rotates(&self, secret: &str) {
+        lock(&self.shared.state).secret = Some(secret.to_owned());
+    }
+
+    /// What signs deliveries now.
+    #[must_use]
+    pub fn secret(&self) -> String {
+        self.shared.secret()
+    }
+
     /// The app's plan has no replays, until it does.
     pub fn withhold_replays(&self, withholds: bool) {
         lock(&self.shared.state).withholds_replays = withholds;
@@ -226,7 +239,7 @@ impl XSim {
         let query = form_urlencoded::Serializer::new(String::new()).append_pair("crc_token", token).finish();
         let answer = call("GET", &format!("{hook}?{query}"), &[], b"", LIMIT).await.map_err(|e| e.to_string())?;
         let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let wanted = format!("sha256={}", proof::tag256(&self.shared.config.consumer_secret, token.as_bytes()));
+        let wanted = format!("sha256={}", proof::tag256(&self.secret(), token.as_bytes()));
         let is_right = answer.status == 200 && body["response_token"] == wanted.as_str();
         if is_right { Ok(()) } else { Err(format!("{} {}", answer.status, String::from_utf8_lossy(&answer.body))) }
     }
@@ -238,7 +251,7 @@ impl XSim {
 
     /// Delivers a body as X does; the status of the answer.
     pub async fn says(&self, hook: &str, body: &Value) -> u16 {
-        self.delivers(hook, body, Some(&self.shared.config.consumer_secret)).await
+        self.delivers(hook, body, Some(&self.secret())).await
     }
 
     /// A new id, as X makes them.
@@ -317,6 +330,10 @@ impl XSim {
 pub const ANN: &str = "2222222222222222222";
 
 impl Shared {
+    fn secret(&self) -> String {
+        lock(&self.state).secret.clone().unwrap_or_else(|| self.config.consumer_secret.clone())
+    }
+
     fn activity(&self, kind: &str, payload: Value, includes: Value) -> Value {
         let id = next_id(&mut lock(&self.state));
         json!({ "data": { "event_uuid": format!("-{id}"), "filter": { "user_id": self.config.user_id },
@@ -400,7 +417,7 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
         let taken = lock(&shared.state).sent.get(known).filter(|sent| !sent.public).cloned();
         if let Some((hook, sent)) = echo_to.zip(taken) {
             let echo = shared.echo(&sent.id, &sent.to, &sent.text);
-            delivers(&hook, &echo, Some(&shared.config.consumer_secret)).await;
+            delivers(&hook, &echo, Some(&shared.secret())).await;
         }
         if connection.write(&answer).await.is_err() {
             return;

@@ -5,11 +5,15 @@ use crate::{Dice, Python, Shop, line};
 use futures_util::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+
+/// How long the adapter may take to say that it has a line: the daemon may be down meanwhile.
+const LONG: Duration = Duration::from_secs(60);
 
 /// The example on the shop's broker. It lives through the day; the daemon beside it does not.
 pub struct Line {
@@ -72,7 +76,8 @@ impl Way for Line {
                 None => self.sits_down(who).await,
             };
             person.writes.write_all(format!("{text}\n").as_bytes()).await.expect("the adapter reads");
-            person.received.recv().await.expect("the adapter is there");
+            let taken = tokio::time::timeout(LONG, person.received.recv()).await;
+            taken.expect("the adapter says that it has the line").expect("the adapter is there");
             self.people.lock().await.insert(who, person);
             true
         })

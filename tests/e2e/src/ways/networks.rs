@@ -172,10 +172,6 @@ impl X {
     pub fn new(shop: Arc<Shop>, sim: XSim) -> X {
         X { shop, sim, made: Made::default(), has_rotated: AtomicBool::new(false) }
     }
-
-    fn secret(&self) -> &str {
-        if self.has_rotated.load(Ordering::SeqCst) { NEXT_SECRET } else { &self.sim.config().consumer_secret }
-    }
 }
 
 fn on_x(who: u64) -> String {
@@ -201,8 +197,9 @@ impl Way for X {
             });
             let newer = text.len().is_multiple_of(2);
             let body = if newer { self.sim.received(&[event]) } else { self.sim.received_before(&[event]) };
+            let own = self.sim.secret();
             let secret = match signed {
-                Signed::Well => Some(self.secret()),
+                Signed::Well => Some(own.as_str()),
                 Signed::Badly => Some("another"),
                 Signed::Not => None,
             };
@@ -240,10 +237,15 @@ impl Way for X {
     }
 
     fn rotates(&self) {
+        self.sim.rotates(NEXT_SECRET);
         self.has_rotated.store(true, Ordering::SeqCst);
     }
 
     fn shakes_hands(&self) -> Option<BoxFuture<'_, bool>> {
+        if self.has_rotated.load(Ordering::SeqCst) {
+            // The first secret of the list answers challenges, and the list is that of before for the whole day.
+            return None;
+        }
         Some(Box::pin(async move { self.sim.challenges(&self.shop.hook("handle"), "of-the-day").await.is_ok() }))
     }
 
