@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use switchboard_adapter_sdk::signature::sha256_hex;
 use switchboard_envelope::BlobRef;
-use switchboard_routing_rules::pack::{Environment, Loaded, PackTest, Problem, QUICKSTART, files};
+use switchboard_routing_rules::pack::{Environment, Loaded, PackTest, Problem, QUICKSTART, Unusable, files};
 use switchboard_routing_rules::{RulePack, State, trial};
 
 /// The scope of pack blobs.
@@ -23,8 +23,8 @@ pub enum PackError {
     Read { path: String, source: std::io::Error },
     #[error("{path}: no file ends in .yaml or .yml; a rule pack is a directory of YAML files")]
     Empty { path: String },
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Problems(Vec<Problem>),
+    #[error("{}", .0.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Problems(Unusable),
     #[error(transparent)]
     Log(#[from] LogError),
 }
@@ -140,7 +140,9 @@ pub fn load(source: &Source, environment: &Environment) -> Result<Checked, PackE
 }
 
 fn compile(source: &Source, files: &[(String, Vec<u8>)], environment: &Environment) -> Result<Checked, PackError> {
-    let wrong = |problems| PackError::Problems(source.placed(problems));
+    let wrong = |Unusable { problems, warnings }| {
+        PackError::Problems(Unusable { problems: source.placed(problems), warnings: source.placed(warnings) })
+    };
     let (Loaded { pack, warnings }, tests) = RulePack::load_with_tests(files, environment).map_err(wrong)?;
     Ok(Checked { pack: Arc::new(pack), tests, warnings: source.placed(warnings) })
 }

@@ -53,3 +53,41 @@ fn every_mistake_is_told_at_its_place() {
     }
     assert!(wrong.is_empty(), "these tell something else than they should:\n{}", wrong.join("\n"));
 }
+
+fn files(texts: &[&str]) -> Vec<(String, Vec<u8>)> {
+    let named = |(n, text): (usize, &&str)| (format!("{n}.yaml"), text.as_bytes().to_vec());
+    texts.iter().enumerate().map(named).collect()
+}
+
+#[test]
+fn desks_and_channels_are_told_beside_a_file_that_cannot_be_read() {
+    let pack = "agents: { bob: { desks: { taem-slack: U2 }, skills: [french] } }\nrules:\n  - { name: A, when: { channel: sms }, then: { \
+                queue: somewhere } }\n";
+    let told = RulePack::load(&files(&[pack, "queues: {"]), &environment()).expect_err("broken");
+    let told: Vec<String> = told.iter().map(|p| format!("{}:{}: {}", p.file, p.line, p.message)).collect();
+    assert_eq!(told.len(), 3, "what the broken file may define is not missed: {told:?}");
+    assert_eq!(told[0], "0.yaml:1: there is no desk `taem-slack`");
+    assert_eq!(told[1], "0.yaml:3: there is no channel `sms`");
+    assert!(told[2].starts_with("1.yaml:"), "{told:?}");
+}
+
+#[test]
+fn warnings_are_told_beside_errors_unless_they_may_come_of_them() {
+    let judged = |texts: &[&str]| {
+        let unusable = RulePack::load_with_tests(&files(texts), &environment()).expect_err("mistakes");
+        assert!(!unusable.problems.is_empty());
+        unusable.warnings.iter().map(|w| format!("{}:{}: {}", w.file, w.line, w.message)).collect::<Vec<_>>()
+    };
+    let good = "queues: { everyone: {}, books: { skills: [accounting] } }\ndefault: { queue: everyone }\n";
+    let agents = "agents: { ann: { skills: [french] } }\n";
+    let wants = "0.yaml:1: the queue `books` wants `accounting`, a skill that no agent has".to_owned();
+    let never = "  - { name: All, then: { queue: everyone } }\n  - { name: Late, then: { queue: books } }\n";
+    let reached = "2.yaml:3: the rule `Late` is never reached: `All` at 2.yaml:2:5 always stops first".to_owned();
+    let rules = format!("rules:\n{never}  - {{ name: Wrong, then: {{ queue: nowhere }} }}\n");
+    assert_eq!(judged(&[good, agents, &rules]).iter().filter(|w| **w == reached || **w == wants).count(), 2);
+    // A rule without the condition that was misspelt would match everything, and an agent may have the skill that was.
+    let rules = "rules:\n  - { name: All, when: { txt: a }, then: { queue: everyone } }\n  - { name: Late, then: { queue: books } }\n";
+    assert_eq!(judged(&[good, agents, rules]), [wants]);
+    assert_eq!(judged(&[good, "agents: { ann: { skils: [accounting] } }\n"]), Vec::<String>::new());
+    assert_eq!(judged(&[good, agents, "rules: ["]), Vec::<String>::new());
+}

@@ -1,6 +1,6 @@
 use super::screen::Screen;
 use super::{ConfigArg, Done, Failure};
-use crate::config::{self, Config, Environment, Severity};
+use crate::config::{self, Config, Environment, Inspected};
 use crate::packs::{self, PackError};
 use switchboard_routing_rules::pack::{Environment as PackEnvironment, Problem};
 
@@ -13,7 +13,7 @@ pub(crate) fn run(at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Don
             return Err(Failure::Failed(counted(e.errors(), 0)));
         }
     };
-    let mut errors = inspected.problems.iter().filter(|p| p.severity == Severity::Error).count();
+    let mut errors = inspected.errors();
     let mut warnings = inspected.problems.len() - errors;
     for problem in &inspected.problems {
         screen.err(&problem.to_string());
@@ -21,39 +21,41 @@ pub(crate) fn run(at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Don
     let mut failing = 0;
     let mut summary = vec![format!("configuration: {}", inspected.source)];
     if let Some(config) = &inspected.config {
-        // A channel with an error is not among the channels, and a rule that names it is not wrong for that.
-        let known = if errors == 0 { packs::environment(config) } else { PackEnvironment::default() };
-        match pack(config, &known) {
-            Ok(found) => {
-                warnings += found.warnings.len();
-                found.warnings.iter().chain(&found.failing).for_each(|line| screen.err(line));
-                failing = found.failing.len();
-                summary.extend(configured(config));
-                summary.extend(found.lines);
-            }
-            Err(found) => {
-                errors += found.len();
-                found.iter().for_each(|e| screen.err(e));
-            }
-        }
+        let found = pack(config, &known(&inspected, config));
+        errors += found.errors.len();
+        warnings += found.warnings.len();
+        found.errors.iter().chain(&found.warnings).chain(&found.failing).for_each(|line| screen.err(line));
+        failing = found.failing.len();
+        summary.extend(configured(config));
+        summary.extend(found.lines);
     }
     if errors > 0 {
         return Err(Failure::Failed(counted(errors, warnings)));
     }
     screen.out(&summary.join("\n"));
     if failing > 0 {
-        let tests = count(failing, "test");
+        let (tests, fail) = (count(failing, "test"), if failing == 1 { "fails" } else { "fail" });
         return Err(Failure::Failed(format!(
-            "{tests} of the rule pack fail: `rules reload` would refuse it without --force"
+            "{tests} of the rule pack {fail}: `rules reload` would refuse it without --force"
         )));
     }
     screen.out(&if warnings == 0 { "ok".to_owned() } else { format!("ok, with {}", count(warnings, "warning")) });
     Ok(())
 }
 
-/// A pack that could be put in force.
+/// What a pack may name. While the configuration has errors, the kinds of its channels are not known: one of which something is
+/// wrong is not among them, and a rule that names it is not wrong for that.
+pub(super) fn known(inspected: &Inspected, config: &Config) -> PackEnvironment {
+    match inspected.errors() {
+        0 => packs::environment(config),
+        _ => PackEnvironment { desks: inspected.desks.clone(), ..PackEnvironment::default() },
+    }
+}
+
+/// What there is to say of a pack. One without errors could be put in force.
 #[derive(Default)]
 struct Pack {
+    errors: Vec<String>,
     /// What it holds.
     lines: Vec<String>,
     warnings: Vec<String>,
@@ -62,24 +64,25 @@ struct Pack {
 }
 
 /// What the pack holds with its warnings, or its errors.
-fn pack(config: &Config, known: &PackEnvironment) -> Result<Pack, Vec<String>> {
+fn pack(config: &Config, known: &PackEnvironment) -> Pack {
     let directory = config.rules.as_ref();
     if directory.is_some_and(|d| !d.is_dir()) {
         // Said already, with the place in the configuration.
-        return Ok(Pack::default());
+        return Pack::default();
     }
-    let read = packs::load(&packs::Source::of(config.rules.clone()), known).map_err(|e| match e {
-        PackError::Problems(problems) => problems.iter().map(ToString::to_string).collect(),
-        other => vec![other.to_string()],
-    })?;
+    let read = match packs::load(&packs::Source::of(config.rules.clone()), known) {
+        Ok(read) => read,
+        Err(PackError::Problems(unusable)) => {
+            let errors = unusable.problems.iter().map(ToString::to_string).collect();
+            return Pack { errors, warnings: unusable.warnings.iter().map(warning).collect(), ..Pack::default() };
+        }
+        Err(other) => return Pack { errors: vec![other.to_string()], ..Pack::default() },
+    };
     let p = &read.pack;
-    let unknown = packs::unknown_agents(config, p);
-    if !unknown.is_empty() {
-        let wrong = |(id, agent): (&str, &str)| {
-            format!("{}: `admin.tokens.{id}.agent`: the rule pack has no agent `{agent}`", config.source)
-        };
-        return Err(unknown.into_iter().map(wrong).collect());
-    }
+    let wrong = |(id, agent): (&str, &str)| {
+        format!("{}: `admin.tokens.{id}.agent`: the rule pack has no agent `{agent}`", config.source)
+    };
+    let errors = packs::unknown_agents(config, p).into_iter().map(wrong).collect();
     let from = directory.map_or_else(|| "compiled in".to_owned(), |d| d.display().to_string());
     let held = [
         count(p.rules().count(), "rule"),
@@ -89,7 +92,7 @@ fn pack(config: &Config, known: &PackEnvironment) -> Result<Pack, Vec<String>> {
     ];
     let failing = packs::failing(&packs::Source::of(config.rules.clone()), &read);
     let line = format!("rules: {from}: {}, hash {}", held.join(", "), short(p.hash()));
-    Ok(Pack { lines: vec![line], warnings: read.warnings.iter().map(warning).collect(), failing })
+    Pack { errors, lines: vec![line], warnings: read.warnings.iter().map(warning).collect(), failing }
 }
 
 /// A warning of a pack as one line.
@@ -176,6 +179,33 @@ mod tests {
     }
 
     #[test]
+    fn a_desk_that_is_not_configured_and_warnings_are_told_beside_errors_of_both() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let pack = dir.path().join("pack");
+        std::fs::create_dir(&pack).expect("made");
+        let text = "zone: UTC\nqueues: { everyone: {}, books: { skills: [accounting] } }\nagents: { ann: { skills: [french], desks: { crm: a, \
+                    taem: b } } }\ndefault: { queue: nowhere }\n";
+        std::fs::write(pack.join("pack.yaml"), text).expect("written");
+        let path = dir.path().join("switchboard.toml");
+        // The desk is there, whatever is wrong with it.
+        let text = "[rules]\npath = \"pack\"\n[desks.crm]\nkind = \"webhook\"\nurll = \"https://a.example\"\n";
+        std::fs::write(&path, text).expect("written");
+        let mut screen = Screen::of_test(None);
+        let done = run(&ConfigArg { config: Some(path) }, &Environment::default(), &mut screen);
+        let said = screen.kept.unwrap_or_default();
+        for part in [
+            "unknown key `desks.crm.urll`",
+            "there is no queue `nowhere`",
+            "there is no desk `taem`",
+            "warning: the queue `books` wants `accounting`",
+        ] {
+            assert!(said.contains(part), "{part} is not in {said}");
+        }
+        assert!(!said.contains("no desk `crm`"), "{said}");
+        assert!(matches!(&done, Err(Failure::Failed(m)) if m.contains("and 1 warning")), "{done:?} {said}");
+    }
+
+    #[test]
     fn a_pack_whose_own_tests_fail_is_said_with_the_place_of_the_test() {
         let dir = tempfile::tempdir().expect("a directory");
         let pack = dir.path().join("pack");
@@ -189,7 +219,7 @@ mod tests {
         let mut screen = Screen::of_test(None);
         let done = run(&ConfigArg { config: Some(path) }, &Environment::default(), &mut screen);
         let said = screen.kept.unwrap_or_default();
-        assert!(matches!(&done, Err(Failure::Failed(m)) if m.contains("1 test of the rule pack fail")), "{done:?}");
+        assert!(matches!(&done, Err(Failure::Failed(m)) if m.contains("1 test of the rule pack fails: ")), "{done:?}");
         assert!(
             said.contains("a_test.yaml:2:") && said.contains("“Wrong”") && !said.contains("nothing would start"),
             "{said}"

@@ -5,7 +5,7 @@ use super::replay::{self, Replay};
 use super::screen::{Screen, relative};
 use super::table::Table;
 use super::{ConfigArg, Done, Failure, check, explain};
-use crate::config::{self, Environment, Severity, Source};
+use crate::config::{self, Environment, Source};
 use crate::packs;
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -58,6 +58,9 @@ pub(crate) enum Rules {
     History(Common),
 }
 
+/// What a pack is that was taken back.
+const AGAIN: &str = "in force again";
+
 const EXAMPLE: &str = concat!(
     "A file needs no daemon: it holds one envelope as adapters make them (`switchboard schema envelope`), and is asked of the\n\
      configured pack as the first message of its conversation. This one works as it is (docs/message.json):\n\n",
@@ -85,7 +88,7 @@ pub(crate) async fn run(command: Rules, at: &ConfigArg, env: &Environment, scree
         Rules::Canary(canary) => canary::run(canary, at, env, screen).await,
         Rules::Rollback { to, common } => {
             let body = to.map_or_else(|| json!({}), |to| json!({ "to": to }));
-            change(&common, "rollback", body, "in force again", at, env, screen).await?;
+            change(&common, "rollback", body, AGAIN, at, env, screen).await?;
             // It is in force, whatever comes of this look.
             let rules = Api::open(at, env)?.get("/rules").await;
             if let Some(said) = rules.ok().as_ref().and_then(other_on_disk) {
@@ -172,7 +175,12 @@ fn tell(answer: &Value, said: &str, screen: &mut Screen) {
     let hash = first(answer, &["hash", "pack"]);
     let pack = if hash.is_empty() { "the pack of before".to_owned() } else { format!("pack {}", check::short(&hash)) };
     let unchanged = lookup(answer, "changed").as_bool() == Some(false);
-    let said = if unchanged { "in force already: the files have not changed" } else { said };
+    let said = match said {
+        _ if unchanged => "in force already: the files have not changed",
+        // A trial is taken back without a change of the other pack.
+        AGAIN if !ended.is_empty() => "in force, as it was",
+        said => said,
+    };
     screen.out(&format!("{pack} is {said}"));
     let tried = first(answer, &["tried"]);
     if !tried.is_empty() {
@@ -190,20 +198,24 @@ fn channels(at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Result<Pa
     if found.source == Source::Quickstart {
         return Ok(PackEnvironment::default());
     }
-    let good = !found.problems.iter().any(|p| p.severity == Severity::Error);
-    match found.config.filter(|_| good) {
-        Some(config) => Ok(packs::environment(&config)),
-        None => {
-            let said = format!("{}: has errors, so the names of channels are not compared with it", found.source);
-            screen.err(&format!("{said}; `switchboard check` tells them"));
-            Ok(PackEnvironment::default())
-        }
+    if found.errors() > 0 {
+        let said = format!("{}: has errors, so the names of channels are not compared with it", found.source);
+        screen.err(&format!("{said}; `switchboard check` tells them"));
     }
+    Ok(found.config.as_ref().map(|config| check::known(&found, config)).unwrap_or_default())
 }
 
 /// Every test of a pack, with what was otherwise than expected.
 fn test(source: &packs::Source, known: &PackEnvironment, screen: &mut Screen) -> Done {
-    let read = packs::load(source, known).map_err(|e| Failure::Failed(e.to_string()))?;
+    let read = match packs::load(source, known) {
+        Ok(read) => read,
+        Err(e) => {
+            if let packs::PackError::Problems(unusable) = &e {
+                unusable.warnings.iter().for_each(|w| screen.err(&check::warning(w)));
+            }
+            return Err(Failure::Failed(e.to_string()));
+        }
+    };
     let tests = &read.tests;
     for warning in &read.warnings {
         screen.err(&check::warning(warning));
@@ -473,6 +485,14 @@ mod tests {
         assert_eq!(said(json!({ "pack": "0123456789abcdef" })), "pack 0123456789ab is in force\n");
         let beside = said(json!({ "hash": "0123456789abcdef", "changed": false, "tried": "fedcba9876543210" }));
         assert!(beside.contains("pack fedcba987654 is tried beside it"), "{beside}");
+    }
+
+    #[test]
+    fn a_trial_that_is_taken_back_leaves_the_other_pack_as_it_was() {
+        let mut screen = Screen::of_test(None);
+        tell(&json!({ "ended": "fedcba9876543210", "hash": "0123456789abcdef" }), AGAIN, &mut screen);
+        let said = screen.kept.unwrap_or_default();
+        assert_eq!(said, "the trial of pack fedcba987654 has ended\npack 0123456789ab is in force, as it was\n");
     }
 }
 

@@ -30,7 +30,7 @@ pub use switchboard_webchat::WebchatConfig;
 pub use values::{Cidr, Rate};
 
 use reader::{Reader, Section};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -122,6 +122,15 @@ pub struct Inspected {
     /// As far as it could be understood, also when it has errors; `None` when it is not even TOML.
     pub config: Option<Config>,
     pub problems: Vec<Problem>,
+    /// The ids of all desks that are written, also of those of which something is wrong; `None` when that is not known.
+    pub desks: Option<BTreeSet<String>>,
+}
+
+impl Inspected {
+    #[must_use]
+    pub fn errors(&self) -> usize {
+        self.problems.iter().filter(|p| p.severity == Severity::Error).count()
+    }
 }
 
 /// As [`load`], for looking at a configuration instead of running it.
@@ -134,8 +143,8 @@ pub fn inspect(explicit: Option<&Path>, env: &Environment) -> Result<Inspected, 
         Source::Quickstart => QUICKSTART.to_owned(),
         Source::File(path) => read_file(path)?,
     };
-    let (config, problems, _) = read(&text, source.clone(), env);
-    Ok(Inspected { source, config, problems })
+    let Read { config, problems, mut ids, .. } = read(&text, source.clone(), env);
+    Ok(Inspected { source, config, problems, desks: ids.remove("desks") })
 }
 
 /// Which configuration [`load`] takes.
@@ -163,7 +172,7 @@ pub fn find(explicit: Option<&Path>, env: &Environment) -> Result<Source, Config
 /// # Errors
 /// With everything that is wrong, when anything is.
 pub fn from_text(text: &str, source: Source, env: &Environment) -> Result<Config, ConfigError> {
-    let (config, problems, _) = read(text, source, env);
+    let Read { config, problems, .. } = read(text, source, env);
     let failed = problems.iter().any(|p| p.severity == Severity::Error);
     match config {
         Some(config) if !failed => Ok(Config { warnings: problems, ..config }),
@@ -171,9 +180,16 @@ pub fn from_text(text: &str, source: Source, env: &Environment) -> Result<Config
     }
 }
 
-type Asked = BTreeMap<String, std::collections::BTreeSet<&'static str>>;
+/// What reading a text came to.
+struct Read {
+    config: Option<Config>,
+    problems: Vec<Problem>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "the schema is compared with it"))]
+    asked: BTreeMap<String, BTreeSet<&'static str>>,
+    ids: BTreeMap<&'static str, BTreeSet<String>>,
+}
 
-fn read(text: &str, source: Source, env: &Environment) -> (Option<Config>, Vec<Problem>, Asked) {
+fn read(text: &str, source: Source, env: &Environment) -> Read {
     let (file, base) = match &source {
         Source::File(path) => (path.clone(), path.parent().map(Path::to_path_buf).unwrap_or_default()),
         Source::Quickstart => (PathBuf::from("quickstart"), PathBuf::new()),
@@ -189,7 +205,7 @@ fn read(text: &str, source: Source, env: &Environment) -> (Option<Config>, Vec<P
     };
     reader.problems.sort();
     reader.problems.dedup();
-    (config, reader.problems, reader.asked)
+    Read { config, problems: reader.problems, asked: reader.asked, ids: reader.ids }
 }
 
 fn read_file(path: &Path) -> Result<String, ConfigError> {

@@ -13,11 +13,13 @@ pub(super) struct Reader<'e> {
     pub base: PathBuf,
     /// Every key that was asked for, by the path of its table with `*` for ids, so that the schema can be compared.
     pub asked: BTreeMap<String, BTreeSet<&'static str>>,
+    /// The ids below tables of ids that could be read, as `desks`, also those of which something is wrong.
+    pub ids: BTreeMap<&'static str, BTreeSet<String>>,
 }
 
 impl<'e> Reader<'e> {
     pub fn new(env: &'e Environment, base: PathBuf) -> Reader<'e> {
-        Reader { problems: vec![], env, base, asked: BTreeMap::new() }
+        Reader { problems: vec![], env, base, asked: BTreeMap::new(), ids: BTreeMap::new() }
     }
 
     pub fn error(&mut self, place: &Place, message: impl Into<String>) {
@@ -301,7 +303,12 @@ impl Section {
 
     /// A table whose keys are ids that the operator chose.
     pub fn by_id(&mut self, r: &mut Reader<'_>, key: &'static str) -> Vec<(String, Section)> {
-        let Some(section) = self.section(r, key) else { return vec![] };
+        let written = self.keys.contains_key(key);
+        let section = self.section(r, key);
+        if section.is_some() || !written {
+            r.ids.entry(key).or_default().extend(section.iter().flat_map(|s| s.keys.keys().cloned()));
+        }
+        let Some(section) = section else { return vec![] };
         let (parent, mut found) = (Section { keys: BTreeMap::new(), ..section.shallow() }, vec![]);
         for (id, node) in section.keys {
             if !switchboard_envelope::is_id(&id) {

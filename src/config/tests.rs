@@ -303,7 +303,7 @@ fn the_schema_and_the_reader_know_the_same_keys() {
     let desks = "[desks.one]\nkind = \"slack\"\n[desks.two]\nkind = \"webhook\"\n";
     let production = production.replace("# tls =", "tls =");
     let tls = format!("{production}\n{external}{email}{every}{products}{twitter}{telegram}{desks}");
-    let (_, _, asked) = read(&tls, Source::File(root().join("config/production.toml")), &environment());
+    let Read { asked, .. } = read(&tls, Source::File(root().join("config/production.toml")), &environment());
     let schema = schema::config_schema();
     let mut documented: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     walk(&schema, "", &mut documented);

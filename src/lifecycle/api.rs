@@ -421,7 +421,7 @@ impl Backend for Api {
 
 fn unusable(error: PackError) -> ReloadError {
     match error {
-        PackError::Problems(problems) => ReloadError::Pack(problems.iter().map(ToString::to_string).collect()),
+        PackError::Problems(unusable) => ReloadError::Pack(unusable.problems.iter().map(ToString::to_string).collect()),
         PackError::Log(error) => ReloadError::Log(error),
         error @ (PackError::Read { .. } | PackError::Empty { .. }) => ReloadError::Pack(vec![error.to_string()]),
     }

@@ -8,10 +8,10 @@ use super::refs::{Known, Refs};
 use super::reply_read;
 use super::template::{self, Template};
 use super::yaml::{self, Node};
-use super::{Agent, Budget, Environment, Loaded, Name, PackTest, Presences, Queue, RulePack, blob};
+use super::{Agent, Budget, Environment, Loaded, Name, PackTest, Presences, Queue, RulePack, Unusable, blob};
 use crate::rules::{Actions, MAX_PATTERNS, Rule, RuleIndex, link, read_default, read_rule, wanted_in_vain, warnings};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Sizes that a pack may have; each is far above what people write.
@@ -56,24 +56,24 @@ impl RulePack {
     /// # Errors
     /// Every problem of every file, in the order of files and lines.
     pub fn load(files: &[(String, Vec<u8>)], env: &Environment) -> Result<Loaded, Vec<Problem>> {
-        read(files, env, Sink::default(), None)
+        read(files, env, Sink::default(), None).map_err(|unusable| unusable.problems)
     }
 
     /// Loads a pack with its tests: what is wrong with either is told at once.
     ///
     /// # Errors
-    /// Every problem of every file, in the order of files and lines.
+    /// Every problem of every file, in the order of files and lines, with the warnings that hold whatever is mended.
     pub fn load_with_tests(
         files: &[(String, Vec<u8>)],
         env: &Environment,
-    ) -> Result<(Loaded, Vec<PackTest>), Vec<Problem>> {
+    ) -> Result<(Loaded, Vec<PackTest>), Unusable> {
         let mut tests = Vec::new();
         read(files, env, Sink::default(), Some(&mut tests)).map(|loaded| (loaded, tests))
     }
 
     /// Loads a pack that was in force before.
     pub(super) fn load_stored(files: &[(String, Vec<u8>)]) -> Result<Loaded, Vec<Problem>> {
-        read(files, &Environment::default(), Sink::of_stored(), None)
+        read(files, &Environment::default(), Sink::of_stored(), None).map_err(|unusable| unusable.problems)
     }
 }
 
@@ -82,7 +82,7 @@ fn read(
     env: &Environment,
     mut sink: Sink,
     tests: Option<&mut Vec<PackTest>>,
-) -> Result<Loaded, Vec<Problem>> {
+) -> Result<Loaded, Unusable> {
     let sources = sources(files, |p| is_yaml(p) && !is_test(p), &mut sink);
     let trees: Vec<Node> =
         sources.iter().filter_map(|(path, text)| yaml::parse(&Arc::from(path.as_str()), text, &mut sink)).collect();
@@ -96,7 +96,7 @@ fn read(
         *tests = pack.read_tests(files, env, &merged.known(), &mut sink);
     }
     if !sink.is_empty() {
-        return Err(sink.into_problems());
+        return Err(Unusable { problems: sink.into_problems(), warnings });
     }
     pack.hash = blob::hash(&sources);
     pack.sources = sources;
@@ -189,7 +189,9 @@ impl<'a> Merged<'a> {
         let mut people = PeopleReader { sink, refs: &mut refs };
         let zone = self.zone.and_then(|n| people.zone(n, &zones)).unwrap_or(TimeZone::UTC);
         let queues: BTreeMap<Name, Queue> = unique(&self.queues, &mut people, |p, _, n| Some(p.queue(n)));
+        let before = people.sink.count();
         let agents: BTreeMap<Name, Agent> = unique(&self.agents, &mut people, |p, id, n| Some(p.agent(id, n)));
+        let agents_known = people.sink.count() == before && !people.sink.unreadable;
         let hours: BTreeMap<Name, Hours> = unique(&self.hours, &mut people, |p, _, n| p.hours(n, &zone, &zones));
         let rotations: BTreeMap<Name, Rotation> = unique(&self.rotations, &mut people, |p, _, n| p.rotation(n, &zone));
         let mut choices = BTreeMap::new();
@@ -202,16 +204,15 @@ impl<'a> Merged<'a> {
         });
         let budget = self.budget.map_or_else(Budget::default, |n| people.budget(n));
         let presences = self.presence.map_or_else(Presences::default, |n| people.presences(n));
+        let mut mistaken = BTreeSet::new();
         let (rules, follow_ups): (Vec<Rule>, Vec<Rule>) =
-            self.rules(sink, &mut refs).into_iter().partition(|rule| rule.on.is_none());
+            self.rules(sink, &mut refs, &mut mistaken).into_iter().partition(|rule| rule.on.is_none());
         let default = self.default_actions(here, sink, &mut refs);
-        if !sink.unreadable {
-            let of_all = agents.values().flat_map(|a| a.skills.keys()).map(String::as_str);
-            // Without agents nobody is given anything, whatever is wanted.
-            let asked = !agents.is_empty() && !sink.skills_unknown && !sink.stored;
-            let known = Known { skills: asked.then(|| of_all.collect()), ..self.known() };
-            refs.check(&known.and(&presences), env, sink);
-        }
+        let of_all = agents.values().flat_map(|a| a.skills.keys()).map(String::as_str);
+        // Without agents nobody is given anything, whatever is wanted.
+        let asked = !agents.is_empty() && !sink.skills_unknown && !sink.stored;
+        let known = Known { skills: asked.then(|| of_all.collect()), ..self.known() };
+        refs.check(!sink.unreadable, &known.and(&presences), env, sink);
         let pack = RulePack {
             hash: String::new(),
             sources: Vec::new(),
@@ -232,13 +233,16 @@ impl<'a> Merged<'a> {
         let places: BTreeMap<&str, &Place> = self.queues.iter().map(|(at, id, _)| (*id, *at)).collect();
         let default_at = self.default.map_or(here, |n| &n.at);
         link(&pack, &replies, &places, default_at, sink);
-        let mut warned = warnings(&pack);
-        warned.extend(wanted_in_vain(&pack, &places, default_at));
-        warned.extend(self.no_zone());
+        let mut warned = if mistaken.is_empty() { warnings(&pack) } else { warnings(&without(&pack, &mistaken)) };
+        if agents_known {
+            warned.extend(wanted_in_vain(&pack, &places, default_at));
+        }
+        warned.extend(self.no_zone().filter(|_| !sink.unreadable));
         (pack, warned)
     }
 
-    fn rules(&self, sink: &mut Sink, refs: &mut Refs) -> Vec<Rule> {
+    /// The rules, and the places of those with mistakes, which may lack some of their conditions.
+    fn rules(&self, sink: &mut Sink, refs: &mut Refs, mistaken: &mut BTreeSet<Place>) -> Vec<Rule> {
         let mut patterns_left = MAX_PATTERNS;
         let mut names: BTreeMap<String, Place> = BTreeMap::new();
         let mut rules: Vec<Rule> = Vec::new();
@@ -247,7 +251,11 @@ impl<'a> Merged<'a> {
                 sink.error(&node.at, format!("more than {MAX_RULES} rules"), "use lists in fewer rules");
                 break;
             }
+            let before = sink.count();
             let Some(rule) = read_rule(node, sink, refs, &mut patterns_left) else { continue };
+            if sink.count() > before {
+                mistaken.insert(rule.at.clone());
+            }
             if let Some(first) = names.insert(rule.name.clone(), rule.at.clone()) {
                 let hint = format!("the first is at {first}; give each its own name");
                 sink.error(&rule.at, format!("two rules are called `{}`", short(&rule.name)), hint);
@@ -292,6 +300,15 @@ impl<'a> Merged<'a> {
             hint: "write `zone: Europe/Paris`, or `zone: UTC` if that is meant".into(),
         })
     }
+}
+
+/// The pack as its warnings are judged while rules have mistakes: what those would match is not known.
+fn without(pack: &RulePack, mistaken: &BTreeSet<Place>) -> RulePack {
+    let mut known = pack.clone();
+    for rules in [&mut known.rules, &mut known.follow_ups] {
+        rules.retain(|rule| !mistaken.contains(&rule.at));
+    }
+    known
 }
 
 /// Reads every named thing once; a repeated id names both places.

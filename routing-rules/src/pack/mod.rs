@@ -84,6 +84,15 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
 }
 
+/// A pack that cannot be used.
+#[derive(Clone, Debug)]
+pub struct Unusable {
+    /// What is wrong with it.
+    pub problems: Vec<Problem>,
+    /// What its author should look at besides. What only seems so because of a problem is not among it.
+    pub warnings: Vec<Problem>,
+}
+
 impl RulePack {
     /// The hash of the content: SHA-256 in hexadecimal.
     #[must_use]

@@ -171,6 +171,8 @@ impl PeopleReader<'_> {
                     self.sink.error(at, format!("`{skill}` is listed twice"), "remove one");
                     continue;
                 }
+                // A skill that nobody has puts nobody first.
+                self.refs.add(at, Kind::Preferred, &skill);
                 all.push(Prefer { skill, least });
             }
         }
@@ -491,7 +493,7 @@ impl PeopleReader<'_> {
 
     fn week(&mut self, node: &Node, hours: &mut Hours) {
         let mut written: [Option<Place>; 7] = Default::default();
-        let mut open = false;
+        let (mut open, so_far) = (false, self.sink.count());
         for (at, name, value) in named(node, "week", self.sink) {
             let openings: Vec<Opening> = one_or_many(value)
                 .iter()
@@ -515,7 +517,7 @@ impl PeopleReader<'_> {
                 slot.sort();
             }
         }
-        if !open && self.sink.is_empty() {
+        if !open && self.sink.count() == so_far {
             self.sink.error(&node.at, "a week without an opening", "write `mon-fri: [\"09:00-17:00\"]`");
         }
         self.overlaps(node, hours);

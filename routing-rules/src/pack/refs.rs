@@ -16,6 +16,8 @@ pub(crate) enum Kind {
     Channel,
     /// One that is wanted.
     Skill,
+    /// One that puts an agent first.
+    Preferred,
     /// Any that agents can be in.
     Presence,
     /// One in which agents are given something.
@@ -23,6 +25,11 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Whether the configuration defines it, and not the pack.
+    fn is_configured(self) -> bool {
+        matches!(self, Kind::Desk | Kind::Channel)
+    }
+
     fn word(self) -> &'static str {
         match self {
             Kind::Queue => "queue",
@@ -32,7 +39,7 @@ impl Kind {
             Kind::Hours => "hours",
             Kind::Desk => "desk",
             Kind::Channel => "channel",
-            Kind::Skill => "skill",
+            Kind::Skill | Kind::Preferred => "skill",
             Kind::Presence | Kind::Working => "presence",
         }
     }
@@ -70,11 +77,12 @@ impl Refs {
         self.0.push((at.clone(), kind, name.to_owned()));
     }
 
-    pub(crate) fn check(&self, known: &Known<'_>, env: &Environment, sink: &mut Sink) {
+    /// Where a file could not be read (not `whole`), anything of the pack may be defined in it; desks and channels are not.
+    pub(crate) fn check(&self, whole: bool, known: &Known<'_>, env: &Environment, sink: &mut Sink) {
         let desks: Option<BTreeSet<&str>> =
             env.desks.as_ref().map(|d| d.iter().map(String::as_str).chain(["console"]).collect());
         let channels: Option<BTreeSet<&str>> = env.channels.as_ref().map(|c| c.keys().map(String::as_str).collect());
-        for (at, kind, name) in &self.0 {
+        for (at, kind, name) in self.0.iter().filter(|(_, kind, _)| whole || kind.is_configured()) {
             let names = match kind {
                 Kind::Queue => Some(&known.queues),
                 Kind::Agent => Some(&known.agents),
@@ -83,24 +91,27 @@ impl Refs {
                 Kind::Hours => Some(&known.hours),
                 Kind::Desk => desks.as_ref(),
                 Kind::Channel => channels.as_ref(),
-                Kind::Skill => known.skills.as_ref(),
+                Kind::Skill | Kind::Preferred => known.skills.as_ref(),
                 Kind::Presence => Some(&known.presences),
                 Kind::Working => Some(&known.working),
             };
             let Some(names) = names else { continue };
-            if *kind == Kind::Skill && !names.contains(name.as_str()) {
-                sink.error(at, format!("no agent has the skill `{name}`"), define(*kind, name, names));
-            } else if *kind == Kind::Working
-                && known.presences.contains(name.as_str())
-                && !names.contains(name.as_str())
-            {
+            if names.contains(name.as_str()) {
+                continue;
+            }
+            if *kind == Kind::Working && known.presences.contains(name.as_str()) {
                 let message =
                     format!("who is in the presence `{name}` is given nothing: it does not count as available");
                 sink.error(at, message, suggestion(name, &names.iter().copied().collect::<Vec<_>>()));
-            } else if !names.contains(name.as_str()) {
-                let is = if *kind == Kind::Hours { "are" } else { "is" };
-                sink.error(at, format!("there {is} no {} `{name}`", kind.word()), define(*kind, name, names));
+                continue;
             }
+            let said = match kind {
+                Kind::Skill => format!("no agent has the skill `{name}`"),
+                Kind::Preferred => format!("no agent has the skill `{name}`, which this queue prefers"),
+                Kind::Hours => format!("there are no hours `{name}`"),
+                _ => format!("there is no {} `{name}`", kind.word()),
+            };
+            sink.error(at, said, define(*kind, name, names));
         }
     }
 }
@@ -119,6 +130,6 @@ fn define(kind: Kind, name: &str, names: &BTreeSet<&str>) -> String {
         (None, Kind::Presence | Kind::Working) => {
             format!("add `names: {{ {name}: available }}` under `presence:`, or correct the name")
         }
-        (None, Kind::Skill) => "give it to an agent, or correct the name".into(),
+        (None, Kind::Skill | Kind::Preferred) => "give it to an agent, or correct the name".into(),
     }
 }

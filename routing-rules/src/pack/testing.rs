@@ -114,9 +114,7 @@ impl RulePack {
             let mut reader = TestReader { pack: self, env, whole, sink, refs: &mut refs };
             reader.file(&tree, &mut tests);
         }
-        if whole {
-            refs.check(known, env, sink);
-        }
+        refs.check(whole, known, env, sink);
         tests
     }
 

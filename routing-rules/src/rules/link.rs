@@ -32,9 +32,6 @@ pub(crate) fn link(
         reply_names(pack, replies, sink);
     }
     circles(pack, queues, sink);
-    if !sink.stored {
-        preferences(pack, queues, sink);
-    }
 }
 
 /// A queue that wants this is served by nobody: people take what waits there by hand.
@@ -82,21 +79,6 @@ pub(crate) fn wanted_in_vain(pack: &RulePack, queues: &BTreeMap<&str, &Place>, d
         }
     }
     found
-}
-
-/// A skill that nobody has puts nobody first.
-fn preferences(pack: &RulePack, places: &BTreeMap<&str, &Place>, sink: &mut Sink) {
-    let known: BTreeSet<&str> = pack.agents.values().flat_map(|a| a.skills.keys()).map(String::as_str).collect();
-    for (id, queue) in &pack.queues {
-        let Some(at) = places.get(id.as_str()) else { continue };
-        for p in queue.prefer.iter().filter(|p| !known.contains(p.skill.as_str())) {
-            let hint = match nearest(&p.skill, known.iter().copied()) {
-                Some(n) => format!("did you mean `{n}`"),
-                None => "give it to an agent, or correct the name".into(),
-            };
-            sink.error(at, format!("the queue `{id}` prefers `{}`, a skill that no agent has", p.skill), hint);
-        }
-    }
 }
 
 fn reply(actions: &Actions, replies: &BTreeMap<Name, (Place, Template)>, captured: Captured<'_>, sink: &mut Sink) {
