@@ -320,9 +320,15 @@ fn field(pointer: &str) -> String {
 
 /// The API's hints name keys of a request's body; here one types flags.
 fn in_our_words(sentence: &str) -> String {
-    let told =
-        sentence.replace("add `\"take\": true`", "add `--take`").replace("add `\"force\": true`", "add `--force`");
-    told.replace("add `agent`", "add `--agent`")
+    let told = sentence
+        .replace("`\"take\": true`", "`--take`")
+        .replace("`\"force\": true`", "`--force`")
+        .replace("add `agent`", "add `--as AGENT`");
+    // `"agent": "ann"`
+    match told.split_once("`\"agent\": \"").and_then(|(before, rest)| Some((before, rest.split_once("\"`")?))) {
+        Some((before, (agent, after))) => format!("{before}`--as {agent}`{after}"),
+        None => told,
+    }
 }
 
 /// One segment of a path, or one value of a query.
@@ -359,11 +365,15 @@ pub(crate) mod tests {
         let query = json!({ "detail": "a: is no; b: is not", "errors": [
             { "pointer": "a", "detail": "is no" }, { "pointer": "b", "detail": "is not" }] });
         assert_eq!(problem_sentence(400, &query), "a: is no\nb: is not");
-        let owned = json!({ "code": "owned", "detail": "the conversation is with `ann`; add `\"take\": true` to answer all the same" });
+        let owned = "the conversation is with `ann`; add `\"agent\": \"ann\"` to answer for them, or `\"take\": true` to answer all the \
+                     same, which leaves it with `ann`";
         assert_eq!(
-            problem_sentence(409, &owned),
-            "the conversation is with `ann`; add `--take` to answer all the same"
+            problem_sentence(409, &json!({ "code": "owned", "detail": owned })),
+            "the conversation is with `ann`; add `--as ann` to answer for them, or `--take` to answer all the same, which leaves it \
+             with `ann`"
         );
+        let nobody = json!({ "detail": "say which agent takes it: add `agent`" });
+        assert_eq!(problem_sentence(422, &nobody), "say which agent takes it: add `--as AGENT`");
         for detail in ["add `\"force\": true` to take it all the same", "add `\"force\": true` to put it in force"] {
             let said = problem_sentence(422, &json!({ "code": "pack_tests", "detail": detail }));
             assert_eq!(said, detail.replace("`\"force\": true`", "`--force`"));

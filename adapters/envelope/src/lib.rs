@@ -32,4 +32,4 @@ pub use names::{InvalidId, MAX_EVENT_ID, event_id, is_id, subject_token, subject
 pub use outbound::{Author, Outbound, Reconcile, Send};
 pub use profile::ChannelProfile;
 pub use time::Timestamp;
-pub use wire::{JsonProblem, MAX_ENVELOPE, VERSION, WireError};
+pub use wire::{JsonProblem, MAX_ENVELOPE, VERSION, WireError, is_field};

@@ -103,6 +103,28 @@ mod tests {
     }
 
     #[test]
+    fn every_field_of_the_schema_is_known_by_its_name() {
+        fn names(schema: &Value, found: &mut Vec<String>) {
+            let inner: Vec<&Value> = match schema {
+                Value::Object(keys) => {
+                    let properties = keys.get("properties").and_then(Value::as_object);
+                    found.extend(properties.into_iter().flat_map(|p| p.keys().cloned()));
+                    keys.values().collect()
+                }
+                Value::Array(items) => items.iter().collect(),
+                _ => vec![],
+            };
+            inner.into_iter().for_each(|schema| names(schema, found));
+        }
+        let mut found = vec![];
+        names(&envelope_schema(), &mut found);
+        assert!(found.len() > 100, "{found:?}");
+        let unknown: Vec<&String> = found.iter().filter(|name| !crate::is_field(name)).collect();
+        assert!(unknown.is_empty(), "{unknown:?} are not in FIELDS of wire.rs, in the order of the alphabet");
+        assert!(!crate::is_field("s3cret") && !crate::is_field(""));
+    }
+
+    #[test]
     fn every_reference_of_a_schema_has_a_definition() {
         for document in [inbound(), outbound()] {
             let text = document.to_string();

@@ -70,6 +70,28 @@ impl JsonProblem {
     }
 }
 
+/// The fields of envelopes, and of the frame in which one may come, in the order of the alphabet.
+#[rustfmt::skip]
+const FIELDS: &[&str] = &[
+    "action", "actor", "address", "again", "agent", "answers", "at", "attachments", "attributes", "authenticated",
+    "author", "automatic", "believed", "body_hash", "by", "category", "channel", "channel_refused", "choice",
+    "choices", "code", "consent", "contact", "content", "content_id", "content_type", "conversation", "data",
+    "destination", "detail", "do", "fault", "first", "from", "hash", "html", "id", "inline", "into", "kind",
+    "label", "language", "mail", "message", "meta", "mime", "n", "name", "no_auto_reply", "offer", "opted_out",
+    "original", "others", "outcome", "part", "percent", "presence", "priority", "problem", "promote", "proved",
+    "provider_id", "provider_ids", "quarantined", "queue", "quote", "raw", "read", "reason", "received_at",
+    "reconciled", "ref", "references", "released_at", "reply_to", "retry_after_ms", "rule", "scope", "seen", "send",
+    "signature", "size", "state", "status", "subject", "tags", "take", "target", "template", "text", "thread",
+    "timestamp", "to", "to_channel", "token", "topic", "traceparent", "type", "unblock", "until", "up_to", "url",
+    "v", "value", "values", "visibility", "window_until", "within", "zone",
+];
+
+/// Whether this is the name of a field of ours. Naming it repeats nothing that a stranger chose.
+#[must_use]
+pub fn is_field(name: &str) -> bool {
+    FIELDS.binary_search(&name).is_ok()
+}
+
 fn named(field: Option<&str>) -> String {
     field.map(|name| format!(": `{name}`")).unwrap_or_default()
 }

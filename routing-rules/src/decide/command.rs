@@ -1,7 +1,7 @@
 //! What people and operators' tools tell the router to do. Every command gets exactly one answer.
 
-use super::Draft;
 use super::assign::Entry;
+use super::{Draft, lacks};
 use crate::event::{Considered, DeadReason, Happening, KeyHash, OfferEnd, Presence, Private, Public, Reply, Why};
 use crate::ids::{ContactId, ConvId, MessageId, OfferId};
 use crate::pack::{ConvStatus, Priority, RulePack};
@@ -156,7 +156,7 @@ impl<'a> Draft<'a> {
     pub(super) fn speaker(&self, actor: &Actor) -> Result<Option<String>, Refusal> {
         match &actor.agent {
             Some(a) if self.pack.agents.contains_key(a) => Ok(Some(a.clone())),
-            Some(a) => Err(refuse(422, "unknown_agent", format!("the pack has no agent `{a}`"))),
+            Some(a) => Err(refuse(422, "unknown_agent", lacks("agent", a, &self.pack.agents))),
             None => Ok(self.only_agent().filter(|a| self.agent_state(a).presence != Presence::Offline)),
         }
     }
@@ -178,7 +178,17 @@ impl<'a> Draft<'a> {
         if (take || alone) && actor.scope >= Scope::Supervisor {
             return Ok(());
         }
-        let hint = if actor.scope >= Scope::Supervisor { "; add `\"take\": true` to answer all the same" } else { "" };
+        let hint = match who {
+            _ if actor.scope < Scope::Supervisor => String::new(),
+            Some(who) => format!("; add `\"take\": true` to answer all the same: then it is with `{who}`"),
+            None => {
+                // An offer ends with an answer that is not the agent's.
+                let kept = if c.offer.is_none() { format!(", which leaves it with `{owner}`") } else { String::new() };
+                format!(
+                    "; add `\"agent\": \"{owner}\"` to answer for them, or `\"take\": true` to answer all the same{kept}"
+                )
+            }
+        };
         Err(refuse(409, "owned", format!("the conversation is with `{owner}`{hint}")))
     }
 
@@ -390,10 +400,10 @@ impl<'a> Draft<'a> {
         self.may_touch(&c, actor, who.as_deref(), true)?;
         match to {
             Destination::Queue(q) if !self.pack_of(&c).queues.contains_key(q) => {
-                return Err(refuse(422, "unknown_queue", format!("the pack has no queue `{q}`")));
+                return Err(refuse(422, "unknown_queue", lacks("queue", q, &self.pack_of(&c).queues)));
             }
             Destination::Agent(a) if !self.pack.agents.contains_key(a) => {
-                return Err(refuse(422, "unknown_agent", format!("the pack has no agent `{a}`")));
+                return Err(refuse(422, "unknown_agent", lacks("agent", a, &self.pack.agents)));
             }
             Destination::Agent(a) => self.has_room(&c, a)?,
             Destination::Queue(_) => {}
@@ -603,10 +613,10 @@ impl<'a> Draft<'a> {
         }
         let (queue, agent) = match destination {
             Some(Destination::Queue(q)) if !self.pack.queues.contains_key(q) => {
-                return Err(refuse(422, "unknown_queue", format!("the pack has no queue `{q}`")));
+                return Err(refuse(422, "unknown_queue", lacks("queue", q, &self.pack.queues)));
             }
             Some(Destination::Agent(a)) if !self.pack.agents.contains_key(a) => {
-                return Err(refuse(422, "unknown_agent", format!("the pack has no agent `{a}`")));
+                return Err(refuse(422, "unknown_agent", lacks("agent", a, &self.pack.agents)));
             }
             Some(Destination::Queue(q)) => (Some(q.clone()), None),
             Some(Destination::Agent(a)) => (None, Some(a.clone())),

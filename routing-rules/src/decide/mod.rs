@@ -29,7 +29,7 @@ use crate::pack::{Name, RulePack};
 use crate::state::{Conversation, Cursor, InForce, State, WaitClass};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use switchboard_envelope::{Action, ChannelProfile, Command, Inbound, Timestamp};
+use switchboard_envelope::{Action, ChannelProfile, Command, Inbound, Timestamp, is_field};
 
 /// A customer who does not answer: the conversation closes after this.
 pub(crate) const PENDING_MS: i64 = 14 * 86_400_000;
@@ -193,30 +193,56 @@ pub fn stranded<'s>(
     })
 }
 
-/// A reason without what it quotes: it goes into the public part of an event, and a parser's message may quote a customer.
+/// Names of what there is that a refusal lists.
+const LISTED: usize = 20;
+
+/// That the pack has no such agent or queue, and which it has.
+#[must_use]
+pub fn lacks<T>(what: &str, id: &str, known: &BTreeMap<Name, T>) -> String {
+    let mut said = format!("the pack has no {what} `{id}`");
+    if !known.is_empty() {
+        let names: Vec<&str> = known.keys().take(LISTED).map(String::as_str).collect();
+        said.push_str(&format!("; its {what}s are {}", names.join(", ")));
+    }
+    if known.len() > LISTED {
+        said.push_str(&format!(" and {} more", known.len() - LISTED));
+    }
+    said
+}
+
+/// A reason without what it quotes: it goes into the public part of an event, and a parser's message may quote a customer. The
+/// names of fields of our own stay, up to the first that is none.
 fn unquoted(reason: &str) -> String {
     let mut said = String::with_capacity(reason.len());
-    let mut end = None;
+    let mut quote: Option<(char, String)> = None;
     for c in reason.chars() {
-        match end {
-            Some(close) if c == close => {
-                said.push('…');
+        match &mut quote {
+            Some((close, quoted)) if c == *close => {
+                said.push_str(&if c == '`' { fields(quoted) } else { "…".to_owned() });
                 said.push(c);
-                end = None;
+                quote = None;
             }
-            Some(_) => {}
+            Some((_, quoted)) => quoted.push(c),
             None => {
                 said.push(c);
-                end = match c {
+                quote = match c {
                     '"' | '`' => Some(c),
                     '“' => Some('”'),
                     '«' => Some('»'),
                     _ => None,
-                };
+                }
+                .map(|close| (close, String::new()));
             }
         }
     }
     said
+}
+
+/// `content.text`, as far as these are fields of ours.
+fn fields(path: &str) -> String {
+    let known: Vec<&str> = path.split('.').take_while(|name| is_field(name)).collect();
+    let all = known.len() == path.split('.').count();
+    known.into_iter().chain((!all).then_some("…")).collect::<Vec<_>>().join(".")
 }
 
 /// A decision in the making.
@@ -524,7 +550,17 @@ impl<'a> Draft<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::unquoted;
+    use super::{lacks, unquoted};
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn whoever_names_what_is_not_there_is_told_what_is() {
+        let known = |n: usize| (0..n).map(|n| (format!("a{n:02}"), ())).collect::<BTreeMap<_, _>>();
+        assert_eq!(lacks("agent", "anne", &known(0)), "the pack has no agent `anne`");
+        assert_eq!(lacks("agent", "anne", &known(2)), "the pack has no agent `anne`; its agents are a00, a01");
+        let many = lacks("queue", "x", &known(22));
+        assert!(many.ends_with("a18, a19 and 2 more") && !many.contains("a20"), "{many}");
+    }
 
     #[test]
     fn a_reason_keeps_nothing_that_it_quotes() {
@@ -533,6 +569,10 @@ mod tests {
             ("invalid type: string \"my card is 4111\", expected u64", "invalid type: string \"…\", expected u64"),
             ("unknown field `secret`, and “more”", "unknown field `…`, and “…”"),
             ("cut off: \"my card", "cut off: \""),
+            ("another type: `text` at line 1", "another type: `text` at line 1"),
+            ("another type: `content.attachments.size`", "another type: `content.attachments.size`"),
+            ("another type: `content.card-4111.text`", "another type: `content.…`"),
+            ("no text: \"text\", `text my card`", "no text: \"…\", `…`"),
         ] {
             assert_eq!(unquoted(said), kept);
         }

@@ -58,6 +58,14 @@ fn status(events: &[Event]) -> u16 {
     answers.expect("every command is answered")
 }
 
+fn detail(events: &[Event]) -> String {
+    let answers = events.iter().find_map(|e| match &e.public {
+        Public::Answered { reply, .. } => Some(reply.detail.clone()),
+        _ => None,
+    });
+    answers.expect("every command is answered")
+}
+
 /// The pack has one agent, who did nothing.
 #[test]
 fn a_token_that_names_no_agent_speaks_in_its_own_name() {
@@ -107,9 +115,21 @@ fn of_several_agents_what_one_has_is_touched_by_nobody_else_who_does_not_insist(
     life.customer("SM1");
     let conversation = life.conversation();
     asks(&mut life, "crm", Some("ann"), "1", reply(conversation.clone(), false));
-    assert_eq!(status(&asks(&mut life, "crm", None, "2", reply(conversation.clone(), false))), 409);
-    let events = asks(&mut life, "crm", None, "3", reply(conversation, true));
+    let events = asks(&mut life, "crm", None, "2", reply(conversation.clone(), false));
+    assert_eq!(status(&events), 409);
+    assert_eq!(
+        detail(&events),
+        "the conversation is with `ann`; add `\"agent\": \"ann\"` to answer for them, or `\"take\": true` to answer all the same, \
+         which leaves it with `ann`"
+    );
+    let events = asks(&mut life, "crm", None, "3", reply(conversation.clone(), true));
     assert_eq!((status(&events), owner(&life).as_deref()), (202, Some("ann")));
+    // Whoever speaks for another agent makes it theirs.
+    let events = asks(&mut life, "crm", Some("bob"), "4", reply(conversation.clone(), false));
+    let said = "the conversation is with `ann`; add `\"take\": true` to answer all the same: then it is with `bob`";
+    assert_eq!((status(&events), detail(&events).as_str()), (409, said));
+    let events = asks(&mut life, "crm", Some("bob"), "5", reply(conversation, true));
+    assert_eq!((status(&events), owner(&life).as_deref()), (202, Some("bob")));
 }
 
 fn quarantined(events: &[Event]) -> bool {
