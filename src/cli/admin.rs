@@ -2,12 +2,13 @@
 
 use super::api::{Api, encoded};
 use super::list::{Common, List, address, first, id, lookup, since, text};
-use super::screen::{Screen, plain, span};
+use super::screen::{Screen, escaped, plain, span};
 use super::{ConfigArg, Done, Failure};
 use crate::config::Environment;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
-use switchboard_routing_rules::decide::PAUSED_BY_OPERATOR;
 
 /// How many rows a list shows unless told otherwise.
 pub(super) const ROWS: usize = 50;
@@ -198,13 +199,23 @@ fn in_time(queue: &Value) -> String {
     lookup(queue, "sla.level").as_f64().map(|l| format!("{:.0} %", l * 100.0)).unwrap_or_default()
 }
 
-/// Why nothing is sent, and what ends that; or what is wrong otherwise.
+/// Why nothing is sent, and what ends that; and why nothing comes in.
 fn channel_why(c: &Value) -> String {
-    match text(c, "paused_reason") {
-        why if why.is_empty() => text(c, "trouble"),
-        why if why == PAUSED_BY_OPERATOR => why,
-        why => format!("{why}; when that is mended: switchboard channels resume {}", text(c, "id")),
-    }
+    let sending = match text(c, "paused_reason") {
+        paused if paused.is_empty() => text(c, "sending_trouble"),
+        paused => {
+            [paused, text(c, "then")].iter().filter(|s| !s.is_empty()).cloned().collect::<Vec<_>>().join("; then: ")
+        }
+    };
+    let silent = match text(c, "silent_since") {
+        since if since.is_empty() => since,
+        _ => "nothing is heard of its adapter, which is another process".to_owned(),
+    };
+    let every: Vec<String> =
+        [sending, text(c, "receiving_trouble"), silent].into_iter().filter(|why| !why.is_empty()).collect();
+    // A daemon of before tells one trouble.
+    let every = if every.is_empty() { text(c, "trouble") } else { every.join("; and ") };
+    every.replace('`', "")
 }
 
 fn channel_state(c: &Value) -> String {
@@ -264,16 +275,18 @@ impl DeadLetters {
             empty: "no dead letters: nothing waits for a decision (what the provider took and told later that it did not arrive is \
                     `failed` in its conversation)",
         };
-        let heads = ["ID", "CHANNEL", "TO", "REASON", "CODE", "SINCE", "DETAIL"];
+        let heads = ["ID", "CONVERSATION", "CHANNEL", "TO", "REASON", "CODE", "SINCE", "DETAIL", "TEXT"];
         list.show(&api, &self.common, screen, &heads, |d, now| {
             vec![
                 text(d, "id"),
+                text(d, "conversation"),
                 text(d, "channel"),
                 address(d, "to"),
                 text(d, "reason"),
                 text(d, "code"),
                 since(d, "at", now),
-                first(d, &["detail", "text"]),
+                text(d, "detail"),
+                text(d, "text"),
             ]
         })
         .await
@@ -292,6 +305,11 @@ pub(crate) struct Quarantine {
 enum QuarantineCommand {
     /// List it, newest first (the default)
     List(Limit),
+    /// Show one as it came, up to 16 KiB; what does not print is escaped
+    Show {
+        #[arg(value_parser = id)]
+        id: String,
+    },
     /// Read one again, after a fix
     Retry {
         #[arg(value_parser = id)]
@@ -308,6 +326,7 @@ impl Quarantine {
     pub async fn run(self, at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Done {
         let api = Api::open(at, env)?.under(self.common.idempotency_key.as_deref());
         let limit = match self.command {
+            Some(QuarantineCommand::Show { id }) => return show_record(&api, &self.common, screen, &id).await,
             Some(QuarantineCommand::Retry { id }) => {
                 let answer = api.post(&format!("/quarantine/{}/retry", encoded(&id)), json!({})).await?;
                 let again = lookup(&answer, "released").as_bool() != Some(false);
@@ -338,5 +357,77 @@ impl Quarantine {
             vec![text(q, "id"), text(q, "channel"), since(q, "at", now), first(q, &["reason", "detail"])]
         })
         .await
+    }
+}
+
+/// A record of the quarantine with its bytes.
+async fn show_record(api: &Api, common: &Common, screen: &mut Screen, id: &str) -> Done {
+    let record = api.get(&format!("/quarantine/{}", encoded(id))).await?;
+    if common.json {
+        screen.out(&format!("{record:#}"));
+        return Ok(());
+    }
+    let parts =
+        [text(&record, "id"), text(&record, "channel"), since(&record, "at", screen.now), text(&record, "reason")];
+    screen.out(&parts.map(|part| plain(&part)).join("  "));
+    let raw = lookup(&record, "raw");
+    if raw.is_null() {
+        screen.err("its bytes are not kept any more");
+        return Ok(());
+    }
+    screen.out(&plain(&text(raw, "content_type")));
+    screen.out("");
+    let bytes = match lookup(raw, "base64").as_str() {
+        Some(coded) => {
+            STANDARD.decode(coded).map_err(|e| Failure::Failed(format!("the daemon's base64 is none: {e}")))?
+        }
+        None => text(raw, "text").into_bytes(),
+    };
+    screen.out(&escaped(&bytes));
+    if lookup(raw, "cut").as_bool() == Some(true) {
+        screen.err("only its beginning is shown");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::api::tests::{answer, answering};
+    use super::*;
+
+    #[test]
+    fn a_channel_tells_every_trouble_and_what_ends_a_pause() {
+        let why = |c: Value| channel_why(&c);
+        assert_eq!(why(json!({ "state": "up", "trouble": null })), "");
+        let (sending, unread) = ("the last 5 attempts to send failed: refused", "its mailbox cannot be read: gone");
+        let both = json!({ "trouble": sending, "sending_trouble": sending, "receiving_trouble": unread });
+        assert_eq!(why(both), format!("{sending}; and {unread}"));
+        assert_eq!(why(json!({ "trouble": unread, "receiving_trouble": unread })), unread);
+        let paused = json!({ "paused_reason": "535: check `smtp.password`", "receiving_trouble": unread, "trouble": unread,
+            "then": "switchboard channels resume mail" });
+        assert_eq!(
+            why(paused),
+            format!("535: check smtp.password; then: switchboard channels resume mail; and {unread}")
+        );
+        let silent = json!({ "state": "down", "silent_since": "2026-11-21T20:00:00Z" });
+        assert_eq!(why(silent), "nothing is heard of its adapter, which is another process");
+        assert_eq!(why(json!({ "trouble": "of a daemon of before" })), "of a daemon of before");
+    }
+
+    #[tokio::test]
+    async fn a_quarantined_record_is_shown_with_what_does_not_print_escaped() {
+        let shown = async |raw: Value| {
+            let body = json!({ "id": "27", "channel": "crm", "reason": "it is no JSON", "at": "2026-11-21T20:29:00Z", "raw": raw });
+            let (api, _) = answering(&[&answer("200 OK", &body)]).await;
+            let mut screen = Screen::of_test(None);
+            show_record(&api, &Common::default(), &mut screen, "27").await.expect("shown");
+            screen.kept.unwrap_or_default()
+        };
+        let said =
+            shown(json!({ "content_type": "application/json", "text": "{\n\"a\": \u{1b}[31m", "cut": false })).await;
+        assert_eq!(said, "27  crm  1m  it is no JSON\napplication/json\n\n{\n\"a\": \\u{1b}[31m\n");
+        let said = shown(json!({ "content_type": "text/plain", "base64": "Y2Fm6QpiYQ==", "cut": true })).await;
+        assert_eq!(said, "27  crm  1m  it is no JSON\ntext/plain\n\ncaf\\xe9\nba\nonly its beginning is shown\n");
+        assert!(shown(Value::Null).await.ends_with("its bytes are not kept any more\n"));
     }
 }

@@ -19,6 +19,9 @@ const MAX_GIVEN: u64 = 1024 * 1024;
 pub(crate) struct Conversations {
     #[command(flatten)]
     common: Common,
+    /// Those of the list, which need no word for it.
+    #[command(flatten)]
+    filter: ConversationFilter,
     #[command(subcommand)]
     command: Option<ConversationsCommand>,
 }
@@ -44,6 +47,13 @@ struct ConversationFilter {
     limit: Limit,
 }
 
+impl ConversationFilter {
+    fn is_empty(&self) -> bool {
+        [&self.state, &self.queue, &self.agent, &self.channel, &self.contact].iter().all(|f| f.is_none())
+            && self.limit.limit == ROWS
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum ConversationsCommand {
     /// List them, the latest opened first (the default)
@@ -63,6 +73,14 @@ enum ConversationsCommand {
         #[arg(long)]
         take: bool,
         /// The agent for whom you answer; without it the answer is in the name of your token
+        #[arg(long, visible_alias = "as", value_name = "AGENT")]
+        agent: Option<String>,
+    },
+    /// Make it an agent's, without an answer; with another agent's too, if your token may
+    Take {
+        #[arg(value_parser = id)]
+        id: String,
+        /// The agent whose it becomes; without it the agent of your token, or the only one that there is
         #[arg(long, visible_alias = "as", value_name = "AGENT")]
         agent: Option<String>,
     },
@@ -123,11 +141,13 @@ impl Conversations {
     pub async fn run(self, at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Done {
         let api = Api::open(at, env)?.under(self.common.idempotency_key.as_deref());
         let common = &self.common;
+        if self.command.is_some() && !self.filter.is_empty() {
+            let said = "what a list is to hold stands after `list`, or after `conversations` alone";
+            return Err(Failure::Usage(said.into()));
+        }
         let (id, action, body, said) = match self.command {
-            None => return list_conversations(&api, common, screen, None).await,
-            Some(ConversationsCommand::List(filter)) => {
-                return list_conversations(&api, common, screen, Some(filter)).await;
-            }
+            None => return list_conversations(&api, common, screen, self.filter).await,
+            Some(ConversationsCommand::List(filter)) => return list_conversations(&api, common, screen, filter).await,
             Some(ConversationsCommand::Show { id }) => return show_conversation(&api, common, screen, &id).await,
             Some(ConversationsCommand::Reply { id, text, take, agent }) => {
                 let body = with_agent(json!({ "text": given(text, std::io::stdin())?, "take": take }), agent);
@@ -136,6 +156,7 @@ impl Conversations {
             Some(ConversationsCommand::Note { id, text, agent }) => {
                 (id, "note", with_agent(json!({ "text": given(text, std::io::stdin())? }), agent), "noted")
             }
+            Some(ConversationsCommand::Take { id, agent }) => (id, "take", with_agent(json!({}), agent), "taken"),
             Some(ConversationsCommand::Close { id, agent }) => (id, "close", with_agent(json!({}), agent), "closed"),
             Some(ConversationsCommand::Reopen { id, agent }) => {
                 (id, "reopen", with_agent(json!({}), agent), "open again")
@@ -155,10 +176,15 @@ impl Conversations {
                 (id, "snooze", with_agent(json!({ "until": until }), agent), "snoozed")
             }
         };
+        let to = text(&body, "agent");
         let answer = api.post(&format!("/conversations/{}/{action}", encoded(&id)), body).await?;
         let sent = text(&answer, "id");
         let said = if action == "reply" && !sent.is_empty() { format!("{said}: {sent}") } else { said.to_owned() };
-        done(&answer, common, screen, &said)
+        done(&answer, common, screen, &said)?;
+        if matches!(action, "transfer" | "take") && !to.is_empty() {
+            absent(&api, &to).await.into_iter().for_each(|said| screen.err(&said));
+        }
+        Ok(())
     }
 }
 
@@ -207,13 +233,27 @@ fn given(text: String, input: impl Read) -> Result<String, Failure> {
     Ok(read.trim_end().to_owned())
 }
 
+/// The ids of all queues, agents or channels.
+async fn ids(api: &Api, of: &str) -> Result<Vec<String>, Failure> {
+    let list = List { path: &format!("/{of}"), key: of, query: vec![], limit: 100_000, empty: "" };
+    Ok(list.rows(api).await?.0.iter().map(|row| text(row, "id")).collect())
+}
+
+/// That somebody is not there to whom a conversation was given. What was done is done, whatever comes of this look.
+async fn absent(api: &Api, agent: &str) -> Option<String> {
+    let list = List { path: "/agents", key: "agents", query: vec![], limit: 100_000, empty: "" };
+    let (agents, _) = list.rows(api).await.ok()?;
+    let presence = agents.iter().find(|row| text(row, "id") == agent).map(|row| text(row, "presence"))?;
+    match presence.as_str() {
+        "offline" => Some(format!("{agent} is offline: unless they come back soon, it goes back to its queue")),
+        "away" => Some(format!("{agent} is away")),
+        _ => None,
+    }
+}
+
 /// Whether a word is the id of a queue or of an agent of the pack in force.
 async fn destination(api: &Api, there: &str) -> Result<&'static str, Failure> {
-    let ids = async |path: &'static str, key: &'static str| -> Result<Vec<String>, Failure> {
-        let list = List { path, key, query: vec![], limit: 100_000, empty: "" };
-        Ok(list.rows(api).await?.0.iter().map(|row| text(row, "id")).collect())
-    };
-    let (queues, agents) = (ids("/queues", "queues").await?, ids("/agents", "agents").await?);
+    let (queues, agents) = (ids(api, "queues").await?, ids(api, "agents").await?);
     match (queues.iter().any(|q| q == there), agents.iter().any(|a| a == there)) {
         (true, false) => Ok("queue"),
         (false, true) => Ok("agent"),
@@ -235,22 +275,26 @@ fn with_agent(mut body: Value, agent: Option<String>) -> Value {
     body
 }
 
-async fn list_conversations(
-    api: &Api,
-    common: &Common,
-    screen: &mut Screen,
-    filter: Option<ConversationFilter>,
-) -> Done {
-    let limit = filter.as_ref().map_or(ROWS, |f| f.limit.limit);
+async fn list_conversations(api: &Api, common: &Common, screen: &mut Screen, f: ConversationFilter) -> Done {
+    let named = [("queues", f.queue.clone()), ("agents", f.agent.clone()), ("channels", f.channel.clone())];
+    let limit = f.limit.limit;
     let mut query = vec![];
-    if let Some(f) = filter {
-        for (key, value) in
-            [("state", f.state), ("queue", f.queue), ("agent", f.agent), ("channel", f.channel), ("contact", f.contact)]
-        {
-            query.extend(value.map(|v| (key, v)));
-        }
+    for (key, value) in
+        [("state", f.state), ("queue", f.queue), ("agent", f.agent), ("channel", f.channel), ("contact", f.contact)]
+    {
+        query.extend(value.map(|v| (key, v)));
     }
     let list = List { path: "/conversations", key: "conversations", query, limit, empty: "no conversations" };
+    for (of, id) in named {
+        let Some(id) = id else { continue };
+        let known = ids(api, of).await?;
+        let one = List { limit: 1, query: list.query.clone(), ..list };
+        // What is gone may have conversations yet.
+        if !known.contains(&id) && one.rows(api).await?.0.is_empty() {
+            let one = of.trim_end_matches('s');
+            return Err(Failure::Failed(format!("there is no {one} `{id}`; the {of} are {}", known.join(", "))));
+        }
+    }
     let heads = ["ID", "STATE", "WITH", "CHANNEL", "CONTACT", "OPENED", "WRITTEN", "SUBJECT", "LAST"];
     list.show(api, common, screen, &heads, |c, now| {
         vec![
@@ -357,7 +401,7 @@ async fn show_conversation(api: &Api, common: &Common, screen: &mut Screen, id: 
         };
         let why = text(&c, "undelivered.reason");
         let why = if why.is_empty() { why } else { format!(": {}", plain(&why)) };
-        screen.out(&format!("our latest message: {what}{tried}{why}"));
+        screen.out(&format!("our latest message: {what}{tried}{why}{}", then(&c)));
     }
     let mut subject = text(&c, "subject");
     for m in lookup(&c, "messages").as_array().into_iter().flatten() {
@@ -400,6 +444,12 @@ fn is_of_subject(of_message: &str, subject: &str) -> bool {
     before.is_some_and(|before| before.is_empty() || before.trim_end().ends_with(':'))
 }
 
+/// What ends a pause of its channel, and that nothing comes in there either.
+fn then(c: &Value) -> String {
+    let parts = [("; then: ", text(c, "undelivered.then")), ("; and ", text(c, "undelivered.receiving_trouble"))];
+    parts.iter().filter(|(_, said)| !said.is_empty()).map(|(before, said)| format!("{before}{}", plain(said))).collect()
+}
+
 /// A file in a word or two, and why it is not there.
 fn file(a: &Value) -> String {
     let (name, mime) = (plain(&text(a, "name")), plain(&text(a, "mime")));
@@ -421,12 +471,15 @@ fn file(a: &Value) -> String {
 /// `12:02  in  Ann  delivered`
 fn message_head(m: &Value, screen: &Screen) -> String {
     let author = address(m, "author");
+    // Of a customer without a name there is the contact's id alone, and the message's stands at the end of the line.
+    let nameless = text(m, "author.kind") == "contact" && !author.is_empty() && author == text(m, "author.id");
+    let author = if nameless { format!("contact {author}") } else { author };
     let author = if author.is_empty() { first(m, &["author.agent", "author.rule", "author.kind"]) } else { author };
     let proof = doubt(m).unwrap_or_default().to_owned();
     let at = ago(m, "at", screen.now);
     let parts = [at, text(m, "direction"), author, proof, at_desk(m), text(m, "status"), text(m, "detail")];
     let head: Vec<String> = parts.iter().map(|p| plain(p)).filter(|p| !p.is_empty()).collect();
-    format!("{}  {}", head.join("  "), plain(&text(m, "id")))
+    format!("{}  message {}", head.join("  "), plain(&text(m, "id")))
 }
 
 /// `at team-slack`, for what people of ours were told there.
@@ -437,6 +490,7 @@ fn at_desk(m: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::api::tests::{answer, answering};
     use super::*;
 
     #[test]
@@ -521,14 +575,16 @@ mod tests {
         let screen = Screen::of_test(None);
         let head = |m: &Value| message_head(m, &screen);
         let mail = json!({ "id": "m1", "direction": "in", "author": { "name": "Carl" }, "status": "received" });
-        assert_eq!(head(&mail), "in  Carl  received  m1");
+        assert_eq!(head(&mail), "in  Carl  received  message m1");
         let mut forged = mail.clone();
         forged["sender_proof"] = json!("not_proved");
-        assert_eq!(head(&forged), "in  Carl  SENDER NOT PROVED  received  m1");
+        assert_eq!(head(&forged), "in  Carl  SENDER NOT PROVED  received  message m1");
         forged["sender_proof"] = json!("disproved");
-        assert_eq!(head(&forged), "in  Carl  SENDER DISPROVED  received  m1");
+        assert_eq!(head(&forged), "in  Carl  SENDER DISPROVED  received  message m1");
         forged["sender_proof"] = json!("proved");
         assert_eq!(head(&forged), head(&mail));
+        let nameless = json!({ "id": "m2", "direction": "in", "author": { "kind": "contact", "id": "p1", "name": null }, "status": "received" });
+        assert_eq!(head(&nameless), "in  contact p1  received  message m2");
         for (of, said) in [
             (json!({ "name": "a.png", "mime": "image/png" }), "a.png image/png"),
             (
@@ -555,5 +611,47 @@ mod tests {
         ] {
             assert_eq!(file(&of), said);
         }
+    }
+
+    #[test]
+    fn a_paused_channel_says_what_ends_it_with_the_answer_that_waits() {
+        let late = json!({ "undelivered": { "then": "switchboard channels resume sms", "receiving_trouble": null } });
+        assert_eq!(then(&late), "; then: switchboard channels resume sms");
+        let deaf = json!({ "undelivered": { "then": null, "receiving_trouble": "its mailbox cannot be read" } });
+        assert_eq!(then(&deaf), "; and its mailbox cannot be read");
+        assert_eq!(then(&json!({ "undelivered": null })), "");
+    }
+
+    #[tokio::test]
+    async fn a_list_of_what_is_not_there_says_what_is() {
+        let queues = answer("200 OK", &json!({ "queues": [{ "id": "billing" }, { "id": "everyone" }], "next": null }));
+        let listed = |rows: Value| answer("200 OK", &json!({ "conversations": rows, "next": null }));
+        let filter = || ConversationFilter {
+            state: None,
+            queue: Some("nope".into()),
+            agent: None,
+            channel: None,
+            contact: None,
+            limit: Limit { limit: ROWS },
+        };
+        let (api, _) = answering(&[&queues, &listed(json!([]))]).await;
+        let mut screen = Screen::of_test(None);
+        let done = list_conversations(&api, &Common::default(), &mut screen, filter()).await;
+        assert_eq!(done, Err(Failure::Failed("there is no queue `nope`; the queues are billing, everyone".into())));
+        // A queue that the pack lost has conversations yet.
+        let row = listed(json!([{ "id": "c1", "state": "closed", "queue": "nope" }]));
+        let (api, _) = answering(&[&queues, &row, &row]).await;
+        assert_eq!(list_conversations(&api, &Common::default(), &mut screen, filter()).await, Ok(()));
+        assert!(screen.kept.unwrap_or_default().contains("c1"));
+    }
+
+    #[tokio::test]
+    async fn who_is_not_there_is_said_once_something_was_given_to_them() {
+        let agents = [("ann", "available"), ("bob", "offline"), ("cyn", "away")];
+        let rows: Vec<Value> = agents.iter().map(|(id, presence)| json!({ "id": id, "presence": presence })).collect();
+        let (api, _) = answering(&[&answer("200 OK", &json!({ "agents": rows, "next": null }))]).await;
+        assert_eq!(absent(&api, "ann").await, None);
+        assert!(absent(&api, "bob").await.is_some_and(|said| said.contains("offline") && said.contains("goes back")));
+        assert_eq!(absent(&api, "cyn").await.as_deref(), Some("cyn is away"));
     }
 }

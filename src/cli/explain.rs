@@ -99,6 +99,7 @@ fn show(trace: &Value, screen: &mut Screen) {
     if !agents.is_empty() {
         screen.out("agents considered:");
     }
+    let considered = agents.clone();
     for a in agents {
         let chosen = lookup(&a, "chosen").as_bool() == Some(true);
         let mark = if chosen { "+" } else { "-" };
@@ -107,14 +108,21 @@ fn show(trace: &Value, screen: &mut Screen) {
     }
     and_more(trace, screen);
     let then = lookup(trace, "nobody_free");
-    let passed = lookup(then, "agents").as_array().cloned().unwrap_or_default();
+    let mut passed = lookup(then, "agents").as_array().cloned().unwrap_or_default();
+    let said = |a: &Value| (text(a, "agent"), text(a, "reason"));
+    let again = passed.len() == considered.len() && passed.iter().zip(&considered).all(|(a, b)| said(a) == said(b));
+    if again {
+        passed.clear();
+    }
     if !passed.is_empty() {
         screen.out("why nobody could take it then:");
     }
     for a in passed {
         screen.out(&format!("  - {}  {}", plain(&text(&a, "agent")), plain(&text(&a, "reason"))));
     }
-    and_more(then, screen);
+    if !again {
+        and_more(then, screen);
+    }
     let decided = ago(trace, "decided_at", screen.now);
     let decided = if decided.is_empty() { decided } else { format!(", decided {decided}") };
     let pack = text(trace, "pack");
@@ -319,9 +327,18 @@ default: { queue: everyone, tag: placed }
             { "name": "C", "matched": false, "skipped": true } ],
             "agents": [{ "agent": "ann", "chosen": true }, { "agent": "bob", "chosen": false, "reason": "is away" }], "others": 3,
             "nobody_free": { "agents": [{ "agent": "cyn", "chosen": false, "reason": "is offline" }], "others": 2 } });
-        let mut screen = Screen::of_test(None);
-        show(&trace, &mut screen);
-        let said = screen.kept.unwrap_or_default();
+        let said = |trace: &Value| {
+            let mut screen = Screen::of_test(None);
+            show(trace, &mut screen);
+            screen.kept.unwrap_or_default()
+        };
+        let mut same = trace.clone();
+        same["nobody_free"]["agents"] = json!([{ "agent": "bob", "chosen": false, "reason": "is away" }]);
+        same["agents"] = same["nobody_free"]["agents"].clone();
+        let once = said(&same);
+        assert!(once.contains("agents considered:") && !once.contains("why nobody could take it then:"), "{once}");
+        assert_eq!(once.matches("bob  is away").count(), 1, "{once}");
+        let said = said(&trace);
         for part in [
             "- A: text does not contain \"x\"",
             "+ B: queue billing; decided before: priority",

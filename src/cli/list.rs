@@ -97,7 +97,8 @@ impl List<'_> {
         }
         screen.out(&table.render(screen.width));
         if !next.is_null() {
-            screen.err(&format!("only {} are shown; --limit shows more", rows.len()));
+            let are = if rows.len() == 1 { "is" } else { "are" };
+            screen.err(&format!("only {} {are} shown; --limit shows more", rows.len()));
         }
         if let Some(said) = api.stale().await {
             screen.err(&said);

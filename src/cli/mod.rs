@@ -78,7 +78,7 @@ enum Command {
     Contacts(contacts::Contacts),
     /// List, resend and drop what could not be sent, or may have been; what bounced later is in its conversation
     DeadLetters(admin::DeadLetters),
-    /// List, retry and drop what could not be understood
+    /// List, show, retry and drop what could not be understood
     Quarantine(admin::Quarantine),
     /// Move a workspace to another log: from the embedded one to NATS, or back
     Migrate(migrate::Migrate),
@@ -195,6 +195,9 @@ mod tests {
             "conversations list --state queued --limit 10 --json",
             "conversations show c1",
             "conversations reply c1 hello",
+            "conversations --channel site --limit 3",
+            "conversations take c1",
+            "conversations take c1 --as ann",
             "conversations close c1",
             "conversations transfer c1 --queue billing",
             "conversations snooze c1 2026-11-23T09:00:00Z",
@@ -208,6 +211,7 @@ mod tests {
             "dead-letters list --limit 5",
             "dead-letters resend m1",
             "dead-letters drop m1",
+            "quarantine show 7",
             "quarantine retry 7",
             "quarantine drop 7",
             "conversations transfer c1 billing",

@@ -53,11 +53,31 @@ impl Screen {
     }
 }
 
+/// Bytes of a stranger as they are, but for what would drive the terminal, which is escaped, and so is what is no UTF-8.
+pub(crate) fn escaped(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            let drives = c.is_control() && !matches!(c, '\n' | '\t');
+            if drives || turns(c) {
+                out.extend(c.escape_default());
+            } else {
+                out.push(c);
+            }
+        }
+        out.push_str(&chunk.invalid().escape_ascii().to_string());
+    }
+    out
+}
+
+/// Characters that turn the direction of the rest of the line.
+fn turns(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// What customers wrote, in one line that cannot drive the terminal: no control characters, and none that turn the direction
 /// of the rest of the line.
 pub(crate) fn plain(text: &str) -> String {
-    let turns =
-        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let mut out = String::with_capacity(text.len());
     for c in text.chars().filter(|c| !turns(*c)) {
         let blank = c.is_whitespace() || c.is_control();
@@ -100,6 +120,13 @@ mod tests {
     fn a_customers_text_cannot_drive_the_terminal() {
         assert_eq!(plain("a\u{1b}[31mred\r\n\tb\u{202e}c  d\u{7}"), "a [31mred bc d");
         assert_eq!(plain("  \n"), "");
+    }
+
+    #[test]
+    fn bytes_are_shown_as_they_are_but_for_what_drives_the_terminal() {
+        assert_eq!(escaped("{\n\t\"é\": 7}".as_bytes()), "{\n\t\"é\": 7}");
+        assert_eq!(escaped(b"a\x1b[31m\r\n\x00\x9b\xc2\x9b"), "a\\u{1b}[31m\\r\n\\u{0}\\x9b\\u{9b}");
+        assert_eq!(escaped("b\u{202e}c".as_bytes()), "b\\u{202e}c");
     }
 
     #[test]

@@ -18,7 +18,7 @@ const PAGES: usize = 50;
 pub struct Polls(Arc<Mutex<BTreeMap<String, String>>>);
 
 impl Polls {
-    fn set(&self, channel: &str, trouble: Option<String>) {
+    pub(crate) fn set(&self, channel: &str, trouble: Option<String>) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match trouble {
             Some(why) => known.insert(channel.to_owned(), why),

@@ -311,9 +311,13 @@ impl Backend for Api {
         trouble::undelivered(&self.current().1, conversation, clock::now())
     }
 
-    async fn trouble(&self, channel: &str) -> Option<String> {
+    async fn sending_trouble(&self, channel: &str) -> Option<String> {
         let state = self.current().1;
-        self.troubles.of(&state, channel).await
+        self.troubles.sending(&state, channel).await
+    }
+
+    fn receiving_trouble(&self, channel: &str) -> Option<String> {
+        self.troubles.receiving(&self.current().1, channel)
     }
 
     fn console_url(&self) -> Option<String> {

@@ -4,6 +4,7 @@ use super::adapters::Adapters;
 use super::trouble::Troubles;
 use crate::clock;
 use crate::history::HistoryHandle;
+use crate::http::api::resume_command;
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::router::{RouterHandle, Standing};
@@ -109,6 +110,20 @@ fn of_in(lost_at: Option<Timestamp>, told: Option<Timestamp>, now: Timestamp) ->
     ))
 }
 
+/// What goes wrong on a channel, a line each. Why it is paused is what its attempts met.
+fn of_channel(
+    id: &str,
+    paused: Option<&str>,
+    sending: Option<String>,
+    receiving: Option<String>,
+) -> impl Iterator<Item = String> {
+    let first = match paused {
+        Some(why) => Some(format!("channel {id} is paused: {}; then: {}", why.replace('`', ""), resume_command(id))),
+        None => sending.map(|why| format!("channel {id}: {why}")),
+    };
+    first.into_iter().chain(receiving.map(|why| format!("channel {id}: {}", why.replace('`', ""))))
+}
+
 /// Ready: the log takes writes, history follows, nothing keeps this process from leading if it should be able to, and nobody
 /// asked us to stop. That nobody leads is said, and is no reason to send providers elsewhere: what they bring is kept.
 async fn ready(Extract(h): Extract<Health>) -> Response {
@@ -150,17 +165,12 @@ async fn ready(Extract(h): Extract<Health>) -> Response {
     notes.extend(state.rebased.filter(|r| now.since(r.at) < REBASED_MS).map(|r| of_rebase(&r, now)));
     let told = state.rebased.and_then(|r| r.lost_at);
     notes.extend(of_in(h.probe.log.doubt().in_lost_at(), told, now));
-    let paused = state
-        .channels
-        .iter()
-        .filter(|(_, c)| !c.removed)
-        .filter_map(|(id, c)| c.paused.as_ref().map(|why| format!("channel {id} is paused: {why}")));
-    notes.extend(paused);
     // The other channels go on without it, so this is a note too.
     let silent = h.adapters.all(clock::now()).into_iter().filter(|(_, up)| !up);
     notes.extend(silent.map(|(id, _)| format!("channel {id} is down: nothing is heard of who serves it")));
-    for (id, _) in state.channels.iter().filter(|(_, c)| c.paused.is_none()) {
-        notes.extend(h.troubles.in_short(&state, id).map(|why| format!("channel {id}: {why}")));
+    for (id, c) in state.channels.iter().filter(|(_, c)| !c.removed) {
+        let sending = Troubles::sending_in_short(&state, id);
+        notes.extend(of_channel(id, c.paused.as_deref(), sending, h.troubles.receiving(&state, id)));
     }
     let unheard = h.adapters.all(clock::now()).into_iter().filter(|(id, up)| *up && h.adapters.unheard(id));
     notes.extend(unheard.map(|(id, _)| format!("channel {id} is not heard of yet: start its adapter")));
@@ -223,6 +233,28 @@ mod tests {
         }
         assert_eq!(of_in(Some(at), Some(at.plus(5000)), at.plus(day)), None, "the rebase says so");
         assert_eq!(of_in(Some(at), None, at.plus(8 * day)), None, "for a week");
+    }
+
+    #[test]
+    fn every_trouble_of_a_channel_is_a_line_and_a_pause_says_what_ends_it() {
+        let told = |paused, sending: Option<&str>, receiving: Option<&str>| {
+            let owned = |why: Option<&str>| why.map(str::to_owned);
+            of_channel("mail", paused, owned(sending), owned(receiving)).collect::<Vec<_>>()
+        };
+        let (sending, unread) =
+            (Some("the last 5 attempts to send failed"), Some("its mailbox cannot be read: refused"));
+        assert_eq!(told(None, None, None), Vec::<String>::new());
+        assert_eq!(
+            told(None, sending, unread),
+            ["channel mail: the last 5 attempts to send failed", "channel mail: its mailbox cannot be read: refused"]
+        );
+        assert_eq!(
+            told(Some("535: check `smtp.password`"), sending, unread),
+            [
+                "channel mail is paused: 535: check smtp.password; then: switchboard channels resume mail",
+                "channel mail: its mailbox cannot be read: refused"
+            ]
+        );
     }
 
     #[tokio::test(start_paused = true)]

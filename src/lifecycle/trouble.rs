@@ -1,7 +1,7 @@
 //! What keeps our messages from leaving, in words: those of one conversation, and those of a channel.
 
 use crate::history::{HistoryHandle, Status};
-use crate::http::api::Undelivered;
+use crate::http::api::{Undelivered, resume_command};
 use crate::inbound::{Mailboxes, Polls};
 use switchboard_envelope::Timestamp;
 use switchboard_routing_rules::State;
@@ -22,28 +22,28 @@ pub struct Troubles {
 }
 
 impl Troubles {
-    /// What goes wrong on a channel that nobody paused; `None` while all is well.
-    pub async fn of(&self, state: &State, channel: &str) -> Option<String> {
-        let said = self.in_short(state, channel)?;
-        if state.channels.get(channel).is_none_or(|c| c.failures == 0) {
-            return Some(said);
-        }
+    /// Why our messages do not leave on a channel, unless somebody or something paused it; `None` while they do.
+    pub async fn sending(&self, state: &State, channel: &str) -> Option<String> {
+        let said = Troubles::sending_in_short(state, channel)?;
         let why = self.last_failure(state, channel).await;
         Some(why.map_or_else(|| said.clone(), |why| format!("{said}: {why}")))
     }
 
     /// The same for whoever needs no token: nothing that a provider said of one customer's message, and nothing that has to be read.
-    pub fn in_short(&self, state: &State, channel: &str) -> Option<String> {
+    pub fn sending_in_short(state: &State, channel: &str) -> Option<String> {
         let failures = state.channels.get(channel).filter(|c| !c.removed)?.failures;
-        if failures > 0 {
-            let attempts: String =
-                if failures == 1 { "the last attempt".into() } else { format!("the last {failures} attempts") };
-            return Some(format!("{attempts} to send failed"));
-        }
-        let unread = || self.mailboxes.all().into_iter().find(|(id, _)| id == channel).and_then(|(_, why)| why);
-        let missed =
-            || self.polls.trouble(channel).map(|why| format!("what its webhook missed cannot be fetched: {why}"));
-        unread().map(|why| format!("its mailbox cannot be read: {why}")).or_else(missed)
+        let attempts = match failures {
+            0 => return None,
+            1 => "the last attempt".to_owned(),
+            n => format!("the last {n} attempts"),
+        };
+        Some(format!("{attempts} to send failed"))
+    }
+
+    /// Why what customers write on a channel does not come in here.
+    pub fn receiving(&self, state: &State, channel: &str) -> Option<String> {
+        state.channels.get(channel).filter(|c| !c.removed)?;
+        receiving(&self.mailboxes, &self.polls, channel)
     }
 
     /// What came of the message that was tried last, as its attempt told it.
@@ -61,6 +61,12 @@ impl Troubles {
         };
         message.and_then(|m| m.detail.or(m.code))
     }
+}
+
+fn receiving(mailboxes: &Mailboxes, polls: &Polls, channel: &str) -> Option<String> {
+    let unread = mailboxes.all().into_iter().find(|(id, _)| id == channel).and_then(|(_, why)| why);
+    let unread = unread.map(|why| format!("its mailbox cannot be read: {why}"));
+    unread.or_else(|| polls.trouble(channel).map(|why| format!("what its webhook missed cannot be fetched: {why}")))
 }
 
 /// The newest message of ours in a conversation, while it has not left or did not arrive.
@@ -89,6 +95,7 @@ pub fn undelivered(state: &State, conversation: ConvId, now: Timestamp) -> Optio
         tried_again: tried_again.filter(|_| paused.is_none()),
         delayed: held || now.since(send.at) > Undelivered::SOON_MS,
         paused: paused.map(|why| format!("channel `{}` is paused: {why}", send.channel)),
+        then: paused.map(|_| resume_command(&send.channel)),
     })
 }
 
@@ -100,5 +107,24 @@ fn status(phase: &Phase) -> Status {
         Phase::Dead { reason: DeadReason::Rejected, .. } => Status::Rejected,
         Phase::Dead { reason: DeadReason::Failed, .. } => Status::Failed,
         Phase::Dead { reason: DeadReason::Expired | DeadReason::ChannelRemoved, .. } => Status::Dead,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_come_in_is_told_whatever_becomes_of_what_leaves() {
+        let (mailboxes, polls) = (Mailboxes::default(), Polls::default());
+        assert_eq!(receiving(&mailboxes, &polls, "mail"), None);
+        mailboxes.set("mail", Some("localhost:993: connection refused".into()));
+        polls.set("sms", Some("401".into()));
+        let told = |channel| receiving(&mailboxes, &polls, channel);
+        assert_eq!(told("mail").as_deref(), Some("its mailbox cannot be read: localhost:993: connection refused"));
+        assert_eq!(told("sms").as_deref(), Some("what its webhook missed cannot be fetched: 401"));
+        assert_eq!(told("site"), None);
+        mailboxes.set("mail", None);
+        assert_eq!(told("mail"), None);
     }
 }

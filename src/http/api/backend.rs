@@ -117,6 +117,14 @@ pub struct Undelivered {
     pub delayed: bool,
     /// Why nothing leaves on its channel.
     pub paused: Option<String>,
+    /// What ends that, once its cause is mended.
+    pub then: Option<String>,
+}
+
+/// What somebody types who has mended why a channel is paused, or who paused it.
+#[must_use]
+pub fn resume_command(channel: &str) -> String {
+    format!("switchboard channels resume {channel}")
 }
 
 impl Undelivered {
@@ -202,8 +210,13 @@ pub trait Backend: Send + Sync + 'static {
         None
     }
 
-    /// What goes wrong on a channel that is not paused; `None` while all is well.
-    async fn trouble(&self, _channel: &str) -> Option<String> {
+    /// Why our messages do not leave on a channel, unless it is paused; `None` while they do.
+    async fn sending_trouble(&self, _channel: &str) -> Option<String> {
+        None
+    }
+
+    /// Why what customers write on a channel does not come in; `None` while it does.
+    fn receiving_trouble(&self, _channel: &str) -> Option<String> {
         None
     }
 

@@ -354,7 +354,7 @@ impl Touched {
         }
         for (id, at) in self.channels {
             let value = match now.channels.get(&id) {
-                Some(c) => views::channel(&id, c, state.backend().trouble(&id).await),
+                Some(c) => views::channel(&id, c, state).await,
                 None => json!({ "id": id }),
             };
             out.push((at, "channel", value));

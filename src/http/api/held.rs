@@ -5,7 +5,7 @@ use super::commands::Given;
 use super::input::{Params, Path, cursor};
 use super::table::Posted;
 use super::{ApiState, views};
-use crate::history::Status;
+use crate::history::{Quarantined, Status};
 use crate::http::problem::Problem;
 use axum::Json;
 use axum::extract::State;
@@ -91,13 +91,33 @@ pub(super) async fn quarantine(State(state): State<ApiState>, uri: Uri) -> Resul
     params.finish()?;
     let page = state.history().await.quarantine(before, limit).await?;
     let mut rows = Vec::with_capacity(page.items.len());
-    for q in page.items {
-        let record = state.backend().quarantined(q.seq).await?;
-        rows.push(json!({
-            "id": q.seq.to_string(), "channel": q.channel, "reason": q.reason, "at": q.at, "raw": record.as_ref().map(raw),
-        }));
+    for q in &page.items {
+        rows.push(held(q, &state).await?);
     }
     Ok(Json(json!({ "quarantine": rows, "next": cursor("quarantine", page.next) })))
+}
+
+/// A record with its beginning, as it came.
+async fn held(q: &Quarantined, state: &ApiState) -> Result<Value, Problem> {
+    let record = state.backend().quarantined(q.seq).await?;
+    Ok(json!({
+        "id": q.seq.to_string(), "channel": q.channel, "reason": q.reason, "at": q.at, "raw": record.as_ref().map(raw),
+    }))
+}
+
+fn no_record() -> Problem {
+    Problem::not_found("there is no such record in quarantine")
+}
+
+pub(super) async fn record(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Json<Value>, Problem> {
+    Params::of(&uri).finish()?;
+    let seq: u64 = id.parse().map_err(|_| no_record())?;
+    let q = state.history().await.quarantined(seq).await?.ok_or_else(no_record)?;
+    Ok(Json(held(&q, &state).await?))
 }
 
 /// Reads a record again, after a fix. One that still cannot be read stays, and the answer says why.
@@ -106,8 +126,7 @@ pub(super) async fn retry(
     Path(id): Path<String>,
     mut posted: Posted,
 ) -> Result<Response, Problem> {
-    let none = || Problem::not_found("there is no such record in quarantine");
-    let seq: u64 = id.parse().map_err(|_| none())?;
+    let seq: u64 = id.parse().map_err(|_| no_record())?;
     let actor = posted.actor()?;
     posted.fields.finish()?;
     let once = posted.once;
@@ -115,7 +134,7 @@ pub(super) async fn retry(
     if let Some(given) = before {
         return Ok(released(given, &id).into_response());
     }
-    state.history().await.quarantined(seq).await?.ok_or_else(none)?;
+    state.history().await.quarantined(seq).await?.ok_or_else(no_record)?;
     if let Retried::StillHeld(reason) = state.backend().retry_quarantined(seq).await? {
         // Nothing was done: after a restart it may as well be tried again.
         let value = json!({ "id": id, "released": false, "reason": reason });
@@ -141,11 +160,10 @@ pub(super) async fn forget(
     Path(id): Path<String>,
     mut posted: Posted,
 ) -> Result<Response, Problem> {
-    let none = || Problem::not_found("there is no such record in quarantine");
-    let seq: u64 = id.parse().map_err(|_| none())?;
+    let seq: u64 = id.parse().map_err(|_| no_record())?;
     let actor = posted.actor()?;
     posted.fields.finish()?;
-    let held = state.history().await.quarantined(seq).await?.ok_or_else(none)?;
+    let held = state.history().await.quarantined(seq).await?.ok_or_else(no_record)?;
     let (token, agent) = (posted.caller.identity.token.clone(), actor.agent.clone().unwrap_or_default());
     let done = state.act(posted.once, actor, Action::Released { quarantined: seq }).await?;
     if done.status().is_success() {

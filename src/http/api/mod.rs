@@ -26,7 +26,7 @@ mod waiting;
 pub use auth::{Caller, Gate, Tokens, scope_name};
 pub use backend::{
     AgentView, Answer, Backend, ChannelView, QueueView, RawRecord, ReloadError, Retried, StateView, Unanswered,
-    Undelivered,
+    Undelivered, resume_command,
 };
 pub(crate) use explain::no_reply_words;
 pub use links::FileLinks;

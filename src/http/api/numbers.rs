@@ -12,6 +12,7 @@ use http::{StatusCode, Uri, header};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use switchboard_envelope::{Action, Scope, is_id};
+use switchboard_routing_rules::decide::lacks;
 use switchboard_routing_rules::event::Presence;
 use switchboard_routing_rules::ids::OfferId;
 use switchboard_routing_rules::pack::Presences;
@@ -68,10 +69,14 @@ pub(super) async fn agents(State(state): State<ApiState>, uri: Uri) -> Result<Js
 /// Whether the router knows the agent: by the pack, or because it still holds something of theirs.
 async fn known_agent(state: &ApiState, id: &str) -> Result<(), Problem> {
     let now = state.backend().state();
-    if now.agents.contains_key(id) || state.backend().pack(&now.pack).await?.is_some_and(|p| p.agent(id).is_some()) {
+    if now.agents.contains_key(id) {
         return Ok(());
     }
-    Err(Problem::not_found("there is no such agent"))
+    match state.backend().pack(&now.pack).await? {
+        Some(pack) if pack.agent(id).is_some() => Ok(()),
+        Some(pack) => Err(Problem::not_found(lacks("agent", id, pack.agents()))),
+        None => Err(Problem::not_found("there is no such agent")),
+    }
 }
 
 pub(super) async fn presence(
@@ -164,7 +169,7 @@ pub(super) async fn channels(State(state): State<ApiState>, uri: Uri) -> Result<
     let now = state.backend().state();
     let mut rows = vec![];
     for (id, c) in &now.channels {
-        rows.push(views::channel(id, c, state.backend().trouble(id).await));
+        rows.push(views::channel(id, c, &state).await);
     }
     let (rows, next) = page::<Value>(rows, "channels", &mut params);
     params.finish()?;

@@ -100,6 +100,7 @@ table! {
     post "/dead-letters/{id}/resend" Agent held::resend;
     delete "/dead-letters/{id}" Agent held::give_up;
     get "/quarantine" Read held::quarantine;
+    get "/quarantine/{id}" Read held::record;
     post "/quarantine/{id}/retry" Supervisor held::retry;
     delete "/quarantine/{id}" Supervisor held::forget;
     get "/events" Read events::stream;

@@ -1,7 +1,7 @@
 //! What things look like in JSON.
 
 use super::ApiState;
-use super::backend::{AgentView, ChannelView, QueueView, StateView, Undelivered};
+use super::backend::{AgentView, ChannelView, QueueView, StateView, Undelivered, resume_command};
 use super::no_reply_words;
 use crate::history::{
     Contact, Conversation, DeadLetter, Direction, EventLine, Message, OLDER_GONE, OfferRow, Status, Who,
@@ -83,7 +83,7 @@ fn can_reply(c: &Conversation, who: Option<&Contact>, now: &StateView, window: O
 }
 
 /// Why it has not left or did not arrive, as far as that is known.
-async fn undelivered(u: Undelivered, state: &ApiState) -> Value {
+async fn undelivered(u: Undelivered, channel: &str, state: &ApiState) -> Value {
     // What is on its way as usual has nothing to explain.
     let told = match u.delayed && u.paused.is_none() {
         true => state.shared.history.history().message(u.told_by.to_string()).await.ok().flatten(),
@@ -92,7 +92,8 @@ async fn undelivered(u: Undelivered, state: &ApiState) -> Value {
     let reason = u.paused.or_else(|| told.and_then(|m| m.detail.or(m.code)));
     json!({
         "message": u.message, "status": u.status.as_str(), "since": u.since, "delayed": u.delayed, "attempts": u.attempts,
-        "tried_again_at": u.tried_again, "reason": reason,
+        "tried_again_at": u.tried_again, "reason": reason, "then": u.then,
+        "receiving_trouble": state.backend().receiving_trouble(channel).filter(|_| u.delayed),
     })
 }
 
@@ -101,7 +102,7 @@ pub(super) async fn whole(c: &Conversation, who: Option<&Contact>, now: &StateVi
     let window = state.backend().window(c.id);
     let mut value = conversation(c, who, now, window.as_ref());
     let late = match state.backend().undelivered(c.id) {
-        Some(u) => undelivered(u, state).await,
+        Some(u) => undelivered(u, &c.channel, state).await,
         None => Value::Null,
     };
     if let Some(map) = value.as_object_mut() {
@@ -364,7 +365,9 @@ pub(super) fn queue(id: &str, q: &QueueView, now: Timestamp) -> Value {
     })
 }
 
-pub(super) fn channel(id: &str, c: &ChannelView, trouble: Option<String>) -> Value {
+pub(super) async fn channel(id: &str, c: &ChannelView, state: &ApiState) -> Value {
+    let (sending, receiving) = (state.backend().sending_trouble(id).await, state.backend().receiving_trouble(id));
+    let trouble = sending.as_ref().or(receiving.as_ref());
     let state = if c.paused.is_some() {
         "paused"
     } else if c.unheard {
@@ -380,7 +383,9 @@ pub(super) fn channel(id: &str, c: &ChannelView, trouble: Option<String>) -> Val
     };
     json!({
         "id": id, "kind": c.kind, "state": state, "paused_reason": c.paused, "failures": c.failures, "probe_at": c.probe_at,
-        "silent_since": c.silent_since, "trouble": trouble,
+        "silent_since": c.silent_since, "trouble": trouble, "receiving_trouble": receiving,
+        // Why it is paused is what its attempts met.
+        "sending_trouble": sending.as_ref().filter(|_| c.paused.is_none()), "then": c.paused.as_ref().map(|_| resume_command(id)),
     })
 }
 

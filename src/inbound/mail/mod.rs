@@ -78,7 +78,7 @@ impl From<Failure> for Trouble {
 pub struct Mailboxes(Arc<Mutex<BTreeMap<String, Option<String>>>>);
 
 impl Mailboxes {
-    fn set(&self, channel: &str, trouble: Option<String>) {
+    pub(crate) fn set(&self, channel: &str, trouble: Option<String>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(channel.to_owned(), trouble);
     }
 

@@ -187,6 +187,8 @@ async fn what_is_held_back_is_read_again_sent_again_or_given_up(backend: Backend
     let unread = shop.sms(ANN, "nobody wrote this", &sid("nobody")).without("From");
     assert_eq!(unread.deliver(&shop.hook("support-sms")).await.unwrap().status, 200);
     let held = rows("/quarantine", "quarantine", 1).await;
+    let shown = run(&shop, &["quarantine", "show", id(&held[0])]);
+    assert!(shown.contains("support-sms") && shown.contains("wrote"), "{shown}");
     let again = shop.command(&["quarantine", "retry", id(&held[0])]);
     let said = String::from_utf8_lossy(&again.stdout).into_owned();
     assert!(again.status.code() == Some(1) && said.contains("still cannot be read"), "{said}");
@@ -244,12 +246,21 @@ async fn a_reply_that_cannot_leave_is_seen_wherever_an_operator_looks(backend: B
     channel("that it does not send", &|said| said.contains("to send failed")).await;
     let table = run(&shop, &["channels"]);
     assert!(table.contains("to send failed: ") && table.contains(reason), "{table}");
-    assert!(!ready().await.contains(reason), "who needs no token learns nothing of a customer's message");
+    let told = ready().await;
+    let sends = told.lines().find(|line| line.contains("to send failed")).unwrap_or_default();
+    assert!(!sends.contains(reason), "who needs no token learns nothing of a customer's message: {told}");
+    // Neither trouble hides the other.
+    channel("both", &|said| said.contains("to send failed") && said.contains("cannot be fetched: ")).await;
 
-    // What is paused says who did it.
+    // What is paused says who did it, and what ends it.
     run(&shop, &["channels", "pause", "support-sms"]);
     let shown = run(&shop, &["conversations", "show", id(&c)]);
-    assert!(shown.contains("channel `support-sms` is paused: paused by an operator"), "{shown}");
+    assert!(
+        shown.contains("channel `support-sms` is paused: paused by an operator; then: switchboard channels"),
+        "{shown}"
+    );
+    let then = "paused by an operator; then: switchboard channels resume support-sms";
+    channel("what ends it", &|said| said.contains(then) && said.contains("cannot be fetched: ")).await;
     provider.up().await;
     run(&shop, &["channels", "resume", "support-sms"]);
     // The waits between attempts grow, and how far they have depends on the machine.

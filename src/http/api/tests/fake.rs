@@ -70,8 +70,12 @@ impl Backend for FakeRouter {
     fn undelivered(&self, conversation: ConvId) -> Option<Undelivered> {
         self.undelivered.lock().unwrap().clone().filter(|_| conversation == crate::history::tests::conv(1))
     }
-    async fn trouble(&self, channel: &str) -> Option<String> {
-        (channel == "sms").then(|| "the last attempt to send failed: connection refused".into())
+    async fn sending_trouble(&self, channel: &str) -> Option<String> {
+        let failing = matches!(channel, "sms" | "site");
+        failing.then(|| "the last attempt to send failed: connection refused".into())
+    }
+    fn receiving_trouble(&self, channel: &str) -> Option<String> {
+        (channel != "sms" || self.undelivered.lock().unwrap().is_some()).then(|| "its mailbox cannot be read".into())
     }
     async fn waiting(&self, _: ConvId) -> Result<Option<Waiting>, LogError> {
         Ok(self.waiting.lock().unwrap().clone())

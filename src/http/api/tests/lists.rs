@@ -82,12 +82,19 @@ async fn the_other_lists_say_what_is_there() {
         (&json!(3), &json!(5000), &json!(0.9))
     );
     let channels = fake.get("/channels").await.ok();
-    assert_eq!(channels["channels"][0]["state"], "paused");
+    let paused = &channels["channels"][0];
+    assert_eq!((&paused["state"], &paused["paused_reason"]), (&json!("paused"), &json!("by an operator")));
+    assert_eq!(paused["then"], "switchboard channels resume site");
+    assert_eq!(
+        (&paused["sending_trouble"], &paused["receiving_trouble"]),
+        (&Value::Null, &json!("its mailbox cannot be read"))
+    );
     assert_eq!(
         channels["channels"][1],
         json!({
             "id": "sms", "kind": "sms", "state": "failing", "paused_reason": null, "failures": 0, "probe_at": null, "silent_since": null,
-            "trouble": "the last attempt to send failed: connection refused"
+            "trouble": "the last attempt to send failed: connection refused", "receiving_trouble": null,
+            "sending_trouble": "the last attempt to send failed: connection refused", "then": null
         })
     );
     let agents = fake.get("/agents").await.ok();
@@ -110,6 +117,10 @@ async fn the_other_lists_say_what_is_there() {
         (&held["quarantine"][0]["id"], &held["quarantine"][0]["raw"]["text"]),
         (&json!("10"), &json!("Body=café"))
     );
+    assert_eq!(fake.get("/quarantine/10").await.ok(), held["quarantine"][0]);
+    for id in ["11", "x", "-1"] {
+        fake.get(&format!("/quarantine/{id}")).await.refused(404, "not_found");
+    }
     let retried = fake.post("/quarantine/10/retry", "t-sup", json!({})).await.ok();
     assert_eq!(retried, json!({ "id": "10", "released": false, "reason": "no from" }));
     fake.post("/quarantine/9/retry", "t-sup", json!({})).await.refused(404, "not_found");
@@ -466,6 +477,7 @@ async fn an_answer_that_has_not_left_is_told_with_its_reason() {
         tried_again: Some(fake::NOW.plus(4000)),
         delayed: true,
         paused: None,
+        then: None,
     };
     *fake.back.undelivered.lock().unwrap() = Some(late.clone());
     let failed = Public::AttemptEnded {
@@ -483,7 +495,8 @@ async fn an_answer_that_has_not_left_is_told_with_its_reason() {
     assert!(fake.history.history().wait_for(5, Duration::from_secs(10)).await);
     let wanted = json!({
         "message": msg(6), "status": "queued", "since": fake::NOW.plus(-9000), "delayed": true, "attempts": 2,
-        "tried_again_at": fake::NOW.plus(4000), "reason": "no answer",
+        "tried_again_at": fake::NOW.plus(4000), "reason": "no answer", "then": null,
+        "receiving_trouble": "its mailbox cannot be read",
     });
     assert_eq!(fake.get(&one).await.ok()["undelivered"], wanted);
     assert_eq!(fake.get(&two).await.ok()["undelivered"], Value::Null);
@@ -492,8 +505,11 @@ async fn an_answer_that_has_not_left_is_told_with_its_reason() {
     assert_eq!(row["undelivered"], wanted, "nobody has to open it");
     // Why nothing leaves at all says more than what an attempt of before met.
     let paused = Some("channel `sms` is paused: its credentials were refused".to_owned());
-    *fake.back.undelivered.lock().unwrap() = Some(Undelivered { paused: paused.clone(), tried_again: None, ..late });
-    assert_eq!(fake.get(&one).await.ok()["undelivered"]["reason"], json!(paused));
+    let then = Some("switchboard channels resume sms".to_owned());
+    *fake.back.undelivered.lock().unwrap() =
+        Some(Undelivered { paused: paused.clone(), then: then.clone(), tried_again: None, ..late });
+    let told = &fake.get(&one).await.ok()["undelivered"];
+    assert_eq!((&told["reason"], &told["then"]), (&json!(paused), &json!(then)));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 import * as actions from "./actions.js";
 import * as composer from "./composer.js";
 import * as messages from "./messages.js";
-import { button, fill, h, icon, live } from "./dom.js";
+import { button, coded, fill, h, icon, live } from "./dom.js";
 import { agoLong, clockState, clockText, clockTitle, countdown, exact, fate, now, number, plural, when, who } from "./format.js";
 import { change, current } from "./route.js";
 import { agentName, isMe, keepDetails, loadDetail, loadEarlier, on, state } from "./store.js";
@@ -53,7 +53,8 @@ function waitingBar(c) {
   if (!fate(c)?.waits) return null;
   const tried = u.attempts > 0 ? `tried ${plural(u.attempts, "time")}` : "not tried yet";
   const again = live(h("span", {}), () => (when(u.tried_again_at) > now() ? `, again in ${countdown(when(u.tried_again_at) - now())}` : ""));
-  return h("div.waiting-bar", { role: "status" }, h("span", {}, h("b", {}, "Our answer has not left yet"), u.reason ? `: ${u.reason}` : ""),
+  return h("div.waiting-bar", { role: "status" }, h("span", {}, h("b", {}, "Our answer has not left yet"), u.reason && [": ", coded(u.reason)],
+    u.then && ["; then: ", h("code", {}, u.then)], u.receiving_trouble && ["; and ", coded(u.receiving_trouble)]),
     h("span.when", {}, tried, again));
 }
 

@@ -109,6 +109,9 @@ export function say(text) {
   document.getElementById("said").textContent = text;
 }
 
+/** The text with what stands between backticks as code, as nodes. */
+export const coded = (text) => text.split("`").map((piece, i) => (i % 2 && piece ? h("code", {}, piece) : piece));
+
 /** The text with its web addresses as links, as nodes. */
 export function linked(text) {
   const nodes = [];

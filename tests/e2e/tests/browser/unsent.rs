@@ -1,6 +1,7 @@
 //! An answer that cannot leave: the agent sees it in the list and in the conversation, with its reason, and when it has left.
 
 use super::{ENTER, ESCAPE, pictures};
+use serde_json::json;
 use std::time::Duration;
 use switchboard_e2e::{Browser, Daemon, Provider, Shop, eventually_within, sid};
 
@@ -53,6 +54,20 @@ async fn an_answer_that_cannot_leave_is_seen_in_the_list_and_in_the_conversation
     assert!(heads.as_str().unwrap().contains("Not sent yet"), "{heads}");
     browser.press(ESCAPE).await;
     pictures(&browser, "console-unsent").await;
+
+    // Where nothing leaves at all, the bar says what ends that.
+    api.post("/channels/support-sms/pause", json!({})).await.ok();
+    browser.script("location.reload()", &[]).await.unwrap();
+    let command = "const told = document.querySelector('.waiting-bar span'); \
+                   return [...told?.querySelectorAll('code') ?? []].map((c) => c.textContent).join('|') === \
+                   'support-sms|switchboard channels resume support-sms' && told.textContent";
+    let told = browser.wait_for("what ends the pause", command).await;
+    assert!(
+        told.as_str()
+            .unwrap()
+            .ends_with("is paused: paused by an operator; then: switchboard channels resume support-sms")
+    );
+    api.post("/channels/support-sms/resume", json!({})).await.ok();
 
     // Once the provider is there it leaves by itself, and nothing is said of it any more.
     provider.up().await;
