@@ -110,7 +110,12 @@ queues:
     overflow: [{ if: nobody_available, skills: { direct: 1 } }, { after: 5m, priority: urgent }]
     sla: { first_response: 15m, resolution: 90m, on_breach: { queue: everyone, priority: high } }
     hours: day
-  late: { offer: { timeout: 40s }, ageing: 5m, presence: [available, tea], overflow: [{ after: 6m, if: { any: [{ agents: tea, lt: 1 }, { agents: available, lte: 1 }] }, priority: urgent }] }
+  late:
+    offer: { timeout: 40s }
+    ageing: 5m
+    order: newest
+    presence: [available, tea]
+    overflow: [{ after: 6m, if: { any: [{ agents: tea, lt: 1 }, { agents: available, lte: 1 }] }, priority: urgent }]
 hours: { day: { week: { mon-sun: "01:30-00:30" } } }
 presence: { grace: 30s, lapses: 2, names: { limited: away, tea: available } }
 agents:
