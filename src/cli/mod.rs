@@ -260,7 +260,7 @@ mod tests {
             "contacts set p1 tier",
             "contacts consent p1 support-sms maybe",
             "contacts list phone:+1 --identity phone:+1",
-            "agents presence ann Busy",
+            "agents presence ann",
             "rules explain",
             "rules explain m1 --last",
             "rules canary --share 0",

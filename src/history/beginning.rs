@@ -93,7 +93,7 @@ impl HistoryWriter {
         };
         self.work.conversations.add(c.id, row);
         let what = OLDER_GONE.to_owned();
-        let event = EventLine { what, agent: None, queue: None, why: None, until: None, desk: None };
+        let event = EventLine { what, ..EventLine::default() };
         let line = Message { event: Some(event), ..Message::new(c.id, Direction::Event, Who::System, c.opened_at) };
         self.add_message(None, line).map(drop)
     }
@@ -139,6 +139,8 @@ fn row(seq: u64, c: &state::Conversation, kind: String, address: Option<Address>
         thread: private.map(|p| p.thread().to_owned()),
         address,
         subject: private.and_then(|p| p.subject()).map(str::to_owned),
+        // Readers look at the message, which is gone.
+        sender_proof: None,
         ours: c.messages == 0,
         opened_at: c.opened_at,
         updated_at: written.max(c.opened_at),

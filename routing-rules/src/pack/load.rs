@@ -93,7 +93,7 @@ fn read(
     let here = Place { file: Arc::from(sources.first().map_or("pack.yaml", |(p, _)| p)), line: 1, column: 1 };
     let (mut pack, warnings) = merged.compile(&here, env, &mut sink);
     if let Some(tests) = tests {
-        *tests = pack.read_tests(files, env, &merged.known(), &mut sink);
+        *tests = pack.read_tests(files, env, &merged.known().and(&pack.presences), &mut sink);
     }
     if !sink.is_empty() {
         return Err(Unusable { problems: sink.into_problems(), warnings });

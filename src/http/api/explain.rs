@@ -523,7 +523,7 @@ mod tests {
         let line = |ms: i64, queue: &str, why: Why| Message {
             seq: 1,
             id: "e1".into(),
-            conversation: ConvId::parse(&format!("c{}", "b".repeat(26))).expect("an id"),
+            conversation: crate::history::tests::conv(1),
             conversation_seq: 1,
             direction: Direction::Event,
             author: Who::Contact,
