@@ -19,6 +19,9 @@ pub struct Would {
     /// So long they are waited for before others are asked.
     #[serde(default)]
     pub wait_ms: Option<i64>,
+    /// Also while none of those who are named is there.
+    #[serde(default)]
+    pub waits_for_absent: bool,
     pub priority: Option<Priority>,
     pub tags: BTreeSet<String>,
     /// The reply's id and its text.
@@ -82,7 +85,8 @@ fn of(run: &RunOutcome, places: bool, waits: bool) -> Would {
     Would {
         queue: run.queue.clone().filter(|_| places),
         agent: agent.filter(|_| places),
-        wait_ms: run.wait_ms.filter(|_| places),
+        wait_ms: run.wait.filter(|_| places).map(|wait| wait.ms),
+        waits_for_absent: places && run.wait.is_some_and(|wait| wait.absent),
         priority: run.priority,
         tags: run.tags.clone(),
         reply,
@@ -120,7 +124,8 @@ fn step(step: &OverflowStep) -> String {
         .as_ref()
         .map(|s| format!("skills {}", if s.is_empty() { "none".into() } else { skills(s).join(" ") }));
     let queue = step.queue.as_ref().map(|q| format!("queue {q}"));
-    let priority = step.priority.map(|p| format!("priority {}", p.as_str()));
+    let lowers = if step.lowers { "set to " } else { "" };
+    let priority = step.priority.map(|p| format!("priority {lowers}{}", p.as_str()));
     let all = |parts: &[Option<String>], between| parts.iter().flatten().cloned().collect::<Vec<_>>().join(between);
     format!("{}: {}", all(&[when, at_once], " "), all(&[wanted, queue, priority], ", "))
 }
@@ -168,7 +173,8 @@ impl Would {
         let reply = |w: &Would| w.reply.as_ref().map(|(id, _)| id.clone()).unwrap_or_default();
         let consent = |w: &Would| w.consent.map_or("", |yes| if yes { "opted_in" } else { "opted_out" }).to_owned();
         let snooze = |w: &Would| w.snoozed_ms.map(spell).unwrap_or_default();
-        let wait = |w: &Would| w.wait_ms.map(spell).unwrap_or_default();
+        let absent = |w: &Would| if w.waits_for_absent { ", there or not" } else { "" };
+        let wait = |w: &Would| w.wait_ms.map(|ms| format!("{}{}", spell(ms), absent(w))).unwrap_or_default();
         let desk = |w: &Would| w.desk.clone().unwrap_or_default();
         let overflow = |w: &Would| match &w.overflow {
             Some(steps) if steps.is_empty() => "no step".to_owned(),

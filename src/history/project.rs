@@ -525,7 +525,8 @@ impl HistoryWriter {
         match public {
             Public::Tagged { add, .. } => o.tags.extend(add.iter().cloned()),
             Public::Prioritised { priority, .. } => o.priority = Some(*priority),
-            Public::Queued { queue, .. } => o.queue = Some(queue.clone()),
+            // Where it went on to by itself, the transcript tells.
+            Public::Queued { queue, why, .. } if o.queue.is_none() || !why.moves_on() => o.queue = Some(queue.clone()),
             Public::Assigned { agent, .. } | Public::Offered { agent, .. } => o.agent = Some(agent.clone()),
             Public::Closed { .. } => o.closed = true,
             Public::Snoozed { until, .. } => o.snoozed_until = Some(*until),

@@ -81,7 +81,7 @@ const FIELDS: &[&str] = &[
     "original", "others", "outcome", "part", "percent", "presence", "priority", "problem", "promote", "proved",
     "provider_id", "provider_ids", "quarantined", "queue", "quote", "raw", "read", "reason", "received_at",
     "reconciled", "ref", "references", "released_at", "reply_to", "retry_after_ms", "rule", "scope", "seen", "send",
-    "signature", "size", "state", "status", "subject", "tags", "take", "target", "template", "text", "thread",
+    "sender_proof", "signature", "size", "state", "status", "subject", "tags", "take", "target", "template", "text", "thread",
     "timestamp", "to", "to_channel", "token", "topic", "traceparent", "type", "unblock", "until", "up_to", "url",
     "v", "value", "values", "visibility", "window_until", "within", "zone",
 ];

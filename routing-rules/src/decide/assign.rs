@@ -4,7 +4,7 @@ use super::notices::Told;
 use super::{DEFAULT_CLOCK_MS, Draft, STEP};
 use crate::event::{Considered, Happening, OfferEnd, Presence, Public, Why};
 use crate::ids::ConvId;
-use crate::pack::{AtOnce, ConvStatus, Name, OverflowStep, RulePack, Skills};
+use crate::pack::{AtOnce, ConvStatus, Name, OverflowStep, RulePack, Skills, Wait};
 use crate::state::{AgentState, Conversation, WaitClass};
 use switchboard_envelope::Timestamp;
 
@@ -139,7 +139,9 @@ impl Draft<'_> {
         let at_once = why.is_at_once();
         self.emit(Public::Relaxed { conv, step: number, skills: step.skills.clone(), at_once });
         // What a clock raised further stays there.
-        if let Some(priority) = step.priority.filter(|p| *p > c.priority) {
+        let late = c.clock.as_ref().is_some_and(|clock| clock.warned || clock.breached);
+        let lowers = step.lowers && !late;
+        if let Some(priority) = step.priority.filter(|p| *p > c.priority || (lowers && *p < c.priority)) {
             self.emit(Public::Prioritised { conv, priority });
         }
         match &step.queue {
@@ -170,13 +172,14 @@ impl Draft<'_> {
         None
     }
 
-    /// Where who is named cannot take it now, and is there and able, only they are asked for so long: until the step that ends it.
-    pub(crate) fn wait_for(&self, c: &Conversation, entry: &mut Entry, named: &[Name], wait_ms: Option<i64>) {
-        let Some((ms, queue)) = wait_ms.zip(self.pack_of(c).queues.get(&entry.queue)) else { return };
+    /// Where none of those who are named can take it now, only they are asked for so long: until the step that ends it. Nobody waits for
+    /// who could never take it, nor, unless the rule says so, where none of them is there.
+    pub(crate) fn wait_for(&self, c: &Conversation, entry: &mut Entry, named: &[Name], wait: Option<Wait>) {
+        let Some((Wait { ms, absent }, queue)) = wait.zip(self.pack_of(c).queues.get(&entry.queue)) else { return };
         let class = WaitClass { skills: entry.skills.clone(), ..WaitClass::of(c) };
         let wanted = self.wanted(&entry.queue, &WaitClass { relaxed: None, ..class });
-        let only: Vec<Name> = named.iter().filter(|agent| self.is_there(agent, &wanted)).cloned().collect();
-        if only.is_empty() {
+        let only: Vec<Name> = named.iter().filter(|agent| self.is_able(agent, &wanted.skills)).cloned().collect();
+        if only.is_empty() || !(absent || only.iter().any(|agent| self.is_there(agent, &wanted))) {
             return;
         }
         let mut steps = entry.overflow.take().unwrap_or_else(|| queue.overflow.clone());

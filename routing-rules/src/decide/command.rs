@@ -282,10 +282,9 @@ impl<'a> Draft<'a> {
             self.may_reopen(&c)?;
             self.emit(Public::Reopened { conv: c.id, why: Why::Taken });
         }
-        // Whoever has it and answers again has taken nothing: it goes on waiting for the customer.
-        let has = matches!(c.status, ConvStatus::Pending | ConvStatus::Snoozed)
-            && who.is_some()
-            && c.agent.as_deref() == who.as_ref();
+        // Whoever has it and answers again has taken nothing: it goes on waiting for the customer. Who snoozed it unanswered takes it up.
+        let answered = c.status == ConvStatus::Pending || (c.status == ConvStatus::Snoozed && c.clock.is_none());
+        let has = answered && who.is_some() && c.agent.as_deref() == who.as_ref();
         if !has {
             self.take_for(&c, who.as_deref());
         }

@@ -41,6 +41,14 @@ pub(crate) struct Wanted {
     pub presence: Vec<Name>,
 }
 
+/// Whom a rule names, in its order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Named {
+    pub agents: Vec<Name>,
+    /// Those of the queue that the rule names too; empty for whoever is available.
+    pub presence: Vec<Name>,
+}
+
 /// Why an agent cannot take a conversation now; `None` when they can. `bears` says that it is theirs already.
 pub(crate) fn passed_over(
     class: &WaitClass,
@@ -143,8 +151,12 @@ impl Draft<'_> {
     /// Whether this agent is available and has what is wanted.
     pub(super) fn is_there(&self, agent: &str, wanted: &Wanted) -> bool {
         let asked = |a: &AgentState| a.presence == Presence::Available && a.is_asked(&wanted.presence);
-        let there = self.state.agents.get(agent).is_some_and(|a| asked(a));
-        there && self.pack.agents.get(agent).is_some_and(|a| missing(&wanted.skills, a).is_none())
+        self.state.agents.get(agent).is_some_and(|a| asked(a)) && self.is_able(agent, &wanted.skills)
+    }
+
+    /// Whether this is an agent who has these skills.
+    pub(super) fn is_able(&self, agent: &str, skills: &Skills) -> bool {
+        self.pack.agents.get(agent).is_some_and(|a| missing(skills, a).is_none())
     }
 
     /// How many agents with these skills are in one of these presences, free or not. Who never came is offline.
@@ -182,23 +194,28 @@ impl Draft<'_> {
     }
 
     /// What keeps an agent of the pack from it now.
-    /// Who is named need not have what is wanted, nor be among those who are asked first: then nothing is wanted.
     fn kept_from(&self, c: &Conversation, wanted: Option<&Wanted>, agent: &str) -> Option<PassedOver> {
         let definition = self.pack.agents.get(agent)?;
         let bears = c.bearer().is_some_and(|b| b == agent);
-        let mut class = WaitClass::of(c);
-        if wanted.is_none() {
-            class.only.clear();
-        }
         let wanted = wanted.cloned().unwrap_or_default();
+        passed_over(&WaitClass::of(c), &wanted, agent, definition, &self.agent_state(agent), bears)
+    }
+
+    /// What keeps somebody from it whom a rule named. They need not have what is wanted, nor be among those who are asked first; but
+    /// where the rule names a queue too, they are in one of the presences in which that gives anything.
+    fn named_is_kept_from(&self, c: &Conversation, named: &Named, agent: &str) -> Option<PassedOver> {
+        let definition = self.pack.agents.get(agent)?;
+        let bears = c.bearer().is_some_and(|b| b == agent);
+        let class = WaitClass { only: Vec::new(), ..WaitClass::of(c) };
+        let wanted = Wanted { presence: named.presence.clone(), ..Wanted::default() };
         passed_over(&class, &wanted, agent, definition, &self.agent_state(agent), bears)
     }
 
     /// Of those who are named the first who can take it, and why those before them cannot.
-    pub(super) fn first_of(&self, c: &Conversation, named: &[Name]) -> Considered {
+    pub(super) fn first_of(&self, c: &Conversation, named: &Named) -> Considered {
         let mut considered = Considered::default();
-        for agent in named.iter().filter(|agent| self.pack.agents.contains_key(*agent)) {
-            let Some(why) = self.kept_from(c, None, agent) else {
+        for agent in named.agents.iter().filter(|agent| self.pack.agents.contains_key(*agent)) {
+            let Some(why) = self.named_is_kept_from(c, named, agent) else {
                 considered.chosen = Some(agent.clone());
                 break;
             };
@@ -236,7 +253,10 @@ impl Draft<'_> {
         let prefer = self.pack_of(c).queues.get(queue).map_or(&[][..], |q| q.prefer.as_slice());
         let differ = |p: &&Prefer| chosen.is_some_and(|chosen| level(chosen, &p.skill) != level(name, &p.skill));
         match prefer.iter().find(differ) {
-            Some(p) => PassedOver::Skilled { skill: p.skill.clone(), less: !p.least },
+            Some(p) => {
+                let less = if p.none_last && p.least { level(name, &p.skill).is_none() } else { !p.least };
+                PassedOver::Skilled { skill: p.skill.clone(), less }
+            }
             None => PassedOver::LessPreferred,
         }
     }
@@ -251,11 +271,12 @@ impl Draft<'_> {
         let chosen = known.or_else(|| self.able(queue, &class, &wanted).next().cloned());
         let less = |name: &Name| self.less_preferred(c, queue, chosen.as_ref().filter(|_| by_turn), name);
         // Whom a rule named, and who had it before, are told of whoever else there is.
-        let named = self.named.get(&c.id).into_iter().flatten();
+        let named =
+            self.named.get(&c.id).into_iter().flat_map(|named| named.agents.iter().map(move |name| (named, name)));
         let mut passed: BTreeMap<&Name, PassedOver> = named
             .take(NAMED)
-            .filter(|name| Some(*name) != chosen.as_ref())
-            .filter_map(|name| Some((name, self.kept_from(c, None, name)?)))
+            .filter(|(_, name)| Some(*name) != chosen.as_ref())
+            .filter_map(|(named, name)| Some((name, self.named_is_kept_from(c, named, name)?)))
             .collect();
         let free = self.able(queue, &class, &wanted).filter(|name| Some(*name) != chosen.as_ref());
         for name in free.take(PREFERRED) {

@@ -1,6 +1,7 @@
 //! A customer wrote.
 
 use super::assign::{Entry, comes_back};
+use super::matching::Named;
 use super::{Draft, PENDING_MS, REOPEN_MS};
 use crate::event::{Chosen, DecidedMessage, NoReply, Private, Public, Why};
 use crate::ids::{ContactId, ConvId, MessageId};
@@ -317,22 +318,24 @@ impl Draft<'_> {
     /// `again` leaves it where it waits unless an agent takes it.
     fn place_by(&mut self, conv: ConvId, outcome: &RunOutcome, why: Why, again: bool) {
         let Some(c) = self.conv(conv) else { return };
-        let named: Vec<Name> = match &outcome.agent {
+        let agents: Vec<Name> = match &outcome.agent {
             Some(AgentChoice::Agent(agent)) => vec![agent.clone()],
             Some(AgentChoice::OneOf(all)) => all.clone(),
             Some(AgentChoice::Sticky) => self.sticky_agent(c.contact, Some(&c)).into_iter().collect(),
             None => vec![],
         };
+        let queue = outcome.queue.as_ref().and_then(|queue| self.pack_of(&c).queues.get(queue));
+        let named = Named { agents, presence: queue.map(|q| q.presence.clone()).unwrap_or_default() };
         let considered = self.first_of(&c, &named);
         let Some(agent) = considered.chosen.clone() else {
-            if !named.is_empty() {
+            if !named.agents.is_empty() {
                 self.named.insert(conv, named.clone());
             }
             match again {
                 true => self.start_clock(conv),
-                false => self.queue_by(&c, outcome, why, &named),
+                false => self.queue_by(&c, outcome, why, &named.agents),
             }
-            return self.call_out(conv, named.first().map(String::as_str), outcome.desk.as_deref());
+            return self.call_out(conv, named.agents.first().map(String::as_str), outcome.desk.as_deref());
         };
         if outcome.queue.is_some() && !again {
             // Where it waits later, and whose clock runs.
@@ -358,7 +361,7 @@ impl Draft<'_> {
             }
             entry.overflow.get_or_insert_with(|| c.overflow.to_vec());
         }
-        self.wait_for(c, &mut entry, named, outcome.wait_ms);
+        self.wait_for(c, &mut entry, named, outcome.wait);
         self.enqueue(c.id, entry);
     }
 

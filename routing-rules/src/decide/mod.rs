@@ -265,7 +265,7 @@ pub(crate) struct Draft<'a> {
     /// Conversations that came to wait in this decision.
     arrived: BTreeSet<ConvId>,
     /// Whom rules named for a conversation, where none of them could take it.
-    named: BTreeMap<ConvId, Vec<Name>>,
+    named: BTreeMap<ConvId, matching::Named>,
     /// What people of ours did, on which rules may follow up.
     happened: Vec<(ConvId, Happening)>,
     /// What rules were asked that follow up on it, for who wants to know why they did what they did.
@@ -487,15 +487,30 @@ impl<'a> Draft<'a> {
     }
 
     /// Who is in a presence that the pack does not have, or that counts as something else in it, is in what it counted as, or
-    /// counts as now.
+    /// counts as now; but a pack makes nobody available who is not there.
     fn rename_presences(&mut self) {
         let moved = self.state.agents.iter().filter_map(|(agent, a)| {
             let name = a.named.as_ref()?;
-            let now = self.pack.presences.find(name).unwrap_or((a.presence, None));
+            let known = self.pack.presences.find(name);
+            let now = known.filter(|(now, _)| *now != Presence::Available || a.presence == *now);
+            let now = now.unwrap_or((a.presence, None));
             (now != (a.presence, Some(name.clone()))).then(|| (agent.clone(), now))
         });
         for (agent, (presence, named)) in moved.collect::<Vec<_>>() {
-            self.set_presence(&agent, presence, named, false);
+            let (before, at) = (self.agent_state(&agent), self.now());
+            if before.presence != presence && self.events.len() < ENOUGH {
+                self.set_presence(&agent, presence, named, false);
+                continue;
+            }
+            // Only another word for it: what they wrap up, and the offers that they let lapse, stay. Of many who leave at once the offers
+            // end with their time.
+            self.emit(Public::PresenceChanged { agent: agent.clone(), presence, named, at, lapsed: true });
+            if before.presence == presence && before.wrap_until.is_some() {
+                self.emit(Public::WrapUp { agent, until: before.wrap_until });
+            } else if presence == Presence::Offline {
+                let until = before.grace_until.unwrap_or(at.plus(self.pack.presences.grace_ms));
+                self.emit(Public::GraceBegan { agent, until });
+            }
         }
     }
 

@@ -2,8 +2,8 @@
 
 use super::Draft;
 use super::command::{Answer, done, refuse};
-use crate::event::{CanaryEnd, Public};
-use crate::pack::RulePack;
+use crate::event::{CanaryEnd, Presence, Public};
+use crate::pack::{Name, Queue, RulePack};
 
 impl<'a> Draft<'a> {
     pub(super) fn reload(&mut self, hash: &str, candidate: Option<&'a RulePack>) -> Answer {
@@ -51,6 +51,16 @@ impl<'a> Draft<'a> {
         }
         if self.state.pack == pack.hash {
             return Err(refuse(409, "in_force", "this pack is in force: change its files, then try them"));
+        }
+        let there =
+            |word: &Name| self.pack.presences.find(word).is_some_and(|(as_what, _)| as_what == Presence::Available);
+        let given_to_nobody = |queue: &&Queue| !queue.presence.is_empty() && !queue.presence.iter().any(there);
+        if let Some((queue, _)) = pack.queues.iter().find(|(_, queue)| given_to_nobody(queue)) {
+            let detail = format!(
+                "agents are in presences of the pack in force, which knows none of those of the queue `{queue}`: it would give to nobody; put \
+                 its `presence: {{ names }}` in force first"
+            );
+            return Err(refuse(422, "presence", detail));
         }
         if self.state.trying().is_some_and(|c| c.pack != pack.hash) {
             self.end_canary(CanaryEnd::Replaced);

@@ -18,7 +18,7 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 pub(crate) const PRIORITIES: &[&str] = &["low", "normal", "high", "urgent"];
 pub(crate) const ORDERS: &[&str] = &["oldest", "newest"];
 const STRATEGIES: &[&str] = &["round_robin", "least_loaded", "longest_idle"];
-pub(crate) const PREFERENCES: &[&str] = &["most", "least"];
+pub(crate) const PREFERENCES: &[&str] = &["most", "least", "least_held"];
 const QUEUE_KEYS: &[&str] = &[
     "skills",
     "sla",
@@ -54,6 +54,19 @@ const SECOND: i64 = 1_000;
 pub(crate) struct PeopleReader<'k> {
     pub sink: &'k mut Sink,
     pub refs: &'k mut Refs,
+}
+
+/// What `{ set: low }` sets.
+fn keys_of_set<'n>(node: &'n Node, sink: &mut Sink) -> Option<&'n Node> {
+    let set = keys(node, "a priority", &["set"], sink)?.get("set");
+    if set.is_none() {
+        sink.error(
+            &node.at,
+            "a priority that sets nothing",
+            "write `priority: { set: low }`, or `priority: high` to raise it",
+        );
+    }
+    set
 }
 
 impl PeopleReader<'_> {
@@ -151,29 +164,28 @@ impl PeopleReader<'_> {
     fn prefer(&mut self, node: &Node) -> Vec<Prefer> {
         let mut all: Vec<Prefer> = Vec::new();
         for item in one_or_many(node) {
-            let read: Vec<(&Place, String, bool)> = match &item.value {
+            let read: Vec<(&Place, String, &str)> = match &item.value {
                 Value::Map(_) => named(item, "`prefer`", self.sink)
                     .into_iter()
                     .filter(|(at, name, _)| check_id(at, name, "a skill", self.sink))
                     .collect::<Vec<_>>()
                     .into_iter()
                     .filter_map(|(at, name, how)| {
-                        let how = word(how, "an order", PREFERENCES, self.sink)?;
-                        Some((at, name.to_owned(), how == "least"))
+                        Some((at, name.to_owned(), word(how, "an order", PREFERENCES, self.sink)?))
                     })
                     .collect(),
                 _ => {
-                    id(item, "a skill", self.sink).map(|name| (&item.at, name.to_owned(), false)).into_iter().collect()
+                    id(item, "a skill", self.sink).map(|name| (&item.at, name.to_owned(), "most")).into_iter().collect()
                 }
             };
-            for (at, skill, least) in read {
+            for (at, skill, how) in read {
                 if all.iter().any(|p| p.skill == skill) {
                     self.sink.error(at, format!("`{skill}` is listed twice"), "remove one");
                     continue;
                 }
                 // A skill that nobody has puts nobody first.
                 self.refs.add(at, Kind::Preferred, &skill);
-                all.push(Prefer { skill, least });
+                all.push(Prefer { skill, least: how != "most", none_last: how != "least" });
             }
         }
         all
@@ -330,6 +342,10 @@ impl PeopleReader<'_> {
         if !["skills", "queue", "priority"].iter().any(|k| keys.has(k)) {
             self.sink.error(keys.at, "an overflow step that does nothing", "add `skills`, `queue` or `priority`");
         }
+        // `priority: high` raises, `priority: { set: low }` may lower.
+        let set = keys.get("priority").filter(|n| matches!(n.value, Value::Map(_)));
+        let set = set.and_then(|n| keys_of_set(n, self.sink));
+        let priority = set.or_else(|| keys.get("priority").filter(|n| !matches!(n.value, Value::Map(_))));
         Some(OverflowStep {
             after_ms: match after {
                 Some(n) => Some(duration(n, "`after`", SECOND, self.sink)?),
@@ -342,7 +358,8 @@ impl PeopleReader<'_> {
             only: Vec::new(),
             skills: keys.get("skills").and_then(|n| self.wanted(n)),
             queue: keys.get("queue").and_then(|n| self.name(n, Kind::Queue, "a queue")),
-            priority: keys.get("priority").and_then(|n| self.priority(n)),
+            priority: priority.and_then(|n| self.priority(n)),
+            lowers: set.is_some(),
         })
     }
 

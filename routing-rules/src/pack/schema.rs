@@ -332,7 +332,7 @@ fn step() -> Value {
         ("if", at_once()),
         ("skills", reference("skills")),
         ("queue", reference("id")),
-        ("priority", reference("priority")),
+        ("priority", json!({ "oneOf": [reference("priority"), closed(&[("set", reference("priority"))], &["set"])] })),
     ];
     with(closed(&properties, &[]), "anyOf", json!([{ "required": ["after"] }, { "required": ["if"] }]))
 }
@@ -446,7 +446,11 @@ fn actions(names: &[&'static str]) -> Value {
                 "set" => json!({ "type": "object", "additionalProperties": reference("text") }),
                 "consent" => json!({ "enum": ["opted_in", "opted_out"] }),
                 "notify" => one_or_many(&reference("notify")),
-                "snooze" | "wait" => reference("duration"),
+                "snooze" => reference("duration"),
+                "wait" => {
+                    let absent = closed(&[("for", reference("duration")), ("absent", reference("flag"))], &["for"]);
+                    json!({ "oneOf": [reference("duration"), absent] })
+                }
                 _ => json!({ "enum": [true, "true"] }),
             };
             (*name, schema)

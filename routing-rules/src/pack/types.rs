@@ -53,6 +53,8 @@ pub struct Prefer {
     pub skill: Name,
     /// Who has the least of it comes first, and who has none of it before them; else who has the most.
     pub least: bool,
+    /// Of those who have the least first: who has none of it comes last.
+    pub none_last: bool,
 }
 
 /// Wanted or held skills with their level, 1 and up.
@@ -168,6 +170,17 @@ pub struct OverflowStep {
     pub skills: Option<Skills>,
     pub queue: Option<Name>,
     pub priority: Option<Priority>,
+    /// The priority may become lower by it, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lowers: bool,
+}
+
+/// How long somebody who is named is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    pub ms: i64,
+    /// Also while none of them is there.
+    pub absent: bool,
 }
 
 /// When an overflow step does not wait for its time.
@@ -382,7 +395,7 @@ pub struct RunOutcome {
     pub queue: Option<Name>,
     pub agent: Option<AgentChoice>,
     /// So long it waits for who is named by `agent`, before anybody else is asked.
-    pub wait_ms: Option<i64>,
+    pub wait: Option<Wait>,
     /// The rule that chose the queue or the agent, whichever came first; no rule where it is `default`.
     pub placed_by: Option<String>,
     pub desk: Option<Name>,

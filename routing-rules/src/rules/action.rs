@@ -1,14 +1,14 @@
 //! What a rule does.
 
 use crate::pack::template::Template;
-use crate::pack::{AgentChoice, Name, OverflowStep, Place, Priority, SetTarget, Skills};
+use crate::pack::{AgentChoice, Name, OverflowStep, Place, Priority, SetTarget, Skills, Wait};
 
 /// The actions of one `then`, or of `default`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Actions {
     pub queue: Option<QueuePick>,
     pub agent: Option<AgentPick>,
-    pub wait_ms: Option<i64>,
+    pub wait: Option<Wait>,
     pub desk: Option<Name>,
     pub priority: Option<Priority>,
     pub skills: Option<SkillPick>,

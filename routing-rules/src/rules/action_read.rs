@@ -4,11 +4,11 @@ use super::action::{Actions, AgentPick, NotifyAction, QueuePick, SkillPick};
 use super::field::is_key;
 use crate::pack::people_read::{IdOrRotation, PeopleReader};
 use crate::pack::problem::{Place, Sink, suggestion};
-use crate::pack::read::{duration, filled, keys, named, one_or_many, only_true, plain, short, whole, word};
+use crate::pack::read::{duration, filled, flag, keys, named, one_or_many, only_true, plain, short, whole, word};
 use crate::pack::refs::{Kind, Refs};
 use crate::pack::template::{Captured, NAMES, Template, read as read_template};
 use crate::pack::yaml::{Node, Value};
-use crate::pack::{AgentChoice, SetTarget};
+use crate::pack::{AgentChoice, SetTarget, Wait};
 use std::collections::BTreeMap;
 
 pub(crate) const ACTIONS: &[&str] = &[
@@ -57,6 +57,24 @@ impl ActionReader<'_> {
         actions
     }
 
+    /// `30s`, or `{ for: 5m, absent: true }`.
+    fn wait(&mut self, node: &Node) -> Option<Wait> {
+        if !matches!(node.value, Value::Map(_)) {
+            return duration(node, "`wait`", 1_000, self.sink).map(|ms| Wait { ms, absent: false });
+        }
+        let keys = keys(node, "a wait", &["for", "absent"], self.sink)?;
+        let Some(time) = keys.get("for") else {
+            self.sink.error(
+                keys.at,
+                "a wait without a time",
+                "write `wait: 30s`, or `wait: { for: 5m, absent: true }`",
+            );
+            return None;
+        };
+        let absent = keys.get("absent").and_then(|n| flag(n, "`absent`", self.sink)).unwrap_or(false);
+        duration(time, "`for`", 1_000, self.sink).map(|ms| Wait { ms, absent })
+    }
+
     fn people(&mut self) -> PeopleReader<'_> {
         PeopleReader { sink: self.sink, refs: self.refs }
     }
@@ -65,7 +83,7 @@ impl ActionReader<'_> {
         match name {
             "queue" => actions.queue = self.queue(node),
             "agent" => actions.agent = self.agent(node),
-            "wait" => actions.wait_ms = duration(node, "`wait`", 1_000, self.sink),
+            "wait" => actions.wait = self.wait(node),
             "desk" => actions.desk = self.people().name(node, Kind::Desk, "a desk"),
             "priority" => actions.priority = self.people().priority(node),
             "skills" => actions.skills = self.skills(node),

@@ -293,7 +293,7 @@ impl RulePack {
         let decided = merge.out.agent.is_some() || agent.is_none();
         merge.first("agent", agent, |o| &mut o.agent);
         if !decided {
-            merge.first("wait", then.wait_ms, |o| &mut o.wait_ms);
+            merge.first("wait", then.wait, |o| &mut o.wait);
         }
         merge.first("desk", then.desk.clone(), |o| &mut o.desk);
         merge.first("priority", then.priority, |o| &mut o.priority);
@@ -400,6 +400,13 @@ impl Shown for crate::pack::Priority {
 impl Shown for i64 {
     fn shown(&self, action: &str) -> String {
         format!("{action} {}", crate::pack::read::spell(*self))
+    }
+}
+
+impl Shown for crate::pack::Wait {
+    fn shown(&self, action: &str) -> String {
+        let absent = if self.absent { ", there or not" } else { "" };
+        format!("{action} {}{absent}", crate::pack::read::spell(self.ms))
     }
 }
 

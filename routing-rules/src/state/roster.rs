@@ -112,10 +112,11 @@ fn ranks(prefer: &[Prefer], agents: &BTreeMap<Name, Agent>) -> Vec<u32> {
     if prefer.is_empty() {
         return Vec::new();
     }
-    // Who has none of it has the least.
-    let level = |agent: &Agent, p: &Prefer| {
-        let level = agent.skills.get(&p.skill).map_or(0, |level| i32::from(*level));
-        if p.least { level } else { -level }
+    // Who has none of it has the least, unless only those count who have some.
+    let level = |agent: &Agent, p: &Prefer| match (agent.skills.get(&p.skill), p.least) {
+        (None, true) if p.none_last => i32::MAX,
+        (level, true) => level.map_or(0, |level| i32::from(*level)),
+        (level, false) => -level.map_or(0, |level| i32::from(*level)),
     };
     let of = |agent: &Agent| prefer.iter().map(|p| level(agent, p)).collect::<Vec<i32>>();
     let kinds: BTreeSet<Vec<i32>> = agents.values().map(of).collect();

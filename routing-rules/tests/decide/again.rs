@@ -56,6 +56,29 @@ default: { queue: billing }
 }
 
 #[test]
+fn a_step_that_sets_the_priority_lowers_it_unless_a_clock_is_late() {
+    let pack = "
+zone: UTC
+queues:
+  everyone: {}
+  billing: { sla: { first_response: 15m, on_breach: { priority: urgent } }, overflow: [{ after: 20m, queue: everyone, priority: { set: low } }] }
+agents: { ann: {} }
+default: { queue: billing, priority: high }
+";
+    for (promise, wanted) in [("15m", Priority::Urgent), ("2h", Priority::Low)] {
+        let mut life = life(&pack.replace("first_response: 15m", &format!("first_response: {promise}")));
+        life.writes("who", "1");
+        assert_eq!(life.conv("who").priority, Priority::High);
+        life.passes(20 * MINUTE);
+        let c = life.conv("who");
+        assert_eq!((queue(c), c.priority), ("everyone", wanted));
+        let parts = life.state.to_parts().expect("a snapshot");
+        let again = switchboard_routing_rules::State::from_parts(life.state.salt, &parts.public, &parts.private);
+        assert_eq!(again.expect("it reads"), life.state);
+    }
+}
+
+#[test]
 fn the_default_gives_the_place_and_what_the_rules_decided_stands() {
     let mut life = life("
 zone: UTC

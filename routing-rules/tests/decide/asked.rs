@@ -270,7 +270,7 @@ fn who_is_named_and_busy_is_waited_for_and_then_others_are_asked() {
 }
 
 #[test]
-fn who_becomes_free_meanwhile_gets_it_and_who_comes_meanwhile_does_not() {
+fn who_is_named_and_becomes_free_or_comes_meanwhile_gets_it_and_nobody_else() {
     let mut life = life(WAITS);
     come(&mut life, &["ann"]);
     says(&mut life, "x", &[("agent", "ann")]);
@@ -279,11 +279,56 @@ fn who_becomes_free_meanwhile_gets_it_and_who_comes_meanwhile_does_not() {
     assert_eq!(life.has("y"), "queued");
     life.closes("x");
     assert_eq!(life.has("y"), "ann");
+    // Bob is not there yet, and is one of those for whom it waits.
+    says(&mut life, "w", &[("agent", "ann, bob")]);
+    assert_eq!(life.has("w"), "queued");
+    come(&mut life, &["bob"]);
+    assert_eq!(life.has("w"), "bob");
     // What another names is theirs at once, whoever was waited for.
     says(&mut life, "z", &[("agent", "ann")]);
     assert_eq!(life.has("z"), "queued");
     says(&mut life, "z", &[("agent", "cyn")]);
     assert_eq!(life.has("z"), "cyn");
+}
+
+#[test]
+fn a_rule_may_wait_for_who_is_not_there() {
+    let pack = WAITS.replace("wait: 30s", "wait: { for: 30s, absent: true }");
+    let mut life = life(&pack);
+    come(&mut life, &["bob"]);
+    for who in ["x", "y"] {
+        says(&mut life, who, &[("agent", "ann")]);
+        assert_eq!(life.has(who), "queued", "Bob is there and is not asked");
+    }
+    come(&mut life, &["ann"]);
+    assert_eq!((life.has("x"), life.has("y")), ("ann".into(), "queued".into()), "the first who was named");
+    life.passes(20_000);
+    life.passes(10_000);
+    assert_eq!(life.has("y"), "bob");
+    says(&mut life, "z", &[("agent", "dan")]);
+    assert_ne!(life.conv("z").overflow.first().map(|step| step.only.len()), Some(1), "Dan could never take it");
+}
+
+#[test]
+fn who_has_the_least_of_it_may_come_first_and_who_has_none_last() {
+    let yaml = "
+zone: UTC
+queues: { q: { prefer: [{ finance: least_held }, { support: least_held }] } }
+agents:
+  alice: { skills: { finance: 10, support: 8 }, capacity: 1 }
+  bob: { skills: { finance: 10 }, capacity: 1 }
+  cyn: { skills: { support: 1 }, capacity: 1 }
+default: { queue: q }
+";
+    let mut life = life(yaml);
+    come(&mut life, &["cyn", "bob", "alice"]);
+    let events = says(&mut life, "x", &[]);
+    let lacks = |skill: &str| PassedOver::Skilled { skill: skill.into(), less: true };
+    assert_eq!(passed(&events), [("bob", lacks("support")), ("cyn", lacks("finance"))]);
+    for (who, wanted) in [("x", "alice"), ("y", "bob"), ("z", "cyn")] {
+        says(&mut life, who, &[]);
+        assert_eq!(life.has(who), wanted);
+    }
 }
 
 #[test]

@@ -48,7 +48,7 @@ impl Life {
         self.asks(&key, action)
     }
 
-    fn tries(&mut self, yaml: &str, percent: u8) -> Reply {
+    pub fn tries(&mut self, yaml: &str, percent: u8) -> Reply {
         let pack = pack(yaml);
         let action = Action::TryPack { hash: pack.hash().to_owned(), percent };
         self.changes(Some(pack), action).0

@@ -19,7 +19,8 @@ agents:
   late: { skills: [late] }
 rules:
   - { name: Worth, when: { text: { word: worth } }, then: { queue: worth } }
-  - { name: Named, when: { text: { word: ann } }, then: { agent: ann, queue: general } }
+  - { name: Anywhere, when: { text: { word: anywhere } }, then: { agent: ann } }
+  - { name: Named, when: { text: { word: ann } }, then: { agent: ann, queue: general, wait: 1m } }
 default: { queue: general }
 ";
 
@@ -75,11 +76,14 @@ fn a_queue_gives_only_to_those_who_are_in_its_presences() {
 }
 
 #[test]
-fn who_is_named_or_given_it_by_hand_need_not_be_in_them() {
+fn who_is_named_is_in_them_and_who_is_given_it_by_hand_need_not_be() {
     let mut life = life();
     is(&mut life, "ann", "limited");
-    says(&mut life, "x", "for ann");
-    assert_eq!(life.has("x"), "ann");
+    let events = says(&mut life, "x", "for ann");
+    assert_eq!(life.has("x"), "queued", "the rule names a queue that does not give to her now");
+    assert!(passed(&events).contains(&("ann".into(), named("limited", Presence::Available))), "{events:?}");
+    says(&mut life, "z", "anywhere ann");
+    assert_eq!(life.has("z"), "ann", "and this one names none");
     is(&mut life, "bob", "limited");
     says(&mut life, "y", "hello");
     assert_eq!(life.has("y"), "queued");
@@ -168,7 +172,59 @@ fn another_pack_says_what_a_presence_counts_as() {
     assert_eq!(life.reloads(&other).status, 200);
     assert_eq!(life.state.agents["ann"].presence_word(), "available", "as it counted before");
     let bob = &life.state.agents["bob"];
-    assert_eq!((bob.presence, bob.presence_word()), (Presence::Available, "lunch"));
+    assert_eq!((bob.presence, bob.presence_word()), (Presence::Away, "away"), "a pack makes nobody available");
+    // A word that counts as less than before takes them out; one that means the same leaves all as it was.
+    is(&mut life, "bob", "lunch");
+    assert_eq!(life.state.agents["bob"].presence, Presence::Available);
+    assert_eq!(life.reloads(PACK).status, 200);
+    assert_eq!(
+        (life.state.agents["bob"].presence, life.state.agents["bob"].presence_word()),
+        (Presence::Away, "lunch")
+    );
+}
+
+#[test]
+fn nobody_available_means_nobody_to_whom_the_queue_gives() {
+    let pack = PACK
+        .replace("{ if: { agents: [available, limited], lt: 2 }, queue: all }", "{ if: nobody_available, queue: all }");
+    for (queue, presence, wanted) in [
+        ("[limited, available]", "limited", "worth"),
+        ("[limited, available]", "lunch", "all"),
+        ("available", "limited", "all"),
+    ] {
+        let pack =
+            pack.replace("presence: [limited, available], offer: { timeout: 60s }", &format!("presence: {queue}"));
+        let mut life = Life::with(ChannelProfile::new("sms", "phone"), &pack);
+        is(&mut life, "ann", "limited");
+        for who in ["a", "b"] {
+            says(&mut life, who, "anywhere");
+        }
+        assert_eq!(life.has("b"), "ann", "she has no room left");
+        is(&mut life, "ann", presence);
+        says(&mut life, "x", "worth");
+        assert_eq!(queue_of(&life, "x"), wanted, "{queue}, {presence}");
+    }
+}
+
+#[test]
+fn heads_are_counted_for_what_a_rule_wants_beside_the_queue() {
+    let pack = PACK.replace("then: { queue: worth }", "then: { queue: worth, skills: [late] }");
+    let mut life = Life::with(ChannelProfile::new("sms", "phone"), &pack);
+    is(&mut life, "ann", "available");
+    is(&mut life, "bob", "available");
+    says(&mut life, "x", "worth");
+    assert_eq!(queue_of(&life, "x"), "all", "two are there, and neither can do it");
+}
+
+#[test]
+fn a_pack_is_not_tried_whose_queue_could_give_to_nobody() {
+    let mut life = life();
+    let other = PACK.replace("limited: available", "busy: available").replace("[limited, available]", "[busy]");
+    let other = other.replace("[available, limited]", "[available]");
+    let reply = life.tries(&other, 50);
+    assert_eq!((reply.status, reply.code.as_str()), (422, "presence"), "{reply:?}");
+    assert!(reply.detail.contains("queue `worth`"), "{reply:?}");
+    assert_eq!(life.tries(&PACK.replace("capacity: 2", "capacity: 3"), 50).status, 200);
 }
 
 #[test]

@@ -556,13 +556,13 @@ mod tests {
             why: Some(Why::Strategy),
             considered: Considered::default(),
         };
-        let outcome = FactsOutcome { queue: Some("late".into()), ..FactsOutcome::default() };
+        let outcome = FactsOutcome { queue: Some("first".into()), ..FactsOutcome::default() };
         let facts = Facts { considering: vec![taken], outcome, ..facts(None) };
         let names = views::Names::of_test(&[("bob", "Bob")]);
         assert_eq!(
             sentences(&facts, None, None, &names, &moved)[1..],
             [
-                "It was put in the queue late.",
+                "It was put in the queue first.",
                 "Then it went on to the queue late because fewer than 2 were in available (1), of those who have its skills.",
                 "Later, at 2026-11-21T00:01:00.000Z, it went on to the queue everyone because it had waited too long.",
                 "Later, at 2026-11-21T00:01:00.000Z, it was assigned to Bob, who came first by the queue's order.",
