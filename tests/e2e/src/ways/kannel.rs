@@ -35,8 +35,12 @@ impl Kannel {
 
     /// Starts Kannel, which logs in at its centre.
     pub async fn up(&self) {
+        self.up_again(&mut *self.gateway.lock().await).await;
+    }
+
+    async fn up_again(&self, gateway: &mut Gateway) {
         self.centre.opens();
-        self.gateway.lock().await.up().await;
+        gateway.up().await;
         eventually("Kannel to log in at its centre", || async {
             if self.centre.sessions() > 0 { Ok(()) } else { Err("nobody is logged in") }
         })
@@ -47,9 +51,11 @@ impl Kannel {
     /// centre hangs up first: Kannel itself would hand over again what it had not ticked off.
     pub async fn dies_and_comes_back(&self) {
         let _nobody_writes = self.on_its_way.write().await;
+        // Whoever waits until it has handed everything over is done first: it hands nothing to a centre that hung up.
+        let mut gateway = self.gateway.lock().await;
         self.centre.hang_up().await;
-        self.gateway.lock().await.down();
-        self.up().await;
+        gateway.down();
+        self.up_again(&mut gateway).await;
     }
 
     async fn is_there(&self, number: &str, text: &str) -> Result<(), String> {
