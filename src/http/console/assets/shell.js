@@ -11,36 +11,48 @@ import { disconnect, loadAgents, myName, on, state } from "./store.js";
 import { counts } from "./views.js";
 
 const CHOICE = "switchboard.presence";
+const COUNTED = `${CHOICE}.counts_as`;
 const workspace = document.querySelector("meta[name=switchboard-workspace]")?.content ?? "main";
 
 /** What the agent last chose; available unless they said otherwise. */
 export const chosen = () => localStorage.getItem(CHOICE) ?? "available";
 
-async function setPresence(word) {
-  localStorage.setItem(CHOICE, word);
-  await attempt(() => api.presence(myName(), word));
-}
-
-/** Opening the console makes its agent available, unless they chose otherwise; so does coming back after being cut off. */
-export async function comeIn() {
-  let word = chosen();
-  if (!myName() || word === "away" || word === "offline") return;
-  if (word !== "available") {
-    await attempt(loadAgents);
-    const own = state.presences.find((p) => p.name === word);
-    if (own && own.counts_as !== "available") return;
-    // Another pack does not know it.
-    word = own ? word : "available";
-  }
-  await attempt(() => api.presence(myName(), word));
-}
-
 const MEANS = { available: "conversations are offered to you", away: "you keep what you have, nothing new comes", offline: "unanswered conversations go back to their queues" };
+
+/** Choices that the daemon has not answered yet. */
+let underway = 0;
+
+/** What the daemon takes is kept, with what it counts as: a pack of later may not know the name. */
+async function setPresence(word) {
+  const countsAs = Object.hasOwn(MEANS, word) ? word : state.presences.find((p) => p.name === word)?.counts_as ?? "away";
+  underway += 1;
+  if (await attempt(() => api.presence(myName(), word))) {
+    localStorage.setItem(CHOICE, word);
+    localStorage.setItem(COUNTED, countsAs);
+  }
+  underway -= 1;
+}
+
+/**
+ * Opening the console makes its agent available, unless they chose otherwise; so does coming back after being cut off. Who chose what kept
+ * conversations from them stays in it, whatever a pack calls it now.
+ */
+export async function comeIn() {
+  const word = chosen();
+  const counted = localStorage.getItem(COUNTED) ?? (Object.hasOwn(MEANS, word) ? word : "away");
+  if (!myName() || counted !== "available" || underway) return;
+  if (word === "available") return void await attempt(() => api.presence(myName(), word));
+  // Where nobody can say what it means now, or they chose something else meanwhile, it stays as it is.
+  if (!await attempt(loadAgents) || underway || chosen() !== word) return;
+  const own = state.presences.find((p) => p.name === word);
+  if (own && own.counts_as !== "available") return;
+  await attempt(() => api.presence(myName(), own ? word : "available"));
+}
 
 export async function choosePresence() {
   const word = await pick({ title: "Your presence", items: [
     ...Object.entries(MEANS).map(([value, hint]) => ({ label: value[0].toUpperCase() + value.slice(1), hint, value })),
-    ...state.presences.filter((p) => !MEANS[p.name]).map((p) => ({ label: p.name, hint: `counts as ${p.counts_as}`, value: p.name })),
+    ...state.presences.filter((p) => !Object.hasOwn(MEANS, p.name)).map((p) => ({ label: p.name, hint: `counts as ${p.counts_as}`, value: p.name })),
   ] });
   if (word) await setPresence(word);
 }

@@ -271,7 +271,8 @@ const HANDLERS = {
     state.queues[at] = dated({ ...state.queues[at], ...q });
     return changed("queues");
   },
-  rules: () => refresh("rules", loadRules),
+  // Another pack may have other presences.
+  rules: () => { refresh("rules", loadRules); refresh("agents", loadAgents); },
   held: () => refresh("held", loadHeld),
   typing: ({ conversation }) => {
     clearTimeout(state.typing.get(conversation));

@@ -421,7 +421,30 @@ async fn a_presence_of_the_packs_own_is_chosen_and_outlives_a_reload() {
         is(name, counts_as).await;
     }
 
-    // Another pack does not know either: who was in one of them is what it counted as, and whoever comes back with one is available.
+    // Another pack does not know it: who was at lunch is still away, and their console makes them nothing else when it is opened.
+    shop.write_pack(&Pack { yaml: PACK.into() });
+    api.post("/rules/reload", json!({})).await.ok();
+    is("away", "away").await;
+    for _ in 0..2 {
+        browser.reload().await;
+        browser.sees("Mine").await;
+        browser.wait_for("away", &shown("away")).await;
+        is("away", "away").await;
+    }
+
+    // A console that is open hears of the presences of the next pack.
+    shop.write_pack(&Pack { yaml: format!("{names}{PACK}") });
+    api.post("/rules/reload", json!({})).await.ok();
+    eventually("the menu to have what the pack has", || async {
+        browser.click("button.presence").await;
+        browser.sees("you keep what you have").await;
+        let page = browser.page_text().await;
+        browser.press(ESCAPE).await;
+        if page.contains("counts as available") { Ok(()) } else { Err(page) }
+    })
+    .await;
+
+    // Who comes back with a name that counted as available is available.
     browser.click("button.presence").await;
     browser.press("limited").await;
     browser.press(ENTER).await;
@@ -432,4 +455,13 @@ async fn a_presence_of_the_packs_own_is_chosen_and_outlives_a_reload() {
     browser.reload().await;
     browser.wait_for("available", &shown("available")).await;
     assert_eq!(browser.complaints().await, Vec::<String>::new());
+
+    // Where the daemon does not say what a name counts as, nothing is asked for.
+    let unanswered = "const asked = window.fetch; window.presenceAsked = false; window.fetch = (at, ...more) => { \
+                      if (String(at).includes('/presence')) window.presenceAsked = true; \
+                      return String(at).includes('/agents?') ? Promise.reject(new TypeError('cut')) : asked(at, ...more); };";
+    browser.before_each_page(unanswered).await;
+    browser.reload().await;
+    browser.sees("the daemon does not answer").await;
+    assert_eq!(browser.script("return window.presenceAsked", &[]).await, Ok(json!(false)));
 }
