@@ -428,7 +428,10 @@ async fn show_conversation(api: &Api, common: &Common, screen: &mut Screen, id: 
 /// What to know before one answers: whether the customer wrote what they seem to have written, and that no answer can go out.
 fn warnings(c: &Value) -> Vec<String> {
     let why = match text(c, "sender_proof").as_str() {
-        "disproved" => "somebody else wrote the newest message in the customer's name",
+        "disproved" => {
+            "their domain says that the newest message is not theirs (DMARC failed): somebody else may have written it in the \
+             customer's name, or a server that forwarded it changed it; ask them in another way before you act on it"
+        }
         _ => "anybody may have written the newest message in the customer's name",
     };
     let proof = doubt(c).map(|doubt| format!("{doubt}: {why}"));
@@ -562,7 +565,10 @@ mod tests {
         assert_eq!(
             warnings(&both),
             [
-                "SENDER DISPROVED: somebody else wrote the newest message in the customer's name".to_owned(),
+                "SENDER DISPROVED: their domain says that the newest message is not theirs (DMARC failed): somebody else may have \
+                 written it in the customer's name, or a server that forwarded it changed it; ask them in another way before you \
+                 act on it"
+                    .to_owned(),
                 format!("cannot be answered now: {reason}"),
             ]
         );

@@ -213,7 +213,10 @@ fn warning(doubt: SenderProof) -> &'static str {
     match doubt {
         SenderProof::Proved => "",
         SenderProof::NotProved => "SENDER NOT PROVED: anybody may have written this in the customer's name",
-        SenderProof::Disproved => "SENDER DISPROVED: somebody else wrote this in the customer's name",
+        SenderProof::Disproved => {
+            "SENDER DISPROVED (DMARC failed): somebody else may have written this in the customer's name, or a server that \
+             forwarded it changed it; ask them in another way before you act on it"
+        }
     }
 }
 

@@ -182,7 +182,8 @@ fn a_notice_warns_where_the_sender_of_the_latest_message_was_not_proved() {
         (warned, send.private.as_ref().expect("its words").content.sender_proof)
     };
     let nobody = "SENDER NOT PROVED: anybody may have written this in the customer's name";
-    let other = "SENDER DISPROVED: somebody else wrote this in the customer's name";
+    let other = "SENDER DISPROVED (DMARC failed): somebody else may have written this in the customer's name, or a server that \
+                 forwarded it changed it; ask them in another way before you act on it";
     assert_eq!(told("1", Some(false), Some("fail")), (Some(other.into()), Some(SenderProof::Disproved)));
     assert_eq!(told("2", None, None), (Some(nobody.into()), Some(SenderProof::NotProved)));
     assert_eq!(told("3", Some(false), Some("none")), (Some(nobody.into()), Some(SenderProof::NotProved)));

@@ -315,7 +315,7 @@ pub(crate) fn no_reply_words(why: NoReply) -> &'static str {
         NoReply::Rebased => "the message came before the log was rebased, and may have been answered then",
         NoReply::Unwanted => "the message asks for no automatic answer",
         NoReply::Quiet => "a machine wrote last, or what was written last asks for no automatic answer",
-        NoReply::Disproved => "its sender was disproved, and who did not write is not written to",
+        NoReply::Disproved => "its sender was disproved, and who may not have written is not written to",
         NoReply::Guest => "somebody else than the conversation's customer wrote",
         NoReply::OutsideWindow => "the provider takes no answer so long after the message",
         NoReply::NoChannel => "the channel is not configured any more",

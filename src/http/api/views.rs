@@ -111,13 +111,17 @@ pub(super) async fn whole(c: &Conversation, who: Option<&Contact>, now: &StateVi
     value
 }
 
-/// That somebody else may have written, or wrote, as a decision's explanation says it.
+/// That somebody else may have written, as a decision's explanation says it.
 pub(super) fn doubt(proof: SenderProof) -> Option<String> {
     match proof {
         SenderProof::NotProved => {
             Some("Nothing proves that the customer wrote this: anybody may have, in their name.".into())
         }
-        SenderProof::Disproved => Some("Somebody else wrote this in the customer's name.".into()),
+        SenderProof::Disproved => Some(
+            "Their domain says that this is not theirs (DMARC failed): somebody else may have written it in the customer's name, or \
+             a server that forwarded it changed it."
+                .into(),
+        ),
         SenderProof::Proved => None,
     }
 }

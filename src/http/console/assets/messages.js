@@ -45,8 +45,9 @@ export const DOUBTS = {
     newest: "anybody may have written the newest message in the customer’s name. Ask them in another way before you act on it.",
   },
   disproved: {
-    text: "sender disproved", title: "Somebody else wrote this in the customer’s name",
-    newest: "somebody else wrote the newest message in the customer’s name.",
+    text: "sender disproved",
+    title: "Their domain says that this is not theirs (DMARC failed): somebody else may have written it, or a server that forwarded it changed it",
+    newest: "somebody else may have written the newest message in the customer’s name: their domain says that it is not theirs (DMARC failed), unless a server that forwarded it changed it. Ask them in another way before you act on it.",
   },
 };
 

@@ -1,4 +1,4 @@
-//! Mails in somebody's name that nobody proved, or that somebody else wrote, with a picture in the page: what the agent sees of both.
+//! Mails in somebody's name that nobody proved, or that DMARC disproved, with a picture in the page: what the agent sees of both.
 
 use super::pictures;
 use serde_json::json;
@@ -80,7 +80,7 @@ async fn an_agent_sees_that_a_sender_was_not_proved_and_which_files_were_attache
     let answered = "const row = [...document.querySelectorAll('.row')].find((r) => r.textContent.includes('We keep it here.')); \
                     return row?.querySelector('.unproved')?.textContent === 'sender disproved' \
                     && document.querySelector('.message.out') !== null \
-                    && document.querySelector('.doubt-bar')?.textContent.startsWith('sender disproved: somebody else')";
+                    && document.querySelector('.doubt-bar')?.textContent.startsWith('sender disproved: somebody else may have')";
     browser.wait_for("the mark to stay after the answer", answered).await;
     pictures(&browser, "console-disproved").await;
 }
