@@ -174,11 +174,7 @@ impl Channels {
                     empty: "no channels are configured",
                 };
                 let heads = ["ID", "KIND", "STATE", "WHY"];
-                return list
-                    .show(&api, &self.common, screen, &heads, |c, _| {
-                        vec![text(c, "id"), text(c, "kind"), channel_state(c), channel_why(c)]
-                    })
-                    .await;
+                return list.show_lines(&api, &self.common, screen, &heads, |c, _| channel_lines(c)).await;
             }
         };
         let answer = api.post(&format!("/channels/{}/{action}", encoded(&id)), json!({})).await?;
@@ -199,23 +195,31 @@ fn in_time(queue: &Value) -> String {
     lookup(queue, "sla.level").as_f64().map(|l| format!("{:.0} %", l * 100.0)).unwrap_or_default()
 }
 
-/// Why nothing is sent, and what ends that; and why nothing comes in.
-fn channel_why(c: &Value) -> String {
-    let sending = match text(c, "paused_reason") {
-        paused if paused.is_empty() => text(c, "sending_trouble"),
-        paused => {
-            [paused, text(c, "then")].iter().filter(|s| !s.is_empty()).cloned().collect::<Vec<_>>().join("; then: ")
-        }
+/// A channel in as many lines as it has troubles, each of which a terminal cuts by itself.
+fn channel_lines(c: &Value) -> Vec<Vec<String>> {
+    let line = |why: String| vec![text(c, "id"), text(c, "kind"), channel_state(c), why];
+    let every = channel_troubles(c);
+    if every.is_empty() { vec![line(String::new())] } else { every.into_iter().map(line).collect() }
+}
+
+/// Why nothing is sent, after what ends that, which no terminal may cut; why nothing comes in; and that its adapter is silent.
+fn channel_troubles(c: &Value) -> Vec<String> {
+    let sending = match (text(c, "paused_reason"), text(c, "then")) {
+        (paused, _) if paused.is_empty() => text(c, "sending_trouble"),
+        (paused, then) if then.is_empty() => paused,
+        (paused, then) => format!("ends with: {then}; why: {paused}"),
     };
     let silent = match text(c, "silent_since") {
         since if since.is_empty() => since,
         _ => "nothing is heard of its adapter, which is another process".to_owned(),
     };
-    let every: Vec<String> =
+    let mut every: Vec<String> =
         [sending, text(c, "receiving_trouble"), silent].into_iter().filter(|why| !why.is_empty()).collect();
-    // A daemon of before tells one trouble.
-    let every = if every.is_empty() { text(c, "trouble") } else { every.join("; and ") };
-    every.replace('`', "")
+    if every.is_empty() {
+        // A daemon of before tells one trouble.
+        every.extend(Some(text(c, "trouble")).filter(|why| !why.is_empty()));
+    }
+    every.iter().map(|why| why.replace('`', "")).collect()
 }
 
 fn channel_state(c: &Value) -> String {
@@ -396,22 +400,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_channel_tells_every_trouble_and_what_ends_a_pause() {
-        let why = |c: Value| channel_why(&c);
-        assert_eq!(why(json!({ "state": "up", "trouble": null })), "");
+    fn a_channel_tells_every_trouble_in_a_line_of_its_own_and_first_what_ends_a_pause() {
+        let why = |c: Value| channel_troubles(&c);
+        let none: Vec<String> = vec![];
+        assert_eq!(why(json!({ "state": "up", "trouble": null })), none);
         let (sending, unread) = ("the last 5 attempts to send failed: refused", "its mailbox cannot be read: gone");
         let both = json!({ "trouble": sending, "sending_trouble": sending, "receiving_trouble": unread });
-        assert_eq!(why(both), format!("{sending}; and {unread}"));
-        assert_eq!(why(json!({ "trouble": unread, "receiving_trouble": unread })), unread);
-        let paused = json!({ "paused_reason": "535: check `smtp.password`", "receiving_trouble": unread, "trouble": unread,
-            "then": "switchboard channels resume mail" });
-        assert_eq!(
-            why(paused),
-            format!("535: check smtp.password; then: switchboard channels resume mail; and {unread}")
-        );
+        assert_eq!(why(both), [sending, unread]);
+        assert_eq!(why(json!({ "trouble": unread, "receiving_trouble": unread })), [unread]);
+        let paused = json!({ "id": "mail", "kind": "email", "state": "paused", "paused_reason": "535: check `smtp.password`",
+            "receiving_trouble": unread, "trouble": unread, "then": "switchboard channels resume mail" });
+        let first = "ends with: switchboard channels resume mail; why: 535: check smtp.password";
+        assert_eq!(why(paused.clone()), [first, unread]);
+        let lines = channel_lines(&paused);
+        assert_eq!(lines, [["mail", "email", "paused", first], ["mail", "email", "paused", unread]]);
+        let mut table = super::super::table::Table::new(&["ID", "KIND", "STATE", "WHY"]);
+        lines.into_iter().for_each(|line| table.row(line));
+        let narrow = table.render(Some(80));
+        assert!(narrow.contains("switchboard channels resume mail;") && narrow.contains(unread), "{narrow}");
         let silent = json!({ "state": "down", "silent_since": "2026-11-21T20:00:00Z" });
-        assert_eq!(why(silent), "nothing is heard of its adapter, which is another process");
-        assert_eq!(why(json!({ "trouble": "of a daemon of before" })), "of a daemon of before");
+        assert_eq!(why(silent), ["nothing is heard of its adapter, which is another process"]);
+        assert_eq!(why(json!({ "trouble": "of a daemon of before" })), ["of a daemon of before"]);
+        assert_eq!(channel_lines(&json!({ "id": "sms", "state": "up" })).len(), 1);
     }
 
     #[tokio::test]

@@ -11,8 +11,8 @@ use switchboard_envelope::Timestamp;
 /// The most rows of one page.
 const PAGE: usize = 200;
 
-/// Columns that are left out where no row has anything in them: only mails have a subject.
-const SHED: &[&str] = &["SUBJECT"];
+/// Columns that are left out where no row has anything in them: only mails have a subject, and few providers give a code.
+const SHED: &[&str] = &["SUBJECT", "CODE"];
 
 /// What every administering command takes.
 #[derive(Clone, Debug, Default, Args)]
@@ -78,14 +78,26 @@ impl List<'_> {
         heads: &[&'static str],
         cells: impl Fn(&Value, Timestamp) -> Vec<String>,
     ) -> Done {
+        self.show_lines(api, common, screen, heads, |row, now| vec![cells(row, now)]).await
+    }
+
+    /// The same where a row of the API may be several of the table.
+    pub async fn show_lines(
+        &self,
+        api: &Api,
+        common: &Common,
+        screen: &mut Screen,
+        heads: &[&'static str],
+        lines: impl Fn(&Value, Timestamp) -> Vec<Vec<String>>,
+    ) -> Done {
         let (rows, next) = self.rows(api).await?;
         if common.json {
             screen.out(&format!("{:#}", json!({ self.key: rows, "next": next })));
             return Ok(());
         }
         let mut table = Table::new(heads);
-        for row in &rows {
-            table.row(cells(row, screen.now));
+        for line in rows.iter().flat_map(|row| lines(row, screen.now)) {
+            table.row(line);
         }
         table.shed(SHED);
         if table.is_empty() {

@@ -8,6 +8,8 @@ pub(crate) struct Table {
 
 /// A column is not cut below this.
 const LEAST: usize = 8;
+/// Columns that are not cut at all, wherever they stand.
+const WHOLE: &[&str] = &["CONVERSATION"];
 
 impl Table {
     pub fn new(heads: &[&'static str]) -> Table {
@@ -41,8 +43,8 @@ impl Table {
         lines.join("\n")
     }
 
-    /// As wide as their widest cell; when that is too wide, the widest columns give. The first one never does: it holds what
-    /// the next command is told, and half an id names nothing.
+    /// As wide as their widest cell; when that is too wide, the widest columns give. The first one and those of [`WHOLE`] never
+    /// do: they hold what the next command is told, and half an id names nothing.
     fn widths(&self, limit: Option<usize>) -> Vec<usize> {
         let widest = |i: usize, head: &str| {
             let cells = self.rows.iter().filter_map(|r| r.get(i)).map(|c| c.chars().count());
@@ -52,7 +54,8 @@ impl Table {
         let Some(limit) = limit else { return widths };
         let gaps = widths.len().saturating_sub(1) * 2;
         while widths.iter().sum::<usize>() + gaps > limit {
-            match widths.iter_mut().skip(1).max() {
+            let giving = widths.iter_mut().zip(&self.heads).skip(1).filter(|(_, head)| !WHOLE.contains(head));
+            match giving.map(|(w, _)| w).max() {
                 Some(w) if *w > LEAST => *w -= 1,
                 _ => break,
             }
@@ -110,6 +113,14 @@ mod tests {
         let mut t = Table::new(&["ID", "LAST"]);
         t.row(vec!["c0123456789abcdef".into(), "Where is my order?".into()]);
         assert_eq!(t.render(Some(28)), "ID                 LAST\nc0123456789abcdef  Where is…");
+    }
+
+    #[test]
+    fn the_id_of_a_conversation_stays_whole_in_any_column() {
+        let mut t = Table::new(&["ID", "CONVERSATION", "DETAIL"]);
+        t.row(vec!["m0123456789abcdef".into(), "c0123456789abcdef".into(), "the provider refused it: 21610".into()]);
+        let text = t.render(Some(50));
+        assert!(text.contains("m0123456789abcdef  c0123456789abcdef  the provide…"), "{text}");
     }
 
     #[test]
