@@ -24,6 +24,7 @@ pub struct Troubles {
 impl Troubles {
     /// Why our messages do not leave on a channel, unless somebody or something paused it; `None` while they do.
     pub async fn sending(&self, state: &State, channel: &str) -> Option<String> {
+        state.channels.get(channel).filter(|c| c.paused.is_none())?;
         let said = Troubles::sending_in_short(state, channel)?;
         let why = self.last_failure(state, channel).await;
         Some(why.map_or_else(|| said.clone(), |why| format!("{said}: {why}")))

@@ -370,7 +370,9 @@ pub(super) fn queue(id: &str, q: &QueueView, now: Timestamp) -> Value {
 }
 
 pub(super) async fn channel(id: &str, c: &ChannelView, state: &ApiState) -> Value {
-    let (sending, receiving) = (state.backend().sending_trouble(id).await, state.backend().receiving_trouble(id));
+    // Why it is paused is what its attempts met.
+    let sending = if c.paused.is_none() { state.backend().sending_trouble(id).await } else { None };
+    let receiving = state.backend().receiving_trouble(id);
     let trouble = sending.as_ref().or(receiving.as_ref());
     let state = if c.paused.is_some() {
         "paused"
@@ -388,8 +390,7 @@ pub(super) async fn channel(id: &str, c: &ChannelView, state: &ApiState) -> Valu
     json!({
         "id": id, "kind": c.kind, "state": state, "paused_reason": c.paused, "failures": c.failures, "probe_at": c.probe_at,
         "silent_since": c.silent_since, "trouble": trouble, "receiving_trouble": receiving,
-        // Why it is paused is what its attempts met.
-        "sending_trouble": sending.as_ref().filter(|_| c.paused.is_none()), "then": c.paused.as_ref().map(|_| resume_command(id)),
+        "sending_trouble": sending, "then": c.paused.as_ref().map(|_| resume_command(id)),
     })
 }
 

@@ -89,6 +89,7 @@ async fn the_other_lists_say_what_is_there() {
         (&paused["sending_trouble"], &paused["receiving_trouble"]),
         (&Value::Null, &json!("its mailbox cannot be read"))
     );
+    assert_eq!(paused["trouble"], "its mailbox cannot be read", "why its attempts failed is why it is paused");
     assert_eq!(
         channels["channels"][1],
         json!({
