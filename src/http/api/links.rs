@@ -62,7 +62,8 @@ impl FileLinks {
 
     fn check(&self, path: &str, query: &str, now: Timestamp) -> Result<(), Problem> {
         let refused = |code, detail| Problem::new(StatusCode::FORBIDDEN, code, detail);
-        let foreign = || refused("link_refused", "this is no link of ours; ask for the message again to get a new one");
+        let foreign =
+            || refused("link_refused", "this is no link of ours; open the conversation in the console to get one");
         // Only the form in which it was made: nothing is decoded, and nothing may stand beside it.
         let (until, signature) = Some(query)
             .filter(|q| path.len() + q.len() <= ADDRESS_MAX)
@@ -74,7 +75,10 @@ impl FileLinks {
         }
         let until: i64 = until.parse().map_err(|_| foreign())?;
         if now.0 >= until {
-            return Err(refused("link_expired", "this link has ended; ask for the message again to get a new one"));
+            return Err(refused(
+                "link_expired",
+                "this link has ended; open the conversation in the console to get a new one",
+            ));
         }
         Ok(())
     }

@@ -486,7 +486,9 @@ async fn a_link_to_a_file_that_is_not_there_says_why_and_to_a_person_in_words() 
         assert_eq!(shown.headers["content-type"], "text/plain; charset=utf-8");
         let changed = link.replace("until=1", "until=2");
         let shown = call(&fake, Method::GET, &changed, "", &browser, "").await;
-        assert!(shown.status.as_u16() == 403 && shown.bytes.starts_with(b"this is no link of ours"));
+        assert!(
+            shown.status.as_u16() == 403 && shown.bytes.starts_with(b"this is no link of ours; open the conversation")
+        );
     }
     fake.get(&format!("/messages/{}/attachments/9", msg(91))).await.refused(404, "not_found");
 }
