@@ -67,6 +67,8 @@ impl Probe {
 
 /// A rebase is told this long.
 const REBASED_MS: i64 = 7 * 86_400_000;
+/// How long after the leader another process may see that IN is another.
+const SEEN_LATE_MS: i64 = 60_000;
 
 #[derive(Clone)]
 pub struct Health {
@@ -102,9 +104,11 @@ fn of_rebase(rebased: &Rebase, now: Timestamp) -> String {
     format!("the log was rebased at {}: look at the dead letters{lost}", rebased.at)
 }
 
-/// That records of IN are gone which nobody had decided, unless the rebase that found a loss tells of it.
+/// That records of IN are gone which nobody had decided, unless the rebase that found a loss tells of it. Who follows the leader sees
+/// the other IN at times after the leader has rebased.
 fn of_in(lost_at: Option<Timestamp>, told: Option<Timestamp>, now: Timestamp) -> Option<String> {
-    let at = lost_at.filter(|at| now.since(*at) < REBASED_MS && told.is_none_or(|told| told < *at))?;
+    let at =
+        lost_at.filter(|at| now.since(*at) < REBASED_MS && told.is_none_or(|told| told.plus(SEEN_LATE_MS) < *at))?;
     Some(format!(
         "IN was another at {at} than this process had read: what had come in and was not decided may be gone, ask customers"
     ))
@@ -232,6 +236,11 @@ mod tests {
             assert!(said.starts_with("IN was another at 2026-11-21T") && said.ends_with("ask customers"), "{said}");
         }
         assert_eq!(of_in(Some(at), Some(at.plus(5000)), at.plus(day)), None, "the rebase says so");
+        assert_eq!(
+            of_in(Some(at), Some(at.plus(-20_000)), at.plus(day)),
+            None,
+            "it saw what the leader had rebased by then"
+        );
         assert_eq!(of_in(Some(at), None, at.plus(8 * day)), None, "for a week");
     }
 
