@@ -27,7 +27,7 @@ fn rows(s: &str) -> Result<usize, String> {
 /// Says what was done, or prints the API's answer.
 pub(super) fn done(answer: &Value, common: &Common, screen: &mut Screen, said: &str) -> Done {
     if common.json {
-        screen.out(&format!("{answer:#}"));
+        screen.out(&super::screen::json(answer));
     } else {
         screen.out(said);
     }
@@ -309,7 +309,7 @@ pub(crate) struct Quarantine {
 enum QuarantineCommand {
     /// List it, newest first (the default)
     List(Limit),
-    /// Show one as it came, up to 16 KiB; what does not print is escaped
+    /// Show one as it came, up to 16 KiB; what does not print is escaped, and a backslash doubled
     Show {
         #[arg(value_parser = id)]
         id: String,
@@ -368,7 +368,7 @@ impl Quarantine {
 async fn show_record(api: &Api, common: &Common, screen: &mut Screen, id: &str) -> Done {
     let record = api.get(&format!("/quarantine/{}", encoded(id))).await?;
     if common.json {
-        screen.out(&format!("{record:#}"));
+        screen.out(&super::screen::json(&record));
         return Ok(());
     }
     let parts =

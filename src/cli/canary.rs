@@ -64,12 +64,12 @@ pub(crate) async fn run(canary: Canary, at: &ConfigArg, env: &Environment, scree
         None => None,
     };
     if let Some(answer) = answer.filter(|_| common.json) {
-        screen.out(&format!("{answer:#}"));
+        screen.out(&super::screen::json(&answer));
         return Ok(());
     }
     let mut found = api.get("/rules/canary").await?;
     if common.json {
-        screen.out(&format!("{found:#}"));
+        screen.out(&super::screen::json(&found));
         return Ok(());
     }
     let found = found.get_mut("canary").map(Value::take).unwrap_or_default();

@@ -80,7 +80,7 @@ enum ConversationsCommand {
     Take {
         #[arg(value_parser = id)]
         id: String,
-        /// The agent whose it becomes; without it the agent of your token, or the only one that there is
+        /// The agent whose it becomes; without it the agent of your token, or the only one, if they are there
         #[arg(long, visible_alias = "as", value_name = "AGENT")]
         agent: Option<String>,
     },
@@ -239,6 +239,13 @@ async fn ids(api: &Api, of: &str) -> Result<Vec<String>, Failure> {
     Ok(list.rows(api).await?.0.iter().map(|row| text(row, "id")).collect())
 }
 
+/// The first ten of them, and how many more there are.
+fn some(ids: &[String]) -> String {
+    let (listed, more) = ids.split_at(ids.len().min(10));
+    let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+    format!("{}{more}", listed.join(", "))
+}
+
 /// That somebody is not there to whom a conversation was given. What was done is done, whatever comes of this look.
 async fn absent(api: &Api, agent: &str) -> Option<String> {
     let list = List { path: "/agents", key: "agents", query: vec![], limit: 100_000, empty: "" };
@@ -262,8 +269,8 @@ async fn destination(api: &Api, there: &str) -> Result<&'static str, Failure> {
         }
         (false, false) => Err(Failure::Failed(format!(
             "the pack in force has neither a queue nor an agent `{there}`; its queues are {}, its agents {}",
-            queues.join(", "),
-            agents.join(", ")
+            some(&queues),
+            some(&agents)
         ))),
     }
 }
@@ -276,7 +283,11 @@ fn with_agent(mut body: Value, agent: Option<String>) -> Value {
 }
 
 async fn list_conversations(api: &Api, common: &Common, screen: &mut Screen, f: ConversationFilter) -> Done {
-    let named = [("queues", f.queue.clone()), ("agents", f.agent.clone()), ("channels", f.channel.clone())];
+    let named = [
+        ("queues", "queue", f.queue.clone()),
+        ("agents", "agent", f.agent.clone()),
+        ("channels", "channel", f.channel.clone()),
+    ];
     let limit = f.limit.limit;
     let mut query = vec![];
     for (key, value) in
@@ -285,14 +296,18 @@ async fn list_conversations(api: &Api, common: &Common, screen: &mut Screen, f: 
         query.extend(value.map(|v| (key, v)));
     }
     let list = List { path: "/conversations", key: "conversations", query, limit, empty: "no conversations" };
-    for (of, id) in named {
-        let Some(id) = id else { continue };
-        let known = ids(api, of).await?;
-        let one = List { limit: 1, query: list.query.clone(), ..list };
-        // What is gone may have conversations yet.
-        if !known.contains(&id) && one.rows(api).await?.0.is_empty() {
-            let one = of.trim_end_matches('s');
-            return Err(Failure::Failed(format!("there is no {one} `{id}`; the {of} are {}", known.join(", "))));
+    let any = async |query| Ok::<_, Failure>(!List { limit: 1, query, ..list }.rows(api).await?.0.is_empty());
+    let named: Vec<_> = named.into_iter().filter_map(|(of, key, id)| Some((of, key, id?))).collect();
+    if !named.is_empty() && !any(list.query.clone()).await? {
+        for (of, key, id) in named {
+            // What is gone may have conversations yet, in whatever state.
+            if any(vec![(key, id.clone())]).await? {
+                continue;
+            }
+            let known = ids(api, of).await?;
+            if !known.contains(&id) {
+                return Err(Failure::Failed(format!("there is no {key} `{id}`; the {of} are {}", some(&known))));
+            }
         }
     }
     let heads = ["ID", "STATE", "WITH", "CHANNEL", "CONTACT", "OPENED", "WRITTEN", "SUBJECT", "LAST"];
@@ -341,6 +356,8 @@ fn doubt(of: &Value) -> Option<&'static str> {
     match text(of, "sender_proof").as_str() {
         "disproved" => Some("SENDER DISPROVED"),
         "not_proved" => Some("SENDER NOT PROVED"),
+        // A daemon of before says so of messages only, and in fewer words.
+        "" if first(of, &["sender_proved", "last_message.sender_proved"]) == "no" => Some("SENDER NOT PROVED"),
         _ => None,
     }
 }
@@ -371,7 +388,7 @@ fn who(conversation: &Value) -> String {
 async fn show_conversation(api: &Api, common: &Common, screen: &mut Screen, id: &str) -> Done {
     let c = api.get(&format!("/conversations/{}", encoded(id))).await?;
     if common.json {
-        screen.out(&format!("{c:#}"));
+        screen.out(&super::screen::json(&c));
         return Ok(());
     }
     let mut facts = vec![];
@@ -589,6 +606,11 @@ mod tests {
         assert_eq!(head(&forged), "in  Carl  SENDER DISPROVED  received  message m1");
         forged["sender_proof"] = json!("proved");
         assert_eq!(head(&forged), head(&mail));
+        let mut of_before = mail.clone();
+        of_before["sender_proved"] = json!(false);
+        assert_eq!(head(&of_before), "in  Carl  SENDER NOT PROVED  received  message m1");
+        let row = json!({ "last_message": { "text": "hello?", "direction": "in", "sender_proved": false } });
+        assert_eq!(last(&row), "SENDER NOT PROVED: hello?");
         let nameless = json!({ "id": "m2", "direction": "in", "author": { "kind": "contact", "id": "p1", "name": null }, "status": "received" });
         assert_eq!(head(&nameless), "in  contact p1  received  message m2");
         for (of, said) in [
@@ -640,15 +662,23 @@ mod tests {
             contact: None,
             limit: Limit { limit: ROWS },
         };
-        let (api, _) = answering(&[&queues, &listed(json!([]))]).await;
+        let none = listed(json!([]));
+        let (api, _) = answering(&[&none, &none, &queues]).await;
         let mut screen = Screen::of_test(None);
         let done = list_conversations(&api, &Common::default(), &mut screen, filter()).await;
         assert_eq!(done, Err(Failure::Failed("there is no queue `nope`; the queues are billing, everyone".into())));
         // A queue that the pack lost has conversations yet.
         let row = listed(json!([{ "id": "c1", "state": "closed", "queue": "nope" }]));
-        let (api, _) = answering(&[&queues, &row, &row]).await;
+        let (api, _) = answering(&[&row, &row]).await;
         assert_eq!(list_conversations(&api, &Common::default(), &mut screen, filter()).await, Ok(()));
-        assert!(screen.kept.unwrap_or_default().contains("c1"));
+        assert!(screen.kept.as_ref().is_some_and(|said| said.contains("c1")));
+        // That none of them is in a state says nothing of the queue.
+        let queued = ConversationFilter { state: Some("queued".into()), ..filter() };
+        let (api, _) = answering(&[&none, &row, &none]).await;
+        assert_eq!(list_conversations(&api, &Common::default(), &mut screen, queued).await, Ok(()));
+        assert!(screen.kept.unwrap_or_default().contains("no conversations"));
+        let many: Vec<String> = (0..12).map(|n| format!("q{n}")).collect();
+        assert!(some(&many).ends_with("q9 and 2 more") && some(&many[..1]) == "q0", "{}", some(&many));
     }
 
     #[tokio::test]

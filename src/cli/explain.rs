@@ -22,7 +22,7 @@ pub(crate) async fn of(api: &Api, what: &str, json: bool, screen: &mut Screen) -
     let kind = if what.starts_with('c') && !what.contains(':') { "conversations" } else { "messages" };
     let trace = api.get(&format!("/{kind}/{}/explain", encoded(what))).await?;
     if json {
-        screen.out(&format!("{trace:#}"));
+        screen.out(&super::screen::json(&trace));
     } else {
         show(&trace, screen);
     }
@@ -67,7 +67,7 @@ pub(crate) fn of_file(path: &Path, config: &Config, json: bool, screen: &mut Scr
     let rules: Vec<Value> = trace.iter().map(rule).collect();
     let trace = json!({ "pack": loaded.pack.hash(), "rules": rules, "outcome": outcome });
     if json {
-        screen.out(&format!("{trace:#}"));
+        screen.out(&super::screen::json(&trace));
     } else {
         show(&trace, screen);
     }
@@ -110,7 +110,9 @@ fn show(trace: &Value, screen: &mut Screen) {
     let then = lookup(trace, "nobody_free");
     let mut passed = lookup(then, "agents").as_array().cloned().unwrap_or_default();
     let said = |a: &Value| (text(a, "agent"), text(a, "reason"));
-    let again = passed.len() == considered.len() && passed.iter().zip(&considered).all(|(a, b)| said(a) == said(b));
+    let again = passed.len() == considered.len()
+        && passed.iter().zip(&considered).all(|(a, b)| said(a) == said(b))
+        && text(trace, "others") == text(then, "others");
     if again {
         passed.clear();
     }
@@ -335,6 +337,9 @@ default: { queue: everyone, tag: placed }
         let mut same = trace.clone();
         same["nobody_free"]["agents"] = json!([{ "agent": "bob", "chosen": false, "reason": "is away" }]);
         same["agents"] = same["nobody_free"]["agents"].clone();
+        let twice = said(&same);
+        assert!(twice.contains("and 3 more") && twice.contains("and 2 more"), "they are not the same: {twice}");
+        same["nobody_free"]["others"] = json!(3);
         let once = said(&same);
         assert!(once.contains("agents considered:") && !once.contains("why nobody could take it then:"), "{once}");
         assert_eq!(once.matches("bob  is away").count(), 1, "{once}");

@@ -92,7 +92,7 @@ impl List<'_> {
     ) -> Done {
         let (rows, next) = self.rows(api).await?;
         if common.json {
-            screen.out(&format!("{:#}", json!({ self.key: rows, "next": next })));
+            screen.out(&super::screen::json(&json!({ self.key: rows, "next": next })));
             return Ok(());
         }
         let mut table = Table::new(heads);

@@ -127,7 +127,7 @@ async fn change(
     let answer =
         Api::open(at, env)?.under(common.idempotency_key.as_deref()).post(&format!("/rules/{action}"), body).await?;
     if common.json {
-        screen.out(&format!("{answer:#}"));
+        screen.out(&super::screen::json(&answer));
         return Ok(());
     }
     tell(&answer, said, screen);
@@ -152,7 +152,7 @@ async fn history(common: &Common, at: &ConfigArg, env: &Environment, screen: &mu
     let rules = Api::open(at, env)?.get("/rules").await?;
     let rows = lookup(&rules, "history").clone();
     if common.json {
-        screen.out(&format!("{:#}", json!({ "history": rows })));
+        screen.out(&super::screen::json(&json!({ "history": rows })));
         return Ok(());
     }
     let mut table = Table::new(&["PACK", "IN FORCE SINCE", ""]);

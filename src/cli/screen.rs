@@ -53,19 +53,33 @@ impl Screen {
     }
 }
 
-/// Bytes of a stranger as they are, but for what would drive the terminal, which is escaped, and so is what is no UTF-8.
+/// Bytes of a stranger as they are, but for what would drive the terminal, which is escaped, and so is what is no UTF-8. A backslash
+/// is doubled, or nobody could tell what was escaped here from what came so.
 pub(crate) fn escaped(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
             let drives = c.is_control() && !matches!(c, '\n' | '\t');
-            if drives || turns(c) {
+            if drives || turns(c) || c == '\\' {
                 out.extend(c.escape_default());
             } else {
                 out.push(c);
             }
         }
         out.push_str(&chunk.invalid().escape_ascii().to_string());
+    }
+    out
+}
+
+/// JSON in which nothing drives the terminal either: what it leaves as it is can stand in a string only, and is escaped there.
+pub(crate) fn json(value: &serde_json::Value) -> String {
+    let mut out = String::new();
+    for c in format!("{value:#}").chars() {
+        if turns(c) || (c.is_control() && c != '\n') {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
     }
     out
 }
@@ -127,6 +141,15 @@ mod tests {
         assert_eq!(escaped("{\n\t\"é\": 7}".as_bytes()), "{\n\t\"é\": 7}");
         assert_eq!(escaped(b"a\x1b[31m\r\n\x00\x9b\xc2\x9b"), "a\\u{1b}[31m\\r\n\\u{0}\\x9b\\u{9b}");
         assert_eq!(escaped("b\u{202e}c".as_bytes()), "b\\u{202e}c");
+        assert_eq!(escaped(br"b\u{202e}c"), r"b\\u{202e}c", "what came so is told apart");
+    }
+
+    #[test]
+    fn json_says_the_same_and_drives_no_terminal() {
+        let value = serde_json::json!({ "text": "a\u{9b}31m\u{202e}b\u{1b}é\n", "n": [1] });
+        let printed = json(&value);
+        assert!(printed.contains("a\\u009b31m\\u202eb\\u001bé\\n") && printed.lines().count() == 6, "{printed}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&printed).expect("JSON"), value);
     }
 
     #[test]
