@@ -9,7 +9,7 @@ use switchboard_routing_rules::event::{DeadReason, Event, NoReply, Public};
 use switchboard_routing_rules::ids::{MessageId, Salt};
 use switchboard_routing_rules::invariants::check_invariants;
 use switchboard_routing_rules::pack::{Environment, RulePack};
-use switchboard_routing_rules::state::{Cursor, Phase};
+use switchboard_routing_rules::state::{Cursor, Phase, Rebase};
 use switchboard_routing_rules::{Input, State, Verdict, decide};
 
 const CHANNEL: &str = "sms";
@@ -557,4 +557,33 @@ fn what_was_retried_in_lost_frames_and_can_be_decided_now_is_decided_once() {
 fn leads_nothing(life: &mut Life) {
     let now = life.now;
     life.takes(&Input::Lead { now, incarnation: 2, channels: &BTreeMap::new() });
+}
+
+/// As builds wrote it that did not say when something was lost.
+#[derive(serde::Serialize)]
+struct Before {
+    number: u64,
+    at: Timestamp,
+    frame: u64,
+    out: u64,
+    inn: u64,
+    cut_inn: Option<u64>,
+    rewound: bool,
+}
+
+#[test]
+fn what_a_snapshot_of_before_says_was_lost_was_lost_at_its_rebase() {
+    let read = |cut_inn, rewound| {
+        let before = Before { number: 2, at: Timestamp(START), frame: 9, out: 3, inn: 20, cut_inn, rewound };
+        let bytes = rmp_serde::to_vec_named(&before).expect("it is written");
+        rmp_serde::from_slice::<Rebase>(&bytes).expect("it is read")
+    };
+    let lost_at = Some(Timestamp(START));
+    let none = Rebase { number: 2, at: Timestamp(START), frame: 9, out: 3, inn: 20, cut_inn: None, lost_at: None };
+    assert_eq!(read(None, false), none);
+    assert_eq!(read(None, true), Rebase { lost_at, ..none });
+    assert_eq!(read(Some(20), false), Rebase { cut_inn: Some(20), lost_at, ..none });
+    let earlier = Rebase { lost_at: Some(Timestamp(START - 1)), cut_inn: Some(7), ..none };
+    let bytes = rmp_serde::to_vec_named(&earlier).expect("it is written");
+    assert_eq!(rmp_serde::from_slice::<Rebase>(&bytes).expect("it is read"), earlier, "as it was written");
 }

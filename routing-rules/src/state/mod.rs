@@ -70,24 +70,49 @@ pub struct Cursor {
 
 /// When, and by which frame, the log was last taken for another one than was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(from = "WrittenRebase")]
 pub struct Rebase {
     /// Tells it from those before, in whatever life of the log: a rebase is the answer to whoever knew only lower ones.
-    #[serde(default)]
     pub number: u64,
     pub at: Timestamp,
     pub frame: u64,
     /// Records of OUT up to here are not sent any more.
     pub out: u64,
     /// Records of IN up to here were there before it.
-    #[serde(default)]
     pub inn: u64,
     /// IN's end when frames were last lost, at this rebase or an earlier one: what it held then may have been decided in them.
-    #[serde(default)]
     pub cut_inn: Option<u64>,
     /// When something was last lost, at this rebase or an earlier one: frames, or records of IN that were decided last, with which what
     /// had been accepted and not decided is gone too.
-    #[serde(default)]
     pub lost_at: Option<Timestamp>,
+}
+
+/// As any build wrote it.
+#[derive(serde::Deserialize)]
+struct WrittenRebase {
+    #[serde(default)]
+    number: u64,
+    at: Timestamp,
+    frame: u64,
+    out: u64,
+    #[serde(default)]
+    inn: u64,
+    #[serde(default)]
+    cut_inn: Option<u64>,
+    #[serde(default)]
+    lost_at: Option<Timestamp>,
+    /// Builds that did not say when something was lost said so whether IN alone had come back older.
+    #[serde(default)]
+    rewound: bool,
+}
+
+impl From<WrittenRebase> for Rebase {
+    fn from(written: WrittenRebase) -> Rebase {
+        let WrittenRebase { number, at, frame, out, inn, cut_inn, lost_at, rewound } = written;
+        // At this one or an earlier one: rather too much is told than too little.
+        let loses = rewound || cut_inn.is_some();
+        Rebase { number, at, frame, out, inn, cut_inn, lost_at: lost_at.or_else(|| loses.then_some(at)) }
+    }
 }
 
 impl Rebase {
