@@ -146,7 +146,7 @@ async fn silence_is_lost_after_the_time_limit() {
 
 /// What ended a fetch that may take 200 ms in all, and how long it took.
 async fn gives_up(url: &str) -> (String, Duration) {
-    let begun = std::time::Instant::now();
+    let begun = tokio::time::Instant::now();
     let call = Call { timeout: Duration::from_millis(200), ..get(url) };
     let error = client().fetch(call, 1 << 20).await.expect_err("it does not end");
     (error.to_string(), begun.elapsed())
@@ -173,7 +173,8 @@ async fn a_file_that_comes_byte_by_byte_without_end_is_given_up() {
     assert!(sent.load(Ordering::SeqCst) > 1, "each byte came before the one before it was old");
 }
 
-#[tokio::test]
+/// Its clock goes on only while nobody has anything to do, so that no machine is too slow for it.
+#[tokio::test(start_paused = true)]
 async fn redirects_that_take_their_time_have_one_time_between_them() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -188,10 +189,10 @@ async fn redirects_that_take_their_time_have_one_time_between_them() {
             stream.write_all(redirect("/next").unwrap().as_bytes()).await.unwrap();
         }
     });
-    let (why, _) = gives_up(&url).await;
+    let (why, took) = gives_up(&url).await;
     assert!(why.contains("timed out"), "{why}");
-    let asked = asked.load(Ordering::SeqCst);
-    assert!((1..=3).contains(&asked), "{asked} of the four that were allowed");
+    assert!((200..210).contains(&took.as_millis()), "{took:?} for all of them together");
+    assert_eq!(asked.load(Ordering::SeqCst), 3, "of the four that were allowed");
 }
 
 #[tokio::test]
