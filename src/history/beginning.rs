@@ -13,7 +13,7 @@ use switchboard_envelope::Address;
 use switchboard_routing_rules::event::ClockKind;
 use switchboard_routing_rules::ids::ConvId;
 use switchboard_routing_rules::pack::ConvStatus;
-use switchboard_routing_rules::state::{self, State};
+use switchboard_routing_rules::state::{self, ConvPrivate, State};
 
 /// Gives the state as a snapshot has it, with the last frame that it holds; `None` where there is none.
 pub type Before = Box<dyn Fn() -> BoxFuture<'static, Result<Option<(Seq, State)>, LogError>> + Send + Sync>;
@@ -81,17 +81,7 @@ impl HistoryWriter {
         if let Some(offer) = &row.offer {
             self.put_offer(seq, offer)?;
         }
-        let row = Conv {
-            row,
-            last: 0,
-            items: 0,
-            shown: 0,
-            waits_since: None,
-            considering: vec![],
-            ended: None,
-            indexed: None,
-        };
-        self.work.conversations.add(c.id, row);
+        self.work.conversations.add(c.id, Conv::new(row));
         let what = OLDER_GONE.to_owned();
         let event = EventLine { what, ..EventLine::default() };
         let line = Message { event: Some(event), ..Message::new(c.id, Direction::Event, Who::System, c.opened_at) };
@@ -139,8 +129,8 @@ fn row(seq: u64, c: &state::Conversation, kind: String, address: Option<Address>
         thread: private.map(|p| p.thread().to_owned()),
         address,
         subject: private.and_then(|p| p.subject()).map(str::to_owned),
-        // Readers look at the message, which is gone.
-        sender_proof: None,
+        // The message is gone; that whoever wrote it was proved is gone with it, and that they were not is kept.
+        sender_proof: private.and_then(ConvPrivate::doubt),
         ours: c.messages == 0,
         opened_at: c.opened_at,
         updated_at: written.max(c.opened_at),

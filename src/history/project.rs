@@ -252,17 +252,7 @@ impl HistoryWriter {
             messages: 0,
             last_inbound: None,
         };
-        let row = Conv {
-            row,
-            last: 0,
-            items: 0,
-            shown: 0,
-            waits_since: None,
-            considering: vec![],
-            ended: None,
-            indexed: None,
-        };
-        self.work.conversations.add(conv, row);
+        self.work.conversations.add(conv, Conv::new(row));
         self.work.fresh.entry(thread).or_default().push(conv);
         Ok(())
     }
@@ -270,14 +260,16 @@ impl HistoryWriter {
     fn received(&mut self, conv: ConvId, message: MessageId, when: Timestamp, private: Option<&Private>) -> Done {
         let mut row = Message::new(conv, Direction::In, Who::Contact, when);
         row.status = Some(Status::Received);
-        let mut name = None;
+        let (mut name, mut aside) = (None, false);
         if let Some(Private::Received { content, from, client_id, mail, proved, disproved, .. }) = private {
+            aside = mail.as_ref().is_some_and(|m| m.aside);
             fill(&mut row, content);
             row.client_id.clone_from(client_id);
             row.sender_proof = SenderProof::of(*proved, *disproved);
             // A guest's name is not the customer's.
-            name = from.name.as_ref().filter(|_| mail.as_ref().is_none_or(|m| !m.aside));
+            name = from.name.as_ref().filter(|_| !aside);
         }
+        let proof = if aside { self.proof_before(conv)? } else { row.sender_proof };
         let Some(seq) = self.add_message(Some(message), row)? else { return Ok(()) };
         let now = self.work.now;
         let Some(c) = self.conversation(conv)? else { return Ok(()) };
@@ -285,12 +277,22 @@ impl HistoryWriter {
         c.ours_to_answer = true;
         let arrives = c.waits_since.is_none();
         c.waits_since.get_or_insert(now);
+        (c.sender_proof, c.proof_kept) = (proof, true);
         c.updated_at = c.updated_at.max(when);
         c.last_inbound = Some(seq);
         c.considering = vec![];
         let contact = c.contact;
         self.work.slots.at(now).arrived += u64::from(arrives);
         self.name_contact(contact, name)
+    }
+
+    /// Whether the customer was proved when they wrote last: what a machine or a guest writes says nothing of that.
+    fn proof_before(&mut self, conv: ConvId) -> Result<Option<SenderProof>, HistoryError> {
+        let Some(c) = self.look(conv)? else { return Ok(None) };
+        match c.last_inbound.filter(|_| !c.proof_kept) {
+            Some(place) => Ok(self.message_at(place)?.and_then(|m| m.sender_proof)),
+            None => Ok(c.sender_proof),
+        }
     }
 
     /// The first name that a contact had stays until a person changes it.

@@ -104,11 +104,11 @@ fn with_contacts(db: &Connection, items: Vec<Conversation>) -> Read<Vec<(Convers
 fn whole(db: &Connection, found: Conv) -> Read<Conversation> {
     let shown = if found.shown == 0 { None } else { chain::at(db, found.shown)? };
     let mut row = found.row;
-    // Who wrote is not to be forgotten because one of ours answered.
-    row.sender_proof = match row.last_inbound.filter(|place| *place != found.shown) {
-        Some(place) => chain::at(db, place)?.and_then(|m| m.row.sender_proof),
-        None => shown.as_ref().and_then(|m| m.row.sender_proof),
-    };
+    if !found.proof_kept
+        && let Some(place) = row.last_inbound
+    {
+        row.sender_proof = chain::at(db, place)?.and_then(|m| m.row.sender_proof);
+    }
     row.last = shown.and_then(|m| m.preview());
     Ok(row)
 }

@@ -25,7 +25,7 @@ pub struct LastMessage {
     pub at: Timestamp,
     /// What became of it.
     pub status: Option<Status>,
-    /// As [`Message::sender_proof`].
+    /// As [`Message::sender_proof`] of the newest that the customer wrote; what a machine or a guest wrote changes nothing of it.
     pub sender_proof: Option<SenderProof>,
 }
 

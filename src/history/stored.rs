@@ -32,10 +32,29 @@ pub(super) struct Conv {
     pub waits_since: Option<Timestamp>,
     /// Who was considered for it while its customer has written nothing; afterwards that belongs to what they wrote.
     pub considering: Vec<Considering>,
+    /// Whether the row says if its customer's newest words are proved to be theirs; in rows of before only the message does.
+    pub proof_kept: bool,
     /// When it was closed, once no input can touch it any more: then it may be trimmed.
     pub ended: Option<Timestamp>,
     /// What the file's indexes say.
     pub indexed: Option<Indexed>,
+}
+
+impl Conv {
+    /// One that the file does not have yet, with nothing in its transcript.
+    pub fn new(row: Conversation) -> Conv {
+        Conv {
+            row,
+            last: 0,
+            items: 0,
+            shown: 0,
+            waits_since: None,
+            considering: vec![],
+            proof_kept: true,
+            ended: None,
+            indexed: None,
+        }
+    }
 }
 
 impl Deref for Conv {
@@ -199,7 +218,15 @@ struct ConvDoc<About, Tags, Clocks, Offers, Considered>(
     Offers,
     #[serde(default)] Option<Timestamp>,
     #[serde(default)] Considered,
+    #[serde(default)] Option<Proof>,
 );
+
+/// Whether a sender was proved, and whether they were disproved.
+type Proof = (Option<bool>, bool);
+
+fn proof_of(proof: Option<SenderProof>) -> Proof {
+    (proof.map(|proof| proof == SenderProof::Proved), proof == Some(SenderProof::Disproved))
+}
 
 type ConvTimes = (
     Timestamp,
@@ -229,10 +256,10 @@ impl Conv {
         let (tags, clock, offer) = (&c.tags, &c.clock, &c.offer);
         let (ours, ours_to_answer) = (c.ours, c.ours_to_answer);
         let (waits, considered) = (self.waits_since, &self.considering);
-        packed(
-            buf,
-            &ConvDoc(about, times, places, ours, ours_to_answer, priority, tags, clock, offer, waits, considered),
-        )
+        let proof = self.proof_kept.then(|| proof_of(c.sender_proof));
+        let doc =
+            ConvDoc(about, times, places, ours, ours_to_answer, priority, tags, clock, offer, waits, considered, proof);
+        packed(buf, &doc)
     }
 }
 
@@ -250,8 +277,21 @@ pub(super) use conversations;
 pub(super) fn conversation(r: &Row<'_>) -> Result<Conv, HistoryError> {
     type About = ConvAbout<String, Address, BTreeMap<String, String>>;
     type Doc = ConvDoc<About, BTreeSet<Name>, Option<Clock>, Option<OfferRow>, Vec<Considering>>;
-    let ConvDoc(about, times, places, ours, ours_to_answer, priority, tags, clock, offer, waits_since, considering): Doc =
-        unpacked(blob(r, 10)?)?;
+    let doc: Doc = unpacked(blob(r, 10)?)?;
+    let ConvDoc(
+        about,
+        times,
+        places,
+        ours,
+        ours_to_answer,
+        priority,
+        tags,
+        clock,
+        offer,
+        waits_since,
+        considering,
+        proof,
+    ) = doc;
     let (opened_at, updated_at, queued_at, resolution_due, snoozed_until, pending_until, closed_at) = times;
     let (messages, items, shown, last_inbound) = places;
     let row = Conversation {
@@ -278,7 +318,7 @@ pub(super) fn conversation(r: &Row<'_>) -> Result<Conv, HistoryError> {
         resolution_due,
         offer,
         last: None,
-        sender_proof: None,
+        sender_proof: proof.and_then(|(proved, disproved)| SenderProof::of(proved, disproved)),
         ours_to_answer,
         snoozed_until,
         pending_until,
@@ -289,7 +329,8 @@ pub(super) fn conversation(r: &Row<'_>) -> Result<Conv, HistoryError> {
     let ended: Option<i64> = r.get(8)?;
     let ended = ended.map(Timestamp);
     let indexed = Some((row.contact, row.state, row.queue.clone(), row.agent.clone(), ended));
-    Ok(Conv { row, last: unsigned(r.get(9)?), items, shown, waits_since, considering, ended, indexed })
+    let (last, proof_kept) = (unsigned(r.get(9)?), proof.is_some());
+    Ok(Conv { row, last, items, shown, waits_since, considering, proof_kept, ended, indexed })
 }
 
 fn priority_of(n: u8) -> Priority {
@@ -337,6 +378,7 @@ impl Item {
             File(a.name, a.mime, a.size, a.blob, a.url, problem, a.thread, a.content_id)
         };
         let files: Vec<_> = m.attachments.iter().map(file).collect();
+        let (proved, disproved) = proof_of(m.sender_proof);
         let doc: MessageDoc<&String, _, &Choice, &Address, &EventLine> = MessageDoc(
             author_code(&m.author),
             m.text.as_ref(),
@@ -349,8 +391,8 @@ impl Item {
             m.resends.map(|id| parts(id.to_bytes())),
             m.event.as_ref(),
             m.choices.iter().collect(),
-            m.sender_proof.map(|proof| proof == SenderProof::Proved),
-            m.sender_proof == Some(SenderProof::Disproved),
+            proved,
+            disproved,
         );
         packed(buf, &doc)
     }

@@ -3,15 +3,20 @@
 use super::versions::rebased;
 use super::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use switchboard_envelope::SenderProof;
 use switchboard_routing_rules::State;
 
 /// It opens then, and its customer writes under their name.
 fn writes(n: u32, at: u32) -> Vec<Event> {
+    vec![opened_at(n, at), says(n, at)]
+}
+
+fn opened_at(n: u32, at: u32) -> Event {
     let mut opened = opened(n, "sms");
     if let Public::Opened { at: opened_at, .. } = &mut opened.public {
         *opened_at = t(i64::from(at));
     }
-    vec![opened, says(n, at)]
+    opened
 }
 
 fn says(n: u32, at: u32) -> Event {
@@ -41,7 +46,7 @@ fn frames() -> Vec<(Seq, Vec<Event>)> {
             queued(1, "billing"),
             clock.into(),
         ],
-        writes(2, 20),
+        vec![opened_at(2, 20), shown::mail(2, 20, SenderProof::Disproved, false)],
         vec![queued(2, "everyone"), assigned(2, "ann", Why::Strategy)],
         writes(3, 30),
         vec![
@@ -116,6 +121,8 @@ async fn what_opened_before_the_log_begins_is_listed_as_a_snapshot_knows_it() {
         page.items.into_iter().map(|(c, who)| (kept(c), who)).collect::<Vec<_>>()
     };
     let over = |c: &Conversation| c.id == conv(3);
+    let proof = h.conversation(conv(2)).await.unwrap().unwrap().0.sender_proof;
+    assert_eq!(proof, Some(SenderProof::Disproved), "the mail is gone, and the warning stays");
     let expected: Vec<_> = list(&all).await.into_iter().filter(|(c, _)| !over(c)).collect();
     assert_eq!(expected.iter().map(|(c, _)| c.id).collect::<Vec<_>>(), [6, 4, 5, 2, 1].map(conv));
     assert_eq!(list(&h).await, expected);

@@ -1,6 +1,31 @@
 //! What lists and transcripts show of a conversation.
 
 use super::*;
+use switchboard_envelope::SenderProof;
+use switchboard_routing_rules::event::ReceivedMail;
+
+/// A mail; one that is aside a guest wrote, or a machine.
+pub(super) fn mail(n: u32, m: u32, proof: SenderProof, aside: bool) -> Event {
+    let mut event = received(n, m, "hello");
+    if let Some((_, Private::Received { mail, proved, disproved, .. })) = &mut event.private {
+        *mail = Some(ReceivedMail { aside, ..ReceivedMail::default() }.into());
+        (*proved, *disproved) = (Some(proof == SenderProof::Proved), proof == SenderProof::Disproved);
+    }
+    event
+}
+
+#[test]
+fn that_a_sender_is_disproved_stands_until_the_customer_is_proved_whoever_else_writes() {
+    let answer = send(1, 2, "we look at it", agent("ann"), false);
+    let begin = vec![channels(), opened(1, "sms"), mail(1, 1, SenderProof::Disproved, false), answer];
+    let after = |more: Vec<Event>| one(&[(1, [begin.clone(), more].concat())]).sender_proof;
+    assert_eq!(after(vec![]), Some(SenderProof::Disproved));
+    // The one who is answered is away, and their machine says so.
+    let machine = || mail(1, 3, SenderProof::Proved, true);
+    assert_eq!(after(vec![machine()]), Some(SenderProof::Disproved));
+    assert_eq!(after(vec![machine(), mail(1, 4, SenderProof::Proved, false)]), Some(SenderProof::Proved));
+    assert_eq!(after(vec![mail(1, 4, SenderProof::NotProved, false), machine()]), Some(SenderProof::NotProved));
+}
 
 fn one(frames: &[(Seq, Vec<Event>)]) -> super::super::Conversation {
     let dir = tempfile::tempdir().unwrap();

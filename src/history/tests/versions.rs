@@ -1,7 +1,9 @@
 //! What a file keeps over restarts and from older versions.
 
-use super::{story, t};
+use super::shown::mail;
+use super::{channels, conv, history_of, opened, story, t};
 use crate::history::HistoryWriter;
+use switchboard_envelope::SenderProof;
 use switchboard_routing_rules::event::{Event, Public};
 
 pub(super) fn rebased(number: u64) -> Vec<Event> {
@@ -46,6 +48,7 @@ fn a_file_of_an_older_version_is_brought_up_to_date_with_all_that_it_holds() {
     let path = dir.path().join("history.db");
     HistoryWriter::open(&path).unwrap().apply(&story()).unwrap();
     let back = [
+        ("", 11),
         ("ALTER TABLE meta DROP COLUMN known_to", 10),
         ("", 9),
         (
@@ -72,4 +75,24 @@ fn a_file_of_an_older_version_is_brought_up_to_date_with_all_that_it_holds() {
         let db = rusqlite::Connection::open(&path).unwrap();
         db.execute_batch("UPDATE meta SET cursor = 4, rebase = 0").unwrap();
     }
+}
+
+#[tokio::test]
+async fn of_a_row_of_before_the_newest_message_says_whether_its_sender_is_proved() {
+    let dir = tempfile::tempdir().unwrap();
+    let disproved = mail(1, 1, SenderProof::Disproved, false);
+    let (mut w, h) = history_of(dir.path(), &[(1, vec![channels(), opened(1, "sms"), disproved])]);
+    let row: Vec<u8> = w.db.query_row("SELECT doc FROM conversations", [], |r| r.get(0)).unwrap();
+    // A list of one part less, of which the last was itself a list of two.
+    let mut before = row[..row.len() - 3].to_vec();
+    assert_eq!((before[0], row[row.len() - 3]), (0x9c, 0x92));
+    before[0] -= 1;
+    w.db.execute("UPDATE conversations SET doc = ?1", [before]).unwrap();
+    w.rest();
+    let proof = async || h.conversation(conv(1)).await.unwrap().unwrap().0.sender_proof;
+    assert_eq!(proof().await, Some(SenderProof::Disproved));
+    w.apply(&[(2, vec![mail(1, 2, SenderProof::Proved, true)])]).unwrap();
+    assert_eq!(proof().await, Some(SenderProof::Disproved), "a machine wrote since");
+    w.apply(&[(3, vec![mail(1, 3, SenderProof::Proved, false)])]).unwrap();
+    assert_eq!(proof().await, Some(SenderProof::Proved));
 }
