@@ -1,19 +1,22 @@
 //! A history of which LOG does not hold the beginning any more: conversations that opened before are known from a snapshot of the
-//! state. What was said in them before is gone; what LOG still tells of them is folded like everything else.
+//! state, and so are messages of ours that were not sent or of which that is not known yet, and what is in quarantine. What was said
+//! in them before is gone otherwise; what LOG still tells of them is folded like everything else.
 
 use super::HistoryError;
-use super::project::{Done, Place};
-use super::rows::{Clock, Contact, Conversation, Direction, EventLine, Message, OfferRow, Who};
+use super::project::{Done, Place, fill, who_wrote};
+use super::rows::{Clock, Contact, Conversation, Direction, EventLine, Message, OfferRow, Status, Who};
+use super::sends::{notice, status_of};
 use super::stored::{Conv, column};
 use super::writer::HistoryWriter;
 use crate::log::{LogError, Seq};
 use futures_util::future::BoxFuture;
-use std::collections::BTreeSet;
+use rusqlite::params;
+use std::collections::{BTreeMap, BTreeSet};
 use switchboard_envelope::Address;
 use switchboard_routing_rules::event::ClockKind;
-use switchboard_routing_rules::ids::ConvId;
+use switchboard_routing_rules::ids::{ConvId, MessageId};
 use switchboard_routing_rules::pack::ConvStatus;
-use switchboard_routing_rules::state::{self, ConvPrivate, State};
+use switchboard_routing_rules::state::{self, ConvPrivate, Phase, SendState, State};
 
 /// Gives the state as a snapshot has it, with the last frame that it holds; `None` where there is none.
 pub type Before = Box<dyn Fn() -> BoxFuture<'static, Result<Option<(Seq, State)>, LogError>> + Send + Sync>;
@@ -21,7 +24,10 @@ pub type Before = Box<dyn Fn() -> BoxFuture<'static, Result<Option<(Seq, State)>
 /// The line at the beginning of a transcript whose earlier messages are gone.
 pub const OLDER_GONE: &str = "older_gone";
 
-/// Conversations between two times that memory is given back.
+/// Why a record is in quarantine, where LOG does not say so any more.
+const WHY_GONE: &str = "what is wrong with it is older than the log; reading it again says so";
+
+/// Conversations, or contacts, between two times that memory is given back.
 const SOME: usize = 1_000;
 
 impl HistoryWriter {
@@ -36,19 +42,7 @@ impl HistoryWriter {
             w.work.kinds = state.channels.iter().map(|(name, c)| (name.clone(), c.profile.kind.clone())).collect();
             w.work.pack = state.packs.last().cloned();
             w.work.tables_changed = true;
-            let mut known: Vec<_> = state.conversations.values().collect();
-            known.sort_by_key(|c| (c.opened_at, c.id));
-            for (n, c) in known.into_iter().enumerate() {
-                w.add_known(state, c)?;
-                if n % SOME == SOME - 1 {
-                    w.flush()?;
-                }
-            }
-            for (id, contact) in &state.contacts {
-                let row = w.contact(*id)?;
-                row.merged_into = contact.merged_into;
-                tell(row, contact);
-            }
+            w.add_all(state)?;
             let rebased = state.rebased.filter(|r| r.frame < first);
             w.work.rebase = rebased.map_or(0, |r| r.number);
             (w.work.cursor, w.work.frame, w.work.known_to) = (first.saturating_sub(1), 0, of);
@@ -56,6 +50,70 @@ impl HistoryWriter {
             w.write_meta()
         })?;
         Ok(self.cursor())
+    }
+
+    /// All that the state knows, inside the open transaction: little of it is in memory beside the state itself.
+    pub(super) fn add_all(&mut self, state: &State) -> Done {
+        let mut sends: BTreeMap<ConvId, Vec<&SendState>> = BTreeMap::new();
+        for send in state.sends.values() {
+            sends.entry(send.conv).or_default().push(send);
+        }
+        let mut known: Vec<_> = state.conversations.values().collect();
+        known.sort_by_key(|c| (c.opened_at, c.id));
+        for (n, c) in known.into_iter().enumerate() {
+            self.add_known(state, c)?;
+            let mut sends = sends.remove(&c.id).unwrap_or_default();
+            sends.sort_by_key(|send| (send.at, send.id));
+            sends.into_iter().try_for_each(|send| self.add_known_send(send))?;
+            self.give_back(n)?;
+        }
+        for (n, (id, contact)) in state.contacts.iter().enumerate() {
+            let row = self.contact(*id)?;
+            row.merged_into = contact.merged_into;
+            tell(row, contact);
+            self.give_back(n)?;
+        }
+        let mut put = self
+            .db
+            .prepare_cached("INSERT OR REPLACE INTO quarantine(seq, channel, reason, at) VALUES (?1, '', ?2, ?3)")?;
+        for seq in state.quarantine.keys() {
+            put.execute(params![column(*seq), WHY_GONE, state.now.0])?;
+        }
+        Ok(())
+    }
+
+    fn give_back(&mut self, n: usize) -> Done {
+        if n % SOME == SOME - 1 {
+            self.flush()?;
+            self.work.settle();
+        }
+        Ok(())
+    }
+
+    /// A message of ours that is a dead letter, or of which it is not known yet what becomes of it.
+    fn add_known_send(&mut self, send: &SendState) -> Done {
+        let mut row = match send.notice {
+            true => notice(send.conv, &send.author, send.at, &send.channel),
+            false => Message::new(send.conv, Direction::Out, who_wrote(&send.author), send.at),
+        };
+        row.status = Some(match &send.phase {
+            Phase::Waiting | Phase::Ready { .. } | Phase::Backoff { .. } => Status::Queued,
+            Phase::InFlight { .. } => Status::Sending,
+            Phase::Reconciling { .. } => Status::Unknown,
+            Phase::Dead { reason, .. } => status_of(*reason),
+        });
+        if let Some(p) = &send.private {
+            match send.notice {
+                true => row.text = Some(p.content.text.clone()),
+                false => fill(&mut row, &p.content),
+            }
+            row.to = Some(p.to.clone());
+        }
+        let Some(place) = self.add_message(Some(send.id), row)? else { return Ok(()) };
+        match &send.phase {
+            Phase::Dead { reason, at } => self.put_dead(place, send.id, place, &send.channel, (*reason, *at)),
+            _ => Ok(()),
+        }
     }
 
     fn add_known(&mut self, state: &State, c: &state::Conversation) -> Done {
@@ -81,7 +139,9 @@ impl HistoryWriter {
         if let Some(offer) = &row.offer {
             self.put_offer(seq, offer)?;
         }
-        self.work.conversations.add(c.id, Conv::new(row));
+        // Nobody knows how long they had waited before what they wrote last.
+        let waits_since = c.last_in.get().filter(|_| row.ours_to_answer);
+        self.work.conversations.add(c.id, Conv { waits_since, ..Conv::new(row) });
         let what = OLDER_GONE.to_owned();
         let event = EventLine { what, ..EventLine::default() };
         let line = Message { event: Some(event), ..Message::new(c.id, Direction::Event, Who::System, c.opened_at) };
@@ -93,11 +153,50 @@ impl HistoryWriter {
         if self.work.at.frame > self.work.known_to {
             return Ok(());
         }
-        let Some((seq, line)) = self.look(conv)?.map(|c| (c.seq, c.last)) else { return Ok(()) };
+        let Some((seq, mut place)) = self.look(conv)?.map(|c| (c.seq, c.last)) else { return Ok(()) };
         self.db.prepare_cached("DELETE FROM offers WHERE seq = ?1")?.execute([column(seq)])?;
         self.db.prepare_cached("DELETE FROM conversations WHERE seq = ?1")?.execute([column(seq)])?;
-        self.db.prepare_cached("DELETE FROM messages WHERE seq = ?1")?.execute([column(line)])?;
+        self.db.prepare_cached("DELETE FROM marks WHERE conv = ?1")?.execute([column(seq)])?;
+        while place > 0 {
+            place = self.drop_message(place, &mut BTreeSet::new())?;
+        }
         self.work.conversations.forget(conv);
+        Ok(())
+    }
+
+    /// The same of a message of ours, in a conversation that a snapshot knew: it has its place where LOG tells of it.
+    pub(super) fn forget_known_send(&mut self, conv: ConvId, message: MessageId) -> Done {
+        if self.work.at.frame > self.work.known_to {
+            return Ok(());
+        }
+        let Some(place) = self.find_message(message)? else { return Ok(()) };
+        // So that the file has all of its transcript.
+        self.flush()?;
+        let Some((seq, last)) = self.look(conv)?.map(|c| (c.seq, c.last)) else { return Ok(()) };
+        let (mut after, mut at) = (None, last);
+        while at > place {
+            after = Some(at);
+            at = self.standing(at)?.map_or(0, |s| s.prev);
+        }
+        if at != place {
+            return Ok(());
+        }
+        let counts = self.standing(place)?.is_some_and(|s| s.direction == Direction::Out);
+        let before = self.drop_message(place, &mut BTreeSet::new())?;
+        self.db
+            .prepare_cached("DELETE FROM marks WHERE conv = ?1 AND seq = ?2")?
+            .execute([column(seq), column(place)])?;
+        if let Some(after) = after {
+            self.db
+                .prepare_cached("UPDATE messages SET prev = ?2 WHERE seq = ?1")?
+                .execute([column(after), column(before)])?;
+            self.work.messages.forget(after);
+            self.work.fates.forget(after);
+        }
+        if let Some(c) = self.conversation(conv)? {
+            c.messages = c.messages.saturating_sub(u32::from(counts));
+            c.last = if c.last == place { before } else { c.last };
+        }
         Ok(())
     }
 }

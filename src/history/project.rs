@@ -270,13 +270,17 @@ impl HistoryWriter {
             name = from.name.as_ref().filter(|_| !aside);
         }
         let proof = if aside { self.proof_before(conv)? } else { row.sender_proof };
+        let known = self.work.at.frame <= self.work.known_to;
         let Some(seq) = self.add_message(Some(message), row)? else { return Ok(()) };
         let now = self.work.now;
         let Some(c) = self.conversation(conv)? else { return Ok(()) };
         c.shown = seq;
         c.ours_to_answer = true;
-        let arrives = c.waits_since.is_none();
-        c.waits_since.get_or_insert(now);
+        // A snapshot may have told it of this message.
+        let arrives = c.waits_since.is_none_or(|since| known && since >= when);
+        if arrives {
+            c.waits_since = Some(now);
+        }
         (c.sender_proof, c.proof_kept) = (proof, true);
         c.updated_at = c.updated_at.max(when);
         c.last_inbound = Some(seq);
@@ -316,13 +320,8 @@ impl HistoryWriter {
         resends: Option<MessageId>,
         private: Option<&Private>,
     ) -> Done {
-        let who = match author {
-            Author::Auto { rule } => Who::Auto(rule.clone()),
-            Author::Agent { id } => Who::Agent(id.clone()),
-            Author::Token { name } => Who::Token(name.clone()),
-            Author::Elsewhere => Who::Elsewhere,
-        };
-        let mut row = Message::new(conv, Direction::Out, who, when);
+        self.forget_known_send(conv, message)?;
+        let mut row = Message::new(conv, Direction::Out, who_wrote(author), when);
         row.status = Some(if push { Status::Accepted } else { Status::Queued });
         row.resends = resends;
         if let Some(Private::Send { content, to, .. }) = private {
@@ -348,7 +347,8 @@ impl HistoryWriter {
                 waited = c.waits_since.take();
             }
         }
-        if let Some(since) = waited {
+        // Who waits by a snapshot may have begun only after this.
+        if let Some(since) = waited.filter(|since| *since <= now) {
             let slot = self.work.slots.at(now);
             slot.answered += 1;
             slot.waited_ms += u64::try_from(now.since(since)).unwrap_or(0);
@@ -614,7 +614,16 @@ pub(super) struct Place {
     pub index: usize,
 }
 
-fn fill(row: &mut Message, content: &Content) {
+pub(super) fn who_wrote(author: &Author) -> Who {
+    match author {
+        Author::Auto { rule } => Who::Auto(rule.clone()),
+        Author::Agent { id } => Who::Agent(id.clone()),
+        Author::Token { name } => Who::Token(name.clone()),
+        Author::Elsewhere => Who::Elsewhere,
+    }
+}
+
+pub(super) fn fill(row: &mut Message, content: &Content) {
     row.text = Some(content.text.clone());
     row.subject.clone_from(&content.subject);
     row.attachments.clone_from(&content.attachments);

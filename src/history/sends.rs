@@ -6,7 +6,7 @@ use super::stored::{Fate, column};
 use super::writer::HistoryWriter;
 use super::{HistoryError, message_seq};
 use rusqlite::params;
-use switchboard_envelope::{Author, Outcome, ReceiptStatus};
+use switchboard_envelope::{Author, Outcome, ReceiptStatus, Timestamp};
 use switchboard_routing_rules::event::{DeadReason, KeyHash, Private, Public};
 use switchboard_routing_rules::ids::{ConvId, MessageId};
 
@@ -65,40 +65,43 @@ impl HistoryWriter {
                 let desk = self.message_at(place)?.and_then(|m| m.row.event.as_ref()?.desk.clone());
                 let of_conv = || self.look(conv).map(|c| c.map(|c| c.channel.clone()).unwrap_or_default());
                 let channel = desk.map_or_else(of_conv, Ok)?;
-                let at = self.work.at;
-                self.db
-                    .prepare_cached(
-                        "INSERT OR REPLACE INTO dead(seq, message, place, channel, reason, at)
-                         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                    )?
-                    .execute(params![
-                        column(message_seq(at.frame, at.index)),
-                        message.to_bytes(),
-                        column(place),
-                        channel,
-                        reason.as_str(),
-                        when.0
-                    ])?;
-                Ok(())
+                let seq = message_seq(self.work.at.frame, self.work.at.index);
+                self.put_dead(seq, *message, place, &channel, (*reason, *when))
             }
             P::DeadCleared { message, .. } => self.not_dead(*message),
             _ => Ok(()),
         }
     }
 
+    /// A dead letter of the message at a place, since when, and why.
+    pub(super) fn put_dead(
+        &mut self,
+        seq: u64,
+        message: MessageId,
+        place: u64,
+        channel: &str,
+        (reason, since): (DeadReason, Timestamp),
+    ) -> Done {
+        self.db
+            .prepare_cached(
+                "INSERT OR REPLACE INTO dead(seq, message, place, channel, reason, at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![column(seq), message.to_bytes(), column(place), channel, reason.as_str(), since.0])?;
+        Ok(())
+    }
+
     /// What people of ours are told: the customer's side of the conversation stays as it is.
     pub(super) fn notice_queued(&mut self, conv: ConvId, public: &Public, private: Option<&Private>) -> Done {
         let Public::SendQueued { message, channel, author, at, push, resends, .. } = public else { return Ok(()) };
-        let who = if let Author::Auto { rule } = author { Who::Auto(rule.clone()) } else { Who::System };
-        let mut row = Message::new(conv, Direction::Notice, who, *at);
+        self.forget_known_send(conv, *message)?;
+        let mut row = notice(conv, author, *at, channel);
         row.status = Some(if *push { Status::Accepted } else { Status::Queued });
         row.resends = *resends;
         if let Some(Private::Send { content, to, .. }) = private {
             row.text = Some(content.text.clone());
             row.to = Some(to.clone());
         }
-        let desk = Some(channel.clone());
-        row.event = Some(EventLine { what: "told".to_owned(), desk, ..EventLine::default() });
         if let Some((c, place)) = self.work.deciding
             && c == conv
             && let Some(o) = self.outcome_at(place)?
@@ -168,6 +171,13 @@ impl HistoryWriter {
     }
 }
 
+/// What a desk is told, without its words.
+pub(super) fn notice(conv: ConvId, author: &Author, at: Timestamp, desk: &str) -> Message {
+    let who = if let Author::Auto { rule } = author { Who::Auto(rule.clone()) } else { Who::System };
+    let event = EventLine { what: "told".to_owned(), desk: Some(desk.to_owned()), ..EventLine::default() };
+    Message { event: Some(event), ..Message::new(conv, Direction::Notice, who, at) }
+}
+
 /// A later answer still settles what was unknown, even when it was parked; a failure reported since stands.
 fn sent(m: &mut Fate) {
     if m.status.is_none_or(|s| s.rank() < Status::Accepted.rank() || s == Status::Dead) {
@@ -193,12 +203,16 @@ fn attempt_ended(m: &mut Fate, outcome: Outcome, code: Option<String>, detail: O
 
 /// What a message says of itself once it is a dead letter: what is known of its fate, if anything is.
 fn dead(m: &mut Fate, reason: DeadReason) {
-    m.status = Some(match reason {
+    m.status = Some(status_of(reason));
+}
+
+pub(super) fn status_of(reason: DeadReason) -> Status {
+    match reason {
         DeadReason::Unknown => Status::Unknown,
         DeadReason::Rejected => Status::Rejected,
         DeadReason::Failed => Status::Failed,
         DeadReason::Expired | DeadReason::ChannelRemoved => Status::Dead,
-    });
+    }
 }
 
 fn receipt(m: &mut Fate, status: ReceiptStatus, code: Option<String>, detail: Option<String>) {

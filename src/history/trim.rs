@@ -129,7 +129,7 @@ impl HistoryWriter {
         };
         let (mut place, mut removed) = (unsigned(last), 0u32);
         while place > 0 && (!removed.is_multiple_of(LOOK) || removed == 0 || Instant::now() < step.until) {
-            place = self.drop_message(place, step)?;
+            place = self.drop_message(place, &mut step.runs)?;
             removed += 1;
         }
         self.db.prepare_cached("DELETE FROM trash WHERE last = ?1")?.execute([last])?;
@@ -140,8 +140,8 @@ impl HistoryWriter {
         Ok(true)
     }
 
-    /// Removes a message, and returns the place of the one before it.
-    fn drop_message(&mut self, place: u64, step: &mut Step) -> Result<u64, HistoryError> {
+    /// Removes a message, and returns the place of the one before it; `runs` are those that lost ids.
+    pub(super) fn drop_message(&mut self, place: u64, runs: &mut BTreeSet<i64>) -> Result<u64, HistoryError> {
         let row = self
             .db
             .prepare_cached("SELECT prev, id FROM messages WHERE seq = ?1")?
@@ -156,7 +156,7 @@ impl HistoryWriter {
                 .optional()?;
             if let Some(run) = run {
                 self.db.prepare_cached("DELETE FROM ids WHERE run = ?1 AND id = ?2")?.execute(params![run, id])?;
-                step.runs.insert(run);
+                runs.insert(run);
             }
             self.db.prepare_cached("DELETE FROM dead WHERE message = ?1")?.execute([id])?;
             self.work.places.forget(MessageId::from_bytes(id));

@@ -230,7 +230,8 @@ impl HistoryWriter {
 }
 
 impl Work {
-    fn settle(&mut self) {
+    /// Nothing may be dirty: gives back what is over the bounds.
+    pub(super) fn settle(&mut self) {
         self.fresh.clear();
         self.conversations.settle();
         self.contacts.settle();

@@ -73,9 +73,24 @@ const FIRST: Seq = 6;
 const SNAPSHOT: Seq = 7;
 
 fn snapshot() -> State {
+    state_at(&frames(), SNAPSHOT)
+}
+
+fn state_at(frames: &[(Seq, Vec<Event>)], of: Seq) -> State {
     let mut state = State::new(SALT);
-    frames().iter().filter(|f| f.0 <= SNAPSHOT).flat_map(|f| &f.1).for_each(|event| state.apply(event));
+    frames.iter().filter(|f| f.0 <= of).flat_map(|f| &f.1).for_each(|event| state.apply(event));
     state
+}
+
+/// A history of the frames from `first` on, which begins with what a snapshot of the frames up to `of` knows.
+fn begun(dir: &Path, frames: &[(Seq, Vec<Event>)], of: Seq, first: Seq) -> (HistoryWriter, History) {
+    let path = dir.join("history.db");
+    let mut w = HistoryWriter::open(&path).unwrap();
+    w.begin((of, &state_at(frames, of)), first).unwrap();
+    let left: Vec<_> = frames.iter().filter(|f| f.0 >= first).cloned().collect();
+    w.apply(&left).unwrap();
+    let h = History::new(&path, watch::channel(w.cursor()).1);
+    (w, h)
 }
 
 /// Follows until this frame, and ends.
@@ -143,4 +158,95 @@ async fn what_opened_before_the_log_begins_is_listed_as_a_snapshot_knows_it() {
     for n in [4, 6] {
         assert_eq!(first(n).await.text.as_deref(), Some("hello"), "conversation {n} has all that was said");
     }
+}
+
+#[tokio::test]
+async fn what_waits_for_a_person_is_listed_though_the_log_does_not_tell_of_it_any_more() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let held =
+        |seq| Event::from(Public::Quarantined { seq, channel: "sms".into(), reason: "no body".into(), at: t(4) });
+    let dead = |n: u32, m: u32, reason| Event::from(Public::Dead { conv: conv(n), message: msg(m), reason, at: t(90) });
+    let answer = |n: u32, m: u32, text: &str| send(n, m, text, agent("ann"), false);
+    let mut told = answer(1, 103, "at a desk");
+    if let Public::SendQueued { channel, notice, .. } = &mut told.public {
+        (*channel, *notice) = ("team-slack".into(), true);
+    }
+    let begins = vec![Public::PackInForce { hash: "pack1".into() }.into(), channels(), consumed(1)];
+    let sends = vec![queued(1, "everyone"), answer(1, 101, "first"), answer(1, 102, "second"), told];
+    let frames = vec![
+        (1, begins),
+        (2, [writes(1, 10), sends, vec![held(9), held(10)]].concat()),
+        (3, vec![dead(1, 101, DeadReason::Rejected), dead(1, 103, DeadReason::Expired)]),
+        // From here on LOG tells it.
+        (4, [vec![consumed(2), says(1, 40), answer(1, 104, "third")], writes(2, 41)].concat()),
+        (5, vec![answer(2, 105, "fourth"), Public::QuarantineReleased { seq: 10 }.into(), says(1, 50)]),
+        (6, vec![dead(1, 104, DeadReason::Failed), dead(2, 105, DeadReason::Failed)]),
+        // The snapshot does not know this.
+        (7, vec![dead(1, 102, DeadReason::Unknown)]),
+    ];
+    let (_whole, all) = history_of(other.path(), &frames);
+    let (mut w, h) = begun(dir.path(), &frames, 6, 4);
+    let letters = async |h: &History| {
+        let found = h.dead_letters(None, None, 9).await.unwrap().items;
+        let letter = |d: DeadLetter| (d.message.id, d.message.text, d.message.status, d.channel, d.reason, d.at);
+        let mut letters: Vec<_> = found.into_iter().map(letter).collect();
+        letters.sort_by(|a, b| a.0.cmp(&b.0));
+        letters
+    };
+    let expected = letters(&all).await;
+    assert_eq!((expected.len(), letters(&h).await), (5, expected));
+    let held: Vec<u64> = h.quarantine(None, 9).await.unwrap().items.iter().map(|q| q.seq).collect();
+    assert_eq!(held, [9]);
+    assert!(h.quarantined(9).await.unwrap().is_some());
+
+    // Each stands once, and where LOG tells of it behind what came before.
+    let lines = async |n: u32| {
+        let c = h.conversation(conv(n)).await.unwrap().unwrap().0;
+        let rows = h.messages(c.seq, None, 99).await.unwrap().items;
+        let line = |m: Message| m.text.or(m.event.map(|e| e.what)).unwrap_or_default();
+        (c.messages, rows.into_iter().rev().map(line).collect::<Vec<_>>())
+    };
+    assert_eq!(
+        lines(1).await,
+        (5, [OLDER_GONE, "first", "second", "at a desk", "hello", "third", "hello"].map(String::from).to_vec())
+    );
+    assert_eq!(lines(2).await, (2, ["hello", "fourth"].map(String::from).to_vec()));
+    // And what becomes of it is told of it.
+    let sent = Public::Sent { conv: conv(1), message: msg(101), at: t(95) };
+    w.apply(&[(8, vec![sent.into()])]).unwrap();
+    assert_eq!(h.message(msg(101).to_string()).await.unwrap().unwrap().status, Some(Status::Accepted));
+    assert_eq!(letters(&h).await.len(), 4);
+}
+
+#[tokio::test]
+async fn who_waited_as_the_log_begins_is_counted_when_they_are_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let now = |ms: i64| Event::from(Public::Ticked { now: t(ms), relived: false });
+    let answer = |n: u32, m: u32| send(n, m, "yes", agent("ann"), false);
+    let frames = vec![
+        (1, vec![channels(), consumed(1)]),
+        (2, [writes(1, 10), writes(2, 10)].concat()),
+        // One is answered before the snapshot and writes again, as LOG tells.
+        (3, vec![now(500), answer(2, 20)]),
+        (4, vec![now(600), says(2, 600)]),
+        (5, vec![now(1_010), answer(1, 30), answer(2, 40)]),
+    ];
+    let (_w, h) = begun(dir.path(), &frames, 4, 3);
+    let [(_, slot)] = h.slots(t(0)).await.unwrap()[..] else { panic!("all within a quarter of an hour") };
+    assert_eq!((slot.arrived, slot.answered, slot.waited_ms), (1, 2, 1_000 + 410));
+}
+
+#[test]
+fn little_of_what_a_snapshot_knows_is_in_memory_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let known: Vec<Event> = (0..12_000).flat_map(|n| writes(n, n)).collect();
+    let state = state_at(&[(1, [vec![channels()], known].concat())], 1);
+    let mut w = HistoryWriter::open(dir.path().join("history.db")).unwrap();
+    let held = w.transaction(|w| {
+        w.add_all(&state)?;
+        let work = &w.work;
+        Ok(work.conversations.total_bytes() + work.contacts.total_bytes() + work.messages.total_bytes())
+    });
+    let held = held.unwrap();
+    assert!(held < 11 << 20, "{held} bytes before the transaction ended");
 }
