@@ -13,14 +13,16 @@ use crate::{Decision, Input, RulePack, State, decide};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use switchboard_envelope::{
-    Action, Actor, Address, Attachment, Author, ChannelProfile, Choice, Command, ConsentState, Content, Inbound,
-    Message, Scope, Timestamp, Visibility,
+    Action, Actor, Address, Attachment, Author, ChannelProfile, Choice, Command, ConsentState, Content, Destination,
+    Inbound, Message, Scope, Timestamp, Visibility,
 };
 
 /// Waits that were given last beyond the test's message.
 const LATER_MS: i64 = 86_400_000;
 /// An agent acts so long after the test's message.
 const ACTS_AFTER_MS: i64 = 60_000;
+/// A snooze of a test lasts so long.
+const SNOOZE_MS: i64 = 3_600_000;
 
 /// What came of one test.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -284,18 +286,22 @@ impl<'t> Trial<'t> {
             channel: "api".into(),
             at: now,
             actor: Actor { agent: Some(act.agent.clone()), scope: Scope::Supervisor, token: None },
-            action: does(&act.does, conversation, c),
+            action: does(&act.does, conversation, c, now),
             body_hash: None,
             traceparent: None,
         }));
         let input = Input::Record { seq: 2, stored_at: now, inbound: &command, candidate: None };
-        let (decision, followed) = decide_and_tell(heard.after, &input, pack);
+        let (mut decision, mut followed) = decide_and_tell(heard.after, &input, pack);
         let refused = decision.events.iter().find_map(|e| match &e.public {
             Public::Answered { reply, .. } if reply.status >= 400 => Some(reply.detail.clone()),
             _ => None,
         });
         if let Some(detail) = refused {
             return fault(format!("{} could not do it: {detail}", act.agent));
+        }
+        if act.does == Does::Snooze {
+            let input = Input::Timers { now: now.plus(SNOOZE_MS) };
+            (decision, followed) = decide_and_tell(decision.after, &input, pack);
         }
         let actual = self.outcome(pack, &decision);
         let faults: Vec<String> = actual.iter().flat_map(|actual| self.test.expect.check(actual)).collect();
@@ -402,7 +408,7 @@ fn answered(decision: &Decision) -> impl Iterator<Item = &str> {
 }
 
 /// What an agent does, as a command.
-fn does(what: &Does, conversation: String, c: &Conversation) -> Action {
+fn does(what: &Does, conversation: String, c: &Conversation, now: Timestamp) -> Action {
     match what {
         Does::Tag(tag) => Action::Update {
             conversation,
@@ -410,6 +416,14 @@ fn does(what: &Does, conversation: String, c: &Conversation) -> Action {
             priority: None,
             attributes: BTreeMap::new(),
         },
+        Does::Priority(priority) => Action::Update {
+            conversation,
+            tags: None,
+            priority: Some(priority.as_str().into()),
+            attributes: BTreeMap::new(),
+        },
+        Does::Transfer(queue) => Action::Transfer { conversation, to: Destination::Queue(queue.clone()) },
+        Does::Snooze => Action::Snooze { conversation, until: now.plus(SNOOZE_MS) },
         Does::Take => Action::Take { conversation },
         Does::Close => Action::Close { conversation },
         Does::Note => Action::Note { conversation, text: "a note".into() },

@@ -2,7 +2,9 @@
 
 use proptest::prelude::*;
 use switchboard_envelope::Timestamp;
-use switchboard_routing_rules::pack::{ConvStatus, Environment, RulePack, RunOutcome, SeenMessage, SeenState};
+use switchboard_routing_rules::pack::{
+    ConvStatus, Environment, Priority, RulePack, RunOutcome, SeenMessage, SeenState,
+};
 
 const BASE: &str = "\
 zone: Europe/Paris
@@ -86,6 +88,8 @@ fn leaf() -> impl Strategy<Value = String> {
             "state: queued",
             "state: { none: [closed] }",
             "queue: [q, r]",
+            "priority: [high, urgent]",
+            "priority: { none: [low] }",
             "contact.consent: opted_out",
             "hours: { office: open }",
             "hours: { office: closed, night: open }",
@@ -168,6 +172,10 @@ prop_compose! {
     }
 }
 
+fn priorities() -> impl Strategy<Value = Priority> {
+    prop::sample::select(vec![Priority::Low, Priority::Normal, Priority::High, Priority::Urgent])
+}
+
 prop_compose! {
     fn state()(
         now in 1_790_000_000_000i64..1_792_000_000_000, new: bool, state in prop::option::of(0..6usize),
@@ -176,7 +184,7 @@ prop_compose! {
         contact_tags in prop::collection::btree_set("a|b|AB", 0..3),
         (age, silence, messages, open) in (0..4i64, prop::option::of(0..4i64), 0..5u32, 0..5u32),
         identities in prop::collection::vec(words(), 0..3), consent in prop::option::of("opted_in|opted_out"),
-        agent in prop::option::of(Just("ann".to_owned())),
+        (agent, priority) in (prop::option::of(Just("ann".to_owned())), prop::option::of(priorities())),
     ) -> SeenState {
         let states = [
             ConvStatus::Queued, ConvStatus::Offered, ConvStatus::Assigned, ConvStatus::Pending, ConvStatus::Snoozed,
@@ -189,7 +197,7 @@ prop_compose! {
             now: Timestamp(now), new, state: state.map(|s| states[s]), queue, tags, attributes: some([("x", &x), ("y", &y), ("n", &n)]),
             age_ms: age * 3_600_000, messages, silence_ms: silence.map(|h| h * 3_600_000), contact_identities: identities,
             contact_name: None, contact_tags, contact_attributes: some([("x", &y), ("n", &n), ("z", &x)]), contact_consent: consent,
-            contact_open: open, contact_agent: agent,
+            contact_open: open, contact_agent: agent, priority,
         }
     }
 }

@@ -70,6 +70,7 @@ fn state() -> SeenState {
         contact_consent: Some("opted_in".into()),
         contact_open: 2,
         contact_agent: Some("ann".into()),
+        priority: Some(Priority::High),
         ..SeenState::default()
     }
 }
@@ -118,6 +119,10 @@ fn conditions_over_all_fields() {
         "{ state: [queued, closed] }",
         "{ state: { none: closed } }",
         "{ queue: billing }",
+        "{ priority: high }",
+        "{ priority: [urgent, high] }",
+        "{ priority: { none: [low, normal] } }",
+        "{ priority: { exists: true } }",
         "{ tags: VIP }",
         "{ tags: [x, gold] }",
         "{ tags: { all: [vip, gold] } }",
@@ -169,6 +174,8 @@ fn conditions_over_all_fields() {
         "{ meta.word: { gt: 1 } }",
         "{ meta.word: { lt: 1 } }",
         "{ state: closed }",
+        "{ priority: urgent }",
+        "{ priority: { none: high } }",
         "{ tags: { all: [vip, x] } }",
         "{ tags: { none: [x, VIP] } }",
         "{ age: { lt: 1h } }",
@@ -240,6 +247,9 @@ fn a_missing_value_satisfies_only_exists_false_none_and_not() {
         ("{ attributes.x: { gt: 0 } }", false),
         ("{ attributes.x: { lt: 0 } }", false),
         ("{ state: { none: queued } }", true),
+        ("{ priority: normal }", false),
+        ("{ priority: { none: urgent } }", true),
+        ("{ priority: { exists: false } }", true),
         ("{ contact.consent: { none: opted_out } }", true),
         ("{ tags: { all: [x] } }", false),
     ] {
@@ -604,4 +614,37 @@ fn rules_that_never_match_are_warned_of_with_both_places() {
     for rules in fine {
         assert_eq!(warn(rules), Vec::<String>::new(), "{rules}");
     }
+}
+
+#[test]
+fn what_was_decided_before_priorities_were_kept_is_read_as_having_none() {
+    let now = SeenState { priority: None, ..state() };
+    let s = now.clone();
+    // As the history keeps it, which is by place.
+    let before = (
+        s.now,
+        s.new,
+        s.state,
+        s.queue,
+        s.tags,
+        s.attributes,
+        s.age_ms,
+        s.messages,
+        s.silence_ms,
+        s.contact_identities,
+        s.contact_name,
+        s.contact_tags,
+        s.contact_attributes,
+        s.contact_consent,
+        s.contact_open,
+        s.contact_agent,
+    );
+    let bytes = rmp_serde::to_vec(&before).expect("it packs");
+    let read: SeenState = rmp_serde::from_slice(&bytes).expect("it reads");
+    assert_eq!(read, now);
+    // And as the log does, by name.
+    let mut named = serde_json::to_value(state()).expect("it is written");
+    named.as_object_mut().expect("fields").remove("priority");
+    assert_eq!(serde_json::from_value::<SeenState>(named).expect("it reads"), now);
+    assert!(holds_for("{ priority: { exists: false } }", &message(), &read));
 }

@@ -363,7 +363,7 @@ mod tests {
             "`close` is not for a rule that follows up",
             "no agent has the skill `frensh`; did you mean `french`",
             "there is no reply `none-such`",
-            "`act` needs either `does` or `tag`",
+            "`act` needs either `does`, `tag`, `priority` or `transfer`",
             "there is no agent `annn`",
             "there is no rule `C`",
         ] {

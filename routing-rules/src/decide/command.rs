@@ -413,6 +413,7 @@ impl<'a> Draft<'a> {
         }
         match to {
             Destination::Queue(q) => {
+                self.moved(&c, q);
                 self.enqueue(c.id, Entry::new(q.clone(), Why::Transferred));
                 self.somebody_freed();
             }

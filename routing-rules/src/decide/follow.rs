@@ -1,15 +1,16 @@
-//! Rules that follow up on what people of ours did: took a conversation, answered, closed it. They run once for it, before the decision
-//! ends, and may only say and note something. What they do is nothing that anybody did, so no rule ever follows up on a rule.
+//! Rules that follow up on what people of ours did: took a conversation, answered, closed it; or on the end of a snooze. They run once for
+//! it, before the decision ends, and may only say and note something. What they do is nothing that anybody did, so no rule ever follows up
+//! on a rule.
 
 use super::{Draft, MOST};
 use crate::event::{Happening, NoReply, Public};
 use crate::ids::{ConvId, ID_BYTES, MessageId};
-use crate::pack::{Notify, RunReply, SeenMessage, SeenState};
+use crate::pack::{ConvStatus, Notify, RunReply, SeenMessage, SeenState};
 use crate::state::Conversation;
 use std::collections::BTreeMap;
 use switchboard_envelope::{Content, Message, Visibility};
 
-/// Assignments of one decision at most, where something may be said to each: it must fit a frame.
+/// Assignments of one decision at most, and ends of snoozes, where something may be said to each: it must fit a frame.
 const MOST_SAID: usize = 8;
 /// Bytes of such a reply, and notices.
 const MAX_REPLY: usize = 4_000;
@@ -30,9 +31,27 @@ impl Draft<'_> {
         self.happened.push((conv, on));
     }
 
+    /// A person puts it into this queue, which is no news where it waits there already.
+    pub(super) fn moved(&mut self, c: &Conversation, to: &str) {
+        let waits = matches!(c.status, ConvStatus::Queued | ConvStatus::Offered);
+        if !waits || c.queue.as_deref().is_none_or(|there| there != to) {
+            self.happened(c.id, Happening::Moved);
+        }
+    }
+
+    /// How often this has happened in this decision.
+    pub(super) fn times(&self, on: Happening) -> usize {
+        self.happened.iter().filter(|(_, what)| *what == on).count()
+    }
+
     /// Assignments of one decision at most; the rest follows by a timer.
     pub(super) fn most_assigned(&self) -> usize {
-        let says = self.packs().each(&self.state).any(|pack| pack.follows_up(Happening::Assigned));
+        self.most_of(Happening::Assigned)
+    }
+
+    /// How often this may happen in one decision.
+    pub(super) fn most_of(&self, on: Happening) -> usize {
+        let says = self.packs().each(&self.state).any(|pack| pack.follows_up(on));
         if says { MOST_SAID } else { MOST }
     }
 

@@ -215,6 +215,7 @@ impl Draft<'_> {
             }),
             contact_open: u32::try_from(others().filter(|o| o.is_open()).count()).unwrap_or(u32::MAX),
             contact_agent: last_agent,
+            priority: c.map(|c| c.priority),
         }
     }
 

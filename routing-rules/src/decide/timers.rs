@@ -2,7 +2,7 @@
 
 use super::sends::unsent;
 use super::{CLOCK_AHEAD_MS, Draft, ENOUGH, STEP};
-use crate::event::{DeadReason, OfferEnd, Presence, Public, Why};
+use crate::event::{DeadReason, Happening, OfferEnd, Presence, Public, Why};
 use crate::ids::{ConvId, MessageId};
 use crate::pack::ConvStatus;
 use crate::state::{Conversation, DECLINE_MEMORY_MS, Phase, Timer};
@@ -25,8 +25,9 @@ impl Draft<'_> {
         // One that was set since a loss is another than what lost frames may have had for the same time.
         let since = if relived { String::new() } else { self.since_rebase() };
         self.emit(Public::Ticked { now, relived });
+        let most_back = self.most_of(Happening::Returned);
         for (at, timer) in due {
-            if self.events.len() >= ENOUGH {
+            if self.events.len() >= ENOUGH || self.times(Happening::Returned) >= most_back {
                 break;
             }
             match timer {
@@ -113,7 +114,10 @@ impl Draft<'_> {
     fn wait_over(&mut self, c: &Arc<Conversation>) {
         match c.status {
             ConvStatus::Pending => self.close(c.id, None),
-            ConvStatus::Snoozed => self.back_to_us(c.id, Why::Timer),
+            ConvStatus::Snoozed => {
+                self.happened(c.id, Happening::Returned);
+                self.back_to_us(c.id, Why::Timer);
+            }
             ConvStatus::Closed if !c.lane.is_empty() => {
                 // Something of it is still on its way out.
                 let reopen_until = self.now().plus(3_600_000);

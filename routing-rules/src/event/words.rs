@@ -74,11 +74,22 @@ pub enum Happening {
     Noted,
     /// Somebody of ours changed its tags, its priority or its attributes.
     Changed,
+    /// A person of ours put it into a queue in which it did not wait.
+    Moved,
+    /// Its snooze ended, and nobody had ended it before.
+    Returned,
 }
 
 impl Happening {
-    pub(crate) const ALL: [Happening; 5] =
-        [Happening::Assigned, Happening::Answered, Happening::Closed, Happening::Noted, Happening::Changed];
+    pub(crate) const ALL: [Happening; 7] = [
+        Happening::Assigned,
+        Happening::Answered,
+        Happening::Closed,
+        Happening::Noted,
+        Happening::Changed,
+        Happening::Moved,
+        Happening::Returned,
+    ];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -88,6 +99,8 @@ impl Happening {
             Happening::Closed => "closed",
             Happening::Noted => "noted",
             Happening::Changed => "changed",
+            Happening::Moved => "moved",
+            Happening::Returned => "returned",
         }
     }
 

@@ -219,11 +219,15 @@ fn test() -> Value {
         &[],
     );
     let at = json!({ "type": "string", "description": "2026-11-22T10:00:00+01:00, or without an offset in the pack's zone" });
-    let act = closed(
-        &[("agent", reference("id")), ("does", json!({ "enum": DOINGS })), ("tag", reference("text"))],
-        &["agent"],
-    );
-    let act = with(act, "oneOf", json!([{ "required": ["does"] }, { "required": ["tag"] }]));
+    let doings = [
+        ("does", json!({ "enum": DOINGS })),
+        ("tag", reference("text")),
+        ("priority", reference("priority")),
+        ("transfer", reference("id")),
+    ];
+    let one_of: Vec<Value> = doings.iter().map(|(key, _)| json!({ "required": [key] })).collect();
+    let act = closed(&[&[("agent", reference("id"))], &doings[..]].concat(), &["agent"]);
+    let act = with(act, "oneOf", json!(one_of));
     let keys = [
         ("name", reference("text")),
         ("at", at),
@@ -297,7 +301,7 @@ fn queue() -> Value {
 /// What a rule runs on.
 fn on() -> Value {
     let words: Vec<&str> = std::iter::once(MESSAGE).chain(Happening::ALL.map(Happening::as_str)).collect();
-    json!({ "enum": words, "description": "what customers write (without it), or what people of ours do" })
+    json!({ "enum": words, "description": "what customers write (without it), what people of ours do, or the end of a snooze" })
 }
 
 /// Presences of the pack's own, and what each counts as.

@@ -46,16 +46,21 @@ pub enum Does {
     Answer,
     Close,
     Note,
+    /// Lays it aside for an hour, and the hour goes by.
+    Snooze,
     /// Adds this tag.
     Tag(String),
+    Priority(Priority),
+    /// Puts it into this queue.
+    Transfer(Name),
 }
 
 /// As tests call it.
-pub(super) const DOINGS: [&str; 4] = ["take", "answer", "close", "note"];
+pub(super) const DOINGS: [&str; 5] = ["take", "answer", "close", "note", "snooze"];
 
 impl Does {
     fn parse(word: &str) -> Option<Does> {
-        let all = [Does::Take, Does::Answer, Does::Close, Does::Note];
+        let all = [Does::Take, Does::Answer, Does::Close, Does::Note, Does::Snooze];
         all.into_iter().zip(DOINGS).find(|(_, w)| *w == word).map(|(does, _)| does)
     }
 }
@@ -173,13 +178,15 @@ impl TestReader<'_> {
     }
 
     fn act(&mut self, node: &Node) -> Option<Act> {
-        let keys = keys(node, "`act`", &["agent", "does", "tag"], self.sink)?;
-        let does = match (keys.get("does"), keys.get("tag")) {
-            (Some(n), None) => word(n, "what an agent does", &DOINGS, self.sink).and_then(Does::parse),
-            (None, Some(n)) => filled(n, "a tag", self.sink).map(|tag| Does::Tag(tag.to_owned())),
+        let keys = keys(node, "`act`", &["agent", "does", "tag", "priority", "transfer"], self.sink)?;
+        let does = match ["does", "tag", "priority", "transfer"].map(|key| keys.get(key)) {
+            [Some(n), None, None, None] => word(n, "what an agent does", &DOINGS, self.sink).and_then(Does::parse),
+            [None, Some(n), None, None] => filled(n, "a tag", self.sink).map(|tag| Does::Tag(tag.to_owned())),
+            [None, None, Some(n), None] => self.priority(n).map(Does::Priority),
+            [None, None, None, Some(n)] => self.name(n, Kind::Queue).map(Does::Transfer),
             _ => {
                 let hint = "write `act: { agent: ann, does: close }`";
-                self.sink.error(keys.at, "`act` needs either `does` or `tag`", hint);
+                self.sink.error(keys.at, "`act` needs either `does`, `tag`, `priority` or `transfer`", hint);
                 None
             }
         };

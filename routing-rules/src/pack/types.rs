@@ -356,6 +356,10 @@ pub struct SeenState {
     pub contact_open: u32,
     /// Who last answered the contact.
     pub contact_agent: Option<Name>,
+    /// Of the conversation; none where this message makes it, and in what was decided before it was kept. It stands last, for what is
+    /// kept without names is read by place.
+    #[serde(default)]
+    pub priority: Option<Priority>,
 }
 
 /// Where `set` writes.

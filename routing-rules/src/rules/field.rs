@@ -1,6 +1,7 @@
 //! The fields that conditions can ask for, and what may be asked of each.
 
 use crate::pack::Name;
+use crate::pack::people_read::PRIORITIES;
 
 /// What kind of value a field has, which decides the operators that it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,7 @@ pub(crate) enum Field {
     Meta(String),
     State,
     Queue,
+    Priority,
     Tags,
     Attribute(String),
     Age,
@@ -58,7 +60,7 @@ pub(crate) enum Field {
 pub(crate) const STATES: &[&str] = &["queued", "offered", "assigned", "pending", "snoozed", "closed"];
 
 /// Every field with a fixed name. The order is that of the documentation.
-pub(crate) const FIELDS: [(&str, Field, Class); 28] = [
+pub(crate) const FIELDS: [(&str, Field, Class); 29] = [
     ("channel", Field::Channel, Class::Text),
     ("kind", Field::Kind, Class::Text),
     ("visibility", Field::Visibility, Class::Words(&["private", "public"])),
@@ -74,6 +76,7 @@ pub(crate) const FIELDS: [(&str, Field, Class); 28] = [
     ("choice", Field::Choice, Class::Text),
     ("state", Field::State, Class::Words(STATES)),
     ("queue", Field::Queue, Class::Text),
+    ("priority", Field::Priority, Class::Words(PRIORITIES)),
     ("tags", Field::Tags, Class::Many),
     ("age", Field::Age, Class::Duration),
     ("messages", Field::Messages, Class::Number),

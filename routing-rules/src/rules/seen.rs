@@ -138,6 +138,7 @@ impl<'a> Seen<'a> {
             Field::ContactAttribute(n) => return self.contact_attribute(n).is_some_and(holds),
             Field::State => s.state.map(|x| x.as_str()),
             Field::Queue => s.queue.as_deref(),
+            Field::Priority => s.priority.map(|p| p.as_str()),
             Field::New => Some(flag(s.new)),
             Field::ContactConsent => s.contact_consent.as_deref(),
             Field::ContactAgent => s.contact_agent.as_deref(),

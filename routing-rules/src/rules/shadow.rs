@@ -200,7 +200,7 @@ fn contradiction(when: &[&Condition]) -> Option<String> {
 fn never_new(a: &FieldCondition, b: &FieldCondition) -> bool {
     is_new(a)
         && match (&b.field, &b.test) {
-            (Field::State | Field::Queue | Field::Silence, t) => test_implies(t, &Test::Exists(true)),
+            (Field::State | Field::Queue | Field::Priority | Field::Silence, t) => test_implies(t, &Test::Exists(true)),
             (Field::Age | Field::Messages, Test::Compare(order, n)) => !order.holds(0.0, *n),
             (Field::Age | Field::Messages, Test::NumberIs(l)) => !l.contains(&0.0),
             _ => false,

@@ -1,7 +1,7 @@
 //! Rules that follow up on what people of ours do: what they say, when they are silent, and that nothing follows up on them.
 
 use crate::life::{ANN, CHANNEL, Life};
-use switchboard_envelope::{Action, ChannelProfile, Inbound, MailFacts};
+use switchboard_envelope::{Action, ChannelProfile, Destination, Inbound, MailFacts};
 use switchboard_routing_rules::event::{Event, Happening, NoReply, Private, Public};
 use switchboard_routing_rules::pack::ConvStatus;
 
@@ -256,4 +256,119 @@ fn the_pack_in_force_of_each_conversation_follows_up_and_the_hits_say_which() {
     assert_eq!(pack.as_deref(), Some(life.pack.hash()));
     let places: Vec<&str> = life.pack.rules().map(|(name, _)| name).collect();
     assert_eq!(places.last(), Some(&"Answered"), "they stand behind those that run for messages: {places:?}");
+}
+
+/// What people move, and what comes back by itself.
+const MOVES: &str = r#"
+zone: UTC
+queues: { q: { overflow: [{ after: 10m, queue: late }] }, late: {}, vip: {} }
+agents: { ann: { name: Ann Smith, capacity: 100 }, bob: { name: Bob, capacity: 100 } }
+replies: { back: We look at it again. }
+rules:
+  - { name: Low again, when: { text: again, priority: low }, then: { tag: was-low } }
+  - { name: VIP, when: { text: vip }, then: { queue: vip, priority: low } }
+  - { name: Later, when: { text: later }, then: { queue: q, snooze: 1h } }
+  - { name: Moved, on: moved, when: { priority: { none: [low] } }, then: { tag: moved, priority: high }, continue: true }
+  - { name: Moved to VIP, on: moved, when: { queue: vip }, then: { set: { to: "{{ conversation.queue | default('') }}" } } }
+  - { name: Returned, on: returned, then: { tag: returned, reply: back, notify: { desk: console, text: It is back } } }
+default: { queue: q }
+"#;
+
+fn moves() -> Life {
+    Life::with(ChannelProfile { push: true, ..ChannelProfile::new("sms", "phone") }, MOVES)
+}
+
+fn transfer(life: &mut Life, to: Destination) -> Vec<Event> {
+    let conversation = life.conversation();
+    life.acts(Action::Transfer { conversation, to })
+}
+
+fn waits_in(life: &Life) -> String {
+    life.conv(ANN).queue.as_deref().cloned().unwrap_or_default()
+}
+
+fn snooze(life: &mut Life, ms: i64) {
+    let (conversation, until) = (life.conversation(), life.now.plus(ms));
+    let events = life.acts(Action::Snooze { conversation, until });
+    assert_eq!(followed(&events), [], "a snooze that begins is nothing that happened");
+}
+
+#[test]
+fn who_puts_it_into_a_queue_by_hand_is_followed_up_and_nobody_else() {
+    let mut life = moves();
+    life.says(ANN, "1", "please help", |_| {});
+    let to = |queue: &str| Destination::Queue(queue.into());
+    let events = transfer(&mut life, to("vip"));
+    assert_eq!(followed(&events), [(Happening::Moved, hits(&["Moved", "Moved to VIP"]))], "once");
+    let c = life.conv(ANN);
+    assert!(c.tags.contains("moved"));
+    assert_eq!(c.private.as_ref().expect("its words").attributes.get("to").map(String::as_str), Some("vip"));
+    assert_eq!(followed(&transfer(&mut life, to("vip"))), [], "there it waits already");
+    // Out of somebody's hands it goes to that queue too.
+    take(&mut life);
+    assert_eq!(followed(&transfer(&mut life, to("vip"))).len(), 1);
+    let to_bob = transfer(&mut life, Destination::Agent("bob".into()));
+    assert!(followed(&to_bob).is_empty(), "who has it is not where it waits");
+    // What steps and rules move, no person did.
+    let mut life = moves();
+    life.says(ANN, "1", "please help", |_| {});
+    let events = life.passes(600_000);
+    assert_eq!((waits_in(&life).as_str(), followed(&events)), ("late", vec![]));
+    let events = life.says(ANN, "2", "vip", |_| {});
+    assert_eq!((waits_in(&life).as_str(), followed(&events)), ("vip", vec![]));
+}
+
+#[test]
+fn rules_ask_for_the_priority_that_it_had_before_the_message() {
+    let mut life = moves();
+    life.says(ANN, "1", "vip", |_| {});
+    let events = transfer(&mut life, Destination::Queue("q".into()));
+    assert_eq!(followed(&events), [], "it is low, and stays untold");
+    life.says(ANN, "2", "again", |_| {});
+    assert!(life.conv(ANN).tags.contains("was-low"));
+    let mut life = moves();
+    life.says(ANN, "1", "again", |_| {});
+    assert!(life.conv(ANN).tags.is_empty(), "who begins one had none");
+}
+
+#[test]
+fn the_end_of_a_snooze_is_followed_up_once() {
+    let mut life = moves();
+    life.says(ANN, "1", "please help", |_| {});
+    snooze(&mut life, 3_600_000);
+    assert_eq!(followed(&life.passes(3_000_000)), []);
+    let events = life.passes(600_000);
+    assert_eq!(followed(&events), [(Happening::Returned, hits(&["Returned"]))]);
+    assert_eq!((sent(&events), life.status()), (vec!["We look at it again."], ConvStatus::Queued));
+    assert!(life.conv(ANN).tags.contains("returned"));
+    assert_eq!(followed(&life.passes(3_600_000)), [], "it came back once");
+    // A customer who writes ends it, and so does who takes it: that is a message, and somebody's hand.
+    snooze(&mut life, 3_600_000);
+    assert_eq!(followed(&life.says(ANN, "2", "hello?", |_| {})), []);
+    snooze(&mut life, 3_600_000);
+    assert_eq!(followed(&take(&mut life)), []);
+    assert_eq!(followed(&life.passes(7_200_000)), []);
+    // What a rule laid aside comes back as well.
+    let mut life = moves();
+    life.says(ANN, "1", "later", |_| {});
+    assert_eq!(life.status(), ConvStatus::Snoozed);
+    assert_eq!(followed(&life.passes(3_600_000)), [(Happening::Returned, hits(&["Returned"]))]);
+}
+
+#[test]
+fn many_that_come_back_at_once_are_told_in_bounded_steps() {
+    let mut life = moves();
+    for n in 0..30 {
+        life.says(&format!("+1555000{n:04}"), &format!("m{n}"), "later", |_| {});
+    }
+    let told = |events: &[Event]| followed(events).len();
+    let first = told(&life.passes(7_200_000));
+    assert_eq!(first, 8);
+    let mut all = first;
+    while life.state.next_timer().is_some_and(|at| at <= life.now) {
+        let more = told(&life.passes(0));
+        assert!((1..=8).contains(&more), "{more}");
+        all += more;
+    }
+    assert_eq!(all, 30, "and all of them are");
 }

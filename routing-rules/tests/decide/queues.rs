@@ -586,6 +586,7 @@ rules:
   - { name: Has, on: assigned, then: { reply: has, tag: told }, continue: true }
   - { name: Urgent, on: assigned, when: { queue: asked }, then: { priority: urgent } }
   - { name: Bye, on: closed, then: { reply: bye } }
+  - { name: Moved, on: moved, when: { priority: [normal, urgent] }, then: { tag: moved, priority: high } }
 default: { queue: open }
 ",
     );

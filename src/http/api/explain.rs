@@ -281,6 +281,7 @@ fn seen_facts(facts: &Facts, message: Option<&SeenMessage>) -> Value {
             ("new", json!(s.new)),
             ("state", json!(s.state)),
             ("queue", json!(s.queue)),
+            ("priority", json!(s.priority)),
             ("tags", json!(s.tags)),
             ("attributes", json!(s.attributes)),
             ("age_ms", json!(s.age_ms)),
@@ -466,7 +467,7 @@ mod tests {
     use super::*;
     use crate::history::FactsOutcome;
     use switchboard_routing_rules::event::{Considered, PassedOver};
-    use switchboard_routing_rules::pack::SeenState;
+    use switchboard_routing_rules::pack::{Priority, SeenState};
 
     const NOW: Timestamp = Timestamp(1_795_219_200_000);
 
@@ -515,6 +516,14 @@ mod tests {
         let told = sentences(&facts, Some(&[trace]), None, &views::Names::of_test(&[]), &[]);
         let stays = "It stays in the queue billing: the rules choose for it what they chose before.";
         assert_eq!(told, ["The rule “VIP” matched.", stays]);
+    }
+
+    #[test]
+    fn the_facts_tell_the_priority_that_it_had_where_it_was_kept() {
+        let mut facts = facts(Some(ConvStatus::Queued));
+        assert_eq!(seen_facts(&facts, None).get("priority"), None);
+        facts.seen = facts.seen.map(|seen| SeenState { priority: Some(Priority::High), ..seen });
+        assert_eq!(seen_facts(&facts, None)["priority"], json!("high"));
     }
 
     #[test]
