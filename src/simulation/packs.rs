@@ -153,6 +153,13 @@ rules:
     on: answered
     when: { queue: [late, everyone] }
     then: { priority: normal, set: { contact.owner: cy } }
+  - name: Moved
+    on: moved
+    when: { priority: [high, urgent] }
+    then: { tag: moved, notify: { desk: team, text: Moved } }
+  - name: Returned
+    on: returned
+    then: { tag: returned, notify: { desk: team, text: Back } }
   - name: Changed
     on: changed
     when: { tags: vip }
