@@ -355,8 +355,12 @@ impl Draft<'_> {
 
     fn match_lines(&mut self, mut lines: BTreeMap<Name, Line>, left: &mut usize) {
         let mut first: BinaryHeap<Reverse<(WaitKey, Name)>> = lines.values().filter_map(Line::first).collect();
-        while let Some(Reverse((_, queue))) = first.pop() {
+        while let Some(Reverse((at, queue))) = first.pop() {
             let Some(line) = lines.get_mut(&queue) else { continue };
+            // What stood first in it when this was noted may be gone: what stands there now has been noted too.
+            if line.first().is_none_or(|Reverse((now, _))| now != at) {
+                continue;
+            }
             let Some(Reverse((key, class))) = line.heads.pop() else { continue };
             if !self.state.roster.anybody() {
                 return;
@@ -372,8 +376,28 @@ impl Draft<'_> {
                     self.state.classes(&queue).find(|(c, _)| **c == class).and_then(|(_, set)| set.get_min().copied());
                 // One that was not given away would come again.
                 line.heads.extend(next.filter(|n| *n > key).map(|n| Reverse((n, class))));
+                first.extend(line.first());
+                self.step_aside(&mut lines, &mut first);
+                continue;
             }
             first.extend(line.first());
+        }
+    }
+
+    /// Where the newest come first, one whom nobody can take any more, after what was given just now, hides those behind it, who have
+    /// waited longer than they have: they are compared with other queues at once. Elsewhere who stands first has waited longest.
+    fn step_aside(&self, lines: &mut BTreeMap<Name, Line>, first: &mut BinaryHeap<Reverse<(WaitKey, Name)>>) {
+        for line in lines.values_mut() {
+            let hides = |head: &Reverse<(WaitKey, WaitClass)>, queue: &str| {
+                let Reverse((_, class)) = head;
+                class.newest() && !self.somebody_for(queue, class)
+            };
+            let mut other = false;
+            while line.heads.peek().is_some_and(|head| hides(head, &line.queue)) {
+                line.heads.pop();
+                other = true;
+            }
+            first.extend(line.first().filter(|_| other));
         }
     }
 

@@ -152,6 +152,30 @@ default: { queue: leads }
     assert_eq!(places, [2, 1].map(Some));
 }
 
+/// One stands first whom nobody has room for any more: who waits behind it, and longer than others elsewhere, has their turn.
+#[test]
+fn who_is_hidden_by_the_newest_that_nobody_has_room_for_is_not_overtaken_from_another_queue() {
+    let yaml = "
+zone: UTC
+queues: { leads: { order: newest }, q: {} }
+agents: { ann: { capacity: 1 } }
+rules: [{ name: Q, when: { text: { word: q } }, then: { queue: q } }]
+default: { queue: leads }
+";
+    let of = |cost| ChannelProfile { cost, ..ChannelProfile::new("sms", "phone") };
+    let mut life = Life::with(of(50), yaml);
+    life.leads_with(&[("whole", of(100))]);
+    for (who, text) in [("first", "q"), ("old", "lead"), ("middle", "q"), ("newest", "lead")] {
+        life.says(who, who, text, |m| {
+            if who == "newest" {
+                m.channel = "whole".into();
+            }
+        });
+    }
+    life.acts(Action::Presence { agent: "ann".into(), presence: "available".into() });
+    assert_eq!(["first", "old", "middle"].map(|who| life.has(who)), ["ann", "ann", "queued"]);
+}
+
 #[test]
 fn whatever_people_do_the_promises_hold_where_the_newest_come_first() {
     whatever_people_do(

@@ -27,6 +27,13 @@ fn says(n: u32, at: u32) -> Event {
     said
 }
 
+fn disproved(mut said: Event) -> Event {
+    if let Some((_, Private::Received { proved, disproved, .. })) = &mut said.private {
+        (*proved, *disproved) = (Some(false), true);
+    }
+    said
+}
+
 fn offered(n: u32) -> Event {
     let considered = Considered::default();
     Public::Offered { conv: conv(n), offer: offer(1), agent: "bob".into(), expires: t(900), considered }.into()
@@ -46,7 +53,7 @@ fn frames() -> Vec<(Seq, Vec<Event>)> {
             queued(1, "billing"),
             clock.into(),
         ],
-        vec![opened_at(2, 20), shown::mail(2, 20, SenderProof::Disproved, false)],
+        vec![opened_at(2, 20), disproved(says(2, 20))],
         vec![queued(2, "everyone"), assigned(2, "ann", Why::Strategy)],
         writes(3, 30),
         vec![
@@ -212,9 +219,9 @@ async fn what_waits_for_a_person_is_listed_though_the_log_does_not_tell_of_it_an
     );
     assert_eq!(lines(2).await, (2, ["hello", "fourth"].map(String::from).to_vec()));
     // And what becomes of it is told of it.
-    let sent = Public::Sent { conv: conv(1), message: msg(101), at: t(95) };
+    let sent = Public::Sent { conv: conv(1), message: msg(102), at: t(95) };
     w.apply(&[(8, vec![sent.into()])]).unwrap();
-    assert_eq!(h.message(msg(101).to_string()).await.unwrap().unwrap().status, Some(Status::Accepted));
+    assert_eq!(h.message(msg(102).to_string()).await.unwrap().unwrap().status, Some(Status::Accepted));
     assert_eq!(letters(&h).await.len(), 4);
 }
 
@@ -225,7 +232,7 @@ async fn who_waited_as_the_log_begins_is_counted_when_they_are_answered() {
     let answer = |n: u32, m: u32| send(n, m, "yes", agent("ann"), false);
     let frames = vec![
         (1, vec![channels(), consumed(1)]),
-        (2, [writes(1, 10), writes(2, 10)].concat()),
+        (2, [writes(1, 10), writes(2, 10), vec![queued(1, "everyone"), queued(2, "everyone")]].concat()),
         // One is answered before the snapshot and writes again, as LOG tells.
         (3, vec![now(500), answer(2, 20)]),
         (4, vec![now(600), says(2, 600)]),
