@@ -121,6 +121,8 @@ pub(crate) async fn the_bounds_of_log_follow_appends_and_trims(backend: &dyn Bac
     for n in 0..5 {
         log.commit(n, frame("frame", 1, vec![])).await;
     }
+    // What was committed is shown before it is trimmed: it does not come afterwards.
+    assert_eq!(seqs(&log.read_log(0, 10).await.expect("read")), [1, 2, 3, 4, 5]);
     log.trim_log(3).await.expect("trim");
     assert_eq!(log.log_bounds().await, Ok((4, 5)));
     assert_eq!(seqs(&log.read_log(0, 10).await.expect("read")), [4, 5]);
