@@ -2,10 +2,10 @@
 
 use super::notices::Told;
 use super::{DEFAULT_CLOCK_MS, Draft, STEP};
-use crate::event::{Considered, Happening, OfferEnd, Presence, Public, Why};
+use crate::event::{ClockKind, Considered, Happening, OfferEnd, Presence, Public, Why};
 use crate::ids::ConvId;
 use crate::pack::{AtOnce, ConvStatus, Name, OverflowStep, RulePack, Skills, Wait};
-use crate::state::{AgentState, Conversation, WaitClass};
+use crate::state::{AgentState, Clock, Conversation, WaitClass};
 use switchboard_envelope::Timestamp;
 
 /// How a conversation comes to a queue.
@@ -139,7 +139,9 @@ impl Draft<'_> {
         let at_once = why.is_at_once();
         self.emit(Public::Relaxed { conv, step: number, skills: step.skills.clone(), at_once });
         // What a clock raised further stays there.
-        let late = c.clock.as_ref().is_some_and(|clock| clock.warned || clock.breached);
+        // The clock of a queue that promises nothing warns nobody.
+        let warned = |clock: &Clock| clock.warned && clock.kind != ClockKind::Waiting;
+        let late = c.clock.as_ref().is_some_and(|clock| clock.breached || warned(clock));
         let lowers = step.lowers && !late;
         if let Some(priority) = step.priority.filter(|p| *p > c.priority || (lowers && *p < c.priority)) {
             self.emit(Public::Prioritised { conv, priority });

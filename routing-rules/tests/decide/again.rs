@@ -65,8 +65,12 @@ queues:
 agents: { ann: {} }
 default: { queue: billing, priority: high }
 ";
-    for (promise, wanted) in [("15m", Priority::Urgent), ("2h", Priority::Low)] {
-        let mut life = life(&pack.replace("first_response: 15m", &format!("first_response: {promise}")));
+    let promise = "sla: { first_response: 15m, on_breach: { priority: urgent } }, ";
+    assert!(pack.contains(promise));
+    for (other, wanted) in
+        [(promise, Priority::Urgent), ("sla: { first_response: 2h }, ", Priority::Low), ("", Priority::Low)]
+    {
+        let mut life = life(&pack.replace(promise, other));
         life.writes("who", "1");
         assert_eq!(life.conv("who").priority, Priority::High);
         life.passes(20 * MINUTE);
