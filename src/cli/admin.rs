@@ -219,7 +219,7 @@ fn channel_troubles(c: &Value) -> Vec<String> {
         // A daemon of before tells one trouble.
         every.extend(Some(text(c, "trouble")).filter(|why| !why.is_empty()));
     }
-    every.iter().map(|why| why.replace('`', "")).collect()
+    every
 }
 
 fn channel_state(c: &Value) -> String {
@@ -410,7 +410,7 @@ mod tests {
         assert_eq!(why(json!({ "trouble": unread, "receiving_trouble": unread })), [unread]);
         let paused = json!({ "id": "mail", "kind": "email", "state": "paused", "paused_reason": "535: check `smtp.password`",
             "receiving_trouble": unread, "trouble": unread, "then": "switchboard channels resume mail" });
-        let first = "ends with: switchboard channels resume mail; why: 535: check smtp.password";
+        let first = "ends with: switchboard channels resume mail; why: 535: check `smtp.password`";
         assert_eq!(why(paused.clone()), [first, unread]);
         let lines = channel_lines(&paused);
         assert_eq!(lines, [["mail", "email", "paused", first], ["mail", "email", "paused", unread]]);
