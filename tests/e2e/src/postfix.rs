@@ -43,7 +43,8 @@ pub struct Postfix {
 }
 
 impl Postfix {
-    /// Writes its configuration; nothing runs yet. `more` are further lines of main.cf.
+    /// Writes its configuration; nothing runs yet. `more` are further lines of main.cf. What it cannot deliver at once it tries again
+    /// within seconds, not after its usual five minutes: a kill may fall between a mail and its delivery.
     ///
     /// # Panics
     /// When Postfix is not installed, or the test is not run as root, which Postfix wants.
@@ -98,6 +99,10 @@ smtpd_client_connection_count_limit = 0
 smtpd_client_connection_rate_limit = 0
 smtpd_forbid_bare_newline = yes
 disable_dns_lookups = yes
+queue_run_delay = 1s
+minimal_backoff_time = 1s
+maximal_backoff_time = 2s
+transport_retry_time = 1s
 {more}
 "
         );

@@ -541,9 +541,8 @@ async fn hand_to(postfix: &Postfix, number: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn postfix_hands_its_mail_over_and_keeps_it_while_nobody_listens() {
     let port = free_port();
-    let postfix = Postfix::new(&format!(
-        "transport_maps = inline:{{ {{ shop.example = lmtp:inet:127.0.0.1:{port} }} }}\nqueue_run_delay = 1s\nminimal_backoff_time = 1s\nmaximal_backoff_time = 2s"
-    ));
+    let postfix =
+        Postfix::new(&format!("transport_maps = inline:{{ {{ shop.example = lmtp:inet:127.0.0.1:{port} }} }}"));
     postfix.up().await;
     let channel = format!(
         "[channels.support-email]\nkind = \"email\"\naddress = \"support@shop.example\"\ndelivery = {{ listen = \"127.0.0.1:{port}\" }}\n"
@@ -566,9 +565,8 @@ async fn postfix_hands_its_mail_over_and_keeps_it_while_nobody_listens() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_not_among_the_peers_is_refused_and_hands_over_once_it_is() {
     let port = free_port();
-    let postfix = Postfix::new(&format!(
-        "transport_maps = inline:{{ {{ shop.example = lmtp:inet:127.0.0.1:{port} }} }}\nqueue_run_delay = 1s\nminimal_backoff_time = 1s\nmaximal_backoff_time = 2s"
-    ));
+    let postfix =
+        Postfix::new(&format!("transport_maps = inline:{{ {{ shop.example = lmtp:inet:127.0.0.1:{port} }} }}"));
     postfix.up().await;
     let channel = format!(
         "[channels.support-email]\nkind = \"email\"\naddress = \"support@shop.example\"\ndelivery = {{ listen = \"127.0.0.1:{port}\", peers = [\"192.0.2.7\"] }}\n"
@@ -594,7 +592,7 @@ async fn what_is_handed_over_arrives_once_while_the_network_dies_at_any_byte() {
     let inner = free_port();
     let frayed = Frayed::to(inner, Dice::new(11), 0, 3000).await;
     let postfix = Postfix::new(&format!(
-        "transport_maps = inline:{{ {{ shop.example = lmtp:inet:127.0.0.1:{} }} }}\nqueue_run_delay = 1s\nminimal_backoff_time = 1s\nmaximal_backoff_time = 1s\n\
+        "transport_maps = inline:{{ {{ shop.example = lmtp:inet:127.0.0.1:{} }} }}\n\
          lmtp_destination_concurrency_failed_cohort_limit = 0\nlmtp_connection_cache_on_demand = yes",
         frayed.port()
     ));
