@@ -27,6 +27,13 @@ const exactTime = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeSt
 
 export const hourMinute = (text) => (when(text) === undefined ? "" : clockTime.format(when(text)));
 export const exact = (text) => (when(text) === undefined ? "" : exactTime.format(when(text)));
+
+/** A sentence of the daemon with its times as the reader's clock shows them: the hour today, else with its day. */
+export const withLocalTimes = (sentence) => sentence.replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g, (at) => {
+  const today = new Date(when(at)).toDateString() === new Date(now()).toDateString();
+  return today ? hourMinute(at) : `${hourMinute(at)} on ${dayMonth.format(when(at))}`;
+});
+
 export const day = (text) => {
   const ms = when(text);
   if (ms === undefined) return "";

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { button, fill, h, icon } from "./dom.js";
-import { exact, hourMinute, plural } from "./format.js";
+import { exact, hourMinute, plural, withLocalTimes } from "./format.js";
 import { change, current } from "./route.js";
 import { agentName, state } from "./store.js";
 
@@ -81,7 +81,7 @@ function facts(trace) {
 }
 
 function outcome(trace) {
-  if (trace.sentences?.length) return trace.sentences.map((s) => h("p.sentence", {}, s));
+  if (trace.sentences?.length) return trace.sentences.map((s) => h("p.sentence", {}, withLocalTimes(s)));
   const o = trace.outcome ?? {};
   const parts = [o.queue && `queue ${o.queue}`, o.agent && `agent ${agentName(o.agent)}`, o.replies?.length && `answered by ${o.replies.map((r) => `“${r.rule ?? r}”`).join(", ")}`];
   return h("p.sentence", {}, parts.filter(Boolean).join(" · ") || "It changed nothing about where the conversation is.");

@@ -108,6 +108,11 @@ async fn an_agent_answers_explains_and_closes_without_a_mouse() {
     for told in ["matched", "did not match", "1 of 2 matched", "Agents considered", "pack.yaml:"] {
         assert!(page.contains(told), "the explanation does not say {told:?}: {page}");
     }
+    let told =
+        "return [...document.querySelectorAll('[data-panel=why] .sentence')].map((s) => s.textContent).join(' ')";
+    let told = browser.script(told, &[]).await.unwrap().to_string();
+    let hour = told.split("Later, at ").nth(1).and_then(|rest| rest.split(',').next()).unwrap_or_default();
+    assert!(hour.len() == "14:20".len(), "the hour as the reader's clock shows it, in: {told}");
     pictures(&browser, "console-why").await;
     browser.press(ESCAPE).await;
 
