@@ -128,6 +128,14 @@ fn queue_and_agent_move_a_queued_conversation_but_not_one_that_is_held_unless_mo
     ] {
         passes(to_sales, &format!("{}    expect: {{ queue: billing, rules: [Sales] }}\n", given(held)));
     }
+    passes(
+        to_sales,
+        &format!("{}    expect: {{ queue: sales, state: queued }}\n", given("{ queue: billing, state: snoozed }")),
+    );
+    passes(
+        to_sales,
+        &format!("{}    expect: {{ queue: billing }}\n", given("{ agent: bob, queue: billing, state: snoozed }")),
+    );
     let moved = "  - { name: Sales, when: { text: buy }, then: { queue: sales, move: true } }\n";
     for held in ["{ agent: bob, queue: billing }", "{ agent: bob, queue: billing, state: offered }"] {
         passes(moved, &format!("{}    expect: {{ queue: sales, state: queued, agent: '' }}\n", given(held)));
@@ -155,6 +163,33 @@ fn default_takes_only_what_has_no_place_after_the_rules() {
         rules,
         "    message: { kind: sms, text: hi }\n    given: { conversation: { agent: bob, queue: sales } }\n    expect: { queue: sales, agent: bob }\n",
     );
+}
+
+#[test]
+fn default_takes_what_nobody_takes_who_is_named_without_a_queue() {
+    let rules = "
+  - { name: Bob, when: { text: bob }, then: { agent: bob } }
+  - { name: Again, when: { text: again }, then: { agent: sticky } }
+";
+    for (text, presence, expected) in [
+        ("bob", "available", "{ agent: bob, queue: '', tags: [] }"),
+        ("bob", "offline", "{ agent: '', queue: everyone, tags: [unplaced] }"),
+        ("again", "available", "{ queue: everyone, tags: [unplaced] }"),
+    ] {
+        let message = format!("    message: {{ kind: sms, text: {text} }}\n");
+        let given = format!("    given: {{ agents: {{ bob: {{ presence: {presence} }} }} }}\n");
+        passes(rules, &format!("{message}{given}    expect: {expected}\n"));
+    }
+}
+
+#[test]
+fn what_a_kind_of_channel_costs_is_what_it_takes_of_an_agent() {
+    let given = "    given: { agents: { bob: { presence: available, load: 0.5 } } }\n";
+    let rules = "  - { name: Bob, then: { agent: bob, queue: sales } }\n";
+    for (kind, agent) in [("email", "bob"), ("webchat", "''"), ("sms", "''")] {
+        let message = format!("    message: {{ kind: {kind}, text: hi }}\n");
+        passes(rules, &format!("{message}{given}    expect: {{ queue: sales, agent: {agent} }}\n"));
+    }
 }
 
 #[test]
@@ -238,7 +273,7 @@ fn a_language_is_found_only_when_the_adapter_does_not_say_it() {
         ("{ kind: webchat, text: ok }", "[unknown, unplaced]"),
         ("{ kind: webchat, text: ok, language: de-AT }", "[de]"),
         ("{ kind: webchat, text: Wo ist meine Bestellung?, language: fr }", "[unplaced]"),
-        ("{ kind: webchat, text: '12345' }", "[unplaced]"),
+        ("{ kind: webchat, text: '12345' }", "[unknown, unplaced]"),
         ("{ kind: twitter, text: ok, language: und }", "[unknown, unplaced]"),
     ] {
         passes(rules, &format!("    message: {message}\n    expect: {{ tags: {tags} }}\n"));

@@ -199,27 +199,51 @@ fn conditions_over_all_fields() {
 }
 
 #[test]
+fn how_the_words_of_a_text_are_spaced_is_nothing() {
+    let said = |text: &str| SeenMessage { text: text.into(), ..message() };
+    let now = state();
+    for when in [
+        "{ text: { word: money back } }",
+        "{ text: { contains: 'my money  back' } }",
+        "{ text: { prefix: I want my } }",
+        "{ text: { suffix: back please } }",
+        "{ text: i want my money back please }",
+        r"{ text: { matches: '(?i)money\s+back' } }",
+    ] {
+        for text in [
+            "I want my money\nback please",
+            " I want my  money \r\n\tback please\n",
+            "I want my money\u{a0}back please ",
+        ] {
+            assert!(holds_for(when, &said(text), &now), "{when} {text:?}");
+        }
+    }
+    assert!(!holds_for("{ text: { word: money back } }", &said("moneyback"), &now));
+    assert!(
+        !holds_for("{ text: { matches: 'money back' } }", &said("money\nback"), &now),
+        "a pattern sees what was written"
+    );
+}
+
+#[test]
+fn a_text_without_letters_is_in_an_unknown_language() {
+    for text in ["", "123456", "\u{1f621}\u{1f621}", "https://shop.example/item/123", "!!!", "ann@shop.example", "ok"] {
+        let m = SeenMessage { text: text.into(), language: None, ..message() };
+        assert!(holds_for("{ language: unknown }", &m, &state()), "{text:?}");
+        assert!(!holds_for("{ language: [en, fr, de] }", &m, &state()), "{text:?}");
+    }
+}
+
+#[test]
 fn a_missing_value_satisfies_only_exists_false_none_and_not() {
     let (m, s) = (SeenMessage { channel: "site".into(), ..SeenMessage::default() }, SeenState::default());
-    for field in [
-        "subject",
-        "text",
-        "content",
-        "from",
-        "language",
-        "choice",
-        "queue",
-        "contact.agent",
-        "tags",
-        "meta.x",
-        "attributes.x",
-    ] {
+    for field in
+        ["subject", "text", "content", "from", "choice", "queue", "contact.agent", "tags", "meta.x", "attributes.x"]
+    {
         let value = if field == "queue" {
             "billing"
         } else if field == "contact.agent" {
             "ann"
-        } else if field == "language" {
-            "de"
         } else {
             "x"
         };
@@ -553,7 +577,28 @@ fn rules_that_never_match_are_warned_of_with_both_places() {
         "  - { name: A, when: { text: { contains: ref } }, then: { tag: a } }\n  - { name: B, when: { text: { word: refund } }, then: { tag: b } }\n",
         "  - { name: A, when: { age: { gt: 1h } }, then: { tag: a } }\n  - { name: B, when: { age: { gt: 2h } }, then: { tag: b } }\n",
         "  - { name: A, when: { any: [{ kind: sms }, { kind: email }] }, then: { tag: a } }\n  - { name: B, when: { kind: sms }, then: { tag: b } }\n",
+        "  - { name: A, when: { text: { contains: ref } }, then: { tag: a } }\n  - { name: B, when: { text: { contains: [refund, prefer] } }, then: { tag: b } }\n",
+        "  - { name: A, when: { text: { prefix: ref } }, then: { tag: a } }\n  - { name: B, when: { text: { prefix: refund } }, then: { tag: b } }\n",
+        "  - { name: A, when: { from: { suffix: .example } }, then: { tag: a } }\n  - { name: B, when: { from: { suffix: '@shop.example' } }, then: { tag: b } }\n",
+        "  - { name: A, when: { text: { word: money } }, then: { tag: a } }\n  - { name: B, when: { text: { word: my money back } }, then: { tag: b } }\n",
+        "  - { name: A, when: { text: { word: foo } }, then: { tag: a } }\n  - { name: B, when: { text: foo }, then: { tag: b } }\n",
+        "  - { name: A, when: { text: { prefix: fo } }, then: { tag: a } }\n  - { name: B, when: { text: [foo, form] }, then: { tag: b } }\n",
+        "  - { name: A, when: { contact.tags: vip }, then: { tag: a } }\n  - { name: B, when: { contact.tags: { all: [x, vip] } }, then: { tag: b } }\n",
+        "  - { name: A, when: { tags: vip }, then: { priority: high } }\n  - { name: B, when: { tags: { all: [x, vip] } }, then: { priority: high } }\n",
+        "  - { name: A, when: { not: { contact.tags: x } }, then: { tag: a } }\n  - { name: B, when: { contact.tags: { none: [x, y] } }, then: { tag: b } }\n",
+        "  - { name: A, when: { kind: { none: [email] } }, then: { tag: a } }\n  - { name: B, when: { kind: sms }, then: { tag: b } }\n",
+        "  - { name: A, when: { not: { subject: { exists: true } } }, then: { tag: a } }\n  - { name: B, when: { subject: { exists: false } }, then: { tag: b } }\n",
     ];
+    for rules in [
+        "  - { name: A, when: { tags: vip }, then: { priority: high } }\n  - { name: M, when: { text: x }, then: { tag: vip }, continue: true }\n  - { name: B, when: { tags: { all: [x, vip] } }, then: { priority: high } }\n",
+        "  - { name: A, when: { text: { word: ref } }, then: { tag: a } }\n  - { name: B, when: { text: { word: refund } }, then: { tag: b } }\n",
+        "  - { name: A, when: { text: { contains: [refund] } }, then: { tag: a } }\n  - { name: B, when: { text: { contains: [ref, refunds] } }, then: { tag: b } }\n",
+        "  - { name: A, when: { text: { prefix: foo } }, then: { tag: a } }\n  - { name: B, when: { text: { word: foo } }, then: { tag: b } }\n",
+        "  - { name: A, when: { contact.tags: { none: [x] } }, then: { tag: a } }\n  - { name: B, when: { contact.tags: y }, then: { tag: b } }\n",
+        "  - { name: A, when: { content: { none: [x] } }, then: { tag: a } }\n  - { name: B, when: { content: y }, then: { tag: b } }\n",
+    ] {
+        assert_eq!(warn(rules), Vec::<String>::new(), "{rules}");
+    }
     for rules in shadowed {
         let told = warn(rules);
         assert_eq!(told.len(), 1, "{rules}");
@@ -647,4 +692,35 @@ fn what_was_decided_before_priorities_were_kept_is_read_as_having_none() {
     named.as_object_mut().expect("fields").remove("priority");
     assert_eq!(serde_json::from_value::<SeenState>(named).expect("it reads"), now);
     assert!(holds_for("{ priority: { exists: false } }", &message(), &read));
+}
+
+#[test]
+fn how_long_ago_a_kept_time_was_can_be_asked() {
+    let kept = |time: &str| SeenState { attributes: [("asked".to_owned(), time.to_owned())].into(), ..state() };
+    // It is 09:00.
+    for (time, within, beyond) in [
+        ("2026-11-25T08:51:00Z", true, false),
+        ("2026-11-25T08:50:00.000Z", true, false),
+        ("2026-11-25T09:50:00+01:00", true, false),
+        ("2026-11-25T08:49:59.999Z", false, true),
+        ("2025-11-25T08:55:00Z", false, true),
+        ("600000", false, false),
+        ("yesterday", false, false),
+        ("", false, false),
+    ] {
+        assert_eq!(holds_for("{ attributes.asked: { lte: 10m } }", &message(), &kept(time)), within, "{time}");
+        assert_eq!(holds_for("{ attributes.asked: { gt: 10m } }", &message(), &kept(time)), beyond, "{time}");
+        assert_eq!(
+            holds_for("{ not: { attributes.asked: { lte: 10m } } }", &message(), &kept(time)),
+            !within,
+            "{time}"
+        );
+    }
+    assert!(!holds("{ attributes.asked: { gt: 0s } }"), "what is missing is no time");
+    let pack = pack(
+        "  - { name: A, then: { set: { asked: '{{ now }}' } }, continue: true }\n  - { name: B, when: { attributes.asked: { lte: 1s } }, then: { tag: hit } }\n",
+    );
+    assert_eq!(pack.run(&message(), &state()).hits, ["A", "B"], "what was set in this run is asked too");
+    let trace = pack.explain(&message(), &SeenState::default());
+    assert!(trace[1].matched, "{trace:?}");
 }

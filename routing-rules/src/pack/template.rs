@@ -41,6 +41,8 @@ pub(crate) enum Var {
     MessageChannel,
     MessageMeta(String),
     Match(String),
+    /// As conditions read it again, to ask how long ago it was.
+    Now,
     NextOpen(Name),
     NextOpenDate(Name),
     NextOpenTime(Name),
@@ -57,7 +59,7 @@ enum Filter {
 }
 
 /// Names without a free part, for suggestions and the schema.
-pub(crate) const VARIABLES: [&str; 14] = [
+pub(crate) const VARIABLES: [&str; 15] = [
     "agent.name",
     "contact.name",
     "contact.first_name",
@@ -68,6 +70,7 @@ pub(crate) const VARIABLES: [&str; 14] = [
     "message.subject",
     "message.from",
     "message.channel",
+    "now",
     "queue.position",
     "queue.place",
     "queue.wait",
@@ -241,6 +244,7 @@ fn variable(name: &str) -> Result<Var, (String, String)> {
         ["queue", "position"] => Var::Queue(Asked::Position),
         ["queue", "place"] => Var::Queue(Asked::Place),
         ["queue", "wait"] => Var::Queue(Asked::Wait),
+        ["now"] => Var::Now,
         ["match", x] => Var::Match((*x).to_owned()),
         ["hours", id, "next_open"] => Var::NextOpen((*id).to_owned()),
         ["hours", id, "next_open_date"] => Var::NextOpenDate((*id).to_owned()),
@@ -283,7 +287,7 @@ fn filter(written: &str) -> Result<Filter, (String, String)> {
 impl Filter {
     fn apply(&self, value: Option<String>) -> Option<String> {
         match self {
-            Filter::Default(d) => Some(value.unwrap_or_else(|| d.clone())),
+            Filter::Default(d) => Some(value.filter(|v| !v.is_empty()).unwrap_or_else(|| d.clone())),
             Filter::Upper => value.map(|v| v.to_uppercase()),
             Filter::Lower => value.map(|v| v.to_lowercase()),
             Filter::Trim => value.map(|v| v.trim().to_owned()),

@@ -5,7 +5,9 @@ use super::fold::{fold, has_word, same};
 use super::pattern::Pattern;
 use super::seen::Seen;
 use crate::pack::{Name, Place};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use switchboard_envelope::Timestamp;
 
 #[derive(Clone, Debug)]
 pub(crate) enum Condition {
@@ -42,6 +44,8 @@ pub(crate) enum Test {
     NumberNone(Vec<f64>),
     /// A number, milliseconds, or minutes of the day for `time`.
     Compare(Order, f64),
+    /// How long ago a time was, in milliseconds.
+    Ago(Order, i64),
     /// Opening hours, and whether they must be open.
     Hours(Vec<(Name, bool)>),
     /// From Monday.
@@ -58,14 +62,23 @@ pub(crate) enum Order {
     AtMost,
 }
 
+/// How long ago a text is, where it is a time, in milliseconds.
+fn ago(seen: &Seen<'_>, text: &str) -> Option<i64> {
+    text.trim().parse::<Timestamp>().ok().map(|at| seen.state.now.since(at))
+}
+
 impl Order {
-    pub(crate) fn holds(self, seen: f64, wanted: f64) -> bool {
+    fn compares(self, seen: Ordering) -> bool {
         match self {
-            Order::Greater => seen > wanted,
-            Order::AtLeast => seen >= wanted,
-            Order::Less => seen < wanted,
-            Order::AtMost => seen <= wanted,
+            Order::Greater => seen.is_gt(),
+            Order::AtLeast => seen.is_ge(),
+            Order::Less => seen.is_lt(),
+            Order::AtMost => seen.is_le(),
         }
+    }
+
+    pub(crate) fn holds(self, seen: f64, wanted: f64) -> bool {
+        seen.partial_cmp(&wanted).is_some_and(|order| self.compares(order))
     }
 }
 
@@ -88,7 +101,7 @@ impl Condition {
         }
     }
 
-    /// What the named groups of the patterns that hold have captured. A group that took no part is the empty text.
+    /// What the named groups of the patterns that hold have captured.
     pub(crate) fn captures(&self, seen: &Seen<'_>, found: &mut BTreeMap<String, String>) {
         match self {
             Condition::Field(c) => c.captures(seen, found),
@@ -142,13 +155,20 @@ impl FieldCondition {
             Test::All(wanted) => wanted.iter().all(|w| self.any(seen, |v| same(v, w))),
             Test::Contains(wanted) => self.any_folded(seen, |v| wanted.iter().any(|w| v.contains(w.as_str()))),
             Test::Word(wanted) => self.any_folded(seen, |v| wanted.iter().any(|w| has_word(v, w))),
-            Test::Prefix(wanted) => self.any_folded(seen, |v| wanted.iter().any(|w| v.starts_with(w.as_str()))),
-            Test::Suffix(wanted) => self.any_folded(seen, |v| wanted.iter().any(|w| v.ends_with(w.as_str()))),
+            Test::Prefix(wanted) => {
+                self.any_folded(seen, |v| wanted.iter().any(|w| v.trim_start().starts_with(w.as_str())))
+            }
+            Test::Suffix(wanted) => {
+                self.any_folded(seen, |v| wanted.iter().any(|w| v.trim_end().ends_with(w.as_str())))
+            }
             Test::Matches(patterns) => self.any(seen, |v| patterns.iter().any(|p| p.is_match(v))),
             Test::Exists(wanted) => self.exists(seen) == *wanted,
             Test::NumberIs(wanted) => self.number(seen).is_some_and(|n| wanted.contains(&n)),
             Test::NumberNone(unwanted) => self.number(seen).is_none_or(|n| !unwanted.contains(&n)),
             Test::Compare(order, wanted) => self.number(seen).is_some_and(|n| order.holds(n, *wanted)),
+            Test::Ago(order, wanted) => {
+                self.any(seen, |v| ago(seen, v).is_some_and(|ms| order.compares(ms.cmp(wanted))))
+            }
             Test::Hours(wanted) => wanted.iter().all(|(id, open)| seen.hours_open(id) == Some(*open)),
             Test::Weekday(days) => days.get(seen.weekday()).copied().unwrap_or(false),
             Test::Time(ranges) => {
@@ -204,8 +224,8 @@ impl FieldCondition {
             let hit = patterns.iter().find_map(|p| p.captures(v).map(|c| (p, c)));
             let Some((pattern, captures)) = hit else { return false };
             for name in pattern.names() {
-                let value = captures.name(name).map_or("", |m| m.as_str());
-                found.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+                let Some(value) = captures.name(name) else { continue };
+                found.entry(name.to_owned()).or_insert_with(|| value.as_str().to_owned());
             }
             true
         });
@@ -214,7 +234,7 @@ impl FieldCondition {
     fn certain_captures(&self) -> Vec<&str> {
         let Test::Matches(patterns) = &self.test else { return Vec::new() };
         let others = || patterns.iter().skip(1);
-        let first = patterns.first().into_iter().flat_map(Pattern::names);
-        first.filter(|n| others().all(|o| o.names().any(|x| x == *n))).collect()
+        let first = patterns.first().into_iter().flat_map(Pattern::certain_names);
+        first.filter(|n| others().all(|o| o.certain_names().any(|x| x == *n))).collect()
     }
 }

@@ -7,7 +7,7 @@ use super::language;
 use super::pattern::Pattern;
 use crate::pack::problem::{Place, Sink, listed, nearest};
 use crate::pack::read::{
-    days, duration, filled, flag, list, minutes, named, one_or_many, short, time_range, whole, word,
+    days, duration, filled, flag, list, minutes, named, one_or_many, parse_duration, short, time_range, whole, word,
 };
 use crate::pack::refs::{Kind, Refs};
 use crate::pack::yaml::{Node, Value, quoted};
@@ -164,14 +164,17 @@ impl ConditionReader<'_> {
             "lte" => Order::AtMost,
             "exists" => return flag(node, "a value for `exists`", self.sink).map(Test::Exists),
             "none" => return self.equals(field, node, true),
-            "all" => return self.texts(field, node).map(Test::All),
+            "all" => return self.texts(field, node).map(|t| Test::All(trimmed(t, str::trim))),
             "contains" => return self.texts(field, node).map(Test::Contains),
             "word" => return self.texts(field, node).map(Test::Word),
-            "prefix" => return self.texts(field, node).map(Test::Prefix),
-            "suffix" => return self.texts(field, node).map(Test::Suffix),
+            "prefix" => return self.texts(field, node).map(|t| Test::Prefix(trimmed(t, str::trim_start))),
+            "suffix" => return self.texts(field, node).map(|t| Test::Suffix(trimmed(t, str::trim_end))),
             _ => return self.patterns(field, node).map(Test::Matches),
         };
-        self.number(field, node).map(|n| Test::Compare(order, n))
+        match (&node.value, field.class()) {
+            (Value::Text(t), Class::Free) if let Ok(ms) = parse_duration(t) => Some(Test::Ago(order, ms)),
+            _ => self.number(field, node).map(|n| Test::Compare(order, n)),
+        }
     }
 
     fn equals(&mut self, field: &Field, node: &Node, none: bool) -> Option<Test> {
@@ -182,7 +185,7 @@ impl ConditionReader<'_> {
                 Some(if none { Test::NumberNone(numbers) } else { Test::NumberIs(numbers) })
             }
             _ => {
-                let texts = self.texts(field, node)?;
+                let texts = trimmed(self.texts(field, node)?, str::trim);
                 // Only whole names must exist; a part of one may be anything.
                 self.refer(field, node);
                 Some(if none { Test::None(texts) } else { Test::Equals(texts) })
@@ -267,7 +270,7 @@ impl ConditionReader<'_> {
                     self.sink.error(
                         &node.at,
                         format!("`{}` is not a number", short(t)),
-                        "write digits, such as 1000 or 2.5",
+                        "write digits, such as 1000 or 2.5, or how long ago a time is, such as 10m",
                     );
                 }
                 n
@@ -360,4 +363,9 @@ impl ConditionReader<'_> {
         let ranges = one_or_many(node).iter().filter_map(|n| time_range(n, "a range of times", self.sink)).collect();
         Some(Test::Time(ranges))
     }
+}
+
+/// Space around a value is nothing where a text begins, ends or is the whole.
+fn trimmed(texts: Vec<String>, trim: fn(&str) -> &str) -> Vec<String> {
+    texts.iter().map(|text| trim(text).to_owned()).collect()
 }

@@ -125,11 +125,6 @@ impl Field {
             f => FIELDS.iter().find(|(_, x, _)| x == f).map(|(n, ..)| (*n).to_owned()).unwrap_or_default(),
         }
     }
-
-    /// Whether earlier rules of the same run can change it.
-    pub(crate) fn set_by_rules(&self) -> bool {
-        matches!(self, Field::Tags | Field::Attribute(_) | Field::ContactAttribute(_))
-    }
 }
 
 /// The name of an attribute or of an adapter's fact.

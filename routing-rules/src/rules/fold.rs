@@ -1,4 +1,5 @@
-//! Ignoring case: letter by letter, so that both sides of a comparison fold alike wherever a letter stands in its word.
+//! Ignoring case and how words are spaced: letter by letter, so that both sides of a comparison fold alike wherever a letter stands
+//! in its word; and a phrase that a mail breaks over two lines is the same phrase.
 
 use std::borrow::Cow;
 
@@ -7,20 +8,38 @@ fn fold_char(c: char) -> impl Iterator<Item = char> {
     c.to_lowercase().map(|l| if l == 'ς' { 'σ' } else { l })
 }
 
-/// The text with case folded; borrowed when it already is.
-pub(crate) fn fold(s: &str) -> Cow<'_, str> {
-    if s.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase()) {
-        return Cow::Borrowed(s);
-    }
-    Cow::Owned(s.chars().flat_map(fold_char).collect())
+/// Whether folding changes nothing, which can be seen quickly.
+fn is_plain(s: &str) -> bool {
+    let mut space = false;
+    s.bytes().all(|b| {
+        let plain = b.is_ascii() && !b.is_ascii_uppercase() && !matches!(b, b'\t'..=b'\r') && !(space && b == b' ');
+        space = b == b' ';
+        plain
+    })
 }
 
-/// Whether `s`, with case folded, is `folded`. Allocates nothing.
-pub(crate) fn same(s: &str, folded: &str) -> bool {
-    if s.is_ascii() {
-        return s.eq_ignore_ascii_case(folded);
+fn folded(s: &str) -> impl Iterator<Item = char> {
+    let mut space = false;
+    let spaced = s.chars().filter_map(move |c| {
+        let again = space && c.is_whitespace();
+        space = c.is_whitespace();
+        (!again).then_some(if space { ' ' } else { c })
+    });
+    spaced.flat_map(fold_char)
+}
+
+/// The text with case folded, and one space where several signs of space stand in a row; borrowed when it already is.
+pub(crate) fn fold(s: &str) -> Cow<'_, str> {
+    if is_plain(s) { Cow::Borrowed(s) } else { Cow::Owned(folded(s).collect()) }
+}
+
+/// Whether `s`, folded and without the space around it, is `wanted`. Allocates nothing.
+pub(crate) fn same(s: &str, wanted: &str) -> bool {
+    let s = s.trim();
+    if s.bytes().all(|b| b.is_ascii_graphic()) {
+        return s.eq_ignore_ascii_case(wanted);
     }
-    s.chars().flat_map(fold_char).eq(folded.chars())
+    folded(s).eq(wanted.chars())
 }
 
 /// Whether `needle` stands in `hay` as a word of its own, or as words of their own.
@@ -54,6 +73,21 @@ mod tests {
         assert!(same("ΟΔΟΣ", &fold("οδός".replace('ό', "ο").as_str())));
         assert!(same("Refund", "refund") && !same("Refunds", "refund"));
         assert!(same("Straße", &fold("STRAßE")));
+    }
+
+    #[test]
+    fn how_words_are_spaced_is_nothing() {
+        assert_eq!(fold("Money \r\n\u{a0}back  now"), "money back now");
+        assert_eq!(fold(" a\tb\u{2028}"), " a b ");
+        for text in ["money back", "a b c", " a"] {
+            assert!(matches!(fold(text), Cow::Borrowed(_)), "{text}");
+        }
+        assert!(same("STOP \n", "stop") && same("Money\nback", "money back") && same("\u{a0}Ünd  so", "ünd so"));
+        assert!(!same("moneyback", "money back") && !same("", "a") && same(" ", ""));
+        // What stands within a text stands in it folded.
+        for (text, part) in [("a \n b", " b"), ("a\n\nb", "\nb"), ("a  b", " "), ("x a\u{a0} b", "a\u{a0} ")] {
+            assert!(text.contains(part) && fold(text).contains(fold(part).as_ref()), "{text:?} {part:?}");
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use super::index::{parse, required, states};
 use regex::{Captures, Regex, RegexBuilder};
+use regex_syntax::hir::{Hir, HirKind};
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 /// How large a pattern may become when compiled, in bytes.
@@ -18,6 +20,8 @@ pub(crate) struct Pattern {
     written: Box<str>,
     /// Of its groups.
     names: Box<[String]>,
+    /// Those of the groups that take part whenever it matches.
+    certain: Box<[String]>,
     required: Option<Box<[String]>>,
     compiled: OnceLock<Option<Regex>>,
 }
@@ -26,22 +30,43 @@ fn compile(written: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(written).size_limit(MAX_COMPILED).dfa_size_limit(MAX_SEARCH).nest_limit(50).build()
 }
 
+/// The named groups that take part in every match.
+fn certain(hir: &Hir) -> BTreeSet<&str> {
+    match hir.kind() {
+        HirKind::Capture(c) => {
+            let mut names = certain(&c.sub);
+            names.extend(c.name.as_deref());
+            names
+        }
+        HirKind::Repetition(r) if r.min > 0 => certain(&r.sub),
+        HirKind::Concat(parts) => parts.iter().flat_map(certain).collect(),
+        HirKind::Alternation(ways) => {
+            let mut ways = ways.iter().map(certain);
+            let first = ways.next().unwrap_or_default();
+            ways.fold(first, |both, way| both.intersection(&way).copied().collect())
+        }
+        _ => BTreeSet::new(),
+    }
+}
+
 impl Pattern {
     /// A pattern that compiles. With `keep` it stays compiled; else it is compiled when it is first asked, so that ten thousand of
     /// them cost neither memory nor time before.
     pub(crate) fn new(written: &str, keep: bool) -> Result<Pattern, regex::Error> {
         let read = parse(written);
         let required = read.as_ref().and_then(required).map(Vec::into_boxed_slice);
-        let plain = read.is_some_and(|hir| states(&hir) <= PLAINLY_SMALL)
+        let plain = read.as_ref().is_some_and(|hir| states(hir) <= PLAINLY_SMALL)
             && !written.contains("(?P<")
             && !written.contains("(?<");
         if plain && !keep {
-            return Ok(Pattern { written: written.into(), names: Box::default(), required, compiled: OnceLock::new() });
+            let (names, certain) = (Box::default(), Box::default());
+            return Ok(Pattern { written: written.into(), names, certain, required, compiled: OnceLock::new() });
         }
         let regex = compile(written)?;
         let names = regex.capture_names().flatten().map(str::to_owned).collect();
         let compiled = if keep { OnceLock::from(Some(regex)) } else { OnceLock::new() };
-        Ok(Pattern { written: written.into(), names, required, compiled })
+        let certain = read.as_ref().map(certain).unwrap_or_default().into_iter().map(str::to_owned).collect();
+        Ok(Pattern { written: written.into(), names, certain, required, compiled })
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -50,6 +75,11 @@ impl Pattern {
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(String::as_str)
+    }
+
+    /// Of the groups that have captured something, be it an empty text, whenever the pattern matches.
+    pub(crate) fn certain_names(&self) -> impl Iterator<Item = &str> {
+        self.certain.iter().map(String::as_str)
     }
 
     /// Folded texts of which one stands in whatever it matches.
@@ -84,6 +114,25 @@ mod tests {
             assert_eq!(p.names().collect::<Vec<_>>(), ["order"]);
         }
         assert!(Pattern::new("(", true).is_err() && Pattern::new("(", false).is_err());
+    }
+
+    /// What is told of a group agrees with what it captures.
+    #[test]
+    fn a_group_is_certain_where_no_way_of_matching_leaves_it_out() {
+        let certain = |pattern: &str| {
+            let pattern = Pattern::new(pattern, true).unwrap();
+            pattern.certain_names().map(str::to_owned).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(certain(r"(order (?<o>\d+)|my order)"), "");
+        assert_eq!(certain(r"(?<o>\d+)?x"), "");
+        assert_eq!(certain(r"(?:(?<o>\d)y)*x"), "");
+        assert_eq!(certain(r"(?:(?<o>\d)y){0,3}x"), "");
+        assert_eq!(certain(r"(?:(?<o>\d)y)+x"), "o");
+        assert_eq!(certain(r"(?<a>(?<b>x)?y)(?P<c>z{2,})"), "a c");
+        assert_eq!(certain(r"(?i)#(?<order>\d*)"), "order");
+        assert_eq!(certain(r"(?:a(?<n>\d)(?<m>\d))|(?:b(?<k>\d))|c"), "");
+        let none = Pattern::new("(?<n>a)|b", true).unwrap();
+        assert!(none.captures("b").unwrap().name("n").is_none());
     }
 
     /// Whatever is taken without compiling it compiles.

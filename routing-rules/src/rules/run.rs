@@ -170,7 +170,11 @@ impl RulePack {
 
     fn fill_reply(&self, id: &str, seen: &Seen<'_>, captures: &BTreeMap<String, String>) -> Result<String, String> {
         let template = self.replies.get(id).ok_or_else(|| format!("the pack has no reply `{id}`"))?;
-        template.render(&Filling { seen, captures })
+        let text = template.render(&Filling { seen, captures })?;
+        if text.trim().is_empty() {
+            return Err("it is empty once its values are filled in".into());
+        }
+        Ok(text)
     }
 
     fn matches(

@@ -24,7 +24,7 @@ pub(crate) struct Texts {
     subject: OnceCell<String>,
     /// Weekday from Monday 0, and minute of the day.
     clock: OnceCell<(usize, u16)>,
-    language: OnceCell<Option<&'static str>>,
+    language: OnceCell<&'static str>,
     /// Opening hours that were asked for.
     #[expect(clippy::disallowed_types, reason = "it keeps what is worked out for one run, and is no state")]
     hours: std::cell::RefCell<BTreeMap<Name, Option<bool>>>,
@@ -33,7 +33,7 @@ pub(crate) struct Texts {
 impl Texts {
     /// The language of the text, where a condition asked and the adapter did not know.
     pub(crate) fn language(&self) -> Option<&'static str> {
-        self.language.get().copied().flatten()
+        self.language.get().copied()
     }
 }
 
@@ -90,10 +90,10 @@ impl<'a> Seen<'a> {
     }
 
     /// As the adapter said, else as the text shows.
-    fn language(&self) -> Option<&str> {
+    fn language(&self) -> &str {
         match &self.message.language {
-            Some(said) => Some(language::primary(said)),
-            None => *self.texts.language.get_or_init(|| language::detect(&self.message.text)),
+            Some(said) => language::primary(said),
+            None => self.texts.language.get_or_init(|| language::detect(&self.message.text)),
         }
     }
 
@@ -128,7 +128,7 @@ impl<'a> Seen<'a> {
             Field::From => m.from.as_deref(),
             Field::To => m.to.as_deref(),
             Field::Authenticated => m.authenticated.map(flag),
-            Field::Language => self.language(),
+            Field::Language => Some(self.language()),
             Field::HasAttachment => Some(flag(m.has_attachment)),
             Field::Automatic => Some(flag(m.automatic)),
             Field::Choice => m.choice.as_deref(),
@@ -199,6 +199,7 @@ impl Values for Filling<'_> {
             Var::MessageMeta(n) => m.meta.get(n).cloned(),
             Var::Queue(asked) => Some(asked.mark().to_string()),
             Var::Match(n) => self.captures.get(n).cloned(),
+            Var::Now => Some(s.now.to_string()),
             // Hours that stay closed for more than a year still give a sentence.
             Var::NextOpen(id) => {
                 Some(self.seen.pack.hours(id)?.next_open_text(s.now).unwrap_or_else(|| "later".into()))

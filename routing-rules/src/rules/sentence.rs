@@ -102,15 +102,8 @@ fn wanted(c: &FieldCondition) -> String {
         Test::Exists(false) => "missing".into(),
         Test::NumberIs(l) => numbers(&c.field, l),
         Test::NumberNone(l) => format!("none of {}", numbers(&c.field, l)),
-        Test::Compare(order, n) => {
-            let order = match order {
-                Order::Greater => "more than",
-                Order::AtLeast => "at least",
-                Order::Less => "less than",
-                Order::AtMost => "at most",
-            };
-            format!("{order} {}", number(&c.field, *n))
-        }
+        Test::Compare(order, n) => format!("{} {}", ordered(*order), number(&c.field, *n)),
+        Test::Ago(order, ms) => format!("{} {} ago", ordered(*order), spell(*ms)),
         Test::Hours(l) => {
             let one = |(id, open): &(String, bool)| format!("{id} {}", if *open { "open" } else { "closed" });
             l.iter().map(one).collect::<Vec<_>>().join(" and ")
@@ -121,6 +114,15 @@ fn wanted(c: &FieldCondition) -> String {
         Test::Time(l) => {
             l.iter().map(|(a, b)| format!("{}-{}", clock(*a), clock(*b % 1441))).collect::<Vec<_>>().join(" or ")
         }
+    }
+}
+
+fn ordered(order: Order) -> &'static str {
+    match order {
+        Order::Greater => "more than",
+        Order::AtLeast => "at least",
+        Order::Less => "less than",
+        Order::AtMost => "at most",
     }
 }
 

@@ -6,8 +6,11 @@ mod stops;
 use super::Rule;
 use super::condition::{Condition, FieldCondition, Order, Test};
 use super::field::{Class, Field};
+use super::fold::has_word;
+use super::index::Set;
 use crate::event::Happening;
 use crate::pack::{Problem, RulePack};
+use std::borrow::Cow;
 use stops::Stops;
 
 /// Warnings about the rules of a pack, with both places named.
@@ -44,7 +47,8 @@ fn is_new(f: &FieldCondition) -> bool {
 fn of_run(rules: &[Rule]) -> Vec<Problem> {
     let mut found = Vec::new();
     let flats: Vec<Vec<&Condition>> = rules.iter().map(|r| flat(&r.when)).collect();
-    let mut stops = Stops::of(rules, &flats);
+    let set = Set::of(rules);
+    let mut stops = Stops::of(rules, &flats, &set);
     for (at, (rule, when)) in rules.iter().zip(&flats).enumerate() {
         if let Some(why) = contradiction(when) {
             found.push(warning(
@@ -62,7 +66,7 @@ fn of_run(rules: &[Rule]) -> Vec<Problem> {
             found.push(warning(rule, message, "move it up, or add `continue: true` to the other"));
             continue;
         }
-        if may_stop(rule) {
+        if may_stop(rule, &set) {
             stops.add(at);
         }
     }
@@ -70,8 +74,8 @@ fn of_run(rules: &[Rule]) -> Vec<Problem> {
 }
 
 /// Whether a rule ends the run for whatever meets its conditions, at whichever place it is asked.
-fn may_stop(rule: &Rule) -> bool {
-    !rule.continues && rule.when.iter().all(stays)
+fn may_stop(rule: &Rule, set: &Set<'_>) -> bool {
+    !rule.continues && rule.when.iter().all(|c| stays(c, set))
 }
 
 /// Conditions that must all hold, those in `all` among them.
@@ -89,9 +93,9 @@ fn warning(rule: &Rule, message: String, hint: &str) -> Problem {
 }
 
 /// Whether a condition cannot change between two rules of one run.
-fn stays(condition: &Condition) -> bool {
+fn stays(condition: &Condition, set: &Set<'_>) -> bool {
     let mut fixed = true;
-    condition.visit(&mut |c| fixed &= !c.field.set_by_rules());
+    condition.visit(&mut |c| fixed &= !set.has(&c.field));
     fixed
 }
 
@@ -101,8 +105,10 @@ fn implies_all(from: &[&Condition], to: &[&Condition]) -> bool {
 }
 
 fn implies(from: &Condition, to: &Condition) -> bool {
-    match (from, to) {
-        (Condition::Field(f), Condition::Field(t)) => f.field == t.field && test_implies(&f.test, &t.test),
+    match (plainly(from).as_ref(), plainly(to).as_ref()) {
+        (Condition::Field(f), Condition::Field(t)) => {
+            f.field == t.field && (test_implies(&f.test, &t.test) || is_another(f, &t.test))
+        }
         (f, Condition::Any(lists)) if lists.iter().any(|l| implies_all(&[f], &flat(l))) => true,
         (Condition::Any(f), Condition::Any(t)) => f.iter().all(|a| t.iter().any(|b| implies_all(&flat(a), &flat(b)))),
         (Condition::Any(f), t) => f.iter().all(|a| implies_all(&flat(a), &[t])),
@@ -111,17 +117,51 @@ fn implies(from: &Condition, to: &Condition) -> bool {
     }
 }
 
+/// A `not` of one question as the question that it is.
+fn plainly(condition: &Condition) -> Cow<'_, Condition> {
+    let Condition::Not(list) = condition else { return Cow::Borrowed(condition) };
+    let [Condition::Field(c)] = list.as_slice() else { return Cow::Borrowed(condition) };
+    let test = match &c.test {
+        Test::Equals(values) => Test::None(values.clone()),
+        Test::None(values) => Test::Equals(values.clone()),
+        Test::NumberIs(numbers) => Test::NumberNone(numbers.clone()),
+        Test::NumberNone(numbers) => Test::NumberIs(numbers.clone()),
+        Test::Exists(there) => Test::Exists(!there),
+        _ => return Cow::Borrowed(condition),
+    };
+    Cow::Owned(Condition::Field(FieldCondition { test, ..c.clone() }))
+}
+
+/// Whether the only value that a field can have is none of those that are not wanted.
+fn is_another(from: &FieldCondition, to: &Test) -> bool {
+    match (&from.test, to) {
+        (Test::Equals(a), Test::None(b)) => has_one_value(&from.field) && !a.iter().any(|x| b.contains(x)),
+        _ => false,
+    }
+}
+
+fn has_one_value(field: &Field) -> bool {
+    !matches!(field.class(), Class::Many) && *field != Field::Content
+}
+
 fn test_implies(from: &Test, to: &Test) -> bool {
     let subset = |a: &[String], b: &[String]| a.iter().all(|x| b.contains(x));
+    let each =
+        |a: &[String], b: &[String], holds: fn(&str, &str) -> bool| a.iter().all(|x| b.iter().any(|y| holds(x, y)));
     match (from, to) {
-        (Test::Equals(a), Test::Equals(b))
-        | (Test::Contains(a), Test::Contains(b))
-        | (Test::Word(a), Test::Word(b))
-        | (Test::Prefix(a), Test::Prefix(b))
-        | (Test::Suffix(a), Test::Suffix(b)) => subset(a, b),
+        (Test::Equals(a), Test::Equals(b)) => subset(a, b),
+        (Test::Equals(a), Test::All(b)) => a.iter().all(|x| b.iter().all(|y| x == y)),
         (Test::All(a), Test::All(b)) | (Test::None(a), Test::None(b)) => subset(b, a),
-        (Test::Word(a) | Test::Equals(a), Test::Contains(b)) => {
-            a.iter().all(|x| b.iter().any(|y| x.contains(y.as_str())))
+        (Test::Equals(a) | Test::Word(a), Test::Word(b)) => each(a, b, has_word),
+        (Test::Equals(a) | Test::Prefix(a), Test::Prefix(b)) => each(a, b, |x, y| x.starts_with(y)),
+        (Test::Equals(a) | Test::Suffix(a), Test::Suffix(b)) => each(a, b, |x, y| x.ends_with(y)),
+        (
+            Test::Equals(a) | Test::Word(a) | Test::Prefix(a) | Test::Suffix(a) | Test::Contains(a),
+            Test::Contains(b),
+        ) => each(a, b, |x, y| x.contains(y)),
+        // Of several values that are all there, one is enough.
+        (Test::All(a), Test::Equals(_) | Test::Word(_) | Test::Prefix(_) | Test::Suffix(_) | Test::Contains(_)) => {
+            a.iter().any(|x| test_implies(&Test::Equals(vec![x.clone()]), to))
         }
         (Test::Matches(a), Test::Matches(b)) => a.iter().all(|x| b.iter().any(|y| x.as_str() == y.as_str())),
         (Test::Exists(a), Test::Exists(b)) => a == b,
@@ -134,20 +174,24 @@ fn test_implies(from: &Test, to: &Test) -> bool {
             | Test::Suffix(_)
             | Test::Matches(_)
             | Test::NumberIs(_)
-            | Test::Compare(..),
+            | Test::Compare(..)
+            | Test::Ago(..),
             Test::Exists(true),
         ) => true,
         (Test::NumberIs(a), Test::NumberIs(b)) => a.iter().all(|x| b.contains(x)),
+        (Test::NumberNone(a), Test::NumberNone(b)) => b.iter().all(|x| a.contains(x)),
+        (Test::NumberIs(a), Test::NumberNone(b)) => !a.iter().any(|x| b.contains(x)),
         (Test::NumberIs(a), Test::Compare(order, n)) => a.iter().all(|x| order.holds(*x, *n)),
         (Test::Hours(a), Test::Hours(b)) => b.iter().all(|x| a.contains(x)),
         (Test::Weekday(a), Test::Weekday(b)) => a.iter().zip(b).all(|(x, y)| !x || *y),
         (Test::Time(a), Test::Time(b)) => a.iter().all(|(s, e)| b.iter().any(|(t, f)| t <= s && e <= f)),
         (Test::Compare(o, a), Test::Compare(p, b)) => compare_implies(*o, *a, *p, *b),
+        (Test::Ago(o, a), Test::Ago(p, b)) => compare_implies(*o, *a, *p, *b),
         _ => false,
     }
 }
 
-fn compare_implies(from: Order, a: f64, to: Order, b: f64) -> bool {
+fn compare_implies<T: PartialOrd>(from: Order, a: T, to: Order, b: T) -> bool {
     match (from, to) {
         (Order::Greater, Order::Greater | Order::AtLeast) | (Order::AtLeast, Order::AtLeast) => a >= b,
         (Order::AtLeast, Order::Greater) => a > b,
@@ -212,7 +256,7 @@ fn in_ranges(ranges: &[(u16, u16)], minute: u16) -> bool {
 }
 
 fn excludes(a: &FieldCondition, b: &FieldCondition) -> bool {
-    let one_value = !matches!(a.field.class(), Class::Many) && a.field.name() != "content";
+    let one_value = has_one_value(&a.field);
     match (&a.test, &b.test) {
         (Test::Exists(false), Test::Exists(true)) => true,
         (Test::Exists(false), t) => test_implies(t, &Test::Exists(true)),

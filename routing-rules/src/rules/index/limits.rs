@@ -128,7 +128,7 @@ fn of_field(c: &FieldCondition, popular: &Popular) -> Option<(Key, Vec<Atom>)> {
                 patterns.iter().map(|p| p.required().map(<[String]>::to_vec)).collect();
             texts(&c.field, needed?.concat())
         }
-        Test::Exists(true) => {
+        Test::Exists(true) | Test::Ago(..) => {
             let (own, name) = named(&c.field)?;
             Some((key_of(own, &name, popular), vec![Atom::Named(name, None)]))
         }

@@ -80,14 +80,14 @@ struct Texts {
 
 /// What the rules of a pack set, which later rules of a run can see.
 #[derive(Default)]
-struct Set<'a> {
+pub(crate) struct Set<'a> {
     tags: bool,
     conversation: BTreeSet<&'a str>,
     contact: BTreeSet<&'a str>,
 }
 
 impl<'a> Set<'a> {
-    fn of(rules: &'a [Rule]) -> Set<'a> {
+    pub(crate) fn of(rules: &'a [Rule]) -> Set<'a> {
         let mut set = Set { tags: rules.iter().any(|r| !r.then.tags.is_empty()), ..Set::default() };
         for (target, _) in rules.iter().flat_map(|r| &r.then.set) {
             match target {
@@ -98,7 +98,7 @@ impl<'a> Set<'a> {
         set
     }
 
-    fn has(&self, field: &Field) -> bool {
+    pub(crate) fn has(&self, field: &Field) -> bool {
         match field {
             Field::Tags => self.tags,
             Field::Attribute(n) => self.conversation.contains(n.as_str()),
@@ -259,7 +259,7 @@ impl Of {
 }
 
 fn value(values: &BTreeMap<String, Posting>, seen: &str, met: &mut Bits) {
-    if let Some(rules) = values.get(fold(seen).as_ref()) {
+    if let Some(rules) = values.get(fold(seen.trim()).as_ref()) {
         rules.join_into(met);
     }
 }

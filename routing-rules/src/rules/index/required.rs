@@ -77,6 +77,8 @@ fn tells(set: &[String]) -> usize {
 }
 
 fn better(best: &mut Option<Vec<String>>, mut set: Vec<String>) {
+    // Two parts that follow each other may end and begin with a space.
+    set.iter_mut().for_each(|text| *text = fold(text).into_owned());
     set.sort();
     set.dedup();
     if set.len() > MAX_NEEDED || tells(&set) == 0 {

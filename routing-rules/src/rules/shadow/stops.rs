@@ -4,9 +4,10 @@
 use super::{implies_all, may_stop};
 use crate::rules::Rule;
 use crate::rules::condition::{Condition, FieldCondition, Order, Test};
+use crate::rules::index::Set;
 use crate::rules::index::{Bits, Posting};
 use crate::rules::pattern::Pattern;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Stopping rules with nothing to find them by that later ones are compared with.
 const MAX_COMPARED: usize = 300;
@@ -50,6 +51,8 @@ pub(super) struct Stops<'p> {
     groups: Vec<Group>,
     /// Rules with something to find them by.
     keyed: Bits,
+    /// What the groups are of.
+    kinds: BTreeSet<Kind>,
     /// Those that come before the one that is looked at.
     before: Bits,
     without_key: usize,
@@ -57,10 +60,10 @@ pub(super) struct Stops<'p> {
 }
 
 impl<'p> Stops<'p> {
-    pub(super) fn of(rules: &'p [Rule], flats: &'p [Vec<&'p Condition>]) -> Stops<'p> {
+    pub(super) fn of(rules: &'p [Rule], flats: &'p [Vec<&'p Condition>], set: &Set<'_>) -> Stops<'p> {
         let mut asked: BTreeMap<Kind, Vec<(u32, Asked<'p>)>> = BTreeMap::new();
         let mut keyed = Bits::none(rules.len());
-        for (at, (_, when)) in (0_u32..).zip(rules.iter().zip(flats)).filter(|(_, (rule, _))| may_stop(rule)) {
+        for (at, (_, when)) in (0_u32..).zip(rules.iter().zip(flats)).filter(|(_, (rule, _))| may_stop(rule, set)) {
             for (kind, what) in when.iter().filter_map(|c| if let Condition::Field(c) = c { question(c) } else { None })
             {
                 asked.entry(kind).or_default().push((at, what));
@@ -69,9 +72,11 @@ impl<'p> Stops<'p> {
         }
         let mut most: Vec<(Kind, Vec<(u32, Asked<'p>)>)> = asked.into_iter().collect();
         most.sort_by_key(|(_, asked)| std::cmp::Reverse(asked.len()));
-        let groups = most.into_iter().take(MAX_GROUPS).map(|(kind, asked)| group(kind, &asked, rules.len()));
+        let groups: Vec<Group> =
+            most.into_iter().take(MAX_GROUPS).map(|(kind, asked)| group(kind, &asked, rules.len())).collect();
+        let kinds = groups.iter().map(|g| g.kind.clone()).collect();
         let before = Bits::none(rules.len());
-        Stops { flats, groups: groups.collect(), keyed, before, without_key: 0, left: MAX_COMPARISONS }
+        Stops { flats, groups, keyed, kinds, before, without_key: 0, left: MAX_COMPARISONS }
     }
 
     /// A rule that stops, for those after it.
@@ -89,7 +94,7 @@ impl<'p> Stops<'p> {
     pub(super) fn shadowing(&mut self, when: &[&'p Condition]) -> Option<usize> {
         let mut said: BTreeMap<Kind, Vec<Asked<'p>>> = BTreeMap::new();
         for condition in when {
-            visit(condition, &mut |c| answers(c, &mut said));
+            visit(condition, &mut |c| answers(c, &self.kinds, &mut said));
         }
         let mut left = self.before.clone();
         for group in &self.groups {
@@ -196,18 +201,78 @@ fn question(c: &FieldCondition) -> Option<(Kind, Asked<'_>)> {
     }
 }
 
-/// What a condition says of whatever meets it, for the questions that this may imply.
-fn answers<'p>(c: &'p FieldCondition, said: &mut BTreeMap<Kind, Vec<Asked<'p>>>) {
+/// What a condition says of whatever meets it, for the questions of these kinds that it may imply.
+fn answers<'p>(c: &'p FieldCondition, kinds: &BTreeSet<Kind>, said: &mut BTreeMap<Kind, Vec<Asked<'p>>>) {
+    let field = c.field.name();
     if let Test::NumberIs(list) = &c.test {
-        let field = c.field.name();
         let least = list.iter().copied().fold(f64::INFINITY, f64::min);
         let most = list.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         said.entry(Kind::AtLeast(field.clone())).or_default().push(Asked::Bound(least));
         said.entry(Kind::AtMost(field)).or_default().push(Asked::Bound(most));
+        return;
     }
-    if let Some((kind, what)) = question(c) {
-        said.entry(kind).or_default().push(what);
+    let mut say = |kind, parts: fn(&'p str) -> Vec<&'p str>, values: &'p [String]| {
+        let kind = Kind::One(kind, field.clone());
+        if kinds.contains(&kind) {
+            let parts = values.iter().flat_map(|v| parts(v)).map(|part| Asked::Values(vec![part]));
+            said.entry(kind).or_default().extend(parts);
+        }
+    };
+    match &c.test {
+        // Each of a list of which one is meant implies a question that is implied, so the first does.
+        Test::Equals(list) => {
+            let list = list.get(..1).unwrap_or_default();
+            say("is", |v| vec![v], list);
+            say("word", words, list);
+            say("prefix", prefixes, list);
+            say("suffix", suffixes, list);
+        }
+        Test::All(list) => {
+            say("is", |v| vec![v], list);
+            say("word", words, list);
+            say("prefix", prefixes, list);
+            say("suffix", suffixes, list);
+        }
+        Test::Word(list) => say("word", words, list.get(..1).unwrap_or_default()),
+        Test::Prefix(list) => say("prefix", prefixes, list.get(..1).unwrap_or_default()),
+        Test::Suffix(list) => say("suffix", suffixes, list.get(..1).unwrap_or_default()),
+        _ => {
+            if let Some((kind, what)) = question(c) {
+                said.entry(kind).or_default().push(what);
+            }
+        }
     }
+}
+
+/// Of longer texts the longest parts are not looked up.
+const MAX_PARTS: usize = 64;
+
+fn prefixes(text: &str) -> Vec<&str> {
+    let ends = text.char_indices().map(|(at, _)| at).skip(1).take(MAX_PARTS);
+    ends.filter_map(|end| text.get(..end)).chain([text]).collect()
+}
+
+fn suffixes(text: &str) -> Vec<&str> {
+    text.char_indices().rev().take(MAX_PARTS).filter_map(|(at, _)| text.get(at..)).chain([text]).collect()
+}
+
+/// The words of a text, and those that follow each other.
+fn words(text: &str) -> Vec<&str> {
+    let mut borders = vec![];
+    let mut before = None;
+    for (at, c) in text.char_indices() {
+        let letter = c.is_alphanumeric() || c == '_';
+        if before != Some(true) || !letter {
+            borders.push(at);
+        }
+        before = Some(letter);
+    }
+    borders.push(text.len());
+    borders.truncate(MAX_PARTS / 2);
+    let all = borders.iter().enumerate().flat_map(|(i, from)| {
+        borders.iter().skip(i + 1).filter_map(|to| text.get(*from..*to)).filter(|part| part.trim() == *part)
+    });
+    all.chain([text]).collect()
 }
 
 /// Every field condition that holds in some way of meeting a condition.
