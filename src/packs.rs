@@ -113,15 +113,16 @@ type Read = (String, Arc<Checked>);
 /// What a pack may name, as the configuration says.
 #[must_use]
 pub fn environment(config: &Config) -> Environment {
-    let (mut channels, mut address_kinds) = (BTreeMap::new(), BTreeMap::new());
+    let (mut channels, mut address_kinds, mut costs) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for (id, channel) in &config.channels {
         // The adapter says what the router will know. One that cannot be made is an error of its own.
         let profile = profile_of(config, id, channel);
         channels
             .insert(id.clone(), profile.as_ref().map_or_else(|| channel.kind.name().to_owned(), |p| p.kind.clone()));
+        costs.extend(profile.as_ref().map(|p| (id.clone(), p.cost)));
         address_kinds.extend(profile.map(|p| (id.clone(), p.address_kind)));
     }
-    Environment { channels: Some(channels), address_kinds, desks: Some(config.desks.keys().cloned().collect()) }
+    Environment { channels: Some(channels), address_kinds, costs, desks: Some(config.desks.keys().cloned().collect()) }
 }
 
 /// Agents for whom a configured token speaks and whom the pack does not have, each with its token.

@@ -188,6 +188,11 @@ impl ConvId {
     pub(crate) const MAX: ConvId = ConvId(u64::MAX, u16::MAX);
 }
 
+impl ContactId {
+    pub(crate) const MIN: ContactId = ContactId(0, 0);
+    pub(crate) const MAX: ContactId = ContactId(u64::MAX, u16::MAX);
+}
+
 impl MessageId {
     pub(crate) const MIN: MessageId = MessageId(0, 0);
 }

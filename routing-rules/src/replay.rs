@@ -53,10 +53,11 @@ pub struct Would {
 #[must_use]
 pub fn would(pack: &RulePack, message: &SeenMessage, state: &SeenState) -> Would {
     let run = pack.run(message, state);
-    let held = matches!(
-        state.state,
-        Some(ConvStatus::Assigned | ConvStatus::Offered | ConvStatus::Pending | ConvStatus::Snoozed)
-    );
+    let held = match state.state {
+        Some(ConvStatus::Assigned | ConvStatus::Offered | ConvStatus::Pending) => true,
+        Some(ConvStatus::Snoozed) => state.contact_agent.is_some(),
+        _ => false,
+    };
     let waiting = state.queue.is_some() || state.contact_agent.is_some() || message.automatic;
     let placeless = state.new || !waiting && (held || state.state == Some(ConvStatus::Closed));
     let places = run.places() && (run.move_ || !held || placeless);

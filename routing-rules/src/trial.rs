@@ -96,6 +96,7 @@ pub fn first(pack: &RulePack, message: &Message, kind: &str) -> Option<First> {
         now,
         message: SeenMessage::default(),
         address_kind: None,
+        cost: None,
         given: Given { seen: SeenState { now, new: true, ..SeenState::default() }, ..Given::default() },
         act: None,
         expect: Expect::default(),
@@ -166,11 +167,9 @@ impl<'t> Trial<'t> {
             })
             .collect();
         channels.insert("others".into(), ChannelProfile { cost: 0, ..ChannelProfile::new("test", "test") });
-        let own = ChannelProfile {
-            push: kind == "webchat",
-            proactive: true,
-            ..ChannelProfile::new(kind, &self.message.from.kind)
-        };
+        let usual = ChannelProfile::new(kind, &self.message.from.kind);
+        let cost = self.test.cost.unwrap_or(usual.cost);
+        let own = ChannelProfile { push: kind == "webchat", proactive: true, cost, ..usual };
         channels.insert(self.message.channel.clone(), own);
         channels
     }

@@ -23,6 +23,7 @@ kind = "external"
 label = "telegram"
 [channels.site]
 kind = "webchat"
+cost = 2
 "#;
 
 const PACK: &str = "
@@ -59,6 +60,10 @@ fn no_pack_is_judged_by_other_kinds_than_the_routers() {
         of.iter().map(|(id, kind)| format!("{id} {kind}")).collect::<Vec<_>>().join(", ")
     };
     assert_eq!(shown(&known.address_kinds), "crm crm, shop customer, site visitor, tg telegram");
+    assert_eq!(
+        known.costs,
+        [("crm", 100), ("shop", 100), ("site", 200), ("tg", 100)].map(|(id, cost)| (id.to_owned(), cost)).into()
+    );
     assert_eq!(
         known.channels.as_ref().map(shown).as_deref(),
         Some("crm webhook, shop webhook, site webchat, tg telegram")

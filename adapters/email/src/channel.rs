@@ -20,9 +20,6 @@ use switchboard_adapter_sdk::{
 };
 use switchboard_envelope::{Address, ChannelProfile, Inbound, Outcome, Raw, Send as SendRecord, Timestamp};
 
-/// Half a unit of an agent's capacity: a mail waits longer than a chat.
-const COST: u32 = 50;
-
 /// A mail server that is away, or says that it will take a mail later, is asked again for this long (RFC 5321 §4.5.4.1).
 const PATIENCE_MS: i64 = 4 * 86_400_000;
 /// One attempt, with its connection and files of 25 MiB.
@@ -169,7 +166,6 @@ impl Adapter for Email {
         ChannelProfile {
             mail: true,
             proactive: true,
-            cost: COST,
             not_after_ms: PATIENCE_MS,
             send_timeout_ms: TIMEOUT_MS,
             in_flight: CONNECTIONS,

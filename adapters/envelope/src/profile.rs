@@ -93,6 +93,11 @@ fn one_unit() -> u32 {
     100
 }
 
+/// What a conversation of a kind of channel usually costs an agent, in hundredths of a unit: a mail waits longer than a chat.
+fn usual_cost(kind: &str) -> u32 {
+    if kind == "email" { 50 } else { one_unit() }
+}
+
 impl ChannelProfile {
     /// The calls that a message needs.
     #[must_use]
@@ -125,8 +130,10 @@ impl ChannelProfile {
     /// A profile with the defaults that suit a request/response provider.
     #[must_use]
     pub fn new(kind: impl Into<String>, address_kind: impl Into<String>) -> ChannelProfile {
+        let kind = kind.into();
         ChannelProfile {
-            kind: kind.into(),
+            cost: usual_cost(&kind),
+            kind,
             push: false,
             external: false,
             desk: false,
@@ -138,7 +145,6 @@ impl ChannelProfile {
             keyword_replies: BTreeMap::new(),
             address_kind: address_kind.into(),
             proactive: false,
-            cost: one_unit(),
             reconciles: false,
             reconcile_ms: 0,
             same_id_retry: false,

@@ -243,7 +243,7 @@ impl Draft<'_> {
         let answers = theirs.filter_map(|c| c.last_answer().map(|(at, by)| (at, c.opened_by, by)));
         let ours = answers.filter(|(at, _, by)| *at >= since && self.pack.agents.contains_key(*by));
         let latest = ours.max_by_key(|(at, opened, _)| (*at, *opened)).map(|(.., by)| by);
-        latest.or_else(|| self.state.last_agent(self.state.resolve(contact))).cloned()
+        latest.or_else(|| self.state.last_agent(contact)).cloned()
     }
 
     /// Why another one was preferred to somebody who could take it as well: for a skill that the queue goes by, where they differ in

@@ -240,6 +240,10 @@ impl Draft<'_> {
             outcome = pack.with_default(&outcome, &said, &seen);
         }
         let chosen = matches!(place, Place::ByRules | Place::ByDefault).then(|| Box::new(chosen_place(&outcome)));
+        if place == Place::ByRules && self.has_no_place_yet(&c, &outcome) {
+            outcome = pack.with_default(&outcome, &said, &seen);
+            place = Place::ByDefault;
+        }
         let waits = matches!(came.before, Some(ConvStatus::Queued | ConvStatus::Offered));
         let again = |chosen: &Chosen| waits && c.chosen.as_deref() == Some(chosen);
         let chosen = chosen.filter(|chosen| !again(chosen));
@@ -316,17 +320,28 @@ impl Draft<'_> {
         }
     }
 
-    /// `again` leaves it where it waits unless an agent takes it.
-    fn place_by(&mut self, conv: ConvId, outcome: &RunOutcome, why: Why, again: bool) {
-        let Some(c) = self.conv(conv) else { return };
+    /// Whether nobody takes it whom the rules name, and they name no queue where it would wait.
+    fn has_no_place_yet(&self, c: &Conversation, outcome: &RunOutcome) -> bool {
+        let named = outcome.agent.is_some() && outcome.queue.is_none() && c.queue.is_none();
+        named && self.first_of(c, &self.named_by(c, outcome)).chosen.is_none()
+    }
+
+    /// Whom the rules name, and where they may be to be given it.
+    fn named_by(&self, c: &Conversation, outcome: &RunOutcome) -> Named {
         let agents: Vec<Name> = match &outcome.agent {
             Some(AgentChoice::Agent(agent)) => vec![agent.clone()],
             Some(AgentChoice::OneOf(all)) => all.clone(),
-            Some(AgentChoice::Sticky) => self.sticky_agent(c.contact, Some(&c)).into_iter().collect(),
+            Some(AgentChoice::Sticky) => self.sticky_agent(c.contact, Some(c)).into_iter().collect(),
             None => vec![],
         };
-        let queue = outcome.queue.as_ref().and_then(|queue| self.pack_of(&c).queues.get(queue));
-        let named = Named { agents, presence: queue.map(|q| q.presence.clone()).unwrap_or_default() };
+        let queue = outcome.queue.as_ref().and_then(|queue| self.pack_of(c).queues.get(queue));
+        Named { agents, presence: queue.map(|q| q.presence.clone()).unwrap_or_default() }
+    }
+
+    /// `again` leaves it where it waits unless an agent takes it.
+    fn place_by(&mut self, conv: ConvId, outcome: &RunOutcome, why: Why, again: bool) {
+        let Some(c) = self.conv(conv) else { return };
+        let named = self.named_by(&c, outcome);
         let considered = self.first_of(&c, &named);
         let Some(agent) = considered.chosen.clone() else {
             if !named.agents.is_empty() {
@@ -519,8 +534,12 @@ fn place_of(c: &Conversation, came: Came, outcome: &RunOutcome) -> Place {
     if !c.is_open() {
         return Place::AsItWas;
     }
-    let held =
-        matches!(before, Some(ConvStatus::Assigned | ConvStatus::Offered | ConvStatus::Pending | ConvStatus::Snoozed));
+    let held = match before {
+        Some(ConvStatus::Assigned | ConvStatus::Offered | ConvStatus::Pending) => true,
+        // What was laid aside while it waited goes where what waits goes.
+        Some(ConvStatus::Snoozed) => c.agent.is_some(),
+        _ => false,
+    };
     let placeless = c.agent.is_none() && c.queue.is_none();
     if outcome.places() && (outcome.move_ || !held || placeless) {
         return Place::ByRules;

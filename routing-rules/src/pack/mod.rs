@@ -50,6 +50,8 @@ pub struct Environment {
     pub channels: Option<BTreeMap<Name, String>>,
     /// Channel ids with the kind of their customers' addresses.
     pub address_kinds: BTreeMap<Name, String>,
+    /// Channel ids with what a conversation costs an agent, in hundredths of a unit.
+    pub costs: BTreeMap<Name, u32>,
     /// Desk ids; `console` is always there.
     pub desks: Option<BTreeSet<Name>>,
 }

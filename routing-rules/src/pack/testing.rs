@@ -27,6 +27,8 @@ pub struct PackTest {
     pub message: SeenMessage,
     /// The kind of the customer's address, where the channel is known.
     pub address_kind: Option<String>,
+    /// What the channel's conversations cost an agent, in hundredths of a unit, where it is known; else what those of its kind do.
+    pub cost: Option<u32>,
     pub given: Given,
     /// With it, what is expected is what comes of it, and not of the message.
     pub act: Option<Act>,
@@ -165,6 +167,7 @@ impl TestReader<'_> {
         let now = keys.get("at").and_then(|n| self.moment(n)).unwrap_or(NOON);
         let message = self.message(keys.get("message")?);
         let address_kind = self.env.address_kinds.get(&message.channel).cloned();
+        let cost = self.env.costs.get(&message.channel).copied();
         let mut given = Given { seen: SeenState { now, new: true, ..SeenState::default() }, ..Given::default() };
         if let Some(n) = keys.get("given") {
             self.given(n, &mut given);
@@ -174,7 +177,7 @@ impl TestReader<'_> {
         }
         let act = keys.get("act").and_then(|n| self.act(n));
         let expect = self.expect(keys.get("expect")?);
-        Some(PackTest { at: keys.at.clone(), name, now, message, address_kind, given, act, expect })
+        Some(PackTest { at: keys.at.clone(), name, now, message, address_kind, cost, given, act, expect })
     }
 
     fn act(&mut self, node: &Node) -> Option<Act> {

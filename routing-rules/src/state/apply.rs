@@ -651,7 +651,10 @@ impl State {
                 p.attributes.entry(k.clone()).or_insert_with(|| v.clone());
             }
         }
-        gone.merged_into = Some(into);
+        if let Some(before) = gone.merged_into.replace(into) {
+            self.merged.remove(&(before, from));
+        }
+        self.merged.insert((into, from));
         self.contacts.insert(from, Arc::new(gone));
         self.contacts.insert(into, Arc::new(kept));
     }

@@ -144,7 +144,8 @@ impl State {
         self.conversations.remove(&id);
         self.by_contact.remove(&(c.contact, id));
         if self.threads.get(&c.thread) == Some(&id) {
-            let before = self.conversations_of(c.contact).filter(|o| o.thread == c.thread).max_by_key(|o| o.opened_by);
+            let before =
+                self.conversations_under(c.contact).filter(|o| o.thread == c.thread).max_by_key(|o| o.opened_by);
             match before.map(|o| o.id) {
                 Some(before) => self.threads.insert(c.thread, before),
                 None => self.threads.remove(&c.thread),
@@ -344,6 +345,7 @@ impl State {
         let pairs = [
             ("threads", self.threads == other.threads),
             ("by_contact", self.by_contact == other.by_contact),
+            ("merged", self.merged == other.merged),
             ("waiting", self.waiting == other.waiting),
             ("last_agents_order", self.last_agents_order == other.last_agents_order),
             ("borne", self.borne == other.borne),
@@ -364,6 +366,7 @@ impl State {
     pub(crate) fn rebuild_indexes(&mut self) {
         self.threads = DenseMap::new();
         self.by_contact = DenseSet::new();
+        self.merged = self.contacts.iter().filter_map(|(from, c)| Some((c.merged_into?, *from))).collect();
         self.waiting = OrdMap::new();
         self.borne = OrdSet::new();
         self.offers = OrdMap::new();

@@ -180,6 +180,8 @@ pub struct State {
     shared: Shared,
     threads: DenseMap<KeyHash, ConvId>,
     by_contact: DenseSet<(ContactId, ConvId)>,
+    /// Contacts, each behind the one that it was merged into.
+    merged: OrdSet<(ContactId, ContactId)>,
     waiting: OrdMap<Name, OrdMap<WaitClass, DenseSet<WaitKey>>>,
     last_agents_order: OrdSet<(Timestamp, ContactId)>,
     borne: OrdSet<(Name, ConvId)>,
@@ -192,6 +194,9 @@ pub struct State {
     /// The timers of conversations, of which there are the most.
     conv_timers: DenseSet<Deadline>,
 }
+
+/// Of a person's merged contacts no more are looked at for one question.
+const MOST_MERGED: usize = 64;
 
 impl State {
     #[must_use]
@@ -231,6 +236,7 @@ impl State {
             shared: Shared::default(),
             threads: DenseMap::new(),
             by_contact: DenseSet::new(),
+            merged: OrdSet::new(),
             waiting: OrdMap::new(),
             borne: OrdSet::new(),
             offers: OrdMap::new(),
@@ -304,7 +310,27 @@ impl State {
         self.threads.get(&thread).and_then(|id| self.conversations.get(id))
     }
 
+    /// The contact that a person is known by now, and those that were merged into it.
+    fn person(&self, contact: ContactId) -> Vec<ContactId> {
+        let mut all = vec![self.resolve(contact)];
+        let mut at = 0;
+        while let Some(into) = all.get(at).copied()
+            && all.len() < MOST_MERGED
+        {
+            let merged = self.merged.range((into, ContactId::MIN)..=(into, ContactId::MAX));
+            all.extend(merged.map(|(_, from)| *from));
+            at += 1;
+        }
+        all
+    }
+
+    /// Conversations of a person, by whichever of the contacts that were merged.
     pub fn conversations_of(&self, contact: ContactId) -> impl Iterator<Item = &Arc<Conversation>> {
+        self.person(contact).into_iter().flat_map(|contact| self.conversations_under(contact))
+    }
+
+    /// Conversations under this contact alone, under which their personal data are kept.
+    pub(crate) fn conversations_under(&self, contact: ContactId) -> impl Iterator<Item = &Arc<Conversation>> {
         let low = (contact, ConvId::MIN);
         let high = (contact, ConvId::MAX);
         self.by_contact.range(low..=high).filter_map(|(_, id)| self.conversations.get(id))
@@ -333,10 +359,11 @@ impl State {
         self.waiting.keys()
     }
 
-    /// Who answered a contact last, where no conversation of theirs is left to tell.
+    /// Who answered a person last, where no conversation of theirs is left to tell.
     #[must_use]
     pub fn last_agent(&self, contact: ContactId) -> Option<&Name> {
-        self.last_agents.get(&contact).filter(|(_, until)| self.now < *until).map(|(agent, _)| agent)
+        let known = self.person(contact).into_iter().filter_map(|contact| self.last_agents.get(&contact));
+        known.filter(|(_, until)| self.now < *until).max_by_key(|(_, until)| *until).map(|(agent, _)| agent)
     }
 
     /// Conversations that an agent owns or is offered.

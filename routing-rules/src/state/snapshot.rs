@@ -237,7 +237,7 @@ impl State {
     }
 
     fn private_part(&self, index: &PrivateIndex, id: ContactId) -> PrivatePart<'_> {
-        let conversations = self.conversations_of(id);
+        let conversations = self.conversations_under(id);
         let sends = index.sends.get(&id).into_iter().flatten().filter_map(|id| self.sends.get(id));
         let joins = index.joins.get(&id).into_iter().flatten().filter_map(|key| Some((key, self.joins.get(key)?)));
         PrivatePart {

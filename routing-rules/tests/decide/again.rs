@@ -1,7 +1,7 @@
 //! What comes of a conversation's place when its customer writes again, when rules and the pack's default meet, and when people leave.
 
 use crate::life::{ANN, Life};
-use switchboard_envelope::{Action, Actor, ChannelProfile, Command, Destination, Inbound, Outcome, Scope};
+use switchboard_envelope::{Action, Actor, Address, ChannelProfile, Command, Destination, Inbound, Outcome, Scope};
 
 use switchboard_routing_rules::State;
 use switchboard_routing_rules::event::{Event, Presence, Public, Why};
@@ -632,4 +632,34 @@ fn conditions_know_who_answered_last_as_long_as_sticky_does() {
     life.passes(8 * 24 * 60 * MINUTE);
     writes_in(&mut life, "t4", "who");
     assert!(!life.conv("t4").tags.contains("ann"), "for so long");
+}
+
+/// Who is one person after two contacts were merged is one to rules and agents, whichever of the two was kept and whichever writes.
+#[test]
+fn what_was_known_of_either_is_known_of_contacts_that_were_merged() {
+    const OTHER: &str = "+15551230009";
+    for kept in [ANN, OTHER] {
+        for writer in [ANN, OTHER] {
+            let mut life = life(&KNOWN.replace("contact.agent: ann }", "contact.agent: ann, contact.open: 2 }"));
+            writes_in(&mut life, "t1", "hello");
+            answers(&mut life, "ann", "t1");
+            life.says(OTHER, "first", "hello", |m| m.thread = "t2".into());
+            come(&mut life);
+            let [known, other] = [ANN, OTHER].map(|who| life.state.contact_of(&Address::new("phone", who)).to_string());
+            let (into, from) = if kept == ANN { (known, other) } else { (other, known) };
+            life.acts(Action::MergeContact { into, from });
+            life.says(writer, "who", "who", |m| m.thread = "t3".into());
+            assert!(life.conv("t3").tags.contains("ann"), "{kept} was kept, {writer} writes");
+            life.says(writer, "again", "again", |m| m.thread = "t4".into());
+            assert_eq!(life.has("t4"), "ann", "{kept} was kept, {writer} writes");
+            // Also where nothing but a memory of who answered is left.
+            for thread in ["t1", "t2", "t3", "t4"] {
+                life.closes(thread);
+            }
+            life.passes(4 * 24 * 60 * MINUTE);
+            assert!(life.state.conversations.is_empty(), "forgotten");
+            life.says(writer, "later", "again", |m| m.thread = "t5".into());
+            assert_eq!(life.has("t5"), "ann", "{kept} was kept, {writer} writes");
+        }
+    }
 }
