@@ -4,7 +4,7 @@ use super::api::Api;
 use super::list::{Common, lookup, text};
 use super::screen::{Screen, relative, span};
 use super::table::Table;
-use super::{ConfigArg, Done, Failure, check};
+use super::{ConfigArg, Done, Failure, check, rules};
 use crate::config::Environment;
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -63,9 +63,12 @@ pub(crate) async fn run(canary: Canary, at: &ConfigArg, env: &Environment, scree
         None if stop => Some(api.delete("/rules/canary").await?),
         None => None,
     };
-    if let Some(answer) = answer.filter(|_| common.json) {
-        screen.out(&super::screen::json(&answer));
+    if let Some(answer) = answer.as_ref().filter(|_| common.json) {
+        screen.out(&super::screen::json(answer));
         return Ok(());
+    }
+    if let Some(answer) = &answer {
+        rules::tell_warnings(answer, screen);
     }
     let mut found = api.get("/rules/canary").await?;
     if common.json {

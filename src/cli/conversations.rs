@@ -6,7 +6,7 @@ use super::check::count;
 use super::list::{Common, List, address, ago, first, id, lookup, since, text};
 use super::screen::{Screen, plain};
 use super::{ConfigArg, Done, Failure};
-use crate::config::Environment;
+use crate::config::{self, Environment};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::io::Read;
@@ -128,7 +128,7 @@ enum ConversationsCommand {
     Snooze {
         #[arg(value_parser = id)]
         id: String,
-        /// 30m, 2h, 3d, 1w or a time
+        /// 90s, 1h30m, 3d, 1w or a time
         #[arg(value_parser = span_or_time)]
         until: Until,
         /// The agent for whom you set it aside
@@ -213,13 +213,10 @@ impl Until {
 }
 
 pub(crate) fn span_or_time(s: &str) -> Result<Until, String> {
-    let units = [("w", 7 * 86_400_000), ("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("m", 60_000)];
-    let span = units.into_iter().find_map(|(unit, ms)| {
-        let n: i64 = s.strip_suffix(unit)?.trim().parse().ok()?;
-        (1..=9999).contains(&n).then_some(Until::After(n * ms))
-    });
+    let span = config::duration(&s.replace(' ', "")).ok().filter(|span| !span.is_zero());
+    let span = span.and_then(|span| i64::try_from(span.as_millis()).ok()).map(Until::After);
     let time = || s.parse().ok().map(Until::At);
-    span.or_else(time).ok_or_else(|| "write how long, as 30m, 2h or 3d, or a time, as 2026-11-23T09:00:00Z".into())
+    span.or_else(time).ok_or_else(|| "write how long, as 90s, 1h30m or 3d, or a time, as 2026-11-23T09:00:00Z".into())
 }
 
 /// The words of a message: as they stand there, or `-` for what the standard input holds.
@@ -519,10 +516,12 @@ mod tests {
         assert_eq!(span_or_time("30 min"), Ok(Until::After(1_800_000)));
         assert_eq!(span_or_time("30m"), Ok(Until::After(1_800_000)));
         assert_eq!(span_or_time("1w"), Ok(Until::After(7 * 86_400_000)));
+        assert_eq!(span_or_time("90s"), Ok(Until::After(90_000)));
+        assert_eq!(span_or_time("1d12h"), Ok(Until::After(129_600_000)));
         let at: Timestamp = "2026-11-23T09:00:00Z".parse().expect("a time");
         assert_eq!(span_or_time("2026-11-23T09:00:00Z"), Ok(Until::At(at)));
         for wrong in ["", "h", "0h", "-2h", "2x", "99999999999999999999d", "tomorrow"] {
-            assert!(span_or_time(wrong).is_err_and(|said| said.contains("as 30m, 2h or 3d")), "{wrong}");
+            assert!(span_or_time(wrong).is_err_and(|said| said.contains("as 90s, 1h30m or 3d")), "{wrong}");
         }
     }
 

@@ -2,7 +2,7 @@ use super::api::Api;
 use super::canary::{self, Canary};
 use super::list::{Common, first, lookup, text};
 use super::replay::{self, Replay};
-use super::screen::{Screen, relative};
+use super::screen::{Screen, plain, relative};
 use super::table::Table;
 use super::{ConfigArg, Done, Failure, check, explain};
 use crate::config::{self, Environment, Source};
@@ -167,7 +167,15 @@ async fn history(common: &Common, at: &ConfigArg, env: &Environment, screen: &mu
     Ok(())
 }
 
+/// What a pack was taken in spite of.
+pub(super) fn tell_warnings(answer: &Value, screen: &mut Screen) {
+    for warning in lookup(answer, "warnings").as_array().into_iter().flatten().filter_map(Value::as_str) {
+        screen.err(&format!("warning: {}", plain(warning)));
+    }
+}
+
 fn tell(answer: &Value, said: &str, screen: &mut Screen) {
+    tell_warnings(answer, screen);
     let ended = first(answer, &["ended"]);
     if !ended.is_empty() {
         screen.out(&format!("the trial of pack {} has ended", check::short(&ended)));
@@ -483,6 +491,9 @@ mod tests {
         let same = said(json!({ "hash": "0123456789abcdef", "changed": false }));
         assert_eq!(same, "pack 0123456789ab is in force already: the files have not changed\n");
         assert_eq!(said(json!({ "pack": "0123456789abcdef" })), "pack 0123456789ab is in force\n");
+        let never =
+            said(json!({ "pack": "0123456789abcdef", "warnings": ["a.yaml:3:1: the rule `B` is never reached"] }));
+        assert_eq!(never, "warning: a.yaml:3:1: the rule `B` is never reached\npack 0123456789ab is in force\n");
         let beside = said(json!({ "hash": "0123456789abcdef", "changed": false, "tried": "fedcba9876543210" }));
         assert!(beside.contains("pack fedcba987654 is tried beside it"), "{beside}");
     }

@@ -27,6 +27,7 @@ pub use document::Environment;
 pub use nats::NatsConfig;
 pub use problem::{ConfigError, Place, Problem, Severity, nearest};
 pub use switchboard_webchat::WebchatConfig;
+pub(crate) use values::duration;
 pub use values::{Cidr, Rate};
 
 use reader::{Reader, Section};

@@ -105,7 +105,7 @@ pub(super) fn listen(s: &str) -> Result<SocketAddr, String> {
 }
 
 /// `30s`, `1h30m`, `365d`. Milliseconds are the smallest unit, so that a day holds no surprise.
-pub(super) fn duration(s: &str) -> Result<Duration, String> {
+pub(crate) fn duration(s: &str) -> Result<Duration, String> {
     let wrong =
         || format!("`{s}` is not a duration: write a number with its unit, such as `30s`, `15m`, `1h30m` or `365d`");
     let mut rest = s.trim();

@@ -272,6 +272,10 @@ impl Backend for Api {
         self.packs.by_hash(&self.log, hash).await
     }
 
+    fn pack_warnings(&self, hash: &str) -> Vec<String> {
+        self.warnings.of(hash)
+    }
+
     async fn pack_on_disk(&self) -> Option<String> {
         self.packs.on_disk().await
     }

@@ -43,6 +43,9 @@ async fn reload(backend: &impl Backend, count: u64) {
             return;
         }
     };
+    for warning in backend.pack_warnings(&hash) {
+        tracing::warn!(warning, "the rule pack on disk has a warning");
+    }
     let command = Command {
         id: event_id("api", "command", &format!("hangup-{}-{count}", clock::now().0)),
         channel: "api".into(),

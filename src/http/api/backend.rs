@@ -179,6 +179,11 @@ pub trait Backend: Send + Sync + 'static {
     /// The same with a pack that is given as (path, text).
     async fn stage_pack(&self, files: Vec<(String, Vec<u8>)>, force: bool) -> Result<String, ReloadError>;
 
+    /// What the load of a pack warned of, while it is remembered which was read here.
+    fn pack_warnings(&self, _hash: &str) -> Vec<String> {
+        vec![]
+    }
+
     /// The hash of the pack on disk; `None` when it cannot be used.
     async fn pack_on_disk(&self) -> Option<String> {
         None

@@ -61,7 +61,7 @@ pub(super) async fn begin(State(state): State<ApiState>, request: Request) -> Re
     fields.finish()?;
     let (_turn, before) = state.turn(&once).await?;
     if let Some(given) = before {
-        return Ok(given.into_response());
+        return Ok(rules::warned(&state, given).into_response());
     }
     let now = state.backend().state();
     // Who changes the share does not mean what is on disk by now.
@@ -73,7 +73,7 @@ pub(super) async fn begin(State(state): State<ApiState>, request: Request) -> Re
     };
     let hash = staged.map_err(rules::refused)?;
     let action = Action::TryPack { hash, percent };
-    Ok(state.command(once, actor, action).await?.into_response())
+    Ok(rules::warned(&state, state.command(once, actor, action).await?).into_response())
 }
 
 /// `DELETE /rules/canary`: the pack in force decides everything again.

@@ -70,10 +70,21 @@ pub(super) async fn reload(State(state): State<ApiState>, mut posted: Posted) ->
     let once = posted.once;
     let (_turn, before) = state.turn(&once).await?;
     if let Some(given) = before {
-        return Ok(reloaded(given).into_response());
+        return Ok(warned(&state, reloaded(given)).into_response());
     }
     let hash = state.backend().reload_pack(force).await.map_err(refused)?;
-    Ok(reloaded(state.command(once, actor, Action::ReloadPack { hash }).await?).into_response())
+    let given = reloaded(state.command(once, actor, Action::ReloadPack { hash }).await?);
+    Ok(warned(&state, given).into_response())
+}
+
+/// With what the load of the pack warned of.
+pub(super) fn warned(state: &ApiState, mut given: Given) -> Given {
+    if let Ok(Value::Object(map)) = &mut given.value
+        && let Some(hash) = ["pack", "hash"].iter().find_map(|key| map.get(*key)?.as_str().map(str::to_owned))
+    {
+        map.insert("warnings".into(), json!(state.backend().pack_warnings(&hash)));
+    }
+    given
 }
 
 /// Why a pack was not taken: nothing has changed.

@@ -136,6 +136,9 @@ impl Backend for FakeRouter {
     async fn pack(&self, hash: &str) -> Result<Option<Arc<RulePack>>, LogError> {
         Ok((hash == "pack1").then(|| Arc::clone(&self.pack)))
     }
+    fn pack_warnings(&self, _hash: &str) -> Vec<String> {
+        vec!["pack.yaml:3:1: can never match".into()]
+    }
     async fn reload_pack(&self, force: bool) -> Result<String, ReloadError> {
         match self.reload.lock().unwrap().clone() {
             Err(ReloadError::Tests(_)) if force => Ok("pack2".into()),

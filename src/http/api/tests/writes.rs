@@ -519,7 +519,8 @@ async fn a_reload_and_a_retry_are_not_done_again_after_a_restart() {
     let ids = [("pack".to_owned(), "pack2".to_owned()), ("before".to_owned(), "pack1".to_owned())].into();
     *fake.back.reply.lock().unwrap() = Reply { status: 200, code: String::new(), detail: String::new(), ids };
     let reloaded = keyed(&fake, "/rules/reload", "k1").await.ok();
-    assert_eq!(reloaded, json!({ "pack": "pack2", "hash": "pack2", "changed": true }));
+    let warned = ["pack.yaml:3:1: can never match"];
+    assert_eq!(reloaded, json!({ "pack": "pack2", "hash": "pack2", "changed": true, "warnings": warned }));
 
     *fake.back.retried.lock().unwrap() = crate::http::api::Retried::Understood;
     fake.back.reply.lock().unwrap().ids.clear();
