@@ -239,6 +239,12 @@ impl PeopleReader<'_> {
     }
 
     pub(crate) fn priority(&mut self, node: &Node) -> Option<Priority> {
+        if matches!(node.value, Value::Map(_)) {
+            let hint =
+                "write `priority: low`; only a step of `overflow` takes `{ set: low }`, since it raises otherwise";
+            self.sink.error(&node.at, "a priority is a word here, not a map", hint);
+            return None;
+        }
         word(node, "a priority", PRIORITIES, self.sink).and_then(Priority::parse)
     }
 

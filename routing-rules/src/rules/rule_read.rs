@@ -56,6 +56,20 @@ pub(crate) fn read_rule(node: &Node, sink: &mut Sink, refs: &mut Refs, patterns_
 pub(crate) const MESSAGE: &str = "message";
 
 fn happening(node: &Node, sink: &mut Sink) -> Option<Happening> {
+    if let Value::List(items) = &node.value {
+        let words = items.iter().filter_map(|n| match &n.value {
+            Value::Text(t) => Happening::parse(t).map(Happening::as_str),
+            _ => None,
+        });
+        let all: Vec<String> = words.map(|on| format!("`on: {on}`")).collect();
+        let hint = match all.as_slice() {
+            [one] if items.len() == 1 => format!("write {one}"),
+            [] | [_] => "write a rule for each word, with a name of its own: `on: closed`".to_owned(),
+            all => format!("write a rule for each, with a name of its own: {}", all.join(", ")),
+        };
+        sink.error(&node.at, "a rule runs on one thing, and this is a list", hint);
+        return None;
+    }
     let known: Vec<&str> = std::iter::once(MESSAGE).chain(Happening::ALL.map(Happening::as_str)).collect();
     word(node, "what a rule runs on", &known, sink).and_then(Happening::parse)
 }
