@@ -113,6 +113,7 @@ fn message(n: u64, out: &mut Vec<Event>) {
                 ageing: None,
                 newest: false,
                 why: Why::Default,
+                by: None,
             }
             .into(),
         );

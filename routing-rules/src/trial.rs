@@ -31,6 +31,8 @@ pub struct Verdict {
     pub faults: Vec<String>,
     /// What the rules did with the message, in order: asked for only when the test failed.
     pub trace: Vec<RuleTrace>,
+    /// The same, where it is what an agent did afterwards that came to something else.
+    pub before: Vec<RuleTrace>,
     /// The same of the rules that follow up, by what was done.
     pub followed: Vec<(Happening, Vec<RuleTrace>)>,
     /// Who was considered, where another agent was expected.
@@ -71,7 +73,14 @@ pub fn run(pack: &RulePack, test: &PackTest) -> Verdict {
     }
     let followed = trial.asked(pack, &decision.after, &followed);
     let considered = trial.considered(&faults, &decision);
-    Verdict { faults, trace: trial.trace(pack, &decision), followed, considered, actual: Some(actual) }
+    Verdict {
+        faults,
+        trace: trial.trace(pack, &decision),
+        followed,
+        considered,
+        actual: Some(actual),
+        ..Verdict::default()
+    }
 }
 
 /// What came of a message that nothing was before.
@@ -241,6 +250,7 @@ impl<'t> Trial<'t> {
                 ageing: of.and_then(|q| q.ageing_ms),
                 newest: of.is_some_and(|q| q.newest),
                 why: Why::Default,
+                by: None,
             };
             state.apply(&queued.into());
         }
@@ -250,7 +260,7 @@ impl<'t> Trial<'t> {
             None => {}
         }
         state.apply(&Public::Tagged { conv, add: seen.tags.clone(), remove: BTreeSet::new() }.into());
-        state.apply(&Public::Prioritised { conv, priority: given.priority }.into());
+        state.apply(&Public::Prioritised { conv, priority: given.priority, by: None }.into());
         let set = seen.attributes.iter().map(|(k, v)| (k.clone(), Some(v.clone()))).collect();
         state.apply(&Event {
             public: Public::AttributesSet { conv },
@@ -273,7 +283,12 @@ impl<'t> Trial<'t> {
 
     /// What comes of what an agent does, once the message was decided.
     fn acted(&self, pack: &RulePack, act: &Act, heard: Decision) -> Verdict {
-        let fault = |said: String| Verdict { faults: vec![said], ..Verdict::default() };
+        let seen = saw(&heard).cloned();
+        let before = || {
+            let message = seen_message(&self.message, self.kind.clone());
+            seen.as_ref().map(|seen| pack.explain(&message, seen)).unwrap_or_default()
+        };
+        let fault = |said: String| Verdict { faults: vec![said], before: before(), ..Verdict::default() };
         let thread = heard.after.thread_hash(&self.message.channel, &self.message.thread);
         let Some(c) = heard.after.conversation_of_thread(thread) else {
             return fault("the message was not decided, so there is nothing to act on".into());
@@ -309,7 +324,7 @@ impl<'t> Trial<'t> {
         }
         let followed = self.asked(pack, &decision.after, &followed);
         let considered = self.considered(&faults, &decision);
-        Verdict { faults, followed, considered, actual, ..Verdict::default() }
+        Verdict { faults, before: before(), followed, considered, actual, ..Verdict::default() }
     }
 
     /// Who was considered last for this conversation, where another agent was expected.
@@ -532,7 +547,7 @@ fn offered(state: &mut State, conv: ConvId, agent: &str, expires: Timestamp) {
 
 fn assigned(state: &mut State, conv: ConvId, agent: &str) {
     let considered = Considered { chosen: Some(agent.to_owned()), passed: vec![], others: 0 };
-    state.apply(&Public::Assigned { conv, agent: agent.to_owned(), why: Why::Strategy, considered }.into());
+    state.apply(&Public::Assigned { conv, agent: agent.to_owned(), why: Why::Strategy, considered, by: None }.into());
 }
 
 #[cfg(test)]

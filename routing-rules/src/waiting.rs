@@ -4,7 +4,7 @@ use crate::decide::matching::{passed_over, wanted};
 use crate::event::PassedOver;
 use crate::ids::ConvId;
 use crate::pack::{ConvStatus, Name, Skills};
-use crate::state::{AgentState, InForce, State, WaitClass};
+use crate::state::{AgentState, Conversation, InForce, State, WaitClass};
 use switchboard_envelope::Timestamp;
 
 /// A conversation that waits in a queue.
@@ -22,10 +22,20 @@ pub struct Waiting {
     pub wanted: Skills,
     /// They must be in one of these presences; empty for whoever is available.
     pub presence: Vec<Name>,
+    /// Nobody but these is asked until then, as a rule named them.
+    pub asked_first: Option<(Timestamp, Vec<Name>)>,
     /// The next overflow step, and what it does.
     pub next_step: Option<(Timestamp, crate::pack::OverflowStep)>,
     /// Every agent of the pack. `None`: they could take it, and will with the next decision.
     pub agents: Vec<(Name, Option<PassedOver>)>,
+}
+
+/// Whom a rule named who alone are asked, and until when.
+fn asked_first(c: &Conversation) -> Option<(Timestamp, Vec<Name>)> {
+    let named = Some(c.asks_first()).filter(|named| !named.is_empty())?;
+    let left = c.overflow.iter().skip(c.step as usize).take_while(|step| !step.only.is_empty());
+    let after = left.filter_map(|step| step.after_ms).max()?;
+    Some((c.entered_at.get()?.plus(after), named.to_vec()))
 }
 
 /// Why a conversation waits; `None` when it does not.
@@ -50,6 +60,7 @@ pub fn why<'p>(state: &State, packs: impl Into<InForce<'p>>, conv: ConvId) -> Op
         agents: agents.collect(),
         wanted: wanted.skills,
         presence: wanted.presence,
+        asked_first: asked_first(c),
         next_step: c.next_step().map(|(at, _, step)| (at, step.clone())),
         queue,
     })

@@ -317,6 +317,8 @@ fn what_a_test_gives_is_what_conditions_see() {
 fn a_failure_tells_where_each_rule_gave_up_that_follows_up() {
     let rules = "
 rules:
+  - { name: Buy, when: { text: buy }, then: { queue: sales } }
+  - { name: Rest, then: { priority: high } }
   - { name: Sold, on: closed, when: { queue: sales }, then: { tag: sold }, continue: true }
   - { name: Done, on: closed, when: { kind: sms }, then: { tag: done } }
   - { name: Last, on: closed, then: { tag: last } }
@@ -340,15 +342,18 @@ tests:
         assert!(!verdict.passed());
         let followed = verdict.followed.into_iter();
         let told = followed.map(|(on, traces)| (on.as_str(), traces)).collect::<Vec<_>>();
-        (verdict.trace, told)
+        (verdict.before, told)
     };
-    let (_, followed) = told(0);
+    let (before, followed) = told(0);
+    let before: Vec<(&str, bool)> = before.iter().map(|t| (t.rule.as_str(), t.matched)).collect();
+    assert_eq!(before, [("Buy", false), ("Rest", true)], "what the rules made of the message before");
     let [("closed", traces)] = followed.as_slice() else { panic!("{followed:?}") };
     let failed = |n: usize| traces[n].failed.as_ref().map(|f| f.sentence.as_str());
     assert_eq!(failed(0), Some("queue is \"everyone\", not \"sales\""));
     assert_eq!((traces[1].matched, traces[1].applied.as_slice()), (true, &["tag done".to_owned()][..]));
     assert!(traces[2].skipped, "a rule before ended it");
-    let (_, followed) = told(1);
+    let (before, followed) = told(1);
+    assert_eq!(before, [], "nobody did anything after the message");
     let [("assigned", traces)] = followed.as_slice() else { panic!("{followed:?}") };
     let failed = traces[0].failed.as_ref().map(|f| f.sentence.as_str());
     assert_eq!(failed, Some("contact.agent is \"ann\", not \"bob\""));

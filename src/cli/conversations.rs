@@ -3,6 +3,7 @@
 use super::admin::{Limit, ROWS, done};
 use super::api::{Api, encoded};
 use super::check::count;
+use super::explain::waits;
 use super::list::{Common, List, address, ago, first, id, lookup, since, text};
 use super::screen::{Screen, plain};
 use super::{ConfigArg, Done, Failure};
@@ -406,6 +407,7 @@ async fn show_conversation(api: &Api, common: &Common, screen: &mut Screen, id: 
     }
     screen.out(&format!("{}  {}", plain(&text(&c, "id")), facts.join("  ")));
     warnings(&c).iter().for_each(|said| screen.out(said));
+    waits(&c).iter().for_each(|said| screen.out(said));
     if let Some(what) = undelivered(&c) {
         let tried = match lookup(&c, "undelivered.attempts").as_u64() {
             Some(n) if what == "not sent yet" => {

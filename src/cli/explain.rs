@@ -81,11 +81,13 @@ fn rule(t: &RuleTrace) -> Value {
 /// A trace in sentences.
 fn show(trace: &Value, screen: &mut Screen) {
     let list = |path: &str| lookup(trace, path).as_array().cloned().unwrap_or_default();
-    for sentence in list("sentences") {
-        screen.out(&plain(&text(&sentence, "")));
+    let sentences = list("sentences");
+    for sentence in &sentences {
+        screen.out(&plain(&text(sentence, "")));
     }
+    // Where there are sentences they tell it.
     let outcome = outcome(lookup(trace, "outcome"));
-    if !outcome.is_empty() {
+    if sentences.is_empty() && !outcome.is_empty() {
         screen.out(&format!("outcome: {}", outcome.join(", ")));
     }
     let rules = list("rules");
@@ -133,6 +135,15 @@ fn show(trace: &Value, screen: &mut Screen) {
     }
 }
 
+/// Where it stands while it waits, why nobody takes it, and what tells it of each agent.
+pub(crate) fn waits(c: &Value) -> Vec<String> {
+    let said: Vec<String> =
+        lookup(c, "waiting.sentences").as_array().into_iter().flatten().map(|s| plain(&text(s, ""))).collect();
+    let more = format!("why each agent does not take it: switchboard rules explain {}", plain(&text(c, "id")));
+    let shown = !said.is_empty();
+    [said.join(" "), more].into_iter().filter(|_| shown).collect()
+}
+
 /// How many agents are not named.
 fn and_more(of: &Value, screen: &mut Screen) {
     let others = text(of, "others");
@@ -149,6 +160,7 @@ pub(crate) fn of_test(verdict: &Verdict, screen: &mut Screen) {
     if let Some(actual) = &verdict.actual {
         screen.out(&format!("      it came to: {}", plain(&actual.to_string())));
     }
+    came_before(&verdict.before, screen);
     traced("rules, in order:", &verdict.trace, screen);
     for (on, trace) in &verdict.followed {
         traced(&format!("rules on `{}`, in order:", on.as_str()), trace, screen);
@@ -159,6 +171,24 @@ pub(crate) fn of_test(verdict: &Verdict, screen: &mut Screen) {
         for (agent, why) in &considered.passed {
             screen.out(&format!("      - {agent}  {}", plain(&passed_words(why))));
         }
+    }
+}
+
+/// What the rules had made of the message before an agent did something: those that matched.
+fn came_before(traces: &[RuleTrace], screen: &mut Screen) {
+    if traces.is_empty() {
+        return;
+    }
+    let matched: Vec<&RuleTrace> = traces.iter().filter(|t| t.matched).collect();
+    if matched.is_empty() {
+        return screen
+            .out("      before, no rule matched the message: it went where `default` says, unless it was somewhere");
+    }
+    screen.out("      before, on the message:");
+    matched.iter().for_each(|trace| screen.out(&format!("    {}", rule_line(&rule(trace)))));
+    let others = traces.iter().filter(|t| !t.matched && !t.skipped).count();
+    if others > 0 {
+        screen.out(&format!("        {} did not match", check::count(others, "rule")));
     }
 }
 
@@ -322,6 +352,43 @@ default: { queue: everyone, tag: placed }
     }
 
     #[test]
+    fn a_conversation_that_waits_says_why_and_what_tells_more() {
+        assert_eq!(waits(&json!({ "id": "c1", "waiting": null })), Vec::<String>::new());
+        let sentences = ["It waits in the queue billing, first of 2.", "Nobody can take it now: both agents are away."];
+        assert_eq!(
+            waits(&json!({ "id": "c1", "waiting": { "sentences": sentences } })),
+            [
+                "It waits in the queue billing, first of 2. Nobody can take it now: both agents are away.",
+                "why each agent does not take it: switchboard rules explain c1"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_test_with_an_act_tells_what_the_rules_made_of_the_message_before() {
+        let trace = |rule: &str, matched: bool| RuleTrace {
+            rule: rule.into(),
+            place: "a.yaml:1".into(),
+            matched,
+            skipped: false,
+            failed: None,
+            applied: if matched { vec!["queue vip".into()] } else { vec![] },
+            superseded: vec![],
+        };
+        let told = |before: Vec<RuleTrace>| {
+            let mut screen = Screen::of_test(None);
+            of_test(&Verdict { before, ..Verdict::default() }, &mut screen);
+            screen.kept.unwrap_or_default()
+        };
+        assert_eq!(
+            told(vec![trace("A", false), trace("B", true), trace("C", false)]),
+            "      before, on the message:\n      + B (a.yaml:1): queue vip\n        2 rules did not match\n"
+        );
+        assert!(told(vec![trace("A", false)]).contains("before, no rule matched the message"));
+        assert_eq!(told(vec![]), "");
+    }
+
+    #[test]
     fn a_daemons_trace_is_told_in_sentences() {
         let trace = json!({ "pack": "0123456789abcdef", "decided_at": "2026-11-21T20:29:00Z", "rules": [
             { "name": "A", "matched": false, "skipped": false, "failed": { "sentence": "text does not contain \"x\"" } },
@@ -343,6 +410,9 @@ default: { queue: everyone, tag: placed }
         let once = said(&same);
         assert!(once.contains("agents considered:") && !once.contains("why nobody could take it then:"), "{once}");
         assert_eq!(once.matches("bob  is away").count(), 1, "{once}");
+        let mut told = trace.clone();
+        (told["sentences"], told["outcome"]) = (json!(["It was put in the queue q."]), json!({ "queue": "q" }));
+        assert!(said(&told).starts_with("It was put in the queue q.\nrules, in order:"), "each is said once");
         let said = said(&trace);
         for part in [
             "- A: text does not contain \"x\"",

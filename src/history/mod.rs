@@ -6,6 +6,7 @@
 
 mod beginning;
 mod cache;
+mod causes;
 mod chain;
 mod checkpoint;
 mod load;
@@ -30,8 +31,8 @@ pub use beginning::{Before, OLDER_GONE};
 pub use queries::{Answered, Page, Quarantined, RuleHits};
 pub use reader::History;
 pub use rows::{
-    Clock, Considering, Contact, ContactBrief, Conversation, ConversationFilter, DeadLetter, Direction, EventLine,
-    Facts, FactsOutcome, LastMessage, Message, OfferRow, Status, Who,
+    Cause, Clock, Considering, Contact, ContactBrief, Conversation, ConversationFilter, DeadLetter, Direction,
+    EventLine, Facts, FactsOutcome, LastMessage, Message, OfferRow, Status, Who,
 };
 pub use runner::{Change, HistoryHandle, spawn_projection, spawn_projection_after};
 pub use slots::{SLOT_MS, Slot};

@@ -1,7 +1,8 @@
 //! What each event means for the rows.
 
+use super::causes::{considering, follows_at_once};
 use super::rows::{
-    Clock, Considering, Conversation, Direction, EventLine, FactsOutcome, Message, OfferRow, Status, Who,
+    Cause, Clock, Considering, Conversation, Direction, EventLine, FactsOutcome, Message, OfferRow, Status, Who,
 };
 use super::stored::{Conv, Item, Outcome, column, pack_seen};
 use super::writer::HistoryWriter;
@@ -9,7 +10,7 @@ use super::{HistoryError, message_seq};
 use crate::log::Seq;
 use rusqlite::params;
 use switchboard_envelope::{Author, ConsentState, Content, SenderProof, Timestamp};
-use switchboard_routing_rules::event::{Considered, Event, KeyHash, Private, Public, Why};
+use switchboard_routing_rules::event::{Event, KeyHash, Private, Public, Why};
 use switchboard_routing_rules::ids::{ContactId, ConvId, ID_BYTES, MessageId};
 use switchboard_routing_rules::pack::{ConvStatus, Name, Priority};
 
@@ -22,6 +23,9 @@ impl HistoryWriter {
     /// Folds the event that stands at `work.at`.
     pub(super) fn fold(&mut self, event: &Event) -> Done {
         let private = event.private.as_ref().map(|(_, p)| p);
+        if !follows_at_once(&event.public) {
+            self.work.cause = None;
+        }
         if let Some(conv) = event.public.conversation() {
             return self.fold_conversation(conv, &event.public, private);
         }
@@ -164,7 +168,7 @@ impl HistoryWriter {
             P::Decided { message, pack, hits, place, .. } => {
                 self.decided(conv, *message, pack, hits, place.as_ref(), private)
             }
-            P::FollowedUp { pack, hits, .. } => self.followed_up(conv, pack, hits),
+            P::FollowedUp { on, pack, hits, .. } => self.followed_up(conv, *on, pack, hits),
             P::NotReplied { message, rule, why, .. } => {
                 let place = self.find_message(*message)?;
                 if let Some(o) = place.map(|p| self.outcome_at(p)).transpose()?.flatten() {
@@ -375,7 +379,7 @@ impl HistoryWriter {
     }
 
     /// Counts the rules, and gives the number of their pack.
-    fn hit(&mut self, pack: &str, hits: &[String]) -> Result<i64, HistoryError> {
+    pub(super) fn hit(&mut self, pack: &str, hits: &[String]) -> Result<i64, HistoryError> {
         let now = self.work.now;
         let pack = self.pack_number(pack)?;
         for rule in hits {
@@ -384,15 +388,6 @@ impl HistoryWriter {
             self.work.slots.hit(now, rule);
         }
         Ok(pack)
-    }
-
-    /// Rules ran for what somebody of ours did, which stands before it in the transcript.
-    fn followed_up(&mut self, conv: ConvId, pack: &str, hits: &[String]) -> Done {
-        self.hit(pack, hits)?;
-        for rule in hits {
-            self.line(conv, "followed_up", |l| l.why = Some(Why::Rule(rule.clone())))?;
-        }
-        Ok(())
     }
 
     /// What came of the decision that this input is about, for a conversation.
@@ -415,7 +410,8 @@ impl HistoryWriter {
                 c.tags.retain(|t| !remove.contains(t));
                 c.tags.extend(add.iter().cloned());
             }
-            P::Prioritised { priority, .. } => c.priority = *priority,
+            P::Prioritised { priority, by, .. } => return self.prioritised(conv, *priority, by.as_ref()),
+            P::Relaxed { skills, taken, .. } => return self.relaxed(conv, skills.as_ref(), taken.as_deref()),
             P::AttributesSet { .. } => {
                 if let Some(Private::Attributes { set }) = private {
                     set_attributes(&mut c.attributes, set);
@@ -426,11 +422,14 @@ impl HistoryWriter {
             }
             P::ClockStopped { .. } => c.clock = None,
             P::ClockWarned { clock, .. } => {
-                c.clock.iter_mut().filter(|k| k.kind == *clock).for_each(|k| k.warned = true)
+                c.clock.iter_mut().filter(|k| k.kind == *clock).for_each(|k| k.warned = true);
+                self.work.cause = Some((conv, Cause::Warned(*clock)));
             }
             P::ClockBreached { clock, .. } => {
                 c.clock.iter_mut().filter(|k| k.kind == *clock).for_each(|k| k.breached = true);
-                return self.line(conv, "breached", |l| l.why = Some(Why::Timer));
+                let cause = Cause::Breached(*clock);
+                self.work.cause = Some((conv, cause.clone()));
+                return self.line(conv, "breached", |l| (l.why, l.cause) = (Some(Why::Timer), Some(cause)));
             }
             P::ResolutionDue { due, .. } => c.resolution_due = *due,
             P::Offered { offer, agent, expires, considered, .. } => {
@@ -438,9 +437,11 @@ impl HistoryWriter {
                 c.state = ConvStatus::Offered;
                 c.offer = Some(row.clone());
                 self.put_offer(message_seq(self.work.at.frame, self.work.at.index), &row)?;
-                return self.considered(conv, Some(agent), None, true, considered);
+                return self.considered(conv, considering(Some(agent), considered, true));
             }
-            P::NobodyFree { considered, .. } => return self.considered(conv, None, None, false, considered),
+            P::NobodyFree { considered, .. } => {
+                return self.considered(conv, considering(None, considered, false));
+            }
             P::OfferEnded { offer, .. } => {
                 if c.offer.as_ref().is_some_and(|o| o.id == *offer) {
                     c.offer = None;
@@ -458,9 +459,10 @@ impl HistoryWriter {
     fn fold_state(&mut self, conv: ConvId, public: &Public) -> Done {
         use Public as P;
         let now = self.work.now;
+        let cause = self.cause_of(conv);
         let Some(c) = self.conversation(conv)? else { return Ok(()) };
         match public {
-            P::Queued { queue, since, why, .. } => {
+            P::Queued { queue, since, why, by, .. } => {
                 (c.state, c.queue, c.agent, c.queued_at) =
                     (ConvStatus::Queued, Some(queue.clone()), None, Some(*since));
                 (c.snoozed_until, c.pending_until, c.closed_at) = (None, None, None);
@@ -468,13 +470,24 @@ impl HistoryWriter {
                 if matches!(why, Why::Rule(_) | Why::Default | Why::Strategy | Why::CustomerWrote) {
                     return Ok(());
                 }
-                self.line(conv, "queued", |l| (l.queue, l.why) = (Some(queue.clone()), Some(why.clone())))
+                // No step took effect: there was no room where it was to wait.
+                let cause = cause.or((*why == Why::Overflow).then_some(Cause::Full));
+                self.line(conv, "queued", |l| {
+                    (l.queue, l.why) = (Some(queue.clone()), Some(why.clone()));
+                    (l.cause, l.by) = (cause, by.clone());
+                })
             }
-            P::Assigned { agent, why, considered, .. } => {
+            P::Assigned { agent, why, considered, by, .. } => {
+                let had = matches!(c.state, ConvStatus::Assigned | ConvStatus::Pending | ConvStatus::Snoozed);
+                let from = c.agent.take().filter(|from| had && from != agent);
                 (c.state, c.agent, c.queued_at) = (ConvStatus::Assigned, Some(agent.clone()), None);
                 (c.snoozed_until, c.pending_until, c.closed_at) = (None, None, None);
-                self.line(conv, "assigned", |l| (l.agent, l.why) = (Some(agent.clone()), Some(why.clone())))?;
-                self.considered(conv, Some(agent), Some(why.clone()), false, considered)
+                self.line(conv, "assigned", |l| {
+                    (l.agent, l.why) = (Some(agent.clone()), Some(why.clone()));
+                    (l.by, l.from) = (by.clone(), from.clone());
+                })?;
+                let one = considering(Some(agent), considered, false);
+                self.considered(conv, Considering { why: Some(why.clone()), by: by.clone(), from, ..one })
             }
             P::Pending { until, .. } => {
                 (c.state, c.pending_until, c.snoozed_until) = (ConvStatus::Pending, Some(*until), None);
@@ -523,12 +536,15 @@ impl HistoryWriter {
         ) {
             return Ok(());
         }
+        let by_itself = self.cause_of(conv).is_some();
         let Some(o) = self.outcome(conv)? else { return Ok(()) };
         match public {
             Public::Tagged { add, .. } => o.tags.extend(add.iter().cloned()),
-            Public::Prioritised { priority, .. } => o.priority = Some(*priority),
-            // Where it went on to by itself, the transcript tells.
-            Public::Queued { queue, why, .. } if o.queue.is_none() || !why.moves_on() => o.queue = Some(queue.clone()),
+            // What came of it by itself, the transcript tells: another priority, and where it went on to.
+            Public::Prioritised { priority, .. } if !by_itself => o.priority = Some(*priority),
+            Public::Queued { queue, why, .. } if o.queue.is_none() || !why.moves_on() => {
+                (o.queue, o.placed) = (Some(queue.clone()), Some(why.clone()));
+            }
             Public::Assigned { agent, .. } | Public::Offered { agent, .. } => o.agent = Some(agent.clone()),
             Public::Closed { .. } => o.closed = true,
             Public::Snoozed { until, .. } => o.snoozed_until = Some(*until),
@@ -538,16 +554,8 @@ impl HistoryWriter {
     }
 
     /// Who was considered belongs to the explanation of the customer's newest message; to the conversation's own before there is one.
-    fn considered(
-        &mut self,
-        conv: ConvId,
-        agent: Option<&Name>,
-        why: Option<Why>,
-        offered: bool,
-        considered: &Considered,
-    ) -> Done {
-        let (at, considered) = (self.work.now, considered.clone());
-        let one = Considering { at, agent: agent.cloned(), offered, why, considered };
+    fn considered(&mut self, conv: ConvId, one: Considering) -> Done {
+        let one = Considering { at: self.work.now, ..one };
         match self.look(conv)?.and_then(|c| c.last_inbound) {
             Some(place) => {
                 if let Some(o) = self.outcome_at(place)? {
@@ -570,7 +578,7 @@ impl HistoryWriter {
         Ok(())
     }
 
-    fn line(&mut self, conv: ConvId, what: &str, fill: impl FnOnce(&mut EventLine)) -> Done {
+    pub(super) fn line(&mut self, conv: ConvId, what: &str, fill: impl FnOnce(&mut EventLine)) -> Done {
         let mut event = EventLine { what: what.to_owned(), ..EventLine::default() };
         fill(&mut event);
         let now = self.work.now;

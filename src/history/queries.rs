@@ -206,11 +206,14 @@ impl History {
         .await
     }
 
-    /// Where a conversation was moved from queue to queue by its clocks and steps after one of its messages, until its customer wrote
-    /// again; the first so many.
+    /// What became of a conversation after one of its messages, until its customer wrote again: where it was moved from queue to queue by
+    /// its clocks, its steps and people, what changed its priority and what it wants, and which rules followed up. The first so many.
     pub async fn moved_on(&self, message: &Message, limit: usize) -> Read<Vec<Message>> {
         let (conversation, place) = (message.conversation_seq, message.seq);
-        let moved = |e: &EventLine| e.what == "queued" && e.why.as_ref().is_some_and(Why::moves_on);
+        let moved = |e: &EventLine| match e.what.as_str() {
+            "queued" => e.why.as_ref().is_some_and(|why| *why != Why::Reordered),
+            what => matches!(what, "prioritised" | "relaxed" | "followed_up"),
+        };
         self.read(move |db| {
             let Some(chain) = Chain::of(db, conversation)? else { return Ok(vec![]) };
             let asked = |m: &Message| m.direction == Direction::In || m.event.as_ref().is_some_and(moved);

@@ -4,9 +4,11 @@ use crate::log::Seq;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use switchboard_envelope::{Address, Attachment, Choice, ConsentState, SenderProof, Timestamp};
-use switchboard_routing_rules::event::{ClockKind, Considered, DeadReason, DecidedMessage, KeyHash, NoReply, Why};
+use switchboard_routing_rules::event::{
+    ClockKind, Considered, DeadReason, DecidedMessage, Happening, KeyHash, NoReply, StepTaken, Why,
+};
 use switchboard_routing_rules::ids::{ContactId, ConvId, MessageId, OfferId};
-use switchboard_routing_rules::pack::{ConvStatus, Name, Priority, SeenState};
+use switchboard_routing_rules::pack::{ConvStatus, Name, Priority, SeenState, Skills};
 
 /// The clock that runs for a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -210,11 +212,27 @@ impl Status {
     }
 }
 
+/// What changed by itself how a conversation waits, and where: nobody's hand, and no word of its customer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// A step of the overflow, where it waited in this queue; which one, where LOG says so.
+    Step {
+        queue: Option<Name>,
+        taken: Option<StepTaken>,
+    },
+    Warned(ClockKind),
+    Breached(ClockKind),
+    /// Rules that follow up.
+    Rules(Vec<String>),
+    /// The queue for which it was had all that may wait in it.
+    Full,
+}
+
 /// Something that happened to a conversation, as a line of its transcript.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventLine {
-    /// `assigned`, `queued`, `closed`, `reopened`, `snoozed`, `breached`, `not_replied`, `opted_in`, `opted_out`,
-    /// `older_gone`; of a notice `told`.
+    /// `assigned`, `queued`, `prioritised`, `relaxed`, `closed`, `reopened`, `snoozed`, `breached`, `followed_up`, `not_replied`,
+    /// `opted_in`, `opted_out`, `older_gone`; of a notice `told`.
     pub what: String,
     pub agent: Option<Name>,
     pub queue: Option<Name>,
@@ -226,6 +244,23 @@ pub struct EventLine {
     /// Why a rule's answer was not sent.
     #[serde(default)]
     pub no_reply: Option<NoReply>,
+    #[serde(default)]
+    pub cause: Option<Cause>,
+    /// Who of ours did it.
+    #[serde(default)]
+    pub by: Option<Name>,
+    /// From whom it was taken.
+    #[serde(default)]
+    pub from: Option<Name>,
+    /// The priority before and after.
+    #[serde(default)]
+    pub priority: Option<(Priority, Priority)>,
+    /// What a step left of the skills that it wants.
+    #[serde(default)]
+    pub skills: Option<Skills>,
+    /// On what rules followed up.
+    #[serde(default)]
+    pub on: Option<Happening>,
 }
 
 /// One item of a transcript.
@@ -269,6 +304,12 @@ pub struct Considering {
     pub offered: bool,
     pub why: Option<Why>,
     pub considered: Considered,
+    /// Who of ours gave it to them, where it was not they who took it.
+    #[serde(default)]
+    pub by: Option<Name>,
+    /// Whose it was until then.
+    #[serde(default)]
+    pub from: Option<Name>,
 }
 
 /// What a decision did, as its events say.
@@ -285,6 +326,9 @@ pub struct FactsOutcome {
     /// Ids of the notices, with their desk.
     #[serde(default)]
     pub notices: Vec<(String, Name)>,
+    /// Why it was put in that queue.
+    #[serde(default)]
+    pub placed: Option<Why>,
 }
 
 /// What a decision saw, from which it can be explained.

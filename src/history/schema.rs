@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// Raised whenever a table, a row or what the projection keeps changes: an older file is then made again from LOG, or brought up
 /// to date where that is no more than a column.
-pub(super) const VERSION: i64 = 12;
+pub(super) const VERSION: i64 = 13;
 
 /// Under load the file must grow at its end: what is written for every message (`messages`) is in the order of LOG, and
 /// the two ways to find a message keep to that order too.
@@ -59,7 +59,7 @@ CREATE TABLE slot_hits(slot INTEGER NOT NULL, rule TEXT NOT NULL, hits INTEGER N
 
 /// The oldest version that is brought up to date, and what each step adds.
 const OLDEST: i64 = 4;
-const STEPS: [&str; 8] = [
+const STEPS: [&str; 9] = [
     "ALTER TABLE meta ADD COLUMN frame BLOB",
     // Hits of a pack count from here on.
     "CREATE TABLE pack_hits(pack INTEGER NOT NULL, rule TEXT NOT NULL, hits INTEGER NOT NULL, last_at INTEGER NOT NULL,
@@ -77,6 +77,8 @@ const STEPS: [&str; 8] = [
     "",
     "ALTER TABLE meta ADD COLUMN known_to INTEGER NOT NULL DEFAULT 0",
     // Whether a conversation's customer is proved is kept with it from here on.
+    "",
+    // Who moved it, and what changed its priority, is kept from here on.
     "",
 ];
 const _: () = assert!(OLDEST + STEPS.len() as i64 == VERSION);

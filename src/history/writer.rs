@@ -4,7 +4,7 @@ use super::cache::Cache;
 use super::checkpoint::Checkpoints;
 use super::places::Places;
 use super::project::Place;
-use super::rows::Contact;
+use super::rows::{Cause, Contact};
 use super::slots::Slots;
 use super::stored::{Conv, Item, Outcome, Standing, column, unpacked, unsigned};
 use super::{HistoryError, schema};
@@ -75,6 +75,8 @@ pub(super) struct Work {
     pub slots: Slots,
     /// The conversation and message that the rules ran for in this input.
     pub deciding: Option<(ConvId, u64)>,
+    /// What just happened to a conversation, of which what follows at once is the consequence.
+    pub cause: Option<(ConvId, Cause)>,
 }
 
 /// The one writer of `history.db`.
@@ -277,5 +279,6 @@ fn read_meta(db: &Connection) -> Result<Work, HistoryError> {
         hits: BTreeMap::new(),
         slots: Slots::default(),
         deciding: None,
+        cause: None,
     })
 }

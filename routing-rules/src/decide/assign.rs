@@ -2,7 +2,7 @@
 
 use super::notices::Told;
 use super::{DEFAULT_CLOCK_MS, Draft, STEP};
-use crate::event::{ClockKind, Considered, Happening, OfferEnd, Presence, Public, Why};
+use crate::event::{ClockKind, Considered, Happening, OfferEnd, Presence, Public, StepTaken, Why};
 use crate::ids::ConvId;
 use crate::pack::{AtOnce, ConvStatus, Name, OverflowStep, RulePack, Skills, Wait};
 use crate::state::{AgentState, Clock, Conversation, WaitClass};
@@ -34,7 +34,6 @@ pub(crate) fn comes_back(c: &Conversation, queue: Name, own: &[OverflowStep], wh
     let Some(chosen) = c.chosen.as_deref().filter(|_| there) else { return entry };
     entry.skills.clone_from(&c.skills);
     // For whom it waited by name was a matter of that time.
-    let waits_only = |step: &OverflowStep| step.skills.is_none() && step.queue.is_none() && step.priority.is_none();
     let steps = c.overflow.iter().filter(|step| !waits_only(step));
     let steps: Vec<OverflowStep> = steps.map(|step| OverflowStep { only: vec![], ..step.clone() }).collect();
     let of_rules = match &chosen.overflow {
@@ -44,6 +43,24 @@ pub(crate) fn comes_back(c: &Conversation, queue: Name, own: &[OverflowStep], wh
     };
     entry.overflow = of_rules.then_some(steps);
     entry
+}
+
+/// Whether a step is there for a rule's `wait` alone.
+fn waits_only(step: &OverflowStep) -> bool {
+    step.skills.is_none() && step.queue.is_none() && step.priority.is_none()
+}
+
+/// What is told of a step that takes effect.
+fn taken(c: &Conversation, number: u32, step: &OverflowStep, why: &Why) -> StepTaken {
+    let at = number as usize;
+    let written = c.overflow.iter().take(at).filter(|step| !waits_only(step)).count();
+    let waits_on = c.overflow.get(at + 1).is_some_and(|next| !next.only.is_empty());
+    StepTaken {
+        number: u32::try_from(written + 1).ok().filter(|_| !waits_only(step)),
+        why: why.clone(),
+        after_ms: step.after_ms,
+        only: if waits_on { vec![] } else { step.only.clone() },
+    }
 }
 
 impl Draft<'_> {
@@ -97,6 +114,7 @@ impl Draft<'_> {
             overflow: entry.overflow.unwrap_or_else(|| queue.overflow.clone()),
             ageing: queue.ageing_ms,
             newest: queue.newest,
+            by: self.by_hand(&entry.why),
             why: entry.why,
         });
         self.start_clock(conv);
@@ -128,6 +146,7 @@ impl Draft<'_> {
             ageing: queue.ageing_ms,
             newest: queue.newest,
             why: Why::Reordered,
+            by: None,
         });
         self.assign.insert(name.clone());
         true
@@ -137,14 +156,15 @@ impl Draft<'_> {
     pub(crate) fn take_step(&mut self, c: &Conversation, number: u32, step: &OverflowStep, why: Why) {
         let conv = c.id;
         let at_once = why.is_at_once();
-        self.emit(Public::Relaxed { conv, step: number, skills: step.skills.clone(), at_once });
+        let taken = Some(Box::new(taken(c, number, step, &why)));
+        self.emit(Public::Relaxed { conv, step: number, skills: step.skills.clone(), at_once, taken });
         // What a clock raised further stays there.
         // The clock of a queue that promises nothing warns nobody.
         let warned = |clock: &Clock| clock.warned && clock.kind != ClockKind::Waiting;
         let late = c.clock.as_ref().is_some_and(|clock| clock.breached || warned(clock));
         let lowers = step.lowers && !late;
         if let Some(priority) = step.priority.filter(|p| *p > c.priority || (lowers && *p < c.priority)) {
-            self.emit(Public::Prioritised { conv, priority });
+            self.emit(Public::Prioritised { conv, priority, by: None });
         }
         match &step.queue {
             Some(queue) if c.queue.as_deref() != Some(queue) => self.enqueue(conv, Entry::new(queue.clone(), why)),
@@ -248,11 +268,17 @@ impl Draft<'_> {
         }
         // Who took it knows.
         let unaware = !matches!(why, Why::Taken | Why::Accepted);
-        self.emit(Public::Assigned { conv, agent: agent.to_owned(), why, considered });
+        let by = self.by_hand(&why).filter(|by| by != agent);
+        self.emit(Public::Assigned { conv, agent: agent.to_owned(), why, considered, by });
         self.start_clock(conv);
         if unaware {
             self.tell_agent(conv, agent, Told::Assigned, desk);
         }
+    }
+
+    /// Who of ours moves it, where somebody does.
+    fn by_hand(&self, why: &Why) -> Option<Name> {
+        self.by.clone().filter(|_| matches!(why, Why::Taken | Why::Transferred | Why::Reopened))
     }
 
     /// Ends an open offer because the conversation goes elsewhere.

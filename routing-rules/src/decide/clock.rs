@@ -176,7 +176,7 @@ impl Draft<'_> {
     fn escalate(&mut self, id: ConvId, what: Breach, late: &'static str) {
         let Some(c) = self.conv(id) else { return };
         if let Some(priority) = what.priority.filter(|p| *p > c.priority) {
-            self.emit(Public::Prioritised { conv: id, priority });
+            self.emit(Public::Prioritised { conv: id, priority, by: None });
         }
         // What is offered waits too, until somebody accepts.
         let waits = matches!(c.status, ConvStatus::Queued | ConvStatus::Offered);

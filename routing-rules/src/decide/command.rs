@@ -464,7 +464,7 @@ impl<'a> Draft<'a> {
             }
         }
         if let Some(priority) = priority.filter(|p| *p != c.priority) {
-            self.emit(Public::Prioritised { conv: c.id, priority });
+            self.emit(Public::Prioritised { conv: c.id, priority, by: self.by.clone() });
         }
         if !attributes.is_empty() {
             let set = attributes.clone();

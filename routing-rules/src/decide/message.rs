@@ -288,7 +288,7 @@ impl Draft<'_> {
             self.touch_contact(writer, None, of_contact, m.from.name.clone());
         }
         if let Some(priority) = outcome.priority.filter(|p| *p != before) {
-            self.emit(Public::Prioritised { conv, priority });
+            self.emit(Public::Prioritised { conv, priority, by: None });
         }
         if let Some(opted_in) = outcome.consent {
             let state = if opted_in { ConsentState::OptedIn } else { ConsentState::OptedOut };

@@ -268,6 +268,8 @@ pub(crate) struct Draft<'a> {
     named: BTreeMap<ConvId, matching::Named>,
     /// What people of ours did, on which rules may follow up.
     happened: Vec<(ConvId, Happening)>,
+    /// Who of ours told the router what is decided.
+    by: Option<Name>,
     /// What rules were asked that follow up on it, for who wants to know why they did what they did.
     followed: Vec<Followed>,
     /// The input was stored before the log was last rebased.
@@ -294,6 +296,7 @@ impl<'a> Draft<'a> {
             arrived: BTreeSet::new(),
             named: BTreeMap::new(),
             happened: Vec::new(),
+            by: None,
             followed: Vec::new(),
             before_rebase: false,
             relived: false,
@@ -371,7 +374,10 @@ impl<'a> Draft<'a> {
             Inbound::Command(c) if !self.may_command(c) => {
                 self.quarantine(seq, &c.channel, "commands come from the API, and from no channel");
             }
-            Inbound::Command(c) => self.command(c, id, candidate),
+            Inbound::Command(c) => {
+                self.by = Some(command::by_whom(&c.actor));
+                self.command(c, id, candidate);
+            }
             // A provider may still tell us of a channel that left the configuration: its results settle what is unsettled.
             Inbound::Result(r) => self.result(r),
             Inbound::Receipt(r) => self.receipt(r),

@@ -8,7 +8,7 @@ mod words;
 pub use private::{DecidedMessage, Private, ReceivedMail};
 pub use words::{
     CanaryEnd, Chosen, ClockKind, Considered, DeadReason, Happening, NoReply, OfferEnd, PassedOver, Presence, Reply,
-    Why,
+    StepTaken, Why,
 };
 
 use crate::ids::{ContactId, ConvId, MessageId, OfferId};
@@ -212,6 +212,9 @@ pub enum Public {
     Prioritised {
         conv: ConvId,
         priority: Priority,
+        /// Who of ours changed it; what a step, a clock or rules did follows in LOG on what says so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Name>,
     },
     AttributesSet {
         conv: ConvId,
@@ -231,6 +234,9 @@ pub enum Public {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         newest: bool,
         why: Why,
+        /// Who of ours put it there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Name>,
     },
     /// An overflow step took effect.
     Relaxed {
@@ -240,6 +246,8 @@ pub enum Public {
         /// It did not wait for its time, so who declined it just now is not asked again for it.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         at_once: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        taken: Option<Box<StepTaken>>,
     },
     Offered {
         conv: ConvId,
@@ -259,6 +267,9 @@ pub enum Public {
         agent: Name,
         why: Why,
         considered: Considered,
+        /// Who of ours gave it to them, where it was not they who took it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Name>,
     },
     /// Nobody could take it when it came to wait; why is part of the explanation.
     NobodyFree {

@@ -60,6 +60,18 @@ impl Why {
     }
 }
 
+/// Which step of the overflow took effect, and why then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepTaken {
+    /// Counted from 1, as the queue or the rule has its steps; `None` where only the wait for an agent ended.
+    pub number: Option<u32>,
+    pub why: Why,
+    /// Its time, counted from when the conversation entered the queue.
+    pub after_ms: Option<i64>,
+    /// Until then nobody but these was asked, as a rule named them.
+    pub only: Vec<Name>,
+}
+
 /// What happened to a conversation, on which rules can follow up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

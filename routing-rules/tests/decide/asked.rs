@@ -247,6 +247,17 @@ fn queued(life: &Life, who: &str) -> String {
     life.conv(who).queue.as_ref().map(ToString::to_string).unwrap_or_default()
 }
 
+/// The steps that took effect: their numbers, their times, and who was asked alone until then.
+fn taken(events: &[Event]) -> Vec<(Option<u32>, Option<i64>, Vec<String>)> {
+    let one = |e: &Event| match &e.public {
+        Public::Relaxed { taken, .. } => {
+            taken.as_deref().map(|taken| (taken.number, taken.after_ms, taken.only.clone()))
+        }
+        _ => None,
+    };
+    events.iter().filter_map(one).collect()
+}
+
 #[test]
 fn who_is_named_and_busy_is_waited_for_and_then_others_are_asked() {
     let mut life = life(WAITS);
@@ -260,13 +271,22 @@ fn who_is_named_and_busy_is_waited_for_and_then_others_are_asked() {
     });
     assert_eq!(passed.map(|(_, why)| why), Some(PassedOver::NotYet));
     // An earlier step of the queue takes its effect, and asks nobody else.
-    life.passes(20_000);
+    let events = life.passes(20_000);
     assert_eq!((life.has("y"), life.conv("y").priority), ("queued".into(), Priority::High));
+    assert_eq!(taken(&events), [(Some(1), Some(20_000), vec![])], "Ann alone is asked after it as well");
     let parts = life.state.to_parts().expect("a snapshot");
     let again = switchboard_routing_rules::State::from_parts(life.state.salt, &parts.public, &parts.private);
     life.state = again.expect("it reads");
-    life.passes(10_000);
+    let events = life.passes(10_000);
     assert_eq!((life.has("y"), queued(&life, "y")), ("bob".into(), "q".into()), "after half a minute he is");
+    // The end of a wait is no step of the pack's.
+    assert_eq!(taken(&events), [(None, Some(30_000), vec!["ann".to_owned()])]);
+    says(&mut life, "z", &[("agent", "ann")]);
+    for ms in [20_000, 10_000] {
+        assert_eq!(taken(&life.passes(ms)).len(), 1);
+    }
+    let events = life.passes(30_000);
+    assert_eq!((queued(&life, "z"), taken(&events)), ("r".into(), vec![(Some(2), Some(60_000), vec![])]));
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use crate::life::{ANN, CHANNEL, Life};
 use std::collections::BTreeMap;
 use switchboard_envelope::{
-    Action, Actor, Address, ChannelProfile, Command, ConsentChange, ConsentState, Inbound, Outcome, Scope, Template,
+    Action, Actor, Address, ChannelProfile, Command, ConsentChange, ConsentState, Destination, Inbound, Outcome, Scope,
+    Template,
 };
 use switchboard_routing_rules::event::{Event, Public};
 use switchboard_routing_rules::pack::ConvStatus;
@@ -201,4 +202,45 @@ default: { queue: q }
     assert_eq!((life.conv(ANN).status, owner(&life)), (ConvStatus::Pending, "bob".to_owned()));
     assert_eq!(assigned(&life.asks("t", Action::Take { conversation }).1), 1);
     assert_eq!((life.conv(ANN).status, owner(&life)), (ConvStatus::Assigned, "ann".to_owned()));
+}
+
+/// Who moved or changed a conversation by hand, as the log says.
+fn by_whom(events: &[Event]) -> Vec<(&'static str, Option<&str>)> {
+    let one = |e: &'_ Event| match &e.public {
+        Public::Queued { .. } => Some("queued"),
+        Public::Assigned { .. } => Some("assigned"),
+        Public::Prioritised { .. } => Some("prioritised"),
+        _ => None,
+    };
+    let by = |e: &'_ Event| match &e.public {
+        Public::Queued { by, .. } | Public::Assigned { by, .. } | Public::Prioritised { by, .. } => by.clone(),
+        _ => None,
+    };
+    let known = |by: Option<String>| by.map(|by| if by == "ann" { "ann" } else { "another" });
+    events.iter().filter_map(|e| Some((one(e)?, known(by(e))))).collect()
+}
+
+#[test]
+fn who_moved_it_or_changed_its_priority_is_kept() {
+    let yaml = "zone: UTC\nqueues: { q: {}, r: {} }\nagents: { ann: {}, bob: {}, cyn: {} }\ndefault: { queue: q }\n";
+    let mut life = Life::with(ChannelProfile::new("sms", "phone"), yaml);
+    life.customer("SM1");
+    let conversation = life.conversation_of(ANN);
+    let mut does = |key: &str, action: Action| life.asks(key, action).1;
+    let to = |to: Destination| Action::Transfer { conversation: conversation.clone(), to };
+    let events = does("1", to(Destination::Agent("bob".into())));
+    assert_eq!(by_whom(&events), [("assigned", Some("ann"))]);
+    let events = does("2", to(Destination::Queue("r".into())));
+    assert_eq!(by_whom(&events), [("queued", Some("ann"))]);
+    // Who takes it is who has it.
+    let events = does("3", Action::Take { conversation: conversation.clone() });
+    assert_eq!(by_whom(&events), [("assigned", None)]);
+    let priority = Some("high".to_owned());
+    let attributes = BTreeMap::new();
+    let events = does("4", Action::Update { conversation: conversation.clone(), tags: None, priority, attributes });
+    assert_eq!(by_whom(&events), [("prioritised", Some("ann"))]);
+    // What nobody did is nobody's.
+    life.writes("other", "SM2");
+    let events = life.says("third", "SM3", "hello", |_| {});
+    assert_eq!(by_whom(&events), [("queued", None)]);
 }

@@ -19,7 +19,7 @@ fn conv(life: &Life, who: &str) -> ConvId {
 }
 
 fn assigned(life: &Life, who: &str, agent: &str, why: Why) -> Public {
-    Public::Assigned { conv: conv(life, who), agent: agent.into(), why, considered: Considered::default() }
+    Public::Assigned { conv: conv(life, who), agent: agent.into(), why, considered: Considered::default(), by: None }
 }
 
 fn offered(life: &Life, who: &str, agent: &str) -> Public {

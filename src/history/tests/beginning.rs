@@ -49,7 +49,7 @@ fn frames() -> Vec<(Seq, Vec<Event>)> {
         writes(1, 10),
         vec![
             Public::Tagged { conv: conv(1), add: tags.clone(), remove: BTreeSet::new() }.into(),
-            Public::Prioritised { conv: conv(1), priority: Priority::High }.into(),
+            Public::Prioritised { conv: conv(1), priority: Priority::High, by: None }.into(),
             queued(1, "billing"),
             clock.into(),
         ],

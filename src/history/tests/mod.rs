@@ -150,6 +150,7 @@ pub(crate) fn queued(n: u32, queue: &str) -> Event {
         ageing: None,
         newest: false,
         why: Why::Default,
+        by: None,
     }
     .into()
 }
@@ -163,7 +164,7 @@ pub(crate) fn assigned(n: u32, agent: &str, why: Why) -> Event {
         ],
         others: 4,
     };
-    Public::Assigned { conv: conv(n), agent: agent.into(), why, considered }.into()
+    Public::Assigned { conv: conv(n), agent: agent.into(), why, considered, by: None }.into()
 }
 
 pub(crate) fn receipt(n: u32, m: u32, status: ReceiptStatus) -> Event {
@@ -196,7 +197,7 @@ pub(crate) fn story() -> Vec<(Seq, Vec<Event>)> {
                 received(1, 1, "where is my refund"),
                 decided(1, 1, "Refunds"),
                 Public::Tagged { conv: conv(1), add: tags, remove: BTreeSet::new() }.into(),
-                Public::Prioritised { conv: conv(1), priority: Priority::High }.into(),
+                Public::Prioritised { conv: conv(1), priority: Priority::High, by: None }.into(),
                 queued(1, "billing"),
                 Public::ClockSet { conv: conv(1), clock: ClockKind::FirstResponse, due: t(900), warn_at: None }.into(),
                 send(1, 2, "we are on it", auto, false),

@@ -220,3 +220,87 @@ async fn a_rule_that_followed_up_is_counted_and_stands_behind_what_it_followed()
     let once = |rule: &str| (rule.to_owned(), 1);
     assert_eq!(counted, [once("Goodbye"), once("Hello"), once("Told")]);
 }
+
+/// The lines of a conversation's transcript, oldest first.
+async fn lines(frames: &[(Seq, Vec<Event>)]) -> Vec<EventLine> {
+    let dir = tempfile::tempdir().unwrap();
+    let (_w, h) = history_of(dir.path(), frames);
+    let c = h.conversation(conv(1)).await.unwrap().unwrap().0;
+    let all = h.messages(c.seq, None, 100).await.unwrap().items;
+    let heard = all.iter().rfind(|m| m.direction == Direction::In).unwrap();
+    let since = h.moved_on(heard, 100).await.unwrap();
+    let told = all.iter().rev().filter(|m| m.event.as_ref().is_some_and(|e| e.what != "breached"));
+    let told: Vec<&Message> = told.filter(|m| m.event.is_some()).collect();
+    assert_eq!(told, since.iter().collect::<Vec<_>>(), "all of it is part of the explanation");
+    since.into_iter().filter_map(|m| m.event).collect()
+}
+
+#[tokio::test]
+async fn what_changed_a_priority_and_who_moved_it_are_lines_of_the_transcript() {
+    let raised = |priority, by: Option<&str>| {
+        Event::from(Public::Prioritised { conv: conv(1), priority, by: by.map(str::to_owned) })
+    };
+    let moved = |queue: &str, why: Why, by: Option<&str>| {
+        let Event { public: mut to, private } = queued(1, queue);
+        if let Public::Queued { why: w, by: b, .. } = &mut to {
+            (*w, *b) = (why, by.map(str::to_owned));
+        }
+        Event { public: to, private }
+    };
+    let ticked = |at: i64| Event::from(Public::Ticked { now: t(at), relived: false });
+    let taken = StepTaken { number: Some(2), why: Why::Overflow, after_ms: Some(9), only: vec![] };
+    let step = |skills: Option<BTreeMap<String, u8>>| {
+        let taken = Some(Box::new(taken.clone()));
+        Event::from(Public::Relaxed { conv: conv(1), step: 1, skills, at_once: false, taken })
+    };
+    let late = Public::ClockBreached { conv: conv(1), clock: ClockKind::FirstResponse, again: t(900) };
+    let soon = Public::ClockWarned { conv: conv(1), clock: ClockKind::Resolution };
+    let hits = vec!["Who has it".to_owned()];
+    let rules = Public::FollowedUp { conv: conv(1), on: Happening::Noted, pack: "p".into(), hits: hits.clone() };
+    let frames = [
+        // What the rules of a message choose is told with its decision.
+        (
+            1,
+            vec![
+                channels(),
+                consumed(1),
+                opened(1, "sms"),
+                received(1, 1, "hello"),
+                decided(1, 1, "VIP"),
+                raised(Priority::Low, None),
+                queued(1, "leads"),
+            ],
+        ),
+        (2, vec![ticked(20), step(None), raised(Priority::Normal, None), moved("late", Why::Overflow, None)]),
+        (3, vec![ticked(30), step(Some(BTreeMap::new()))]),
+        (4, vec![ticked(40), late.into(), raised(Priority::High, None)]),
+        (5, vec![ticked(50), soon.into(), raised(Priority::Urgent, None)]),
+        (6, vec![consumed(2), raised(Priority::Normal, Some("ann"))]),
+        (7, vec![consumed(3), rules.into(), raised(Priority::High, None)]),
+        (8, vec![consumed(4), moved("billing", Why::Transferred, Some("ann"))]),
+        (9, vec![consumed(5), moved("full", Why::Overflow, None)]),
+    ];
+    let lines = lines(&frames).await;
+    let of = |queue: &str| Some(Cause::Step { queue: Some(queue.into()), taken: Some(taken.clone()) });
+    let line = |what: &str| EventLine { what: what.into(), ..EventLine::default() };
+    let changed =
+        |cause: Option<Cause>, from, to| EventLine { cause, priority: Some((from, to)), ..line("prioritised") };
+    let put = |queue: &str, why| EventLine { queue: Some(queue.into()), why: Some(why), ..line("queued") };
+    let (low, normal, high, urgent) = (Priority::Low, Priority::Normal, Priority::High, Priority::Urgent);
+    let rule = Some(Why::Rule("Who has it".into()));
+    assert_eq!(
+        lines,
+        [
+            changed(of("leads"), low, normal),
+            EventLine { cause: of("leads"), ..put("late", Why::Overflow) },
+            EventLine { cause: of("late"), skills: Some(BTreeMap::new()), ..line("relaxed") },
+            changed(Some(Cause::Breached(ClockKind::FirstResponse)), normal, high),
+            changed(Some(Cause::Warned(ClockKind::Resolution)), high, urgent),
+            EventLine { by: Some("ann".into()), ..changed(None, urgent, normal) },
+            EventLine { why: rule, on: Some(Happening::Noted), ..line("followed_up") },
+            changed(Some(Cause::Rules(hits)), normal, high),
+            EventLine { by: Some("ann".into()), ..put("billing", Why::Transferred) },
+            EventLine { cause: Some(Cause::Full), ..put("full", Why::Overflow) },
+        ]
+    );
+}

@@ -48,6 +48,7 @@ fn a_file_of_an_older_version_is_brought_up_to_date_with_all_that_it_holds() {
     let path = dir.path().join("history.db");
     HistoryWriter::open(&path).unwrap().apply(&story()).unwrap();
     let back = [
+        ("", 12),
         ("", 11),
         ("ALTER TABLE meta DROP COLUMN known_to", 10),
         ("", 9),

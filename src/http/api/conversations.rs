@@ -100,7 +100,7 @@ pub(super) async fn detail(
     let mut value = views::whole(&conversation, contact.as_ref(), &now, &state).await;
     let waits = state.backend().waiting(conversation.id).await?;
     if let Some(map) = value.as_object_mut() {
-        map.insert("waiting".into(), waits.as_ref().map_or(Value::Null, waiting::view));
+        map.insert("waiting".into(), waits.as_ref().map_or(Value::Null, |w| waiting::view(w, &names)));
         map.insert("messages".into(), Value::Array(messages));
     }
     Ok(Json(value))

@@ -20,6 +20,7 @@ mod rules;
 mod table;
 #[cfg(test)]
 mod tests;
+mod told;
 mod views;
 mod waiting;
 

@@ -2,14 +2,14 @@
 
 use super::ApiState;
 use super::backend::{AgentView, ChannelView, QueueView, StateView, Undelivered, resume_command};
-use super::no_reply_words;
+use super::{no_reply_words, told};
 use crate::history::{
-    Contact, Conversation, DeadLetter, Direction, EventLine, Message, OLDER_GONE, OfferRow, Status, Who,
+    Cause, Contact, Conversation, DeadLetter, Direction, EventLine, Message, OLDER_GONE, OfferRow, Status, Who,
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use switchboard_envelope::{Attachment, ConsentState, SenderProof, Timestamp};
-use switchboard_routing_rules::event::{ClockKind, DeadReason, Why};
+use switchboard_routing_rules::event::{ClockKind, DeadReason, Happening, Why};
 use switchboard_routing_rules::pack::{ConvStatus, Name, Units};
 use switchboard_routing_rules::state::Window;
 
@@ -28,7 +28,7 @@ impl Names {
         self.0.get(id).map(String::as_str).filter(|n| !n.is_empty())
     }
 
-    fn say<'n>(&'n self, id: &'n str) -> &'n str {
+    pub fn say<'n>(&'n self, id: &'n str) -> &'n str {
         self.get(id).unwrap_or(id)
     }
 }
@@ -221,23 +221,35 @@ fn event_text(e: &EventLine, names: &Names) -> String {
         ("assigned", Some(agent), ..) if matches!(e.why, Some(Why::CustomerWrote | Why::NotDelivered)) => {
             format!("back with {}{why}", names.say(agent))
         }
+        ("assigned", Some(agent), ..) if e.by.is_some() && e.why == Some(Why::Transferred) => {
+            format!("transferred to {} by {}", names.say(agent), e.by.as_deref().map_or("", |by| names.say(by)))
+        }
         ("assigned", Some(agent), _, _) => format!(
             "assigned to {}{}",
             names.say(agent),
             match &e.why {
-                Some(Why::Accepted | Why::Taken | Why::Strategy) => format!(", {}", why.trim()),
+                Some(Why::Taken) => told::taken_by(e.by.as_ref(), e.from.as_ref().map(|from| names.say(from)), names),
+                Some(Why::Accepted | Why::Strategy) => format!(", {}", why.trim()),
                 _ => why,
             }
         ),
-        ("queued", _, Some(queue), _) => format!("put in the queue {queue}{why}"),
+        ("queued", _, Some(queue), _) => match &e.by {
+            Some(by) if e.why == Some(Why::Transferred) => format!("put in the queue {queue} by {}", names.say(by)),
+            _ => format!("put in the queue {queue} {}", told::because(e, names)),
+        },
+        ("prioritised", ..) => told::prioritised(e, names),
+        ("relaxed", ..) => told::relaxed(e, names),
         ("closed", Some(agent), _, _) => format!("closed by {}", names.say(agent)),
         // Whoever answered, took or transferred it is told by the line that follows.
         ("reopened", ..) if e.why != Some(Why::CustomerWrote) => "reopened".into(),
         ("reopened", ..) => format!("reopened{why}"),
         ("snoozed", _, _, Some(until)) => format!("snoozed until {until}"),
-        ("breached", ..) => "its clock ran out".into(),
+        ("breached", ..) => match &e.cause {
+            Some(Cause::Breached(kind)) => format!("its clock ran out: {}", told::late(*kind)),
+            _ => "its clock ran out".into(),
+        },
         (OLDER_GONE, ..) => "what was said before is older than what the log keeps, and gone".into(),
-        ("followed_up", ..) => format!("followed up{why}"),
+        ("followed_up", ..) => format!("followed up{why}{}", told::on_what(e.on)),
         ("not_replied", ..) => not_replied(e),
         ("opted_in", Some(by), ..) => {
             format!("opted in again by {}: messages may be sent to the customer here", names.say(by))
@@ -322,7 +334,10 @@ pub(super) fn message(m: &Message, who: Option<&Contact>, names: &Names, state: 
     if m.direction == Direction::Event
         && let Some(e) = &m.event
     {
-        map.insert("event".into(), json!({ "what": e.what, "agent": e.agent, "queue": e.queue, "until": e.until }));
+        let priority = e.priority.map(|(_, to)| to.as_str());
+        let event = json!({ "what": e.what, "agent": e.agent, "queue": e.queue, "until": e.until, "priority": priority,
+            "by": e.by, "on": e.on.map(Happening::as_str) });
+        map.insert("event".into(), event);
     }
     value
 }

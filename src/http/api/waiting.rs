@@ -1,5 +1,6 @@
 //! Why a conversation waits, and where it stands.
 
+use super::views::Names;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use switchboard_routing_rules::event::{PassedOver, Presence};
@@ -23,7 +24,7 @@ pub(crate) fn passed_words(why: &PassedOver) -> String {
         }
         PassedOver::MissingSkill(skill) => format!("lacks the skill {skill}"),
         PassedOver::Declined => "declined it".into(),
-        PassedOver::NotYet => "is not asked yet".into(),
+        PassedOver::NotYet => "is not asked yet: others, whom a rule named, are asked first".into(),
         PassedOver::WrappingUp => "finishes what they closed".into(),
         PassedOver::LessPreferred => "another agent was preferred".into(),
         PassedOver::Skilled { skill, less } => {
@@ -35,38 +36,59 @@ pub(crate) fn passed_words(why: &PassedOver) -> String {
     }
 }
 
-/// As it follows a number of agents.
-fn counted(why: &PassedOver, n: usize) -> String {
-    let (is, has, lacks) = if n == 1 { ("is", "has", "lacks") } else { ("are", "have", "lack") };
+/// As it follows `all agents`, or a number of them; of one in the singular, of before in the past.
+fn they(why: &PassedOver, n: usize, past: bool) -> String {
+    let (is, has, lacks) = match (n == 1, past) {
+        (true, false) => ("is", "has", "lacks"),
+        (false, false) => ("are", "have", "lack"),
+        (true, true) => ("was", "had", "lacked"),
+        (false, true) => ("were", "had", "lacked"),
+    };
     match why {
         PassedOver::Presence { name, counts_as: Presence::Available } => {
-            format!("{n} {is} in {name}, which the queue does not ask")
+            format!("{is} in {name}, which the queue does not ask")
         }
-        PassedOver::Presence { name, .. } => format!("{n} {is} in {name}"),
-        PassedOver::Away => format!("{n} {is} away"),
-        PassedOver::Offline => format!("{n} {is} offline"),
-        PassedOver::Capacity { .. } => format!("{n} {has} no room"),
-        PassedOver::MissingSkill(skill) => format!("{n} {lacks} the skill {skill}"),
-        PassedOver::Declined => format!("{n} declined it"),
-        PassedOver::NotYet => format!("{n} {is} not asked yet"),
-        PassedOver::WrappingUp => format!("{n} {is} finishing what they closed"),
-        PassedOver::LessPreferred | PassedOver::Skilled { .. } => format!("{n} {is} less preferred"),
+        PassedOver::Presence { name, .. } => format!("{is} in {name}"),
+        PassedOver::Away => format!("{is} away"),
+        PassedOver::Offline => format!("{is} offline"),
+        PassedOver::Capacity { .. } => format!("{has} no room"),
+        PassedOver::MissingSkill(skill) => format!("{lacks} the skill {skill}"),
+        PassedOver::Declined => "declined it".into(),
+        PassedOver::NotYet => format!("{is} not asked yet"),
+        PassedOver::WrappingUp => format!("{is} finishing what they closed"),
+        PassedOver::LessPreferred | PassedOver::Skilled { .. } => format!("{is} less preferred"),
     }
 }
 
-/// How many agents each reason keeps from it; loads differ and are one reason.
-fn reasons(w: &Waiting) -> Vec<(PassedOver, usize)> {
-    let mut all: BTreeMap<String, (PassedOver, usize)> = BTreeMap::new();
-    for why in w.agents.iter().filter_map(|(_, why)| why.as_ref()) {
+/// `of 6 agents 2 have no room, 1 is offline`: how many agents each reason keeps from it, and of how many it is not known. Loads differ
+/// and are one reason. `None` where there are no agents.
+pub(super) fn summed<'p>(passed: impl Iterator<Item = &'p PassedOver>, others: usize, past: bool) -> Option<String> {
+    let mut all: BTreeMap<String, (&PassedOver, usize)> = BTreeMap::new();
+    for why in passed {
         let kind = match why {
             PassedOver::Capacity { .. } => "capacity".to_owned(),
             why => passed_words(why),
         };
-        all.entry(kind).or_insert_with(|| (why.clone(), 0)).1 += 1;
+        all.entry(kind).or_insert((why, 0)).1 += 1;
     }
-    let mut all: Vec<_> = all.into_values().collect();
-    all.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
-    all
+    let mut reasons: Vec<_> = all.into_values().collect();
+    reasons.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    let total = others + reasons.iter().map(|(_, n)| n).sum::<usize>();
+    if let ([(why, n)], 0) = (reasons.as_slice(), others) {
+        let whole = match n {
+            1 => "the only agent".to_owned(),
+            2 => "both agents".to_owned(),
+            n => format!("all {n} agents"),
+        };
+        return Some(format!("{whole} {}", they(why, *n, past)));
+    }
+    let mut told: Vec<String> = reasons.iter().map(|(why, n)| format!("{n} {}", they(why, *n, past))).collect();
+    match others {
+        0 => {}
+        1 => told.push("and one other".into()),
+        n => told.push(format!("and {n} others")),
+    }
+    (total > 0).then(|| format!("of {total} agents {}", told.join(", ")))
 }
 
 /// The agents as rows, those who come nearest first, and how many are not shown.
@@ -85,7 +107,7 @@ pub(super) fn agents(w: &Waiting) -> (Vec<Value>, usize) {
     (sorted.iter().take(SHOWN).map(row).collect(), sorted.len().saturating_sub(SHOWN))
 }
 
-pub(super) fn view(w: &Waiting) -> Value {
+pub(super) fn view(w: &Waiting, names: &Names) -> Value {
     let (rows, others) = agents(w);
     let next = w.next_step.as_ref().map(|(at, step)| {
         json!({ "at": at, "skills": step.skills, "queue": step.queue, "priority": step.priority.map(|p| p.as_str()) })
@@ -101,29 +123,30 @@ pub(super) fn view(w: &Waiting) -> Value {
         "next_step": next,
         "agents": rows,
         "others": others,
+        "sentences": sentences(w, names, false),
     })
 }
 
-/// `It waits in the queue billing, third of 12, about four minutes. Nobody can take it now: 2 have no room, 1 is offline.`
-pub(super) fn sentences(w: &Waiting) -> Vec<String> {
+/// `It waits in the queue billing, third of 12, about four minutes. Nobody can take it now: 2 have no room, 1 is offline.` `as_then`
+/// where it was the same when its message was decided.
+pub(super) fn sentences(w: &Waiting, names: &Names, as_then: bool) -> Vec<String> {
     let place = w.place.map_or_else(String::new, |n| format!(", {} of {}", ordinal(n), w.depth));
     let wait = w.wait_ms.map_or_else(String::new, |ms| format!(", {}", about(ms)));
     let mut out = vec![format!("It waits in the queue {}{place}{wait}.", w.queue)];
-    let able = w.agents.iter().filter(|(_, why)| why.is_none()).count();
-    let reasons: Vec<String> = reasons(w).iter().map(|(why, n)| counted(why, *n)).collect();
-    out.push(match (able, reasons.as_slice()) {
-        (0, []) => "Nobody can take it: the pack has no agents.".into(),
-        (0, reasons) => {
-            let agents = if w.agents.len() == 1 { "agent" } else { "agents" };
-            format!("Nobody can take it now: of {} {agents} {}.", w.agents.len(), reasons.join(", "))
-        }
-        (..) => "Somebody can take it, and will be given it next.".into(),
+    let able = w.agents.iter().any(|(_, why)| why.is_none());
+    let reasons = summed(w.agents.iter().filter_map(|(_, why)| why.as_ref()), 0, false);
+    out.push(match (able, reasons) {
+        (true, _) => "Somebody can take it, and will be given it next.".into(),
+        (false, None) => "Nobody can take it: the pack has no agents.".into(),
+        (false, Some(reasons)) if as_then => format!("Nobody could take it then, and nobody can now: {reasons}."),
+        (false, Some(reasons)) => format!("Nobody can take it now: {reasons}."),
     });
+    if let Some((until, named)) = &w.asked_first {
+        let named: Vec<&str> = named.iter().map(|agent| names.say(agent)).collect();
+        out.push(format!("Until {until} nobody but {} is asked for it, as a rule says.", named.join(" and ")));
+    }
     if let Some((at, step)) = &w.next_step {
         let mut does = vec![];
-        if !step.only.is_empty() {
-            does.push("others are asked too".to_owned());
-        }
         does.extend(step.skills.as_ref().map(|skills| match skills.is_empty() {
             true => "it wants no skills".to_owned(),
             false => {
@@ -133,7 +156,9 @@ pub(super) fn sentences(w: &Waiting) -> Vec<String> {
         }));
         does.extend(step.priority.map(|p| format!("its priority is {}", p.as_str())));
         does.extend(step.queue.as_ref().map(|q| format!("it moves to the queue {q}")));
-        out.push(format!("From {at} on {}.", does.join(", ")));
+        if !does.is_empty() {
+            out.push(format!("From {at} on {}.", does.join(", ")));
+        }
     }
     out
 }
@@ -169,19 +194,22 @@ mod tests {
             wait_ms: Some(240_000),
             wanted: [("french".to_owned(), 1)].into(),
             presence: vec![],
+            asked_first: Some((Timestamp(1_795_219_200_000), vec!["ann".into(), "bob".into()])),
             next_step: Some((Timestamp(1_795_219_200_000), step)),
             agents,
         };
+        let names = Names::of_test(&[("ann", "Ann")]);
         assert_eq!(
-            sentences(&w),
+            sentences(&w, &names, false),
             [
                 "It waits in the queue billing, third of 12, about four minutes.",
                 "Nobody can take it now: of 6 agents 2 have no room, 1 is in limited, which the queue does not ask, \
                  1 is in lunch, 1 is offline, 1 lacks the skill french.",
+                "Until 2026-11-21T00:00:00.000Z nobody but Ann and bob is asked for it, as a rule says.",
                 "From 2026-11-21T00:00:00.000Z on it wants no skills, it moves to the queue all.",
             ]
         );
-        let shown = view(&w);
+        let shown = view(&w, &names);
         assert_eq!(
             shown["agents"][0],
             json!({ "agent": "bob", "chosen": false, "reason": "has no room: 5 of 5 units taken" })
@@ -189,9 +217,14 @@ mod tests {
         assert_eq!((shown["position"].as_u64(), shown["others"].as_u64()), (Some(3), Some(0)));
         let many = Waiting { agents: (0..1000).map(|n| (format!("a{n}"), Some(PassedOver::Away))).collect(), ..w };
         assert_eq!(
-            (view(&many)["agents"].as_array().map(Vec::len), view(&many)["others"].as_u64()),
+            (view(&many, &names)["agents"].as_array().map(Vec::len), view(&many, &names)["others"].as_u64()),
             (Some(100), Some(900))
         );
-        assert!(sentences(&many)[1].ends_with("of 1000 agents 1000 are away."));
+        let said = |w: &Waiting, as_then| sentences(w, &names, as_then)[1].clone();
+        assert_eq!(said(&many, true), "Nobody could take it then, and nobody can now: all 1000 agents are away.");
+        let few = |n: usize| Waiting { agents: many.agents[..n].to_vec(), ..many.clone() };
+        assert_eq!(said(&few(2), false), "Nobody can take it now: both agents are away.");
+        assert_eq!(said(&few(1), false), "Nobody can take it now: the only agent is away.");
+        assert_eq!(said(&few(0), false), "Nobody can take it: the pack has no agents.");
     }
 }

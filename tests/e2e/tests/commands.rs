@@ -24,6 +24,7 @@ default: { queue: everyone }
 
 on_every_backend! {
     conversations_are_answered_and_handed_on,
+    what_changed_by_itself_and_who_moved_it_is_told_in_order,
     contacts_are_tagged_described_and_joined,
     channels_are_paused_and_resumed,
     what_is_held_back_is_read_again_sent_again_or_given_up,
@@ -52,6 +53,58 @@ async fn says(shop: &Shop, from: &str, text: &str) -> Value {
 
 fn id(of: &Value) -> &str {
     of["id"].as_str().expect("an id")
+}
+
+const TOLD: &str = r#"
+zone: Europe/Paris
+queues:
+  leads: { overflow: [{ after: 1s, priority: high }], sla: { first_response: 2s, on_breach: { priority: urgent } } }
+  billing: {}
+agents:
+  amy: { name: Amy, capacity: 10 }
+  bob: { name: Bob, capacity: 10 }
+rules:
+  - { name: Sales, then: { agent: amy, queue: leads } }
+  - { name: Handed on, on: moved, then: { tag: moved } }
+default: { queue: leads }
+"#;
+
+async fn what_changed_by_itself_and_who_moved_it_is_told_in_order(backend: Backend) {
+    let provider = Provider::start().await;
+    let shop = Shop::with(&provider.base_url()).log(&backend).pack(TOLD).open();
+    let _daemon = Daemon::start(&shop).await;
+    let c = says(&shop, ANN, "hello").await;
+    let c = id(&c);
+    conversation(&shop, ANN, "to be late", |c| c["priority"] == "urgent").await;
+    let raised = [
+        "its priority went from normal to high because it had waited 1 second (step 1 of its overflow in leads)",
+        "its priority went from high to urgent because its first answer was late",
+    ];
+    let shown = run(&shop, &["conversations", "show", c]);
+    let waits = "It waits in the queue leads, first of 1. Nobody can take it now: both agents are offline.";
+    let more = format!("switchboard rules explain {c}");
+    for part in raised.into_iter().chain([waits, &more, "its clock ran out: its first answer was late"]) {
+        assert!(shown.contains(part), "{part} is not in {shown}");
+    }
+    run(&shop, &["conversations", "transfer", c, "billing"]);
+    conversation(&shop, ANN, "to wait for billing", |c| c["queue"] == "billing").await;
+    run(&shop, &["conversations", "transfer", c, "amy"]);
+    conversation(&shop, ANN, "to be amy's", |c| c["agent"] == "amy" && c["state"] == "assigned").await;
+    let explained = run(&shop, &["rules", "explain", c]);
+    let order = [
+        "The rule “Sales” named Amy for it.",
+        "Nobody could take it then: both agents were offline.",
+        raised[0],
+        raised[1],
+        "moved it to the queue billing.",
+        "the rule “Handed on” followed up when somebody put it into a queue.",
+        "transferred it to Amy.",
+    ];
+    let places: Vec<Option<usize>> = order.iter().map(|part| explained.find(part)).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}: {explained}");
+    for part in order {
+        assert_eq!(explained.matches(part).count(), 1, "{part}: {explained}");
+    }
 }
 
 async fn conversations_are_answered_and_handed_on(backend: Backend) {

@@ -174,7 +174,7 @@ async fn why_nobody_took_it_is_told_and_that_the_pack_is_gone() {
     assert!(fake.history.history().wait_for(5, std::time::Duration::from_secs(10)).await);
     let got = fake.get(&format!("/messages/{}/explain", msg(9))).await.ok();
     let told = got["sentences"].to_string();
-    let sentence = "Nobody could take it then: ann is away, bob lacks the skill x, and 7 others.";
+    let sentence = "Nobody could take it then: of 9 agents 1 was away, 1 lacked the skill x, and 7 others.";
     assert!(told.contains(sentence), "{told}");
     let then = &got["nobody_free"];
     assert_eq!((&then["agents"][0]["reason"], &then["others"]), (&json!("is away"), &json!(7)));
@@ -423,17 +423,19 @@ async fn a_conversation_that_waits_says_where_it_stands_and_why_nobody_takes_it(
         wait_ms: Some(120_000),
         wanted: [("french".to_owned(), 1)].into(),
         presence: vec!["available".into()],
+        asked_first: None,
         next_step: None,
         agents: vec![("dan".into(), Some(PassedOver::MissingSkill("french".into())))],
     });
     let shown = fake.get(&format!("/conversations/{}", conv(1))).await.ok();
     assert_eq!((&shown["waiting"]["position"], &shown["waiting"]["estimated_wait_ms"]), (&json!(2), &json!(120_000)));
     assert_eq!(shown["waiting"]["presences"], json!(["available"]));
+    assert_eq!(shown["waiting"]["sentences"][0], "It waits in the queue billing, second of 5, about two minutes.");
     let got = fake.get("/messages/last/explain").await.ok();
     assert_eq!(got["waiting"]["agents"][0]["reason"], "lacks the skill french");
     let told = got["sentences"].to_string();
     assert!(
-        told.contains("second of 5, about two minutes.") && told.contains("of 1 agent 1 lacks the skill"),
+        told.contains("second of 5, about two minutes.") && told.contains("the only agent lacks the skill"),
         "{told}"
     );
 }

@@ -3,6 +3,7 @@ mod fake;
 mod lists;
 mod refusals;
 mod streams;
+mod told;
 mod writes;
 
 use fake::{Fake, Got, call, fake};

@@ -59,7 +59,9 @@ const passed = (a) => h("li", {},
 /** Why nobody could take it when the message was decided. */
 function then(trace) {
   const w = trace.nobody_free;
-  if (!w?.agents?.length) return null;
+  // The same list is shown once.
+  const same = w?.others === trace.others && JSON.stringify(w?.agents) === JSON.stringify(trace.agents);
+  if (!w?.agents?.length || same) return null;
   return [h("h3", {}, "Why nobody could take it then"), h("ul.considered.then", {}, w.agents.map(passed)),
     w.others > 0 && h("p.muted", {}, `and ${plural(w.others, "other")}`)];
 }
