@@ -27,7 +27,7 @@ pub(crate) mod tests;
 mod trim;
 mod writer;
 
-pub use beginning::{Before, OLDER_GONE};
+pub use beginning::{Before, Earlier, Held, OLDER_GONE};
 pub use queries::{Answered, Page, Quarantined, RuleHits};
 pub use reader::History;
 pub use rows::{

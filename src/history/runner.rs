@@ -507,16 +507,16 @@ where
         if *self.cursor.borrow() > 0 {
             return Ok(());
         }
-        let Some((of, state)) = (self.before)().await? else {
+        let Some(earlier) = (self.before)().await? else {
             tracing::warn!(
                 first,
                 "no snapshot says what was before the log: conversations that opened before are not listed"
             );
             return Ok(());
         };
-        let conversations = state.conversations.len();
+        let (of, conversations) = (earlier.of, earlier.state.conversations.len());
         tracing::info!(first, snapshot = of, conversations, "history begins with what a snapshot knows");
-        let cursor = self.blocking(move |w| w.begin((of, &state), first)).await?;
+        let cursor = self.blocking(move |w| w.begin(&earlier, first)).await?;
         self.cursor.send_replace(cursor);
         Ok(())
     }

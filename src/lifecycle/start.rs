@@ -12,7 +12,7 @@ use super::{api, chat, health, listener, open_log, tokens};
 use crate::cli::banner::{Banner, ChannelLine, banner};
 use crate::clock;
 use crate::config::{Config, Signatures};
-use crate::history::{Before, HistoryHandle, HistoryWriter, keep_within, spawn_projection_after};
+use crate::history::{Before, Earlier, HistoryHandle, HistoryWriter, keep_within, spawn_projection_after};
 use crate::http::api::{ApiState, FileLinks, Limits as ApiLimits};
 use crate::http::body::Room;
 use crate::http::chat::{ChatSetup, ChatState, Timing, Wakes};
@@ -352,7 +352,11 @@ async fn serve(config: Config, role: Role, unfinished: &Unfinished) -> Result<()
 fn before_log(log: Arc<dyn Log>, limits: StateLimits) -> Before {
     Box::new(move || {
         let log = log.clone();
-        Box::pin(async move { snapshot_of(&log, limits).await })
+        Box::pin(async move {
+            let Some((of, state)) = snapshot_of(&log, limits).await? else { return Ok(None) };
+            let held = super::aside::described(log.as_ref(), state.quarantine.keys()).await?;
+            Ok(Some(Earlier { of, state, held }))
+        })
     })
 }
 

@@ -79,21 +79,22 @@ fn frames() -> Vec<(Seq, Vec<Event>)> {
 const FIRST: Seq = 6;
 const SNAPSHOT: Seq = 7;
 
-fn snapshot() -> State {
-    state_at(&frames(), SNAPSHOT)
-}
-
 fn state_at(frames: &[(Seq, Vec<Event>)], of: Seq) -> State {
     let mut state = State::new(SALT);
     frames.iter().filter(|f| f.0 <= of).flat_map(|f| &f.1).for_each(|event| state.apply(event));
     state
 }
 
+/// What a snapshot of the frames up to `of` knows.
+fn earlier(frames: &[(Seq, Vec<Event>)], of: Seq) -> Earlier {
+    Earlier { of, state: state_at(frames, of), held: BTreeMap::new() }
+}
+
 /// A history of the frames from `first` on, which begins with what a snapshot of the frames up to `of` knows.
 fn begun(dir: &Path, frames: &[(Seq, Vec<Event>)], of: Seq, first: Seq) -> (HistoryWriter, History) {
     let path = dir.join("history.db");
     let mut w = HistoryWriter::open(&path).unwrap();
-    w.begin((of, &state_at(frames, of)), first).unwrap();
+    w.begin(&earlier(frames, of), first).unwrap();
     let left: Vec<_> = frames.iter().filter(|f| f.0 >= first).cloned().collect();
     w.apply(&left).unwrap();
     let h = History::new(&path, watch::channel(w.cursor()).1);
@@ -125,7 +126,7 @@ async fn what_opened_before_the_log_begins_is_listed_as_a_snapshot_knows_it() {
     let before = |asked: Arc<AtomicUsize>| -> Before {
         Box::new(move || {
             asked.fetch_add(1, Ordering::SeqCst);
-            Box::pin(std::future::ready(Ok(Some((SNAPSHOT, snapshot())))))
+            Box::pin(std::future::ready(Ok(Some(earlier(&frames(), SNAPSHOT)))))
         })
     };
     follows(&path, &log, before(asked.clone()), FIRST).await;
@@ -247,13 +248,83 @@ async fn who_waited_as_the_log_begins_is_counted_when_they_are_answered() {
 fn little_of_what_a_snapshot_knows_is_in_memory_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let known: Vec<Event> = (0..12_000).flat_map(|n| writes(n, n)).collect();
-    let state = state_at(&[(1, [vec![channels()], known].concat())], 1);
+    let earlier = earlier(&[(1, [vec![channels()], known].concat())], 1);
     let mut w = HistoryWriter::open(dir.path().join("history.db")).unwrap();
     let held = w.transaction(|w| {
-        w.add_all(&state)?;
+        w.add_all(&earlier)?;
         let work = &w.work;
         Ok(work.conversations.total_bytes() + work.contacts.total_bytes() + work.messages.total_bytes())
     });
     let held = held.unwrap();
     assert!(held < 11 << 20, "{held} bytes before the transaction ended");
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_listed_though_the_state_has_its_conversation_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let over = |n: u32, at: u32| {
+        let closed = Public::Closed { conv: conv(n), by: None, reopen_until: t(i64::from(at) + 1) };
+        let now = Public::Ticked { now: t(i64::from(at)), relived: false };
+        vec![now.into(), closed.into(), Public::Forgotten { conv: conv(n), sticky_until: None }.into()]
+    };
+    let dead = |n: u32, m: u32| {
+        Event::from(Public::Dead { conv: conv(n), message: msg(m), reason: DeadReason::Rejected, at: t(50) })
+    };
+    let answer = |n: u32, m: u32, text: &str| send(n, m, text, agent("ann"), false);
+    let mut told = answer(2, 121, "at a desk");
+    if let Public::SendQueued { channel, notice, .. } = &mut told.public {
+        (*channel, *notice) = ("team-slack".into(), true);
+    }
+    let frames = vec![
+        (1, vec![channels(), consumed(1)]),
+        (2, [writes(1, 10), vec![answer(1, 111, "first")], writes(2, 20), vec![told]].concat()),
+        (3, vec![dead(1, 111), dead(2, 121)]),
+        (4, [over(1, 60), over(2, 60)].concat()),
+        // From here on LOG tells it; one more ends, and its dead letter is known by both.
+        (5, [vec![consumed(2)], writes(3, 70), vec![answer(3, 131, "third")]].concat()),
+        (6, [vec![dead(3, 131)], over(3, 80)].concat()),
+        (7, vec![consumed(3)]),
+    ];
+    let (mut w, h) = begun(dir.path(), &frames, 7, 5);
+    let letters = async |h: &History| {
+        let found = h.dead_letters(None, None, 9).await.unwrap().items;
+        let mut found: Vec<_> = found.into_iter().map(|d| (d.message.id, d.message.text, d.channel, d.at)).collect();
+        found.sort_by(|a, b| a.1.cmp(&b.1));
+        found
+    };
+    let letter =
+        |m: u32, text: &str, channel: &str| (msg(m).to_string(), Some(text.to_owned()), channel.to_owned(), t(50));
+    let expected = [letter(121, "at a desk", "team-slack"), letter(111, "first", "sms"), letter(131, "third", "sms")];
+    assert_eq!(letters(&h).await, expected);
+    let (c, who) = h.conversation(conv(1)).await.unwrap().unwrap();
+    assert_eq!((c.state, c.channel.as_str(), c.messages, c.closed_at), (ConvStatus::Closed, "sms", 1, Some(t(50))));
+    assert!(who.unwrap().identities.contains("phone:+15550000001"));
+    // Whoever finds it there can give it up, and it is trimmed like every conversation that ended.
+    let cleared = |n: u32, m: u32| Event::from(Public::DeadCleared { conv: conv(n), message: msg(m), resent: None });
+    w.apply(&[(8, vec![cleared(1, 111), cleared(3, 131)])]).unwrap();
+    assert_eq!(letters(&h).await, expected[..1]);
+    let trimmed = w.trim(t(1_000), SOON).unwrap();
+    assert_eq!((trimmed.conversations, letters(&h).await.len()), (3, 0));
+}
+
+#[tokio::test]
+async fn what_is_in_quarantine_says_of_which_channel_it_is_and_what_is_wrong_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let held = |seq| Event::from(Public::Quarantined { seq, channel: "sms".into(), reason: "lost".into(), at: t(4) });
+    let frames = [(1, vec![channels(), consumed(1)]), (2, vec![held(7), held(8), held(9)]), (3, vec![consumed(2)])];
+    let told = |reason: Option<&str>| Held { channel: "sms".into(), at: t(4), reason: reason.map(str::to_owned) };
+    let earlier =
+        Earlier { held: BTreeMap::from([(7, told(Some("no body"))), (8, told(None))]), ..earlier(&frames, 3) };
+    let mut w = HistoryWriter::open(dir.path().join("history.db")).unwrap();
+    w.begin(&earlier, 3).unwrap();
+    let h = History::new(w.path(), watch::channel(w.cursor()).1);
+    let rows = h.quarantine(None, 9).await.unwrap().items;
+    let rows: Vec<_> = rows.into_iter().map(|q| (q.seq, q.channel, q.reason, q.at)).collect();
+    let older = "what is wrong with it is older than the log; reading it again says so".to_owned();
+    let row = |seq, channel: &str, reason: String, at| (seq, channel.to_owned(), reason, at);
+    let now = earlier.state.now;
+    assert_eq!(
+        rows,
+        [row(9, "", older.clone(), now), row(8, "sms", older, t(4)), row(7, "sms", "no body".into(), t(4))]
+    );
 }
