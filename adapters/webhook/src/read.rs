@@ -18,6 +18,10 @@ const MAX_INLINE: usize = 16 * 1024;
 /// The longest `webhook-id` that stands in an event's id as it is.
 const MAX_KEY: usize = 256;
 const MAX_NAME: usize = 200;
+/// What a message's `meta` holds at most: names, the parts of one list, and bytes in all.
+const MAX_META: usize = 100;
+const MAX_LIST: usize = 100;
+const MAX_META_BYTES: usize = 32 * 1024;
 
 /// A request, live or out of quarantine.
 pub(crate) struct Source<'a> {
@@ -432,15 +436,53 @@ fn attachment(i: usize, file: File) -> Attachment {
     }
 }
 
-/// What rules see as `meta.<name>`: texts, and numbers and booleans as they are written.
+/// What rules see as `meta.<name>`: texts, numbers and booleans as they are written; lists of such with commas between, and what an
+/// object holds as `<name>-<key>`. What is deeper is left out, and so is what finds no room any more, in the order of the names.
 fn meta(written: BTreeMap<String, Value>) -> BTreeMap<String, String> {
-    let text = |value: Value| match value {
-        Value::String(text) => Some(text),
+    let mut flat = BTreeMap::new();
+    let mut inside = vec![];
+    for (name, value) in written {
+        match value {
+            Value::Object(fields) => inside.push((name, fields)),
+            value => flat.extend(plain(&value).map(|text| (name, text))),
+        }
+    }
+    for (name, fields) in inside {
+        for (key, value) in fields {
+            let name = format!("{name}-{key}");
+            // What is written under this very name says more.
+            if is_key(&name) && !flat.contains_key(&name) {
+                flat.extend(plain(&value).map(|text| (name, text)));
+            }
+        }
+    }
+    let (mut names, mut room) = (0, MAX_META_BYTES);
+    flat.retain(|name, value| {
+        let left = room.checked_sub(name.len() + value.len()).filter(|_| names < MAX_META);
+        (names, room) = (names + usize::from(left.is_some()), left.unwrap_or(room));
+        left.is_some()
+    });
+    flat
+}
+
+fn plain(value: &Value) -> Option<String> {
+    let Value::Array(list) = value else { return scalar(value) };
+    let texts: Vec<String> = list.iter().take(MAX_LIST).filter_map(scalar).filter(|text| !text.is_empty()).collect();
+    Some(texts.join(", ")).filter(|text| !text.is_empty())
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
         Value::Bool(truth) => Some(truth.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
-    };
-    written.into_iter().filter_map(|(name, value)| Some((name, text(value)?))).take(100).collect()
+    }
+}
+
+/// Whether rules can name it.
+fn is_key(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-')
 }
 
 /// A name or a sentence that people read.

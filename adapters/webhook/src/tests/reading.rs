@@ -38,7 +38,7 @@ fn an_envelope_in_full_is_read_as_it_is_but_for_what_is_ours_to_say() {
     );
     assert_eq!(m.authenticated, Some(true));
     let meta: Vec<_> = m.meta.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-    assert_eq!(meta, [("orders", "7"), ("tier", "gold"), ("vip", "true")]);
+    assert_eq!(meta, [("deep-a", "1"), ("orders", "7"), ("tier", "gold"), ("vip", "true")]);
     let raw = m.raw.as_ref().unwrap();
     assert_eq!(
         from_base64(raw.inline.as_deref().unwrap()).unwrap(),
@@ -176,6 +176,37 @@ fn an_id_of_any_length_makes_a_key_and_equal_ids_equal_keys() {
     let again = adapter().parse(&unsigned);
     assert_eq!(again[0].id(), adapter().parse(&unsigned)[0].id());
     assert_ne!(again[0].id(), adapter().parse(&request(&[], b"{}"))[0].id());
+}
+
+fn meta(written: &Value) -> Vec<(String, String)> {
+    let events = read(&json!({ "type": "message", "from": "42", "text": "Hi", "meta": written }));
+    message(&events).meta.clone().into_iter().collect()
+}
+
+#[test]
+fn lists_and_what_objects_hold_are_texts_for_rules() {
+    let written = json!({
+        "skills": ["support", "en", 2, true, null, "", ["deep"], { "deep": 1 }],
+        "none": [], "nulls": [null, {}], "empty": {},
+        "customer": { "tier": "gold", "langs": ["de", "en"], "orders": { "open": 1 }, "no name": "x", "a.b": "y" },
+        "customer-tier": "written out",
+        "with space": { "key": "z" },
+    });
+    let wanted = [("customer-langs", "de, en"), ("customer-tier", "written out"), ("skills", "support, en, 2, true")];
+    let found = meta(&written);
+    assert_eq!(found.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect::<Vec<_>>(), wanted);
+}
+
+#[test]
+fn what_meta_holds_is_bounded_and_is_the_same_each_time() {
+    let many: serde_json::Map<String, Value> = (0..300).rev().map(|n| (format!("n{n:03}"), json!(n))).collect();
+    let found = meta(&json!({ "in": many, "list": vec!["ab"; 1000] }));
+    assert_eq!((found.len(), found[0].0.as_str(), found[99].0.as_str()), (100, "in-n000", "in-n099"));
+    assert_eq!(meta(&json!({ "list": vec!["ab"; 1000] }))[0].1.len(), 100 * 4 - 2);
+    // What finds no room does not take away that of others.
+    let long = "x".repeat(20_000);
+    let found = meta(&json!({ "a": long, "b": [long], "c": { "d": "short" } }));
+    assert_eq!(found.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["a", "c-d"]);
 }
 
 #[test]
