@@ -46,7 +46,7 @@ const REMEMBER: Duration = Duration::from_secs(10);
 const BATCH: usize = 200;
 const CURSOR: &str = "files";
 /// In whose name the daemon tells what became of files: no channel has it, and an adapter may not send commands in its own.
-const SPEAKER: &str = "router";
+pub(super) const SPEAKER: &str = "router";
 
 /// Fetches files.
 #[async_trait]

@@ -5,6 +5,7 @@ mod files;
 mod hooks;
 mod ingest;
 mod mail;
+mod mended;
 mod poll;
 mod whose;
 
@@ -13,5 +14,6 @@ pub use files::{FILE_MAX, Fetcher, FileChannel, FileSource, spawn as spawn_files
 pub use hooks::{Hook, HookState, routes};
 pub use ingest::{Ingest, blob_scope};
 pub use mail::{Again, Mailbox, Mailboxes, spawn as spawn_mailbox};
+pub use mended::{Mended, spawn as spawn_mended};
 pub use poll::{Poller, Polls, spawn};
 pub use whose::{Speaker, reader};

@@ -19,18 +19,20 @@ use crate::http::chat::{ChatSetup, ChatState, Timing, Wakes};
 use crate::http::console::{ConsoleState, Identity, Kept, Sessions};
 use crate::http::media::Links;
 use crate::inbound::{
-    Again, Fetcher, FileChannel, FileSource, Handover, Hook, HookState, Ingest, Mailbox, Mailboxes, Poller, Polls,
+    Again, Fetcher, FileChannel, FileSource, Handover, Hook, HookState, Ingest, Mailbox, Mailboxes, Mended, Poller,
+    Polls,
 };
 use crate::log::{Log, LogError, Stored, Told};
 use crate::metrics::Metrics;
 use crate::outbound::{Account, Budget, Caller, Lane, Limits, Unfinished};
 use crate::packs::{self, Packs};
-use crate::router::{Codec, Member, Seat, is_as_read, request_rebase, snapshot_of};
+use crate::router::{Codec, Member, Seat, View, is_as_read, request_rebase, snapshot_of};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use switchboard_adapter_sdk::Client;
 use switchboard_envelope::Scope;
+use switchboard_routing_rules::decide::PAUSED_BY_OPERATOR;
 use switchboard_routing_rules::ids::Salt;
 use switchboard_routing_rules::state::Limits as StateLimits;
 use switchboard_routing_rules::{Event, RulePack};
@@ -182,6 +184,7 @@ async fn serve(config: Config, role: Role, unfinished: &Unfinished) -> Result<()
             &stopping,
         );
         edges.extend(spawn_mailboxes(&running, &ingest, &troubles.mailboxes, &stopping));
+        edges.extend(spawn_mended(&running, &ingest, &handle.state, &stopping));
         edges
             .extend(handovers.into_iter().map(|h| crate::inbound::spawn_handover(h, ingest.clone(), stopping.clone())));
         let served = running.iter().filter(|r| !r.profile.external).map(|r| r.id.clone()).collect();
@@ -583,6 +586,24 @@ fn spawn_mailboxes(
         Some(crate::inbound::spawn_mailbox(mailbox, stopping.clone()))
     };
     running.iter().filter_map(mailbox).collect()
+}
+
+/// The tasks that look at files of credentials, where a channel has some.
+fn spawn_mended(
+    running: &[Running],
+    ingest: &Ingest,
+    state: &View,
+    stopping: &watch::Receiver<bool>,
+) -> Vec<JoinHandle<()>> {
+    let mended = |r: &Running| {
+        let (channel, files, state) = (r.id.clone(), r.adapter.credential_files(), state.clone());
+        let paused = move |channel: &str| state.recent().1.channels.get(channel).and_then(|c| c.paused.clone());
+        let of = channel.clone();
+        let refused = Box::new(move || paused(&of).is_some_and(|why| why != PAUSED_BY_OPERATOR));
+        let mended = Mended { channel, files, ingest: ingest.clone(), refused };
+        (!mended.files.is_empty()).then(|| crate::inbound::spawn_mended(mended, stopping.clone()))
+    };
+    running.iter().filter_map(mended).collect()
 }
 
 /// The task that fetches what providers keep of messages.

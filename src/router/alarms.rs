@@ -88,6 +88,12 @@ impl Alarms {
                     );
                 }
             }
+            (Health::Paused, Health::Probed) => {
+                tracing::info!(
+                    channel,
+                    "what was refused is another one now: one attempt is made until one gets through"
+                );
+            }
             (_, Health::Probed) => {
                 tracing::warn!(
                     channel,

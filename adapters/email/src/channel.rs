@@ -3,7 +3,7 @@
 use crate::{
     address,
     compose::Identity,
-    config::{self, EmailConfig},
+    config::{self, EmailConfig, Login},
     delivery::{self, Protocol, Rules},
     events,
     ids::Keys,
@@ -13,6 +13,7 @@ use crate::{
 };
 use bytes::Bytes;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use switchboard_adapter_sdk::{
     Adapter, Answer, AttemptOutcome, Call, Opened, RawRequest, Secret, Transport, Verdict,
@@ -162,6 +163,16 @@ fn settings(channel: &str, config: &EmailConfig, key: &[u8]) -> Settings {
 const NO_REQUESTS: &str = "mail does not come by webhook";
 
 impl Adapter for Email {
+    fn credential_files(&self) -> Vec<PathBuf> {
+        let Some(server) = &self.config.smtp else { return vec![] };
+        let login = match &server.account {
+            Some((_, Login::Password(password))) => password.file(),
+            Some((_, Login::TokenFile(file))) => Some(file.as_path()),
+            Some((_, Login::TokenCommand(_))) | None => None,
+        };
+        login.into_iter().chain(server.ca.as_deref()).map(Path::to_owned).collect()
+    }
+
     fn profile(&self) -> ChannelProfile {
         ChannelProfile {
             mail: true,

@@ -157,6 +157,9 @@ pub enum Action {
     },
     ResumeChannel {
         target: String,
+        /// With what the provider refused is another one now: one attempt shows whether it is right. What an operator paused stays so.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        mended: bool,
     },
     /// Put the pack with this hash in force; the blob is durable already.
     ReloadPack {

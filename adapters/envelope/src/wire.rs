@@ -77,7 +77,7 @@ const FIELDS: &[&str] = &[
     "author", "automatic", "believed", "body_hash", "by", "category", "channel", "channel_refused", "choice",
     "choices", "code", "consent", "contact", "content", "content_id", "content_type", "conversation", "data",
     "destination", "detail", "do", "fault", "first", "from", "hash", "html", "id", "inline", "into", "kind",
-    "label", "language", "mail", "message", "meta", "mime", "n", "name", "no_auto_reply", "offer", "opted_out",
+    "label", "language", "mail", "mended", "message", "meta", "mime", "n", "name", "no_auto_reply", "offer", "opted_out",
     "original", "others", "outcome", "part", "percent", "presence", "priority", "problem", "promote", "proved",
     "provider_id", "provider_ids", "quarantined", "queue", "quote", "raw", "read", "reason", "received_at",
     "reconciled", "ref", "references", "released_at", "reply_to", "retry_after_ms", "rule", "scope", "seen", "send",

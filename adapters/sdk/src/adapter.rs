@@ -1,6 +1,7 @@
 use crate::{Memory, Upload};
 use bytes::Bytes;
 use http::{HeaderMap, Method};
+use std::path::PathBuf;
 use std::time::Duration;
 use switchboard_envelope::{
     Address, Attachment, ChannelProfile, Content, Fault, Inbound, Outcome, Raw, Reconcile, Send as SendRecord,
@@ -285,6 +286,11 @@ pub trait Adapter: std::marker::Send + Sync + 'static {
     /// # Errors
     /// When the content cannot be expressed on this channel.
     fn encode(&self, send: &SendRecord) -> Result<Call, AttemptOutcome>;
+
+    /// Files of what we sign in with and of whom we believe, where they are read anew each time, so that another one counts at once.
+    fn credential_files(&self) -> Vec<PathBuf> {
+        vec![]
+    }
 
     /// How a file of a send is handed to the provider before the send itself; `None` where it is not.
     fn upload(&self, _send: &SendRecord, _file: &Attachment) -> Option<Box<dyn Upload + '_>> {

@@ -123,7 +123,8 @@ impl<'a> Draft<'a> {
             Action::Resend { send } => self.resend(send),
             Action::Drop { send } => self.drop_dead(send),
             Action::PauseChannel { target } => self.pause(target, Some(PAUSED_BY_OPERATOR.to_owned())),
-            Action::ResumeChannel { target } => self.pause(target, None),
+            Action::ResumeChannel { target, mended: false } => self.pause(target, None),
+            Action::ResumeChannel { target, mended: true } => self.mended(target),
             Action::ReloadPack { hash } => self.reload(hash, candidate),
             Action::RollbackPack { to } => self.rollback(to.as_deref(), candidate),
             Action::TryPack { hash, percent } => self.try_pack(hash, *percent, candidate),
@@ -686,14 +687,5 @@ impl<'a> Draft<'a> {
         };
         self.emit(Public::DeadCleared { conv: s.conv, message: s.id, resent: None });
         Ok(done(200, [("message", s.id.to_string())]))
-    }
-
-    fn pause(&mut self, channel: &str, paused: Option<String>) -> Answer {
-        if self.profile(channel).is_none() {
-            return Err(refuse(404, "not_found", format!("channel `{channel}` is not in the configuration")));
-        }
-        self.emit(Public::ChannelHealth { channel: channel.to_owned(), failures: 0, probe_at: None, paused });
-        self.release.insert(channel.to_owned());
-        Ok(done(200, [("channel", channel.to_owned())]))
     }
 }

@@ -1,6 +1,6 @@
 //! Our messages on their way out: lanes, releases, results.
 
-use super::command::PAUSED_BY_OPERATOR;
+use super::command::{Answer, PAUSED_BY_OPERATOR, done, refuse};
 use super::{Draft, Verdict, mail};
 use crate::event::{DeadReason, Private, Public, Why};
 use crate::ids::{ConvId, MessageId};
@@ -249,6 +249,28 @@ impl Draft<'_> {
         }
         let paused = Some(detail.to_owned());
         self.emit(Public::ChannelHealth { channel: channel.to_owned(), failures, probe_at: None, paused });
+    }
+
+    pub(super) fn pause(&mut self, channel: &str, paused: Option<String>) -> Answer {
+        if self.profile(channel).is_none() {
+            return Err(refuse(404, "not_found", format!("channel `{channel}` is not in the configuration")));
+        }
+        self.emit(Public::ChannelHealth { channel: channel.to_owned(), failures: 0, probe_at: None, paused });
+        self.release.insert(channel.to_owned());
+        Ok(done(200, [("channel", channel.to_owned())]))
+    }
+
+    /// With what the provider refused is another one: an attempt shows whether it is right, before which no other is made.
+    pub(super) fn mended(&mut self, channel: &str) -> Answer {
+        let refused =
+            self.state.channels.get(channel).filter(|c| c.paused.as_ref().is_some_and(|p| p != PAUSED_BY_OPERATOR));
+        let Some(failures) = refused.map(|c| c.failures.max(FAILING)) else {
+            return Err(refuse(409, "not_refused", "the channel is not paused because its provider refused something"));
+        };
+        let channel = channel.to_owned();
+        self.emit(Public::ChannelHealth { channel: channel.clone(), failures, probe_at: None, paused: None });
+        self.release.insert(channel.clone());
+        Ok(done(200, [("channel", channel)]))
     }
 
     fn retry(&mut self, send: &Arc<SendState>, r: Option<&AttemptResult>, outcome: Outcome, after: Option<u64>) {

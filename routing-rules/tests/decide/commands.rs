@@ -149,7 +149,7 @@ fn only_the_api_and_the_router_command() {
         for channel in ["api", "router"] {
             let events = says(&mut life, channel, "1", Action::PauseChannel { target: CHANNEL.into() });
             assert!(!quarantined(&events) && life.state.channels[CHANNEL].paused.is_some(), "{channel}: {events:?}");
-            says(&mut life, channel, "2", Action::ResumeChannel { target: CHANNEL.into() });
+            says(&mut life, channel, "2", Action::ResumeChannel { target: CHANNEL.into(), mended: false });
         }
     }
 }

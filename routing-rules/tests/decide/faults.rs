@@ -1,7 +1,7 @@
 //! What a send that did not leave says of its channel: of one recipient, of an address where nobody answers, or of all.
 
 use crate::life::{CHANNEL, Life};
-use switchboard_envelope::{AttemptResult, ChannelProfile, Fault, Inbound, Outcome, Timestamp};
+use switchboard_envelope::{Action, AttemptResult, ChannelProfile, Fault, Inbound, Outcome, Timestamp};
 use switchboard_routing_rules::event::{Event, Public};
 
 fn mailing() -> Life {
@@ -107,4 +107,45 @@ fn a_channel_that_fails_otherwise_admits_one_a_minute() {
     }
     let (after, sent) = waits(&mut life, 70).expect("a probe");
     assert!((50..=61).contains(&after) && sent.len() == 1, "{after} {sent:?}");
+}
+
+fn paused(life: &Life) -> Option<&str> {
+    life.state.channels[CHANNEL].paused.as_deref()
+}
+
+#[test]
+fn what_was_refused_is_tried_once_with_one_message_when_it_was_mended() {
+    let mut life = mailing();
+    let sends: Vec<String> = (0..3).map(|n| writes_to(&mut life, &format!("c{n}"))).collect();
+    let refuse = |life: &mut Life, send: &str, n: u32| {
+        let detail = Some("check `smtp.password`".to_owned());
+        let ended = AttemptResult { channel_refused: true, detail, ..life.ended(send, n, Outcome::NotSent) };
+        life.hears(&Inbound::Result(ended))
+    };
+    for send in &sends {
+        refuse(&mut life, send, 1);
+    }
+    assert_eq!(paused(&life), Some("check `smtp.password`"));
+    assert_eq!(released(&life.passes(3_600_000)), []);
+    let mended = |life: &mut Life, key: &str| {
+        let (reply, events) = life.asks(key, Action::ResumeChannel { target: CHANNEL.into(), mended: true });
+        (reply.status, released(&events))
+    };
+    // It is no better: one login for one change.
+    let (status, tried) = mended(&mut life, "1");
+    let [(send, 2)] = &tried[..] else { panic!("one attempt: {tried:?}") };
+    assert_eq!((status, paused(&life)), (200, None));
+    assert_eq!(released(&life.passes(1_000)), [], "the others wait for how it ends");
+    assert_eq!(released(&refuse(&mut life, send, 2)), []);
+    assert!(paused(&life).is_some() && released(&life.passes(3_600_000)).is_empty());
+    // Now it is right, and whoever waits goes on.
+    let (_, tried) = mended(&mut life, "2");
+    let [(send, n)] = &tried[..] else { panic!("one attempt: {tried:?}") };
+    let accepted = life.ended(send, *n, Outcome::Accepted);
+    let others = released(&life.hears(&Inbound::Result(accepted)));
+    assert_eq!((others.len(), failures(&life), paused(&life)), (2, 0, None));
+    // Nothing is refused, and then somebody wants it to rest.
+    assert_eq!(mended(&mut life, "3"), (409, vec![]));
+    life.asks("pause", Action::PauseChannel { target: CHANNEL.into() });
+    assert_eq!((mended(&mut life, "4"), paused(&life)), ((409, vec![]), Some("paused by an operator")));
 }

@@ -305,7 +305,7 @@ fn what_waits_for_a_desk_does_not_go_to_a_channel_of_its_name() {
     let send = only(&life, &told);
     assert!(matches!(send.phase, Phase::Ready { .. }), "paused");
     life.leads_with(&[(DESK, ChannelProfile::new("sms", "phone"))]);
-    life.asks("resume", Action::ResumeChannel { target: DESK.into() });
+    life.asks("resume", Action::ResumeChannel { target: DESK.into(), mended: false });
     let send = &life.state.sends[&send.id];
     assert!(matches!(send.phase, Phase::Dead { reason: DeadReason::ChannelRemoved, .. }), "{:?}", send.phase);
 }

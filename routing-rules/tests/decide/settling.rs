@@ -281,7 +281,7 @@ fn what_was_erased_is_neither_released_nor_asked_for_so_that_each_of_them_has_it
     life.asks("pause", Action::PauseChannel { target: CHANNEL.into() });
     life.answers("1", "hi");
     erase(&mut life);
-    let (_, events) = life.asks("resume", Action::ResumeChannel { target: CHANNEL.into() });
+    let (_, events) = life.asks("resume", Action::ResumeChannel { target: CHANNEL.into(), mended: false });
     assert!(released(&events).is_empty() && life.state.sends.is_empty(), "{events:?}");
 
     let (_, _, send) = life.answers("2", "hi");

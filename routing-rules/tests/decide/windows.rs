@@ -159,7 +159,7 @@ fn a_channel_that_its_provider_refuses_pauses_until_somebody_acts() {
     let (status, _, send) = life.answers("a", "hi");
     assert_eq!(status, 202, "it waits");
     assert!(life.state.sends.values().all(|s| s.n == 0), "nothing is released");
-    let (reply, _) = life.asks("resume", Action::ResumeChannel { target: CHANNEL.into() });
+    let (reply, _) = life.asks("resume", Action::ResumeChannel { target: CHANNEL.into(), mended: false });
     assert_eq!(reply.status, 200);
     assert!(life.state.sends.values().any(|s| s.id.to_string() == send && s.n == 1), "and then it goes");
 }

@@ -228,5 +228,5 @@ pub(super) async fn resume(
     Path(id): Path<String>,
     posted: Posted,
 ) -> Result<Response, Problem> {
-    channel_command(state, id, posted, |target| Action::ResumeChannel { target }).await
+    channel_command(state, id, posted, |target| Action::ResumeChannel { target, mended: false }).await
 }

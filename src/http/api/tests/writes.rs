@@ -250,7 +250,7 @@ async fn each_request_becomes_its_command() {
             Action::MergeContact { into: p.clone(), from: contact(2).to_string() },
         ),
         ("POST", "/channels/sms/pause", json!({}), Action::PauseChannel { target: "sms".into() }),
-        ("POST", "/channels/sms/resume", json!({}), Action::ResumeChannel { target: "sms".into() }),
+        ("POST", "/channels/sms/resume", json!({}), Action::ResumeChannel { target: "sms".into(), mended: false }),
         ("POST", "/rules/reload", json!({}), Action::ReloadPack { hash: "pack2".into() }),
         ("POST", "/rules/rollback", json!({}), Action::RollbackPack { to: None }),
         ("POST", "/rules/rollback", json!({ "to": "pack0" }), Action::RollbackPack { to: Some("pack0".into()) }),
