@@ -26,7 +26,7 @@ pub use sends::FAILING;
 use crate::event::{CanaryEnd, Event, Happening, KeyHash, Presence, Private, Public, Reply, Why};
 use crate::ids::{ContactId, ConvId, MessageId, OfferId};
 use crate::pack::{Name, RulePack};
-use crate::state::{Conversation, Cursor, InForce, State, WaitClass};
+use crate::state::{Conversation, Cursor, InForce, State, WaitKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use switchboard_envelope::{Action, ChannelProfile, Command, Inbound, Timestamp, is_field};
@@ -174,22 +174,17 @@ fn drafted<'p>(state: State, input: &Input<'p>, packs: InForce<'p>) -> Draft<'p>
     d
 }
 
-/// Queues in which somebody waits whose own pack does not have them, or has them in another order than they stand in, and who waits
-/// there: as long as there are any, firing timers moves more. Another pack that has the queue helps nobody whom it does not decide.
-pub fn stranded<'s>(
-    state: &'s State,
-    packs: impl Into<InForce<'s>>,
-) -> impl Iterator<Item = (&'s Name, &'s WaitClass)> {
+/// Who waits in a queue that their own pack does not have, or has in another order than they stand in: as long as there are any, firing
+/// timers moves more. Another pack that has the queue helps nobody whom it does not decide. What this costs does not depend on how
+/// many kinds of conversations wait, while all stand right.
+pub fn stranded<'s>(state: &'s State, packs: impl Into<InForce<'s>>) -> impl Iterator<Item = &'s WaitKey> {
     let packs: InForce<'s> = packs.into();
-    state.queues_in_use().flat_map(move |queue| {
-        // There may be many classes, and there are two packs at most.
-        let order = |pack: &RulePack| pack.queues.get(queue).map(|q| q.newest);
-        let orders: Vec<(&RulePack, Option<bool>)> = packs.each(state).map(|pack| (pack, order(pack))).collect();
-        let fits = move |class: &WaitClass| {
-            let pack = packs.of(state, class.trial);
-            orders.iter().any(|(of, newest)| std::ptr::eq(*of, pack) && *newest == Some(class.newest()))
-        };
-        state.classes(queue).map(|(class, _)| class).filter(move |class| !fits(class)).map(move |class| (queue, class))
+    let wrong = move |(queue, trial, newest): &&(Name, u32, bool)| {
+        packs.of(state, *trial).queues.get(queue).map(|q| q.newest) != Some(*newest)
+    };
+    state.standings().filter(wrong).flat_map(|(queue, trial, newest)| {
+        let here = state.classes(queue).filter(|(class, _)| (class.trial, class.newest()) == (*trial, *newest));
+        here.flat_map(|(_, set)| set.iter())
     })
 }
 
@@ -535,14 +530,7 @@ impl<'a> Draft<'a> {
     /// What waits in a queue that its pack does not have moves to the default queue, and what waits in one whose order changed stands
     /// there by the new one, in bounded steps. What is left moves with a timer, for nobody gives it away where it is.
     pub(crate) fn move_stranded(&mut self) {
-        let mut waiting: Vec<ConvId> = vec![];
-        for (queue, class) in stranded(&self.state, self.packs()) {
-            let here = self.state.classes(queue).find(|(c, _)| *c == class).into_iter().flat_map(|(_, set)| set.iter());
-            waiting.extend(here.map(|key| key.conv).take(STEP - waiting.len()));
-            if waiting.len() == STEP {
-                break;
-            }
-        }
+        let waiting: Vec<ConvId> = stranded(&self.state, self.packs()).take(STEP).map(|key| key.conv).collect();
         for conv in waiting {
             if self.events.len() >= ENOUGH {
                 break;

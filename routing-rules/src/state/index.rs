@@ -101,7 +101,7 @@ impl State {
 
     fn unindex_conv(&mut self, id: ConvId, i: &ConvIndex) {
         if let Some((queue, class, key)) = &i.wait {
-            let empty = self.waiting.get_mut(queue).is_some_and(|classes| {
+            let last = self.waiting.get_mut(queue).is_some_and(|classes| {
                 let last = classes.get_mut(class).is_some_and(|set| {
                     set.remove(key);
                     set.is_empty()
@@ -109,10 +109,18 @@ impl State {
                 if last {
                     classes.remove(class);
                 }
-                classes.is_empty()
+                last
             });
-            if empty {
+            if self.waiting.get(queue).is_some_and(OrdMap::is_empty) {
                 self.waiting.remove(queue);
+            }
+            if last {
+                let standing = (queue.clone(), class.trial, class.newest());
+                let left = self.standings.get(&standing).map_or(0, |classes| classes.saturating_sub(1));
+                match left {
+                    0 => self.standings.remove(&standing),
+                    left => self.standings.insert(standing, left),
+                };
             }
         }
         if let Some(offer) = i.offer {
@@ -125,7 +133,12 @@ impl State {
 
     fn index_conv(&mut self, id: ConvId, i: &ConvIndex) {
         if let Some((queue, class, key)) = &i.wait {
-            self.waiting.entry(queue.clone()).or_default().entry(class.clone()).or_default().insert(*key);
+            let set = self.waiting.entry(queue.clone()).or_default().entry(class.clone()).or_default();
+            let first = set.is_empty();
+            set.insert(*key);
+            if first {
+                *self.standings.entry((queue.clone(), class.trial, class.newest())).or_default() += 1;
+            }
         }
         if let Some(offer) = i.offer {
             self.offers.insert(offer, id);
@@ -347,6 +360,7 @@ impl State {
             ("by_contact", self.by_contact == other.by_contact),
             ("merged", self.merged == other.merged),
             ("waiting", self.waiting == other.waiting),
+            ("standings", self.standings == other.standings),
             ("last_agents_order", self.last_agents_order == other.last_agents_order),
             ("borne", self.borne == other.borne),
             ("offers", self.offers == other.offers),
@@ -368,6 +382,7 @@ impl State {
         self.by_contact = DenseSet::new();
         self.merged = self.contacts.iter().filter_map(|(from, c)| Some((c.merged_into?, *from))).collect();
         self.waiting = OrdMap::new();
+        self.standings = OrdMap::new();
         self.borne = OrdSet::new();
         self.offers = OrdMap::new();
         self.ready = OrdSet::new();

@@ -183,6 +183,8 @@ pub struct State {
     /// Contacts, each behind the one that it was merged into.
     merged: OrdSet<(ContactId, ContactId)>,
     waiting: OrdMap<Name, OrdMap<WaitClass, DenseSet<WaitKey>>>,
+    /// How many classes there are of each queue, trial and order: all of them that a pack must have.
+    standings: OrdMap<(Name, u32, bool), u32>,
     last_agents_order: OrdSet<(Timestamp, ContactId)>,
     borne: OrdSet<(Name, ConvId)>,
     offers: OrdMap<OfferId, ConvId>,
@@ -238,6 +240,7 @@ impl State {
             by_contact: DenseSet::new(),
             merged: OrdSet::new(),
             waiting: OrdMap::new(),
+            standings: OrdMap::new(),
             borne: OrdSet::new(),
             offers: OrdMap::new(),
             ready: OrdSet::new(),
@@ -353,6 +356,11 @@ impl State {
     #[must_use]
     pub fn depth(&self, queue: &str) -> usize {
         self.classes(queue).map(|(_, set)| set.len()).sum()
+    }
+
+    /// By which queue, of the pack of which trial, and whether by its order who came last comes first, anybody waits.
+    pub fn standings(&self) -> impl Iterator<Item = &(Name, u32, bool)> {
+        self.standings.keys()
     }
 
     pub fn queues_in_use(&self) -> impl Iterator<Item = &Name> {
