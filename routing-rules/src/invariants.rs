@@ -5,7 +5,6 @@ use crate::decide::matching::{passed_over, wanted};
 use crate::event::{ClockKind, Public, Why};
 use crate::ids::ConvId;
 use crate::pack::{ConvStatus, RulePack};
-use crate::state::roster::Roster;
 use crate::state::{Conversation, InForce, Phase, State, WaitClass, WaitKey};
 use std::collections::{BTreeMap, BTreeSet};
 use switchboard_envelope::Timestamp;
@@ -159,7 +158,7 @@ fn indexes(state: &State, packs: InForce<'_>, broken: &mut Vec<Broken>) {
     if !differ.is_empty() {
         broken.push(("I9", format!("the indexes are not what the entities say: {differ}")));
     }
-    if state.roster.is_of(packs) && !state.roster.says_the_same(&Roster::of(packs, &state.agents)) {
+    if state.roster.is_of(packs) && !state.roster.says_the_same(&state.roster.again(packs, &state.agents)) {
         broken.push(("I9", "who is free is not what the agents' states say".into()));
     }
 }

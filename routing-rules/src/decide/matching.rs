@@ -9,7 +9,7 @@ use crate::pack::{Agent, AtOnce, ConvStatus, Headcount, Name, Prefer, RulePack, 
 use crate::state::roster::Roster;
 use crate::state::{AgentState, Conversation, WaitClass, WaitKey};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use switchboard_envelope::Timestamp;
 
 /// Agents named in an explanation at most; the rest is a number.
@@ -100,6 +100,11 @@ pub(crate) fn wanted(pack: &RulePack, queue: &str, class: &WaitClass) -> Wanted 
     Wanted { skills, presence }
 }
 
+/// Whether what is wanted is what the queue itself wants, which is always at hand.
+fn is_plain(class: &WaitClass) -> bool {
+    class.skills.is_empty() && class.relaxed.is_none()
+}
+
 impl Draft<'_> {
     pub(super) fn agent_state(&self, agent: &str) -> AgentState {
         self.state.agents.get(agent).map(|a| (**a).clone()).unwrap_or_default()
@@ -110,6 +115,34 @@ impl Draft<'_> {
         if !self.state.roster.is_of(self.packs()) {
             self.state.roster = Roster::of(self.packs(), &self.state.agents);
         }
+    }
+
+    /// Sees to it that whoever could take a conversation of this kind in a queue need not be searched.
+    fn expect(&mut self, queue: &str, class: &WaitClass) {
+        if !is_plain(class) {
+            let wanted = self.wanted(queue, class);
+            self.expect_skills(queue, class.trial, &wanted.skills);
+        }
+    }
+
+    /// The same for all who wait in these queues.
+    fn expect_all(&mut self, queues: &BTreeSet<Name>) {
+        if !self.state.roster.anybody() {
+            return;
+        }
+        for queue in queues {
+            let added = self.state.classes(queue).map(|(class, _)| class).filter(|class| !is_plain(class));
+            let wanted: BTreeSet<(u32, Skills)> =
+                added.map(|class| (class.trial, self.wanted(queue, class).skills)).collect();
+            for (trial, skills) in wanted {
+                self.expect_skills(queue, trial, &skills);
+            }
+        }
+    }
+
+    fn expect_skills(&mut self, queue: &str, trial: u32, skills: &Skills) {
+        let known = self.packs().of(&self.state, trial).queues.get(queue);
+        self.state.roster.expect(skills, known, &self.state.agents);
     }
 
     /// What a conversation of this kind wants in a queue, by the pack that decides it.
@@ -180,6 +213,7 @@ impl Draft<'_> {
         let served = Standing { position: Some(1), at_once: true, wait_ms: None };
         let Some(c) = self.conv(conv).filter(|c| c.status == ConvStatus::Queued) else { return served };
         let queue = c.queue.as_deref().cloned().unwrap_or_default();
+        self.expect(&queue, &WaitClass::of(&c));
         let position = self.state.place(&c);
         if position == Some(1) && self.somebody_for(&queue, &WaitClass::of(&c)) {
             return served;
@@ -311,6 +345,7 @@ impl Draft<'_> {
             }
             if !queues.is_empty() {
                 self.ready_roster();
+                self.expect_all(&queues);
                 let lines = queues.into_iter().map(|queue| self.line(queue)).filter(|line| !line.heads.is_empty());
                 self.match_lines(lines.map(|line| (line.queue.clone(), line)).collect(), &mut left);
             }
@@ -332,6 +367,7 @@ impl Draft<'_> {
         let Some(c) = self.conv(conv).filter(|c| c.status == ConvStatus::Queued) else { return };
         let Some(queue) = c.queue.as_deref().cloned() else { return };
         self.ready_roster();
+        self.expect(&queue, &WaitClass::of(&c));
         let considered = self.choose(&c, &queue);
         if considered.chosen.is_some() {
             return;

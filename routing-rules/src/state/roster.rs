@@ -13,6 +13,11 @@ const ANY: u32 = u32::MAX;
 /// What the pack's queues want together has sets of its own, numbered from here; so many at most.
 const WANTED: u32 = 1 << 24;
 const MAX_WANTED: usize = 1_000;
+/// And what somebody wants together who waits, as a rule added something, from here; so many at most.
+const ADDED: u32 = 1 << 25;
+const MAX_ADDED: usize = 64;
+/// How often something is looked for that has no set of its own, before those of what was asked for first give way to others.
+const MISSED: u32 = 256;
 
 /// Skills by number with the level that is wanted, in order.
 type Wanted = Vec<(u32, u8)>;
@@ -83,6 +88,10 @@ pub(crate) struct Roster {
     terms: Arc<Terms>,
     free: OrdMap<(u32, u32), OrdSet<Turn>>,
     heads: OrdMap<(u32, u32, Name), u32>,
+    /// What conversations were found to want together, other than what the pack's queues do, with the queue's order.
+    added: Arc<BTreeMap<(u32, Wanted), u32>>,
+    /// What found no room among them, since they were begun anew.
+    missed: u32,
 }
 
 /// Two states that say the same are equal, whether or not somebody has decided with them.
@@ -187,7 +196,76 @@ impl Roster {
 
     /// Whether another one says the same, unlike `==`.
     pub(crate) fn says_the_same(&self, other: &Roster) -> bool {
-        self.terms == other.terms && self.free == other.free && self.heads == other.heads
+        self.terms == other.terms && self.free == other.free && self.heads == other.heads && self.added == other.added
+    }
+
+    /// The same made anew, with sets for all for which this one has some.
+    pub(crate) fn again(&self, packs: InForce<'_>, agents: &OrdMap<Name, Arc<AgentState>>) -> Roster {
+        let mut again = Roster::of(packs, agents);
+        let mut added: Vec<_> = self.added.iter().collect();
+        added.sort_unstable_by_key(|(_, set)| **set);
+        added.into_iter().for_each(|(wanted, _)| again.add(wanted.clone(), agents));
+        again
+    }
+
+    /// Sees to it that whoever has all of this need not be searched, as far as there is room. It is asked for where somebody waits who
+    /// wants it; what the pack's queues want, or is one skill at any level of it, has its set without.
+    pub(crate) fn expect(&mut self, wanted: &Skills, queue: Option<&Queue>, agents: &OrdMap<Name, Arc<AgentState>>) {
+        let Some(numbers) = numbered(&self.terms.skills, wanted) else { return };
+        if matches!(numbers.as_slice(), [] | [(_, 1)]) {
+            return;
+        }
+        let wanted = (self.terms.order(queue), numbers);
+        if self.terms.wanted.contains_key(&wanted) || self.added.contains_key(&wanted) {
+            return;
+        }
+        if self.added.len() >= MAX_ADDED {
+            self.missed = self.missed.saturating_add(1);
+            if self.missed < MISSED {
+                return;
+            }
+            self.drop_added();
+        }
+        self.add(wanted, agents);
+    }
+
+    fn add(&mut self, wanted: (u32, Wanted), agents: &OrdMap<Name, Arc<AgentState>>) {
+        let set = ADDED.saturating_add(u32::try_from(self.added.len()).unwrap_or(u32::MAX - ADDED));
+        let (terms, never) = (Arc::clone(&self.terms), AgentState::default());
+        for term in terms.agents.iter().filter(|term| term.has(&wanted.1)) {
+            let a = agents.get(&term.name).map_or(&never, |a| a);
+            // Where they stand in the order's set of all.
+            let turn = self.places(&term.name, a).into_iter().find(|(place, _)| *place == (wanted.0, ANY));
+            if let Some((_, turn)) = turn {
+                self.free.entry((wanted.0, set)).or_default().insert(turn);
+            }
+            *self.heads.entry((wanted.0, set, a.presence_word().to_owned())).or_default() += 1;
+        }
+        Arc::make_mut(&mut self.added).insert(wanted, set);
+    }
+
+    fn drop_added(&mut self) {
+        self.missed = 0;
+        for (order, set) in self.added.iter().map(|((order, _), set)| (*order, *set)) {
+            self.free.remove(&(order, set));
+            let heads = self.heads.range((order, set, Name::new())..(order, set + 1, Name::new()));
+            let heads: Vec<_> = heads.map(|(key, _)| key.clone()).collect();
+            for key in heads {
+                self.heads.remove(&key);
+            }
+        }
+        self.added = Arc::default();
+    }
+
+    /// The set of those who have all of this, if there is one.
+    fn together(&self, wanted: &(u32, Wanted)) -> Option<u32> {
+        self.terms.wanted.get(wanted).or_else(|| self.added.get(wanted)).copied()
+    }
+
+    /// What was added of an order that this agent has all of.
+    fn added_for<'r>(&'r self, order: u32, term: &'r Term) -> impl Iterator<Item = u32> + 'r {
+        let of = (order, Wanted::new())..(order.saturating_add(1), Wanted::new());
+        self.added.range(of).filter(|((_, wanted), _)| term.has(wanted)).map(|(_, set)| *set)
     }
 
     fn term(&self, name: &str) -> Option<(u32, &Term)> {
@@ -202,22 +280,23 @@ impl Roster {
             let ranks = self.terms.ranks.get(*order as usize);
             let rank = ranks.and_then(|r| r.get(number as usize)).copied().unwrap_or(0);
             let turn = turn(*strategy, rank, number, a);
-            places.extend(term.sets(*order).map(|set| ((*order, set), turn)));
+            places.extend(term.sets(*order).chain(self.added_for(*order, term)).map(|set| ((*order, set), turn)));
         }
         places
     }
 
     /// Counts an agent anew in their presence, in every set they stand in.
     fn count(&mut self, name: &str, a: &AgentState, anew: impl Fn(u32) -> u32) {
-        let Roster { terms, heads, .. } = self;
-        let Some(term) = terms.numbers.get(name).and_then(|number| terms.agents.get(*number as usize)) else { return };
-        for order in terms.orders.values() {
-            for set in term.sets(*order) {
-                let key = (*order, set, a.presence_word().to_owned());
-                match anew(heads.get(&key).copied().unwrap_or(0)) {
-                    0 => drop(heads.remove(&key)),
-                    count => drop(heads.insert(key, count)),
-                }
+        let Some((_, term)) = self.term(name) else { return };
+        let orders = self.terms.orders.values();
+        let sets = orders.flat_map(|order| {
+            let sets = term.sets(*order).chain(self.added_for(*order, term));
+            sets.map(move |set| (*order, set, a.presence_word().to_owned()))
+        });
+        for key in sets.collect::<Vec<_>>() {
+            match anew(self.heads.get(&key).copied().unwrap_or(0)) {
+                0 => drop(self.heads.remove(&key)),
+                count => drop(self.heads.insert(key, count)),
             }
         }
     }
@@ -247,7 +326,7 @@ impl Roster {
     }
 
     /// How many agents with these skills are in one of these presences, free or not; `None` where that is not counted, because no queue
-    /// wants these skills together by itself.
+    /// wants these skills together by itself, and they were not [expected](Roster::expect).
     pub(crate) fn heads<'w>(
         &self,
         wanted: &Skills,
@@ -260,7 +339,7 @@ impl Roster {
         let set = match numbers.as_slice() {
             [] => ANY,
             [(skill, 1)] => *skill,
-            _ => *self.terms.wanted.get(&(order, numbers))?,
+            _ => self.together(&(order, numbers))?,
         };
         let count = |word: &str| self.heads.get(&(order, set, word.to_owned())).copied().unwrap_or(0);
         Some(words.map(count).fold(0, u32::saturating_add))
@@ -272,11 +351,11 @@ impl Roster {
     }
 
     /// Free agents with these skills and this much room, in the order of the queue. Walked is the set of those who have them
-    /// together, where a queue wants just that; else the smallest set of those who have one of them.
+    /// together, where a queue wants just that or it was [expected](Roster::expect); else the smallest set of those who have one of them.
     pub(crate) fn able(&self, wanted: &Skills, queue: Option<&Queue>, cost: Units) -> impl Iterator<Item = &Name> {
         let order = self.terms.order(queue);
         let asked = numbered(&self.terms.skills, wanted).map(|wanted| (order, wanted));
-        let together = asked.as_ref().and_then(|asked| self.terms.wanted.get(asked)).copied();
+        let together = asked.as_ref().and_then(|asked| self.together(asked));
         let known = asked.is_some();
         let wanted = asked.map(|(_, wanted)| wanted).unwrap_or_default();
         let sets = || wanted.iter().map(|(s, _)| *s).chain(wanted.is_empty().then_some(ANY));
@@ -288,5 +367,72 @@ impl Roster {
             (fits && (together.is_some() || term.has(&wanted))).then_some(&term.name)
         };
         walked.into_iter().flat_map(OrdSet::iter).filter_map(able)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pack::{Environment, RulePack};
+
+    /// Agents of whom each has two of these skills beside one that all have.
+    fn crowd(skills: usize) -> (RulePack, OrdMap<Name, Arc<AgentState>>) {
+        let mut yaml = String::from("zone: UTC\nqueues: { q: {} }\ndefault: { queue: q }\nagents:\n");
+        let pairs = || (0..skills).flat_map(|a| (a + 1..skills).map(move |b| (a, b)));
+        for (a, b) in pairs() {
+            yaml.push_str(&format!("  a{a}-{b}: {{ skills: {{ s{a}: 2, s{b}: 1, all: 1 }}, capacity: 3 }}\n"));
+        }
+        let pack = RulePack::load(&[("pack.yaml".to_owned(), yaml.into_bytes())], &Environment::default());
+        let pack = pack.expect("a pack").pack;
+        let here = AgentState { presence: Presence::Available, ..AgentState::default() };
+        let agents = pack.agents.keys().map(|name| (name.clone(), Arc::new(here.clone()))).collect();
+        (pack, agents)
+    }
+
+    fn wanted(pair: (usize, usize)) -> Skills {
+        [(format!("s{}", pair.0), 2), (format!("s{}", pair.1), 1)].into()
+    }
+
+    #[test]
+    fn of_what_was_expected_only_those_who_have_it_are_walked() {
+        let (pack, mut agents) = crowd(20);
+        let packs = InForce { pack: &pack, tried: None };
+        let (mut roster, queue) = (Roster::of(packs, &agents), pack.queues.get("q"));
+        let asked =
+            |roster: &Roster, pair| roster.together(&(0, numbered(&roster.terms.skills, &wanted(pair)).unwrap()));
+        let walked = |roster: &Roster, pair| Some(roster.free.get(&(0, asked(roster, pair)?)).map_or(0, OrdSet::len));
+        assert_eq!(walked(&roster, (3, 4)), None, "everybody with one of both");
+        roster.expect(&wanted((3, 4)), queue, &agents);
+        assert_eq!(walked(&roster, (3, 4)), Some(1));
+        assert_eq!(roster.able(&wanted((3, 4)), queue, 1).collect::<Vec<_>>(), ["a3-4"]);
+        assert_eq!(roster.heads(&wanted((3, 4)), queue, ["available"].into_iter()), Some(1));
+        // Who leaves stands there no more.
+        let before = agents["a3-4"].clone();
+        let after = AgentState { presence: Presence::Away, ..(*before).clone() };
+        roster.note("a3-4", &before, &after);
+        agents.insert("a3-4".into(), Arc::new(after));
+        assert_eq!((walked(&roster, (3, 4)), roster.able(&wanted((3, 4)), queue, 1).next()), (Some(0), None));
+        assert_eq!(roster.heads(&wanted((3, 4)), queue, ["away"].into_iter()), Some(1));
+        assert!(roster.says_the_same(&roster.again(packs, &agents)));
+        assert!(!roster.says_the_same(&Roster::of(packs, &agents)));
+    }
+
+    #[test]
+    fn what_is_expected_is_bounded_and_what_was_first_gives_way_when_others_are_asked_for_long_enough() {
+        let (pack, agents) = crowd(20);
+        let packs = InForce { pack: &pack, tried: None };
+        let (mut roster, queue) = (Roster::of(packs, &agents), pack.queues.get("q"));
+        let pairs: Vec<_> = (0..20).flat_map(|a| (a + 1..20).map(move |b| (a, b))).collect();
+        let mut begun_anew = 0;
+        for pair in pairs.iter().cycle().take(4_000) {
+            let before = roster.added.len();
+            roster.expect(&wanted(*pair), queue, &agents);
+            assert!(roster.added.len() <= MAX_ADDED);
+            begun_anew += usize::from(roster.added.len() < before);
+            let name = format!("a{}-{}", pair.0, pair.1);
+            assert_eq!(roster.able(&wanted(*pair), queue, 1).collect::<Vec<_>>(), [&name]);
+        }
+        assert!((2..20).contains(&begun_anew), "{begun_anew} times");
+        assert!(roster.says_the_same(&roster.again(packs, &agents)));
     }
 }

@@ -1,6 +1,7 @@
 //! What a support team needs over time, by the shipped packs: a pack's own tests are of one moment.
 
 use crate::life::{CHANNEL, Life};
+use std::collections::BTreeSet;
 use std::path::Path;
 use switchboard_envelope::{Action, Address, Attachment, ChannelProfile, Outcome, Timestamp};
 use switchboard_routing_rules::event::{Event, Public};
@@ -216,4 +217,48 @@ fn the_leads_hear_of_a_vip_who_waits_too_long() {
     let told = notices(&life, &events);
     let [(desk, _, text)] = told.as_slice() else { panic!("{told:?}") };
     assert!(desk == "leads" && text.contains("A VIP waits too long"), "{told:?}");
+}
+
+/// What rules add is looked for in sets of its own, of which there are only so many: whoever has it is found either way.
+#[test]
+fn who_has_all_that_rules_add_is_found_among_whatever_else_was_asked_for() {
+    let skills: Vec<String> = (0..11).map(|n| format!("s{n:02}")).collect();
+    let mut yaml = String::from(
+        "zone: UTC\nqueues: { q: { skills: { s00: 2 }, strategy: longest_idle } }\ndefault: { queue: q }\nagents:\n",
+    );
+    for (a, lacks) in skills.iter().enumerate().skip(1) {
+        // Each has all but one, of which some have too little.
+        let has = skills.iter().filter(|s| *s != lacks).map(|s| format!("{s}: 2"));
+        let has: Vec<String> = has.chain((a % 2 == 0).then(|| format!("{lacks}: 1"))).collect();
+        yaml.push_str(&format!("  a{a:02}: {{ capacity: 50, skills: {{ {} }} }}\n", has.join(", ")));
+    }
+    yaml.push_str(
+        "rules: [{ name: Wanted, when: { meta.skills: { matches: s } }, then: { skills: { \"{{ message.meta.skills }}\": 2 } } }]\n",
+    );
+    let mut life = Life::with(ChannelProfile::new("sms", "phone"), &yaml);
+    for n in 1..skills.len() {
+        comes(&mut life, &format!("a{n:02}"));
+    }
+    let mut given = BTreeSet::new();
+    // More kinds than have sets, again and again, until the first ones give way.
+    for n in 0..420_usize {
+        let bits = n * 7 + 3;
+        let asked = skills.iter().enumerate().skip(1).filter(|(s, _)| bits >> (s - 1) & 1 == 1);
+        let wanted: Vec<&str> = asked.map(|(_, s)| s.as_str()).collect();
+        let who = format!("c{n}");
+        life.says(&who, &who, "hello", |m| drop(m.meta.insert("skills".into(), wanted.join(", "))));
+        let agent = conv(&life, &who).agent.as_deref().cloned();
+        let Some(agent) = agent else {
+            assert_eq!(wanted.len(), skills.len() - 1, "somebody has {wanted:?}");
+            continue;
+        };
+        assert!(wanted.iter().all(|s| agent[1..] != s[1..]), "{agent} lacks something of {wanted:?}");
+        if n % 50 == 49 {
+            let away = Action::Presence { agent: agent.clone(), presence: "away".into() };
+            life.asks(&format!("{agent} {n}"), away);
+            comes(&mut life, &agent);
+        }
+        given.insert(agent);
+    }
+    assert_eq!(given.len(), skills.len() - 1);
 }

@@ -1,5 +1,6 @@
 //! What assigning costs: an agent closes a conversation and is given the next one, with few and with many agents, and with few and
-//! with many who wait. Every agent is full meanwhile, as on the day on which it matters.
+//! with many who wait. Every agent is full meanwhile, as on the day on which it matters; or only those few are who have both of the
+//! skills that a rule wants of them, while all others have one of them and are free.
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -18,13 +19,77 @@ const START: Timestamp = Timestamp(1_795_600_800_000);
 const SIZES: [(usize, usize); 4] = [(50, 2_000), (1_000, 2_000), (50, 100_000), (1_000, 100_000)];
 const QUEUES: usize = 10;
 const CAPACITY: usize = 5;
+/// Agents with all skills, where hardly anybody has them.
+const EXPERTS: usize = 10;
 /// What an assignment may cost at the median, in microseconds, and how much more with the most agents than with the fewest, and with
 /// the most who wait: the ratios of the logarithms.
 const MAX_US: f64 = 50.0;
 const MAX_OF_AGENTS: f64 = 1.8;
 const MAX_OF_WAITING: f64 = 1.5;
 
-fn pack(agents: usize) -> Result<RulePack, Box<dyn Error>> {
+/// What is wanted of agents, and by whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// A skill of the queue.
+    Queues,
+    /// Two skills that a rule adds to what its queue wants.
+    Rules,
+}
+
+impl Shape {
+    const ALL: [Shape; 2] = [Shape::Queues, Shape::Rules];
+
+    fn name(self) -> &'static str {
+        match self {
+            Shape::Queues => "of queues",
+            Shape::Rules => "of rules",
+        }
+    }
+
+    fn pack(self, agents: usize) -> Result<RulePack, Box<dyn Error>> {
+        match self {
+            Shape::Queues => loaded(skilled_queues(agents)),
+            Shape::Rules => loaded(skilled_by_rules(agents)),
+        }
+    }
+
+    /// Agents who take what is written.
+    fn working(self, agents: usize) -> usize {
+        match self {
+            Shape::Queues => agents,
+            Shape::Rules => EXPERTS,
+        }
+    }
+}
+
+fn loaded(yaml: String) -> Result<RulePack, Box<dyn Error>> {
+    let loaded = RulePack::load(&[("pack.yaml".to_owned(), yaml.into_bytes())], &Environment::default());
+    Ok(loaded.map_err(|p| p.iter().take(3).map(|p| format!("{p}\n")).collect::<String>())?.pack)
+}
+
+/// The first few have both skills of each rule, and everybody else has one of them.
+fn skilled_by_rules(agents: usize) -> String {
+    let mut yaml =
+        String::from("zone: UTC\nqueues:\n  everyone: { ageing: 30m, sla: { first_response: 15m } }\nagents:\n");
+    for a in 0..agents {
+        let has = |q: usize| match a < EXPERTS {
+            true => format!("a{q}: 1, b{q}: 1"),
+            false => format!("{}{q}: 1", if (a + q).is_multiple_of(2) { "a" } else { "b" }),
+        };
+        let skills: Vec<String> = (0..=QUEUES).map(has).collect();
+        yaml.push_str(&format!("  a{a}: {{ skills: {{ {} }}, capacity: {CAPACITY} }}\n", skills.join(", ")));
+    }
+    yaml.push_str("rules:\n");
+    for q in 0..=QUEUES {
+        yaml.push_str(&format!(
+            "  - {{ name: Q{q}, when: {{ text: {{ word: q{q} }} }}, then: {{ queue: everyone, skills: [a{q}, b{q}] }} }}\n"
+        ));
+    }
+    yaml.push_str("default: { queue: everyone }\n");
+    yaml
+}
+
+fn skilled_queues(agents: usize) -> String {
     let strategy = ["least_loaded", "round_robin", "longest_idle"];
     let mut yaml = String::from("zone: UTC\nqueues:\n  everyone: {}\n");
     for q in 0..QUEUES {
@@ -44,8 +109,7 @@ fn pack(agents: usize) -> Result<RulePack, Box<dyn Error>> {
         yaml.push_str(&format!("  - {{ name: Q{q}, when: {{ text: {{ word: q{q} }} }}, then: {{ queue: q{q} }} }}\n"));
     }
     yaml.push_str("default: { queue: everyone }\n");
-    let loaded = RulePack::load(&[("pack.yaml".to_owned(), yaml.into_bytes())], &Environment::default());
-    Ok(loaded.map_err(|p| p.iter().take(3).map(|p| format!("{p}\n")).collect::<String>())?.pack)
+    yaml
 }
 
 struct Life {
@@ -57,8 +121,8 @@ struct Life {
 }
 
 impl Life {
-    fn new(agents: usize) -> Result<Life, Box<dyn Error>> {
-        let pack = pack(agents)?;
+    fn new(shape: Shape, agents: usize) -> Result<Life, Box<dyn Error>> {
+        let pack = shape.pack(agents)?;
         let channels = BTreeMap::from([("sms".to_owned(), ChannelProfile::new("sms", "phone"))]);
         let lead = Input::Lead { now: START, incarnation: 1, channels: &channels };
         let state = decide(State::new(Salt([7; 16])), &lead, &pack).after;
@@ -122,8 +186,8 @@ impl Life {
         self.hear(&Inbound::Command(Box::new(command)))
     }
 
-    fn full(&mut self, agents: usize, waiting: usize) {
-        for _ in 0..waiting + agents * CAPACITY {
+    fn full(&mut self, shape: Shape, agents: usize, waiting: usize) {
+        for _ in 0..waiting + shape.working(agents) * CAPACITY {
             self.writes();
         }
         for a in 0..agents {
@@ -149,47 +213,59 @@ fn worst_ratio(rows: &[Row], grows: fn(&Row) -> usize, stays: fn(&Row) -> usize)
     grown.map(|(few, many)| many.2 / few.2).fold(0.0, f64::max)
 }
 
-/// Assignments at each size, and whether they keep what is promised.
+/// Assignments at each size and of each shape, and whether they keep what is promised.
 ///
 /// # Errors
 /// When the pack does not load, or agents who are free are given nothing.
 pub(crate) fn measure(decisions: usize, smoke: bool) -> Result<Value, Box<dyn Error>> {
-    let mut rows = vec![];
-    for (agents, waiting) in SIZES {
-        let waiting = if smoke { waiting / 50 } else { waiting };
-        let mut life = Life::new(agents)?;
-        life.full(agents, waiting);
-        let (mut took, mut next) = (Vec::with_capacity(decisions), 0);
-        for n in 0..decisions + decisions / 4 {
-            let Some(conv) = life.owned.get(next).copied() else { return Err("nobody owns anything".into()) };
-            next += 1;
-            let (us, assigned) = life.asks(Action::Close { conversation: conv.to_string() });
-            if assigned != 1 {
-                return Err(format!("{agents} agents, {waiting} waiting: a close led to {assigned} assignments").into());
-            }
-            // The first ones fill caches.
-            if n >= decisions / 4 {
-                took.push(us);
-            }
-            life.writes();
-        }
-        let (median, p99) = (quantile(&mut took, 0.5), quantile(&mut took, 0.99));
-        rows.push((agents, waiting, median, p99));
-    }
-    let of_agents = worst_ratio(&rows, |r| r.0, |r| r.1);
-    let of_waiting = worst_ratio(&rows, |r| r.1, |r| r.0);
-    let most = rows.iter().map(|r| r.2).fold(0.0, f64::max);
+    let (mut sizes, mut most, mut of_agents, mut of_waiting) = (vec![], 0.0_f64, 0.0_f64, 0.0_f64);
     let round = |n: f64| (n * 100.0).round() / 100.0;
-    let sizes: Vec<Value> = rows
-        .iter()
-        .map(|(a, w, median, p99)| json!({ "agents": a, "waiting": w, "median_us": round(*median), "p99_us": round(*p99) }))
-        .collect();
+    for shape in Shape::ALL {
+        let rows = SIZES
+            .into_iter()
+            .map(|(agents, waiting)| row(shape, agents, if smoke { waiting / 50 } else { waiting }, decisions))
+            .collect::<Result<Vec<Row>, _>>()?;
+        of_agents = of_agents.max(worst_ratio(&rows, |r| r.0, |r| r.1));
+        of_waiting = of_waiting.max(worst_ratio(&rows, |r| r.1, |r| r.0));
+        most = rows.iter().map(|r| r.2).fold(most, f64::max);
+        sizes.extend(rows.iter().map(|(agents, waiting, median, p99)| {
+            json!({
+                "skills": shape.name(), "agents": agents, "waiting": waiting,
+                "median_us": round(*median), "p99_us": round(*p99),
+            })
+        }));
+    }
     Ok(json!({
         "decisions": decisions, "sizes": sizes, "worst_us": round(most), "ratio_of_agents": round(of_agents),
         "ratio_of_waiting": round(of_waiting),
         "kept": most <= MAX_US && of_agents <= MAX_OF_AGENTS && of_waiting <= MAX_OF_WAITING,
         "promised": { "us": MAX_US, "ratio_of_agents": MAX_OF_AGENTS, "ratio_of_waiting": MAX_OF_WAITING },
     }))
+}
+
+/// So many assignments of one size.
+fn row(shape: Shape, agents: usize, waiting: usize, decisions: usize) -> Result<Row, Box<dyn Error>> {
+    let mut life = Life::new(shape, agents)?;
+    life.full(shape, agents, waiting);
+    let (mut took, mut next) = (Vec::with_capacity(decisions), 0);
+    for n in 0..decisions + decisions / 4 {
+        let Some(conv) = life.owned.get(next).copied() else { return Err("nobody owns anything".into()) };
+        next += 1;
+        let (us, assigned) = life.asks(Action::Close { conversation: conv.to_string() });
+        if assigned != 1 {
+            let which = shape.name();
+            return Err(
+                format!("{which}: {agents} agents, {waiting} waiting: a close led to {assigned} assignments").into()
+            );
+        }
+        // The first ones fill caches.
+        if n >= decisions / 4 {
+            took.push(us);
+        }
+        life.writes();
+    }
+    let (median, p99) = (quantile(&mut took, 0.5), quantile(&mut took, 0.99));
+    Ok((agents, waiting, median, p99))
 }
 
 #[cfg(test)]
@@ -201,5 +277,13 @@ mod tests {
         let rows = [(50, 10, 4.0, 0.0), (1_000, 10, 10.0, 0.0), (50, 99, 4.4, 0.0), (1_000, 99, 8.8, 0.0)];
         assert_eq!(worst_ratio(&rows, |r| r.0, |r| r.1), 2.5, "agents");
         assert!((worst_ratio(&rows, |r| r.1, |r| r.0) - 1.1).abs() < 1e-9, "those who wait");
+    }
+
+    #[test]
+    fn each_shape_gives_one_for_each_that_is_closed() {
+        for shape in Shape::ALL {
+            let (_, _, median, _) = row(shape, 50, 40, 40).expect("agents who are given something");
+            assert!(median > 0.0);
+        }
     }
 }
