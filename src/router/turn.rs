@@ -380,6 +380,8 @@ impl Router {
         let tried = tried.filter(|_| !planted(Bug::TrialForgotten) || state.incarnation < 2);
         #[cfg(test)]
         let pack = crate::simulation::bent(&inbound, &pack).unwrap_or(pack);
+        #[cfg(test)]
+        let (state, right) = crate::simulation::ageless(&inbound, state);
         let packs = InForce { pack: &pack, tried: tried.as_deref() };
         // A record that makes the core panic must not stop the others; nothing of it was committed.
         let decided = catch_unwind(AssertUnwindSafe(|| {
@@ -389,6 +391,8 @@ impl Router {
         }));
         match decided {
             Ok(decision) => {
+                #[cfg(test)]
+                let decision = crate::simulation::righted(decision, right);
                 #[cfg(test)]
                 let decision = Decision { events: crate::simulation::told(decision.events), ..decision };
                 let encoded = self.encode(&decision.events)?;

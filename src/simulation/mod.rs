@@ -10,7 +10,7 @@ mod provider;
 mod trouble;
 mod world;
 
-pub(crate) use plant::{Bug, bent, mistaken, planted, told, trip};
+pub(crate) use plant::{Bug, ageless, bent, mistaken, planted, righted, told, trip};
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use world::World;
@@ -124,7 +124,10 @@ fn each_planted_bug_is_found() {
         plant::plant(None);
         match found {
             Some((seed, broken)) => {
-                assert!(broken.starts_with(bug.breaks()), "{bug:?}: seed {seed} found something else: {broken}");
+                // The check of a router that died of it stands in what is told of its task.
+                let died = format!("invariants broken: [(\\\"{}\\\"", bug.breaks());
+                let named = broken.starts_with(bug.breaks()) || broken.contains(&died);
+                assert!(named, "{bug:?}: seed {seed} found something else: {broken}");
                 println!("{bug:?}: found by seed {seed}: {broken}");
             }
             None => panic!("{bug:?} was not found in 400 seeds"),

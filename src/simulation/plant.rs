@@ -3,9 +3,10 @@
 use std::cell::Cell;
 use std::sync::Arc;
 use switchboard_envelope::{Action, Inbound};
-use switchboard_routing_rules::RulePack;
-use switchboard_routing_rules::event::{Event, Public};
-use switchboard_routing_rules::pack::Environment;
+use switchboard_routing_rules::event::{Event, Public, Why};
+use switchboard_routing_rules::pack::{ConvStatus, Environment};
+use switchboard_routing_rules::state::Conversation;
+use switchboard_routing_rules::{Decision, RulePack, State};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
@@ -29,6 +30,10 @@ pub(crate) enum Bug {
     RoomForgotten,
     /// Whoever comes is given what waits as if they had no skills.
     SkillsForgotten,
+    /// Whoever comes is given what waits as if nobody's place ever rose with their wait.
+    AgeingForgotten,
+    /// Nobody is asked whether they could take what waits when they come.
+    NobodyAsked,
     /// What says that a machine wrote it is decided as if a person had.
     MachineTakenForAPerson,
     /// LOG says twice that a clock warned or was breached.
@@ -38,7 +43,7 @@ pub(crate) enum Bug {
 }
 
 impl Bug {
-    pub(crate) const ALL: [Bug; 13] = [
+    pub(crate) const ALL: [Bug; 15] = [
         Bug::ResultBeforeSend,
         Bug::DroppedCompareAndSwap,
         Bug::CursorBeforeEffects,
@@ -49,6 +54,8 @@ impl Bug {
         Bug::TrialForgotten,
         Bug::RoomForgotten,
         Bug::SkillsForgotten,
+        Bug::AgeingForgotten,
+        Bug::NobodyAsked,
         Bug::MachineTakenForAPerson,
         Bug::WarnedTwice,
         Bug::StateDrifts,
@@ -58,7 +65,8 @@ impl Bug {
     pub(crate) fn breaks(self) -> &'static str {
         match self {
             Bug::RoomForgotten => "I7",
-            Bug::SkillsForgotten => "I17",
+            Bug::SkillsForgotten | Bug::AgeingForgotten => "I17",
+            Bug::NobodyAsked => "I14",
             Bug::MachineTakenForAPerson => "I18",
             Bug::WarnedTwice => "I15",
             Bug::StateDrifts => "I11",
@@ -80,7 +88,7 @@ pub(crate) fn trip(inbound: &Inbound) {
 /// The pack that decides what comes in place of the right one, while such a bug is planted: one in which nobody is full, or has
 /// skills, for commands that say who is there.
 pub(crate) fn bent(inbound: &Inbound, pack: &RulePack) -> Option<Arc<RulePack>> {
-    let presence = matches!(inbound, Inbound::Command(c) if matches!(c.action, Action::Presence { .. }));
+    let presence = comes(inbound);
     let other = |text: &str| match PLANTED.get()? {
         Bug::RoomForgotten if presence => Some(text.replace("capacity: ", "capacity: 1")),
         Bug::SkillsForgotten if presence => Some(text.replace("skills: { direct: 2 }, desks", "desks")),
@@ -99,6 +107,52 @@ pub(crate) fn mistaken(mut inbound: Inbound) -> Inbound {
         m.automatic = false;
     }
     inbound
+}
+
+fn comes(inbound: &Inbound) -> bool {
+    matches!(inbound, Inbound::Command(c) if matches!(c.action, Action::Presence { .. }))
+}
+
+/// The state that is decided upon in place of the right one, which comes with it, while such a bug is planted: one in which waiting
+/// raises nobody's place, when somebody says who is there.
+pub(crate) fn ageless(inbound: &Inbound, state: State) -> (State, Option<State>) {
+    if !(planted(Bug::AgeingForgotten) || planted(Bug::NobodyAsked)) || !comes(inbound) {
+        return (state, None);
+    }
+    let right = state.clone();
+    if planted(Bug::NobodyAsked) {
+        return (state, Some(right));
+    }
+    let rises = |c: &&Arc<Conversation>| c.status == ConvStatus::Queued && c.ageing.is_some_and(|ms| ms.get() > 0);
+    let waiting: Vec<_> = right.conversations.values().filter(rises).cloned().collect();
+    let state = waiting.into_iter().fold(state, |mut state, c| {
+        if let (Some(queue), Some(since), Some(entered)) = (&c.queue, c.queued_at.get(), c.entered_at.get()) {
+            let again = Public::Queued {
+                conv: c.id,
+                queue: (**queue).clone(),
+                since,
+                entered,
+                skills: (*c.skills).clone(),
+                overflow: c.overflow.to_vec(),
+                ageing: None,
+                newest: false,
+                why: Why::Default,
+            };
+            state.apply(&again.into());
+        }
+        state
+    });
+    (state, Some(right))
+}
+
+/// What was decided upon such a state, said of the right one.
+pub(crate) fn righted(decision: Decision, right: Option<State>) -> Decision {
+    let Some(mut after) = right else { return decision };
+    let gives = |e: &Event| matches!(e.public, Public::Offered { .. } | Public::Assigned { why: Why::Strategy, .. });
+    let mut events = decision.events;
+    events.retain(|e| !(planted(Bug::NobodyAsked) && gives(e)));
+    events.iter().for_each(|e| after.apply(e));
+    Decision { events, after }
 }
 
 /// What LOG is told of a decision, while such a bug is planted.
