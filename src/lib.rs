@@ -9,6 +9,7 @@ pub mod http;
 pub mod inbound;
 pub mod lifecycle;
 pub mod log;
+pub mod machine;
 pub mod metrics;
 pub mod outbound;
 pub mod packs;

@@ -66,6 +66,7 @@ pub struct Api {
     pub troubles: Troubles,
     /// Where people reach the console from outside.
     pub console_url: Option<String>,
+    pub started: super::status::Started,
 }
 
 /// Warnings of packs that were staged here kept at most: a trial and what is reloaded meanwhile.
@@ -420,6 +421,10 @@ impl Backend for Api {
         if let Some(p) = &c.private {
             self.wakes.agent_typing(&c.channel, p.thread(), name);
         }
+    }
+
+    async fn status(&self) -> Result<crate::http::api::Status, LogError> {
+        super::status::status(self).await
     }
 
     async fn log_bounds(&self) -> Result<(Seq, Seq), LogError> {

@@ -13,6 +13,7 @@ mod reload;
 mod retention;
 mod role;
 mod start;
+mod status;
 mod supervisor;
 mod timekeeper;
 mod tokens;

@@ -262,6 +262,7 @@ async fn serve(config: Config, role: Role, unfinished: &Unfinished) -> Result<()
         again: Again::default(),
         troubles: troubles.clone(),
         console_url: config.admin.public_url.clone(),
+        started: super::status::Started::with(&config, role),
     });
     let api_limits = ApiLimits { read_timeout: config.http.read_timeout, ..ApiLimits::default() };
     let api_state = ApiState::new(

@@ -19,6 +19,7 @@ pub use doubt::{Doubt, Told};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use switchboard_envelope::{BlobRef, Timestamp};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
@@ -300,6 +301,31 @@ pub trait Log: Send + Sync + 'static {
 
     /// One sentence: what a power cut can take.
     fn durability(&self) -> String;
+
+    /// Whether a power cut can, or could as far as anybody knows, take what was acknowledged.
+    fn may_lose(&self) -> bool {
+        false
+    }
+
+    /// Where the log keeps what it holds, for whoever looks after it; nothing of what cannot be asked.
+    async fn stores(&self) -> Vec<Store> {
+        vec![]
+    }
+}
+
+/// A place of the log with a size of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Store {
+    pub name: String,
+    pub bytes: u64,
+    /// What it may hold, where there is an end.
+    pub max_bytes: Option<u64>,
+    /// Copies of each record, and how many are configured.
+    pub replicas: u32,
+    pub wanted_replicas: u32,
+    /// Servers whose copy is not up to date, or that do not answer.
+    pub behind: Vec<String>,
 }
 
 #[async_trait]

@@ -272,6 +272,14 @@ pub trait Backend: Send + Sync + 'static {
         Ok(None)
     }
 
+    /// How this process does.
+    ///
+    /// # Errors
+    /// When the pack cannot be read.
+    async fn status(&self) -> Result<super::Status, LogError> {
+        Ok(super::Status { workspace: self.workspace(), ..super::Status::default() })
+    }
+
     /// LOG's first and last sequence.
     async fn log_bounds(&self) -> Result<(Seq, Seq), LogError>;
 }

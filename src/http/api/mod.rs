@@ -17,6 +17,7 @@ mod links;
 mod logins;
 mod numbers;
 mod rules;
+mod status;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ pub use backend::{
 };
 pub(crate) use explain::no_reply_words;
 pub use links::FileLinks;
+pub use status::{Duplicates, HistoryStatus, LogStatus, Queue, Status, Unsettled};
 pub use table::{ROUTES, Route};
 pub(crate) use waiting::passed_words;
 

@@ -3,7 +3,7 @@
 use super::auth::Caller;
 use super::{
     ApiState, activity, attachments, canary, commands, contacts, conversations, decisions, events, explain, held,
-    logins, numbers, rules,
+    logins, numbers, rules, status,
 };
 use crate::http::problem::{Problem, for_a_person};
 use axum::Router;
@@ -103,6 +103,7 @@ table! {
     get "/quarantine/{id}" Read held::record;
     post "/quarantine/{id}/retry" Supervisor held::retry;
     delete "/quarantine/{id}" Supervisor held::forget;
+    get "/status" Read status::show;
     get "/events" Read events::stream;
 }
 

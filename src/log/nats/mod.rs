@@ -25,6 +25,7 @@ mod pages;
 mod permission_tests;
 mod presence;
 mod setup;
+mod stores;
 #[cfg(test)]
 mod tests;
 
@@ -69,6 +70,8 @@ pub struct NatsLog {
     duties: Duties,
     doubt: Arc<Doubt>,
     durability: String,
+    may_lose: bool,
+    replicas: u32,
     part: Part,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -123,6 +126,8 @@ impl NatsLog {
             edges,
             blobs,
             durability,
+            may_lose: at_risk,
+            replicas: options.replicas,
             part: options.part,
             tasks,
             link,
@@ -446,5 +451,13 @@ impl Log for NatsLog {
 
     fn durability(&self) -> String {
         self.durability.clone()
+    }
+
+    fn may_lose(&self) -> bool {
+        self.may_lose
+    }
+
+    async fn stores(&self) -> Vec<crate::log::Store> {
+        stores::all(&self.link, &self.names, self.replicas).await
     }
 }
