@@ -128,12 +128,17 @@ impl Api {
         }
     }
 
+    /// What a path beside the API says to whoever asks, with its status.
+    pub async fn beside(&self, path: &str) -> Result<(u16, String), Failure> {
+        let url = format!("{}{path}", self.url);
+        let call = Call { method: Method::GET, url, headers: vec![], body: CallBody::Empty, timeout: TIMEOUT };
+        let answer = self.client.call(call).await.map_err(|e| self.unreachable(&e))?;
+        Ok((answer.status, String::from_utf8_lossy(&answer.body).into_owned()))
+    }
+
     /// What keeps the daemon from knowing more than it did: then what it shows is the last that it knew.
     pub async fn stale(&self) -> Option<String> {
-        let url = format!("{}/readyz", self.url);
-        let call = Call { method: Method::GET, url, headers: vec![], body: CallBody::Empty, timeout: TIMEOUT };
-        let answer = self.client.call(call).await.ok().filter(|answer| answer.status == 503)?;
-        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let (_, text) = self.beside("/readyz").await.ok().filter(|(status, _)| *status == 503)?;
         let why = text.lines().find(|line| !line.trim().is_empty() && line.len() < 500)?;
         Some(format!("this is what the daemon knew last, which may not be all: {}", super::screen::plain(why)))
     }

@@ -1,39 +1,22 @@
 use super::screen::Screen;
 use super::{ConfigArg, Done, Failure};
-use crate::config::{self, Config, Environment, Inspected};
+use crate::config::{self, Config, Environment, Inspected, Problem as ConfigProblem, Severity};
 use crate::packs::{self, PackError};
 use switchboard_routing_rules::pack::{Environment as PackEnvironment, Problem};
 
 /// Configuration and pack, all problems at once, and what would run.
 pub(crate) fn run(at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Done {
-    let inspected = match config::inspect(at.config.as_deref(), env) {
-        Ok(inspected) => inspected,
-        Err(e) => {
-            screen.err(&e.to_string());
-            return Err(Failure::Failed(counted(e.errors(), 0)));
-        }
-    };
-    let mut errors = inspected.errors();
-    let mut warnings = inspected.problems.len() - errors;
-    for problem in &inspected.problems {
-        screen.err(&problem.to_string());
-    }
-    let mut failing = 0;
-    let mut summary = vec![format!("configuration: {}", inspected.source)];
-    if let Some(config) = &inspected.config {
-        let found = pack(config, &known(&inspected, config));
-        errors += found.errors.len();
-        warnings += found.warnings.len();
-        found.errors.iter().chain(&found.warnings).chain(&found.failing).for_each(|line| screen.err(line));
-        failing = found.failing.len();
-        summary.extend(configured(config));
-        summary.extend(found.lines);
-    }
+    let found = look(at, env);
+    let lines = found.problems.iter().map(|p| p.to_string());
+    let lines: Vec<String> = lines.chain(found.pack_lines()).collect();
+    lines.iter().for_each(|line| screen.err(line));
+    let (errors, warnings) = (found.errors(), found.warnings());
     if errors > 0 {
         return Err(Failure::Failed(counted(errors, warnings)));
     }
-    screen.out(&summary.join("\n"));
-    if failing > 0 {
+    screen.out(&found.summary.join("\n"));
+    if !found.pack.failing.is_empty() {
+        let failing = found.pack.failing.len();
         let (tests, fail) = (count(failing, "test"), if failing == 1 { "fails" } else { "fail" });
         return Err(Failure::Failed(format!(
             "{tests} of the rule pack {fail}: `rules reload` would refuse it without --force"
@@ -41,6 +24,46 @@ pub(crate) fn run(at: &ConfigArg, env: &Environment, screen: &mut Screen) -> Don
     }
     screen.out(&if warnings == 0 { "ok".to_owned() } else { format!("ok, with {}", count(warnings, "warning")) });
     Ok(())
+}
+
+/// What is found in configuration and pack.
+#[derive(Default)]
+pub(super) struct Found {
+    pub problems: Vec<ConfigProblem>,
+    pub pack: Pack,
+    /// What would run.
+    pub summary: Vec<String>,
+    /// As far as it could be understood.
+    pub config: Option<Config>,
+}
+
+impl Found {
+    pub fn errors(&self) -> usize {
+        self.problems.iter().filter(|p| p.severity == Severity::Error).count() + self.pack.errors.len()
+    }
+
+    pub fn warnings(&self) -> usize {
+        self.problems.iter().filter(|p| p.severity == Severity::Warning).count() + self.pack.warnings.len()
+    }
+
+    fn pack_lines(&self) -> impl Iterator<Item = String> {
+        self.pack.errors.iter().chain(&self.pack.warnings).chain(&self.pack.failing).cloned()
+    }
+}
+
+/// Looks at both.
+pub(super) fn look(at: &ConfigArg, env: &Environment) -> Found {
+    let inspected = match config::inspect(at.config.as_deref(), env) {
+        Ok(inspected) => inspected,
+        Err(e) => return Found { problems: e.problems, ..Found::default() },
+    };
+    let mut found = Found { summary: vec![format!("configuration: {}", inspected.source)], ..Found::default() };
+    if let Some(config) = &inspected.config {
+        found.pack = pack(config, &known(&inspected, config));
+        found.summary.extend(configured(config));
+        found.summary.extend(found.pack.lines.iter().cloned());
+    }
+    Found { problems: inspected.problems, config: inspected.config, ..found }
 }
 
 /// What a pack may name. While the configuration has errors, the kinds of its channels are not known: one of which something is
@@ -54,13 +77,13 @@ pub(super) fn known(inspected: &Inspected, config: &Config) -> PackEnvironment {
 
 /// What there is to say of a pack. One without errors could be put in force.
 #[derive(Default)]
-struct Pack {
-    errors: Vec<String>,
+pub(super) struct Pack {
+    pub errors: Vec<String>,
     /// What it holds.
     lines: Vec<String>,
-    warnings: Vec<String>,
+    pub warnings: Vec<String>,
     /// Its tests that fail, a line each.
-    failing: Vec<String>,
+    pub failing: Vec<String>,
 }
 
 /// What the pack holds with its warnings, or its errors.

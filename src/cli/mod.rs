@@ -8,6 +8,7 @@ mod canary;
 mod check;
 mod contacts;
 mod conversations;
+mod doctor;
 mod explain;
 mod list;
 mod migrate;
@@ -54,6 +55,8 @@ pub(crate) struct ConfigArg {
 enum Command {
     /// Run the daemon (the default)
     Run(run::Run),
+    /// Look at a running system, and say what is wrong and what to do; it changes nothing
+    Doctor(doctor::Doctor),
     /// Validate configuration and rules without starting; all errors at once
     Check,
     /// Test, explain and change the rules
@@ -119,6 +122,7 @@ pub async fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Ex
     let at = &cli.at;
     let done = match cli.command.unwrap_or_else(|| Command::Run(run::Run::default())) {
         Command::Run(what) => run::run(what, at, &env, &mut screen).await,
+        Command::Doctor(d) => d.run(at, &env, &mut screen).await,
         Command::Check => check::run(at, &env, &mut screen),
         Command::Rules { command } => rules::run(command, at, &env, &mut screen).await,
         Command::Conversations(c) => c.run(at, &env, &mut screen).await,
@@ -207,6 +211,8 @@ mod tests {
             "queues --json",
             "channels pause site",
             "contacts list --identity phone:+1",
+            "doctor",
+            "doctor --json",
             "dead-letters",
             "dead-letters list --limit 5",
             "dead-letters resend m1",

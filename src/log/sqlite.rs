@@ -8,6 +8,7 @@ pub(crate) mod files;
 #[cfg(test)]
 mod kill_tests;
 mod late;
+pub(crate) mod look;
 mod moving;
 mod ops;
 mod outbox;
