@@ -3,6 +3,7 @@
 mod adapter;
 mod admin;
 mod api;
+mod backup;
 pub mod banner;
 mod canary;
 mod check;
@@ -85,6 +86,10 @@ enum Command {
     Quarantine(admin::Quarantine),
     /// Move a workspace to another log: from the embedded one to NATS, or back
     Migrate(migrate::Migrate),
+    /// Save a workspace while its daemon runs
+    Backup(backup::Backup),
+    /// Restore a workspace from a backup
+    Restore(backup::Restore),
     /// Check an adapter that is written in another language
     Adapter {
         #[command(subcommand)]
@@ -133,6 +138,8 @@ pub async fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Ex
         Command::DeadLetters(c) => c.run(at, &env, &mut screen).await,
         Command::Quarantine(c) => c.run(at, &env, &mut screen).await,
         Command::Migrate(m) => m.run(at, &env, &mut screen).await,
+        Command::Backup(b) => b.run(at, &env, &mut screen).await,
+        Command::Restore(r) => r.run(at, &env, &mut screen).await,
         Command::Adapter { command } => command.run(&mut screen).await,
         Command::Schema { name } => schema::run(name, &mut screen),
     };
@@ -247,6 +254,9 @@ mod tests {
             "rules canary --promote",
             "rules canary --stop",
             "rules history",
+            "backup /srv/backups/monday",
+            "backup --verify /srv/backups/monday",
+            "restore /srv/backups/monday --config new.toml",
             "schema",
             "schema config",
             "adapter check plan.toml",
@@ -274,6 +284,8 @@ mod tests {
             "rules canary --share 10 --stop",
             "conversations list --limit 0",
             "schema toml",
+            "backup",
+            "restore",
             "adapter check",
             "adapter check plan.toml --only everything",
         ] {

@@ -3,17 +3,18 @@
 //! is settled by a rebase when the new one starts.
 
 use super::{aside, open_log};
-use crate::config::Config;
+use crate::config::{Config, NatsConfig};
 use crate::log::moving::{Begin, Blob, MOVING, Movable, SCOPES_KEY};
 use crate::log::nats::{NatsLog, Part};
 use crate::log::seal::fresh_key;
-use crate::log::sqlite::{SqliteLog, lock_dir};
+use crate::log::sqlite::{SqliteLog, SqliteOptions, lock_dir};
 use crate::log::{Class, Commit, FrameWrite, InRecord, Ingested, KeyId, Log, LogError, Seq, Stored};
 use crate::router::{RecoverError, request_rebase, state_of};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
-use switchboard_routing_rules::state::State;
+use switchboard_routing_rules::state::{Limits, State};
 use tokio::sync::mpsc;
 
 /// A cursor of a log that was moved away: where to. No daemon starts on it.
@@ -46,6 +47,8 @@ pub enum MigrateError {
     Recover(#[from] RecoverError),
     #[error("the new log does not hold what the old one does ({0}); the old one is as it was")]
     Differs(&'static str),
+    #[error("the log forgot a part of what was being read ({0}): try again")]
+    Trimmed(String),
 }
 
 /// What was moved.
@@ -68,12 +71,18 @@ pub(super) async fn hinders(log: &dyn Log) -> Result<Option<String>, LogError> {
     if let Some(to) = marked(log.get_cursor(MOVED).await?) {
         return Ok(Some(format!("this log was moved to {to}: start the daemon with the configuration of that place")));
     }
-    Ok(marked(log.get_cursor(MOVING).await?).map(|_| {
-        "a workspace was being moved to this log, and the move was interrupted: run `switchboard migrate` again, which goes on with \
-         it; or, to stay with the old log, remove what is here (the directory, or the streams and buckets of this workspace)"
-            .into()
+    Ok(marked(log.get_cursor(MOVING).await?).map(|mark| {
+        let restored = serde_json::from_str::<Mark>(&mark).is_ok_and(|mark| mark.from.starts_with(A_BACKUP));
+        let (what, again) = if restored { ("a backup was being restored", "restore") } else { ("a workspace was being moved", "migrate") };
+        format!(
+            "{what} to this log, and that was interrupted: run `switchboard {again}` again, which goes on with it; or, to begin \
+             otherwise, remove what is here (the directory, or the streams and buckets of this workspace)"
+        )
     }))
 }
+
+/// How a backup is called where it is what is moved.
+pub(super) const A_BACKUP: &str = "the backup of ";
 
 /// What is moved, as it is when the move begins: what makes the rest of a move that was interrupted the rest of the same one.
 #[derive(Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -86,20 +95,26 @@ struct Mark {
 }
 
 /// One side of the move.
-struct Place {
+pub(super) struct Place {
     log: Arc<dyn Movable>,
     words: String,
     _directory: Option<File>,
 }
 
-fn words(config: &Config) -> String {
+impl Place {
+    pub(super) fn of(log: Arc<dyn Movable>, words: String) -> Place {
+        Place { log, words, _directory: None }
+    }
+}
+
+pub(super) fn words(config: &Config) -> String {
     match &config.log.nats {
         None => format!("{}", config.log.path.display()),
         Some(nats) => format!("{}, workspace {}", nats.servers.join(", "), config.workspace),
     }
 }
 
-async fn open(config: &Config, begin: Option<&Begin>) -> Result<Place, MigrateError> {
+pub(super) async fn open(config: &Config, begin: Option<&Begin>) -> Result<Place, MigrateError> {
     let failed = |e: &dyn std::fmt::Display| MigrateError::Open(e.to_string());
     let words = words(config);
     let Some(nats) = &config.log.nats else {
@@ -143,35 +158,100 @@ pub async fn migrate(from: &Config, to: &Config, tell: &mut dyn FnMut(&str)) -> 
     if !old.log.is_alone().await.map_err(MigrateError::From)? {
         return Err(MigrateError::InUse(format!("another process uses {}", old.words)));
     }
+    let why = format!("migrate: this workspace was moved here from {}", old.words);
+    carry(&old, super::start::limits(from), to, &why, tell).await
+}
+
+/// Where what goes on with a log begins, and how its place is marked until all of it is there.
+async fn beginning(old: &Place, state: &State, first: Seq, last: Seq) -> Result<Begin, MigrateError> {
+    let at = state.cursor.seq;
+    let kept = at > 0 && old.log.get_in(at).await.map_err(MigrateError::From)?.is_some();
+    let fresh = fresh_key().map_err(|e| MigrateError::Open(e.to_string()))?;
+    let scopes = old.log.put_key(SCOPES_KEY, fresh).await.map_err(MigrateError::From)?;
+    let inputs = (at, *old.log.in_tail().borrow());
+    let mark = Mark { from: old.words.clone(), frames: (first, last), inputs };
+    let mark = serde_json::to_string(&mark).map_err(|e| MigrateError::Open(e.to_string()))?;
+    Ok(Begin { in_after: if kept { at - 1 } else { at }, log_after: first.saturating_sub(1), scopes, mark })
+}
+
+/// Carries everything that a log holds, which nobody writes to, to the place that a configuration names, and asks for a rebase there.
+pub(super) async fn carry(
+    old: &Place,
+    limits: Limits,
+    to: &Config,
+    why: &str,
+    tell: &mut dyn FnMut(&str),
+) -> Result<Moved, MigrateError> {
     let log = old.log.clone() as Arc<dyn Log>;
     let (first, last) = log.log_bounds().await.map_err(MigrateError::From)?;
     if last == 0 {
-        return Err(MigrateError::Empty(old.words));
+        return Err(MigrateError::Empty(old.words.clone()));
     }
-    let limits = super::start::limits(from);
     tell(&format!("reading the state of {}", old.words));
     let state = state_of(&log, limits).await?;
-    let at = state.cursor.seq;
-    let kept = at > 0 && log.get_in(at).await.map_err(MigrateError::From)?.is_some();
-    let fresh = fresh_key().map_err(|e| MigrateError::Open(e.to_string()))?;
-    let scopes = log.put_key(SCOPES_KEY, fresh).await.map_err(MigrateError::From)?;
-    let inputs = (at, *log.in_tail().borrow());
-    let mark = Mark { from: old.words.clone(), frames: (first, last), inputs };
-    let mark = serde_json::to_string(&mark).map_err(|e| MigrateError::Open(e.to_string()))?;
-    let begin = Begin { in_after: if kept { at - 1 } else { at }, log_after: first.saturating_sub(1), scopes, mark };
+    let begin = beginning(old, &state, first, last).await?;
     let new = open(to, Some(&begin)).await?;
     let mut moved = Moved { from: old.words.clone(), to: new.words.clone(), ..Moved::default() };
-    copy(&old, &new, &begin, &mut moved, tell).await?;
-    moved.quarantined = quarantined(&old, &new, &state, begin.in_after).await?;
+    copy(old, &new, &begin, &mut moved, tell).await?;
+    moved.quarantined = quarantined(old, &new, &state, begin.in_after).await?;
     tell("comparing what the new log holds");
     let there = state_of(&(new.log.clone() as Arc<dyn Log>), limits).await?;
     compare(&state, &there)?;
     moved.conversations = state.conversations.len();
     let known = there.rebased.map_or(0, |r| r.number);
-    let why = format!("migrate: this workspace was moved here from {}", old.words);
-    request_rebase(new.log.as_ref(), known, &why).await.map_err(MigrateError::To)?;
-    finish(&old, &new, begin.in_after + moved.inputs, last).await?;
+    request_rebase(new.log.as_ref(), known, why).await.map_err(MigrateError::To)?;
+    finish(old, &new, begin.in_after + moved.inputs, last).await?;
     Ok(moved)
+}
+
+/// Saves a log that others go on writing to: all that was acknowledged by now is saved. What was released meanwhile and is not saved
+/// is decided again after a rebase only, which sends nothing of it.
+///
+/// The order is what makes it whole. Cursors come first, for each says that what is before it is in IN or LOG; then LOG, up to where
+/// it ends now; then IN, which holds what those frames did not decide; last the keys and files, which are there before what names them.
+pub(super) async fn save(
+    config: &Config,
+    nats: &NatsConfig,
+    into: &Path,
+    tell: &mut dyn FnMut(&str),
+) -> Result<(), MigrateError> {
+    let options = open_log::options(config, nats, &crate::outbound::process_name(), Part::All);
+    let log = NatsLog::open(&options).await.map_err(|e| MigrateError::Open(e.to_string()))?;
+    let old = Place::of(log, words(config));
+    let log = old.log.clone() as Arc<dyn Log>;
+    let from = MigrateError::From;
+    if let Some(why) = hinders(log.as_ref()).await.map_err(from)? {
+        return Err(MigrateError::Open(why));
+    }
+    let (first, last) = log.log_bounds().await.map_err(from)?;
+    if last == 0 {
+        return Err(MigrateError::Open(format!("there is nothing to save: the log of {} is empty", old.words)));
+    }
+    let life = log.doubt().life();
+    tell("the state");
+    let state = state_of(&log, super::start::limits(config)).await?;
+    let begin = beginning(&old, &state, first, last).await?;
+    // It held more before.
+    let options = SqliteOptions { in_max_bytes: u64::MAX, ..SqliteOptions::default() };
+    let new = SqliteLog::begin(into, &options, &begin).map_err(|e| MigrateError::Open(e.to_string()))?;
+    let new = Place::of(new, into.display().to_string());
+    tell("cursors and snapshots");
+    cursors(&old, &new).await?;
+    snapshots(&old, &new).await?;
+    tell("decisions");
+    let (_, until) = log.log_bounds().await.map_err(from)?;
+    frames(&old, &new, begin.log_after, until).await?;
+    tell("messages that wait for a decision");
+    let until = log.in_last().await.map_err(from)?;
+    inputs(&old, &new, begin.in_after, until).await?;
+    quarantined(&old, &new, &state, begin.in_after).await?;
+    tell("keys and files");
+    keys(&old, &new).await?;
+    blobs(&old, &new).await?;
+    if log.doubt().life() != life {
+        return Err(MigrateError::Trimmed("another copy of it came back".into()));
+    }
+    new.log.put_cursor(MOVING, "").await.map_err(MigrateError::To)
 }
 
 /// Finishes a move that was interrupted at its very last step: the old log was given up already, and the new one holds everything.
@@ -221,16 +301,21 @@ async fn copy(
     moved.keys = keys(old, new).await?;
     cursors(old, new).await?;
     moved.blobs = blobs(old, new).await?;
+    snapshots(old, new).await?;
+    tell("decisions");
+    moved.frames = frames(old, new, begin.log_after, Seq::MAX).await?;
+    tell("messages that wait for a decision");
+    moved.inputs = inputs(old, new, begin.in_after, Seq::MAX).await?;
+    Ok(())
+}
+
+async fn snapshots(old: &Place, new: &Place) -> Result<(), MigrateError> {
     // Oldest first: the newest two are kept.
     for at in old.log.snapshot_seqs().await.map_err(MigrateError::From)?.into_iter().rev() {
         if let Some(bytes) = old.log.snapshot(at).await.map_err(MigrateError::From)? {
             new.log.put_snapshot(at, bytes).await.map_err(MigrateError::To)?;
         }
     }
-    tell("decisions");
-    moved.frames = frames(old, new, begin.log_after).await?;
-    tell("messages that wait for a decision");
-    moved.inputs = inputs(old, new, begin.in_after).await?;
     Ok(())
 }
 
@@ -277,7 +362,8 @@ async fn blobs(old: &Place, new: &Place) -> Result<u64, MigrateError> {
     Ok(count)
 }
 
-async fn frames(old: &Place, new: &Place, after: Seq) -> Result<u64, MigrateError> {
+/// Copies frames after one, up to the last or to one before it.
+async fn frames(old: &Place, new: &Place, after: Seq, until: Seq) -> Result<u64, MigrateError> {
     let (_, there) = new.log.log_bounds().await.map_err(MigrateError::To)?;
     // An earlier try may have come as far as this.
     let mut last = there.max(after);
@@ -290,13 +376,23 @@ async fn frames(old: &Place, new: &Place, after: Seq) -> Result<u64, MigrateErro
         )?;
     }
     loop {
-        let page = old.log.read_log(last, PAGE).await.map_err(MigrateError::From)?;
+        let page = if last < until { old.log.read_log(last, PAGE).await.map_err(MigrateError::From)? } else { vec![] };
         if page.is_empty() {
             return Ok(last - after);
         }
         for frame in page {
             if frame.seq != last + 1 {
-                return Err(MigrateError::From(LogError::Damaged(format!("LOG has no frame {}", last + 1))));
+                let gap = format!("LOG has no frame {}", last + 1);
+                // What is read to its end stands still.
+                let still = until == Seq::MAX;
+                return Err(if still {
+                    MigrateError::From(LogError::Damaged(gap))
+                } else {
+                    MigrateError::Trimmed(gap)
+                });
+            }
+            if frame.seq > until {
+                break;
             }
             let write = FrameWrite { bytes: frame.data, ..FrameWrite::default() };
             match new.log.commit(last, write).await {
@@ -328,7 +424,8 @@ fn same(old: &[Stored], new: &[Stored], otherwise: &'static str) -> Result<(), M
     if holds(old).is_some() && holds(old) == holds(new) { Ok(()) } else { Err(MigrateError::Differs(otherwise)) }
 }
 
-async fn inputs(old: &Place, new: &Place, after: Seq) -> Result<u64, MigrateError> {
+/// Copies records after one, up to the last or to one before it.
+async fn inputs(old: &Place, new: &Place, after: Seq, until: Seq) -> Result<u64, MigrateError> {
     let there = *new.log.in_tail().borrow();
     let mut last = there.max(after);
     if last > after {
@@ -337,11 +434,17 @@ async fn inputs(old: &Place, new: &Place, after: Seq) -> Result<u64, MigrateErro
         same(theirs.as_slice(), ours.as_slice(), "its last record is another one")?;
     }
     loop {
-        let page = old.log.read_in(last, PAGE).await.map_err(MigrateError::From)?;
+        let page = if last < until { old.log.read_in(last, PAGE).await.map_err(MigrateError::From)? } else { vec![] };
         if page.is_empty() {
             return Ok(last - after);
         }
         for record in page {
+            if record.seq != last + 1 && until < Seq::MAX {
+                return Err(MigrateError::Trimmed(format!("IN has no record {}", last + 1)));
+            }
+            if record.seq > until {
+                break;
+            }
             let (seq, id) = (record.seq, id_of(&record));
             let mut record = InRecord { id, channel: record.channel, class: Class::Vital, data: record.data };
             let mut stored = new.log.ingest(record.clone()).await.map_err(MigrateError::To)?;

@@ -3,13 +3,16 @@
 mod adapters;
 mod api;
 mod aside;
+mod backup;
 pub mod channels;
 mod chat;
 mod health;
 mod listener;
+mod manifest;
 mod migrate;
 mod open_log;
 mod reload;
+mod restore;
 mod retention;
 mod role;
 mod start;
@@ -20,7 +23,10 @@ mod tokens;
 mod trouble;
 mod waiting;
 
+pub use backup::{BackupError, Saved, backup};
+pub use manifest::{Manifest, verify};
 pub use migrate::{MigrateError, Moved, migrate};
+pub use restore::{Earlier, Restored, restore};
 #[cfg(test)]
 pub(crate) use retention::{Known, Steady, tidy};
 pub use role::Role;

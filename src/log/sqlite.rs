@@ -13,6 +13,7 @@ mod moving;
 mod ops;
 mod outbox;
 mod read;
+pub(crate) mod saved;
 mod schema;
 mod tail;
 #[cfg(test)]
@@ -83,6 +84,12 @@ pub enum OpenError {
         dir.display()
     )]
     Unfinished { dir: PathBuf },
+    #[error(
+        "a backup was being restored to `{}`, and that was interrupted: run `switchboard restore` again; or remove the directory `{}` to begin \
+         without it",
+        dir.display(), dir.join(saved::RESTORING).display()
+    )]
+    Restoring { dir: PathBuf },
     #[error("`{}` is a database of another program: set `log.path` to another directory", path.display())]
     Foreign { path: PathBuf },
     #[error("cannot start a thread for the log: {0}")]
@@ -112,6 +119,7 @@ impl SqliteLog {
         let directory = |source| OpenError::Directory { dir: dir.to_owned(), source };
         create_private(dir).map_err(directory)?;
         let lock = lock_dir(dir)?;
+        saved::is_none_on_its_way(dir)?;
         let path = dir.join("log.db");
         let database = |source| OpenError::Database { path: path.clone(), source };
         let conn = schema::open_writer(&path, options)?;

@@ -18,11 +18,13 @@ use switchboard_routing_rules::state::{Cursor, Phase, State};
 /// Where somebody asks for a rebase, in the log itself so that no crash forgets it: `<number> <why>`. One of that number, or of a
 /// higher one, is the answer.
 const REQUEST: &str = "rebase";
+/// How a request begins that a restore makes.
+const RESTORED: &str = "restore:";
 /// No workspace was ever rebased so often since it was last read: such a request is not ours.
 const LEAP: u64 = 1 << 32;
 
 /// Asks whoever leads to rebase, as after data was restored or moved, unless the log has a rebase after the one of number `after`, the
-/// last that whoever asks knows of; `why` begins with `migrate` where no frame was lost. Several may ask at the same moment, and the
+/// last that whoever asks knows of; `why` begins with `migrate` where no frame was lost, and with `restore:` where records have their numbers. Several may ask at the same moment, and the
 /// last of them is heard: who is not answered by the rebase that follows asks again.
 ///
 /// # Errors
@@ -95,7 +97,7 @@ impl Post {
         if log.log_bounds().await?.1 != folded.last || self.is_another_life() {
             return Ok(Found::Moved);
         }
-        let (mut why, mut cut, mut moved) = (vec![], false, false);
+        let (mut why, mut cut, mut placed) = (vec![], false, false);
         let now = log.now().await?;
         let mut number = 0;
         if let Some(lost) = self.lost {
@@ -108,8 +110,8 @@ impl Post {
         }
         if let Some((asked, words)) = pending(log.as_ref(), &folded.state).await? {
             // A record of the cursor's number may be another where frames of the moved log are lost.
-            moved = is_moved(&words) && !cut;
-            cut |= !moved;
+            placed = (is_moved(&words) || words.starts_with(RESTORED)) && !cut;
+            cut |= !is_moved(&words);
             number = number.max(asked);
             why.push(words);
         }
@@ -122,15 +124,15 @@ impl Post {
             why.push(format!("OUT ends at record {out}, before attempts up to {assigned} that were made"));
         }
         let at = folded.state.cursor;
-        let agrees = match moved {
+        let agrees = match placed {
             true => as_moved(log, at).await?,
             false => agreeing(log, &self.codec, folded).await?,
         };
-        if agrees != at && !(moved && agrees.seq == at.seq) {
+        if agrees != at && !(placed && agrees.seq == at.seq) {
             why.push(format!("IN does not hold record {} of {}, which was decided last", at.seq, at.at));
         }
         // IN is trimmed behind LOG's cursor only: what is missing after it was decided in frames that are lost.
-        if at.seq > 0 && !moved && log.read_in(0, 1).await?.first().is_some_and(|first| first.seq > at.seq + 1) {
+        if at.seq > 0 && !placed && log.read_in(0, 1).await?.first().is_some_and(|first| first.seq > at.seq + 1) {
             cut = true;
             why.push(format!("IN begins after record {}, up to which LOG decided", at.seq));
         }
@@ -176,8 +178,13 @@ async fn holds(log: &Arc<dyn Log>, state: &State, at: Cursor) -> Result<bool, Lo
     Ok(log.get_in(at.seq).await?.is_some_and(is_it))
 }
 
-/// A log that was moved has its records under their numbers, and other times; so does the record at the cursor.
+/// A log that was moved, or restored from a backup, has its records under their numbers, and may have other times; so does the record
+/// at the cursor.
 async fn as_moved(log: &Arc<dyn Log>, at: Cursor) -> Result<Cursor, LogError> {
+    // Nothing was decided yet, and no log has a record of that number.
+    if at.seq == 0 {
+        return Ok(at);
+    }
     Ok(log.get_in(at.seq).await?.map_or_else(Cursor::default, |record| Cursor { at: record.at, ..at }))
 }
 

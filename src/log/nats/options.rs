@@ -143,8 +143,8 @@ pub enum OpenError {
     #[error("{what} has been written to: move to a workspace, or to a broker, without one")]
     Written { what: String },
     #[error(
-        "the streams of workspace {workspace} on the broker hold a part of another move, or of one before the old log was written to: \
-         delete the streams SB_{workspace}_*, KV_SB_{workspace}_* and OBJ_SB_{workspace}_BLOBS (`nats stream rm`) and migrate again"
+        "the streams of workspace {workspace} on the broker hold a part of another move or restore, or of one before the old log was written to: \
+         delete the streams SB_{workspace}_*, KV_SB_{workspace}_* and OBJ_SB_{workspace}_BLOBS (`nats stream rm`) and try again"
     )]
     Unfinished { workspace: String },
     #[error("the log cannot begin where the other one ends: {0}")]

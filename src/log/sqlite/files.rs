@@ -201,7 +201,7 @@ pub(crate) fn private(path: &Path) -> io::Result<File> {
 }
 
 /// A directory below the daemon's own that only its user can enter, made when it is missing, and made so when it is there.
-fn private_dir(dir: &Path) -> io::Result<()> {
+pub(super) fn private_dir(dir: &Path) -> io::Result<()> {
     match private_dirs().create(dir) {
         Err(e) if e.kind() != ErrorKind::AlreadyExists => Err(e),
         _ => close_to_others(&File::open(dir)?, 0o700),
@@ -253,7 +253,7 @@ fn move_into(from: &Path, dir: &Path, name: &str) -> io::Result<()> {
     }
 }
 
-fn sync_dir(dir: &Path) -> io::Result<()> {
+pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 

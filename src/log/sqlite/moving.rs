@@ -22,6 +22,7 @@ impl SqliteLog {
     pub fn begin(dir: &Path, options: &SqliteOptions, begin: &Begin) -> Result<Arc<SqliteLog>, OpenError> {
         create_private(dir).map_err(|source| OpenError::Directory { dir: dir.to_owned(), source })?;
         let lock = lock_dir(dir)?;
+        super::saved::is_none_on_its_way(dir)?;
         let path = dir.join("log.db");
         let conn = schema::open_writer(&path, options)?;
         let began = begin_at(&conn, begin).map_err(|source| OpenError::Database { path: path.clone(), source })?;

@@ -115,14 +115,25 @@ pub(crate) fn keep_plans(conn: &Connection) -> rusqlite::Result<()> {
 
 fn prepare_tables(conn: &Connection, path: &Path) -> Result<(), OpenError> {
     let fail = |source| OpenError::Database { path: path.to_owned(), source };
-    let number = |name: &str| conn.pragma_query_value(None, name, |r| r.get::<_, i32>(0)).map_err(fail);
-    let (application, format) = (number("application_id")?, number("user_version")?);
-    match (application, format) {
+    if numbers(conn).map_err(fail)? == (0, 0) && is_empty(conn).map_err(fail)? {
+        return create(conn).map_err(fail);
+    }
+    is_ours(conn, path)
+}
+
+/// Refuses what this build did not make.
+pub(super) fn is_ours(conn: &Connection, path: &Path) -> Result<(), OpenError> {
+    match numbers(conn).map_err(|source| OpenError::Database { path: path.to_owned(), source })? {
         (APPLICATION_ID, FORMAT) => Ok(()),
-        (0, 0) if is_empty(conn).map_err(fail)? => create(conn).map_err(fail),
         (APPLICATION_ID, found) => Err(OpenError::Format { path: path.to_owned(), found, known: FORMAT }),
         _ => Err(OpenError::Foreign { path: path.to_owned() }),
     }
+}
+
+/// Whose database it is, and of which format.
+fn numbers(conn: &Connection) -> rusqlite::Result<(i32, i32)> {
+    let number = |name: &str| conn.pragma_query_value(None, name, |r| r.get::<_, i32>(0));
+    Ok((number("application_id")?, number("user_version")?))
 }
 
 fn is_empty(conn: &Connection) -> rusqlite::Result<bool> {
