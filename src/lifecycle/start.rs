@@ -109,6 +109,7 @@ async fn serve(config: Config, role: Role, unfinished: &Unfinished) -> Result<()
     if role != Role::All && config.log.nats.is_none() {
         return Err(StartError::Role(role.name()));
     }
+    let started = super::status::Started::with(&config, role);
     let process = crate::outbound::process_name();
     let supervisor = Supervisor::of_process();
     let waiting = if role == Role::Edge { Some(Waiting::begin(&config, &supervisor).await?) } else { None };
@@ -262,7 +263,7 @@ async fn serve(config: Config, role: Role, unfinished: &Unfinished) -> Result<()
         again: Again::default(),
         troubles: troubles.clone(),
         console_url: config.admin.public_url.clone(),
-        started: super::status::Started::with(&config, role),
+        started,
     });
     let api_limits = ApiLimits { read_timeout: config.http.read_timeout, ..ApiLimits::default() };
     let api_state = ApiState::new(

@@ -218,7 +218,8 @@ pub(super) async fn data(config: &Config, down: bool, tell: &mut dyn FnMut(&str)
         found.extend(room(free, whole, 0));
     }
     let Some(nats) = &config.log.nats else {
-        if let Some(bytes) = look::to_read(&dir).filter(|bytes| *bytes > LONG) {
+        let bytes = look::to_read(&dir);
+        if bytes > LONG {
             tell(&format!("reading the log, {}", size(bytes)));
         }
         let path = dir.clone();

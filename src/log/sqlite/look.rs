@@ -1,6 +1,6 @@
-//! Looking at the store of a daemon that is stopped, without a byte being written: no lock, no journal, no file made.
+//! Looking at the store of a daemon that is stopped, without a byte being written and without a file being made.
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use std::path::{Path, PathBuf};
 
 /// What was found in a data directory.
@@ -12,7 +12,7 @@ pub(crate) enum Store {
     Whole { bytes: u64 },
     /// It is not, in the words of SQLite.
     Damaged(String),
-    /// It was not looked into, since a part of it is in its write-ahead log: a daemon uses it, or was killed.
+    /// It was not looked into: a part of it is in its write-ahead log, which cannot be read beside whoever uses it.
     Unfolded { bytes: u64 },
     /// It could not be looked at.
     Unread(String),
@@ -25,25 +25,28 @@ fn sizes(dir: &Path) -> std::io::Result<(PathBuf, u64, Option<u64>)> {
     Ok((path, bytes, std::fs::metadata(dir.join("log.db-wal")).ok().map(|m| m.len())))
 }
 
-/// How many bytes a look would read; `None` where it would not read them.
-pub(crate) fn to_read(dir: &Path) -> Option<u64> {
-    sizes(dir).ok().filter(|(_, _, unfolded)| unfolded.is_none()).map(|(_, bytes, _)| bytes)
+/// How many bytes a look reads.
+pub(crate) fn to_read(dir: &Path) -> u64 {
+    sizes(dir).map(|(_, bytes, unfolded)| bytes + unfolded.unwrap_or(0)).unwrap_or(0)
 }
 
-/// Whether the store of a stopped daemon is whole. A write-ahead log is there for as long as a daemon runs, and goes when it ends
-/// by itself: beside one nothing is judged, for the file alone need not be consistent then.
+/// Whether the store is whole. A daemon that ended by itself mostly leaves no write-ahead log behind, one that was killed does: the
+/// file alone need not be consistent then, so the two are read together.
 pub(crate) fn look(dir: &Path) -> Store {
     let (path, bytes, unfolded) = match sizes(dir) {
         Ok(found) => found,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Store::Absent,
         Err(e) => return Store::Unread(e.to_string()),
     };
-    if let Some(bytes) = unfolded {
-        return Store::Unfolded { bytes };
-    }
-    let found = check(&path);
+    let found = match unfolded {
+        // What is immutable is neither locked nor given a journal beside it.
+        None => check(&path, "immutable=1"),
+        // The index of the write-ahead log is not written but made anew in memory; without its file SQLite would make one.
+        Some(_) if dir.join("log.db-shm").exists() => check(&path, "readonly_shm=1"),
+        Some(bytes) => return Store::Unfolded { bytes },
+    };
     // A daemon that was started meanwhile changed it under our eyes.
-    if let Ok((_, _, Some(bytes))) = sizes(dir) {
+    if let (None, Ok((_, _, Some(bytes)))) = (unfolded, sizes(dir)) {
         return Store::Unfolded { bytes };
     }
     match found {
@@ -57,17 +60,17 @@ pub(crate) fn look(dir: &Path) -> Store {
         {
             Store::Damaged(e.to_string())
         }
-        Err(e) => Store::Unread(e.to_string()),
+        Err(e) => unfolded.map_or_else(|| Store::Unread(e.to_string()), |bytes| Store::Unfolded { bytes }),
     }
 }
 
-fn check(path: &Path) -> rusqlite::Result<String> {
-    // What is immutable is neither locked nor given a journal beside it.
+fn check(path: &Path, how: &str) -> rusqlite::Result<String> {
     let mut uri = url::Url::from_file_path(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))
         .map_err(|()| rusqlite::Error::InvalidPath(path.to_owned()))?;
-    uri.set_query(Some("immutable=1"));
+    uri.set_query(Some(how));
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(uri.as_str(), flags)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     let said: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     // It names pages and tables, in lines; nothing of what is in them.
     Ok(said.lines().last().unwrap_or_default().trim().to_owned())
@@ -76,6 +79,7 @@ fn check(path: &Path) -> rusqlite::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::Log as _;
     use crate::log::sqlite::{SqliteLog, SqliteOptions};
     use std::collections::BTreeMap;
 
@@ -85,15 +89,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_store_is_whole_once_its_daemon_ended_and_not_looked_into_before() {
+    async fn a_store_is_whole_once_its_daemon_ended_and_nothing_is_written() {
         let dir = tempfile::tempdir().expect("a directory");
         assert_eq!(look(dir.path()), Store::Absent);
-        let log = SqliteLog::open(dir.path(), &SqliteOptions::default()).expect("opened");
-        assert!(matches!(look(dir.path()), Store::Unfolded { .. }), "it is in use");
-        drop(log);
+        drop(SqliteLog::open(dir.path(), &SqliteOptions::default()).expect("opened"));
         let before = everything(dir.path());
+        assert!(!before.contains_key(&dir.path().join("log.db-wal")), "it ended by itself");
         assert!(matches!(look(dir.path()), Store::Whole { bytes } if bytes > 0), "{:?}", look(dir.path()));
         assert_eq!(everything(dir.path()), before, "nothing was written, and no file was made");
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_daemon_left_is_read_with_its_write_ahead_log() {
+        let (dir, copy) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+        let log = SqliteLog::open(dir.path(), &SqliteOptions::default()).expect("opened");
+        log.put_cursor("a", "b").await.expect("kept");
+        // As they stand while it runs, so as they stand after a kill.
+        for (path, bytes) in everything(dir.path()) {
+            std::fs::write(copy.path().join(path.file_name().expect("a name")), bytes).expect("copied");
+        }
+        drop(log);
+        let before = everything(copy.path());
+        let unfolded = before.get(&copy.path().join("log.db-wal")).map_or(0, Vec::len);
+        assert!(unfolded > 0, "a part of it is there alone");
+        assert!(matches!(look(copy.path()), Store::Whole { .. }), "{:?}", look(copy.path()));
+        assert_eq!(everything(copy.path()), before, "nothing was written, and no file was made");
+        std::fs::remove_file(copy.path().join("log.db-shm")).expect("removed");
+        assert_eq!(look(copy.path()), Store::Unfolded { bytes: unfolded as u64 });
+        assert!(!copy.path().join("log.db-shm").exists(), "none was made");
     }
 
     #[tokio::test]

@@ -101,9 +101,10 @@ async fn what_is_held_back_and_another_pack_on_disk_are_warnings_over_a_system_t
     told.advises("warning", "dead letters: 1 message of ours on support-sms was refused", "dead-letters resend ID");
     told.advises("warning", "quarantine: 1 record of support-sms", "quarantine retry ID");
     told.advises("warning", "rules: the pack on disk", "`switchboard rules reload`");
-    let first = told.text.lines().position(|l| l.starts_with("well"));
-    let last = told.text.lines().rposition(|l| l.starts_with("warning"));
-    assert!(last < first, "the worst is not first:\n{}", told.text);
+    let lines: Vec<&str> = told.text.lines().collect();
+    let first_well = lines.iter().position(|l| l.starts_with("well"));
+    let last_warning = lines.iter().rposition(|l| l.starts_with("warning"));
+    assert!(last_warning < first_well, "the worst is not first:\n{}", told.text);
 
     let machine = asked(&shop, &["doctor", "--json"]);
     let json: Value = serde_json::from_str(&machine.text).unwrap_or_else(|e| panic!("{e}: {}", machine.text));
@@ -116,7 +117,8 @@ async fn what_is_held_back_and_another_pack_on_disk_are_warnings_over_a_system_t
 
     shop.write_pack(&Pack { yaml: "rules: 7\n".into() });
     let told = doctor(&shop);
-    told.advises("warning", "pack.yaml:1:", "no start and no reload would take it");
+    let wrong = told.text.lines().find(|l| l.starts_with("warning") && l.contains("pack.yaml:1:"));
+    assert!(wrong.is_some_and(|l| l.contains("no start and no reload would take it")), "{}", told.text);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -246,7 +248,7 @@ async fn with_the_daemon_down_it_says_so_and_looks_at_the_store_without_writing(
     let before = everything(&data);
     let told = doctor(&shop);
     assert_eq!(told.code, Some(3), "{}", told.text);
-    told.line("warning", "was not looked into");
+    told.line("well", "is whole");
     assert_eq!(everything(&data), before, "something was written");
 
     daemon.restart().await;
@@ -258,6 +260,10 @@ async fn with_the_daemon_down_it_says_so_and_looks_at_the_store_without_writing(
     told.line("well", "configuration: switchboard.toml");
     assert_eq!(everything(&data), before, "something was written");
 
+    // A disk that lost a page, and whatever a quick end has left to be taken in.
+    for beside in ["log.db-wal", "log.db-shm"] {
+        let _ = std::fs::remove_file(data.join(beside));
+    }
     let log = data.join("log.db");
     let mut bytes = std::fs::read(&log).unwrap();
     bytes[4096..8192].fill(0xa5);
