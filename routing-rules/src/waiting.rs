@@ -1,6 +1,6 @@
 //! Why a conversation waits: where it stands, and why each agent does not take it now.
 
-use crate::decide::matching::{passed_over, wanted};
+use crate::decide::matching::{passed_over, told, wanted};
 use crate::event::PassedOver;
 use crate::ids::ConvId;
 use crate::pack::{ConvStatus, Name, Skills};
@@ -49,7 +49,8 @@ pub fn why<'p>(state: &State, packs: impl Into<InForce<'p>>, conv: ConvId) -> Op
     let nobody = AgentState::default();
     let agents = packs.pack.agents.iter().map(|(name, agent)| {
         let known = state.agents.get(name).map_or(&nobody, |a| a);
-        (name.clone(), passed_over(&class, &wanted, name, agent, known, false))
+        let why = passed_over(&class, &wanted, name, agent, known, false);
+        (name.clone(), why.map(|why| told(c, name, why)))
     });
     let place = state.place(c);
     Some(Waiting {

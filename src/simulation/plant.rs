@@ -137,6 +137,7 @@ pub(crate) fn ageless(inbound: &Inbound, state: State) -> (State, Option<State>)
                 ageing: None,
                 newest: false,
                 why: Why::Default,
+                by: None,
             };
             state.apply(&again.into());
         }

@@ -7,7 +7,7 @@ use crate::ids::{ContactId, ConvId};
 use crate::pack::standing::Standing;
 use crate::pack::{Agent, AtOnce, ConvStatus, Headcount, Name, Prefer, RulePack, Skills};
 use crate::state::roster::Roster;
-use crate::state::{AgentState, Conversation, WaitClass, WaitKey};
+use crate::state::{AgentState, Conversation, LetGo, WaitClass, WaitKey};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use switchboard_envelope::Timestamp;
@@ -68,8 +68,12 @@ pub(crate) fn passed_over(
     if !class.asks(name) {
         return Some(PassedOver::NotYet);
     }
-    if let Some(skill) = missing(&wanted.skills, agent) {
-        return Some(PassedOver::MissingSkill(skill.clone()));
+    if let Some((skill, wanted)) = missing(&wanted.skills, agent) {
+        let skill = skill.clone();
+        return Some(match agent.skills.get(&skill) {
+            Some(level) => PassedOver::LowSkill { skill, level: *level, wanted: *wanted },
+            None => PassedOver::MissingSkill(skill),
+        });
     }
     if class.declined.iter().any(|d| d == name) {
         return Some(PassedOver::Declined);
@@ -81,8 +85,17 @@ pub(crate) fn passed_over(
 }
 
 /// A skill that is wanted and that the agent lacks, or has too little of.
-fn missing<'w>(wanted: &'w Skills, agent: &Agent) -> Option<&'w Name> {
-    wanted.iter().find(|(s, level)| agent.skills.get(*s).is_none_or(|have| have < *level)).map(|(skill, _)| skill)
+fn missing<'w>(wanted: &'w Skills, agent: &Agent) -> Option<(&'w Name, &'w u8)> {
+    wanted.iter().find(|(s, level)| agent.skills.get(*s).is_none_or(|have| have < *level))
+}
+
+/// What keeps an agent from a conversation, as it is told: who is passed over because they had it lately may not have declined it.
+pub(crate) fn told(c: &Conversation, agent: &str, why: PassedOver) -> PassedOver {
+    match (&why, c.let_go(agent)) {
+        (PassedOver::Declined, Some(LetGo::Lapsed)) => PassedOver::Lapsed,
+        (PassedOver::Declined, Some(LetGo::GaveAway)) => PassedOver::GaveAway,
+        _ => why,
+    }
 }
 
 /// What a conversation of this kind wants in a queue: what the queue does and more, or what an overflow step put in their place.
@@ -232,7 +245,8 @@ impl Draft<'_> {
         let definition = self.pack.agents.get(agent)?;
         let bears = c.bearer().is_some_and(|b| b == agent);
         let wanted = wanted.cloned().unwrap_or_default();
-        passed_over(&WaitClass::of(c), &wanted, agent, definition, &self.agent_state(agent), bears)
+        let why = passed_over(&WaitClass::of(c), &wanted, agent, definition, &self.agent_state(agent), bears);
+        why.map(|why| told(c, agent, why))
     }
 
     /// What keeps somebody from it whom a rule named. They need not have what is wanted, nor be among those who are asked first; but
@@ -242,7 +256,8 @@ impl Draft<'_> {
         let bears = c.bearer().is_some_and(|b| b == agent);
         let class = WaitClass { only: Vec::new(), ..WaitClass::of(c) };
         let wanted = Wanted { presence: named.presence.clone(), ..Wanted::default() };
-        passed_over(&class, &wanted, agent, definition, &self.agent_state(agent), bears)
+        let why = passed_over(&class, &wanted, agent, definition, &self.agent_state(agent), bears);
+        why.map(|why| told(c, agent, why))
     }
 
     /// Of those who are named the first who can take it, and why those before them cannot.
@@ -324,6 +339,7 @@ impl Draft<'_> {
             if Some(name) != chosen.as_ref() && !passed.contains_key(name) {
                 let bears = c.bearer() == Some(name);
                 let why = passed_over(&class, &wanted, name, agent, &self.agent_state(name), bears);
+                let why = why.map(|why| told(c, name, why));
                 passed.insert(name, why.unwrap_or_else(|| less(name)));
             }
         }

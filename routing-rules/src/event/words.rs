@@ -168,7 +168,17 @@ pub enum PassedOver {
         capacity: u32,
     },
     MissingSkill(Name),
+    /// They have the skill, at a lower level than is wanted.
+    LowSkill {
+        skill: Name,
+        level: u8,
+        wanted: u8,
+    },
     Declined,
+    /// An offer to them ran out lately.
+    Lapsed,
+    /// They had it until somebody moved it lately.
+    GaveAway,
     /// Others are asked first, by name.
     NotYet,
     /// They finish what they closed.
@@ -279,7 +289,7 @@ pub enum NoReply {
     OptedOut,
     /// Something else was said to the customer at the same time.
     Answered,
-    /// The template needs a value that is missing.
+    /// The template needs a value that is missing, or comes to no text.
     Template,
     TooLong,
     /// The channel is not configured any more.

@@ -48,7 +48,7 @@ impl Back {
             self.at(&mut offer.expires);
         }
         if let Some(declined) = &mut c.declined {
-            declined.values_mut().for_each(|t| self.at(t));
+            declined.values_mut().for_each(|d| self.at(&mut d.at));
         }
         if let Some(p) = c.private.as_mut().filter(|p| p.said_at.get().is_some_and(|at| at > self.to)) {
             let mut said_at = p.said_at.get();

@@ -3,8 +3,8 @@
 use super::private::Said;
 use super::slim::Shared;
 use super::{
-    Clock, ConvPrivate, Conversation, Files, MAX_EXCERPT, MAX_QUOTE, Offer, Parent, Resolution, STANDS_STILL, WaitKey,
-    When,
+    Clock, ConvPrivate, Conversation, Declined, Files, LetGo, MAX_EXCERPT, MAX_QUOTE, Offer, Parent, Resolution,
+    STANDS_STILL, WaitKey, When,
 };
 use crate::event::{ClockKind, OfferEnd, Private, Public, Why};
 use crate::ids::MessageId;
@@ -129,7 +129,8 @@ fn fold_place(c: &mut Conversation, event: &Public, now: Timestamp, shared: &mut
             if *why == Why::Transferred
                 && let Some(agent) = c.agent.take()
             {
-                c.declined.get_or_insert_default().insert((*agent).clone(), now);
+                let gone = Declined { at: now, how: LetGo::GaveAway };
+                c.declined.get_or_insert_default().insert((*agent).clone(), gone);
             }
         }
         Public::Relaxed { step, skills, at_once, .. } => {
@@ -151,14 +152,19 @@ fn fold_place(c: &mut Conversation, event: &Public, now: Timestamp, shared: &mut
                 // Back in its place until the next event of the same decision says where it goes.
                 c.status = ConvStatus::Queued;
             }
-            if matches!(how, OfferEnd::Declined | OfferEnd::TimedOut) {
-                c.declined.get_or_insert_default().insert(agent.clone(), now);
+            let gone = match how {
+                OfferEnd::Declined => Some(LetGo::Declined),
+                OfferEnd::TimedOut => Some(LetGo::Lapsed),
+                OfferEnd::Accepted | OfferEnd::Withdrawn => None,
+            };
+            if let Some(how) = gone {
+                c.declined.get_or_insert_default().insert(agent.clone(), Declined { at: now, how });
             }
         }
         Public::DeclinesForgotten { before, .. } => {
             let mut declined = c.declined.take();
             if let Some(all) = &mut declined {
-                all.retain(|_, at| *at > *before);
+                all.retain(|_, declined| declined.at > *before);
             }
             c.declined = declined.filter(|all| !all.is_empty());
         }

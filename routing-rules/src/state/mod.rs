@@ -6,6 +6,7 @@
 mod apply;
 mod back;
 mod canary;
+mod declined;
 mod dense;
 mod dups;
 pub(crate) mod fold;
@@ -20,6 +21,7 @@ mod snapshot;
 mod window;
 
 pub use canary::{Canary, InForce, Tally};
+pub use declined::{Declined, LetGo};
 pub use dense::{DenseMap, DenseSet};
 pub use dups::{Dups, day};
 pub use line::{FAR_BACK, Kept, Pace};

@@ -1,5 +1,6 @@
 //! The entities of the state.
 
+use super::declined::{Declined, LetGo};
 use super::private::ConvPrivate;
 use super::relived::Relived;
 use super::slim::{Empty, Label, Rare, Steps, When};
@@ -137,9 +138,9 @@ pub struct Conversation {
     pub wait_until: When,
     /// Load on its bearer, in hundredths of a unit.
     pub cost: u32,
-    /// Who declined it lately, and when.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "declines")]
-    pub declined: Option<Box<BTreeMap<Name, Timestamp>>>,
+    /// Who let it go lately.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "super::declined::map")]
+    pub declined: Option<Box<BTreeMap<Name, Declined>>>,
     #[serde(default)]
     pub auto_day: i64,
     /// Automatic replies on `auto_day`.
@@ -181,32 +182,19 @@ fn none<T: Empty>(all: &Rare<T>) -> bool {
     all.is_empty()
 }
 
-/// Written as a map, also when there is none.
-mod declines {
-    use super::{BTreeMap, Name, Timestamp};
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    type Declines = Option<Box<BTreeMap<Name, Timestamp>>>;
-
-    pub fn serialize<S: Serializer>(declined: &Declines, to: S) -> Result<S::Ok, S::Error> {
-        match declined {
-            Some(all) => all.serialize(to),
-            None => BTreeMap::<Name, Timestamp>::new().serialize(to),
-        }
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Declines, D::Error> {
-        Ok(Some(Box::<BTreeMap<Name, Timestamp>>::deserialize(from)?).filter(|all| !all.is_empty()))
-    }
-}
-
 /// An agent who declined is passed over this long.
 pub const DECLINE_MEMORY_MS: i64 = 120_000;
 
 impl Conversation {
-    /// Who declined it lately, and when.
+    /// Who let it go lately, and when.
     pub fn declines(&self) -> impl Iterator<Item = (&Name, &Timestamp)> {
-        self.declined.iter().flat_map(|all| all.iter())
+        self.declined.iter().flat_map(|all| all.iter().map(|(agent, declined)| (agent, &declined.at)))
+    }
+
+    /// How an agent let it go, if they did lately.
+    #[must_use]
+    pub fn let_go(&self, agent: &str) -> Option<LetGo> {
+        self.declined.as_ref()?.get(agent).map(|declined| declined.how)
     }
 
     #[must_use]

@@ -4,7 +4,7 @@ use super::input::{Params, Path};
 use super::told::{Story, moved};
 use super::waiting::{self, passed_words};
 use super::{ApiState, views};
-use crate::history::{Considering, Facts, Message, Status};
+use crate::history::{Considering, Direction, Facts, Message, Status};
 use crate::http::problem::Problem;
 use axum::Json;
 use axum::extract::State;
@@ -32,14 +32,15 @@ pub(super) async fn explain(
         "last" => Problem::not_found("nothing was written yet: there is no message to explain"),
         _ => none(),
     })?;
-    let facts = history.facts(message.seq).await?.ok_or_else(|| {
-        Problem::new(
+    match history.facts(message.seq).await? {
+        Some(facts) => decided(&state, &message, &facts).await,
+        None if message.direction == Direction::In => unasked(&state, message.conversation, Some(&message)).await,
+        None => Err(Problem::new(
             http::StatusCode::NOT_FOUND,
             "no_decision",
             "no decision was made about this message: rules run only for what a customer wrote",
-        )
-    })?;
-    decided(&state, &message, &facts).await
+        )),
+    }
 }
 
 /// `GET /conversations/{id}/explain`: of the newest message of its customer; where they wrote nothing, who was considered for it.
@@ -52,22 +53,36 @@ pub(super) async fn of_conversation(
     let none = || Problem::not_found("there is no such conversation");
     let id = ConvId::parse(&id).ok_or_else(none)?;
     let history = state.history().await;
-    let (message, considering) = history.heard_in(id).await?.ok_or_else(none)?;
-    if let Some(message) = message
-        && let Some(facts) = history.facts(message.seq).await?
-    {
-        return decided(&state, &message, &facts).await;
+    let (message, _) = history.heard_in(id).await?.ok_or_else(none)?;
+    let Some(message) = message else { return unasked(&state, id, None).await };
+    match history.facts(message.seq).await? {
+        Some(facts) => decided(&state, &message, &facts).await,
+        None => unasked(&state, id, Some(&message)).await,
     }
-    let names = views::Names::of(&state).await;
+}
+
+/// Where a conversation is that no rule was asked about: its customer wrote nothing, or wrote from an address that rules had blocked.
+async fn unasked(state: &ApiState, id: ConvId, message: Option<&Message>) -> Result<Json<Value>, Problem> {
+    let none = || Problem::not_found("there is no such conversation");
+    let history = state.history().await;
+    let (_, considering) = history.heard_in(id).await?.ok_or_else(none)?;
+    let names = views::Names::of(state).await;
     let (c, _) = history.conversation(id).await?.ok_or_else(none)?;
     let waits = state.backend().waiting(id).await?;
-    let mut told = vec!["No rule was asked: there is nothing here that a customer wrote and rules decided.".to_owned()];
+    let why = match message {
+        None => "the customer wrote nothing here",
+        Some(_) => {
+            "a rule had blocked the sender on this channel, and until somebody unblocks the contact, what comes from there \
+             is kept, and neither routed nor answered"
+        }
+    };
+    let mut told = vec![format!("No rule was asked: {why}.")];
     told.extend(considering.iter().map(|one| format!("At {}, {}", one.at, moved(one, "it", &names, None))));
     told.extend(waits.iter().flat_map(|w| waiting::sentences(w, &names, false)));
     let shown = considering.iter().rfind(|c| c.agent.is_some());
     let (rows, others) = considered(shown, waits.as_ref());
     Ok(Json(json!({
-        "message": null,
+        "message": message.map(|m| &m.id),
         "conversation": id,
         "pack": null,
         "decided_at": null,
@@ -313,7 +328,7 @@ pub(crate) fn no_reply_words(why: NoReply) -> &'static str {
         NoReply::AddressBudget => "the address has had its automatic replies for today",
         NoReply::OptedOut => "the customer opted out",
         NoReply::Answered => "something else was said to the customer at the same time",
-        NoReply::Template => "the reply needs a value that is missing",
+        NoReply::Template => "the reply needs a value that is missing, or comes to no text",
         NoReply::TooLong => "the reply is longer than the channel takes",
         NoReply::Rebased => "the message came before the log was rebased, and may have been answered then",
         NoReply::Unwanted => "the message asks for no automatic answer",

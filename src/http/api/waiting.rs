@@ -23,7 +23,12 @@ pub(crate) fn passed_words(why: &PassedOver) -> String {
             format!("has no room: {} of {} units taken", f64::from(*load) / 100.0, f64::from(*capacity) / 100.0)
         }
         PassedOver::MissingSkill(skill) => format!("lacks the skill {skill}"),
+        PassedOver::LowSkill { skill, level, wanted } => {
+            format!("has the skill {skill} at level {level}, and {wanted} is wanted")
+        }
         PassedOver::Declined => "declined it".into(),
+        PassedOver::Lapsed => "let an offer of it lapse".into(),
+        PassedOver::GaveAway => "had it until it was moved just now".into(),
         PassedOver::NotYet => "is not asked yet: others, whom a rule named, are asked first".into(),
         PassedOver::WrappingUp => "finishes what they closed".into(),
         PassedOver::LessPreferred => "another agent was preferred".into(),
@@ -53,7 +58,10 @@ fn they(why: &PassedOver, n: usize, past: bool) -> String {
         PassedOver::Offline => format!("{is} offline"),
         PassedOver::Capacity { .. } => format!("{has} no room"),
         PassedOver::MissingSkill(skill) => format!("{lacks} the skill {skill}"),
+        PassedOver::LowSkill { skill, .. } => format!("{has} too little of the skill {skill}"),
         PassedOver::Declined => "declined it".into(),
+        PassedOver::Lapsed => "let an offer of it lapse".into(),
+        PassedOver::GaveAway => "had it until it was moved just now".into(),
         PassedOver::NotYet => format!("{is} not asked yet"),
         PassedOver::WrappingUp => format!("{is} finishing what they closed"),
         PassedOver::LessPreferred | PassedOver::Skilled { .. } => format!("{is} less preferred"),
@@ -67,6 +75,7 @@ pub(super) fn summed<'p>(passed: impl Iterator<Item = &'p PassedOver>, others: u
     for why in passed {
         let kind = match why {
             PassedOver::Capacity { .. } => "capacity".to_owned(),
+            PassedOver::LowSkill { skill, .. } => format!("too little {skill}"),
             why => passed_words(why),
         };
         all.entry(kind).or_insert((why, 0)).1 += 1;
@@ -96,8 +105,14 @@ pub(super) fn agents(w: &Waiting) -> (Vec<Value>, usize) {
     let mut sorted: Vec<_> = w.agents.iter().collect();
     sorted.sort_by_key(|(_, why)| match why {
         None => 0,
-        Some(PassedOver::Capacity { .. } | PassedOver::WrappingUp | PassedOver::Declined) => 1,
-        Some(PassedOver::MissingSkill(_)) => 2,
+        Some(
+            PassedOver::Capacity { .. }
+            | PassedOver::WrappingUp
+            | PassedOver::Declined
+            | PassedOver::Lapsed
+            | PassedOver::GaveAway,
+        ) => 1,
+        Some(PassedOver::MissingSkill(_) | PassedOver::LowSkill { .. }) => 2,
         Some(_) => 3,
     });
     let row = |(agent, why): &&(String, Option<PassedOver>)| {

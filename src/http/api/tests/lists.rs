@@ -233,6 +233,7 @@ async fn a_conversation_in_which_the_customer_wrote_nothing_says_who_was_conside
     assert!(fake.history.history().wait_for(6, Duration::from_secs(10)).await);
     let told = fake.get(&path).await.ok()["sentences"].to_string();
     assert!(!told.contains("assigned to ann"), "{told}");
+    assert!(told.contains("a rule had blocked the sender"), "nothing else is received and not decided: {told}");
     fake.get("/conversations/nonsense/explain").await.refused(404, "not_found");
     fake.get(&format!("/conversations/{}/explain", conv(77))).await.refused(404, "not_found");
 }
