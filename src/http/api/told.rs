@@ -74,8 +74,16 @@ impl Story<'_> {
         let mut agents: Vec<_> = now.agents.iter().map(|(agent, why)| (agent, why.as_ref())).collect();
         passed.sort_by_key(|(agent, _)| *agent);
         agents.sort_by_key(|(agent, _)| *agent);
-        let nothing_since = self.since.is_empty() && moves.later.is_empty() && moves.now.len() == 1;
+        let nothing_since =
+            self.since.iter().all(|line| self.is_of_place(line)) && moves.later.is_empty() && moves.now.len() == 1;
         nothing_since && then.considered.others == 0 && passed == agents
+    }
+
+    /// Whether a line says that the queue chosen for it was full, which is told with where it was put.
+    fn is_of_place(&self, line: &Message) -> bool {
+        let (o, event) = (&self.facts.outcome, line.event.as_ref());
+        let full = event.is_some_and(|e| e.cause == Some(Cause::Full) && e.queue == o.queue);
+        full && line.at <= self.facts.at && o.placed == Some(Why::Overflow)
     }
 
     /// Where it was put, and by what. Where only one rule matched, it was that.
@@ -124,8 +132,7 @@ impl Story<'_> {
         let mut all: Vec<(Timestamp, u8, String)> = vec![];
         for line in self.since {
             let Some(event) = &line.event else { continue };
-            let full = event.cause == Some(Cause::Full) && line.at <= self.facts.at;
-            if full && self.facts.outcome.placed == Some(Why::Overflow) && event.queue == self.facts.outcome.queue {
+            if self.is_of_place(line) {
                 continue;
             }
             let order = if event.what == "followed_up" { 2 } else { 0 };

@@ -281,6 +281,19 @@ fn whom_a_rule_named_is_told_and_that_nobody_could_then_nor_can_now_once() {
     };
     let named = "The rule “VIP” named Ann for it.".to_owned();
     assert_eq!(told(&facts, "agent ann", Some(&waits)), (vec![named.clone()], true), "how it is now says it");
+    let full = EventLine {
+        what: "queued".into(),
+        queue: Some("vip".into()),
+        why: Some(Why::Overflow),
+        cause: Some(Cause::Full),
+        ..EventLine::default()
+    };
+    let outcome = FactsOutcome { placed: Some(Why::Overflow), ..facts.outcome.clone() };
+    let elsewhere = Facts { outcome, ..facts.clone() };
+    let since = [line(0, full)];
+    let story =
+        Story { facts: &elsewhere, traces: None, missing: None, names: &names, since: &since, waits: Some(&waits) };
+    assert!(story.is_as_then(), "that its own queue was full came before");
     let other = Waiting { agents: vec![("ann".into(), Some(PassedOver::Away))], ..waits };
     assert_eq!(told(&facts, "agent ann", Some(&other)), (vec![named, then.to_owned()], false));
     let given = Considering { agent: Some("ann".into()), why: Some(Why::Rule("VIP".into())), ..nobody };
