@@ -21,19 +21,19 @@ pub enum LetGo {
     GaveAway,
 }
 
-/// A time alone is of somebody who declined.
+/// In milliseconds, as a snapshot has its times; a time alone is of somebody who declined.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum WrittenDeclined {
-    At(Timestamp),
-    How(Timestamp, LetGo),
+    At(i64),
+    How(i64, LetGo),
 }
 
 impl From<WrittenDeclined> for Declined {
     fn from(written: WrittenDeclined) -> Declined {
         match written {
-            WrittenDeclined::At(at) => Declined { at, how: LetGo::Declined },
-            WrittenDeclined::How(at, how) => Declined { at, how },
+            WrittenDeclined::At(at) => Declined { at: Timestamp(at), how: LetGo::Declined },
+            WrittenDeclined::How(at, how) => Declined { at: Timestamp(at), how },
         }
     }
 }
@@ -41,8 +41,8 @@ impl From<WrittenDeclined> for Declined {
 impl From<Declined> for WrittenDeclined {
     fn from(declined: Declined) -> WrittenDeclined {
         match declined.how {
-            LetGo::Declined => WrittenDeclined::At(declined.at),
-            how => WrittenDeclined::How(declined.at, how),
+            LetGo::Declined => WrittenDeclined::At(declined.at.0),
+            how => WrittenDeclined::How(declined.at.0, how),
         }
     }
 }
