@@ -190,12 +190,15 @@ mod tests {
         let warning = Finding::warning("log", "seen", "do");
         let fault = Finding::fault("log", "seen", "do");
         assert_eq!(told(&[], None, false).0, Ok(()));
-        let (done, said) = told(&[warning.clone()], None, false);
+        let (done, said) = told(std::slice::from_ref(&warning), None, false);
         assert_eq!((done, said.as_str()), (Ok(()), "warning  log: seen → do\nnothing is at fault, 1 warning\n"));
         let failed = Failure::Failed("1 fault, 1 warning".into());
         assert_eq!(told(&[fault.clone(), warning], None, false).0, Err(failed));
         let gone = Failure::Unreachable("nobody".into());
-        assert_eq!(told(&[fault.clone()], Some(gone), false).0, Err(Failure::Unreachable("1 fault".into())));
+        assert_eq!(
+            told(std::slice::from_ref(&fault), Some(gone), false).0,
+            Err(Failure::Unreachable("1 fault".into()))
+        );
         let (_, said) = told(&[fault], None, true);
         let said: Value = serde_json::from_str(&said).expect("JSON");
         assert_eq!(said["faults"], 1);

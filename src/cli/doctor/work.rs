@@ -372,7 +372,7 @@ mod tests {
             ..Queue::default()
         };
         assert_eq!(
-            queues(&[q.clone()], NOW),
+            queues(std::slice::from_ref(&q), NOW),
             [Finding::well("queues", "4 wait, none beyond its clock, the longest for 2h")]
         );
         assert_eq!(queues(&[], NOW), [Finding::well("queues", "nobody waits")]);

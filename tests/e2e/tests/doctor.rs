@@ -260,13 +260,13 @@ async fn with_the_daemon_down_it_says_so_and_looks_at_the_store_without_writing(
     told.line("well", "configuration: switchboard.toml");
     assert_eq!(everything(&data), before, "something was written");
 
-    // A disk that lost a page, and whatever a quick end has left to be taken in.
+    // A disk that lost everything but the file's header, and what a quick end has left to be taken in.
     for beside in ["log.db-wal", "log.db-shm"] {
         let _ = std::fs::remove_file(data.join(beside));
     }
     let log = data.join("log.db");
     let mut bytes = std::fs::read(&log).unwrap();
-    bytes[4096..8192].fill(0xa5);
+    bytes[100..].fill(0xa5);
     std::fs::write(&log, bytes).unwrap();
     let told = doctor(&shop);
     assert_eq!(told.code, Some(3), "{}", told.text);
