@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use switchboard_routing_rules::pack::{Environment, QUICKSTART, RulePack, files, json_schema};
+use switchboard_routing_rules::pack::{Environment, QUICKSTART, RulePack, SeenMessage, SeenState, files, json_schema};
 use switchboard_routing_rules::trial;
 
 fn pack_dir(name: &str) -> Vec<(String, Vec<u8>)> {
@@ -94,6 +94,21 @@ fn a_pack_that_was_in_force_is_read_though_it_wants_what_nobody_has() {
     let mut stored = blob.clone();
     stored[at..at + 25].copy_from_slice(b"ann: { skills: [frensh] }");
     assert!(RulePack::from_blob(&stored).is_ok());
+}
+
+#[test]
+fn a_pack_that_was_in_force_is_read_though_a_name_of_its_templates_may_be_missing() {
+    let good = "queues: { q: {} }\nrules: [{ name: A, when: { text: { matches: '#(?<n>[0-9])+' } }, then: { set: { n: '<{{ match.n }}>' } } }]\n\
+                default: { queue: q }\n";
+    let files = |yaml: &str| [("a.yaml".to_owned(), yaml.as_bytes().to_vec())];
+    assert!(RulePack::load(&files(&good.replace(")+", ")*")), &Environment::default()).is_err());
+    let mut stored = RulePack::load(&files(good), &Environment::default()).unwrap().pack.to_blob();
+    let at = stored.windows(2).position(|w| w == b")+").unwrap();
+    stored[at + 1] = b'*';
+    let pack = RulePack::from_blob(&stored).unwrap();
+    let said = SeenMessage { text: "no # here".into(), ..SeenMessage::default() };
+    let set: Vec<String> = pack.run(&said, &SeenState::default()).set.into_values().collect();
+    assert_eq!(set, ["<>"], "as it did");
 }
 
 #[test]

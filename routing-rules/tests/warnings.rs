@@ -71,6 +71,8 @@ fn rules_that_never_match_are_warned_of_with_both_places() {
         "  - { name: A, when: { tags: vip }, then: { priority: high } }\n  - { name: B, when: { tags: { all: [x, vip] } }, then: { priority: high } }\n",
         "  - { name: A, when: { not: { contact.tags: x } }, then: { tag: a } }\n  - { name: B, when: { contact.tags: { none: [x, y] } }, then: { tag: b } }\n",
         "  - { name: A, when: { kind: { none: [email] } }, then: { tag: a } }\n  - { name: B, when: { kind: sms }, then: { tag: b } }\n",
+        "  - { name: A, when: { not: { kind: [sms, email] } }, then: { tag: a } }\n  - { name: B, when: { not: { kind: [sms, email, webchat] } }, then: { tag: b } }\n",
+        "  - { name: A, when: { not: { text: { contains: refund } } }, then: { tag: a } }\n  - { name: B, when: { not: { text: { contains: ref } } }, then: { tag: b } }\n",
         "  - { name: A, when: { not: { subject: { exists: true } } }, then: { tag: a } }\n  - { name: B, when: { subject: { exists: false } }, then: { tag: b } }\n",
     ];
     for rules in [
@@ -80,6 +82,8 @@ fn rules_that_never_match_are_warned_of_with_both_places() {
         "  - { name: A, when: { text: { prefix: foo } }, then: { tag: a } }\n  - { name: B, when: { text: { word: foo } }, then: { tag: b } }\n",
         "  - { name: A, when: { contact.tags: { none: [x] } }, then: { tag: a } }\n  - { name: B, when: { contact.tags: y }, then: { tag: b } }\n",
         "  - { name: A, when: { content: { none: [x] } }, then: { tag: a } }\n  - { name: B, when: { content: y }, then: { tag: b } }\n",
+        "  - { name: A, when: { text: refund, all: [{ text: { contains: 'refund ' } }] }, then: { tag: a } }\n",
+        "  - { name: A, when: { not: { kind: sms } }, then: { tag: a } }\n  - { name: B, when: { not: { kind: email } }, then: { tag: b } }\n",
     ] {
         assert_eq!(warn(rules), Vec::<String>::new(), "{rules}");
     }
@@ -100,6 +104,7 @@ fn rules_that_never_match_are_warned_of_with_both_places() {
         "{ new: true, silence: { gt: 1m } }",
         "{ new: true, messages: { gte: 2 } }",
         "{ tags: { all: [a, b], none: [b] } }",
+        "{ language: { exists: false } }",
         "{ from: ann@shop.example, all: [{ from: { suffix: '@bank.example' } }] }",
     ] {
         let told = warn(&format!("  - {{ name: A, when: {when}, then: {{ tag: a }} }}\n"));

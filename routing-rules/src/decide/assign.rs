@@ -80,11 +80,13 @@ impl Draft<'_> {
             if stays || returns || self.state.depth(&entry.queue) < limit.waiting as usize {
                 return;
             }
-            entry.queue.clone_from(&limit.queue);
-            // Who gave it away does not get it back for that.
-            if entry.why != Why::Transferred {
-                entry.why = Why::Overflow;
-            }
+            let full = std::mem::replace(&mut entry.queue, limit.queue.clone());
+            entry.why = match &entry.why {
+                // Who gave it away does not get it back for that.
+                Why::Transferred => Why::TransferredOn(full),
+                Why::TransferredOn(first) => Why::TransferredOn(first.clone()),
+                _ => Why::Overflow,
+            };
         }
     }
 
@@ -278,7 +280,7 @@ impl Draft<'_> {
 
     /// Who of ours moves it, where somebody does.
     fn by_hand(&self, why: &Why) -> Option<Name> {
-        self.by.clone().filter(|_| matches!(why, Why::Taken | Why::Transferred | Why::Reopened))
+        self.by.clone().filter(|_| why.is_transfer() || matches!(why, Why::Taken | Why::Reopened))
     }
 
     /// Ends an open offer because the conversation goes elsewhere.

@@ -528,7 +528,7 @@ impl<'a> Draft<'a> {
         attributes_fit(known.as_ref().map(|p| &p.attributes), attributes)?;
         self.speaker(actor)?;
         let by = by_whom(actor);
-        let changes: Vec<_> = consent
+        let changes: Vec<Vec<_>> = consent
             .iter()
             .map(|(channel, to)| self.consent_by_hand(actor, id, channel, *to))
             .collect::<Result<_, _>>()?;
@@ -542,36 +542,42 @@ impl<'a> Draft<'a> {
         Ok(done(200, [("contact", id.to_string())]))
     }
 
-    /// What a change of consent by hand comes to; `None` when it is so already. An opt-out may be noted by anyone of ours. Undoing
-    /// one takes more, and what the provider holds as well only the person can undo.
+    /// What a change of consent by hand comes to, for each of the person's addresses on the channel for which it is not so already. An
+    /// opt-out may be noted by anyone of ours. Undoing one takes more, and what the provider holds as well only the person can undo.
     fn consent_by_hand(
         &self,
         actor: &Actor,
         contact: ContactId,
         channel: &str,
         to: ConsentState,
-    ) -> Result<Option<(ConvId, Address, String, ConsentState)>, Refusal> {
-        let recent = self.state.conversations_of(contact).filter(|c| c.channel == *channel).max_by_key(|c| c.opened_by);
-        let found = recent.and_then(|c| Some((c.id, c.private.as_ref()?.address()?)));
-        let Some((conv, address)) = found else {
+    ) -> Result<Vec<(ConvId, Address, String, ConsentState)>, Refusal> {
+        let mut theirs: Vec<_> =
+            self.state.conversations_of(contact).filter(|c| c.channel == *channel).map(|c| (c.opened_by, c)).collect();
+        theirs.sort_by_key(|(opened, _)| *opened);
+        let known = theirs.into_iter().filter_map(|(_, c)| Some((c.id, c.private.as_ref()?.address()?)));
+        // Of each address the newest conversation.
+        let addresses: BTreeMap<KeyHash, (ConvId, Address)> =
+            known.map(|(conv, address)| (self.state.identity_hash(&address), (conv, address))).collect();
+        if addresses.is_empty() {
             let detail = format!("the contact has no recent conversation on channel `{channel}`");
             return Err(refuse(422, "no_address", detail));
-        };
-        let whose = (self.state.identity_hash(&address), channel.to_owned());
-        if self.state.consent.get(&whose) == Some(&to) {
-            return Ok(None);
         }
-        if to == ConsentState::OptedIn {
-            self.supervises(actor)?;
-            if self.state.kept_opt_outs.contains(&whose) {
-                let detail = format!(
-                    "the provider of channel `{channel}` holds this person's opt-out and would refuse every message: only \
-                     they can undo it, by writing START"
-                );
-                return Err(refuse(422, "opted_out", detail));
+        let differs = |identity| self.state.consent.get(&(identity, channel.to_owned())) != Some(&to);
+        let mut changes = vec![];
+        for (identity, (conv, address)) in addresses.into_iter().filter(|(identity, _)| differs(*identity)) {
+            if to == ConsentState::OptedIn {
+                self.supervises(actor)?;
+                if self.state.kept_opt_outs.contains(&(identity, channel.to_owned())) {
+                    let detail = format!(
+                        "the provider of channel `{channel}` holds this person's opt-out and would refuse every message: \
+                         only they can undo it, by writing START"
+                    );
+                    return Err(refuse(422, "opted_out", detail));
+                }
             }
+            changes.push((conv, address, channel.to_owned(), to));
         }
-        Ok(Some((conv, address, whose.1, to)))
+        Ok(changes)
     }
 
     fn merge(&mut self, into: &str, from: &str) -> Answer {

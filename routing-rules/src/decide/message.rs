@@ -244,11 +244,12 @@ impl Draft<'_> {
             outcome = pack.with_default(&outcome, &said, &seen);
             place = Place::ByDefault;
         }
-        let waits = matches!(came.before, Some(ConvStatus::Queued | ConvStatus::Offered));
+        let aside = came.before == Some(ConvStatus::Snoozed) && c.agent.is_none();
+        let waits = aside || matches!(came.before, Some(ConvStatus::Queued | ConvStatus::Offered));
         let again = |chosen: &Chosen| waits && c.chosen.as_deref() == Some(chosen);
         let chosen = chosen.filter(|chosen| !again(chosen));
         if place == Place::ByRules && chosen.is_none() {
-            place = Place::Again;
+            place = if aside { Place::Back } else { Place::Again };
         }
         // What raised it since stands as well.
         let priority = outcome.priority.take().filter(|p| c.chosen_priority != Some(*p));
@@ -537,7 +538,7 @@ fn place_of(c: &Conversation, came: Came, outcome: &RunOutcome) -> Place {
     let held = match before {
         Some(ConvStatus::Assigned | ConvStatus::Offered | ConvStatus::Pending) => true,
         // What was laid aside while it waited goes where what waits goes.
-        Some(ConvStatus::Snoozed) => c.agent.is_some(),
+        Some(ConvStatus::Snoozed) => c.agent.is_some() || automatic,
         _ => false,
     };
     let placeless = c.agent.is_none() && c.queue.is_none();

@@ -22,6 +22,8 @@ pub enum Why {
     Taken,
     /// A person transferred it.
     Transferred,
+    /// A person transferred it to this queue, which was full.
+    TransferredOn(Name),
     /// A person opened it again.
     Reopened,
     /// We wrote first.
@@ -51,6 +53,12 @@ impl Why {
     #[must_use]
     pub fn moves_on(&self) -> bool {
         self.is_at_once() || matches!(self, Why::Overflow | Why::Timer | Why::Vanished)
+    }
+
+    /// Whether a person put it there, or would have.
+    #[must_use]
+    pub fn is_transfer(&self) -> bool {
+        matches!(self, Why::Transferred | Why::TransferredOn(_))
     }
 
     /// Whether a step of the overflow was taken that did not wait for its time.

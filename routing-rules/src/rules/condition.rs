@@ -101,7 +101,8 @@ impl Condition {
         }
     }
 
-    /// What the named groups of the patterns that hold have captured.
+    /// What the named groups of the patterns that hold have captured. A group that took no part is the empty text, unless another
+    /// of its name took part.
     pub(crate) fn captures(&self, seen: &Seen<'_>, found: &mut BTreeMap<String, String>) {
         match self {
             Condition::Field(c) => c.captures(seen, found),
@@ -224,8 +225,10 @@ impl FieldCondition {
             let hit = patterns.iter().find_map(|p| p.captures(v).map(|c| (p, c)));
             let Some((pattern, captures)) = hit else { return false };
             for name in pattern.names() {
-                let Some(value) = captures.name(name) else { continue };
-                found.entry(name.to_owned()).or_insert_with(|| value.as_str().to_owned());
+                let value = captures.name(name).map_or("", |m| m.as_str());
+                if found.get(name).is_none_or(String::is_empty) {
+                    found.insert(name.to_owned(), value.to_owned());
+                }
             }
             true
         });

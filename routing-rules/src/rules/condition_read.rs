@@ -166,7 +166,7 @@ impl ConditionReader<'_> {
             "none" => return self.equals(field, node, true),
             "all" => return self.texts(field, node).map(|t| Test::All(trimmed(t, str::trim))),
             "contains" => return self.texts(field, node).map(Test::Contains),
-            "word" => return self.texts(field, node).map(Test::Word),
+            "word" => return self.texts(field, node).map(|t| Test::Word(trimmed(t, str::trim))),
             "prefix" => return self.texts(field, node).map(|t| Test::Prefix(trimmed(t, str::trim_start))),
             "suffix" => return self.texts(field, node).map(|t| Test::Suffix(trimmed(t, str::trim_end))),
             _ => return self.patterns(field, node).map(Test::Matches),

@@ -10,7 +10,6 @@ use super::fold::has_word;
 use super::index::Set;
 use crate::event::Happening;
 use crate::pack::{Problem, RulePack};
-use std::borrow::Cow;
 use stops::Stops;
 
 /// Warnings about the rules of a pack, with both places named.
@@ -105,10 +104,17 @@ fn implies_all(from: &[&Condition], to: &[&Condition]) -> bool {
 }
 
 fn implies(from: &Condition, to: &Condition) -> bool {
-    match (plainly(from).as_ref(), plainly(to).as_ref()) {
-        (Condition::Field(f), Condition::Field(t)) => {
-            f.field == t.field && (test_implies(&f.test, &t.test) || is_another(f, &t.test))
-        }
+    if let (Some((f, refused)), Some((t, unwanted))) = (question(from), question(to)) {
+        return f.field == t.field
+            && match (refused, unwanted) {
+                (false, false) => test_implies(&f.test, &t.test) || is_another(f, &t.test),
+                // Who meets none of the second meets none of the first.
+                (true, true) => test_implies(&t.test, &f.test),
+                (true, false) => refusal_implies(&f.test, &t.test),
+                (false, true) => refusal_implies(&t.test, &f.test) || excludes(f, t) || excludes(t, f),
+            };
+    }
+    match (from, to) {
         (f, Condition::Any(lists)) if lists.iter().any(|l| implies_all(&[f], &flat(l))) => true,
         (Condition::Any(f), Condition::Any(t)) => f.iter().all(|a| t.iter().any(|b| implies_all(&flat(a), &flat(b)))),
         (Condition::Any(f), t) => f.iter().all(|a| implies_all(&flat(a), &[t])),
@@ -117,19 +123,28 @@ fn implies(from: &Condition, to: &Condition) -> bool {
     }
 }
 
-/// A `not` of one question as the question that it is.
-fn plainly(condition: &Condition) -> Cow<'_, Condition> {
-    let Condition::Not(list) = condition else { return Cow::Borrowed(condition) };
-    let [Condition::Field(c)] = list.as_slice() else { return Cow::Borrowed(condition) };
-    let test = match &c.test {
-        Test::Equals(values) => Test::None(values.clone()),
-        Test::None(values) => Test::Equals(values.clone()),
-        Test::NumberIs(numbers) => Test::NumberNone(numbers.clone()),
-        Test::NumberNone(numbers) => Test::NumberIs(numbers.clone()),
-        Test::Exists(there) => Test::Exists(!there),
-        _ => return Cow::Borrowed(condition),
-    };
-    Cow::Owned(Condition::Field(FieldCondition { test, ..c.clone() }))
+/// The one question that a condition asks, and whether the answer has to be no.
+fn question(condition: &Condition) -> Option<(&FieldCondition, bool)> {
+    match condition {
+        Condition::Field(c) => Some((c, false)),
+        Condition::Not(list) => match list.as_slice() {
+            [Condition::Field(c)] => Some((c, true)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether whatever does not meet the first meets the second; and, as that is the same, the other way round.
+fn refusal_implies(refused: &Test, to: &Test) -> bool {
+    match (refused, to) {
+        (Test::Equals(a), Test::None(b)) => b.iter().all(|x| a.contains(x)),
+        (Test::None(a), Test::Equals(b)) => a.iter().all(|x| b.contains(x)),
+        (Test::NumberIs(a), Test::NumberNone(b)) => b.iter().all(|x| a.contains(x)),
+        (Test::NumberNone(a), Test::NumberIs(b)) => a.iter().all(|x| b.contains(x)),
+        (Test::Exists(a), Test::Exists(b)) => a != b,
+        _ => false,
+    }
 }
 
 /// Whether the only value that a field can have is none of those that are not wanted.
@@ -206,6 +221,9 @@ fn contradiction(when: &[&Condition]) -> Option<String> {
     let fields: Vec<&FieldCondition> =
         when.iter().filter_map(|c| if let Condition::Field(f) = c { Some(f) } else { None }).collect();
     for (i, a) in fields.iter().enumerate() {
+        if a.field == Field::Language && matches!(a.test, Test::Exists(false)) {
+            return Some(format!("at {} it asks for no language, and one that cannot be told is `unknown`", a.at));
+        }
         let rest = fields.get(i + 1..).unwrap_or_default();
         if let Some(b) = rest.iter().find(|b| a.field == b.field && (excludes(a, b) || excludes(b, a))) {
             return Some(format!("two conditions on `{}` at {} and {} exclude each other", a.field.name(), a.at, b.at));
@@ -263,9 +281,14 @@ fn excludes(a: &FieldCondition, b: &FieldCondition) -> bool {
         (Test::Equals(x), Test::Equals(y)) => one_value && !x.iter().any(|v| y.contains(v)),
         (Test::Equals(x), Test::None(y)) => x.iter().all(|v| y.contains(v)),
         (Test::All(x), Test::None(y)) => x.iter().any(|v| y.contains(v)),
-        (Test::Equals(x), Test::Prefix(y)) if one_value => !x.iter().any(|v| y.iter().any(|w| v.starts_with(w))),
-        (Test::Equals(x), Test::Suffix(y)) if one_value => !x.iter().any(|v| y.iter().any(|w| v.ends_with(w))),
-        (Test::Equals(x), Test::Contains(y)) if one_value => !x.iter().any(|v| y.iter().any(|w| v.contains(w))),
+        // Space around the value is not in `x`.
+        (Test::Equals(x), Test::Prefix(y)) if one_value => {
+            !x.iter().any(|v| y.iter().any(|w| v.starts_with(w.trim_end())))
+        }
+        (Test::Equals(x), Test::Suffix(y)) if one_value => {
+            !x.iter().any(|v| y.iter().any(|w| v.ends_with(w.trim_start())))
+        }
+        (Test::Equals(x), Test::Contains(y)) if one_value => !x.iter().any(|v| y.iter().any(|w| v.contains(w.trim()))),
         (Test::Hours(x), Test::Hours(y)) => x.iter().any(|(id, open)| y.contains(&(id.clone(), !open))),
         (Test::Time(x), Test::Time(y)) => !(0..1440).any(|m| in_ranges(x, m) && in_ranges(y, m)),
         (Test::NumberIs(x), Test::NumberIs(y)) => !x.iter().any(|v| y.contains(v)),

@@ -651,6 +651,14 @@ impl State {
                 p.attributes.entry(k.clone()).or_insert_with(|| v.clone());
             }
         }
+        // Whoever was merged into it before is merged into the same, so that nobody is looked for from one to the next.
+        for other in self.person(from).into_iter().filter(|other| *other != from) {
+            let Some(contact) = self.contacts.get_mut(&other).map(Arc::make_mut) else { continue };
+            if let Some(before) = contact.merged_into.replace(into) {
+                self.merged.remove(&(before, other));
+            }
+            self.merged.insert((into, other));
+        }
         if let Some(before) = gone.merged_into.replace(into) {
             self.merged.remove(&(before, from));
         }

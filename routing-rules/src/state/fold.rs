@@ -6,7 +6,7 @@ use super::{
     Clock, ConvPrivate, Conversation, Declined, Files, LetGo, MAX_EXCERPT, MAX_QUOTE, Offer, Parent, Resolution,
     STANDS_STILL, WaitKey, When,
 };
-use crate::event::{ClockKind, OfferEnd, Private, Public, Why};
+use crate::event::{ClockKind, OfferEnd, Private, Public};
 use crate::ids::MessageId;
 use crate::pack::ConvStatus;
 use std::sync::Arc;
@@ -126,7 +126,7 @@ fn fold_place(c: &mut Conversation, event: &Public, now: Timestamp, shared: &mut
             c.ageing = WaitKey::ageing(*ageing, *newest);
             c.wait_until = When::NEVER;
             // Whoever gave it away is asked last, and not at once.
-            if *why == Why::Transferred
+            if why.is_transfer()
                 && let Some(agent) = c.agent.take()
             {
                 let gone = Declined { at: now, how: LetGo::GaveAway };

@@ -322,8 +322,12 @@ impl State {
         while let Some(into) = all.get(at).copied()
             && all.len() < MOST_MERGED
         {
-            let merged = self.merged.range((into, ContactId::MIN)..=(into, ContactId::MAX));
-            all.extend(merged.map(|(_, from)| *from));
+            let merged = self.merged.range((into, ContactId::MIN)..=(into, ContactId::MAX)).map(|(_, from)| *from);
+            for from in merged.take(MOST_MERGED.saturating_sub(all.len())) {
+                if !all.contains(&from) {
+                    all.push(from);
+                }
+            }
             at += 1;
         }
         all

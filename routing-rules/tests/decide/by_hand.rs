@@ -244,3 +244,22 @@ fn who_moved_it_or_changed_its_priority_is_kept() {
     let events = life.says("third", "SM3", "hello", |_| {});
     assert_eq!(by_whom(&events), [("queued", None)]);
 }
+
+#[test]
+fn consent_by_hand_is_for_each_address_of_contacts_that_were_merged() {
+    const OTHER: &str = "+15551230009";
+    let mut life = Life::new();
+    life.customer("SM1");
+    life.writes(OTHER, "SM2");
+    let ids = [ANN, OTHER].map(|who| life.state.contact_of(&Address::new("phone", who)).to_string());
+    let [into, from] = ids;
+    life.asks_with(Scope::Supervisor, "merge", Action::MergeContact { into, from });
+    let (out, back) = (ConsentState::OptedOut, ConsentState::OptedIn);
+    assert_eq!(consents(&mut life, Scope::Agent, "1", out), (200, String::new(), 2));
+    let identities = [ANN, OTHER].map(|who| life.state.identity_hash(&Address::new("phone", who)));
+    let now = |life: &Life| identities.map(|who| life.state.consent.get(&(who, CHANNEL.to_owned())).copied());
+    assert_eq!(now(&life), [Some(out); 2]);
+    assert_eq!(consents(&mut life, Scope::Agent, "2", out), (200, String::new(), 0), "nothing changed");
+    assert_eq!(consents(&mut life, Scope::Supervisor, "3", back), (200, String::new(), 2));
+    assert_eq!(now(&life), [Some(back); 2]);
+}

@@ -1,6 +1,7 @@
 //! Whole decisions, over the life of a small workspace.
 
 mod again;
+mod aside;
 mod asked;
 mod at_once;
 mod blocked;
@@ -20,6 +21,7 @@ mod older;
 mod overtaken;
 mod packs;
 mod parts;
+mod passed_over;
 mod presences;
 mod queues;
 mod receipts;

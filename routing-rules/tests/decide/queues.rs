@@ -4,10 +4,8 @@ use crate::life::{CHANNEL, Life};
 use std::collections::BTreeMap;
 use switchboard_envelope::{Action, Author, ChannelProfile, Destination, Timestamp};
 use switchboard_routing_rules::event::{Event, PassedOver, Public, Why};
-use switchboard_routing_rules::ids::Salt;
 use switchboard_routing_rules::pack::{ConvStatus, Priority};
-use switchboard_routing_rules::state::LetGo;
-use switchboard_routing_rules::{Input, State, decide, waiting};
+use switchboard_routing_rules::{Input, State, decide};
 
 fn life(yaml: &str) -> Life {
     Life::with(ChannelProfile { proactive: true, ..ChannelProfile::new("sms", "phone") }, yaml)
@@ -659,42 +657,4 @@ fn time_that_is_set_back_takes_what_agents_wait_for_with_it() {
     let wrap = life.state.agents["ann"].wrap_until.expect("she wraps up");
     assert!(wrap > right && wrap.since(right) < 60_000, "{wrap}");
     assert!(life.state.next_timer().is_some_and(|at| at <= Timestamp(right.0 + 60_000)));
-}
-
-#[test]
-fn who_let_it_lapse_or_had_it_or_knows_too_little_is_told_apart_from_who_declined() {
-    let mut life = life(
-        "
-zone: UTC
-queues: { q: { skills: { french: 2 }, offer: { timeout: 60s } } }
-agents:
-  ann: { skills: { french: 3 } }
-  bob: { skills: { french: 1 } }
-  cy: { skills: { french: 2 } }
-default: { queue: q }
-",
-    );
-    let told = |life: &Life| -> BTreeMap<String, Option<PassedOver>> {
-        let waits = waiting::why(&life.state, life.packs(), life.conv("who").id).expect("it waits");
-        waits.agents.into_iter().collect()
-    };
-    life.is("ann", "available");
-    life.is("bob", "available");
-    life.writes("who", "1");
-    life.passes(61_000);
-    let low = PassedOver::LowSkill { skill: "french".into(), level: 1, wanted: 2 };
-    assert_eq!(
-        told(&life),
-        [("ann", PassedOver::Lapsed), ("bob", low), ("cy", PassedOver::Offline)]
-            .map(|(a, w)| (a.to_owned(), Some(w)))
-            .into()
-    );
-    // A snapshot knows it as well.
-    let parts = life.state.to_parts().expect("parts");
-    let again = State::from_parts(Salt([7; 16]), &parts.public, &parts.private).expect("a state");
-    assert_eq!(again, life.state);
-    assert_eq!(again.conversation(life.conv("who").id).and_then(|c| c.let_go("ann")), Some(LetGo::Lapsed));
-    life.is("cy", "available");
-    life.declines("who");
-    assert_eq!(told(&life).remove("cy"), Some(Some(PassedOver::Declined)));
 }

@@ -183,6 +183,12 @@ fn went_on(event: &EventLine, names: &Names) -> Option<String> {
             let (queue, why) = (event.queue.as_ref()?, event.why.as_ref()?);
             match &event.by {
                 Some(by) if *why == Why::Transferred => format!("{} moved it to the queue {queue}.", names.say(by)),
+                Some(by) if let Why::TransferredOn(full) = why => {
+                    format!(
+                        "{} moved it to the queue {full}, which was full, and it went on to the queue {queue}.",
+                        names.say(by)
+                    )
+                }
                 _ if *why == Why::Transferred => format!("it was moved to the queue {queue} by transfer."),
                 _ if why.moves_on() => format!("it went on to the queue {queue} {}.", because(event, names)),
                 _ => format!("it was put in the queue {queue} {}.", because(event, names)),

@@ -189,6 +189,7 @@ pub(super) fn why_words(why: &Why) -> String {
         Why::Accepted => "who accepted it".into(),
         Why::Taken => "who took it".into(),
         Why::Transferred => "by transfer".into(),
+        Why::TransferredOn(full) => format!("by transfer to the queue {full}, which was full"),
         Why::Reopened => "because it was opened again".into(),
         Why::Started => "because we wrote first".into(),
         Why::Returned => "because its owner left or gave it back".into(),
@@ -235,6 +236,9 @@ fn event_text(e: &EventLine, names: &Names) -> String {
         ),
         ("queued", _, Some(queue), _) => match &e.by {
             Some(by) if e.why == Some(Why::Transferred) => format!("put in the queue {queue} by {}", names.say(by)),
+            Some(by) if let Some(Why::TransferredOn(full)) = &e.why => {
+                format!("put in the queue {queue} by {}: {full} was full", names.say(by))
+            }
             _ => format!("put in the queue {queue} {}", told::because(e, names)),
         },
         ("prioritised", ..) => told::prioritised(e, names),

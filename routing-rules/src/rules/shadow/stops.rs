@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 const MAX_COMPARED: usize = 300;
 /// Comparisons for one pack: warnings are worth no more.
 const MAX_COMPARISONS: usize = 2_000_000;
+/// Values that are compared with values in what is counted as one more comparison.
+const VALUES: usize = 64;
 /// Kinds of questions that are looked up.
 const MAX_GROUPS: usize = 32;
 /// Parts into which bounds are cut.
@@ -48,6 +50,8 @@ enum Of {
 
 pub(super) struct Stops<'p> {
     flats: &'p [Vec<&'p Condition>],
+    /// How many values each rule lists.
+    sizes: Vec<usize>,
     groups: Vec<Group>,
     /// Rules with something to find them by.
     keyed: Bits,
@@ -76,7 +80,8 @@ impl<'p> Stops<'p> {
             most.into_iter().take(MAX_GROUPS).map(|(kind, asked)| group(kind, &asked, rules.len())).collect();
         let kinds = groups.iter().map(|g| g.kind.clone()).collect();
         let before = Bits::none(rules.len());
-        Stops { flats, groups, keyed, kinds, before, without_key: 0, left: MAX_COMPARISONS }
+        let sizes = flats.iter().map(|when| when.iter().map(|c| size(c)).sum()).collect();
+        Stops { flats, sizes, groups, keyed, kinds, before, without_key: 0, left: MAX_COMPARISONS }
     }
 
     /// A rule that stops, for those after it.
@@ -105,8 +110,9 @@ impl<'p> Stops<'p> {
             left.keep(&met);
         }
         let mut from = 0;
+        let asked = when.iter().map(|c| size(c)).sum::<usize>();
         while let Some(at) = left.next(from, std::iter::empty()) {
-            self.left = self.left.checked_sub(1)?;
+            self.left = self.left.checked_sub(1 + self.sizes.get(at).map_or(0, |size| size * asked / VALUES))?;
             if self.flats.get(at).is_some_and(|stop| implies_all(when, stop)) {
                 return Some(at);
             }
@@ -282,4 +288,24 @@ fn visit<'p>(condition: &'p Condition, f: &mut dyn FnMut(&'p FieldCondition)) {
         Condition::All(lists) | Condition::Any(lists) => lists.iter().flatten().for_each(|c| visit(c, f)),
         Condition::Not(_) => {}
     }
+}
+
+/// How many values a condition lists.
+fn size(condition: &Condition) -> usize {
+    let mut listed = 0;
+    condition.visit(&mut |c| {
+        listed += match &c.test {
+            Test::Equals(l)
+            | Test::None(l)
+            | Test::All(l)
+            | Test::Contains(l)
+            | Test::Word(l)
+            | Test::Prefix(l)
+            | Test::Suffix(l) => l.len(),
+            Test::Matches(l) => l.len(),
+            Test::NumberIs(l) | Test::NumberNone(l) => l.len(),
+            _ => 1,
+        }
+    });
+    listed
 }

@@ -186,6 +186,7 @@ fn who_moved_it_is_told_and_which_rules_followed_up() {
             followed,
             queued(Why::Transferred, Some("ann"), None),
             queued(Why::Transferred, None, None),
+            queued(Why::TransferredOn("sales".into()), Some("ann"), None),
             queued(Why::Overflow, None, Some(step(Some(1), Why::Overflow, &[]))),
             queued(Why::Timer, None, Some(Cause::Breached(ClockKind::FirstResponse))),
             queued(Why::Overflow, None, Some(Cause::Full)),
@@ -194,6 +195,7 @@ fn who_moved_it_is_told_and_which_rules_followed_up() {
         [
             "Ann moved it to the queue billing.",
             "it was moved to the queue billing by transfer.",
+            "Ann moved it to the queue sales, which was full, and it went on to the queue billing.",
             "it went on to the queue billing because it had waited 1 minute 30 seconds (step 1 of its overflow in leads).",
             "it went on to the queue billing because its first answer was late.",
             "it went on to the queue billing because the queue chosen for it was full.",
