@@ -55,7 +55,10 @@ pub fn would(pack: &RulePack, message: &SeenMessage, state: &SeenState) -> Would
     let run = pack.run(message, state);
     let held = match state.state {
         Some(ConvStatus::Assigned | ConvStatus::Offered | ConvStatus::Pending) => true,
-        Some(ConvStatus::Snoozed) => state.contact_agent.is_some(),
+        // Rules that choose for what was laid aside the queue where it waited leave it there.
+        Some(ConvStatus::Snoozed) => {
+            state.owned || message.automatic || (run.queue.is_some() && run.queue == state.queue)
+        }
         _ => false,
     };
     let waiting = state.queue.is_some() || state.contact_agent.is_some() || message.automatic;

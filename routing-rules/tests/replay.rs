@@ -63,10 +63,16 @@ fn what_would_be_otherwise_is_told_and_what_stays_is_not() {
 #[test]
 fn an_owned_conversation_stays_and_the_default_takes_only_what_has_no_place() {
     let old = pack(OLD);
-    for state in [ConvStatus::Assigned, ConvStatus::Offered, ConvStatus::Pending, ConvStatus::Snoozed] {
+    for state in [ConvStatus::Assigned, ConvStatus::Offered, ConvStatus::Pending] {
         assert_eq!(would(&old, &said("a refund"), &with(state)).destination(), "where it is", "{state:?}");
     }
-    assert_eq!(would(&old, &said("a refund"), &with(ConvStatus::Queued)).destination(), "queue billing");
+    for waits in [ConvStatus::Queued, ConvStatus::Snoozed] {
+        assert_eq!(would(&old, &said("a refund"), &with(waits)).destination(), "queue billing");
+    }
+    let theirs = SeenState { owned: true, ..with(ConvStatus::Snoozed) };
+    assert_eq!(would(&old, &said("a refund"), &theirs).destination(), "where it is");
+    let there = SeenState { queue: Some("billing".into()), ..with(ConvStatus::Snoozed) };
+    assert_eq!(would(&old, &said("a refund"), &there).destination(), "where it is");
     assert_eq!(would(&old, &said("hello"), &with(ConvStatus::Queued)).destination(), "where it is");
     assert_eq!(would(&old, &said("hello"), &new()).destination(), "queue everyone");
     assert!(would(&old, &said("hello"), &new()).tags.contains("default"));

@@ -188,11 +188,13 @@ impl Draft<'_> {
         let theirs: Vec<&Conversation> = self.state.conversations_of(contact_id).map(AsRef::as_ref).collect();
         let others = || theirs.iter().filter(|o| c.is_none_or(|c| c.id != o.id));
         let owner = c.filter(|c| c.is_open()).and_then(|c| c.agent.as_deref().cloned());
+        let owned = owner.is_some();
         let last_agent = owner.or_else(|| self.sticky_agent(contact_id, c));
         SeenState {
             now,
             new: c.is_none(),
             state: c.map(|c| c.status),
+            owned,
             queue: c.and_then(|c| c.queue.as_deref().cloned()),
             tags: c.map(|c| (*c.tags).clone()).unwrap_or_default(),
             attributes: c.and_then(|c| c.private.as_ref()).map(|p| (*p.attributes).clone()).unwrap_or_default(),

@@ -337,6 +337,9 @@ pub struct SeenState {
     /// The conversation is made by this message.
     pub new: bool,
     pub state: Option<ConvStatus>,
+    /// An agent has it. No condition asks it; a replay does.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub owned: bool,
     pub queue: Option<Name>,
     pub tags: BTreeSet<String>,
     pub attributes: BTreeMap<String, String>,
