@@ -378,7 +378,7 @@ async fn frames(old: &Place, new: &Place, after: Seq, until: Seq) -> Result<u64,
     loop {
         let page = if last < until { old.log.read_log(last, PAGE).await.map_err(MigrateError::From)? } else { vec![] };
         if page.is_empty() {
-            return Ok(last - after);
+            return reached("LOG", last, until).map(|()| last - after);
         }
         for frame in page {
             if frame.seq != last + 1 {
@@ -404,6 +404,14 @@ async fn frames(old: &Place, new: &Place, after: Seq, until: Seq) -> Result<u64,
             }
         }
     }
+}
+
+/// Refuses a stream that ends before what it was said to hold; what is read to its end has no such place.
+fn reached(stream: &str, last: Seq, until: Seq) -> Result<(), MigrateError> {
+    if last < until && until < Seq::MAX {
+        return Err(MigrateError::Trimmed(format!("{stream} ends at {last}, and held {until}")));
+    }
+    Ok(())
 }
 
 /// The id under which a record was stored.
@@ -436,7 +444,7 @@ async fn inputs(old: &Place, new: &Place, after: Seq, until: Seq) -> Result<u64,
     loop {
         let page = if last < until { old.log.read_in(last, PAGE).await.map_err(MigrateError::From)? } else { vec![] };
         if page.is_empty() {
-            return Ok(last - after);
+            return reached("IN", last, until).map(|()| last - after);
         }
         for record in page {
             if record.seq != last + 1 && until < Seq::MAX {
@@ -475,4 +483,33 @@ async fn quarantined(old: &Place, new: &Place, state: &State, after: Seq) -> Res
 
 fn compare(old: &State, new: &State) -> Result<(), MigrateError> {
     if old == new { Ok(()) } else { Err(MigrateError::Differs("its decisions make another state")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_ends_before_it_was_said_to_is_not_all_of_it() {
+        let place = |dir: &Path| {
+            let log = SqliteLog::open(dir, &SqliteOptions::default()).expect("the log opens");
+            Place::of(log, "here".into())
+        };
+        let (from, to) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+        let (old, new) = (place(from.path()), place(to.path()));
+        for n in 1..=3 {
+            let id = format!("sms:{n}");
+            let record = InRecord { id, channel: "sms".into(), class: Class::Message, data: "{}".into() };
+            assert_eq!(old.log.ingest(record).await, Ok(Ingested::Stored(n)));
+            let write = FrameWrite { bytes: format!("frame {n}").into(), ..FrameWrite::default() };
+            assert_eq!(old.log.commit(n - 1, write).await, Commit::Done(n));
+        }
+        let short = |copied: Result<u64, MigrateError>| copied.expect_err("there should be five").to_string();
+        assert!(short(inputs(&old, &new, 0, 5).await).contains("IN ends at 3, and held 5"));
+        assert!(short(frames(&old, &new, 0, 5).await).contains("LOG ends at 3, and held 5"));
+        for until in [3, Seq::MAX] {
+            assert_eq!(inputs(&old, &new, 0, until).await.expect("copied"), 3);
+            assert_eq!(frames(&old, &new, 0, until).await.expect("copied"), 3);
+        }
+    }
 }

@@ -5,12 +5,13 @@ use super::role::Role;
 use crate::clock;
 use crate::config::Config;
 use crate::http::api::{Duplicates, HistoryStatus, LogStatus, Queue, Status, Unsettled};
-use crate::log::LogError;
 use crate::log::frame::VERSION;
+use crate::log::{Log, LogError, Store};
 use crate::machine::Machine;
 use crate::router::Standing;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 use switchboard_envelope::Timestamp;
 use switchboard_routing_rules::State;
 use switchboard_routing_rules::event::PassedOver;
@@ -99,6 +100,16 @@ fn has(skills: &Skills, wanted: &Skills) -> bool {
     wanted.iter().all(|(skill, level)| skills.get(skill).is_some_and(|have| have >= level))
 }
 
+/// How long a broker may take to tell what it holds; the rest is told without it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How full IN is, and what the log's stores hold, as far as it is told in time.
+async fn kept(log: &dyn Log) -> (Option<u32>, Vec<Store>) {
+    let asked = async { tokio::join!(log.in_fill(), log.stores()) };
+    let told = tokio::time::timeout(PATIENCE, asked).await;
+    told.map_or_else(|_| (None, vec![]), |(fill, stores)| (fill.ok(), stores))
+}
+
 /// How a process does.
 ///
 /// # Errors
@@ -125,6 +136,7 @@ pub(super) async fn status(api: &Api) -> Result<Status, LogError> {
     };
     let history = &api.history;
     let data = started.data.clone();
+    let (in_thousandths, stores) = kept(api.log.as_ref()).await;
     let machine = tokio::task::spawn_blocking(move || Machine::of_process(&data)).await.unwrap_or_default();
     Ok(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -142,9 +154,9 @@ pub(super) async fn status(api: &Api) -> Result<Status, LogError> {
             may_lose: api.log.may_lose(),
             format: started.format,
             newest_format: VERSION,
-            in_thousandths: api.log.in_fill().await.ok(),
+            in_thousandths,
             in_max_bytes: started.in_max_bytes,
-            stores: api.log.stores().await,
+            stores,
         },
         duplicates: Duplicates {
             remembered: u64::try_from(state.dups.len()).unwrap_or(u64::MAX),

@@ -217,7 +217,10 @@ impl Log for NatsLog {
     }
 
     async fn in_last(&self) -> Result<Seq, LogError> {
-        Ok(feed::info(&self.link, &self.names.inn()).await?.state.last_seq)
+        let last = feed::info(&self.link, &self.names.inn()).await?.state.last_seq;
+        // Whoever then reads up to it gets all of it.
+        self.inlet.feed.known(last);
+        Ok(last)
     }
 
     /// [`Commit::Unknown`] also when there is no room: repeating the same bytes is right there too.

@@ -2,6 +2,7 @@
 
 use super::{link::Link, names::Names};
 use crate::log::Store;
+use futures_util::future::join_all;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -47,13 +48,13 @@ struct Replica {
 pub(super) async fn all(link: &Link, names: &Names, wanted_replicas: u32) -> Vec<Store> {
     let buckets = ["CLAIMS", "KEYS", "EDGES"].map(|bucket| format!("KV_{}", names.bucket(bucket)));
     let blobs = format!("OBJ_{}", names.bucket("BLOBS"));
-    let mut stores = vec![];
-    for stream in [names.inn(), names.log(), names.out()].into_iter().chain(buckets).chain([blobs]) {
-        if let Ok(info) = link.api::<Stream>(&format!("STREAM.INFO.{stream}"), &json!({})).await {
-            stores.push(store(stream, info, wanted_replicas));
-        }
-    }
-    stores
+    let streams = [names.inn(), names.log(), names.out()].into_iter().chain(buckets).chain([blobs]);
+    // All at once: each that does not answer takes as long as an answer may.
+    let asked = streams.map(async |stream| {
+        let info = link.api::<Stream>(&format!("STREAM.INFO.{stream}"), &json!({})).await.ok()?;
+        Some(store(stream, info, wanted_replicas))
+    });
+    join_all(asked).await.into_iter().flatten().collect()
 }
 
 fn store(name: String, info: Stream, wanted_replicas: u32) -> Store {

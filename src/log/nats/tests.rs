@@ -2,16 +2,21 @@
 
 use super::{NatsLog, NatsOptions};
 use crate::log::{
-    Claim, Commit, Leader, Log, LogError,
+    Claim, Commit, Ingested, Leader, Log, LogError,
     conformance::{Backend, conformance_suite, frame, ingest, send, take, within},
 };
 use async_nats::HeaderMap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use switchboard_envelope::BlobRef;
 use switchboard_simulators::NatsServer;
+use tokio::task::JoinHandle;
 
 /// A broker of a test's own.
 struct OnBroker(NatsServer);
@@ -343,4 +348,35 @@ async fn snapshots_that_were_never_listed_leave_nothing_behind() {
     two.stand(true).await.expect("stand");
     within(async { while kept().await != (2, 2, 2) {} }).await;
     assert_eq!(one.snapshots().await.expect("read").len(), 2);
+}
+
+/// What is on its way to a reader when it asks for the end is not taken for the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asked_where_in_ends_reads_as_far_or_is_told_that_it_cannot() {
+    let broker = OnBroker::new();
+    let mut options = broker.options();
+    options.timeout = Duration::from_millis(500);
+    let (reader, writer) = (NatsLog::open(&options).await.expect("open"), NatsLog::open(&options).await.expect("open"));
+    assert_eq!(ingest(writer.as_ref(), "one").await, Ingested::Stored(1));
+    within(async { while reader.read_in(0, 10).await.map_or(0, |all| all.len()) < 1 {} }).await;
+    // From here on nothing is delivered to it.
+    reader.tasks.iter().for_each(JoinHandle::abort);
+    within(async { while !reader.tasks.iter().all(JoinHandle::is_finished) {} }).await;
+    assert_eq!(ingest(writer.as_ref(), "two").await, Ingested::Stored(2));
+    assert_eq!(reader.in_last().await, Ok(2));
+    assert!(matches!(reader.read_in(1, 10).await, Err(LogError::Unavailable(_))), "one more is there");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_does_not_answer_is_waited_for_once_and_not_for_each_of_its_streams() {
+    let broker = OnBroker::new();
+    let mut options = broker.options();
+    options.timeout = Duration::from_secs(1);
+    let log = NatsLog::open(&options).await.expect("open");
+    assert_eq!(log.stores().await.len(), 7);
+    broker.0.pause();
+    let asked = Instant::now();
+    let stores = log.stores().await;
+    broker.0.resume();
+    assert!(stores.is_empty() && asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
 }
