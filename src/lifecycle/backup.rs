@@ -45,12 +45,17 @@ pub enum BackupError {
         "this is a backup of workspace `{found}`, and the configuration's is `{wanted}`: set `workspace` to the same"
     )]
     Workspace { found: String, wanted: String },
-    #[error("there is a workspace in {} already, and nothing is overwritten: move the directory away, or set `log.path` to another",
-        .0.display())]
+    #[error("there is a workspace in {} already, or a part of one, and nothing is overwritten: move all that is in the directory away, \
+        or set `log.path` to another", .0.display())]
     Occupied(PathBuf),
     #[error(
+        "a restore to an embedded log was interrupted right before its end, and all of it is in {}: finish it with the configuration of \
+         then, or remove that folder", stage.display()
+    )]
+    Unplaced { stage: PathBuf },
+    #[error(
         "the restore of another backup, of {at}, had been interrupted in {} right before its end, and is finished now: start the daemon, \
-         or move that directory away and restore again", dir.display()
+         or move what is in that directory away and restore again", dir.display()
     )]
     AnotherFinished { dir: PathBuf, at: String },
     #[error("{}: {source}", path.display())]

@@ -83,9 +83,10 @@ impl Manifest {
 
     pub(super) fn read(dir: &Path) -> Result<Manifest, BackupError> {
         let path = dir.join(MANIFEST);
-        let text = match fs::read(&path) {
+        let mut text = vec![];
+        match saved::open_itself(&path).and_then(|mut file| file.read_to_end(&mut text)) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Err(BackupError::NoBackup(dir.to_owned())),
-            text => text.map_err(at(&path))?,
+            read => read.map_err(at(&path))?,
         };
         let damaged = |why: String| BackupError::Damaged { dir: dir.to_owned(), why };
         #[derive(Deserialize)]
@@ -141,8 +142,11 @@ pub(super) fn sums(dir: &Path) -> io::Result<BTreeMap<String, Sum>> {
             let name = entry.file_name();
             let name = name.to_str().ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "a name is not UTF-8"))?;
             let name = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
-            if entry.file_type()?.is_dir() {
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
                 left.push(name);
+            } else if !kind.is_file() {
+                return Err(saved::no_part(&entry.path()));
             } else if name != MANIFEST {
                 found.insert(name, sum(&entry.path())?);
             }
@@ -152,7 +156,7 @@ pub(super) fn sums(dir: &Path) -> io::Result<BTreeMap<String, Sum>> {
 }
 
 fn sum(path: &Path) -> io::Result<Sum> {
-    let (mut file, mut hash, mut bytes) = (File::open(path)?, Context::new(&SHA256), 0);
+    let (mut file, mut hash, mut bytes) = (saved::open_itself(path)?, Context::new(&SHA256), 0);
     let mut chunk = vec![0; CHUNK];
     loop {
         let read = file.read(&mut chunk)?;

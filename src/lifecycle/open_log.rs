@@ -5,7 +5,7 @@ use super::start::StartError;
 use crate::config::{Config, NatsConfig};
 use crate::log::Log;
 use crate::log::nats::{NatsLog, NatsOptions, Part, Sizes};
-use crate::log::sqlite::{SqliteLog, SqliteOptions, lock_dir};
+use crate::log::sqlite::{SqliteLog, SqliteOptions, lock_dir, saved};
 use std::fs::File;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -29,6 +29,8 @@ pub(super) async fn open(config: &Config, process: &str, role: Role) -> Result<O
         return Ok(Opened { fatal: sqlite.fatal(), log: sqlite, _directory: None, _never: None });
     };
     let directory = lock_dir(&config.log.path)?;
+    // Until it says so on the broker, only what is here tells that a backup was to be carried there.
+    saved::is_none_on_its_way(&config.log.path)?;
     let log = NatsLog::open(&options(config, nats, process, part(role))).await?;
     let (never, fatal) = watch::channel(None);
     Ok(Opened { log, fatal, _directory: Some(directory), _never: Some(never) })

@@ -45,6 +45,8 @@ pub async fn restore(config: &Config, from: &Path, tell: &mut dyn FnMut(&str)) -
     let dir = &config.log.path;
     create_private(dir).map_err(at(dir))?;
     let _lock = lock_dir(dir)?;
+    // At once: also where nothing comes of the restore, the daemon is to start.
+    saved::own_alike(&dir.join("lock"), dir).map_err(at(dir))?;
     let stage = dir.join(RESTORING);
     let earlier = if stage.exists() { Earlier::Part } else { Earlier::Nothing };
     let mut restored = Restored { manifest, to: migrate::words(config), earlier };
@@ -52,6 +54,7 @@ pub async fn restore(config: &Config, from: &Path, tell: &mut dyn FnMut(&str)) -
         if stage.join(MANIFEST).exists() {
             tell("finishing a restore that was interrupted");
             let there = Manifest::read(&stage)?;
+            forget_history(dir)?;
             saved::place(dir).map_err(at(dir))?;
             if there != restored.manifest {
                 return Err(BackupError::AnotherFinished { dir: dir.clone(), at: there.at.to_string() });
@@ -62,6 +65,8 @@ pub async fn restore(config: &Config, from: &Path, tell: &mut dyn FnMut(&str)) -
         if saved::is_occupied(dir).map_err(at(dir))? {
             return Err(BackupError::Occupied(dir.clone()));
         }
+    } else if stage.join(MANIFEST).exists() {
+        return Err(BackupError::Unplaced { stage });
     }
     tell("reading the backup");
     restored.manifest.compare(from)?;
@@ -70,13 +75,22 @@ pub async fn restore(config: &Config, from: &Path, tell: &mut dyn FnMut(&str)) -
         saved::remove(&stage).map_err(at(&stage))?;
         return Err(error);
     }
+    forget_history(dir)?;
     if config.log.nats.is_some() {
         saved::remove(&stage).map_err(at(&stage))?;
-        saved::own_alike(&dir.join("lock"), dir).map_err(at(dir))?;
     } else {
         saved::place(dir).map_err(at(dir))?;
     }
     Ok(restored)
+}
+
+/// A history that stayed here is of the log that was here, and would be taken for what the restored one has lost; it is made again.
+fn forget_history(dir: &Path) -> Result<(), BackupError> {
+    for end in ["", "-wal", "-shm"] {
+        let path = dir.join(format!("history.db{end}"));
+        saved::remove(&path).map_err(at(&path))?;
+    }
+    Ok(())
 }
 
 /// Puts the log together that is to be there, and carries it to the broker if that is where.
@@ -147,6 +161,11 @@ mod tests {
         SqliteLog::open(&config.log.path, &SqliteOptions::default()).expect("the log opens")
     }
 
+    /// A workspace to which nobody has written.
+    async fn made(config: &Config) {
+        open(config).put_key("workspace", [7; 32]).await.expect("kept");
+    }
+
     async fn restored(config: &Config, from: &Path) -> Result<Earlier, BackupError> {
         restore(config, from, &mut |_| {}).await.map(|restored| restored.earlier)
     }
@@ -159,6 +178,51 @@ mod tests {
             fs::rename(config.log.path.join(part), stage.join(part)).expect("moved");
         }
         manifest.write(&stage).expect("written");
+    }
+
+    /// What another user's directory holds is that user's, also after a restore that came to nothing.
+    #[cfg(unix)]
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_restore_that_fails_leaves_the_daemons_user_its_lock_and_no_history_of_before_stays() {
+        use std::os::unix::fs::{MetadataExt as _, chown};
+        let folder = tempfile::tempdir().expect("a directory");
+        let (old, new) = (config(folder.path(), "old"), config(folder.path(), "new"));
+        made(&old).await;
+        let saved = folder.path().join("saved");
+        backup(&old, &saved, &mut |_| {}).await.expect("saved");
+        fs::create_dir(&new.log.path).expect("made");
+        fs::write(new.log.path.join("history.db"), "of another log").expect("written");
+        // Only root gives away.
+        let given = chown(&new.log.path, Some(12_345), None).is_ok();
+        fs::write(saved.join("more"), "").expect("written");
+        assert!(matches!(restored(&new, &saved).await, Err(BackupError::Damaged { .. })));
+        let owner = |name: &str| fs::metadata(new.log.path.join(name)).expect("metadata").uid();
+        assert_eq!(owner("lock"), owner(""), "{given}");
+        assert!(new.log.path.join("history.db").exists(), "nothing was restored");
+        fs::remove_file(saved.join("more")).expect("removed");
+        assert_eq!(restored(&new, &saved).await.expect("restored"), Earlier::Nothing);
+        assert_eq!((owner("log.db"), owner("lock")), (owner(""), owner("")));
+        assert!(!new.log.path.join("history.db").exists());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn all_of_a_restore_to_an_embedded_log_is_not_removed_for_one_to_a_broker() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let (old, mut new) = (config(folder.path(), "old"), config(folder.path(), "new"));
+        made(&old).await;
+        let saved = folder.path().join("saved");
+        let manifest = backup(&old, &saved, &mut |_| {}).await.expect("saved").manifest;
+        assert_eq!(restored(&new, &saved).await.expect("restored"), Earlier::Nothing);
+        unplaced(&new, &manifest, &["blobs", "snapshots", "log.db"]);
+        let text = format!(
+            "workspace = \"main\"\n[log]\nbackend = \"nats\"\nservers = [\"nats://127.0.0.1:1\"]\npath = {:?}\n",
+            new.log.path.display().to_string()
+        );
+        let file = folder.path().join("nats.toml");
+        fs::write(&file, text).expect("written");
+        new = load(Some(&file), &Environment::default()).expect("a configuration");
+        assert!(matches!(restored(&new, &saved).await, Err(BackupError::Unplaced { .. })));
+        assert!(new.log.path.join(RESTORING).join("log.db").exists());
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -33,7 +33,7 @@ use read::Readers;
 use schema::Counters;
 pub(crate) use schema::keep_plans;
 use std::{
-    fs::{File, TryLockError},
+    fs::{self, File, TryLockError},
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
@@ -202,15 +202,19 @@ impl Drop for SqliteLog {
     }
 }
 
-/// A directory that only the daemon's user can enter, made when it is missing.
+/// A directory that only the daemon's user can enter, made when it is missing: also where a link to it is all that is left.
 pub(crate) fn create_private(dir: &Path) -> io::Result<()> {
-    files::private_dirs().recursive(true).create(dir)
+    let real = match fs::read_link(dir) {
+        Ok(to) if !dir.exists() => dir.parent().map_or_else(|| to.clone(), |parent| parent.join(&to)),
+        _ => dir.to_owned(),
+    };
+    files::private_dirs().recursive(true).create(real)
 }
 
 /// Locks a data directory for this process, for as long as the file is open.
 pub(crate) fn lock_dir(dir: &Path) -> Result<File, OpenError> {
     let directory = |source| OpenError::Directory { dir: dir.to_owned(), source };
-    let mut file = files::private(&dir.join("lock")).map_err(directory)?;
+    let mut file = files::private_itself(&dir.join("lock")).map_err(directory)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {

@@ -7,7 +7,7 @@ use crate::log::{
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use std::{
-    fs::{self, DirBuilder, File},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, ErrorKind, Write as _},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
@@ -191,13 +191,54 @@ impl Files {
 
 /// A file that only the daemon's user can read, made when it is missing, and made so when it is there.
 pub(crate) fn private(path: &Path) -> io::Result<File> {
-    let mut options = File::options();
+    open_private(path, &mut File::options())
+}
+
+fn open_private(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     options.create(true).read(true).write(true).truncate(false);
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     let file = options.open(path)?;
     close_to_others(&file, 0o600)?;
     Ok(file)
+}
+
+/// The same, for who may have more rights than whoever owns the folder: no link leads to a file elsewhere.
+pub(crate) fn private_itself(path: &Path) -> io::Result<File> {
+    match fs::symlink_metadata(path) {
+        Ok(there) if !there.is_file() => return Err(neither(path)),
+        _ => {}
+    }
+    only_a_file(open_private(path, &mut itself())?, path)
+}
+
+/// Opens a file to be read, and nothing else that has its name.
+pub(crate) fn read_itself(path: &Path) -> io::Result<File> {
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Err(neither(path));
+    }
+    only_a_file(itself().read(true).open(path)?, path)
+}
+
+fn only_a_file(file: File, path: &Path) -> io::Result<File> {
+    if file.metadata()?.is_file() { Ok(file) } else { Err(neither(path)) }
+}
+
+/// What was a file a moment ago and is a link now is not followed, and a pipe keeps nobody waiting.
+fn itself() -> OpenOptions {
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "flags are of Unix"))]
+    let mut options = File::options();
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags.bits().cast_signed());
+    }
+    options
+}
+
+pub(crate) fn neither(path: &Path) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, format!("`{}` is neither a file nor a folder", path.display()))
 }
 
 /// A directory below the daemon's own that only its user can enter, made when it is missing, and made so when it is there.

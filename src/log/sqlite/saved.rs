@@ -5,7 +5,7 @@
 
 use super::{
     OpenError,
-    files::{private, private_dir, sync_dir},
+    files::{neither, private, private_dir, private_itself, read_itself, sync_dir},
     schema::{self, Counters, unsql},
 };
 use rusqlite::Connection;
@@ -32,7 +32,7 @@ pub(crate) struct Rows {
 }
 
 /// Refuses a directory that is a part of a log only.
-pub(super) fn is_none_on_its_way(dir: &Path) -> Result<(), OpenError> {
+pub(crate) fn is_none_on_its_way(dir: &Path) -> Result<(), OpenError> {
     if dir.join(RESTORING).exists() { Err(OpenError::Restoring { dir: dir.to_owned() }) } else { Ok(()) }
 }
 
@@ -65,15 +65,30 @@ pub(crate) fn private_file(path: &Path) -> io::Result<File> {
     private(path)
 }
 
-/// Copies a folder of files into a new one of this process's user alone. What goes meanwhile was to go.
+/// Opens a file of a backup, and nothing else that has its name.
+pub(crate) fn open_itself(path: &Path) -> io::Result<File> {
+    read_itself(path)
+}
+
+/// Why what is neither a file nor a folder is not part of a backup.
+pub(crate) fn no_part(path: &Path) -> io::Error {
+    neither(path)
+}
+
+/// Copies a folder of files into a new one of this process's user alone. What goes meanwhile was to go. A link is not followed: root
+/// would read for the daemon's user what that user may not.
 fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
+    if !fs::symlink_metadata(from)?.is_dir() {
+        return Err(neither(from));
+    }
     private_dir(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let (there, here) = (entry.path(), to.join(entry.file_name()));
         let copied = match entry.file_type()? {
             kind if kind.is_dir() => copy_files(&there, &here),
-            _ => copy_file(&there, &here),
+            kind if kind.is_file() => copy_file(&there, &here),
+            _ => Err(neither(&there)),
         };
         match copied {
             Err(e) if e.kind() == ErrorKind::NotFound && !there.exists() => {}
@@ -88,14 +103,14 @@ pub(crate) fn copy_parts(from: &Path, to: &Path) -> io::Result<()> {
     private_dir(to)?;
     for part in PARTS {
         let (there, here) = (from.join(part), to.join(part));
-        if there.is_dir() { copy_files(&there, &here)? } else { copy_file(&there, &here)? }
+        if fs::symlink_metadata(&there)?.is_dir() { copy_files(&there, &here)? } else { copy_file(&there, &here)? }
     }
     sync_dir(to)
 }
 
 fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
-    let mut read = File::open(from)?;
-    let mut file = private(to)?;
+    let mut read = read_itself(from)?;
+    let mut file = private_itself(to)?;
     io::copy(&mut read, &mut file)?;
     file.sync_all()
 }
@@ -149,9 +164,11 @@ fn rows(conn: &Connection) -> rusqlite::Result<Result<Rows, String>> {
     Ok(Ok(rows))
 }
 
-/// Whether a directory holds a log, or a part of one.
+/// Whether a directory holds a log, or a part of one. What SQLite keeps beside a database counts: it would be taken into the next one
+/// of its name.
 pub(crate) fn is_occupied(dir: &Path) -> io::Result<bool> {
-    for part in PARTS {
+    let beside = ["-wal", "-shm", "-journal"].map(|end| format!("{DATABASE}{end}"));
+    for part in PARTS.into_iter().chain(beside.iter().map(String::as_str)) {
         let path = dir.join(part);
         if path.is_file() || (path.is_dir() && fs::read_dir(&path)?.next().is_some()) {
             return Ok(true);
@@ -189,7 +206,11 @@ pub(crate) fn own_alike(path: &Path, dir: &Path) -> io::Result<()> {
     while let Some(path) = left.pop() {
         let is = fs::symlink_metadata(&path)?;
         if is.uid() != owner.uid() {
-            lchown(&path, Some(owner.uid()), Some(owner.gid()))?;
+            match lchown(&path, Some(owner.uid()), Some(owner.gid())) {
+                // Who is not root gives nothing away. On a volume of root's the daemon's user makes what is to be its own.
+                Err(e) if e.kind() == ErrorKind::PermissionDenied => {}
+                other => other?,
+            }
         }
         if is.is_dir() {
             for entry in fs::read_dir(&path)? {
@@ -311,6 +332,61 @@ mod tests {
         let other = tempfile::tempdir().expect("a directory");
         Connection::open(other.path().join(DATABASE)).expect("open").execute("CREATE TABLE t (x)", []).expect("made");
         assert!(matches!(examine(other.path()), Err(OpenError::Foreign { .. })));
+    }
+
+    #[test]
+    fn what_was_left_beside_a_database_that_was_moved_away_occupies_its_place() {
+        for name in ["log.db-wal", "log.db-shm", "log.db-journal"] {
+            let dir = tempfile::tempdir().expect("a directory");
+            assert!(!is_occupied(dir.path()).expect("listed"));
+            fs::write(dir.path().join(name), "8 bytes.").expect("written");
+            assert!(is_occupied(dir.path()).expect("listed"), "{name}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn no_link_is_followed_and_no_pipe_waited_for_by_who_may_read_more_than_the_daemon() {
+        let (dir, outside) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+        let secret = outside.path().join("shadow");
+        fs::write(&secret, "of root").expect("written");
+        let link = |to: &Path, name: &str| std::os::unix::fs::symlink(to, dir.path().join(name)).expect("linked");
+        let refused = |done: io::Result<()>| {
+            let said = done.expect_err("refused").to_string();
+            assert!(said.contains("is neither a file nor a folder"), "{said}");
+        };
+        let copy = |name: &str| {
+            let to = tempfile::tempdir().expect("a directory");
+            let copied = copy_files(&dir.path().join(name), &to.path().join("copy"));
+            assert!(!to.path().join("copy/shadow").exists());
+            copied
+        };
+        private_dir(&dir.path().join("blobs")).expect("made");
+        link(&secret, "blobs/shadow");
+        refused(copy("blobs"));
+        link(outside.path(), "snapshots");
+        refused(copy("snapshots"));
+        private_dir(&dir.path().join("pipes")).expect("made");
+        let pipe = dir.path().join("pipes/pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a pipe");
+        refused(copy("pipes"));
+        refused(open_itself(&pipe).map(drop));
+        link(&secret, "lock");
+        assert!(super::super::lock_dir(dir.path()).is_err());
+        assert_eq!(fs::read(&secret).expect("read"), b"of root", "no process wrote its number there");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_what_was_moved_away_gets_its_directory_again() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let link = dir.path().join("switchboard");
+        std::os::unix::fs::symlink("private/switchboard", &link).expect("linked");
+        for _ in 0..2 {
+            super::super::create_private(&link).expect("made, or there");
+            assert!(dir.path().join("private/switchboard").is_dir() && link.is_symlink());
+        }
+        assert!(!is_occupied(&link).expect("listed"));
     }
 
     #[tokio::test]
