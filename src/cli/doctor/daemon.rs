@@ -13,6 +13,8 @@ const CLOCK_MS: i64 = 5_000;
 const BEHIND: u64 = 1_000;
 /// A rebase is told this long.
 const REBASED_MS: i64 = 7 * 86_400_000;
+/// What was lost by one is a fault this long.
+const LOST_MS: i64 = 86_400_000;
 /// IN is emptied behind the router once it is half full, so this much of it, in thousandths, is not yet decided.
 const IN_FULL: u32 = 600;
 /// Room that log, history and snapshots need beside IN.
@@ -206,22 +208,27 @@ fn rebased(s: &Status, now: Timestamp) -> Option<Finding> {
     let told = |at: &Timestamp| now.since(*at) < REBASED_MS;
     let at = s.rebased_at.filter(told)?;
     let ago = relative(at, now);
-    Some(match s.lost_at.filter(told) {
-        Some(_) => Finding::fault(
-            "log",
-            format!(
-                "came back as an older copy of itself {ago} ({at}), and what was acknowledged after the copy is lost"
-            ),
-            "look at `switchboard dead-letters`, and ask customers what was lost: docs/operators/nats.md",
-        ),
-        None => Finding::warning(
+    let page = if s.log.backend == "embedded" { "docs/operators/deploy.md" } else { "docs/operators/nats.md" };
+    if s.lost_at.filter(told).is_none() {
+        return Some(Finding::warning(
             "log",
             format!(
                 "was rebased {ago} ({at}): it came back as an older copy of itself, or was moved; nothing was lost but whether \
                  some messages were sent"
             ),
-            "look at `switchboard dead-letters`: docs/operators/nats.md",
+            format!("look at `switchboard dead-letters`: {page}"),
+        ));
+    }
+    // Who restored it knows; a week of it would hide what comes next.
+    let level = if now.since(at) < LOST_MS { Level::Fault } else { Level::Warning };
+    Some(Finding {
+        level,
+        about: "log".into(),
+        seen: format!(
+            "was restored from a backup, or came back as an older copy of itself, {ago} ({at}), and what was acknowledged after the \
+             copy is lost"
         ),
+        then: Some(format!("look at `switchboard dead-letters`, and ask customers what was lost: {page}")),
     })
 }
 
@@ -429,7 +436,8 @@ mod tests {
                 s.lost_at = s.rebased_at.filter(|_| lost);
             })
         };
-        judged(&back(true, 1), Level::Fault, "older copy of itself 1d ago", "ask customers");
+        judged(&back(true, 0), Level::Fault, "was restored from a backup, or came back as an older", "ask customers");
+        judged(&back(true, 1), Level::Warning, "was restored from a backup, or", "docs/operators/deploy.md");
         judged(&back(false, 1), Level::Warning, "nothing was lost but", "dead-letters");
         assert_eq!(worst(&back(true, 8)).map(|w| w.0), Some(Level::Well), "for a week");
     }

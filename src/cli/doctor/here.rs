@@ -96,6 +96,20 @@ pub(super) struct Entry {
     pub name: String,
     pub owner: u32,
     pub mode: u32,
+    pub is_folder: bool,
+}
+
+/// Folders that the daemon has in its directory; others are somebody else's, such as backups, or `lost+found` of a disk.
+const FOLDERS: [&str; 4] = ["blobs", "snapshots", "unfinished", "restoring"];
+
+/// Whose the data is: the directory's owner's, but where that is root, as of a volume, of who has most of what is in it.
+fn owner_of(own: &Entry, within: &[&Entry]) -> u32 {
+    let count = |owner: u32| within.iter().filter(|e| e.owner == owner).count();
+    let most = within.iter().map(|e| e.owner).max_by_key(|owner| count(*owner));
+    match most.filter(|_| own.owner == 0) {
+        Some(most) if count(most) > count(0) => most,
+        _ => own.owner,
+    }
 }
 
 /// A data directory and what is directly in it, as far as this user may look.
@@ -104,7 +118,8 @@ pub(super) fn entries(dir: &Path) -> std::io::Result<(Entry, Vec<Entry>)> {
     use std::os::unix::fs::MetadataExt as _;
     let entry = |path: &Path, name: String| {
         let meta = std::fs::symlink_metadata(path)?;
-        Ok::<Entry, std::io::Error>(Entry { name, owner: meta.uid(), mode: meta.mode() & 0o777 })
+        let (owner, mode, is_folder) = (meta.uid(), meta.mode() & 0o777, meta.is_dir());
+        Ok::<Entry, std::io::Error>(Entry { name, owner, mode, is_folder })
     };
     // The directory that a link leads to counts.
     let real = std::fs::canonicalize(dir)?;
@@ -120,10 +135,26 @@ pub(super) fn entries(dir: &Path) -> std::io::Result<(Entry, Vec<Entry>)> {
 }
 
 /// Who may read the data, and whether all of it is the daemon's.
-pub(super) fn directory(own: &Entry, within: &[Entry]) -> Vec<Finding> {
+pub(super) fn directory(own: &Entry, within: &[Entry], down: bool) -> Vec<Finding> {
     let mut found = vec![];
     let dir = &own.name;
-    if own.mode & 0o077 != 0 {
+    let of_daemon: Vec<&Entry> = within.iter().filter(|e| !e.is_folder || FOLDERS.contains(&e.name.as_str())).collect();
+    let owner = owner_of(own, &of_daemon);
+    // The daemon comes into a directory of root's by its group, or as everybody does.
+    let by_group = own.owner != owner;
+    if by_group && own.mode & 0o077 == 0 {
+        found.push(Finding::fault(
+            "data",
+            format!("{dir} is of user {}, and lets nobody else in, while what is in it is of user {owner}", own.owner),
+            format!("`chown {owner} {dir}`, or the daemon cannot come to its data"),
+        ));
+    } else if by_group && own.mode & 0o007 != 0 {
+        found.push(Finding::warning(
+            "data",
+            format!("everybody may enter {dir} (mode {:o}), where customers' messages and the token are", own.mode),
+            format!("give it to the daemon alone: `chown {owner} {dir} && chmod 700 {dir}`, or mount its volume so"),
+        ));
+    } else if !by_group && own.mode & 0o077 != 0 {
         found.push(Finding::warning(
             "data",
             format!(
@@ -134,18 +165,20 @@ pub(super) fn directory(own: &Entry, within: &[Entry]) -> Vec<Finding> {
         ));
     }
     let foreign: Vec<&str> =
-        within.iter().filter(|e| e.owner != own.owner).map(|e| e.name.as_str()).take(SHOWN).collect();
+        of_daemon.iter().filter(|e| e.owner != owner).map(|e| e.name.as_str()).take(SHOWN).collect();
     if !foreign.is_empty() {
-        found.push(Finding::fault(
-            "data",
-            format!(
-                "{} in {dir} {} not of the directory's owner (user {})",
+        let paths: Vec<String> = foreign.iter().map(|name| format!("{dir}/{name}")).collect();
+        found.push(Finding {
+            // A daemon that runs can write what it needs by now.
+            level: if down { Level::Fault } else { Level::Warning },
+            about: "data".into(),
+            seen: format!(
+                "{} in {dir} {} not of user {owner}, whose the data is",
                 foreign.join(", "),
-                are(foreign.len()),
-                own.owner
+                are(foreign.len())
             ),
-            format!("`chown -R {} {dir}`, or the daemon cannot write there", own.owner),
-        ));
+            then: Some(format!("`chown -R {owner} {}`, or the daemon cannot write there", paths.join(" "))),
+        });
     }
     let token = within.iter().find(|e| e.name == "admin.token" && e.mode & 0o077 != 0);
     if let Some(token) = token.filter(|_| own.mode & 0o077 != 0) {
@@ -156,7 +189,8 @@ pub(super) fn directory(own: &Entry, within: &[Entry]) -> Vec<Finding> {
         ));
     }
     if found.is_empty() {
-        found.push(Finding::well("data", format!("{dir}, of user {} alone", own.owner)));
+        let alone = if by_group { "" } else { " alone" };
+        found.push(Finding::well("data", format!("{dir}, of user {owner}{alone}")));
     }
     found
 }
@@ -178,7 +212,8 @@ pub(super) fn store(found: &Store, dir: &Path) -> Finding {
         Store::Damaged(why) => Finding::fault(
             "data",
             format!("the log in {dir} is damaged: {why}"),
-            "start nothing; copy the directory as it is, see the disk, and put back the newest copy: docs/operators/deploy.md",
+            "start nothing; copy the directory as it is, see the disk, and restore the newest backup with `switchboard restore`: \
+             docs/operators/deploy.md",
         ),
         Store::Unfolded { bytes } => Finding::told(
             Level::Warning,
@@ -203,7 +238,7 @@ pub(super) async fn data(config: &Config, down: bool, tell: &mut dyn FnMut(&str)
     let mut found = vec![];
     #[cfg(unix)]
     match entries(&dir) {
-        Ok((own, within)) => found.extend(directory(&own, &within)),
+        Ok((own, within)) => found.extend(directory(&own, &within, down)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
         Err(e) => found.push(Finding::warning(
             "data",
@@ -317,7 +352,8 @@ mod tests {
 
     #[test]
     fn the_data_is_its_owners_alone() {
-        let entry = |name: &str, owner, mode| Entry { name: name.into(), owner, mode };
+        let entry = |name: &str, owner, mode| Entry { name: name.into(), owner, mode, is_folder: false };
+        let directory = |own: &Entry, within: &[Entry]| directory(own, within, true);
         let dir = |mode| entry("/var/lib/switchboard", 998, mode);
         let good = [entry("admin.token", 998, 0o600), entry("log.db", 998, 0o600)];
         let told = directory(&dir(0o700), &good);
@@ -331,12 +367,49 @@ mod tests {
         assert!(told[0].level == Level::Fault && told[0].seen.starts_with("history.db in"), "{told:?}");
         assert_eq!(
             told[0].then.as_deref(),
-            Some("`chown -R 998 /var/lib/switchboard`, or the daemon cannot write there")
+            Some("`chown -R 998 /var/lib/switchboard/history.db`, or the daemon cannot write there")
         );
+        let running = super::directory(&dir(0o700), &[entry("history.db", 0, 0o600), good[1].clone()], false);
+        assert_eq!(running[0].level, Level::Warning, "it can be written to, or would not run");
         let told = directory(&dir(0o755), &[entry("admin.token", 998, 0o644)]);
         assert!(told.iter().any(|f| f.level == Level::Fault && f.seen.contains("admin.token (mode 644)")), "{told:?}");
         let behind_a_door = directory(&dir(0o700), &[entry("admin.token", 998, 0o644)]);
         assert_eq!(behind_a_door[0].level, Level::Well, "nobody else comes to it");
+    }
+
+    #[test]
+    fn a_volume_of_roots_and_folders_of_somebody_else_are_no_reason_to_lock_the_daemon_out() {
+        let entry = |name: &str, owner, mode, is_folder| Entry { name: name.into(), owner, mode, is_folder };
+        let volume = |mode| entry("/data", 0, mode, true);
+        let mut within = vec![
+            entry("admin.token", 1000, 0o600, false),
+            entry("backups", 0, 0o700, true),
+            entry("blobs", 1000, 0o700, true),
+            entry("log.db", 1000, 0o600, false),
+            entry("lost+found", 0, 0o700, true),
+        ];
+        for down in [true, false] {
+            let told = directory(&volume(0o775), &within, down);
+            assert!(told[0].level == Level::Warning || told[0].level == Level::Well, "{told:?}");
+            assert!(!told.iter().any(|f| f.then.as_deref().unwrap_or_default().contains("chown -R")), "{told:?}");
+            let told = directory(&volume(0o770), &within, down);
+            assert_eq!(told, [Finding::well("data", "/data, of user 1000".to_owned())]);
+        }
+        let told = directory(&volume(0o700), &within, true);
+        assert!(told[0].level == Level::Fault && told[0].seen.contains("lets nobody else in"), "{told:?}");
+        within.push(entry("history.db", 0, 0o600, false));
+        let told = directory(&volume(0o770), &within, true);
+        assert!(told[0].level == Level::Fault && told[0].seen.starts_with("history.db in /data is"), "{told:?}");
+        assert!(
+            told[0].then.as_deref().unwrap_or_default().starts_with("`chown -R 1000 /data/history.db`"),
+            "{told:?}"
+        );
+        // A daemon of root's is at home in it.
+        let told = directory(&volume(0o700), &[entry("log.db", 0, 0o600, false)], true);
+        assert_eq!(told, [Finding::well("data", "/data, of user 0 alone".to_owned())]);
+        // What root made in a directory of the daemon's it cannot write.
+        let told = directory(&entry("/data", 998, 0o700, true), &[entry("log.db", 0, 0o600, false)], true);
+        assert!(told[0].then.as_deref().unwrap_or_default().starts_with("`chown -R 998 /data/log.db`"), "{told:?}");
     }
 
     #[test]

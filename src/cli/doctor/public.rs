@@ -16,13 +16,18 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A certificate that ends sooner should have been renewed: those of 90 days are, a month before.
 const SOON_MS: i64 = 14 * 86_400_000;
 
+/// What the certificate of the daemon's own listener is called.
+const FILE: &str = "certificate";
+
 /// What was seen of an address or a file with a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
     /// Somebody answers, without TLS.
     Open,
-    /// Until when its certificate is good; `None` where that cannot be read.
+    /// When its certificate ends; `None` where that cannot be read.
     Certificate(Option<Timestamp>),
+    /// The file cannot be read here.
+    Unread(String),
     /// Nobody answers here.
     Nobody(String),
 }
@@ -34,9 +39,9 @@ pub(super) async fn all(config: &Config, now: Timestamp) -> Vec<Finding> {
         let name = tls.cert.display().to_string();
         let seen = match CertificateDer::from_pem_file(&tls.cert) {
             Ok(certificate) => Seen::Certificate(not_after(&certificate)),
-            Err(e) => Seen::Nobody(e.to_string()),
+            Err(e) => Seen::Unread(e.to_string()),
         };
-        found.push(judge("certificate", &name, &seen, now));
+        found.push(judge(FILE, &name, &seen, now));
     }
     if let Some(url) = &config.http.public_url {
         let seen = tokio::time::timeout(PATIENCE, look(url)).await;
@@ -47,16 +52,22 @@ pub(super) async fn all(config: &Config, now: Timestamp) -> Vec<Finding> {
 }
 
 fn judge(about: &str, name: &str, seen: &Seen, now: Timestamp) -> Finding {
+    let read = if about == FILE { "is read" } else { "answers from here" };
     let renew = "renew it, and see why that did not happen by itself: providers stop calling when it ends";
     match seen {
         Seen::Open => Finding::well(about, format!("{name} answers from here")),
+        Seen::Unread(why) => Finding::warning(
+            about,
+            format!("{name} cannot be read: {why}"),
+            "ask as the user of the daemon, or as root; if that cannot read it either, no start would",
+        ),
         Seen::Nobody(why) => Finding::warning(
             about,
             format!("{name} cannot be reached from here: {why}"),
             "if providers cannot either, see its name, the proxy and the firewall; what they bring meanwhile comes again later",
         ),
         Seen::Certificate(None) => {
-            Finding::well(about, format!("{name} answers from here, until when its certificate is good cannot be read"))
+            Finding::well(about, format!("{name} {read}; when its certificate ends cannot be told"))
         }
         Seen::Certificate(Some(until)) => match until.since(now) {
             left @ ..=0 => {
@@ -66,7 +77,8 @@ fn judge(about: &str, name: &str, seen: &Seen, now: Timestamp) -> Finding {
                 Finding::warning(about, format!("the certificate of {name} ends in {} ({until})", span(left)), renew)
             }
             left => {
-                Finding::well(about, format!("{name} answers from here, its certificate is good for {}", span(left)))
+                // Neither its name nor who signed it was looked at.
+                Finding::well(about, format!("{name} {read}, its certificate ends in {}", span(left)))
             }
         },
     }
@@ -245,13 +257,17 @@ mod tests {
     fn a_certificate_that_ended_is_a_fault_and_one_that_ends_soon_a_warning() {
         let of =
             |left: i64| judge("public address", "https://a.example", &Seen::Certificate(Some(NOW.plus(left))), NOW);
-        assert_eq!(of(60 * DAY).level, Level::Well);
+        let told = Finding::well("public address", "https://a.example answers from here, its certificate ends in 60d");
+        assert_eq!(of(60 * DAY), told, "whose it is was not looked at");
         let soon = of(3 * DAY + 1);
         assert!(soon.level == Level::Warning && soon.seen.contains("ends in 3d"), "{soon:?}");
         let over = of(-2 * DAY);
         assert!(over.level == Level::Fault && over.seen.contains("ended 2d ago") && over.then.is_some(), "{over:?}");
         let nobody = judge("public address", "https://a.example", &Seen::Nobody("no such name".into()), NOW);
         assert_eq!(nobody.level, Level::Warning, "it may be reached from elsewhere");
+        let unread = judge(FILE, "/etc/cert.pem", &Seen::Unread("permission denied".into()), NOW);
+        assert!(unread.level == Level::Warning && unread.seen.contains("/etc/cert.pem cannot be read"), "{unread:?}");
+        assert!(!unread.then.as_deref().unwrap_or_default().contains("firewall"), "{unread:?}");
     }
 
     #[tokio::test]

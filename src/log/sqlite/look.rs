@@ -1,6 +1,6 @@
 //! Looking at the store of a daemon that is stopped, without a byte being written and without a file being made.
 
-use rusqlite::{Connection, OpenFlags, config::DbConfig};
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 use std::path::{Path, PathBuf};
 
 /// What was found in a data directory.
@@ -52,13 +52,16 @@ pub(crate) fn look(dir: &Path) -> Store {
     match found {
         Ok(said) if said == "ok" => Store::Whole { bytes },
         Ok(said) => Store::Damaged(said),
+        Err(e) if matches!(e.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)) => {
+            Store::Damaged(e.to_string())
+        }
         Err(e)
             if matches!(
                 e.sqlite_error_code(),
-                Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
+                Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::SystemIoFailure)
             ) =>
         {
-            Store::Damaged(e.to_string())
+            Store::Unread(e.to_string())
         }
         Err(e) => unfolded.map_or_else(|| Store::Unread(e.to_string()), |bytes| Store::Unfolded { bytes }),
     }
@@ -117,6 +120,17 @@ mod tests {
         std::fs::remove_file(copy.path().join("log.db-shm")).expect("removed");
         assert_eq!(look(copy.path()), Store::Unfolded { bytes: unfolded as u64 });
         assert!(!copy.path().join("log.db-shm").exists(), "none was made");
+    }
+
+    #[tokio::test]
+    async fn a_store_that_cannot_be_opened_is_not_taken_for_one_in_use() {
+        let dir = tempfile::tempdir().expect("a directory");
+        // Nobody can open it, not even root.
+        std::fs::create_dir(dir.path().join("log.db")).expect("made");
+        for name in ["log.db-wal", "log.db-shm"] {
+            std::fs::write(dir.path().join(name), "").expect("written");
+        }
+        assert!(matches!(look(dir.path()), Store::Unread(_)), "{:?}", look(dir.path()));
     }
 
     #[tokio::test]
