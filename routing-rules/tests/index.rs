@@ -197,7 +197,7 @@ prop_compose! {
             now: Timestamp(now), new, state: state.map(|s| states[s]), queue, tags, attributes: some([("x", &x), ("y", &y), ("n", &n)]),
             age_ms: age * 3_600_000, messages, silence_ms: silence.map(|h| h * 3_600_000), contact_identities: identities,
             contact_name: None, contact_tags, contact_attributes: some([("x", &y), ("n", &n), ("z", &x)]), contact_consent: consent,
-            contact_open: open, contact_agent: agent, priority,
+            contact_open: open, contact_agent: agent, priority, owned: false,
         }
     }
 }

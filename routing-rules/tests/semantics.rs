@@ -552,6 +552,10 @@ fn what_was_decided_before_priorities_were_kept_is_read_as_having_none() {
     let bytes = rmp_serde::to_vec(&before).expect("it packs");
     let read: SeenState = rmp_serde::from_slice(&bytes).expect("it reads");
     assert_eq!(read, now);
+    for kept in [state(), SeenState { owned: true, ..now.clone() }] {
+        let bytes = rmp_serde::to_vec(&kept).expect("it packs");
+        assert_eq!(rmp_serde::from_slice::<SeenState>(&bytes).expect("it reads"), kept);
+    }
     // And as the log does, by name.
     let mut named = serde_json::to_value(state()).expect("it is written");
     named.as_object_mut().expect("fields").remove("priority");

@@ -337,9 +337,6 @@ pub struct SeenState {
     /// The conversation is made by this message.
     pub new: bool,
     pub state: Option<ConvStatus>,
-    /// An agent has it. No condition asks it; a replay does.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub owned: bool,
     pub queue: Option<Name>,
     pub tags: BTreeSet<String>,
     pub attributes: BTreeMap<String, String>,
@@ -359,10 +356,13 @@ pub struct SeenState {
     pub contact_open: u32,
     /// Who last answered the contact.
     pub contact_agent: Option<Name>,
-    /// Of the conversation; none where this message makes it, and in what was decided before it was kept. It stands last, for what is
-    /// kept without names is read by place.
+    /// Of the conversation; none where this message makes it, and in what was decided before it was kept. What came later stands last,
+    /// and is always written, for what is kept without names is read by place.
     #[serde(default)]
     pub priority: Option<Priority>,
+    /// An agent has it. No condition asks it; a replay does.
+    #[serde(default)]
+    pub owned: bool,
 }
 
 /// Where `set` writes.
