@@ -247,6 +247,9 @@ fn messages_dated_before_it_get_no_automatic_reply_and_later_ones_do() {
         assert!(events.iter().any(|e| matches!(e.public, Public::Received { .. })), "it is routed all the same");
         life.seq = 2;
         assert_eq!(released(&life.customer("3", "refund please")), 1);
+        // What comes late was said before: where something was lost, it may have been answered.
+        let events = life.hears(&message("late", "refund", before));
+        assert_eq!(events.iter().any(refused), cut, "{events:?}");
     }
 }
 

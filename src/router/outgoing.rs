@@ -19,7 +19,8 @@ pub(super) fn out_record(state: &State, event: &Public) -> Option<OutRecord> {
         let record = Reconcile {
             send: s.id.to_string(),
             part: s.part,
-            n: s.n,
+            // What was never released, as far as this log knows, is asked for because a first attempt was in frames that are lost.
+            n: s.n.max(1),
             channel: s.channel.clone(),
             conversation: s.conv.to_string(),
             thread: p.thread.clone(),

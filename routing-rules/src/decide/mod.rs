@@ -26,7 +26,7 @@ pub use sends::FAILING;
 use crate::event::{CanaryEnd, Event, Happening, KeyHash, Presence, Private, Public, Reply, Why};
 use crate::ids::{ContactId, ConvId, MessageId, OfferId};
 use crate::pack::{Name, RulePack};
-use crate::state::{Conversation, Cursor, InForce, State, WaitKey};
+use crate::state::{Conversation, Cursor, InForce, Rebase, State, WaitKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use switchboard_envelope::{Action, ChannelProfile, Command, Inbound, Timestamp, is_field};
@@ -267,7 +267,7 @@ pub(crate) struct Draft<'a> {
     by: Option<Name>,
     /// What rules were asked that follow up on it, for who wants to know why they did what they did.
     followed: Vec<Followed>,
-    /// The input was stored before the log was last rebased.
+    /// The input was stored, or said, before the log was last rebased.
     before_rebase: bool,
     /// It may have been decided in frames that are lost: an input that they may have read, a timer that may have fired in them.
     relived: bool,
@@ -357,7 +357,13 @@ impl<'a> Draft<'a> {
         let id = self.state.hash("input", &[inbound.id()]);
         let now = self.state.now.max(stored_at);
         let duplicate = self.state.dups.contains(id) || self.is_decided_again(inbound.id());
-        self.before_rebase = self.state.rebased.is_some_and(|r| r.is_after(seq));
+        // What was said before something was lost, and comes only now, may have been answered in what is lost. A clock that was ahead
+        // then says nothing.
+        let said = |r: &Rebase| match inbound {
+            Inbound::Message(m) => r.lost_at.is_some() && stored_at >= r.at && m.at < r.at,
+            _ => false,
+        };
+        self.before_rebase = self.state.rebased.as_ref().is_some_and(|r| r.is_after(seq) || said(r));
         self.relived = self.state.rebased.is_some_and(|r| r.cut_after(seq));
         self.emit(Public::Consumed { seq, stored_at, now, id: Some(id), duplicate });
         if duplicate {

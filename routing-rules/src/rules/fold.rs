@@ -12,7 +12,7 @@ fn fold_char(c: char) -> impl Iterator<Item = char> {
 fn is_plain(s: &str) -> bool {
     let mut space = false;
     s.bytes().all(|b| {
-        let plain = b.is_ascii() && !b.is_ascii_uppercase() && !matches!(b, b'\t'..=b'\r') && !(space && b == b' ');
+        let plain = b.is_ascii() && !b.is_ascii_uppercase() && !matches!(b, b'\t'..=b'\r') && (!space || b != b' ');
         space = b == b' ';
         plain
     })
