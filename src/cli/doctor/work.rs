@@ -135,6 +135,9 @@ fn wait(n: u64) -> &'static str {
     if n == 1 { "waits" } else { "wait" }
 }
 
+/// The skill that a queue wants which is for who takes by hand: docs/operators/queues.md.
+const NOBODY: &str = "nobody";
+
 fn queue(q: &Queue, now: Timestamp) -> Option<Finding> {
     let oldest = q.oldest_at.map(|at| format!(", the longest for {}", span(now.since(at)))).unwrap_or_default();
     let overdue = match q.overdue {
@@ -144,7 +147,14 @@ fn queue(q: &Queue, now: Timestamp) -> Option<Finding> {
     let waits = format!("{} {}{oldest}{overdue}", q.waiting, wait(q.waiting));
     let about = format!("queue {}", q.id);
     let skills = q.wanted.join(", ");
-    // Where the pack names no agents, programs and tokens answer.
+    // Where the pack names no agents, programs and tokens answer; a queue that wants `nobody` is for who takes by hand.
+    if q.agents > 0 && q.able == 0 && q.wanted.iter().any(|skill| skill.starts_with(NOBODY)) {
+        let late = (q.overdue > 0).then(|| {
+            let take = "`switchboard conversations take ID --as AGENT`";
+            Finding::warning(about, format!("{waits}; it is given to nobody, and taken by hand"), take)
+        });
+        return late;
+    }
     if q.agents > 0 && q.able == 0 {
         let transfer = "or `switchboard conversations transfer ID QUEUE`";
         return Some(Finding::fault(
@@ -245,7 +255,7 @@ pub(super) fn rules(rules: &Value, now: Timestamp) -> Vec<Finding> {
         Some(disk) if disk != hash && disk != tried => found.push(Finding::warning(
             "rules",
             format!("the pack on disk ({}) is not the one in force ({})", short(disk), short(&hash)),
-            "`switchboard rules reload` puts it in force; `switchboard rules replay` shows before what it would change",
+            "`switchboard rules reload` puts it in force; `switchboard rules replay --pack DIR` shows before what it would change",
         )),
         Some(_) => {}
     }
@@ -380,6 +390,9 @@ mod tests {
         let seen =
             "4 wait, the longest for 2h; 3 of them beyond the clock; none of 5 agents has what is wanted (accounting)";
         judged(&queues(&[nobody], NOW), Level::Fault, seen, "rules reload");
+        let by_hand = Queue { able: 0, there: 0, wanted: vec!["nobody".into()], ..q.clone() };
+        assert_eq!(queues(std::slice::from_ref(&by_hand), NOW).iter().filter(|f| f.level != Level::Well).count(), 0);
+        judged(&queues(&[Queue { overdue: 1, ..by_hand }], NOW), Level::Warning, "taken by hand", "conversations take");
         let away = Queue { there: 0, ..q.clone() };
         judged(
             &queues(&[away], NOW),
